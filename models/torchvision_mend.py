@@ -1,0 +1,31 @@
+"""Lets torchvision import beside a CPU build of torch.
+
+torchvision 0.28 links its C++ operators against CUDA.  Beside a CPU torch they do not load, and the import dies while it
+declares the shape of `torchvision::nms`, taking open_clip, timm and diffusers with it.  Declaring the two operators'
+schemas first is enough: nothing here calls them, and `torchvision.ops.nms` still raises its own clear error.
+"""
+
+import importlib
+import sys
+
+import torch
+
+_declared: list[torch.library.Library] = []  # a Library that is collected takes its operators along
+
+
+def mend_torchvision() -> None:
+    """Make `import torchvision` work; does nothing where it already does, and hides no other error."""
+    if "torchvision" in sys.modules:
+        return
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "operator torchvision::nms does not exist" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declared.append(library)
+        importlib.import_module("torchvision")
