@@ -1,0 +1,89 @@
+"""AIR, AutoDIR's text-conditioned latent diffusion network (Jiang et al. 2023, arXiv:2310.10123, section 3.2).
+
+Shapes:  B batch, C latent channels, h w latent pixels, L D text tokens and width.  Images are RGB in [-1, 1]; z_t is in scaled
+latents (about unit variance), z_I in unscaled ones.  The U-Net sees [z_t, z_I] and attends to the text states.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.latents import CodecConfig, KLConfig, build_codec
+from models.torchvision_mend import mend_torchvision
+
+PredictionType = Literal["epsilon", "v_prediction"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """diffusers' UNet2DConditionModel; defaults are the published network (859.5 M parameters).
+
+    `attention` says for each level whether it attends to the text; the middle always does.
+    """
+
+    block_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    attention: tuple[bool, ...] = (True, True, True, False)
+    heads: int = 8
+    context_dim: int = 768
+    norm_groups: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class AIRConfig:
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    codec: CodecConfig = field(default_factory=KLConfig)
+    prediction: PredictionType = "epsilon"
+
+
+class AIR(nn.Module):
+    """The denoiser and its latent space."""
+
+    def __init__(self, config: AIRConfig) -> None:
+        super().__init__()
+        mend_torchvision()
+        from diffusers import UNet2DConditionModel  # after the mend: diffusers may import torchvision
+
+        self.config = config
+        unet, channels = config.unet, config.codec.channels
+        self.codec = build_codec(config.codec)
+        self.unet = UNet2DConditionModel(
+            in_channels=2 * channels,
+            out_channels=channels,
+            block_out_channels=unet.block_channels,
+            layers_per_block=unet.layers_per_block,
+            down_block_types=tuple("CrossAttnDownBlock2D" if on else "DownBlock2D" for on in unet.attention),
+            up_block_types=tuple("CrossAttnUpBlock2D" if on else "UpBlock2D" for on in reversed(unet.attention)),
+            cross_attention_dim=unet.context_dim,
+            attention_head_dim=unet.heads,  # diffusers' old name: it is the number of heads
+            norm_num_groups=unet.norm_groups,
+        )
+
+    @property
+    def stride(self) -> int:
+        """Image sides must be multiples of it: the codec's factor times the U-Net's down-sampling."""
+        return int(self.config.codec.factor * 2 ** (len(self.config.unet.block_channels) - 1))
+
+    @property
+    def scale(self) -> float:
+        return self.config.codec.scale
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The image condition z_I: (B, 3, H, W) -> (B, C, h, w), unscaled."""
+        return self.codec.encode(image)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """A scaled latent as pixels: (B, C, h, w) -> (B, 3, H, W)."""
+        return self.codec.decode(z / self.scale)
+
+    def predict(self, z_t: Tensor, z_image: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+        """The network's output (eps or v, see the configuration).
+
+        z_t (B, C, h, w) in variance-preserving scale, timestep (B,) and fractional at will, context (B, L, D).
+        """
+        output: Tensor = self.unet(
+            torch.cat([z_t, z_image], dim=1), timestep, encoder_hidden_states=context, return_dict=False
+        )[0]
+        return output

@@ -1,0 +1,92 @@
+"""Stage three: the structural-correction module (arXiv:2310.10123, section 3.3).
+
+The rest is frozen.  A timestep is drawn, the clean latent is noised to it, AIR estimates the clean latent in one step, and
+NAFNet learns what the decoded estimate lacks:  MSE(I_gt, F([I, D(z~)]) + D(z~)).
+
+Shapes:  B batch, H W pixels.  Images are RGB (B, 3, H, W) in [-1, 1].
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.nafnet import NAFNet, NAFNetConfig
+from models.training.config import RunConfig
+from models.training.dataset import Example, Pairs, batches
+from models.training.estimate import Estimator
+from models.training.photos import PhotoPool
+from models.training.sheet import score_restoration, validation_examples
+from models.training.trainer import Validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class SCMConfig:
+    """Published: timesteps (0, 999), loss "mse".
+
+    Attributes:
+        timesteps: where the one-step estimate is taken.  Low ones carry the clean picture itself into the estimate, which
+            no sampler ever has; the small bundle draws high ones only.
+        loss: "psnr" is the mean over images of log10 MSE (Chen et al. 2022): faint damage counts as much as heavy.
+        diffused: the share of examples that see AIR's estimate; the rest see the degraded picture in its place, so that
+            the module stands on its own feet (and can learn before AIR has).
+    """
+
+    network: NAFNetConfig = field(default_factory=NAFNetConfig)
+    timesteps: tuple[int, int] = (0, 999)
+    loss: Literal["mse", "psnr"] = "mse"
+    diffused: float = 1.0
+
+
+def restoration_loss(restored: Tensor, target: Tensor, kind: Literal["mse", "psnr"]) -> Tensor:
+    """MSE over everything, or the mean over images of log10(MSE + 1e-5): (B, 3, H, W) twice -> ()."""
+    error = (restored - target).float().square()
+    if kind == "mse":
+        return error.mean()
+    return torch.log10(error.mean(dim=(1, 2, 3)) + 1e-5).mean()
+
+
+class SCMStage:
+    """Trains NAFNet on top of a frozen AIR (None: its estimate is always the degraded picture)."""
+
+    name = "scm"
+
+    def __init__(
+        self, config: SCMConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
+        estimator: Estimator | None,
+    ) -> None:  # fmt: skip
+        self.config, self.run, self.names, self.estimator = config, run, names, estimator
+        self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
+        self.network: nn.Module = NAFNet(config.network)
+        self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
+
+    def examples(self, start: int) -> Iterator[Example]:
+        run = self.run
+        return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+
+    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+        diffused = self._diffused(batch, generator)
+        return restoration_loss(self.network(batch["degraded"], diffused), batch["target"], self.config.loss)
+
+    def _diffused(self, batch: Example, generator: torch.Generator) -> Tensor:
+        if self.estimator is None:
+            return batch["degraded"]
+        estimate = self.estimator.estimate(batch, self.config.timesteps, generator)
+        chosen = torch.rand(len(estimate), generator=generator) < self.config.diffused
+        return torch.where(chosen.to(estimate.device)[:, None, None, None], estimate, batch["degraded"])
+
+    def validate(self, network: nn.Module) -> Validation:
+        device = next(network.parameters()).device
+        generator = torch.Generator().manual_seed(0)
+
+        def restore(example: Example) -> tuple[Tensor, Tensor]:
+            example = {key: value.to(device) for key, value in example.items()}
+            if self.estimator is None:
+                diffused = example["degraded"]
+            else:
+                diffused = self.estimator.estimate(example, (999, 999), generator)
+            return diffused.cpu(), network(example["degraded"], diffused).cpu()
+
+        return score_restoration(self.held_out, self.names, restore)
