@@ -1,0 +1,84 @@
+"""What every synthesiser shares: the image type, the 8-bit grid, linear light, smooth random fields.
+
+Shapes:  H W pixels, each at least 32.  Images are RGB (H, W, 3) float32 in [0, 1]; fields are (H, W) float32.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+Field = NDArray[np.float32]
+Random = np.random.Generator
+Synthesiser = Callable[[Image, Random], Image]
+
+DISPLAY_GAMMA = 2.2
+ROUNDED = 0.9
+"""Share of images put on the 8-bit grid: files are 8-bit, but the later passes of a restoration are not."""
+
+
+def clip(image: NDArray[np.floating]) -> Image:
+    """Into [0, 1] as float32, always a fresh array."""
+    return np.clip(image, 0.0, 1.0).astype(np.float32, copy=False)
+
+
+def quantise(image: NDArray[np.floating], rng: Random, probability: float = ROUNDED) -> Image:
+    """The last step of every synthesis: into [0, 1] and, with this probability, onto the grid of an 8-bit file."""
+    clipped = clip(image)
+    if rng.random() < probability:
+        np.multiply(clipped, 255, out=clipped)
+        np.rint(clipped, out=clipped)
+        np.divide(clipped, 255, out=clipped)
+    return clipped
+
+
+def as_bytes(image: Image) -> NDArray[np.uint8]:
+    """[0, 1] -> 0..255, rounded."""
+    return np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+
+
+def power(image: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
+    """`image ** exponent` of a non-negative image; cv2's is several times as fast as numpy's."""
+    raised: NDArray[np.float32] = cv2.pow(np.maximum(image, 0, dtype=np.float32), exponent)
+    return raised
+
+
+def to_linear(image: Image) -> Image:
+    """Display values to light."""
+    return power(image, DISPLAY_GAMMA)
+
+
+def to_display(light: Image) -> Image:
+    """Light to display values."""
+    return power(light, 1 / DISPLAY_GAMMA)
+
+
+def log_uniform(rng: Random, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def smooth_field(shape: tuple[int, int], cells: int, rng: Random) -> Field:
+    """A smooth random (H, W) field in [0, 1] with about `cells` bumps along the longer side.
+
+    A few numbers upsampled: drawing full resolution and blurring it costs a hundred times as much.
+    """
+    height, width = shape
+    longer = max(height, width)
+    rows, columns = (max(2, round(cells * side / longer) + 1) for side in shape)
+    coarse = rng.random((rows, columns), dtype=np.float32)
+    field: Field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return clip(field)
+
+
+def luminance(image: Image) -> Field:
+    """(H, W, 3) -> (H, W), Rec. 601 weights."""
+    grey: Field = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return grey
+
+
+def greyish(rng: Random, low: float, high: float, cast: float) -> NDArray[np.float32]:
+    """A light colour (3,): one brightness in [low, high], its channels apart by about `cast`."""
+    return clip(rng.uniform(low, high) + rng.normal(0, cast, 3))

@@ -1,0 +1,81 @@
+"""Training pairs: a degraded picture, what the next pass should make of it, and the clean original.
+
+A mixture of two kinds is undone in the reverse of the order in which it came about, one kind a pass.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.training.degradations.image import Image, Random, quantise
+from models.training.degradations.kinds import PHYSICAL_ORDER, SYNTHESISERS
+from models.vocabulary import CLEAN
+
+VISIBLE_RMS = 0.5 / 255
+"""Below this change nobody, an assessor included, can tell the kind; rounding alone makes 0.29 / 255."""
+REDRAWS = 3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One example.  `label` is the kind that this pass removes, or "clean"; `labels` sums to 1 over what is there."""
+
+    degraded: Image
+    target: Image
+    clean: Image
+    label: str
+    labels: dict[str, float]
+
+
+def _even_weights() -> dict[str, float]:
+    return {CLEAN: 1.0, **dict.fromkeys(SYNTHESISERS, 1.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """What to draw: the weight of each kind ("clean" among them), and the share of damaged pictures with two kinds."""
+
+    weights: dict[str, float] = field(default_factory=_even_weights)
+    two: float = 0.15
+
+
+def draw_pair(clean: Image, rng: Random, mix: Mixture) -> Pair:
+    """Damage a clean crop (H, W, 3).  Damage that cannot be seen after a few redraws is not claimed by the labels."""
+    clean = quantise(clean, rng)
+    kinds = _draw_kinds(rng, mix)
+    pictures, seen = [clean], []
+    for kind in sorted(kinds, key=PHYSICAL_ORDER.index):
+        degraded = _visibly(kind, pictures[-1], rng)
+        if degraded is not None:
+            pictures.append(degraded)
+            seen.append(kind)
+    if not seen:
+        return Pair(clean, clean, clean, CLEAN, {CLEAN: 1.0})
+    labels = dict.fromkeys(seen, 1.0 / len(seen))
+    return Pair(degraded=pictures[-1], target=pictures[-2], clean=clean, label=seen[-1], labels=labels)
+
+
+def _draw_kinds(rng: Random, mix: Mixture) -> list[str]:
+    """No kind (clean), one, or two different ones."""
+    kind = _choose(rng, mix.weights)
+    if kind == CLEAN:
+        return []
+    others = {name: weight for name, weight in mix.weights.items() if name not in (CLEAN, kind) and weight > 0}
+    if others and rng.random() < mix.two:
+        return [kind, _choose(rng, others)]
+    return [kind]
+
+
+def _choose(rng: Random, weights: Mapping[str, float]) -> str:
+    odds = np.array(list(weights.values()), dtype=np.float64)
+    return list(weights)[int(rng.choice(len(odds), p=odds / odds.sum()))]
+
+
+def _visibly(kind: str, image: Image, rng: Random) -> Image | None:
+    """The most changed of up to `1 + REDRAWS` draws, the first that can be seen; None where none can."""
+    for _ in range(1 + REDRAWS):
+        degraded = SYNTHESISERS[kind](image, rng)
+        if float(np.sqrt(np.mean((degraded - image) ** 2))) > VISIBLE_RMS:
+            return degraded
+    return None

@@ -1,0 +1,98 @@
+"""Rain: bright streaks in layers, each layer sparse drops smeared along one direction.
+
+Three styles, after the sets that restorers are judged on: a few thin streaks of one direction (Rain100L), a downpour of
+several directions (Rain100H), and many medium streaks at any angle (Rain1400).
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.degradations.image import Field, Image, Random, clip, greyish, log_uniform, quantise, smooth_field
+
+
+def rain(clean: Image, rng: Random) -> Image:
+    """One of the three styles, over a veil of mist sometimes."""
+    style = rng.random()
+    if style < 0.35:
+        streaks, veil = light_streaks(clean.shape[:2], rng), 0.05
+    elif style < 0.65:
+        streaks, veil = heavy_streaks(clean.shape[:2], rng), 0.3
+    else:
+        streaks, veil = medium_streaks(clean.shape[:2], rng), 0.35
+    scene = _mist(clean, rng) if rng.random() < veil else clean
+    return quantise(blend(scene, streaks, rng), rng)
+
+
+def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
+    """Thin, sparse, one direction."""
+    lean = rng.normal(0, 0.3)
+    length = rng.uniform(12, 40)
+    return layer(shape, rng, rng.uniform(0.02, 0.09), length, rng.uniform(0.5, 1.1), lean) * rng.uniform(0.35, 0.8)
+
+
+def heavy_streaks(shape: tuple[int, int], rng: Random) -> Field:
+    """Two to four dense layers, thick and thin, around one or several directions."""
+    lean, apart = rng.normal(0, 0.25), rng.choice([0.05, 0.3])
+    streaks: Field = np.zeros(shape, np.float32)
+    for _ in range(int(rng.integers(2, 5))):
+        length, width = log_uniform(rng, 15, 60), log_uniform(rng, 0.6, 2.2)
+        angle = lean + rng.normal(0, apart)
+        streaks = streaks + layer(shape, rng, rng.uniform(0.08, 0.3), length, width, angle) * rng.uniform(0.4, 1.0)
+    return streaks
+
+
+def medium_streaks(shape: tuple[int, int], rng: Random) -> Field:
+    """One to three layers of blurred streaks at any angle within 60 degrees of the vertical."""
+    lean = rng.uniform(-1.05, 1.05)
+    streaks: Field = np.zeros(shape, np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        length, width = log_uniform(rng, 8, 40), rng.uniform(0.6, 1.5)
+        angle = lean + rng.normal(0, 0.06)
+        streaks = streaks + layer(shape, rng, rng.uniform(0.04, 0.2), length, width, angle) * rng.uniform(0.4, 0.9)
+    return streaks
+
+
+def layer(
+    shape: tuple[int, int], rng: Random, cover: float, length_px: float, width_px: float, lean: float
+) -> Field:
+    """Streaks (H, W) of peak brightness about 1 that cover about this share of the picture; `lean` in radians."""
+    height, width = shape
+    drops: Field = np.zeros(shape, np.float32)
+    count = max(1, round(cover * height * width / (length_px * max(1.0, 2 * width_px))))
+    rows, columns = rng.integers(0, height, count), rng.integers(0, width, count)
+    drops[rows, columns] = rng.uniform(0.3, 1.0, count)
+    streaks: Field = cv2.filter2D(
+        drops, -1, streak_kernel(length_px, width_px, lean), borderType=cv2.BORDER_REFLECT_101
+    )
+    return streaks
+
+
+def streak_kernel(length_px: float, width_px: float, lean: float) -> NDArray[np.float32]:
+    """One streak of peak 1: Gaussian across (`width_px` its full width at half height), soft ends along."""
+    radius = int(np.ceil(length_px / 2)) + 2
+    axis = np.arange(-radius, radius + 1, dtype=np.float32)
+    along = axis[:, None] * np.cos(lean) + axis[None, :] * np.sin(lean)
+    across = axis[None, :] * np.cos(lean) - axis[:, None] * np.sin(lean)
+    sigma = max(width_px / 2.355, 0.35)
+    ends = np.clip((length_px / 2 - np.abs(along)) / (0.35 * length_px), 0, 1)
+    kernel: NDArray[np.float32] = (np.exp(-0.5 * (across / sigma) ** 2) * ends).astype(np.float32)
+    return kernel
+
+
+def blend(scene: Image, streaks: Field, rng: Random) -> Image:
+    """Added, screened, or laid over the scene in a light grey."""
+    s = np.clip(streaks, 0, 1)[..., None]
+    colour = greyish(rng, 0.75, 1.0, cast=0.01)
+    how = rng.random()
+    if how < 0.4:
+        return scene + s * colour
+    if how < 0.7:
+        return 1 - (1 - scene) * (1 - s * colour)
+    return scene * (1 - s) + colour * s
+
+
+def _mist(clean: Image, rng: Random) -> Image:
+    """What far rain adds up to: a light, uneven veil."""
+    density = rng.uniform(0.05, 0.35) * (0.5 + smooth_field(clean.shape[:2], 3, rng))[..., None]
+    return clip(clean * (1 - density) + greyish(rng, 0.6, 0.9, cast=0.01) * density)
