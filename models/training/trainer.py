@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.errors import TrainingError
@@ -94,6 +94,18 @@ class Trainer:
         self.average = saved["average"]
         self.optimizer.load_state_dict(saved["optimizer"])
         self.at = Progressed(**saved["at"])
+
+    def start_from(self, path: Path) -> None:
+        """Begin with another run's weights; step count and optimiser start afresh.
+
+        Raises:
+            TrainingError: they do not fit.
+        """
+        try:
+            self.network.load_state_dict(load_file(path))
+        except (OSError, RuntimeError) as error:
+            raise TrainingError(f"cannot start from {path}: {error}") from error
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def train(self, console: Console, on_step: Callable[[Progressed], None] | None = None) -> Validation:
         """Train to the end of the budget and return the best validation."""

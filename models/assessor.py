@@ -1,0 +1,124 @@
+"""BIQA, AutoDIR's blind assessor: which prompt does an image answer to (Jiang et al. 2023, arXiv:2310.10123, section 3.1).
+
+One CLIP gives both the probabilities and the denoiser's condition.  Probabilities are a softmax over the class prompts with
+CLIP's temperature; the condition e_auto is the mixture of the prompts' token *sequences* by these probabilities.
+
+Shapes:  B images, V views, K names, L tokens, D text width, E joint width.  Images are RGB (3, H, W) in [-1, 1].
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.clip import ClipConfig, build_clip, text_states, tokenize
+from models.images import views
+from models.vocabulary import CLEAN, NOTHING, degradation
+
+
+def prompt_of(name: str) -> str:
+    """The class prompt: "A photo needs {word} artifact reduction"."""
+    return (NOTHING if name == CLEAN else degradation(name)).prompt
+
+
+def centre_crop(image: Tensor, side: int) -> Tensor:
+    """The published view: (3, H, W) in [-1, 1] -> (3, side, side) in [0, 1], native scale, black where the image ends."""
+    height, width = image.shape[-2:]
+    down, right = max(side - height, 0), max(side - width, 0)
+    unit = F.pad((image + 1) / 2, (right // 2, right - right // 2, down // 2, down - down // 2))
+    height, width = unit.shape[-2:]
+    top, left = (height - side) // 2, (width - side) // 2
+    return unit[:, top : top + side, left : left + side]
+
+
+def mixture(probabilities: Tensor, states: Tensor) -> Tensor:
+    """e_auto = sum_i p_i H_i: (K,) and (K, L, D) -> (L, D)."""
+    return torch.einsum("k,kld->ld", probabilities, states)
+
+
+class Assessor(nn.Module):
+    """CLIP with its class prompts."""
+
+    def __init__(self, config: ClipConfig, names: Sequence[str], most_views: int = 9) -> None:
+        super().__init__()
+        self.config, self.names, self.most_views = config, tuple(names), most_views
+        self.clip = build_clip(config)
+        self._prompts: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.clip.parameters()).device
+
+    def prompts(self) -> tuple[Tensor, Tensor]:
+        """States (K, L, D) and unit features (K, E) of the class prompts; computed once, the text tower is frozen."""
+        if self._prompts is None:
+            with torch.no_grad():
+                states, pooled = self._text([prompt_of(name) for name in self.names], masked=True)
+                self._prompts = states, F.normalize(pooled, dim=-1)
+        return self._prompts
+
+    def forget_prompts(self) -> None:
+        """Call after the text tower's weights change."""
+        self._prompts = None
+
+    def user_states(self, prompts: Sequence[str]) -> Tensor:
+        """Token states (N, L, D) of users' words ("" is the null prompt); padding is not masked, as published."""
+        return self._text(prompts, masked=False)[0]
+
+    def understood(self, prompt: str) -> dict[str, float]:
+        """Which class prompts a user's words resemble: a probability for each name."""
+        _, pooled = self._text([prompt], masked=False)
+        return self._named(self._softmax(F.normalize(pooled, dim=-1))[0])
+
+    def look(self, images: Sequence[Tensor], strict: bool = False) -> list[dict[str, float]]:
+        """A probability for each name and image.
+
+        The strict view is the published centre crop; the default one averages native-scale crops over the whole image,
+        because damage such as raindrops or local blur need not be in the middle.
+        """
+        side = self.config.vision.image_size
+        crops, counts = [], []
+        for image in images:
+            if strict:
+                seen = [centre_crop(image, side)]
+            else:
+                seen = [(view.clamp(-1, 1) + 1) / 2 for view in views(image, side, self.most_views)]
+            crops += seen
+            counts.append(len(seen))
+        features = self.image_features(torch.stack(crops).to(self.device))
+        return [self._named(part.mean(dim=0)) for part in self._softmax(features).split(counts)]
+
+    def condition(self, probabilities: dict[str, float]) -> Tensor:
+        """e_auto (L, D) for the names given; the others have left the class list."""
+        states, _ = self.prompts()
+        chosen = [self.names.index(name) for name in probabilities]
+        return mixture(states.new_tensor(list(probabilities.values())), states[chosen])
+
+    def image_features(self, crops: Tensor) -> Tensor:
+        """Unit features of crops in [0, 1]: (V, 3, S, S) -> (V, E)."""
+        mean, std = (crops.new_tensor(value)[:, None, None] for value in (self.config.mean, self.config.std))
+        features: Tensor = self.clip.encode_image((crops - mean) / std)
+        return F.normalize(features.float(), dim=-1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """exp(logit_scale) * cosine with each class prompt: (V, E) -> (V, K)."""
+        return self.clip.logit_scale.exp() * features @ self.prompts()[1].T
+
+    def _softmax(self, features: Tensor) -> Tensor:
+        return self.logits(features).softmax(dim=-1)
+
+    def _named(self, probabilities: Tensor) -> dict[str, float]:
+        return dict(zip(self.names, probabilities.tolist(), strict=True))
+
+    def _text(self, prompts: Sequence[str], masked: bool) -> tuple[Tensor, Tensor]:
+        tokens = tokenize(prompts, self.config.text.context_length).to(self.device)
+        return text_states(self.clip, tokens, masked)
+
+
+def among(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, float]:
+    """The probabilities of a softmax over fewer names: those of the full one, renormalised."""
+    total = sum(probabilities[name] for name in allowed)
+    if total <= 0:
+        return {name: 1 / len(allowed) for name in allowed}
+    return {name: probabilities[name] / total for name in allowed}

@@ -1,0 +1,116 @@
+"""Stage one: the assessor (arXiv:2310.10123, section 3.1).
+
+The text tower is frozen; the image tower learns from pairs of a degraded image and its clean twin:
+
+    L_FID = 1 - sum_i sqrt(y_i p_i(I))      agree with the true degradation
+    L_SA  =     sum_i sqrt(y_i p_i(I_gt))   do not see the artifact in the clean twin (semantics must not decide)
+
+Shapes:  B batch, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.assessor import Assessor
+from models.clip import ClipConfig
+from models.errors import TrainingError
+from models.training.config import RunConfig
+from models.training.dataset import Example, Pairs, batches
+from models.training.photos import PhotoPool
+from models.training.sheet import validation_examples
+from models.training.trainer import Validation
+from models.vocabulary import CLEAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssessorConfig:
+    """`sa_weight` is the paper's lambda; `clean_weight` adds L_FID of the clean twin towards "clean" (0 as published)."""
+
+    network: ClipConfig = field(default_factory=ClipConfig)
+    sa_weight: float = 1.0
+    clean_weight: float = 0.0
+
+
+def fidelity_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """L_FID, mean over the batch: (B, K) in [0, 1] and (B, K) that sum to 1 -> ()."""
+    return 1 - _overlap(probabilities, labels)
+
+
+def semantic_agnostic_loss(clean_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """L_SA, mean over the batch; pairs whose label is "clean" must be left out by the caller."""
+    return _overlap(clean_probabilities, labels)
+
+
+def _overlap(probabilities: Tensor, labels: Tensor) -> Tensor:
+    # sqrt has no gradient at 0: the floor keeps a wholly wrong answer from freezing
+    return (labels * probabilities.clamp_min(1e-8)).clamp_min(1e-12).sqrt().mul(labels > 0).sum(dim=-1).mean()
+
+
+def load_text_tower(assessor: Assessor, path: Path) -> None:
+    """Fill the text side from `python -m models.training.text`.
+
+    Raises:
+        TrainingError: the file is missing, or its tensors do not fit.
+    """
+    if not path.exists():
+        raise TrainingError(f"{path} does not exist; make it with: python -m models.training.text --out {path}")
+    missing, unexpected = assessor.clip.load_state_dict(load_file(path), strict=False)
+    left = [name for name in missing if not name.startswith("visual.") and name != "logit_scale"]
+    if left or unexpected:
+        raise TrainingError(f"{path} does not fit this text tower: missing {left[:3]}, unexpected {unexpected[:3]}")
+    assessor.forget_prompts()
+
+
+class AssessorStage:
+    """Trains the image tower and the temperature."""
+
+    name = "assessor"
+
+    def __init__(
+        self, config: AssessorConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
+        text: Path,
+    ) -> None:  # fmt: skip
+        self.config, self.run, self.names = config, run, names
+        self.assessor = Assessor(config.network, names)
+        load_text_tower(self.assessor, text)
+        self.network: nn.Module = self.assessor
+        for name, parameter in self.assessor.clip.named_parameters():
+            parameter.requires_grad_(name.startswith("visual.") or name == "logit_scale")
+        self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
+        self.clean = names.index(CLEAN)
+        self.held_out = validation_examples(pools[1], names, crop_px=config.network.vision.image_size, each=32)
+
+    def examples(self, start: int) -> Iterator[Example]:
+        run = self.run
+        return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+
+    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+        labels = batch["labels"]
+        both = torch.cat([batch["degraded"], batch["clean"]]).add(1).div(2)
+        probabilities = self.assessor.logits(self.assessor.image_features(both)).float().softmax(dim=-1)
+        seen, seen_clean = probabilities.chunk(2)
+        damaged = labels[:, self.clean] < 0.5
+        loss = fidelity_loss(seen, labels)
+        if bool(damaged.any()):
+            twin = seen_clean[damaged]
+            loss = loss + self.config.sa_weight * semantic_agnostic_loss(twin, labels[damaged])
+            if self.config.clean_weight:
+                is_clean = torch.zeros_like(twin)
+                is_clean[:, self.clean] = 1
+                loss = loss + self.config.clean_weight * fidelity_loss(twin, is_clean)
+        return loss
+
+    def validate(self, network: nn.Module) -> Validation:
+        """Accuracy per name on held-out photographs; the score is their mean."""
+        device = self.assessor.device
+        figures = {}
+        for index, (name, example) in enumerate(zip(self.names, self.held_out, strict=True)):
+            features = self.assessor.image_features(example["degraded"].to(device).add(1).div(2))
+            answers = self.assessor.logits(features).argmax(dim=-1)
+            figures[name] = float((answers == index).float().mean())
+        return Validation(score=sum(figures.values()) / len(figures), figures=figures)

@@ -1,0 +1,125 @@
+"""How `autodir-small` is trained: the stages' configurations, and what the command line may change of them."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from models.air import AIR
+from models.assessor import Assessor
+from models.errors import TrainingError
+from models.training import small
+from models.training.air import AIRStage, AIRStageConfig, Contexts
+from models.training.assessor import AssessorConfig, AssessorStage, load_text_tower
+from models.training.config import RunConfig
+from models.training.degradations import Mixture
+from models.training.estimate import Estimator
+from models.training.photos import CropConfig, PhotoPool
+from models.training.phrases import phrase
+from models.training.scm import SCMConfig, SCMStage
+from models.training.trainer import Stage
+
+Pools = tuple[PhotoPool, PhotoPool]
+
+SHRINK = (0.4, 1.0)
+RESTORING = Mixture(
+    weights={
+        "noise": 1.6, "blur": 1.0, "rain": 1.5, "low-light": 1.1, "haze": 1.2,
+        "low-resolution": 0.9, "raindrop": 1.0, "jpeg": 1.0, "snow": 0.6, "clean": 0.3,
+    },
+    two=0.12,
+)  # fmt: skip
+ASSESSING = Mixture(
+    weights={
+        "noise": 1.2, "blur": 1.1, "rain": 1.2, "low-light": 0.9, "haze": 1.1,
+        "low-resolution": 1.0, "raindrop": 1.1, "jpeg": 1.1, "snow": 0.8, "clean": 1.2,
+    },
+    two=0.1,
+)  # fmt: skip
+
+
+def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig:
+    """The stage's own defaults with the command line's words over them."""
+    run = RunConfig(
+        images=tuple(arguments.images), out=arguments.out, seed=arguments.seed, device=device.type,
+        threads=arguments.threads, loaders=arguments.loaders, validate_every_s=arguments.validate_every,
+        **DEFAULTS[arguments.stage],
+    )  # fmt: skip
+    said = {
+        "minutes": arguments.minutes, "steps": arguments.steps, "batch": arguments.batch,
+        "learning_rate": arguments.learning_rate,
+        "crop": CropConfig(crop_px=arguments.crop, shrink=run.crop.shrink) if arguments.crop else None,
+    }  # fmt: skip
+    return replace(run, **{key: value for key, value in said.items() if value is not None})
+
+
+DEFAULTS: dict[str, dict[str, object]] = {
+    "assessor": {
+        "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
+        "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK),
+    },
+    "air": {
+        "minutes": 60.0, "batch": 12, "learning_rate": 6e-4, "mixture": RESTORING,
+        "crop": CropConfig(crop_px=160, shrink=SHRINK),
+    },
+    "scm": {
+        "minutes": 90.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
+        "crop": CropConfig(crop_px=128, shrink=SHRINK),
+    },
+}  # fmt: skip
+
+
+def text_side(path: Path | None) -> Assessor:
+    """The small assessor with its trained text tower, for the states that condition AIR."""
+    if path is None:
+        raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
+    assessor = Assessor(small.CLIP, small.NAMES).eval().requires_grad_(False)
+    load_text_tower(assessor, path)
+    return assessor
+
+
+def contexts(path: Path | None, phrasings: int = 48) -> Contexts:
+    """What AIR is told in training: class prompts (masked padding), the null prompt and users' phrasings (unmasked)."""
+    assessor = text_side(path)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        words = [[phrase(name, rng) for _ in range(phrasings)] for name in small.NAMES]
+        return Contexts(
+            prompts=assessor.prompts()[0],
+            null=assessor.user_states([""])[0],
+            phrasings=torch.stack([assessor.user_states(row) for row in words]),
+        )
+
+
+def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    config = AssessorConfig(network=small.CLIP, clean_weight=0.5)
+    if arguments.text is None:
+        raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
+    return AssessorStage(config, run, pools, small.NAMES, arguments.text), config
+
+
+def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    config = AIRStageConfig(network=small.AIR, noisiest=0.3, soften=0.3)
+    return AIRStage(config, run, pools, small.NAMES, contexts(arguments.text)), config
+
+
+def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    config = SCMConfig(network=small.SCM, timesteps=(800, 999), loss="psnr", diffused=0.9)
+    estimator = None
+    if arguments.air is not None:
+        network = AIR(small.AIR)
+        network.load_state_dict(load_file(arguments.air))
+        network.to(run.device)
+        estimator = Estimator(network, text_side(arguments.text).prompts()[0])
+    return SCMStage(config, run, pools, small.NAMES, estimator), config
+
+
+RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], tuple[Stage, object]]] = {
+    "assessor": assessor,
+    "air": air,
+    "scm": scm,
+}
