@@ -6,8 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.errors import PhotoError
 from models.training.degradations.contact_sheet import contact_sheet
-from models.training.degradations.image import Image, as_bytes
+from models.training.degradations.image import Image, as_bytes, from_bytes
 from models.training.photos import find_photos
 
 
@@ -27,8 +28,10 @@ def main() -> None:
 
 
 def _read(file: Path) -> Image:
-    pixels: Image = cv2.imread(str(file), cv2.IMREAD_COLOR_RGB).astype(np.float32) / 255
-    return pixels
+    pixels = cv2.imread(str(file), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise PhotoError(f"{file} cannot be decoded as a photo")
+    return from_bytes(pixels)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Blur: a shaken camera, a moving camera, a lens out of focus.
 
-Kernels are (K, K) float32, K odd, and sum to 1.  Real motion adds up light, not display values, so most draws average in
-linear light (GoPro's authors average sensor frames).
+Kernels are (K, K) float32, K odd, and sum to 1.  Real motion adds up light, not display values, so most draws
+average in linear light (GoPro's authors average sensor frames).
 """
 
 import cv2
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.training.degradations.image import (
     Image,
     Random,
+    clip,
     log_uniform,
     quantise,
     smooth_field,
@@ -27,7 +28,7 @@ def blur(clean: Image, rng: Random) -> Image:
     light = to_linear(clean) if linear else clean
     sort = rng.random()
     if sort < 0.35:
-        blurred = convolve(light, motion_kernel(rng, _length_px(rng)))
+        blurred = convolve(light, motion_kernel(rng, _length_px(light, rng)))
     elif sort < 0.5:
         blurred = _varying(light, rng)
     elif sort < 0.72:
@@ -39,8 +40,9 @@ def blur(clean: Image, rng: Random) -> Image:
     return quantise(to_display(blurred) if linear else blurred, rng)
 
 
-def _length_px(rng: Random) -> float:
-    return log_uniform(rng, 4, 32)
+def _length_px(image: Image, rng: Random) -> float:
+    """Up to a quarter of the picture, 45 at most: beyond that a crop holds nothing to restore from."""
+    return log_uniform(rng, 4, min(45.0, 0.25 * min(image.shape[:2])))
 
 
 def convolve(image: Image, kernel: Kernel) -> Image:
@@ -72,7 +74,8 @@ def rasterise(path: NDArray[np.float64]) -> Kernel:
         for dx in (0, 1):
             weight = np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1])
             np.add.at(kernel, (corner[:, 1] + dy + radius, corner[:, 0] + dx + radius), weight)
-    return (kernel / kernel.sum()).astype(np.float32)
+    normed: Kernel = (kernel / kernel.sum()).astype(np.float32)
+    return normed
 
 
 def disk_kernel(radius_px: float) -> Kernel:
@@ -81,17 +84,19 @@ def disk_kernel(radius_px: float) -> Kernel:
     axis = np.arange(-reach, reach + 1)
     distance = np.hypot(axis[:, None], axis[None, :])
     disk = np.clip(radius_px + 0.5 - distance, 0, 1)
-    return (disk / disk.sum()).astype(np.float32)
+    normed: Kernel = (disk / disk.sum()).astype(np.float32)
+    return normed
 
 
 def _varying(light: Image, rng: Random) -> Image:
     """Two related kernels, blended over the picture: parallax, or an object that moves by itself."""
-    length = _length_px(rng)
+    length = _length_px(light, rng)
     first = motion_kernel(rng, length)
     second = motion_kernel(rng, max(2.0, length * rng.uniform(0.1, 1)))
     share = smooth_field(light.shape[:2], int(rng.integers(1, 4)), rng)
-    share = np.clip((share - 0.5) * np.float32(rng.uniform(1, 8)) + 0.5, 0, 1)[..., None]
-    return convolve(light, first) * share + convolve(light, second) * (1 - share)
+    share = clip((share - 0.5) * np.float32(rng.uniform(1, 8)) + 0.5)[..., None]
+    mixed: Image = convolve(light, first) * share + convolve(light, second) * (1 - share)
+    return mixed
 
 
 def camera_motion(light: Image, rng: Random) -> Image:
@@ -100,7 +105,7 @@ def camera_motion(light: Image, rng: Random) -> Image:
     Five warps suffice: the mean of 2n frames is the mean of the n-frame mean and its copy moved by n frames.
     """
     height, width = light.shape[:2]
-    length, roll, zoom = _length_px(rng), rng.normal(0, 0.03), rng.normal(0, 0.025)
+    length, roll, zoom = _length_px(light, rng), rng.normal(0, 0.03), rng.normal(0, 0.025)
     direction = rng.uniform(0, 2 * np.pi)
     cosine, sine, scale = np.cos(roll / 32), np.sin(roll / 32), 1 + zoom / 32
     linear = scale * np.array([[cosine, -sine], [sine, cosine]])
@@ -111,7 +116,7 @@ def camera_motion(light: Image, rng: Random) -> Image:
     # Half the motion before the picture's own instant, half after, so that the target is not displaced.
     mean = _warp(light, np.linalg.matrix_power(np.linalg.inv(step), 16))
     for level in range(5):
-        mean = (mean + _warp(mean, np.linalg.matrix_power(step, 2**level))) / 2
+        mean = cv2.addWeighted(mean, 0.5, _warp(mean, np.linalg.matrix_power(step, 2**level)), 0.5, 0)
     return mean
 
 

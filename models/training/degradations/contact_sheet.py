@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from models.training.degradations.image import Image, as_bytes
+from models.training.degradations.image import Image, as_bytes, from_bytes
 from models.training.degradations.kinds import SYNTHESISERS
 
 
@@ -33,4 +33,4 @@ def _row(name: str, tiles: Sequence[Image]) -> Image:
     row = as_bytes(np.concatenate(tiles, axis=1))  # putText knows bytes only
     for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(row, name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, thickness, cv2.LINE_AA)
-    return row.astype(np.float32) / 255
+    return from_bytes(row)

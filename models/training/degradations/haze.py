@@ -1,7 +1,7 @@
 """Haze: the scattering model I = J t + A (1 - t), t = exp(-beta d), on a depth map that is invented.
 
-RESIDE makes its hazy pictures the same way from measured depth.  Ours is a tilted plane, smooth fields, and steps along the
-picture's own bright and dark regions, since objects at one depth tend to share a tone.
+RESIDE makes its hazy pictures the same way from measured depth.  Ours is a tilted plane, smooth fields, and steps along
+the picture's own bright and dark regions, since objects at one depth tend to share a tone.
 """
 
 import cv2
@@ -14,19 +14,21 @@ from models.training.degradations.image import (
     Random,
     clip,
     greyish,
-    log_uniform,
     luminance,
     quantise,
     smooth_field,
 )
+
+LEAST_TRANSMISSION = np.float32(0.05)
+"""Less leaves fewer than 13 of 256 levels, and nothing to restore."""
 
 
 def haze(clean: Image, rng: Random) -> Image:
     """Mean transmission 0.15..0.85; near-homogeneous one time in five."""
     near_even = rng.random() < 0.2
     depth = 0.8 + 0.2 * smooth_field(clean.shape[:2], 3, rng) if near_even else depth_map(clean, rng)
-    transmission = _transmission(depth, rng.uniform(0.15, 0.85))
-    airlight = greyish(rng, 0.6, 1.0, cast=0.02 if rng.random() < 0.8 else 0.06)
+    transmission = _transmission(depth, 0.15 + 0.7 * rng.beta(1.5, 1.3))
+    airlight = greyish(rng, 0.6, 1.0, cast=0.015 if rng.random() < 0.8 else 0.045)
     return quantise(scatter(clean, transmission, airlight), rng)
 
 
@@ -40,7 +42,7 @@ def _transmission(depth: Field, mean: float) -> Field:
     """exp(-beta d) with beta such that its value at the mean depth is `mean`."""
     beta = -np.log(mean) / max(float(depth.mean()), 0.05)
     t: Field = cv2.exp((-beta * depth).astype(np.float32))
-    return t
+    return np.maximum(t, LEAST_TRANSMISSION)
 
 
 def depth_map(clean: Image, rng: Random) -> Field:
@@ -58,7 +60,8 @@ def _plane(height: int, width: int, rng: Random) -> Field:
     angle = rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
     rows = np.linspace(1, 0, height, dtype=np.float32)[:, None] * np.float32(np.cos(angle))
     columns = np.linspace(0, 1, width, dtype=np.float32)[None, :] * np.float32(np.sin(angle))
-    return (rows + columns) ** np.float32(log_uniform(rng, 1, 2)) if angle == 0 else rows + columns
+    plane: Field = rows + columns
+    return plane
 
 
 def _tone_steps(clean: Image, rng: Random) -> Field:

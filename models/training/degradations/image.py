@@ -21,7 +21,8 @@ ROUNDED = 0.9
 
 def clip(image: NDArray[np.floating]) -> Image:
     """Into [0, 1] as float32, always a fresh array."""
-    return np.clip(image, 0.0, 1.0).astype(np.float32, copy=False)
+    clipped: Image = np.clip(image, 0.0, 1.0).astype(np.float32, copy=False)
+    return clipped
 
 
 def quantise(image: NDArray[np.floating], rng: Random, probability: float = ROUNDED) -> Image:
@@ -36,7 +37,14 @@ def quantise(image: NDArray[np.floating], rng: Random, probability: float = ROUN
 
 def as_bytes(image: Image) -> NDArray[np.uint8]:
     """[0, 1] -> 0..255, rounded."""
-    return np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+    return rounded
+
+
+def from_bytes(pixels: NDArray[np.uint8]) -> Image:
+    """0..255 -> [0, 1]."""
+    image: Image = np.divide(pixels, 255, dtype=np.float32)
+    return image
 
 
 def power(image: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:

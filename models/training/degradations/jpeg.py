@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from models.training.degradations.image import Image, Random, as_bytes, log_uniform
+from models.training.degradations.image import Image, Random, as_bytes, from_bytes, log_uniform
 
 SAMPLING_420 = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
 SAMPLING_444 = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
@@ -28,8 +28,9 @@ def compress(image: Image, quality: int, sampling: int = SAMPLING_420) -> Image:
     bgr = cv2.cvtColor(as_bytes(image), cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     _, encoded = cv2.imencode(".jpg", bgr, options)
-    decoded: Image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB).astype(np.float32) / 255
-    return decoded
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    assert decoded is not None  # these bytes were encoded a line above
+    return from_bytes(decoded)
 
 
 def _compress_shifted(image: Image, rng: Random) -> Image:

@@ -15,7 +15,7 @@ def low_light(clean: Image, rng: Random) -> Image:
 
 def expose(clean: Image, rng: Random, factor: float) -> Image:
     """`factor` times the display values after a darkening curve, unevenly lit sometimes, with a small colour cast."""
-    curve = rng.uniform(1.0, 1.6) if rng.random() < 0.6 else 1.0
+    curve = rng.uniform(1.0, 2.2) if rng.random() < 0.7 else 1.0  # LOL's tone curves have exponents of 1..2
     gains = factor * np.exp(rng.normal(0, 0.06, 3))
     dark = power(clean, curve) * gains.astype(np.float32)
     if rng.random() < 0.3:
@@ -25,10 +25,12 @@ def expose(clean: Image, rng: Random, factor: float) -> Image:
 
 
 def _grain(dark: Image, rng: Random) -> Image:
-    """Sensor noise of 0.5..6 of 255, growing with the light, a little smeared."""
+    """Sensor noise of 0.5..6 of 255, growing with the light, strongest in blue, a little smeared."""
     sigma = log_uniform(rng, 0.5, 6.0) / 255
     white = rng.standard_normal(dark.shape, dtype=np.float32)
     if rng.random() < 0.5:
         blur = rng.uniform(0.4, 0.9)
         white = cv2.GaussianBlur(white, (0, 0), blur) * np.float32(1 + 2 * blur)  # roughly back to unit variance
-    return white * np.sqrt(0.3 + 4 * dark) * np.float32(sigma)
+    gains = sigma * np.array([1.1, 0.85, 1.4])
+    grain: Image = white * np.sqrt(0.3 + 4 * dark) * gains.astype(np.float32)
+    return grain

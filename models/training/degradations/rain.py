@@ -27,41 +27,41 @@ def rain(clean: Image, rng: Random) -> Image:
 def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
     """Thin, sparse, one direction."""
     lean = rng.normal(0, 0.3)
-    length = rng.uniform(12, 40)
-    return layer(shape, rng, rng.uniform(0.02, 0.09), length, rng.uniform(0.5, 1.1), lean) * rng.uniform(0.35, 0.8)
+    length, width = rng.uniform(12, 45), rng.uniform(0.6, 2.0)
+    return layer(shape, rng, rng.uniform(0.02, 0.1), length, width, lean) * np.float32(rng.uniform(0.5, 1.0))
 
 
 def heavy_streaks(shape: tuple[int, int], rng: Random) -> Field:
-    """Two to four dense layers, thick and thin, around one or several directions."""
+    """Three to five dense layers, thick and thin, around one or several directions."""
     lean, apart = rng.normal(0, 0.25), rng.choice([0.05, 0.3])
     streaks: Field = np.zeros(shape, np.float32)
-    for _ in range(int(rng.integers(2, 5))):
-        length, width = log_uniform(rng, 15, 60), log_uniform(rng, 0.6, 2.2)
+    for _ in range(int(rng.integers(3, 6))):
+        length, width = log_uniform(rng, 15, 80), log_uniform(rng, 0.6, 3.0)
         angle = lean + rng.normal(0, apart)
-        streaks = streaks + layer(shape, rng, rng.uniform(0.08, 0.3), length, width, angle) * rng.uniform(0.4, 1.0)
+        streaks += layer(shape, rng, rng.uniform(0.1, 0.35), length, width, angle) * np.float32(rng.uniform(0.4, 1.0))
     return streaks
 
 
 def medium_streaks(shape: tuple[int, int], rng: Random) -> Field:
-    """One to three layers of blurred streaks at any angle within 60 degrees of the vertical."""
+    """One to three layers of blurred streaks within 60 degrees of the vertical; many are long and faint."""
     lean = rng.uniform(-1.05, 1.05)
     streaks: Field = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 4))):
-        length, width = log_uniform(rng, 8, 40), rng.uniform(0.6, 1.5)
+        length, width = log_uniform(rng, 10, 80), rng.uniform(0.7, 2.2)
         angle = lean + rng.normal(0, 0.06)
-        streaks = streaks + layer(shape, rng, rng.uniform(0.04, 0.2), length, width, angle) * rng.uniform(0.4, 0.9)
+        cover = log_uniform(rng, 0.05, 0.5)
+        peak = rng.uniform(0.25, 0.9) * min(1.0, (0.12 / cover) ** 0.5)  # dense layers are fainter ones
+        streaks += layer(shape, rng, cover, length, width, angle) * np.float32(peak)
     return streaks
 
 
-def layer(
-    shape: tuple[int, int], rng: Random, cover: float, length_px: float, width_px: float, lean: float
-) -> Field:
+def layer(shape: tuple[int, int], rng: Random, cover: float, length_px: float, width_px: float, lean: float) -> Field:
     """Streaks (H, W) of peak brightness about 1 that cover about this share of the picture; `lean` in radians."""
     height, width = shape
     drops: Field = np.zeros(shape, np.float32)
     count = max(1, round(cover * height * width / (length_px * max(1.0, 2 * width_px))))
     rows, columns = rng.integers(0, height, count), rng.integers(0, width, count)
-    drops[rows, columns] = rng.uniform(0.3, 1.0, count)
+    drops[rows, columns] = rng.uniform(0.4, 1.0, count)
     streaks: Field = cv2.filter2D(
         drops, -1, streak_kernel(length_px, width_px, lean), borderType=cv2.BORDER_REFLECT_101
     )

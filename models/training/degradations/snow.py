@@ -9,7 +9,17 @@ import cv2
 import numpy as np
 
 from models.training.degradations.blur import motion_kernel
-from models.training.degradations.image import Field, Image, Random, clip, greyish, log_uniform, quantise, smooth_field
+from models.training.degradations.image import (
+    Field,
+    Image,
+    Random,
+    clip,
+    from_bytes,
+    greyish,
+    log_uniform,
+    quantise,
+    smooth_field,
+)
 from models.training.degradations.rain import streak_kernel
 
 SUBPIXEL_BITS = 4
@@ -55,7 +65,7 @@ def flakes(shape: tuple[int, int], distance: Distance, wind: float, rng: Random)
     canvas = np.zeros(shape, np.uint8)
     for centre, axis, turn, tone in zip(centres.tolist(), axes.tolist(), turns.tolist(), tones.tolist(), strict=True):
         cv2.ellipse(canvas, centre, axis, turn, 0, 360, tone, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-    return _soften(canvas.astype(np.float32) / 255, distance, wind, rng) * np.float32(rng.uniform(*distance.opacity))
+    return _soften(from_bytes(canvas), distance, wind, rng) * np.float32(rng.uniform(*distance.opacity))
 
 
 def _soften(layer: Field, distance: Distance, wind: float, rng: Random) -> Field:
