@@ -24,10 +24,10 @@ LEAST_TRANSMISSION = np.float32(0.05)
 
 
 def haze(clean: Image, rng: Random) -> Image:
-    """Mean transmission 0.15..0.85; near-homogeneous one time in five."""
+    """Mean transmission 0.15..0.8; near-homogeneous one time in five."""
     near_even = rng.random() < 0.2
     depth = 0.8 + 0.2 * smooth_field(clean.shape[:2], 3, rng) if near_even else depth_map(clean, rng)
-    transmission = _transmission(depth, 0.15 + 0.7 * rng.beta(1.5, 1.3))
+    transmission = _transmission(depth, 0.15 + 0.65 * rng.beta(1.5, 1.3))
     airlight = greyish(rng, 0.6, 1.0, cast=0.015 if rng.random() < 0.8 else 0.045)
     return quantise(scatter(clean, transmission, airlight), rng)
 

@@ -49,7 +49,7 @@ def camera(clean: Image, rng: Random) -> Image:
     camera at a moderate ISO, strong ones like a telephone at night.
     """
     light = to_linear(clean)
-    level = log_uniform(rng, 0.004, 0.06)  # about the standard deviation at white
+    level = log_uniform(rng, 0.008, 0.06)  # about the standard deviation at white
     shot, read = level**2, level * rng.uniform(0.02, 0.25)
     white = rng.standard_normal(clean.shape, dtype=np.float32)
     grain = _unit(_smear(white, rng) @ _channel_mix(rng))

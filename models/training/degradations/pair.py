@@ -12,7 +12,7 @@ from models.training.degradations.image import Image, Random, quantise
 from models.training.degradations.kinds import PHYSICAL_ORDER, SYNTHESISERS
 from models.vocabulary import CLEAN
 
-VISIBLE_RMS = 0.5 / 255
+VISIBLE_RMS = 1 / 255
 """Below this change nobody, an assessor included, can tell the kind; rounding alone makes 0.29 / 255."""
 REDRAWS = 3
 
@@ -73,7 +73,7 @@ def _choose(rng: Random, weights: Mapping[str, float]) -> str:
 
 
 def _visibly(kind: str, image: Image, rng: Random) -> Image | None:
-    """The most changed of up to `1 + REDRAWS` draws, the first that can be seen; None where none can."""
+    """The first of `1 + REDRAWS` draws that can be seen; None where none can, such as blur on a flat wall."""
     for _ in range(1 + REDRAWS):
         degraded = SYNTHESISERS[kind](image, rng)
         if float(np.sqrt(np.mean((degraded - image) ** 2))) > VISIBLE_RMS:

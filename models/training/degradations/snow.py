@@ -35,9 +35,9 @@ class Distance:
     opacity: tuple[float, float]
 
 
-FAR = Distance(radius_px=(0.4, 1.0), per_10k=(10, 90), blur_px=(0.0, 0.6), opacity=(0.5, 1.0))
-MIDDLE = Distance(radius_px=(1.0, 2.6), per_10k=(3, 25), blur_px=(0.4, 1.4), opacity=(0.5, 1.0))
-NEAR = Distance(radius_px=(3.0, 9.0), per_10k=(0.3, 2.5), blur_px=(1.5, 4.5), opacity=(0.3, 0.85))
+FAR = Distance(radius_px=(0.4, 1.0), per_10k=(20, 150), blur_px=(0.0, 0.6), opacity=(0.6, 1.0))
+MIDDLE = Distance(radius_px=(1.0, 2.6), per_10k=(5, 40), blur_px=(0.4, 1.4), opacity=(0.6, 1.0))
+NEAR = Distance(radius_px=(3.0, 9.0), per_10k=(0.5, 4), blur_px=(1.5, 4.5), opacity=(0.3, 0.85))
 
 
 def snow(clean: Image, rng: Random) -> Image:
