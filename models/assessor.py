@@ -114,11 +114,3 @@ class Assessor(nn.Module):
     def _text(self, prompts: Sequence[str], masked: bool) -> tuple[Tensor, Tensor]:
         tokens = tokenize(prompts, self.config.text.context_length).to(self.device)
         return text_states(self.clip, tokens, masked)
-
-
-def among(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, float]:
-    """The probabilities of a softmax over fewer names: those of the full one, renormalised."""
-    total = sum(probabilities[name] for name in allowed)
-    if total <= 0:
-        return {name: 1 / len(allowed) for name in allowed}
-    return {name: probabilities[name] / total for name in allowed}

@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import cv2
 import torch
 from rich.console import Console
 
@@ -56,6 +57,7 @@ def build(arguments: argparse.Namespace) -> tuple[Stage, RunConfig, torch.device
     device = choose_device(arguments.device).device
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(0)  # before the loaders fork: a forked OpenCV thread pool deadlocks
     run = recipes.run_config(arguments, device)
     files = decode_into(arguments.cache, find_photos(arguments.images), run.longest_px)
     if len(files) < 2:

@@ -6,7 +6,6 @@ Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1]; `labels` (K,)
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -59,7 +58,6 @@ class Onward(Sampler[int]):
 
 def _quiet_worker(_: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def batches(pairs: Pairs, *, start: int, batch: int, loaders: int, pin: bool) -> Iterator[Example]:

@@ -152,7 +152,7 @@ class Trainer:
         if bool(torch.isfinite(norm)):  # one broken batch must not end hours of work
             self.optimizer.step()
             self._follow()
-        return float(loss)
+        return float(loss.detach())
 
     @torch.no_grad()
     def _follow(self) -> None:

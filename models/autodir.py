@@ -1,0 +1,310 @@
+"""AutoDIR as a family: assess, diffuse, correct, and again until the image is clean (Jiang et al. 2023, arXiv:2310.10123).
+
+Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32
+(3, H, W) in [-1, 1], in host memory; only the tiles of the tracks at hand are on the device.
+
+Two ways to run the loop.  Strict is the published program: centre-crop view, values carried over unclamped, the same noise
+each pass, the diffusion picture carried over after low resolution.  The safe default looks at the whole image, clamps
+between passes, wants a minimum of confidence, and takes back a pass that did not help.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from models.air import AIR, AIRConfig
+from models.assessor import Assessor
+from models.clip import ClipConfig
+from models.errors import ControlsError
+from models.guidance import guided
+from models.images import Canvas, Tile, pad_to_multiple, tiles
+from models.nafnet import NAFNet, NAFNetConfig
+from models.noise import NoiseStream
+from models.policy import choose, considered, helped
+from models.restorer import Assessment, Continues, Controls, Outcome, PassReport, Report, Request, Restored, Waits
+from models.samplers import NoiseSchedule, Plan, StepCoefficients, advance, plan
+from models.vocabulary import CLEAN
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How a bundle runs by default.
+
+    Attributes:
+        sampler: a name of models.samplers.
+        floor: least probability, among the names considered, at which the safe loop repairs something.
+        native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.
+    """
+
+    sampler: str = "euler-ancestral"
+    steps: int = 100
+    max_passes: int = 7
+    floor: float = 0.4
+    views: int = 9
+    native_px: int = 1024 * 1024
+    tile_px: int = 768
+    overlap_px: int = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoDIRConfig:
+    """The networks and the loop; `names` in the assessor's order, `fidelity` the default w of each."""
+
+    names: tuple[str, ...]
+    fidelity: dict[str, float]
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    air: AIRConfig = field(default_factory=AIRConfig)
+    scm: NAFNetConfig = field(default_factory=NAFNetConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+@dataclass(eq=False)
+class Job:
+    """One image's way through the passes."""
+
+    controls: Controls
+    original: Tensor  # (3, H, W)
+    image: Tensor  # (3, H, W): what this pass starts from
+    result: Tensor  # (3, H, W): what the user would get now
+    remaining: tuple[str, ...]
+    before: dict[str, float]  # the assessment of `image`
+    first: dict[str, float] = field(default_factory=dict)
+    condition: Tensor | None = None  # (L, D)
+    label: str = CLEAN
+    source: str = "auto"
+    passes: list[PassReport] = field(default_factory=list)
+    restored: Canvas | None = None
+    diffused: Canvas | None = None  # only where the next pass starts from it
+    tiles_left: int = 0
+    started_s: float = 0.0
+
+
+@dataclass(eq=False)
+class AutoDIRTrack:
+    """A tile of a job in one pass.  Latents exist from its first step to its last, so waiting tiles cost nothing."""
+
+    job: Job
+    cut: Tile
+    plan: Plan
+    padded: tuple[int, int]
+    pass_index: int
+    passes: int
+    stream: NoiseStream
+    step: int = 0
+    z: Tensor | None = None  # (C, h, w), in the sampler's own space
+    z_image: Tensor | None = None  # (C, h, w)
+    earlier: Tensor | None = None  # (C, h, w): the previous denoised estimate
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.padded
+
+    @property
+    def steps(self) -> int:
+        return len(self.plan)
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        return self.cut.index, self.cut.count
+
+
+class AutoDIR:
+    """The three networks resident on a device."""
+
+    def __init__(self, config: AutoDIRConfig, assessor: Assessor, air: AIR, scm: NAFNet, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.assessor, self.air, self.scm = assessor, air, scm
+        self.schedule = NoiseSchedule()
+        self._null: Tensor | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in self.config.names if name != CLEAN)
+
+    @torch.inference_mode()
+    def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
+        """What is wrong with each image, in the view over the whole of it."""
+        return [
+            Assessment(probabilities=seen, condition=self.assessor.condition(seen)) for seen in self.assessor.look(images)
+        ]
+
+    @torch.inference_mode()
+    def begin(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Assess and start each image.
+
+        Raises:
+            ControlsError: a degradation that the bundle does not know, or a prompt together with only or skip.
+        """
+        return [self._open(request) for request in requests]
+
+    def _open(self, request: Request) -> Outcome:
+        controls = request.controls
+        if controls.prompt is not None and (controls.only or controls.skip):
+            raise ControlsError("got a prompt together with only or skip; a prompt already says what to repair")
+        remaining = considered(self.config.names, controls.only, controls.skip)
+        seen = self.assessor.look([request.image], strict=controls.strict)[0]
+        job = Job(controls, request.image, request.image, request.image, remaining, seen, first=seen)
+        if controls.strength == 0:
+            return self._done(job, "strength-zero")
+        if controls.prompt is not None:
+            understood = self.assessor.understood(controls.prompt)
+            job.source = "user"
+            job.label = max(self.names, key=lambda name: understood[name])
+            job.condition = self.assessor.user_states([controls.prompt])[0]
+            return self._start(job)
+        return self._choose(job)
+
+    def _choose(self, job: Job) -> Outcome:
+        """The next pass, or the end."""
+        if len(job.passes) >= self._most_passes(job.controls):
+            return self._done(job, "max-passes")
+        choice = choose(job.before, job.remaining, 0.0 if job.controls.strict else self.config.loop.floor)
+        if choice.label is None:
+            return self._done(job, choice.stop or "clean")
+        job.label = choice.label
+        job.condition = self.assessor.condition(choice.probabilities)
+        return self._start(job)
+
+    def _most_passes(self, controls: Controls) -> int:
+        if controls.prompt is not None:
+            return 1
+        return controls.max_passes or self.config.loop.max_passes
+
+    def _start(self, job: Job) -> Outcome:
+        loop, (height, width) = self.config.loop, job.image.shape[-2:]
+        side = max(height, width) if height * width <= loop.native_px else loop.tile_px
+        cuts = tiles(height, width, side, min(loop.overlap_px, side - 1))
+        job.restored = Canvas(height, width, loop.overlap_px)
+        # I_sd goes on after low resolution as published; the safe loop goes on with what the user would get
+        job.diffused = Canvas(height, width, loop.overlap_px) if self._carries_diffused(job) else None
+        job.tiles_left, job.started_s = len(cuts), time.monotonic()
+        return Continues(tracks=[self._track(job, cut) for cut in cuts])
+
+    def _carries_diffused(self, job: Job) -> bool:
+        return job.controls.strict and job.label == "low-resolution"
+
+    def _track(self, job: Job, cut: Tile) -> AutoDIRTrack:
+        stride, steps = self.air.stride, job.controls.steps or self.config.loop.steps
+        # One image, one noise; tiles of one image must not repeat it, which would show as a pattern
+        seed = job.controls.seed if cut.count == 1 else (job.controls.seed * 1_000_003 + cut.index) % 2**63
+        return AutoDIRTrack(
+            job=job,
+            cut=cut,
+            plan=plan(self.config.loop.sampler, self.schedule, steps),
+            padded=(cut.height + -cut.height % stride, cut.width + -cut.width % stride),
+            pass_index=len(job.passes),
+            passes=self._most_passes(job.controls),
+            stream=NoiseStream(seed),
+        )
+
+    @torch.inference_mode()
+    def step(self, tracks: Sequence[AutoDIRTrack]) -> None:
+        """One denoising step for each; all of one shape, at any steps of any plans."""
+        fresh = [track for track in tracks if track.z is None]
+        if fresh:
+            self._encode(fresh)
+        at = StepCoefficients.stack([track.plan[track.step] for track in tracks], self.device)
+        z = torch.stack([_there(track.z) for track in tracks])  # (B, C, h, w)
+        z_image = torch.stack([_there(track.z_image) for track in tracks])
+        denoised = self._denoise(tracks, z, z_image, at)
+        earlier = torch.stack([d if t.earlier is None else t.earlier for t, d in zip(tracks, denoised, strict=True)])
+        noises = [track.stream.draw(tuple(z.shape[1:])) if at.is_noisy[i] else None for i, track in enumerate(tracks)]
+        z = advance(z, denoised, earlier, _stack_noises(noises, z), at)
+        for track, state, estimate in zip(tracks, z, denoised, strict=True):
+            track.z, track.earlier, track.step = state, estimate, track.step + 1
+
+    def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, z_image: Tensor, at: StepCoefficients) -> Tensor:
+        context = torch.stack([_there(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
+        scales = [(track.job.controls.text_guidance, track.job.controls.image_guidance) for track in tracks]
+        return guided(self.air.predict, z, z_image, context, self._null_states, scales, at, self.config.air.prediction)
+
+    def _null_states(self) -> Tensor:
+        """Token states (L, D) of the null prompt."""
+        if self._null is None:
+            self._null = self.assessor.user_states([""])[0]
+        return self._null
+
+    def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
+        pixels = torch.stack([self._padded(track) for track in tracks]).to(self.device)  # (B, 3, H', W')
+        for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
+            track.z_image = z_image
+            track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * track.plan.initial_scale
+
+    def _padded(self, track: AutoDIRTrack) -> Tensor:
+        return pad_to_multiple(track.cut.cut(track.job.image)[None], self.air.stride, "reflect")[0]
+
+    @torch.inference_mode()
+    def finish(self, tracks: Sequence[AutoDIRTrack]) -> list[Outcome]:
+        """Decode and correct each tile; the last tile of an image ends its pass."""
+        return [self._close(track) for track in tracks]
+
+    def _close(self, track: AutoDIRTrack) -> Outcome:
+        job, cut = track.job, track.cut
+        strict = job.controls.strict
+        diffused = self.air.decode(_there(track.z)[None])[..., : cut.height, : cut.width].float()
+        if not strict:
+            diffused = diffused.clamp(-1, 1)
+        degraded = cut.cut(job.image)[None].to(self.device)
+        restored = self.scm(degraded, diffused, self._fidelity(job))
+        _there(job.restored).add(cut, restored[0])
+        if job.diffused is not None:
+            job.diffused.add(cut, diffused[0])
+        track.z = track.z_image = track.earlier = None
+        job.tiles_left -= 1
+        return self._end_pass(job) if job.tiles_left == 0 else Waits()
+
+    def _fidelity(self, job: Job) -> float:
+        said = job.controls.fidelity
+        return self.config.fidelity.get(job.label, 1.0) if said is None else said
+
+    def _end_pass(self, job: Job) -> Outcome:
+        result = _there(job.restored).image()
+        if not job.controls.strict:
+            result.clamp_(-1, 1)
+        carried = result if job.diffused is None else job.diffused.image()
+        after = self.assessor.look([result], strict=job.controls.strict)[0]
+        kept = job.controls.strict or job.source == "user" or helped(job.label, job.before, after)
+        job.passes.append(
+            PassReport(
+                label=job.label,
+                source=job.source,
+                probability_before=job.before[job.label],
+                probability_after=after[job.label],
+                kept=kept,
+                seconds=time.monotonic() - job.started_s,
+            )
+        )
+        job.restored = job.diffused = None
+        if not kept:
+            return self._done(job, "did-not-help")
+        job.remaining = tuple(name for name in job.remaining if name != job.label)
+        job.result, job.image = result, carried
+        if job.source == "user":
+            return self._done(job, "prompt-done")
+        if carried is not result:
+            after = self.assessor.look([carried], strict=True)[0]
+        job.before = after
+        return self._choose(job)
+
+    def _done(self, job: Job, reason: str) -> Restored:
+        strength = job.controls.strength
+        image = job.result if strength == 1 else torch.lerp(job.original, job.result, strength)
+        report = Report(
+            degradations=dict(sorted(job.first.items(), key=lambda item: -item[1])),
+            passes=tuple(job.passes),
+            stop_reason=reason,
+            seed=job.controls.seed,
+            steps=job.controls.steps or self.config.loop.steps,
+        )
+        return Restored(image=image, report=report)
+
+
+def _there(value: T | None) -> T:
+    assert value is not None, "a track was stepped or finished out of turn"
+    return value

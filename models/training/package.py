@@ -1,0 +1,64 @@
+"""`python -m models.training.package`: put the trained networks together as a bundle.
+
+Takes what the stages wrote (weights and `config.json`) and writes `bundle.json` with half-precision safetensors.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from models.air import AIR
+from models.assessor import Assessor, prompt_of
+from models.autodir import LoopConfig
+from models.bundle import BundleDegradation, Manifest, write_bundle
+from models.nafnet import NAFNet
+from models.training import small
+from models.vocabulary import CLEAN
+
+LOOP = LoopConfig(sampler="ddim", steps=4, max_passes=3, floor=0.4, views=9)
+
+TRAINED_ON = (
+    "openly licensed photographs only (CLIC 2025, CID22, metadata-extractor-images, wallpapers of Debian, KDE, MATE, Pop!_OS, "
+    "deepin, Budgie, CyanogenMod, and others named in docs/model-card.md), with synthetic degradations"
+)
+
+
+def manifest(version: str) -> Manifest:
+    degradations = tuple(
+        BundleDegradation(name=name, prompt=prompt_of(name), fidelity=0.0 if name == CLEAN else 1.0) for name in small.NAMES
+    )
+    return Manifest(
+        family="autodir",
+        name="autodir-small",
+        version=version,
+        description="A small AutoDIR trained for a CPU: assessor, denoiser on lossless 8 x 8 patches, NAFNet correction.",
+        licence="Apache-2.0",
+        degradations=degradations,
+        networks={"clip": asdict(small.CLIP), "air": asdict(small.AIR), "scm": asdict(small.SCM), "loop": asdict(LOOP)},
+        weights={},
+        files={},
+        trained_on=TRAINED_ON,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m models.training.package", description=__doc__)
+    parser.add_argument("--assessor", type=Path, required=True, help="best.safetensors of the assessor stage")
+    parser.add_argument("--air", type=Path, required=True)
+    parser.add_argument("--scm", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--version", default="1")
+    arguments = parser.parse_args()
+    assessor, air, scm = Assessor(small.CLIP, small.NAMES), AIR(small.AIR), NAFNet(small.SCM)
+    assessor.load_state_dict(load_file(arguments.assessor))
+    air.load_state_dict(load_file(arguments.air))
+    scm.load_state_dict(load_file(arguments.scm))
+    networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
+    write_bundle(arguments.out, manifest(arguments.version), networks, torch.float16)
+
+
+if __name__ == "__main__":
+    main()
