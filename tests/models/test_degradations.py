@@ -14,7 +14,7 @@ from models.training.degradations.contact_sheet import contact_sheet
 from models.training.degradations.haze import scatter
 from models.training.degradations.jpeg import SAMPLING_420, SAMPLING_444, compress
 from models.training.degradations.low_light import expose
-from models.training.degradations.low_resolution import cubic_weights, resize_cubic
+from models.training.degradations.low_resolution import cubic_taps, resize_cubic
 from models.training.degradations.noise import gaussian, photons
 from models.training.degradations.rain import streak_kernel
 from models.training.degradations.raindrop import refract
@@ -220,10 +220,11 @@ def test_low_light_pictures_are_dark_on_average():
     assert 0.02 < np.median(means) < 0.12  # LOL's short exposures: 0.03..0.10
 
 
-def test_cubic_weights_reproduce_constants_and_slopes():
-    weights = cubic_weights(64, 16).astype(np.float64)
+def test_cubic_taps_reproduce_constants_and_slopes():
+    taps, weights = cubic_taps(64, 16)
+    assert taps.min() >= 0 and taps.max() <= 63
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
-    ramp = weights @ np.arange(64)
+    ramp = (weights.astype(np.float64) * np.arange(64)[taps]).sum(axis=1)
     np.testing.assert_allclose(ramp[3:-3], (np.arange(16)[3:-3] + 0.5) * 4 - 0.5, atol=1e-4)
 
 

@@ -23,17 +23,17 @@ Kernel = NDArray[np.float32]
 
 
 def blur(clean: Image, rng: Random) -> Image:
-    """One sort of blur, in linear light two times in three."""
+    """One sort of blur, in linear light two times in three; even blur is rare, since low resolution looks much like it."""
     linear = rng.random() < 0.65
     light = to_linear(clean) if linear else clean
     sort = rng.random()
-    if sort < 0.35:
+    if sort < 0.4:
         blurred = convolve(light, motion_kernel(rng, _length_px(light, rng)))
-    elif sort < 0.5:
+    elif sort < 0.58:
         blurred = _varying(light, rng)
-    elif sort < 0.72:
+    elif sort < 0.82:
         blurred = camera_motion(light, rng)
-    elif sort < 0.86:
+    elif sort < 0.92:
         blurred = convolve(light, disk_kernel(log_uniform(rng, 1.2, 6)))
     else:
         blurred = cv2.GaussianBlur(light, (0, 0), log_uniform(rng, 0.8, 4), borderType=cv2.BORDER_REFLECT_101)

@@ -28,7 +28,7 @@ def haze(clean: Image, rng: Random) -> Image:
     near_even = rng.random() < 0.2
     depth = 0.8 + 0.2 * smooth_field(clean.shape[:2], 3, rng) if near_even else depth_map(clean, rng)
     transmission = _transmission(depth, 0.15 + 0.65 * rng.beta(1.5, 1.3))
-    airlight = greyish(rng, 0.6, 1.0, cast=0.015 if rng.random() < 0.8 else 0.045)
+    airlight = greyish(rng, 0.6, 1.0, cast=0.015 if rng.random() < 0.8 else 0.03)
     return quantise(scatter(clean, transmission, airlight), rng)
 
 
@@ -50,8 +50,8 @@ def depth_map(clean: Image, rng: Random) -> Field:
     height, width = clean.shape[:2]
     depth = rng.uniform(0, 1) * _plane(height, width, rng)
     depth = depth + rng.uniform(0.1, 0.7) * smooth_field((height, width), int(rng.integers(2, 6)), rng)
-    if rng.random() < 0.75:
-        depth = depth + rng.uniform(0.2, 1.0) * _tone_steps(clean, rng)
+    if rng.random() < 0.65:
+        depth = depth + rng.uniform(0.15, 0.6) * _tone_steps(clean, rng)
     low, high = float(depth.min()), float(depth.max())
     return clip((depth - low) / max(high - low, 1e-3) * rng.uniform(0.7, 1.0) + rng.uniform(0, 0.3))
 

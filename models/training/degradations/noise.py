@@ -52,7 +52,7 @@ def camera(clean: Image, rng: Random) -> Image:
     level = log_uniform(rng, 0.008, 0.06)  # about the standard deviation at white
     shot, read = level**2, level * rng.uniform(0.02, 0.25)
     white = rng.standard_normal(clean.shape, dtype=np.float32)
-    grain = _unit(_smear(white, rng) @ _channel_mix(rng))
+    grain = _unit(cv2.transform(_smear(white, rng), _channel_mix(rng)))
     noisy = light + np.sqrt(shot * light + np.float32(read**2)) * grain
     return to_display(clip(noisy))
 
