@@ -23,7 +23,7 @@ Kernel = NDArray[np.float32]
 
 
 def blur(clean: Image, rng: Random) -> Image:
-    """One sort of blur, in linear light two times in three; even blur is rare, since low resolution looks much like it."""
+    """One sort of blur, in linear light two times in three; even blur is rare, as low resolution looks much like it."""
     linear = rng.random() < 0.65
     light = to_linear(clean) if linear else clean
     sort = rng.random()
