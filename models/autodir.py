@@ -26,7 +26,7 @@ from models.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
 from models.policy import choose, considered, helped
 from models.restorer import Assessment, Continues, Controls, Outcome, PassReport, Report, Request, Restored, Waits
-from models.samplers import NoiseSchedule, Plan, StepCoefficients, advance, plan
+from models.samplers import NoiseSchedule, Plan, StepCoefficients, advance, denoised_from, plan
 from models.vocabulary import CLEAN
 
 T = TypeVar("T")
@@ -211,18 +211,28 @@ class AutoDIR:
             self._encode(fresh)
         at = StepCoefficients.stack([track.plan[track.step] for track in tracks], self.device)
         z = torch.stack([_there(track.z) for track in tracks])  # (B, C, h, w)
-        z_image = torch.stack([_there(track.z_image) for track in tracks])
-        denoised = self._denoise(tracks, z, z_image, at)
-        earlier = torch.stack([d if t.earlier is None else t.earlier for t, d in zip(tracks, denoised, strict=True)])
-        noises = [track.stream.draw(tuple(z.shape[1:])) if at.is_noisy[i] else None for i, track in enumerate(tracks)]
-        z = advance(z, denoised, earlier, _stack_noises(noises, z), at)
+        denoised = self._denoise(tracks, z, at)
+        earlier = torch.stack(
+            [now if track.earlier is None else track.earlier for track, now in zip(tracks, denoised, strict=True)]
+        )
+        z = advance(z, denoised, earlier, self._noise(tracks, z), at)
         for track, state, estimate in zip(tracks, z, denoised, strict=True):
             track.z, track.earlier, track.step = state, estimate, track.step + 1
 
-    def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, z_image: Tensor, at: StepCoefficients) -> Tensor:
+    def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
+        """The clean latents as estimated from here: (B, C, h, w)."""
+        z_image = torch.stack([_there(track.z_image) for track in tracks])
         context = torch.stack([_there(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
         scales = [(track.job.controls.text_guidance, track.job.controls.image_guidance) for track in tracks]
-        return guided(self.air.predict, z, z_image, context, self._null_states, scales, at, self.config.air.prediction)
+        scaled = at.input_scale * z
+        output = guided(self.air.predict, scaled, z_image, at.timestep, context, self._null_states, scales)
+        return denoised_from(self.config.air.prediction, scaled, output, at)
+
+    def _noise(self, tracks: Sequence[AutoDIRTrack], like: Tensor) -> Tensor:
+        """Each image's own next draw, where its step wants one: (B, C, h, w)."""
+        shape = tuple(like.shape[1:])
+        drawn = [t.stream.draw(shape) if t.plan[t.step].spread else torch.zeros(shape) for t in tracks]
+        return torch.stack(drawn).to(like)
 
     def _null_states(self) -> Tensor:
         """Token states (L, D) of the null prompt."""

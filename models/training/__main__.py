@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--learning-rate", type=float)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    arguments.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="autocast; default: on CUDA only")
     arguments.add_argument("--threads", type=int, help="CPU threads; all cores when left out")
     arguments.add_argument("--loaders", type=int, default=1, help="processes that make training pairs")
     arguments.add_argument("--validate-every", type=float, default=300.0, help="seconds")

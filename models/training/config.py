@@ -18,6 +18,7 @@ class RunConfig:
         images: folders of photographs.
         minutes: the budget; the learning rate's cosine ends with it.
         steps: a budget in steps instead, which makes a run reproducible; None counts minutes.
+        bf16: autocast to bfloat16; None means on CUDA only.  A CPU with AVX512-BF16 gains half as much again.
         validate_every_s: seconds between validations; each saves a resumable checkpoint.
     """
 
@@ -33,6 +34,7 @@ class RunConfig:
     clip_norm: float = 1.0
     seed: int = 0
     device: str = "auto"
+    bf16: bool | None = None
     threads: int | None = None
     loaders: int = 1
     validate_every_s: float = 300.0

@@ -46,7 +46,7 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
     """The stage's own defaults with the command line's words over them."""
     run = RunConfig(
         images=tuple(arguments.images), out=arguments.out, seed=arguments.seed, device=device.type,
-        threads=arguments.threads, loaders=arguments.loaders, validate_every_s=arguments.validate_every,
+        bf16=arguments.bf16, threads=arguments.threads, loaders=arguments.loaders, validate_every_s=arguments.validate_every,
         **DEFAULTS[arguments.stage],
     )  # fmt: skip
     said = {
@@ -108,7 +108,7 @@ def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[St
 
 
 def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = SCMConfig(network=small.SCM, timesteps=(800, 999), loss="psnr", diffused=0.9)
+    config = SCMConfig(network=small.SCM, timesteps=(800, 999), loss="rmse", diffused=0.9, residual=0.3)
     estimator = None
     if arguments.air is not None:
         network = AIR(small.AIR)

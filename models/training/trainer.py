@@ -144,7 +144,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(run.seed * 1_000_003 + at.step)
         batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
         self.network.train()
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+        bf16 = self.device.type == "cuda" if run.bf16 is None else run.bf16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             loss = self.stage.loss(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,25 @@
+"""Noise belongs to the image, not to the batch or the GPU: drawn on the CPU from the image's own seed.
+
+Shapes:  B images; `shape` is one image's latent, such as (C, h, w).
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class NoiseStream:
+    """Standard normal draws of one image, in the order in which its own steps ask for them."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, shape: tuple[int, ...]) -> Tensor:
+        """The next draw, `shape`, float32, on the CPU."""
+        return torch.randn(shape, generator=self._generator)
+
+
+def noise(seeds: Iterable[int], shape: tuple[int, ...]) -> Tensor:
+    """The first draw of each seed's stream: (B, *shape)."""
+    return torch.stack([NoiseStream(seed).draw(shape) for seed in seeds])

@@ -1,0 +1,196 @@
+"""Samplers as arithmetic on one step: no model, no device, no clock, no progress bar.
+
+Every sampler here moves an image by
+
+    x' = keep * x + clean * D + earlier * D_before + spread * noise
+
+with D the network's estimate of the clean latent, D_before that of the previous step, and four numbers that depend on the
+image's own place in its own plan.  A batch may therefore hold images at different steps of different plans: its coefficients
+are stacked rows.
+
+Shapes:  B images, n steps.  Latents are (B, C, h, w) in scaled latent space (about unit variance when clean).
+
+Two state spaces occur.  Euler ancestral works on x = z + sigma eps (Karras et al. 2022, arXiv:2206.00364), the other two on
+the variance-preserving x = alpha z + sqrt(1 - alpha^2) eps; `input_scale` brings either to what the network expects.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Floats = NDArray[np.float64]
+
+
+class NoiseSchedule:
+    """Stable Diffusion's: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps (CompVis' "scaled linear")."""
+
+    def __init__(self, steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> None:
+        betas = np.linspace(first**0.5, last**0.5, steps) ** 2
+        kept = np.cumprod(1 - betas).astype(np.float32)  # the published buffers are float32, and so are their sigmas
+        self._log_sigmas: Floats = np.log(np.sqrt((1 - kept) / kept)).astype(np.float64)
+        self.alphas_cumprod = torch.from_numpy(kept)  # (1000,)
+
+    @property
+    def last(self) -> int:
+        """The noisiest timestep, 999."""
+        return len(self._log_sigmas) - 1
+
+    def sigma(self, timestep: float) -> float:
+        """sqrt((1 - a) / a) at a fractional timestep, interpolated in log sigma."""
+        return math.exp(float(np.interp(timestep, np.arange(len(self._log_sigmas)), self._log_sigmas)))
+
+    def timestep(self, sigma: float) -> float:
+        """The inverse of `sigma`, clamped to the schedule."""
+        return float(np.interp(math.log(sigma), self._log_sigmas, np.arange(len(self._log_sigmas))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One row of a plan.
+
+    `alpha` and `sigma` describe the network's input: alpha^2 + sigma^2 = 1; `timestep` may be fractional.
+    """
+
+    timestep: float
+    input_scale: float
+    alpha: float
+    sigma: float
+    keep: float
+    clean: float
+    earlier: float = 0.0
+    spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One image's way from noise to latent; the first x is a standard normal draw times `initial_scale`."""
+
+    steps: tuple[Step, ...]
+    initial_scale: float
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Step:
+        return self.steps[index]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCoefficients:
+    """Rows of a batch as tensors: `timestep` (B,), the others (B, 1, 1, 1)."""
+
+    timestep: Tensor
+    input_scale: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    keep: Tensor
+    clean: Tensor
+    earlier: Tensor
+    spread: Tensor
+
+    @classmethod
+    def stack(cls, rows: Sequence[Step], device: torch.device | str = "cpu") -> "StepCoefficients":
+        table = {
+            entry.name: torch.tensor([getattr(row, entry.name) for row in rows], dtype=torch.float32, device=device)
+            for entry in fields(Step)
+        }
+        return cls(**{name: column if name == "timestep" else column[:, None, None, None] for name, column in table.items()})
+
+
+def euler_ancestral(schedule: NoiseSchedule, steps: int) -> Plan:
+    """k-diffusion's Euler ancestral sampler, eta 1, as AutoDIR runs it: t = linspace(999, 0, n), sigma 0 appended."""
+    sigmas = [schedule.sigma(t) for t in np.linspace(schedule.last, 0, steps)] + [0.0]
+    rows = []
+    for sigma, after in zip(sigmas[:-1], sigmas[1:], strict=True):
+        up = math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2) if after else 0.0
+        down = math.sqrt(after**2 - up**2)
+        norm = 1 / math.sqrt(sigma**2 + 1)
+        rows.append(
+            Step(
+                timestep=schedule.timestep(sigma), input_scale=norm, alpha=norm, sigma=sigma * norm,
+                keep=down / sigma, clean=1 - down / sigma, spread=up,
+            )
+        )  # fmt: skip
+    return Plan(tuple(rows), initial_scale=sigmas[0])
+
+
+def _preserving(schedule: NoiseSchedule, steps: int) -> tuple[list[float], list[float], list[float]]:
+    """Timesteps 999 downwards in equal strides, and (alpha, sigma) there and at the end, where nothing is left of the noise."""
+    timesteps = [schedule.last * (1 - i / steps) for i in range(steps)]
+    ratios = [schedule.sigma(t) for t in timesteps]
+    alphas = [1 / math.sqrt(1 + ratio**2) for ratio in ratios]
+    sigmas = [ratio * alpha for ratio, alpha in zip(ratios, alphas, strict=True)]
+    return timesteps, [*alphas, 1.0], [*sigmas, 0.0]
+
+
+def ddim(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Deterministic DDIM (Song et al. 2021, arXiv:2010.02502, Eq. 12 with eta 0)."""
+    timesteps, alphas, sigmas = _preserving(schedule, steps)
+    rows = []
+    for i, timestep in enumerate(timesteps):
+        keep = sigmas[i + 1] / sigmas[i]
+        clean = alphas[i + 1] - alphas[i] * keep
+        rows.append(
+            Step(timestep=timestep, input_scale=1.0, alpha=alphas[i], sigma=sigmas[i], keep=keep, clean=clean)
+        )  # fmt: skip
+    return Plan(tuple(rows), initial_scale=1.0)
+
+
+def dpm_solver_2m(schedule: NoiseSchedule, steps: int) -> Plan:
+    """DPM-Solver++ 2M (Lu et al. 2022, arXiv:2211.01095, Algorithm 2); the first and the last step are of first order."""
+    timesteps, alphas, sigmas = _preserving(schedule, steps)
+    half_snr = [math.log(alpha / sigma) for alpha, sigma in zip(alphas[:-1], sigmas[:-1], strict=True)]
+    rows = []
+    for i, timestep in enumerate(timesteps):
+        keep, last = sigmas[i + 1] / sigmas[i], i + 1 == steps
+        clean = alphas[i + 1] - alphas[i] * keep  # alpha' (1 - e^-h)
+        share = 0.0
+        if 0 < i and not last:
+            share = (half_snr[i + 1] - half_snr[i]) / (2 * (half_snr[i] - half_snr[i - 1]))  # 1 / (2 r)
+        rows.append(
+            Step(
+                timestep=timestep, input_scale=1.0, alpha=alphas[i], sigma=sigmas[i],
+                keep=keep, clean=clean * (1 + share), earlier=-clean * share,
+            )
+        )  # fmt: skip
+    return Plan(tuple(rows), initial_scale=1.0)
+
+
+SAMPLERS: dict[str, Callable[[NoiseSchedule, int], Plan]] = {
+    "euler-ancestral": euler_ancestral,
+    "ddim": ddim,
+    "dpm++2m": dpm_solver_2m,
+}
+
+
+def plan(name: str, schedule: NoiseSchedule, steps: int) -> Plan:
+    """The plan of a named sampler.
+
+    Raises:
+        ValueError: no such sampler, or fewer than one step.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"got sampler {name!r}, expected one of {', '.join(SAMPLERS)}")
+    if steps < 1:
+        raise ValueError(f"got {steps} steps, expected at least 1")
+    return SAMPLERS[name](schedule, steps)
+
+
+def denoised_from(prediction: str, scaled: Tensor, output: Tensor, at: StepCoefficients) -> Tensor:
+    """The clean latent that the network's output implies, at its input `scaled` = input_scale * x: (B, C, h, w).
+
+    "epsilon": (x - sigma eps) / alpha;  "v_prediction": alpha x - sigma v (Salimans & Ho 2022, arXiv:2202.00512).
+    """
+    if prediction == "epsilon":
+        return (scaled - at.sigma * output) / at.alpha
+    return at.alpha * scaled - at.sigma * output
+
+
+def advance(x: Tensor, denoised: Tensor, earlier: Tensor, noise: Tensor, at: StepCoefficients) -> Tensor:
+    """The state after this step; `earlier` is the previous step's `denoised` (anything where its coefficient is 0)."""
+    return at.keep * x + at.clean * denoised + at.earlier * earlier + at.spread * noise
