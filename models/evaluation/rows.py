@@ -1,0 +1,143 @@
+"""Measured rows on disk: one JSON line a picture, appended while a run goes on, so that a stopped run goes on later.
+
+A folder holds `run.json`, what its rows depend on, and `rows.jsonl`.  An infinite PSNR is written as "Infinity", since
+JSON has no number for it.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import ControlsError
+from models.evaluation.metrics import PSNR_CAP_DB
+
+CONDITIONS, ROWS = "run.json", "rows.jsonl"
+
+Scores = dict[str, float]
+"""A value for each of metrics.METRICS."""
+
+
+class Conditions(BaseModel):
+    """What a row's numbers depend on; rows of different conditions never share a folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: str
+    version: str
+    bundle_sha256: str
+    device: str
+    crop_px: int
+    seed: int
+    steps: int | None = None
+    max_passes: int | None = None
+
+
+class Run(BaseModel):
+    """One restoration: how near it came to the truth, what was found first, what was repaired, why it stopped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    scores: Scores = Field(default_factory=dict)  # empty without a ground truth
+    found: dict[str, float]
+    repaired: tuple[str, ...]
+    passes: int
+    stop_reason: str
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """The dominant label of the first assessment."""
+        return max(self.found, key=lambda name: self.found[name])
+
+
+class Row(BaseModel):
+    """What was measured of one picture; `scores` are the input's own, `runs` by mode, `error` why there is nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    task: str
+    subset: str
+    name: str
+    expected: str | None = None
+    width_px: int = 0
+    height_px: int = 0
+    scores: Scores = Field(default_factory=dict)
+    runs: dict[str, Run] = Field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.task, self.name
+
+    def gain_db(self, mode: str) -> float | None:
+        """PSNR of a mode over the input's, both capped; None where one is missing."""
+        run = self.runs.get(mode)
+        if run is None or not run.scores or not self.scores:
+            return None
+        return min(run.scores["psnr"], PSNR_CAP_DB) - min(self.scores["psnr"], PSNR_CAP_DB)
+
+
+class RowLog:
+    """The rows of a folder, in memory and on disk.  A later row of the same picture replaces the earlier one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ROWS
+        self._rows: dict[tuple[str, str], Row] = {}
+
+    @classmethod
+    def open(cls, folder: Path, conditions: Conditions, *, restart: bool = False) -> "RowLog":
+        """The log of a folder, made where there is none; `restart` forgets what it holds.
+
+        Raises:
+            ControlsError: its rows were measured under other conditions; the message names them.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        log = cls(folder)
+        if restart:
+            (folder / ROWS).unlink(missing_ok=True)
+        elif (folder / ROWS).exists():
+            _refuse_others(folder, conditions)
+            log._read()
+        (folder / CONDITIONS).write_text(conditions.model_dump_json(indent=2) + "\n")
+        return log
+
+    @property
+    def rows(self) -> list[Row]:
+        return list(self._rows.values())
+
+    def measured(self, key: tuple[str, str]) -> bool:
+        """Whether a picture has its row; one that ended in an error is tried again."""
+        return key in self._rows and self._rows[key].error is None
+
+    def append(self, row: Row) -> None:
+        self._rows[row.key] = row
+        with self._path.open("a") as file:
+            file.write(row.model_dump_json() + "\n")
+
+    def _read(self) -> None:
+        text = self._path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # a kill cut the last line short
+            self._path.write_text(whole)
+        for line in whole.splitlines():
+            try:
+                row = Row.model_validate_json(line)
+            except ValidationError as error:
+                raise ControlsError(
+                    f"{self._path} holds a line that is no row: {line[:60]!r}; start over with --restart"
+                ) from error
+            self._rows[row.key] = row
+
+
+def _refuse_others(folder: Path, conditions: Conditions) -> None:
+    try:
+        earlier = Conditions.model_validate_json((folder / CONDITIONS).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ControlsError(f"{folder} holds rows of unknown conditions; give another --out, or --restart") from error
+    others = [
+        f"{name} {getattr(earlier, name)!r} instead of {getattr(conditions, name)!r}"
+        for name in Conditions.model_fields
+        if getattr(earlier, name) != getattr(conditions, name)
+    ]
+    if others:
+        raise ControlsError(f"{folder} holds rows with {', '.join(others)}; give another --out, or --restart")

@@ -1,0 +1,197 @@
+"""Means, accuracy and shares of measured rows.
+
+PSNR is in dB.  A picture equal to its truth has an infinite PSNR; it counts as metrics.PSNR_CAP_DB.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from pydantic import BaseModel, ConfigDict
+
+from models.evaluation.metrics import PSNR_CAP_DB
+from models.evaluation.rows import Row, Run, Scores
+from models.vocabulary import CLEAN
+
+UNTOUCHED_DB = 40.0
+"""A clean photograph that comes back at least so near to itself was left alone for every practical purpose."""
+HURT_DB = 0.1
+
+
+class ModeTally(BaseModel):
+    """One mode over a group; `pairs` have a ground truth, `scores` and `gain_db` are means over them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pictures: int
+    pairs: int
+    scores: Scores
+    gain_db: float | None
+    seconds: float
+    passes: float
+    stops: dict[str, int]
+
+
+class Tally(BaseModel):
+    """A subset, a task (subset None) or everything with a truth (task None).  `right` of `labelled` were recognised."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str | None
+    subset: str | None
+    pictures: int
+    pairs: int
+    errors: int
+    scores: Scores
+    modes: dict[str, ModeTally]
+    labelled: int
+    right: int
+
+
+class CleanTally(BaseModel):
+    """Clean photographs through the automatic mode, measured against themselves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pictures: int
+    errors: int
+    found_clean: int
+    untouched: int
+    changed_at_all: int
+    mean_psnr: float
+    worst_psnr: float  # capped
+    seconds: float
+
+
+class Hurt(BaseModel):
+    """A pair that the automatic mode took further from its truth."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    name: str
+    expected: str | None
+    found: str
+    repaired: tuple[str, ...]
+    gain_db: float
+
+
+class Summary(BaseModel):
+    """What a report shows.  `confusion[expected][found]` counts first labels, clean photographs included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    overall: Tally
+    tasks: tuple[Tally, ...]
+    subsets: tuple[Tally, ...]
+    clean: CleanTally | None
+    confusion: dict[str, dict[str, int]]
+    hurt: tuple[Hurt, ...]
+    errors: dict[str, str]
+
+    @property
+    def modes(self) -> list[str]:
+        """Every mode that ran, the first one first."""
+        return list(dict.fromkeys(mode for tally in self.tasks for mode in tally.modes))
+
+
+def summarise(rows: Sequence[Row], first: str = "auto") -> Summary:
+    """Aggregate rows; labels, clean photographs and hurt pairs are those of the mode `first`."""
+    pairs = [row for row in rows if row.task != CLEAN]
+    tasks: dict[str, list[Row]] = {}
+    subsets: dict[tuple[str, str], list[Row]] = {}
+    for row in pairs:
+        tasks.setdefault(row.task, []).append(row)
+        subsets.setdefault((row.task, row.subset), []).append(row)
+    return Summary(
+        overall=_tally([row for row in pairs if row.scores or row.error], None, None, first),
+        tasks=tuple(_tally(members, task, None, first) for task, members in tasks.items()),
+        subsets=tuple(_tally(members, task, subset, first) for (task, subset), members in subsets.items()),
+        clean=_clean([row for row in rows if row.task == CLEAN], first),
+        confusion=_confusion(rows, first),
+        hurt=_hurt(pairs, first),
+        errors={f"{row.task}/{row.name}": row.error for row in rows if row.error is not None},
+    )
+
+
+def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str) -> Tally:
+    good = [row for row in rows if row.error is None]
+    labelled = [row for row in good if row.expected is not None and first in row.runs]
+    modes = sorted({mode for row in good for mode in row.runs}, key=lambda mode: mode != first)
+    return Tally(
+        task=task,
+        subset=subset,
+        pictures=len(good),
+        pairs=sum(bool(row.scores) for row in good),
+        errors=len(rows) - len(good),
+        scores=mean_scores(row.scores for row in good),
+        modes={mode: _mode_tally([row for row in good if mode in row.runs], mode) for mode in modes},
+        labelled=len(labelled),
+        right=sum(row.runs[first].label == row.expected for row in labelled),
+    )
+
+
+def _mode_tally(rows: Sequence[Row], mode: str) -> ModeTally:
+    runs = [row.runs[mode] for row in rows]
+    gains = [gain for row in rows if (gain := row.gain_db(mode)) is not None]
+    return ModeTally(
+        pictures=len(runs),
+        pairs=sum(bool(run.scores) for run in runs),
+        scores=mean_scores(run.scores for run in runs),
+        gain_db=fmean(gains) if gains else None,
+        seconds=fmean(run.seconds for run in runs),
+        passes=fmean(run.passes for run in runs),
+        stops=dict(Counter(run.stop_reason for run in runs).most_common()),
+    )
+
+
+def mean_scores(measured: Iterable[Scores]) -> Scores:
+    """The mean of each metric over the pictures that have it, PSNR capped."""
+    values: dict[str, list[float]] = {}
+    for one in measured:
+        for name, value in one.items():
+            values.setdefault(name, []).append(min(value, PSNR_CAP_DB))
+    return {name: fmean(of_one) for name, of_one in values.items()}
+
+
+def _clean(rows: Sequence[Row], first: str) -> CleanTally | None:
+    runs: list[Run] = [row.runs[first] for row in rows if first in row.runs]
+    if not runs:
+        return None
+    psnrs = [run.scores["psnr"] for run in runs]
+    return CleanTally(
+        pictures=len(runs),
+        errors=len(rows) - len(runs),
+        found_clean=sum(run.label == CLEAN for run in runs),
+        untouched=sum(psnr >= UNTOUCHED_DB for psnr in psnrs),
+        changed_at_all=sum(math.isfinite(psnr) for psnr in psnrs),
+        mean_psnr=fmean(min(psnr, PSNR_CAP_DB) for psnr in psnrs),
+        worst_psnr=min(*psnrs, PSNR_CAP_DB),
+        seconds=fmean(run.seconds for run in runs),
+    )
+
+
+def _confusion(rows: Iterable[Row], first: str) -> dict[str, dict[str, int]]:
+    matrix: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.expected is not None and first in row.runs:
+            matrix.setdefault(row.expected, Counter())[row.runs[first].label] += 1
+    return {expected: dict(found) for expected, found in matrix.items()}
+
+
+def _hurt(rows: Iterable[Row], first: str, most: int = 20) -> tuple[Hurt, ...]:
+    """The worst pairs, most harmed first."""
+    found = [
+        Hurt(
+            task=row.task,
+            name=row.name,
+            expected=row.expected,
+            found=row.runs[first].label,
+            repaired=row.runs[first].repaired,
+            gain_db=gain,
+        )
+        for row in rows
+        if (gain := row.gain_db(first)) is not None and gain < -HURT_DB
+    ]
+    return tuple(sorted(found, key=lambda entry: entry.gain_db)[:most])
