@@ -1,0 +1,63 @@
+# Everything goes through here; `make help` lists the targets.  Nothing is assumed but Python with venv, and a network
+# for the first install.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+BUNDLES := $(patsubst %/bundle.json,%,$(wildcard models/bundles/*/bundle.json))
+PHOTO := examples/cat-dark-noisy.jpg
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check bench figures clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv: $(READY) ## The virtual environment, with undegrade and its development tools
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) is not installed. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$$($(PYTHON) --version) is too old: undegrade needs 3.11 or newer. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV): about 1.5 GB, a minute or a few" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Restore a damaged photograph that comes with the code
+	@test -n "$(BUNDLES)" || { echo "models/bundles is empty: this checkout has no weights. Clone it again." >&2; exit 3; }
+	@mkdir -p $(DEMO)
+	$(BIN)/undegrade restore $(PHOTO) --output $(DEMO)/ --compare side --exists replace
+	@echo
+	@echo "Before and after are in $(DEMO)/. Go on with photos of your own:"
+	@echo "  $(BIN)/undegrade restore PHOTO.jpg"
+	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
+	@echo "  $(BIN)/undegrade --help"
+
+test: $(READY) ## The tests that take seconds
+	$(BIN)/python -m pytest -m "not slow and not gpu and not full"
+
+test-all: $(READY) ## All tests; those for a GPU say why they skip where there is none
+	$(BIN)/python -m pytest
+
+check: $(READY) ## Lint, format, types, import contracts, and the hashes of the shipped weights
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+	@test -n "$(BUNDLES)" || { echo "models/bundles is empty: no weights to verify" >&2; exit 1; }
+	$(BIN)/undegrade models verify $(BUNDLES)
+
+bench: $(READY) ## Seconds and peak memory for 1, 6 and 24 megapixels
+	$(BIN)/python benchmarks/sizes.py
+
+figures: $(READY) ## Make the README's picture again
+	$(BIN)/python docs/figures/make.py
+
+clean: ## Remove the virtual environment and what the tools left
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
