@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from models.evaluation.rows import Conditions, Row, Scores
@@ -91,11 +92,12 @@ def write_report(folder: Path, of: Head, rows: Sequence[Row]) -> Report:
 def terminal_table(summary: Summary) -> Table:
     """Subsets and tasks, one line each."""
     modes = summary.modes
-    table = Table(title=None, header_style="bold", pad_edge=False)
-    for index, name in enumerate(_columns(modes)):
-        table.add_column(name, justify="left" if index < 2 else "right", no_wrap=index > 1)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in _columns(modes)[1:]:
+        table.add_column(name, justify="left" if name == "subset" else "right", no_wrap=True)
     for tally, whole in _in_order(summary):
-        table.add_row(*_cells(tally, modes), style="bold" if whole else None)
+        task, subset, *numbers = _cells(tally, modes)
+        table.add_row(subset or task, *numbers, style="bold" if whole else None)
     return table
 
 
@@ -156,7 +158,7 @@ def _cells(tally: Tally, modes: Sequence[str]) -> list[str]:
     return [
         tally.task or "all pairs",
         tally.subset or "",
-        f"{tally.pictures}" + (f" ({tally.errors} failed)" if tally.errors else ""),
+        str(tally.pictures),
         _scores(tally.scores),
         *(_mode(tally.modes.get(mode)) for mode in modes),
         f"{tally.right}/{tally.labelled}" if tally.labelled else NOTHING,

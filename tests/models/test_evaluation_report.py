@@ -1,0 +1,185 @@
+"""Means, shares and tables of hand-made rows whose answers can be counted on fingers."""
+
+import io
+import json
+import math
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from models.evaluation.pictures import caption, strip, write_strip
+from models.evaluation.report import commit, head, markdown, terminal_table, write_report
+from models.evaluation.rows import Conditions, Row, Run
+from models.evaluation.summary import summarise
+
+CONDITIONS = Conditions(bundle="fake", version="0.1", bundle_sha256="ab" * 32, device="cpu", crop_px=512, seed=0)
+
+
+def run(psnr=None, label="noise", repaired=("noise",), seconds=1.0, stop="clean"):
+    scores = {} if psnr is None else {"psnr": psnr, "ssim": psnr / 50 if math.isfinite(psnr) else 1.0}
+    found = {label: 0.8, "other": 0.2}
+    passes = len(repaired)
+    return Run(scores=scores, found=found, repaired=repaired, passes=passes, stop_reason=stop, seconds=seconds)
+
+
+def row(task, subset, name, expected, psnr=None, *, error=None, **runs):
+    scores = {} if psnr is None else {"psnr": psnr, "ssim": 0.5}
+    return Row(task=task, subset=subset, name=name, expected=expected, scores=scores, runs=runs, error=error)
+
+
+ROWS = [
+    row("denoise", "CBSD68 noise 25", "a", "noise", 20.0, auto=run(26.0), told=run(27.0)),
+    row("denoise", "CBSD68 noise 25", "b", "noise", 22.0, auto=run(30.0, seconds=3.0), told=run(29.0)),
+    row("denoise", "Nam", "c", "noise", 36.0, auto=run(33.0, label="jpeg", repaired=("jpeg", "blur")), told=run(38.0)),
+    row("dehaze", "SOTS indoor", "d", "haze", 12.0, auto=run(12.0, "clean", ()), told=run(15.0, "clean", ("haze",))),
+    row("underwater", "EUVP", "e", None, 15.0, auto=run(15.5, label="haze")),
+    row("snow", "snow", "f", "snow", auto=run(label="snow"), told=run(label="snow")),
+    row("denoise", "Nam", "g", "noise", error="PhotoError: g is no picture"),
+    row("clean", "of denoise", "denoise/a", "clean", math.inf, auto=run(math.inf, "clean", ())),
+    row("clean", "of dehaze", "dehaze/d", "clean", math.inf, auto=run(39.0, "noise")),
+]
+
+
+@pytest.fixture
+def summary():
+    return summarise(ROWS)
+
+
+def by_name(tallies):
+    return {(tally.task, tally.subset): tally for tally in tallies}
+
+
+def test_a_subset_shows_the_means_of_its_pairs(summary):
+    tally = by_name(summary.subsets)["denoise", "CBSD68 noise 25"]
+    assert (tally.pictures, tally.pairs, tally.errors) == (2, 2, 0)
+    assert tally.scores["psnr"] == 21
+    assert (tally.modes["auto"].scores["psnr"], tally.modes["auto"].gain_db, tally.modes["auto"].seconds) == (28, 7, 2)
+    assert tally.modes["told"].gain_db == 7
+
+
+def test_a_task_is_the_mean_of_pictures_and_not_of_subsets(summary):
+    tally = by_name(summary.tasks)["denoise", None]
+    assert (tally.pictures, tally.errors) == (3, 1)
+    assert tally.modes["auto"].gain_db == pytest.approx((6 + 8 - 3) / 3)
+    assert tally.modes["auto"].passes == pytest.approx(4 / 3)
+
+
+def test_accuracy_counts_only_pairs_with_a_label(summary):
+    assert (summary.overall.right, summary.overall.labelled) == (2, 4)  # a b right, c d wrong; e has none; f no truth
+    snow = by_name(summary.tasks)["snow", None]
+    assert (snow.right, snow.labelled, snow.pairs) == (1, 1, 0)
+    assert snow.modes["auto"].gain_db is None
+
+
+def test_clean_photographs_are_counted_apart(summary):
+    clean = summary.clean
+    assert (clean.pictures, clean.found_clean, clean.untouched, clean.changed_at_all) == (2, 1, 1, 1)
+    assert (clean.worst_psnr, clean.mean_psnr) == (39, (100 + 39) / 2)
+    assert "clean" not in {tally.task for tally in summary.tasks}
+
+
+def test_the_confusion_matrix_holds_every_labelled_picture_once(summary):
+    assert summary.confusion == {
+        "noise": {"noise": 2, "jpeg": 1},
+        "haze": {"clean": 1},
+        "snow": {"snow": 1},
+        "clean": {"clean": 1, "noise": 1},
+    }
+
+
+def test_pairs_made_worse_are_listed_with_what_was_done(summary):
+    (hurt,) = summary.hurt
+    assert (hurt.name, hurt.gain_db, hurt.found, hurt.repaired) == ("c", -3, "jpeg", ("jpeg", "blur"))
+
+
+def test_reasons_to_stop_are_counted(summary):
+    assert by_name(summary.tasks)["denoise", None].modes["auto"].stops == {"clean": 3}
+
+
+def test_no_rows_make_an_empty_report_and_no_division_by_zero(tmp_path):
+    report = write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), [])
+    assert report.summary.overall.pictures == 0
+    assert "None measured." in markdown(report)
+
+
+def test_the_files_say_the_same_and_the_json_is_strict(tmp_path):
+    write_report(tmp_path, head(CONDITIONS, "undegrade evaluate DIR --crop 512"), ROWS)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    data = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert data["summary"]["subsets"][0]["modes"]["auto"]["gain_db"] == 7
+    assert len(data["rows"]) == len(ROWS)
+    text = (tmp_path / "report.md").read_text()
+    assert "| denoise | CBSD68 noise 25 | 2 | 21.00 / 0.500 | 28.00 (+7.00) / 0.560 |" in text
+    assert "| **dehaze** | **SOTS indoor** |" in text  # a lone subset is its task
+    assert "PhotoError: g is no picture" in text
+
+
+def test_the_head_says_where_the_numbers_come_from(tmp_path):
+    text = markdown(write_report(tmp_path, head(CONDITIONS, "undegrade evaluate DIR"), ROWS))
+    for fact in ("cpu", "torch ", "fake 0.1", "abababababababab", "crop 512", "`undegrade evaluate DIR`", "UTC"):
+        assert fact in text
+
+
+def test_every_line_of_a_markdown_table_has_as_many_cells_as_its_head(tmp_path):
+    text = markdown(write_report(tmp_path, head(CONDITIONS, "undegrade evaluate DIR"), ROWS))
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 4
+    for lines in tables:
+        assert {line.count("|") for line in lines} == {lines[0].count("|")}
+
+
+def test_the_terminal_table_fits_a_hundred_columns_and_shows_gains(summary):
+    console = Console(width=100, file=io.StringIO())
+    console.print(terminal_table(summary))
+    text = console.file.getvalue()
+    assert "28.00 (+7.00) / 0.560" in text
+    assert "all pairs" in text and "CBSD68 noise 25" in text
+    assert "…" not in text
+
+
+def test_a_commit_is_named_with_its_changes_and_only_at_a_checkouts_root(tmp_path):
+    def git(*words):
+        return subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    assert commit(tmp_path) is None
+    git("init", "-q")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-q", "-m", "one")
+    name = git("rev-parse", "--short=12", "HEAD")
+    assert commit(tmp_path) == name
+    (tmp_path / "file").write_text("two")
+    assert commit(tmp_path) == f"{name}+changes"
+    (tmp_path / "inside").mkdir()
+    assert commit(tmp_path / "inside") is None
+
+
+def test_a_strip_shows_the_pictures_pixel_for_pixel_side_by_side():
+    pictures = {name: np.full((30, 60, 3), value, np.uint8) for name, value in (("input", 50), ("auto", 200))}
+    sheet = np.asarray(strip(ROWS[0], pictures))
+    assert sheet.shape[1] == 60 + 4 + 60
+    assert (sheet[-30:, :60] == 50).all() and (sheet[-30:, 64:] == 200).all()
+
+
+def test_captions_say_what_was_seen_gained_and_repaired():
+    assert caption(ROWS[0], "auto") == ("auto  26.00 dB  0.520  (+6.00)", "noise 80%; repaired noise; clean; 1.0 s")
+    assert caption(ROWS[0], "input") == ("input  20.00 dB  0.500", "CBSD68 noise 25: noise")
+
+
+def test_a_strip_is_named_by_task_and_picture(tmp_path):
+    pictures = {"input": np.zeros((16, 40, 3), np.uint8)}
+    path = write_strip(tmp_path / "new", ROWS[-1], pictures)
+    assert path == tmp_path / "new/clean_dehaze_d.jpg"
+    with Image.open(path) as image:
+        assert image.width == 40
