@@ -1,0 +1,132 @@
+"""How people ask for a repair: a lexicon and a small grammar of users' phrasings.
+
+The text tower learns from these that "get rid of the grain" and "A photo needs noise artifact reduction" mean the same.
+`HELD_OUT` holds phrasings that the grammar cannot produce; they measure the tower and never train it.
+"""
+
+import numpy as np
+
+from models.vocabulary import CLEAN, NOTHING, degradation
+
+NOUNS: dict[str, tuple[str, ...]] = {
+    "noise": ("noise", "grain", "graininess", "speckles", "iso noise", "sensor noise", "colour noise", "color noise",
+              "static", "random dots", "film grain", "luminance noise", "noisy pixels", "salt and pepper"),
+    "blur": ("blur", "blurriness", "motion blur", "camera shake", "shake", "softness", "focus error", "defocus", "lens blur",
+             "smear", "ghosting", "wrong focus", "handshake blur", "movement"),
+    "rain": ("rain", "rain streaks", "streaks", "falling rain", "rainfall", "downpour", "shower", "heavy rain", "drizzle",
+             "rain lines", "rainy weather", "storm rain", "white streaks"),
+    "low-light": ("darkness", "low light", "underexposure", "dark shadows", "dimness", "poor lighting", "bad lighting",
+                  "night darkness", "lack of light", "gloom", "weak light", "too little light", "black areas"),
+    "haze": ("haze", "fog", "mist", "smog", "smoke", "dust haze", "haziness", "foggy air", "milky veil", "grey veil",
+             "gray veil", "washed out air", "murk", "cloudiness", "low contrast veil"),
+    "low-resolution": ("low resolution", "pixelation", "pixels", "small size", "missing detail", "tiny resolution",
+                       "big pixels", "poor resolution", "lack of detail", "upscaling artifacts", "pixel blocks", "low res"),
+    "raindrop": ("raindrops", "raindrop", "water drops", "drops on the lens", "droplets", "drops on the glass",
+                 "water droplets on the window", "waterdrops", "wet lens", "drops on the windshield", "wet glass", "beads of water",
+                 "drops on the window"),
+    "jpeg": ("jpeg artifacts", "compression artifacts", "compression", "jpeg blocks", "blocking", "blockiness", "ringing",
+             "jpg artefacts", "compression noise", "8x8 blocks", "mosquito noise", "banding", "jpeg compression", "macroblocks"),
+    "snow": ("snow", "snowflakes", "falling snow", "flakes", "snowfall", "blizzard", "white flakes", "snow specks", "snowstorm",
+             "sleet", "winter flakes"),
+}  # fmt: skip
+
+ADJECTIVES: dict[str, tuple[str, ...]] = {
+    "noise": ("noisy", "grainy", "speckled", "full of noise", "very grainy", "noisy at high iso"),
+    "blur": ("blurry", "blurred", "out of focus", "shaky", "not sharp", "unsharp", "soft", "smeared", "fuzzy", "unfocused"),
+    "rain": ("rainy", "full of rain", "streaked by rain", "taken in the rain", "covered in rain streaks"),
+    "low-light": ("dark", "too dark", "underexposed", "dim", "badly lit", "very dark", "gloomy", "almost black", "taken at night"),
+    "haze": ("hazy", "foggy", "misty", "smoggy", "washed out by fog", "smoky", "veiled", "milky"),
+    "low-resolution": ("pixelated", "low resolution", "low res", "too small", "tiny", "lacking detail", "a thumbnail", "upscaled"),
+    "raindrop": ("covered with drops", "shot through a wet window", "full of water drops", "behind wet glass",
+                 "covered in droplets", "taken through a rainy windshield"),
+    "jpeg": ("blocky", "over compressed", "full of jpeg artifacts", "heavily compressed", "badly compressed", "compressed"),
+    "snow": ("snowy", "full of snowflakes", "covered by falling snow", "taken in a blizzard"),
+}  # fmt: skip
+
+ORDERS: dict[str, tuple[str, ...]] = {
+    "noise": ("denoise", "denoise it", "clean up the grain", "smooth out the noise", "reduce iso noise", "noise reduction"),
+    "blur": ("deblur", "sharpen", "sharpen it", "make it sharp", "make it sharper", "fix the focus", "bring it into focus",
+             "unblur", "stabilise the shot", "sharpen the blurry face", "deblur the image"),
+    "rain": ("derain", "make it stop raining", "take the rain away", "dry weather please", "deraining"),
+    "low-light": ("brighten", "brighten it", "make it brighter", "lighten", "lighten it up", "turn up the light",
+                  "increase the exposure", "raise the exposure", "more light", "light it up", "enhance the low light"),
+    "haze": ("dehaze", "defog", "wash the fog away", "clear the air", "clear up the mist", "bring back the contrast through the fog",
+             "make the distance clear"),
+    "low-resolution": ("upscale", "super resolution", "increase the resolution", "more detail", "add detail", "make it larger",
+                       "enlarge", "higher resolution", "super-resolve", "upsample it", "more pixels", "make it hd"),
+    "raindrop": ("wipe the drops off the lens", "wipe the window", "deraindrop", "dry the lens", "wipe the glass dry",
+                 "clean the wet lens"),
+    "jpeg": ("deblock", "remove the blocks", "undo the compression", "clean the jpeg", "fix the jpeg blocks everywhere",
+             "decompress it", "remove blocking"),
+    "snow": ("desnow", "stop the snow", "take the snowflakes away", "desnowing", "make it stop snowing"),
+    CLEAN: ("no change", "leave it as it is", "nothing is wrong", "it is fine", "clean photo", "perfect picture", "do nothing",
+            "no repair needed", "keep it", "good quality", "a flawless photo", "already good", "no degradation"),
+}  # fmt: skip
+
+VERBS = ("remove", "get rid of", "reduce", "fix", "clean", "erase", "take away", "delete", "eliminate", "clear", "repair",
+         "please remove", "can you remove", "take out", "suppress", "correct", "I want to remove", "help me remove")  # fmt: skip
+COMPLAINTS = ("too much {}", "there is {} in it", "so much {}", "there is a lot of {}", "the {} is bad", "{}", "i see {}",
+              "{} everywhere", "the {} ruins it", "it has {}", "problem with {}", "damaged by {}", "because of the {}")  # fmt: skip
+STATES = ("{}", "it is {}", "too {}", "very {}", "the photo is {}", "this picture looks {}", "my image came out {}",
+          "everything is {}", "the face is {}", "it looks {}", "why is it so {}", "the image is quite {}")  # fmt: skip
+PLACES = ("", "", "", "", " in this photo", " from the picture", " from my photo", " of the beach", " in the sky", " on the face",
+          " please", " in the background", " thanks", " from this image", " now", " of my dog", " in my holiday picture")  # fmt: skip
+
+
+def phrase(name: str, rng: np.random.Generator) -> str:
+    """One training phrasing of a degradation's name (or "clean")."""
+    kind = rng.random()
+    if kind < 0.1:
+        return (NOTHING if name == CLEAN else degradation(name)).prompt
+    if name == CLEAN or kind < 0.3:
+        text = _one(ORDERS[name], rng) + _one(PLACES, rng)
+    elif kind < 0.65:
+        text = f"{_one(VERBS, rng)} {_one(('the ', '', 'all the ', 'this '), rng)}{_one(NOUNS[name], rng)}{_one(PLACES, rng)}"
+    elif kind < 0.82:
+        text = _one(COMPLAINTS, rng).format(_one(NOUNS[name], rng)) + _one(PLACES, rng)
+    else:
+        text = _one(STATES, rng).format(_one(ADJECTIVES[name], rng))
+    return _typo(text, rng) if rng.random() < 0.05 else text
+
+
+def _one(options: tuple[str, ...], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _typo(text: str, rng: np.random.Generator) -> str:
+    """Two neighbouring letters swapped."""
+    at = int(rng.integers(max(1, len(text) - 1)))
+    return text[:at] + text[at + 1 : at + 2] + text[at : at + 1] + text[at + 2 :]
+
+
+_HELD_OUT: dict[str, tuple[str, ...]] = {
+    "noise": ("get rid of the grain at high ISO", "this shot is awfully grainy, clean it", "speckles all over my night picture",
+              "kill the sensor noise", "smooth the noisy sky", "could you denoise my concert photo", "horrible colour noise",
+              "lots of grain here", "the camera made it noisy", "noise noise noise", "filter out speckle", "too grainy for print"),
+    "blur": ("my hands were shaking, so it is blurry", "sharpen the blurry faces", "the focus is off", "out of focus portrait",
+             "motion blur from the moving car", "make the eyes sharp again", "everything looks fuzzy and unsharp", "camera shake fix",
+             "it moved while i pressed the shutter and is smeared", "deblurring needed", "remove shake", "soft and unfocused"),
+    "rain": ("remove the rain", "rain streaks all over the street", "heavy downpour in front of us", "it was raining, take it out",
+             "erase these falling rain lines", "drizzle should vanish", "the shower spoils the match photo", "rainy street, clean it",
+             "no more rain please", "take out the white streaks of rain"),
+    "low-light": ("too dark", "i can hardly see anything, brighten the room", "the photo was underexposed", "light up the shadows",
+                  "it was night and there was little light", "make this dim picture brighter", "increase brightness and exposure",
+                  "dark image, lighten please", "so gloomy in here", "poorly lit indoor shot", "lift the darkness"),
+    "haze": ("wash the fog away", "the mountains vanish in the mist", "smog over the city, clear it", "remove hazy veil",
+             "i want to see through the smoke", "dehaze the skyline", "foggy morning, make it clear", "milky and washed out by haze",
+             "clear the misty valley", "get the haze out"),
+    "low-resolution": ("it is pixelated, more detail please", "upscale this thumbnail", "the resolution is too low",
+                       "make a bigger version with more detail", "tiny picture, enlarge it", "increase resolution four times",
+                       "super resolution x4", "low res scan", "need higher resolution for print", "too few pixels"),
+    "raindrop": ("there are water drops on the lens", "wipe the droplets from the window", "raindrops on my windshield",
+                 "drops on the glass spoil the view", "water beads on the camera lens", "the lens got wet, remove the drops",
+                 "shot through a wet window pane", "clean droplets off the glass", "remove waterdrops", "drops of water on the screen"),
+    "jpeg": ("jpeg blocks everywhere", "ugly compression artifacts", "whatsapp compressed it to death", "remove jpg artefacts",
+             "blocky 8x8 squares in the sky", "too much compression, ringing around edges", "heavily compressed jpeg, restore",
+             "deblock this", "banding and blocking", "saved at quality 10, artifacts"),
+    "snow": ("remove the snowflakes", "it was snowing, take the flakes out", "blizzard hides the house", "snow falling in front of us",
+             "delete the falling snow", "flakes on the photo", "desnow this street", "too much snow in the air"),
+    CLEAN: ("the photo is fine, leave it", "nothing wrong here", "do nothing please", "keep it as it is", "no changes needed",
+            "a perfect clean photo"),
+}  # fmt: skip
+HELD_OUT: tuple[tuple[str, str], ...] = tuple((text, name) for name, texts in _HELD_OUT.items() for text in texts)

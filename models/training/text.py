@@ -1,0 +1,146 @@
+"""The small text tower: every phrasing of a degradation lands on its class prompt.
+
+    loss = cross-entropy of cos(phrase, class prompts) * scale          what is meant
+         + weight * (1 - cos(phrase state, class prompt's state))       the denoiser reads states, not pooled features
+         + weight * mean max(0, cos(class i, class j) - margin)         classes stay apart
+
+Phrases are read unmasked and class prompts masked, as AutoDIR reads them.  Words outside the lexicon keep their random
+embedding; random tokens in the training phrases make them harmless.
+
+Shapes:  B phrases, K names, L tokens, D text width, E joint width.
+"""
+
+import argparse
+import copy
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor, nn
+
+from models.assessor import prompt_of
+from models.clip import END_OF_TEXT, build_clip, lengths, text_states, tokenize
+from models.training import small
+from models.training.phrases import HELD_OUT, phrase
+from models.training.trainer import save_weights
+
+SCALE = 20.0
+MARGIN = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextScore:
+    """Share of held-out phrasings understood: over all, and for each name."""
+
+    accuracy: float
+    by_name: dict[str, float]
+    misread: tuple[str, ...]
+
+
+def text_parameters(clip: nn.Module) -> dict[str, Tensor]:
+    """The text side of an open_clip CLIP, by name."""
+    return {
+        name: value for name, value in clip.state_dict().items() if not name.startswith("visual.") and name != "logit_scale"
+    }
+
+
+def class_states(clip: nn.Module, names: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+    """States (K, L, D) and unit features (K, E) of the class prompts."""
+    states, pooled = text_states(clip, tokenize([prompt_of(name) for name in names]).to(device), masked=True)
+    return states, F.normalize(pooled, dim=-1)
+
+
+def disturbed(tokens: Tensor, rng: np.random.Generator, share: float = 0.12) -> Tensor:
+    """Some words replaced by random ones: (B, L) -> (B, L); begin, end and padding stay."""
+    inside = torch.arange(tokens.shape[1]) < lengths(tokens) - 1
+    inside[:, 0] = False
+    hit = inside & torch.from_numpy(rng.random(tokens.shape) < share)
+    return torch.where(hit, torch.from_numpy(rng.integers(0, END_OF_TEXT - 1, tokens.shape)), tokens)
+
+
+def at_end(states: Tensor, tokens: Tensor) -> Tensor:
+    """The state at the end token: (B, L, D) -> (B, D)."""
+    return states[torch.arange(len(tokens)), lengths(tokens)[:, 0] - 1]
+
+
+def text_loss(clip: nn.Module, names: Sequence[str], tokens: Tensor, labels: Tensor) -> Tensor:
+    """The three terms above for phrases (B, L) with labels (B,)."""
+    class_tokens = tokenize([prompt_of(name) for name in names])
+    prompt_states, prompts = class_states(clip, names, tokens.device)
+    states, pooled = text_states(clip, tokens, masked=False)
+    meant = F.cross_entropy(SCALE * F.normalize(pooled, dim=-1) @ prompts.T, labels)
+    goal = at_end(prompt_states, class_tokens)[labels].detach()
+    near = 1 - F.cosine_similarity(at_end(states, tokens), goal, dim=-1).mean()
+    cosines = prompts @ prompts.T - torch.eye(len(names))
+    apart = (cosines - MARGIN).clamp_min(0).sum() / (len(names) * (len(names) - 1))
+    return meant + 0.5 * near + apart
+
+
+def train_text_tower(
+    clip: nn.Module, names: Sequence[str], *, seed: int, steps: int, device: torch.device,
+    report: Callable[[int, float], None] = lambda step, loss: None, batch: int = 64,
+) -> TextScore:  # fmt: skip
+    """Train the text side in place; the image tower is not touched."""
+    rng = np.random.default_rng(seed)
+    trained = [p for name, p in clip.named_parameters() if not name.startswith("visual.") and name != "logit_scale"]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
+    for step in range(steps):
+        labels = torch.from_numpy(rng.integers(0, len(names), batch))
+        tokens = disturbed(tokenize([phrase(names[int(label)], rng) for label in labels]), rng)
+        loss = text_loss(clip, names, tokens.to(device), labels.to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        report(step, float(loss.detach()))
+    return score(clip, names, HELD_OUT, device)
+
+
+@torch.no_grad()
+def score(clip: nn.Module, names: Sequence[str], held_out: Sequence[tuple[str, str]], device: torch.device) -> TextScore:
+    """How many of these (phrase, name) pairs the tower understands."""
+    pairs = [(text, name) for text, name in held_out if name in names]
+    _, prompts = class_states(clip, names, device)
+    _, pooled = text_states(clip, tokenize([text for text, _ in pairs]).to(device), masked=False)
+    answers = [names[int(i)] for i in (F.normalize(pooled, dim=-1) @ prompts.T).argmax(dim=-1)]
+    right = {name: [a == n for a, (_, n) in zip(answers, pairs, strict=True) if n == name] for name in names}
+    return TextScore(
+        accuracy=sum(map(sum, right.values())) / len(pairs),
+        by_name={name: sum(hits) / len(hits) for name, hits in right.items() if hits},
+        misread=tuple(f"{text} -> {a}" for a, (text, name) in zip(answers, pairs, strict=True) if a != name),
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m models.training.text", description="Train the small text tower.")
+    parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    console, started_s = Console(stderr=True), time.monotonic()
+    torch.manual_seed(arguments.seed)
+    clip = build_clip(small.CLIP)
+
+    def report(step: int, loss: float) -> None:
+        if step % 50 == 0:
+            console.print(f"step {step} loss {loss:.3f} {time.monotonic() - started_s:.0f} s")
+
+    result = train_text_tower(
+        clip, small.NAMES, seed=arguments.seed, steps=arguments.steps, device=torch.device("cpu"), report=report
+    )  # fmt: skip
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(copy.copy(text_parameters(clip)), arguments.out)
+    console.print(f"held-out phrasings understood: {result.accuracy:.1%} {result.by_name}")
+    console.print("\n".join(result.misread), markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
