@@ -1,7 +1,7 @@
 """Stage three: the structural-correction module (arXiv:2310.10123, section 3.3).
 
-The rest is frozen.  A timestep is drawn, the clean latent is noised to it, AIR estimates the clean latent in one step, and
-NAFNet learns what the decoded estimate lacks:  MSE(I_gt, F([I, D(z~)]) + D(z~)).
+The rest is frozen.  A timestep is drawn, the clean latent is noised to it, AIR estimates the clean latent in one step,
+and NAFNet learns what the decoded estimate lacks:  MSE(I_gt, F([I, D(z~)]) + D(z~)).
 
 Shapes:  B batch, H W pixels.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
@@ -27,9 +27,11 @@ class SCMConfig:
     """Published: timesteps (0, 999), loss "mse".
 
     Attributes:
-        timesteps: where the one-step estimate is taken.  Low ones carry the clean picture itself into the estimate, which
+        timesteps: where the one-step estimate is taken.  Low ones carry the clean picture itself into the estimate,
+        which
             no sampler ever has; the small bundle draws high ones only.
-        loss: "rmse" is the mean over images of the root of their MSE, so that each image pulls with the same force.  MSE
+        loss: "rmse" is the mean over images of the root of their MSE, so that each image pulls with the same force.
+        MSE
             hears only the dark ones; log MSE (NAFNet's own PSNR loss) only the nearly clean ones: with it the small
             network had not learned to brighten anything after 5,000 pictures.
         diffused: the share of examples that see AIR's estimate; the rest see the degraded picture in its place, so that
@@ -62,10 +64,12 @@ class SCMStage:
     ) -> None:  # fmt: skip
         self.config, self.run, self.names, self.estimator = config, run, names, estimator
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
-        self.network: nn.Module = NAFNet(config.network)
+        self.network = NAFNet(config.network)
         for name, parameter in self.network.named_parameters():
             if name.endswith((".beta", ".gamma")):
                 nn.init.constant_(parameter, config.residual)
+        if config.residual:  # awake blocks would start as noise in the picture; a silent last layer starts as "no change"
+            nn.init.zeros_(self.network.ending.weight)
         self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
 
     def examples(self, start: int) -> Iterator[Example]:

@@ -14,6 +14,7 @@ from models.training.dataset import Example, Pairs
 from models.training.degradations import Mixture
 from models.training.photos import CropConfig, Image, PhotoPool
 from models.training.trainer import Validation
+from models.vocabulary import CLEAN
 
 VALIDATION_SEED = 20261121
 
@@ -30,15 +31,15 @@ def validation_examples(pool: PhotoPool, names: Sequence[str], crop_px: int, eac
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Mean over the batch of the PSNR in dB, for images in [-1, 1] clamped to their range; 99 where they are equal."""
+    """Mean over the batch of the PSNR in dB, for images in [-1, 1] clamped to their range; at most 45."""
     error = (a.clamp(-1, 1) - b).square().mean(dim=(1, 2, 3)) / 4
-    return float(torch.where(error > 0, -10 * torch.log10(error.clamp_min(1e-10)), 99.0).mean())
+    return float(-10 * torch.log10(error.clamp_min(3e-5)).mean())
 
 
 def score_restoration(
     examples: Sequence[Example], names: Sequence[str], restore: Callable[[Example], Sequence[Tensor]]
 ) -> Validation:
-    """PSNR gain over the input for each name; the score is their mean without "clean".
+    """PSNR gain over the input for each name; the score is their mean, with "clean" as its distance from 40 dB if below.
 
     `restore` maps a batch to pictures (B, 3, H, W) for the sheet; the last one is the result that counts.
     """
@@ -46,10 +47,10 @@ def score_restoration(
     for name, example in zip(names, examples, strict=True):
         pictures = restore(example)
         before, after = psnr(example["degraded"], example["target"]), psnr(pictures[-1], example["target"])
-        figures[name] = after if name == "clean" else after - before
+        figures[name] = after if name == CLEAN else after - before
         for i in range(min(2, len(example["degraded"]))):
             rows.append([example["degraded"][i], *(picture[i] for picture in pictures), example["target"][i]])
-    gains = [gain for name, gain in figures.items() if name != "clean"]
+    gains = [min(gain - 40, 0) if name == CLEAN else gain for name, gain in figures.items()]
     return Validation(score=math.fsum(gains) / len(gains), figures=figures, pictures=grid(rows))
 
 
