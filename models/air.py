@@ -1,7 +1,7 @@
 """AIR, AutoDIR's text-conditioned latent diffusion network (Jiang et al. 2023, arXiv:2310.10123, section 3.2).
 
-Shapes:  B batch, C latent channels, h w latent pixels, L D text tokens and width.  Images are RGB in [-1, 1]; z_t is in scaled
-latents (about unit variance), z_I in unscaled ones.  The U-Net sees [z_t, z_I] and attends to the text states.
+Shapes:  B batch, C latent channels, h w latent pixels, L D text tokens and width.  Images are RGB in [-1, 1]; z_t is in
+scaled latents (about unit variance), z_I in unscaled ones.  The U-Net sees [z_t, z_I] and attends to the text states.
 """
 
 from dataclasses import dataclass, field

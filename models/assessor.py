@@ -1,12 +1,13 @@
-"""BIQA, AutoDIR's blind assessor: which prompt does an image answer to (Jiang et al. 2023, arXiv:2310.10123, section 3.1).
+"""BIQA, AutoDIR's blind assessor: which prompt does an image answer to (arXiv:2310.10123, section 3.1).
 
-One CLIP gives both the probabilities and the denoiser's condition.  Probabilities are a softmax over the class prompts with
-CLIP's temperature; the condition e_auto is the mixture of the prompts' token *sequences* by these probabilities.
+One CLIP gives both the probabilities and the denoiser's condition.  Probabilities are a softmax over the class prompts
+with CLIP's temperature; the condition e_auto is the mixture of the prompts' token *sequences* by these probabilities.
 
 Shapes:  B images, V views, K names, L tokens, D text width, E joint width.  Images are RGB (3, H, W) in [-1, 1].
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ def prompt_of(name: str) -> str:
 
 
 def centre_crop(image: Tensor, side: int) -> Tensor:
-    """The published view: (3, H, W) in [-1, 1] -> (3, side, side) in [0, 1], native scale, black where the image ends."""
+    """The published view: (3, H, W) in [-1, 1] -> (3, side, side) in [0, 1], native scale, black around."""
     height, width = image.shape[-2:]
     down, right = max(side - height, 0), max(side - width, 0)
     unit = F.pad((image + 1) / 2, (right // 2, right - right // 2, down // 2, down - down // 2))
@@ -87,7 +88,7 @@ class Assessor(nn.Module):
             crops += seen
             counts.append(len(seen))
         features = self.image_features(torch.stack(crops).to(self.device))
-        return [self._named(part.mean(dim=0)) for part in self._softmax(features).split(counts)]
+        return [self._named(part.mean(dim=0)) for part in torch.split(self._softmax(features), counts)]
 
     def condition(self, probabilities: dict[str, float]) -> Tensor:
         """e_auto (L, D) for the names given; the others have left the class list."""
@@ -98,12 +99,15 @@ class Assessor(nn.Module):
     def image_features(self, crops: Tensor) -> Tensor:
         """Unit features of crops in [0, 1]: (V, 3, S, S) -> (V, E)."""
         mean, std = (crops.new_tensor(value)[:, None, None] for value in (self.config.mean, self.config.std))
-        features: Tensor = self.clip.encode_image((crops - mean) / std)
+        tower: Any = self.clip  # open_clip is untyped
+        features: Tensor = tower.encode_image((crops - mean) / std)
         return F.normalize(features.float(), dim=-1)
 
     def logits(self, features: Tensor) -> Tensor:
         """exp(logit_scale) * cosine with each class prompt: (V, E) -> (V, K)."""
-        return self.clip.logit_scale.exp() * features @ self.prompts()[1].T
+        tower: Any = self.clip
+        scale: Tensor = tower.logit_scale.exp()
+        return scale * features @ self.prompts()[1].T
 
     def _softmax(self, features: Tensor) -> Tensor:
         return self.logits(features).softmax(dim=-1)

@@ -1,11 +1,11 @@
-"""AutoDIR as a family: assess, diffuse, correct, and again until the image is clean (Jiang et al. 2023, arXiv:2310.10123).
+"""AutoDIR as a family: assess, diffuse, correct, until the image is clean (Jiang et al. 2023, arXiv:2310.10123).
 
 Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32
 (3, H, W) in [-1, 1], in host memory; only the tiles of the tracks at hand are on the device.
 
-Two ways to run the loop.  Strict is the published program: centre-crop view, values carried over unclamped, the same noise
-each pass, the diffusion picture carried over after low resolution.  The safe default looks at the whole image, clamps
-between passes, wants a minimum of confidence, and takes back a pass that did not help.
+Two ways to run the loop.  Strict is the published program: centre-crop view, values carried over unclamped, the same
+noise each pass, the diffusion picture carried over after low resolution.  The safe default looks at the whole image,
+clamps between passes, wants a minimum of confidence, and takes back a pass that did not help.
 """
 
 import time
@@ -25,7 +25,18 @@ from models.images import Canvas, Tile, pad_to_multiple, tiles
 from models.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
 from models.policy import choose, considered, helped
-from models.restorer import Assessment, Continues, Controls, Outcome, PassReport, Report, Request, Restored, Waits
+from models.restorer import (
+    Assessment,
+    Continues,
+    Controls,
+    Outcome,
+    PassReport,
+    Report,
+    Request,
+    Restored,
+    Track,
+    Waits,
+)
 from models.samplers import NoiseSchedule, Plan, StepCoefficients, advance, denoised_from, plan
 from models.vocabulary import CLEAN
 
@@ -131,7 +142,8 @@ class AutoDIR:
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
         """What is wrong with each image, in the view over the whole of it."""
         return [
-            Assessment(probabilities=seen, condition=self.assessor.condition(seen)) for seen in self.assessor.look(images)
+            Assessment(probabilities=seen, condition=self.assessor.condition(seen))
+            for seen in self.assessor.look(images)
         ]
 
     @torch.inference_mode()
@@ -204,8 +216,11 @@ class AutoDIR:
         )
 
     @torch.inference_mode()
-    def step(self, tracks: Sequence[AutoDIRTrack]) -> None:
+    def step(self, tracks: Sequence[Track]) -> None:
         """One denoising step for each; all of one shape, at any steps of any plans."""
+        self._advance(_own(tracks))
+
+    def _advance(self, tracks: Sequence[AutoDIRTrack]) -> None:
         fresh = [track for track in tracks if track.z is None]
         if fresh:
             self._encode(fresh)
@@ -250,9 +265,9 @@ class AutoDIR:
         return pad_to_multiple(track.cut.cut(track.job.image)[None], self.air.stride, "reflect")[0]
 
     @torch.inference_mode()
-    def finish(self, tracks: Sequence[AutoDIRTrack]) -> list[Outcome]:
+    def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
         """Decode and correct each tile; the last tile of an image ends its pass."""
-        return [self._close(track) for track in tracks]
+        return [self._close(track) for track in _own(tracks)]
 
     def _close(self, track: AutoDIRTrack) -> Outcome:
         job, cut = track.job, track.cut
@@ -313,6 +328,13 @@ class AutoDIR:
             steps=job.controls.steps or self.config.loop.steps,
         )
         return Restored(image=image, report=report)
+
+
+def _own(tracks: Sequence[Track]) -> list[AutoDIRTrack]:
+    """The tracks as this family's own; another family's are a mistake of the driver."""
+    own = [track for track in tracks if isinstance(track, AutoDIRTrack)]
+    assert len(own) == len(tracks), "a track of another family"
+    return own
 
 
 def _there(value: T | None) -> T:

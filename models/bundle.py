@@ -1,8 +1,8 @@
 """Bundles: a folder with a manifest and safetensors, verified and loaded strictly.
 
 `bundle.json` names the family, the networks' configurations, the degradations with their prompts and default w, every
-file's size and sha256, what it was trained on and what was measured.  Networks are built on the meta device and filled by
-assignment, so loading takes no memory twice and draws no random numbers.
+file's size and sha256, what it was trained on and what was measured.  Networks are built on the meta device and filled
+by assignment, so loading takes no memory twice and draws no random numbers.
 """
 
 import hashlib
@@ -133,7 +133,9 @@ def verify_bundle(bundle: Path) -> None:
             raise BundleError(f"{path} has {size} bytes, expected {expected.bytes}: it is damaged. Fetch it again.")
         found = sha256_of(path)
         if found != expected.sha256:
-            raise BundleError(f"{path} has sha256 {found[:12]}…, expected {expected.sha256[:12]}…: it is damaged. Fetch it again.")
+            raise BundleError(
+                f"{path} has sha256 {found[:12]}…, expected {expected.sha256[:12]}…: it is damaged. Fetch it again."
+            )
 
 
 def sha256_of(path: Path) -> str:
@@ -154,7 +156,9 @@ def read_weights(bundle: Path, manifest: Manifest, network: str, device: torch.d
         try:
             state.update(load_file(bundle / name, device=str(device)))
         except (OSError, SafetensorError) as error:
-            raise BundleError(f"cannot read {bundle / name}: {error}. Run `undegrade models verify {bundle}`.") from error
+            raise BundleError(
+                f"cannot read {bundle / name}: {error}. Run `undegrade models verify {bundle}`."
+            ) from error
     return state
 
 
@@ -186,7 +190,9 @@ def write_bundle(
         names = []
         shards = _shards(state, dtype)
         for index, shard in enumerate(shards):
-            name = f"{network}.safetensors" if len(shards) == 1 else f"{network}-{index + 1}-of-{len(shards)}.safetensors"
+            name = (
+                f"{network}.safetensors" if len(shards) == 1 else f"{network}-{index + 1}-of-{len(shards)}.safetensors"
+            )
             save_file(shard, bundle / name)
             files[name] = BundleFile(bytes=(bundle / name).stat().st_size, sha256=sha256_of(bundle / name))
             names.append(name)

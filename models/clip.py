@@ -8,6 +8,7 @@ Shapes:  B batch, N texts, L tokens (77), D text width, E joint width.  Pixels a
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,20 +81,22 @@ def lengths(tokens: Tensor) -> Tensor:
 
 
 def text_states(clip: nn.Module, tokens: Tensor, masked: bool) -> tuple[Tensor, Tensor]:
-    """The text tower's states after its final LayerNorm (N, L, D), and its pooled, projected features (N, E), unnormalised.
+    """The text tower's states after its final LayerNorm (N, L, D), and its projected features (N, E), unnormalised.
 
-    `masked` hides padding from attention.  AutoDIR masks its class prompts and does not mask null and user prompts; real
-    tokens agree either way (attention is causal), padded positions do not, and the denoiser attends to all of them.
+    `masked` hides padding from attention.  AutoDIR masks its class prompts and does not mask null and user prompts;
+    real tokens agree either way (attention is causal), padded positions do not, and the denoiser attends to all of
+    them.
     """
+    tower: Any = clip  # open_clip is untyped
     length = tokens.shape[1]
-    x = clip.token_embedding(tokens) + clip.positional_embedding[:length]  # (N, L, D)
+    x = tower.token_embedding(tokens) + tower.positional_embedding[:length]  # (N, L, D)
     mask = torch.full((length, length), -torch.inf, device=x.device).triu(1)
     if masked:
         hidden = torch.arange(length, device=x.device) >= lengths(tokens)  # (N, L): padding
         mask = mask.expand(len(tokens), -1, -1).masked_fill(hidden[:, None, :], -torch.inf)
-        heads = clip.transformer.resblocks[0].attn.num_heads
+        heads = tower.transformer.resblocks[0].attn.num_heads
         mask = mask.repeat_interleave(heads, dim=0)  # (N * heads, L, L)
-    states = clip.ln_final(clip.transformer(x, attn_mask=mask.to(x.dtype)))
+    states = tower.ln_final(tower.transformer(x, attn_mask=mask.to(x.dtype)))
     ends = lengths(tokens)[:, 0] - 1
     pooled = states[torch.arange(len(tokens), device=x.device), ends]
-    return states, pooled @ clip.text_projection
+    return states, pooled @ tower.text_projection

@@ -54,7 +54,7 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Rest
         air, scm = AIR(config.air), NAFNet(config.scm)
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
         fill(network, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
     assessor.eval()
     return AutoDIR(config, assessor, air, scm, device)
 

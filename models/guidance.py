@@ -2,8 +2,8 @@
 
     D = uncond + s_T (cond - image) + s_I (image - uncond)
 
-with cond = (text, z_I), image = (null text, z_I), uncond = (null text, zero latent).  Sorted by branch the weights are s_T,
-s_I - s_T and 1 - s_I; a branch whose weight is zero is not computed, which is exact: at 1/1 only cond is left.
+with cond = (text, z_I), image = (null text, z_I), uncond = (null text, zero latent).  Sorted by branch the weights are
+s_T, s_I - s_T and 1 - s_I; a branch whose weight is zero is not computed, which is exact: at 1/1 only cond is left.
 
 Shapes:  B images, C latent channels, h w latent pixels, L D text tokens and width.
 """

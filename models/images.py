@@ -23,7 +23,7 @@ def to_tensor(pixels: Pixels) -> Tensor:
 
 
 def to_pixels(image: Tensor, dtype: type[np.uint8] | type[np.uint16] = np.uint8, *, truncate: bool = False) -> Pixels:
-    """(3, H, W) in [-1, 1] -> (H, W, 3), clamped and rounded; `truncate` drops the fraction, as AutoDIR's program does."""
+    """(3, H, W) in [-1, 1] -> (H, W, 3), clamped and rounded; `truncate` drops fractions, as AutoDIR does."""
     top = float(np.iinfo(dtype).max)
     scaled = image.detach().float().cpu().add(1).div_(2).clamp_(0, 1).mul_(top)
     whole = scaled.floor_() if truncate else scaled.round_()
@@ -66,7 +66,7 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def tiles(height: int, width: int, side: int, overlap: int) -> list[Tile]:
-    """Tiles of at most `side` px that cover the image; one when it fits.  All have one shape, so they can share a batch."""
+    """Tiles of at most `side` px that cover the image; one when it fits.  All have one shape and can share a batch."""
     if not 0 <= overlap < side:
         raise ValueError(f"got overlap {overlap}, expected 0 to {side - 1}")
     corners = [(top, left) for top in _starts(height, side, overlap) for left in _starts(width, side, overlap)]
@@ -77,10 +77,10 @@ def tiles(height: int, width: int, side: int, overlap: int) -> list[Tile]:
 
 
 def feather(length: int, start: int, whole: int, overlap: int) -> Tensor:
-    """Weights (length,) in (0, 1] that ramp linearly over `overlap` px, except where the tile meets the image's edge."""
+    """Weights (length,) in (0, 1] that ramp linearly over `overlap` px, except at the image's own edge."""
     weights = torch.ones(length)
     ramp = torch.arange(1, overlap + 1, dtype=torch.float32) / (overlap + 1)
-    ramp = ramp[: length]
+    ramp = ramp[:length]
     if start > 0:
         weights[: len(ramp)] = ramp
     if start + length < whole:
@@ -111,16 +111,19 @@ class Canvas:
 
 
 def views(image: Tensor, side: int, most: int) -> Iterator[Tensor]:
-    """Up to `most` native-scale crops (3, side, side) spread evenly over the whole image; sides that are short are padded.
+    """Up to `most` native-scale crops (3, side, side) spread evenly over the whole image.
 
-    Short sides are padded by reflection, which keeps the statistics of noise and blur; black bars would look like damage.
+    Short sides are padded by reflection, which keeps the statistics of noise and blur; black bars would look like
+    damage.
     """
     padded = pad_to_multiple(image, 1) if min(image.shape[-2:]) >= side else _grow(image, side)
     height, width = padded.shape[-2:]
     rows, columns = _grid(height / side, width / side, most)
     for row in range(rows):
         for column in range(columns):
-            top = round((height - side) * (row + 0.5) / rows) if rows == 1 else round((height - side) * row / (rows - 1))
+            top = (
+                round((height - side) * (row + 0.5) / rows) if rows == 1 else round((height - side) * row / (rows - 1))
+            )
             left = (
                 round((width - side) * (column + 0.5) / columns)
                 if columns == 1

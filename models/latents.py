@@ -1,7 +1,7 @@
 """The denoiser's latent space: a lossless patch codec for the small system, KL-f8 for the published one.
 
-Both turn (B, 3, H, W) in [-1, 1] into (B, C, H/f, W/f) and back.  Two scales matter: z_t lives in *scaled* latents, of about
-unit variance; the image condition z_I is the *unscaled* posterior mode, as AutoDIR concatenates it.
+Both turn (B, 3, H, W) in [-1, 1] into (B, C, H/f, W/f) and back.  Two scales matter: z_t lives in *scaled* latents, of
+about unit variance; the image condition z_I is the *unscaled* posterior mode, as AutoDIR concatenates it.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""NAFNet, AutoDIR's structural-correction module (Chen et al. 2022, arXiv:2204.04676; Jiang et al. 2023, arXiv:2310.10123).
+"""NAFNet, AutoDIR's structural-correction module (Chen et al. 2022, arXiv:2204.04676).
 
 Shapes:  B batch, C channels, H W pixels (any size, zero-padded inside and cropped back).  Images are RGB in [-1, 1].
 Key names are those of the published checkpoints (prefix `NAFNet.`).
@@ -17,8 +17,8 @@ from models.images import pad_to_multiple
 class NAFNetConfig:
     """Defaults are the published SCM.
 
-    `patch` > 1 folds patch x patch pixels into channels first (1 is the published network): the same field of view for a
-    fraction of the work, which is what makes the small network quick on a CPU.
+    `patch` > 1 folds patch x patch pixels into channels first (1 is the published network): the same field of view for
+    a fraction of the work, which is what makes the small network quick on a CPU.
     """
 
     width: int = 64
@@ -29,7 +29,7 @@ class NAFNetConfig:
 
     @property
     def stride(self) -> int:
-        return self.patch * 2 ** len(self.encoder_blocks)
+        return int(self.patch * 2 ** len(self.encoder_blocks))
 
 
 class ChannelNorm(nn.Module):
@@ -42,7 +42,8 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         last = x.permute(0, 2, 3, 1)  # with channels_last this is a view, and LayerNorm runs over contiguous memory
-        return F.layer_norm(last, last.shape[-1:], self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+        normed: Tensor = F.layer_norm(last, last.shape[-1:], self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+        return normed
 
 
 def gate(x: Tensor) -> Tensor:
@@ -70,7 +71,8 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = gate(self.conv2(self.conv1(self.norm1(x))))
         x = x + self.beta * self.conv3(y * self.sca(y))
-        return x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+        x = x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+        return x
 
 
 def _level(channels: int, blocks: int) -> nn.Sequential:

@@ -1,7 +1,8 @@
 """What the iterative loop does next: pure decisions over probabilities, no tensors, no clock.
 
-Published (arXiv:2310.10123, section 3.4): repair the most probable of the remaining classes; 'no' stops before restoring; a
-repaired class leaves the list, so none repeats.  The safe default adds a floor of confidence and a look back.
+Published (arXiv:2310.10123, section 3.4): repair the most probable of the remaining classes; 'no' stops before
+restoring; a repaired class leaves the list, so none repeats.  The safe default adds a floor of confidence and a look
+back.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ def among(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, 
 
 
 def choose(probabilities: dict[str, float], remaining: Sequence[str], floor: float) -> Choice:
-    """The most probable of the remaining names; `floor` in [0, 1] is the confidence below which the image is left alone."""
+    """The most probable of the remaining names; `floor` in [0, 1] is the confidence that it needs."""
     left = among(probabilities, remaining)
     label = max(left, key=lambda name: left[name])
     if tuple(remaining) == (CLEAN,):

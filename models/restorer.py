@@ -1,9 +1,9 @@
 """The seam between a family of restoration systems and whatever drives it (the command line's loop, a worker's engine).
 
-A family assesses images, begins them as tracks, advances any mix of tracks by one denoising step, and finishes a track's
-pass.  A **track** is one image, or one tile of one, on its way through the denoiser.  Because `step` takes tracks that stand
-at different steps, the driver batches per step and not per job; because noise belongs to the track, a result never depends
-on who shared the batch.
+A family assesses images, begins them as tracks, advances any mix of tracks by one denoising step, and finishes a
+track's pass.  A **track** is one image, or one tile of one, on its way through the denoiser.  Because `step` takes
+tracks that stand at different steps, the driver batches per step and not per job; because noise belongs to the track, a
+result never depends on who shared the batch.
 
 Shapes:  H W pixels, L D text tokens and width.  Images are RGB float32 (3, H, W) in [-1, 1], in host memory.
 """
@@ -69,7 +69,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """What is wrong with an image: a probability per name ("clean" included, they sum to 1), and the denoiser's condition."""
+    """What is wrong with an image: a probability per name (with "clean" they sum to 1), the denoiser's condition."""
 
     probabilities: dict[str, float]
     condition: Tensor  # (L, D)
@@ -169,5 +169,5 @@ class Restorer(Protocol):
         ...
 
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
-        """End the pass of each track whose steps are done: the next pass's tracks, the result, or a wait for other tiles."""
+        """End the pass of each track whose steps are done: the next pass's tracks, the result, or a wait."""
         ...

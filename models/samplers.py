@@ -4,19 +4,21 @@ Every sampler here moves an image by
 
     x' = keep * x + clean * D + earlier * D_before + spread * noise
 
-with D the network's estimate of the clean latent, D_before that of the previous step, and four numbers that depend on the
-image's own place in its own plan.  A batch may therefore hold images at different steps of different plans: its coefficients
-are stacked rows.
+with D the network's estimate of the clean latent, D_before that of the previous step, and four numbers that depend on
+the image's own place in its own plan.  A batch may therefore hold images at different steps of different plans: its
+coefficients are stacked rows.
 
 Shapes:  B images, n steps.  Latents are (B, C, h, w) in scaled latent space (about unit variance when clean).
 
-Two state spaces occur.  Euler ancestral works on x = z + sigma eps (Karras et al. 2022, arXiv:2206.00364), the other two on
-the variance-preserving x = alpha z + sqrt(1 - alpha^2) eps; `input_scale` brings either to what the network expects.
+Two state spaces occur.  Euler ancestral works on x = z + sigma eps (Karras et al. 2022, arXiv:2206.00364), the other
+two on the variance-preserving x = alpha z + sqrt(1 - alpha^2) eps; `input_scale` brings either to what the network
+expects.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 class NoiseSchedule:
-    """Stable Diffusion's: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps (CompVis' "scaled linear")."""
+    """Stable Diffusion's: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps ("scaled linear")."""
 
     def __init__(self, steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> None:
         betas = np.linspace(first**0.5, last**0.5, steps) ** 2
@@ -99,14 +101,16 @@ class StepCoefficients:
             entry.name: torch.tensor([getattr(row, entry.name) for row in rows], dtype=torch.float32, device=device)
             for entry in fields(Step)
         }
-        return cls(**{name: column if name == "timestep" else column[:, None, None, None] for name, column in table.items()})
+        return cls(
+            **{name: column if name == "timestep" else column[:, None, None, None] for name, column in table.items()}
+        )
 
 
 def euler_ancestral(schedule: NoiseSchedule, steps: int) -> Plan:
     """k-diffusion's Euler ancestral sampler, eta 1, as AutoDIR runs it: t = linspace(999, 0, n), sigma 0 appended."""
     sigmas = [schedule.sigma(t) for t in np.linspace(schedule.last, 0, steps)] + [0.0]
     rows = []
-    for sigma, after in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, after in pairwise(sigmas):
         up = math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2) if after else 0.0
         down = math.sqrt(after**2 - up**2)
         norm = 1 / math.sqrt(sigma**2 + 1)
@@ -120,7 +124,7 @@ def euler_ancestral(schedule: NoiseSchedule, steps: int) -> Plan:
 
 
 def _preserving(schedule: NoiseSchedule, steps: int) -> tuple[list[float], list[float], list[float]]:
-    """Timesteps 999 downwards in equal strides, and (alpha, sigma) there and at the end, where nothing is left of the noise."""
+    """Timesteps 999 downwards in equal strides, and (alpha, sigma) there and at the end, where no noise is left."""
     timesteps = [schedule.last * (1 - i / steps) for i in range(steps)]
     ratios = [schedule.sigma(t) for t in timesteps]
     alphas = [1 / math.sqrt(1 + ratio**2) for ratio in ratios]
@@ -142,7 +146,7 @@ def ddim(schedule: NoiseSchedule, steps: int) -> Plan:
 
 
 def dpm_solver_2m(schedule: NoiseSchedule, steps: int) -> Plan:
-    """DPM-Solver++ 2M (Lu et al. 2022, arXiv:2211.01095, Algorithm 2); the first and the last step are of first order."""
+    """DPM-Solver++ 2M (Lu et al. 2022, arXiv:2211.01095, Algorithm 2); the first and last steps are of first order."""
     timesteps, alphas, sigmas = _preserving(schedule, steps)
     half_snr = [math.log(alpha / sigma) for alpha, sigma in zip(alphas[:-1], sigmas[:-1], strict=True)]
     rows = []
@@ -150,7 +154,7 @@ def dpm_solver_2m(schedule: NoiseSchedule, steps: int) -> Plan:
         keep, last = sigmas[i + 1] / sigmas[i], i + 1 == steps
         clean = alphas[i + 1] - alphas[i] * keep  # alpha' (1 - e^-h)
         share = 0.0
-        if 0 < i and not last:
+        if i > 0 and not last:
             share = (half_snr[i + 1] - half_snr[i]) / (2 * (half_snr[i] - half_snr[i - 1]))  # 1 / (2 r)
         rows.append(
             Step(

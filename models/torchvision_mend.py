@@ -1,7 +1,7 @@
 """Lets torchvision import beside a CPU build of torch.
 
-torchvision 0.28 links its C++ operators against CUDA.  Beside a CPU torch they do not load, and the import dies while it
-declares the shape of `torchvision::nms`, taking open_clip, timm and diffusers with it.  Declaring the two operators'
+torchvision 0.28 links its C++ operators against CUDA.  Beside a CPU torch they do not load, and the import dies while
+it declares the shape of `torchvision::nms`, taking open_clip, timm and diffusers with it.  Declaring the two operators'
 schemas first is enough: nothing here calls them, and `torchvision.ops.nms` still raises its own clear error.
 """
 
@@ -24,8 +24,8 @@ def mend_torchvision() -> None:
             raise
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
         _declared.append(library)
         importlib.import_module("torchvision")

@@ -1,6 +1,7 @@
 """`python -m models.training {assessor|air|scm} --images DIR --out DIR [...]`: train one of the paper's three stages.
 
-The order is text tower (`python -m models.training.text`), assessor, AIR, SCM; each stage takes the earlier ones' files.
+The order is text tower (`python -m models.training.text`), assessor, AIR, SCM; each stage takes the earlier ones'
+files.
 """
 
 import argparse
@@ -22,7 +23,8 @@ EXAMPLE = """example:
   python -m models.training.text --out runs/text/text.safetensors
   python -m models.training assessor --images photos/ --text runs/text/text.safetensors --out runs/assessor --minutes 40
   python -m models.training air --images photos/ --text runs/text/text.safetensors --out runs/air --minutes 60
-  python -m models.training scm --images photos/ --text runs/text/text.safetensors --air runs/air/best.safetensors --out runs/scm
+  python -m models.training scm --images photos/ --text runs/text/text.safetensors --out runs/scm \\
+      --air runs/air/best.safetensors
 """
 
 
@@ -46,9 +48,13 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--loaders", type=int, default=1, help="processes that make training pairs")
     arguments.add_argument("--validate-every", type=float, default=300.0, help="seconds")
     arguments.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
-    arguments.add_argument("--start-from", type=Path, help="begin with these weights (a safetensors of the same network)")
+    arguments.add_argument(
+        "--start-from", type=Path, help="begin with these weights (a safetensors of the same network)"
+    )
     arguments.add_argument("--text", type=Path, help="the trained text tower")
-    arguments.add_argument("--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone")
+    arguments.add_argument(
+        "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"
+    )
     arguments.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
     return arguments
 

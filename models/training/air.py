@@ -1,7 +1,8 @@
 """Stage two: AIR, the text-conditioned denoiser (arXiv:2310.10123, section 3.2).
 
-|| eps - eps_theta(e, [z_t, z_I], t) ||^2 (or the same for v, Salimans & Ho 2022), with the true degradation's prompt as the
-condition; text is dropped for 10 % of the examples, the image for 10 %, both for 5 %, which makes guidance possible.
+|| eps - eps_theta(e, [z_t, z_I], t) ||^2 (or the same for v, Salimans & Ho 2022), with the true degradation's prompt as
+the condition; text is dropped for 10 % of the examples, the image for 10 %, both for 5 %, which makes guidance
+possible.
 
 Shapes:  B batch, H W pixels, L D text tokens and width, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
@@ -26,8 +27,8 @@ from models.training.trainer import Validation
 class AIRStageConfig:
     """Published: drops 0.1, 0.1, 0.05; timesteps uniform.
 
-    `noisiest` is the share of examples at the last timestep, where a few-step sampler takes its longest stride; `soften` is
-    the largest share of other prompts blended into the condition, as the assessor's mixture e_auto will be.
+    `noisiest` is the share of examples at the last timestep, where a few-step sampler takes its longest stride;
+    `soften` is the largest share of other prompts blended into the condition, as the assessor's mixture e_auto will be.
     """
 
     network: AIRConfig = field(default_factory=AIRConfig)
@@ -44,7 +45,7 @@ def denoising_target(kind: str, z: Tensor, noise: Tensor, signal: Tensor, spread
 
 
 def drops(draw: Tensor, config: AIRStageConfig) -> tuple[Tensor, Tensor]:
-    """Which examples lose their text and which their image: uniform draws (B,) -> 2 x (B,) bool; disjoint but for "both"."""
+    """Which examples lose their text and which their image: draws (B,) in [0, 1) -> 2 x (B,) bool, disjoint but for both."""
     both = draw < config.drop_both
     text = (draw >= config.drop_both) & (draw < config.drop_both + config.drop_text)
     start = config.drop_both + config.drop_text
@@ -53,7 +54,7 @@ def drops(draw: Tensor, config: AIRStageConfig) -> tuple[Tensor, Tensor]:
 
 
 class AIRStage:
-    """Trains the U-Net; the text tower gave `contexts` (K, L, D), and `phrasings` (M, L, D) with `phrase_names` (M,)."""
+    """Trains the U-Net; the text tower gave `contexts` (K, L, D), and `phrasings` with `phrase_names`."""
 
     name = "air"
 
@@ -83,7 +84,9 @@ class AIRStage:
         signal, spread = amplitudes(self.schedule, timesteps)
         noise = torch.randn(z.shape, generator=generator).to(device)
         context = self.contexts.draw(batch["label"], config.soften, generator)
-        without_text, without_image = (drop.to(device) for drop in drops(torch.rand(count, generator=generator), config))
+        without_text, without_image = (
+            drop.to(device) for drop in drops(torch.rand(count, generator=generator), config)
+        )
         context = torch.where(without_text[:, None, None], self.contexts.null.to(device), context)
         z_image = z_image.masked_fill(without_image[:, None, None, None], 0)
         output = air.predict(signal * z + spread * noise, z_image, timesteps, context)
@@ -107,7 +110,7 @@ class AIRStage:
 
 @dataclass(frozen=True)
 class Contexts:
-    """Token states from the frozen text tower: class prompts (K, L, D), the null prompt (L, D), phrasings of each name."""
+    """Token states from the frozen text tower: class prompts (K, L, D), the null prompt, each name's phrasings."""
 
     prompts: Tensor
     null: Tensor

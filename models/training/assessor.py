@@ -29,7 +29,7 @@ from models.vocabulary import CLEAN
 
 @dataclass(frozen=True, kw_only=True)
 class AssessorConfig:
-    """`sa_weight` is the paper's lambda; `clean_weight` adds L_FID of the clean twin towards "clean" (0 as published)."""
+    """`sa_weight` is the paper's lambda; `clean_weight` adds L_FID of the clean twin towards "clean" (published: 0)."""
 
     network: ClipConfig = field(default_factory=ClipConfig)
     sa_weight: float = 1.0

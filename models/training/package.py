@@ -21,20 +21,22 @@ from models.vocabulary import CLEAN
 LOOP = LoopConfig(sampler="ddim", steps=4, max_passes=3, floor=0.4, views=9)
 
 TRAINED_ON = (
-    "openly licensed photographs only (CLIC 2025, CID22, metadata-extractor-images, wallpapers of Debian, KDE, MATE, Pop!_OS, "
+    "openly licensed photographs only (CLIC 2025, CID22, metadata-extractor-images, wallpapers of Debian, KDE, MATE, "
+    "Pop!_OS, "
     "deepin, Budgie, CyanogenMod, and others named in docs/model-card.md), with synthetic degradations"
 )
 
 
 def manifest(version: str) -> Manifest:
     degradations = tuple(
-        BundleDegradation(name=name, prompt=prompt_of(name), fidelity=0.0 if name == CLEAN else 1.0) for name in small.NAMES
+        BundleDegradation(name=name, prompt=prompt_of(name), fidelity=0.0 if name == CLEAN else 1.0)
+        for name in small.NAMES
     )
     return Manifest(
         family="autodir",
         name="autodir-small",
         version=version,
-        description="A small AutoDIR trained for a CPU: assessor, denoiser on lossless 8 x 8 patches, NAFNet correction.",
+        description="A small AutoDIR for a CPU: assessor, denoiser on lossless 8 x 8 patches, NAFNet correction.",
         licence="Apache-2.0",
         degradations=degradations,
         networks={"clip": asdict(small.CLIP), "air": asdict(small.AIR), "scm": asdict(small.SCM), "loop": asdict(LOOP)},

@@ -1,7 +1,7 @@
 """A folder of photographs as a pool of clean training crops.
 
-Decoding a 3 MP JPEG for one 128 px crop would cost fifty times the crop, so every photo is decoded once into a memory-mapped
-`.npy` beside the training run; processes share its pages.  Crops are a pure function of (seed, index).
+Decoding a 3 MP JPEG for one 128 px crop would cost fifty times the crop, so every photo is decoded once into a
+memory-mapped `.npy` beside the training run; processes share its pages.  Crops are a pure function of (seed, index).
 
 Shapes:  H W pixels.  Photos are RGB (H, W, 3) uint8, crops float32 in [0, 1].
 """
@@ -61,7 +61,7 @@ def decode_into(cache: Path, photos: Sequence[Path], longest_px: int) -> list[Pa
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
-    """`shrink`: a crop covers crop_px / s pixels of its photo with s drawn from this range; shrinking hides JPEG damage."""
+    """`shrink`: a crop covers crop_px / s pixels of its photo, s drawn from this range; shrinking hides JPEG damage."""
 
     crop_px: int = 128
     shrink: tuple[float, float] = (0.4, 1.0)
@@ -85,7 +85,7 @@ class PhotoPool:
             crop = self._draw(rng, config)
             if attempt == 3 or crop.std() > 0.04 or rng.random() < 0.1:
                 break
-        crop = np.rot90(crop, rng.integers(4))
+        crop = np.rot90(crop, int(rng.integers(4)))
         return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
 
     def _draw(self, rng: np.random.Generator, config: CropConfig) -> Image:
@@ -99,4 +99,5 @@ class PhotoPool:
         if side != config.crop_px:
             method = cv2.INTER_AREA if side > config.crop_px else cv2.INTER_CUBIC
             window = cv2.resize(window, (config.crop_px, config.crop_px), interpolation=method)
-        return window.astype(np.float32) / 255
+        crop: Image = window.astype(np.float32) / np.float32(255)
+        return crop

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,8 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
     """The stage's own defaults with the command line's words over them."""
     run = RunConfig(
         images=tuple(arguments.images), out=arguments.out, seed=arguments.seed, device=device.type,
-        bf16=arguments.bf16, threads=arguments.threads, loaders=arguments.loaders, validate_every_s=arguments.validate_every,
+        bf16=arguments.bf16, threads=arguments.threads, loaders=arguments.loaders,
+        validate_every_s=arguments.validate_every,
         **DEFAULTS[arguments.stage],
     )  # fmt: skip
     said = {
@@ -57,7 +59,7 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
     return replace(run, **{key: value for key, value in said.items() if value is not None})
 
 
-DEFAULTS: dict[str, dict[str, object]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "assessor": {
         "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
         "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK),

@@ -46,7 +46,9 @@ class TextScore:
 def text_parameters(clip: nn.Module) -> dict[str, Tensor]:
     """The text side of an open_clip CLIP, by name."""
     return {
-        name: value for name, value in clip.state_dict().items() if not name.startswith("visual.") and name != "logit_scale"
+        name: value
+        for name, value in clip.state_dict().items()
+        if not name.startswith("visual.") and name != "logit_scale"
     }
 
 
@@ -104,7 +106,9 @@ def train_text_tower(
 
 
 @torch.no_grad()
-def score(clip: nn.Module, names: Sequence[str], held_out: Sequence[tuple[str, str]], device: torch.device) -> TextScore:
+def score(
+    clip: nn.Module, names: Sequence[str], held_out: Sequence[tuple[str, str]], device: torch.device
+) -> TextScore:
     """How many of these (phrase, name) pairs the tower understands."""
     pairs = [(text, name) for text, name in held_out if name in names]
     _, prompts = class_states(clip, names, device)

@@ -1,7 +1,7 @@
 """The training loop that all stages share: schedule, moving average, validation with pictures, resumable checkpoints.
 
-A stage brings the network, the loss of a batch and a validation; nothing here knows which.  A killed run goes on from its
-last validation with `--resume`: weights, optimiser, data position and elapsed time are in `last.pt`.
+A stage brings the network, the loss of a batch and a validation; nothing here knows which.  A killed run goes on from
+its last validation with `--resume`: weights, optimiser, data position and elapsed time are in `last.pt`.
 """
 
 import json
@@ -68,7 +68,8 @@ class Trainer:
         self.stage, self.run_config, self.device = stage, run, device
         self.out = run.out
         self.out.mkdir(parents=True, exist_ok=True)
-        self.network = stage.network.to(device=device, memory_format=torch.channels_last)
+        self.network: nn.Module = stage.network.to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
         self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=run.learning_rate, weight_decay=run.weight_decay, betas=(0.9, 0.99)
@@ -179,7 +180,13 @@ class Trainer:
             save_weights(self.average, self.out / "best.safetensors")
         self.network.load_state_dict(live)
         self._save(live)
-        row = {"step": at.step, "minutes": round(at.elapsed_s / 60, 2), "loss": loss, "score": result.score, **result.figures}
+        row = {
+            "step": at.step,
+            "minutes": round(at.elapsed_s / 60, 2),
+            "loss": loss,
+            "score": result.score,
+            **result.figures,
+        }
         with (self.out / "log.jsonl").open("a") as log:
             log.write(json.dumps({key: _rounded(value) for key, value in row.items()}) + "\n")
         console.print(" ".join(f"{key} {_rounded(value)}" for key, value in row.items()) + (" *" if better else ""))
