@@ -75,16 +75,17 @@ def write_whole(path: Path, data: bytes) -> None:
         raise PhotoError(f"cannot write {path}: {error.strerror}.") from error
 
 
-def _eight(samples: Samples) -> Samples:
+def eight_bits(samples: Samples) -> Samples:
+    """uint16 samples rounded to uint8 (257 steps each); uint8 ones as they are."""
     return samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _image(photo: Photo, kind: str) -> Image.Image:
-    pixels = _eight(photo.pixels)
+    pixels = eight_bits(photo.pixels)
     image = Image.fromarray(_luma(pixels)) if photo.grey else Image.fromarray(pixels)
     if photo.alpha is None:
         return image
-    alpha = Image.fromarray(_eight(photo.alpha))
+    alpha = Image.fromarray(eight_bits(photo.alpha))
     if kind == "jpeg":
         return Image.composite(image, Image.new(image.mode, image.size, "white"), alpha)
     if kind in ("webp", "avif") and photo.grey:

@@ -1,0 +1,50 @@
+"""`undegrade models list|show|verify`: the bundles on this machine."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli.settings import settings
+from cli.talk import say, sentences, stdout
+
+app = typer.Typer(help="The bundles on this machine: list, show, verify.", no_args_is_help=True)
+
+Name = Annotated[str | None, typer.Argument(help="A bundle's name or folder; the default one when left out.")]
+
+
+@app.command("list")
+def list_all() -> None:
+    """Every bundle with its family, size and what it can repair."""
+    with sentences():
+        from models.bundle import list_bundles, read_manifest
+
+        table = Table("name", "family", "version", "MiB", "repairs")
+        for bundle in list_bundles():
+            manifest = read_manifest(bundle)
+            size = sum(file.bytes for file in manifest.files.values()) / 2**20
+            repairs = ", ".join(entry.name for entry in manifest.degradations if entry.name != "clean")
+            table.add_row(bundle.name, manifest.family, manifest.version, f"{size:.1f}", repairs)
+        stdout.print(table)
+
+
+@app.command()
+def show(name: Name = None) -> None:
+    """A bundle's manifest as JSON: networks, prompts, files, licence, what it was trained on."""
+    with sentences():
+        from models.bundle import find_bundle, read_manifest
+
+        manifest = read_manifest(find_bundle(name or settings().bundle))
+        sys.stdout.write(manifest.model_dump_json(indent=2) + "\n")
+
+
+@app.command()
+def verify(name: Name = None) -> None:
+    """Check every file's size and sha256; exit 3 names the first that differs."""
+    with sentences():
+        from models.bundle import find_bundle, read_manifest, verify_bundle
+
+        bundle = find_bundle(name or settings().bundle)
+        verify_bundle(bundle)
+        say(f"{bundle}: {len(read_manifest(bundle).files)} files are as the manifest says")
