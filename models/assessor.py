@@ -56,7 +56,7 @@ class Assessor(nn.Module):
         if self._prompts is None:
             with torch.no_grad():
                 states, pooled = self._text([prompt_of(name) for name in self.names], masked=True)
-                self._prompts = states, F.normalize(pooled, dim=-1)
+                self._prompts = states.float(), F.normalize(pooled.float(), dim=-1)
         return self._prompts
 
     def forget_prompts(self) -> None:

@@ -78,6 +78,7 @@ class AssessorStage:
         self.config, self.run, self.names = config, run, names
         self.assessor = Assessor(config.network, names)
         load_text_tower(self.assessor, text)
+        self.assessor.prompts()  # before any autocast: they are constants
         self.network: nn.Module = self.assessor
         for name, parameter in self.assessor.clip.named_parameters():
             parameter.requires_grad_(name.startswith("visual.") or name == "logit_scale")
