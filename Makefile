@@ -32,7 +32,7 @@ $(READY): pyproject.toml
 demo: $(READY) ## Restore a damaged photograph that comes with the code
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty: this checkout has no weights. Clone it again." >&2; exit 3; }
 	@mkdir -p $(DEMO)
-	$(BIN)/undegrade restore $(PHOTO) --output $(DEMO)/ --compare side --exists replace
+	$(BIN)/undegrade restore $(PHOTO) -o $(DEMO)/ --compare side --exists replace
 	@echo
 	@echo "Before and after are in $(DEMO)/. Go on with photos of your own:"
 	@echo "  $(BIN)/undegrade restore PHOTO.jpg"
@@ -51,7 +51,7 @@ check: $(READY) ## Lint, format, types, import contracts, and the hashes of the 
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty: no weights to verify" >&2; exit 1; }
-	$(BIN)/undegrade models verify $(BUNDLES)
+	@for bundle in $(BUNDLES); do $(BIN)/undegrade models verify "$$bundle" || exit $$?; done
 
 bench: $(READY) ## Seconds and peak memory for 1, 6 and 24 megapixels
 	$(BIN)/python benchmarks/sizes.py

@@ -33,7 +33,7 @@ def photo(megapixels: float, folder: Path) -> Path:
 
 def measure(path: Path, out: Path, words: list[str]) -> tuple[float, float]:
     """Seconds and peak MiB of one run, start and weights included."""
-    command = [str(COMMAND), "restore", str(path), "--output", str(out), *words]
+    command = [str(COMMAND), "restore", str(path), "-o", str(out), *words]
     start_s = time.monotonic()
     child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)

@@ -19,7 +19,7 @@ WHITE = (255, 255, 255)
 def restored(folder: Path) -> list[Path]:
     """Run the command itself, with nothing but its defaults, and return where it put the results."""
     photos = [EXAMPLES / f"{name}.jpg" for name in SAMPLES]
-    command = [str(COMMAND), "restore", *map(str, photos), "--output", f"{folder}/"]
+    command = [str(COMMAND), "restore", *map(str, photos), "-o", f"{folder}/"]
     subprocess.run(command, check=True)
     return [folder / photo.name for photo in photos]
 

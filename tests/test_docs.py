@@ -1,0 +1,111 @@
+"""The documentation is held true: commands, options, settings, links and names are those of the program."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from cli.main import app
+from cli.settings import Settings
+from models.vocabulary import DEGRADATIONS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CLI_PAGE = (ROOT / "docs" / "cli.md").read_text()
+PAGES = sorted(
+    path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+HELP_ALONE = {"--help", "--install-completion", "--show-completion"}
+
+
+def commands(command: click.Command, path: str = "undegrade") -> Iterator[tuple[str, click.Command]]:
+    """Every command with its full name, groups included."""
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, f"{path} {name}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def options(command: click.Command) -> set[str]:
+    """The long options of a command."""
+    spelt = {opt for parameter in command.params for opt in (*parameter.opts, *parameter.secondary_opts)}
+    return {opt for opt in spelt if opt.startswith("--")} - HELP_ALONE
+
+
+def section(name: str) -> str:
+    """The part of docs/cli.md under the heading `## name`."""
+    found = re.search(rf"^## `{re.escape(name)}`$(.*?)(?=^## |\Z)", CLI_PAGE, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/cli.md has no section ## `{name}`"
+    return found[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_is_in_its_section_and_no_other(name):
+    text = section(name) if name != "undegrade" else CLI_PAGE.partition("\n## ")[0]
+    assert options(COMMANDS[name]) == set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE)) | set(
+        re.findall(r"^\| `--[^|]*?`, `(--[a-z-]+)", text, re.MULTILINE)
+    )
+
+
+def examples() -> list[str]:
+    """The lines of code blocks that call the command."""
+    blocks = re.findall(
+        r"^```[a-z]*\n(.*?)^```", "\n".join(page.read_text() for page in PAGES), re.MULTILINE | re.DOTALL
+    )
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return sorted({line.strip() for line in lines if re.match(r"\s*(\.venv/bin/)?undegrade\s", line)})
+
+
+@pytest.mark.parametrize("line", examples())
+def test_an_example_names_a_command_and_options_that_exist(line):
+    words = shlex.split(line.partition("|")[0], comments=True)
+    name = "undegrade"
+    for word in words[1:]:
+        if f"{name} {word}" not in COMMANDS:
+            break
+        name = f"{name} {word}"
+    said = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert name != "undegrade" or said, f"no such command: {line}"
+    assert said - HELP_ALONE - {"--version"} <= options(COMMANDS[name])
+
+
+def test_every_setting_is_documented_and_every_documented_setting_exists():
+    source = "\n".join(path.read_text() for room in ("models", "cli") for path in (ROOT / room).rglob("*.py"))
+    there = {f"UNDEGRADE_{field.upper()}" for field in Settings.model_fields}
+    named = set(re.findall(r"UNDEGRADE_[A-Z]+(?:_[A-Z]+)*", source))
+    assert there == set(re.findall(r"^\| `(UNDEGRADE_[A-Z_]+)`", CLI_PAGE, re.MULTILINE))
+    assert named <= there
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_resolves(page):
+    targets = re.findall(r"\]\(([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"", page.read_text())
+    local = [link or picture for link, picture in targets if not re.match(r"[a-z]+:|#", link or picture)]
+    missing = [target for target in local if not (page.parent / target.partition("#")[0]).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_that_is_named_exists(page):
+    targets = set(re.findall(r"^([a-z.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z.-]+)(?=[`\s])", _code((ROOT / page).read_text()))) <= targets
+
+
+def _code(text: str) -> str:
+    return "\n".join(re.findall(r"^```[a-z]*\n.*?^```|`[^`\n]+`", text, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in DEGRADATIONS])
+def test_the_readme_names_every_degradation_that_can_be_asked_for(name):
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("code", ["0", "1", "2", "3", "4", "5", "130"])
+def test_every_exit_code_is_documented(code):
+    assert re.search(rf"^\| {code} \|", CLI_PAGE, re.MULTILINE)
