@@ -28,12 +28,10 @@ class SCMConfig:
 
     Attributes:
         timesteps: where the one-step estimate is taken.  Low ones carry the clean picture itself into the estimate,
-        which
-            no sampler ever has; the small bundle draws high ones only.
+            which no sampler ever has; the small bundle draws high ones only.
         loss: "rmse" is the mean over images of the root of their MSE, so that each image pulls with the same force.
-        MSE
-            hears only the dark ones; log MSE (NAFNet's own PSNR loss) only the nearly clean ones: with it the small
-            network had not learned to brighten anything after 5,000 pictures.
+            MSE hears only the dark ones; log MSE (NAFNet's own PSNR loss) only the nearly clean ones: with it the
+            small network had not learned to brighten anything after 5,000 pictures.
         diffused: the share of examples that see AIR's estimate; the rest see the degraded picture in its place, so that
             the module stands on its own feet (and can learn before AIR has).
     """
@@ -53,6 +51,16 @@ def restoration_loss(restored: Tensor, target: Tensor, kind: Literal["mse", "rms
     return (error.mean(dim=(1, 2, 3)) + 1e-6).sqrt().mean()
 
 
+def _untrained(config: SCMConfig) -> NAFNet:
+    network = NAFNet(config.network)
+    for name, parameter in network.named_parameters():
+        if name.endswith((".beta", ".gamma")):
+            nn.init.constant_(parameter, config.residual)
+    if config.residual:  # awake blocks would start as noise in the picture; a silent last layer starts as "no change"
+        nn.init.zeros_(network.ending.weight)
+    return network
+
+
 class SCMStage:
     """Trains NAFNet on top of a frozen AIR (None: its estimate is always the degraded picture)."""
 
@@ -64,12 +72,7 @@ class SCMStage:
     ) -> None:  # fmt: skip
         self.config, self.run, self.names, self.estimator = config, run, names, estimator
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
-        self.network = NAFNet(config.network)
-        for name, parameter in self.network.named_parameters():
-            if name.endswith((".beta", ".gamma")):
-                nn.init.constant_(parameter, config.residual)
-        if config.residual:  # awake blocks would start as noise in the picture; a silent last layer starts as "no change"
-            nn.init.zeros_(self.network.ending.weight)
+        self.network: nn.Module = _untrained(config)
         self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
 
     def examples(self, start: int) -> Iterator[Example]:

@@ -39,7 +39,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
 def score_restoration(
     examples: Sequence[Example], names: Sequence[str], restore: Callable[[Example], Sequence[Tensor]]
 ) -> Validation:
-    """PSNR gain over the input for each name; the score is their mean, with "clean" as its distance from 40 dB if below.
+    """PSNR gain over the input for each name; the score is their mean, "clean" counting as its lack of 40 dB.
 
     `restore` maps a batch to pictures (B, 3, H, W) for the sheet; the last one is the result that counts.
     """

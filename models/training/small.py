@@ -32,4 +32,4 @@ AIR = AIRConfig(
 """9.9 M parameters on 8 x 8 pixel patches: 0.15 s a step for 512 x 512 on two cores."""
 
 SCM = NAFNetConfig(width=24, encoder_blocks=(1, 1, 1, 2), middle_blocks=1, decoder_blocks=(1, 1, 1, 1), patch=2)
-"""Small enough to see a few hundred thousand crops in an hour of one core: in that budget crops count for more than width."""
+"""Small enough to see a few hundred thousand crops in an hour of one core: crops count for more than width."""
