@@ -45,7 +45,7 @@ def denoising_target(kind: str, z: Tensor, noise: Tensor, signal: Tensor, spread
 
 
 def drops(draw: Tensor, config: AIRStageConfig) -> tuple[Tensor, Tensor]:
-    """Which examples lose their text and which their image: draws (B,) in [0, 1) -> 2 x (B,) bool, apart but for both."""
+    """Who loses the text and who the image: draws (B,) in [0, 1) -> 2 x (B,) bool, apart but for both."""
     both = draw < config.drop_both
     text = (draw >= config.drop_both) & (draw < config.drop_both + config.drop_text)
     start = config.drop_both + config.drop_text
