@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.latents import CodecConfig, KLConfig, build_codec
+from models.samplers import NoiseSchedule
 from models.torchvision_mend import mend_torchvision
 
 PredictionType = Literal["epsilon", "v_prediction"]
@@ -33,9 +34,16 @@ class UNetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AIRConfig:
+    """Defaults are the published system.
+
+    `residual` adds -sigma_t z_I (in scaled latents) to the U-Net's v, which is the v of "nothing is wrong" at the noisy end:
+    the network then learns what to change instead of how to copy 8 x 8 patches.  Only with v_prediction.
+    """
+
     unet: UNetConfig = field(default_factory=UNetConfig)
     codec: CodecConfig = field(default_factory=KLConfig)
     prediction: PredictionType = "epsilon"
+    residual: bool = False
 
 
 class AIR(nn.Module):
@@ -86,4 +94,15 @@ class AIR(nn.Module):
         output: Tensor = self.unet(
             torch.cat([z_t, z_image], dim=1), timestep, encoder_hidden_states=context, return_dict=False
         )[0]
+        if self.config.residual:
+            output = output - noise_share(timestep)[:, None, None, None] * (self.scale * z_image)
         return output
+
+
+def noise_share(timestep: Tensor) -> Tensor:
+    """sigma_t = sqrt(1 - a_t) of the variance-preserving process at fractional timesteps: (B,) -> (B,)."""
+    spread = (1 - NoiseSchedule().alphas_cumprod).sqrt().to(timestep.device)  # (1000,)
+    position = timestep.float().clamp(0, len(spread) - 1)
+    below = position.floor().long()
+    above = (below + 1).clamp(max=len(spread) - 1)
+    return torch.lerp(spread[below], spread[above], position - below)

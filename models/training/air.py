@@ -65,6 +65,8 @@ class AIRStage:
         self.config, self.run, self.names, self.contexts = config, run, names, contexts
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
         self.network: nn.Module = AIR(config.network)
+        if config.network.residual:  # a silent last layer starts as "no change"
+            nn.init.zeros_(self.network.unet.conv_out.weight)
         self.schedule = NoiseSchedule()
         self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
 

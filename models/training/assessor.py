@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -93,17 +94,23 @@ class AssessorStage:
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         labels = batch["labels"]
         both = torch.cat([batch["degraded"], batch["clean"]]).add(1).div(2)
-        probabilities = self.assessor.logits(self.assessor.image_features(both)).float().softmax(dim=-1)
-        seen, seen_clean = probabilities.chunk(2)
+        logits = self.assessor.logits(self.assessor.image_features(both)).float()
+        seen, seen_clean = logits.chunk(2)
         damaged = labels[:, self.clean] < 0.5
-        loss = fidelity_loss(seen, labels)
+        loss = self._agree(seen, labels)
         if bool(damaged.any()):
-            twin = seen_clean[damaged]
-            loss = loss + self.config.sa_weight * semantic_agnostic_loss(twin, labels[damaged])
+            twin, artifacts = seen_clean[damaged], labels[damaged]
+            loss = loss + self.config.sa_weight * semantic_agnostic_loss(twin.softmax(dim=-1), artifacts)
             if self.config.clean_weight:
                 is_clean = torch.zeros_like(twin)
                 is_clean[:, self.clean] = 1
-                loss = loss + self.config.clean_weight * fidelity_loss(twin, is_clean)
+                loss = loss + self.config.clean_weight * self._agree(twin, is_clean)
+        return loss
+
+    def _agree(self, logits: Tensor, labels: Tensor) -> Tensor:
+        loss = fidelity_loss(logits.softmax(dim=-1), labels)
+        if self.config.cross_entropy:
+            loss = loss + self.config.cross_entropy * F.cross_entropy(logits, labels)
         return loss
 
     def validate(self, network: nn.Module) -> Validation:

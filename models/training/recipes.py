@@ -65,8 +65,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK),
     },
     "air": {
-        "minutes": 60.0, "batch": 12, "learning_rate": 6e-4, "mixture": RESTORING,
-        "crop": CropConfig(crop_px=160, shrink=SHRINK),
+        "minutes": 60.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
+        "crop": CropConfig(crop_px=128, shrink=SHRINK),
     },
     "scm": {
         "minutes": 90.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
@@ -98,7 +98,7 @@ def contexts(path: Path | None, phrasings: int = 48) -> Contexts:
 
 
 def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = AssessorConfig(network=small.CLIP, clean_weight=0.5)
+    config = AssessorConfig(network=small.CLIP, cross_entropy=1.0, clean_weight=0.3)
     if arguments.text is None:
         raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
     return AssessorStage(config, run, pools, small.NAMES, arguments.text), config
