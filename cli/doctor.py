@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,6 @@ from cli.talk import Exit, sentences, stdout
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"Python {platform.python_version()}; needs 3.11 or newer")
     return f"Python {platform.python_version()} on {platform.platform()}"
 
 

@@ -48,14 +48,14 @@ def restore(
         str | None, typer.Option("-o", "--out", help="A file, a folder, or - for stdout; default: beside the input.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help='What to repair, in your words: "get rid of the grain".')] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Consider only these degradations; repeat or use commas.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Consider only these; repeat it or use commas.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Never repair these.")] = None,
-    strength: Annotated[float, typer.Option(help="0 returns the input pixel for pixel, 1 the whole restoration.")] = 1.0,
+    strength: Annotated[float, typer.Option(help="0 returns the input pixel for pixel, 1 all of it.")] = 1.0,
     fidelity: Annotated[float | None, typer.Option(help="SCM weight w; 1 stays closest to the input.")] = None,
     max_passes: Annotated[int | None, typer.Option(help="At most so many repairs, one after the other.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps a pass.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes on one device.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="The published loop to the letter, without safeguards.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="The published loop, without safeguards.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     bundle: Annotated[str | None, typer.Option(help="A bundle's name or folder.")] = None,
     kind: Annotated[

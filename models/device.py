@@ -16,7 +16,7 @@ class ChosenDevice:
 
 
 def choose_device(name: str = "auto") -> ChosenDevice:
-    """"auto" takes the first CUDA device, else the CPU; "cpu", "cuda" and "cuda:1" take what they name or fail.
+    """ "auto" takes the first CUDA device, else the CPU; "cpu", "cuda" and "cuda:1" take what they name or fail.
 
     Raises:
         DeviceError: CUDA was asked for and is not there; the message says what is missing.
@@ -31,10 +31,13 @@ def choose_device(name: str = "auto") -> ChosenDevice:
     if kind != "cuda" or not (index.isdigit() or not index):
         raise DeviceError(f"got device {name!r}, expected auto, cpu, cuda or cuda:N.")
     if not torch.cuda.is_available():
-        raise DeviceError(f"cannot run on {name}: {_no_cuda()}. Use --device cpu, or install a CUDA build of torch and a driver.")
+        remedy = "Use --device cpu, or install a CUDA build of torch and a driver."
+        raise DeviceError(f"cannot run on {name}: {_no_cuda()}. {remedy}")
     if int(index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"cannot run on {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
-    return ChosenDevice(torch.device("cuda", int(index or 0)), f"asked for: {torch.cuda.get_device_name(int(index or 0))}")
+    return ChosenDevice(
+        torch.device("cuda", int(index or 0)), f"asked for: {torch.cuda.get_device_name(int(index or 0))}"
+    )
 
 
 def _no_cuda() -> str:

@@ -31,7 +31,9 @@ OnProgress = Callable[[int, Progress], None]
 """Called with the index of the request and where it is."""
 
 
-def restore_one(restorer: Restorer, request: Request, on_progress: Callable[[Progress], None] | None = None) -> Restored:
+def restore_one(
+    restorer: Restorer, request: Request, on_progress: Callable[[Progress], None] | None = None
+) -> Restored:
     """Restore one image."""
     watch = (lambda _, at: on_progress(at)) if on_progress else None
     return restore_all(restorer, [request], watch)[0]

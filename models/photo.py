@@ -1,7 +1,7 @@
 """Image files and their pixels, with everything that must survive a restoration.
 
-Orientation is applied; the ICC profile, alpha, EXIF (without GPS), 16 bits and greyness are kept.  Sizes are checked on the
-header, before anything is decoded.  Torch-free, since other processes decode and encode.
+Orientation is applied; the ICC profile, alpha, EXIF (without GPS), 16 bits and greyness are kept.  Sizes are checked on
+the header, before anything is decoded.  Torch-free, since other processes decode and encode.
 
 Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
@@ -80,8 +80,9 @@ def read_photo(source: Path | bytes, limits: Limits | None = None) -> Photo:
         kind = _format(image, name)
         _check_size(image.size, limits, name)
         notes = []
-        if getattr(image, "n_frames", 1) > 1:
-            notes.append(f"{name} holds {image.n_frames} pictures; only the first is restored")
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            notes.append(f"{name} holds {frames} pictures; only the first is restored")
             image.seek(0)
         deep = _sixteen_bit(data, kind, image)
         if deep is not None:
@@ -116,7 +117,15 @@ def _sentences(name: str, data: bytes) -> Iterator[None]:
     except UnidentifiedImageError as error:
         page = " It looks like a web page." if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")) else ""
         raise PhotoError(f"{name} is not an image that can be read.{page} Give a {known} file.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, RuntimeError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+        RuntimeError,
+    ) as error:
         raise PhotoError(f"{name} is damaged or cut short: {error}. Fetch or save it again.") from error
 
 

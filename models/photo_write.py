@@ -45,7 +45,9 @@ def encode_photo(photo: Photo, kind: str | None = None, quality: int | None = No
     try:
         image.save(target, format=kind.upper(), **options)
     except (OSError, ValueError) as error:
-        raise PhotoError(f"cannot write {image.width} x {image.height} as {kind}: {error}. Try --format png.") from error
+        raise PhotoError(
+            f"cannot write {image.width} x {image.height} as {kind}: {error}. Try --format png."
+        ) from error
     return target.getvalue()
 
 
@@ -97,14 +99,15 @@ def _image(photo: Photo, kind: str) -> Image.Image:
 def _luma(pixels: Samples) -> Samples:
     """(H, W, 3) -> (H, W) by Rec. 601; grey pixels keep their value exactly."""
     weights = np.array([299, 587, 114], dtype=np.uint32)
-    return ((pixels.astype(np.uint32) @ weights + 500) // 1000).astype(pixels.dtype)
+    luma = (pixels.astype(np.uint32) @ weights + 500) // 1000
+    return luma.astype(np.uint16) if pixels.dtype == np.uint16 else luma.astype(np.uint8)
 
 
 def _deep_samples(photo: Photo) -> Samples:
     """(H, W), (H, W, 2), (H, W, 3) or (H, W, 4) uint16."""
     colours = _luma(photo.pixels)[..., None] if photo.grey else photo.pixels
     parts = [colours] if photo.alpha is None else [colours, photo.alpha[..., None]]
-    samples = np.concatenate(parts, axis=2)
+    samples = np.concatenate(parts, axis=2).astype(np.uint16, copy=False)
     return samples[..., 0] if samples.shape[2] == 1 else samples
 
 
