@@ -36,8 +36,8 @@ class UNetConfig:
 class AIRConfig:
     """Defaults are the published system.
 
-    `residual` adds -sigma_t z_I (in scaled latents) to the U-Net's v, which is the v of "nothing is wrong" at the noisy end:
-    the network then learns what to change instead of how to copy 8 x 8 patches.  Only with v_prediction.
+    `residual` adds -sigma_t z_I (in scaled latents) to the U-Net's v, which is the v of "nothing is wrong" at the noisy
+    end: the network then learns what to change instead of how to copy 8 x 8 patches.  Only with v_prediction.
     """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
