@@ -49,12 +49,14 @@ class LoopConfig:
 
     Attributes:
         sampler: a name of models.samplers.
+        end_timestep: where the last estimate of the clean picture is taken (see models.samplers.plan); 0 as published.
         floor: least probability, among the names considered, at which the safe loop repairs something.
         native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.
     """
 
     sampler: str = "euler-ancestral"
     steps: int = 100
+    end_timestep: float = 0.0
     max_passes: int = 7
     floor: float = 0.4
     views: int = 9
@@ -208,7 +210,7 @@ class AutoDIR:
         return AutoDIRTrack(
             job=job,
             cut=cut,
-            plan=plan(self.config.loop.sampler, self.schedule, steps),
+            plan=plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep),
             padded=(cut.height + -cut.height % stride, cut.width + -cut.width % stride),
             pass_index=len(job.passes),
             passes=self._most_passes(job.controls),

@@ -106,9 +106,9 @@ class StepCoefficients:
         )
 
 
-def euler_ancestral(schedule: NoiseSchedule, steps: int) -> Plan:
+def euler_ancestral(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
     """k-diffusion's Euler ancestral sampler, eta 1, as AutoDIR runs it: t = linspace(999, 0, n), sigma 0 appended."""
-    sigmas = [schedule.sigma(t) for t in np.linspace(schedule.last, 0, steps)] + [0.0]
+    sigmas = [schedule.sigma(t) for t in np.linspace(schedule.last, end, steps)] + [0.0]
     rows = []
     for sigma, after in pairwise(sigmas):
         up = math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2) if after else 0.0
@@ -123,18 +123,18 @@ def euler_ancestral(schedule: NoiseSchedule, steps: int) -> Plan:
     return Plan(tuple(rows), initial_scale=sigmas[0])
 
 
-def _preserving(schedule: NoiseSchedule, steps: int) -> tuple[list[float], list[float], list[float]]:
-    """Timesteps 999 downwards in equal strides, and (alpha, sigma) there and at the end, where no noise is left."""
-    timesteps = [schedule.last * (1 - i / steps) for i in range(steps)]
+def _preserving(schedule: NoiseSchedule, steps: int, end: float) -> tuple[list[float], list[float], list[float]]:
+    """Timesteps from 999 towards `end` in equal strides, and (alpha, sigma) there and after the last: no noise left."""
+    timesteps = [schedule.last - (schedule.last - end) * i / steps for i in range(steps)]
     ratios = [schedule.sigma(t) for t in timesteps]
     alphas = [1 / math.sqrt(1 + ratio**2) for ratio in ratios]
     sigmas = [ratio * alpha for ratio, alpha in zip(ratios, alphas, strict=True)]
     return timesteps, [*alphas, 1.0], [*sigmas, 0.0]
 
 
-def ddim(schedule: NoiseSchedule, steps: int) -> Plan:
+def ddim(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
     """Deterministic DDIM (Song et al. 2021, arXiv:2010.02502, Eq. 12 with eta 0)."""
-    timesteps, alphas, sigmas = _preserving(schedule, steps)
+    timesteps, alphas, sigmas = _preserving(schedule, steps, end)
     rows = []
     for i, timestep in enumerate(timesteps):
         keep = sigmas[i + 1] / sigmas[i]
@@ -145,9 +145,9 @@ def ddim(schedule: NoiseSchedule, steps: int) -> Plan:
     return Plan(tuple(rows), initial_scale=1.0)
 
 
-def dpm_solver_2m(schedule: NoiseSchedule, steps: int) -> Plan:
+def dpm_solver_2m(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
     """DPM-Solver++ 2M (Lu et al. 2022, arXiv:2211.01095, Algorithm 2); the first and last steps are of first order."""
-    timesteps, alphas, sigmas = _preserving(schedule, steps)
+    timesteps, alphas, sigmas = _preserving(schedule, steps, end)
     half_snr = [math.log(alpha / sigma) for alpha, sigma in zip(alphas[:-1], sigmas[:-1], strict=True)]
     rows = []
     for i, timestep in enumerate(timesteps):
@@ -165,15 +165,18 @@ def dpm_solver_2m(schedule: NoiseSchedule, steps: int) -> Plan:
     return Plan(tuple(rows), initial_scale=1.0)
 
 
-SAMPLERS: dict[str, Callable[[NoiseSchedule, int], Plan]] = {
+SAMPLERS: dict[str, Callable[[NoiseSchedule, int, float], Plan]] = {
     "euler-ancestral": euler_ancestral,
     "ddim": ddim,
     "dpm++2m": dpm_solver_2m,
 }
 
 
-def plan(name: str, schedule: NoiseSchedule, steps: int) -> Plan:
-    """The plan of a named sampler.
+def plan(name: str, schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
+    """The plan of a named sampler, its steps spread from timestep 999 to `end`; the last one goes on to no noise at all.
+
+    `end` above 0 takes the last estimate where the noise is still strong: a small denoiser that was mostly trained there adds
+    more error than detail below.
 
     Raises:
         ValueError: no such sampler, or fewer than one step.
@@ -182,7 +185,7 @@ def plan(name: str, schedule: NoiseSchedule, steps: int) -> Plan:
         raise ValueError(f"got sampler {name!r}, expected one of {', '.join(SAMPLERS)}")
     if steps < 1:
         raise ValueError(f"got {steps} steps, expected at least 1")
-    return SAMPLERS[name](schedule, steps)
+    return SAMPLERS[name](schedule, steps, end)
 
 
 def denoised_from(prediction: str, scaled: Tensor, output: Tensor, at: StepCoefficients) -> Tensor:

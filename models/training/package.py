@@ -18,7 +18,7 @@ from models.nafnet import NAFNet
 from models.training import small
 from models.vocabulary import CLEAN
 
-LOOP = LoopConfig(sampler="ddim", steps=4, max_passes=3, floor=0.4, views=9)
+LOOP = LoopConfig(sampler="ddim", steps=4, end_timestep=800.0, max_passes=3, floor=0.4, views=9)
 
 TRAINED_ON = (
     "openly licensed photographs only (CLIC 2025, CID22, metadata-extractor-images, wallpapers of Debian, KDE, MATE, "
