@@ -30,6 +30,7 @@ class Conditions(BaseModel):
     seed: int
     steps: int | None = None
     max_passes: int | None = None
+    modes: tuple[str, ...] = ("auto", "told")
 
 
 class Run(BaseModel):
