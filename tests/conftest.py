@@ -1,4 +1,4 @@
-"""What the tests share: published inputs and outputs, and the random checkpoint that made them (tests/parity/README.md)."""
+"""What the tests share: published inputs and outputs, and the random checkpoint that made them (tests/parity)."""
 
 import importlib.util
 import json
@@ -40,7 +40,7 @@ def _weights() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def checkpoint() -> "Callable[[str], dict[str, Tensor]]":
-    """The tensors of the random AutoDIR checkpoint below a prefix, by their names without it; int64 buffers left out."""
+    """The tensors of the random AutoDIR checkpoint below a prefix, by their names without it; no int64 buffers."""
     weights = _weights()
     lines = (PARITY / "autodir" / "keys.tsv").read_text().splitlines()
 
