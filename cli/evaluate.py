@@ -36,7 +36,7 @@ def evaluate(
     crop: Annotated[
         int, typer.Option(min=0, help="Centre crops of at most so many px a side; 0 for whole pictures.")
     ] = 512,
-    told: Annotated[bool, typer.Option(help="Also restore with the right degradation as the only one.")] = True,
+    told: Annotated[bool, typer.Option(help="Also restore with the right degradation as the prompt.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="The noise of every picture.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps a pass.")] = None,
     max_passes: Annotated[int | None, typer.Option(min=1, help="At most so many passes.")] = None,

@@ -19,7 +19,7 @@ from models.evaluation.rows import Row, RowLog, Run, Scores
 from models.images import to_pixels, to_tensor
 from models.loop import restore_one
 from models.restorer import Controls, Request, Restored, Restorer
-from models.vocabulary import CLEAN
+from models.vocabulary import CLEAN, degradation
 
 AUTO, TOLD = "auto", "told"
 
@@ -33,8 +33,8 @@ def automatic(controls: Controls, expected: str | None) -> Controls | None:
 
 
 def told_the_task(controls: Controls, expected: str | None) -> Controls | None:
-    """The right label is the only one to consider; the assessor may still find the picture clean."""
-    return None if expected in (None, CLEAN) else replace(controls, only=(expected,))
+    """The user says what is wrong, by the degradation's own prompt: one pass, whatever the assessor thinks."""
+    return None if expected is None or expected == CLEAN else replace(controls, prompt=degradation(expected).prompt)
 
 
 MODES: dict[str, Ask] = {AUTO: automatic, TOLD: told_the_task}

@@ -113,7 +113,7 @@ def test_a_restorer_that_does_nothing_gains_nothing(tree, tmp_path):
 def test_automatic_mode_says_nothing_of_the_task_and_told_mode_names_it(tree, tmp_path):
     restorer = FakeRestorer()
     run(restorer, find_pairs(tree, ["denoise"], limit=1), tmp_path)
-    assert [controls.only for controls in restorer.asked] == [(), ("noise",)]
+    assert [controls.prompt for controls in restorer.asked] == [None, "A photo needs noise artifact reduction"]
     assert {controls.seed for controls in restorer.asked} == {3}
 
 
