@@ -12,6 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cli.settings import settings
+from cli.talk import Exit, is_terminal, say, sentences, stderr
+
 if TYPE_CHECKING:  # torch loads in seconds; --help does not wait for it
     from models.evaluation.pairs import Pair, Picture
     from models.evaluation.report import Report
@@ -19,14 +22,13 @@ if TYPE_CHECKING:  # torch loads in seconds; --help does not wait for it
     from models.evaluation.suite import Suite
     from models.restorer import Controls
 
-SOME_FAILED, INTERRUPTED = 1, 130
 TABLE_COLUMNS = 110
 
 
 def evaluate(
     directory: Annotated[Path, typer.Argument(help="A folder of TASK/lq/NAME and TASK/gt/NAME.", metavar="DIR")],
     bundle: Annotated[str | None, typer.Option(help="A bundle's name or folder; the shipped one by default.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where rows and reports go; evaluation/BUNDLE-HASH by default.")
     ] = None,
@@ -52,24 +54,23 @@ def evaluate(
 
     Example: undegrade evaluate ../shared/eval --tasks denoise,derain --limit 2 --pictures strips
     """
-    from models.evaluation.pairs import clean_pairs, find_pairs
-    from models.restorer import Controls
+    with sentences():
+        from models.evaluation.pairs import clean_pairs, find_pairs
+        from models.restorer import Controls
 
-    wanted = [task for entry in tasks or [] for task in entry.split(",") if task]
-    pairs = find_pairs(directory, wanted, limit) + clean_pairs(find_pairs(directory, wanted), clean)
-    _set_threads(threads)
-    session = _open(
-        bundle, device, out, crop, Controls(seed=seed, steps=steps, max_passes=max_passes), told=told, restart=restart
-    )
-    screen = _Screen(Console(stderr=True), pairs, session.log, pictures)
-    screen.say(f"{len(pairs)} pictures · {session.sentence}")
-    stopped = _measure(session, pairs, screen)
-    report = _write(session, pairs)
+        wanted = [task for entry in tasks or [] for task in entry.split(",") if task]
+        pairs = find_pairs(directory, wanted, limit) + clean_pairs(find_pairs(directory, wanted), clean)
+        _set_threads(threads)
+        controls = Controls(seed=seed, steps=steps, max_passes=max_passes)
+        session = _open(bundle, device, out, crop, controls, told=told, restart=restart)
+        say(f"{len(pairs)} pictures · {session.sentence}")
+        stopped = _measure(session, pairs, _Screen(pairs, session.log, pictures))
+        report = _write(session, pairs)
     if report.summary.errors:
-        screen.say(f"{len(report.summary.errors)} pictures failed; {session.folder / 'report.md'} names them.")
+        say(f"{len(report.summary.errors)} pictures failed; {session.folder / 'report.md'} names them.")
     if stopped:
-        screen.say(f"Stopped; {len(report.rows)} of {len(pairs)} measured. The same command goes on from here.")
-    raise typer.Exit(INTERRUPTED if stopped else SOME_FAILED if report.summary.errors else 0)
+        say(f"Stopped; {len(report.rows)} of {len(pairs)} measured. The same command goes on from here.")
+    raise typer.Exit(Exit.INTERRUPTED if stopped else Exit.SOME_FAILED if report.summary.errors else Exit.OK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,14 @@ class _Session:
 
 
 def _open(
-    bundle: str | None, device: str, out: Path | None, crop: int, controls: "Controls", *, told: bool, restart: bool
+    bundle: str | None,
+    device: str | None,
+    out: Path | None,
+    crop: int,
+    controls: "Controls",
+    *,
+    told: bool,
+    restart: bool,
 ) -> _Session:
     """Load the bundle and open the log.
 
@@ -92,18 +100,18 @@ def _open(
         BundleError, DeviceError: there is none, or it does not fit.
         ControlsError: the folder holds rows of other conditions.
     """
-    from models.bundle import MANIFEST, find_bundle, read_manifest, sha256_of
+    from models.bundle import find_bundle, read_manifest
     from models.device import choose_device
-    from models.evaluation.rows import Conditions, RowLog
+    from models.evaluation.rows import Conditions, RowLog, fingerprint
     from models.evaluation.suite import AUTO, TOLD, Suite
     from models.families import load_restorer
 
-    chosen, where = choose_device(device), find_bundle(bundle)
+    chosen, where = choose_device(device or settings().device), find_bundle(bundle or settings().bundle)
     manifest = read_manifest(where)
     conditions = Conditions(
         bundle=manifest.name,
         version=manifest.version,
-        bundle_sha256=sha256_of(where / MANIFEST),  # the manifest holds the hash of every weight file
+        fingerprint=fingerprint(manifest),
         device=str(chosen.device),
         crop_px=crop,
         seed=controls.seed,
@@ -111,7 +119,7 @@ def _open(
         max_passes=controls.max_passes,
         modes=(AUTO, TOLD) if told else (AUTO,),
     )
-    folder = out or Path("evaluation") / f"{manifest.name}-{conditions.bundle_sha256[:8]}"
+    folder = out or Path("evaluation") / f"{manifest.name}-{conditions.fingerprint[:8]}"
     log = RowLog.open(folder, conditions, restart=restart)
     suite = Suite(restorer=load_restorer(where, chosen.device), controls=controls, crop_px=crop, modes=conditions.modes)
     sentence = f"bundle {where} · {chosen.device} ({chosen.why}) · rows in {folder}"
@@ -119,10 +127,11 @@ def _open(
 
 
 def _set_threads(threads: int | None) -> None:
-    if threads is not None:
+    wanted = threads or settings().threads
+    if wanted:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(wanted)
 
 
 def _measure(session: _Session, pairs: Sequence["Pair"], screen: "_Screen") -> bool:
@@ -153,8 +162,8 @@ def _write(session: _Session, pairs: Sequence["Pair"]) -> "Report":
 class _Screen:
     """Progress on stderr: a bar on a terminal, a line a picture everywhere; strips where a folder is given."""
 
-    def __init__(self, talk: Console, pairs: Sequence["Pair"], log: "RowLog", strips: Path | None) -> None:
-        self._talk, self._strips = talk, strips
+    def __init__(self, pairs: Sequence["Pair"], log: "RowLog", strips: Path | None) -> None:
+        self._strips = strips
         bar = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -162,12 +171,9 @@ class _Screen:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*bar, console=talk, disable=not talk.is_terminal, transient=True)
+        self._progress = Progress(*bar, console=stderr, disable=not is_terminal(), transient=True)
         done = sum(log.measured((pair.task, pair.name)) for pair in pairs)
         self._bar = self._progress.add_task("", total=len(pairs), completed=done)
-
-    def say(self, sentence: str) -> None:
-        self._talk.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -186,8 +192,8 @@ class _Screen:
 
         self._progress.advance(self._bar)
         if row.error is not None:
-            return self.say(f"{row.task}/{row.name}: {row.error}")
+            return say(f"{row.task}/{row.name}: {row.error}")
         if self._strips is not None:
             write_strip(self._strips, row, pictures)
         for mode in row.runs:
-            self.say(f"{row.task}/{row.name}: " + "; ".join(line for line in caption(row, mode) if line))
+            say(f"{row.task}/{row.name}: " + "; ".join(line for line in caption(row, mode) if line))

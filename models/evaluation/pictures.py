@@ -13,12 +13,12 @@ INK, PAPER = (235, 235, 235), (24, 24, 24)
 
 
 def write_strip(folder: Path, row: Row, pictures: Mapping[str, Picture]) -> Path:
-    """Write TASK_NAME.jpg; `pictures` by name, all of one size, in the order shown."""
+    """Write TASK_NAME.png; `pictures` by name, all of one size, in the order shown."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = Path(row.name).with_suffix("").as_posix().replace("/", "_")
-    path = folder / f"{row.task}_{stem}.jpg"
-    # 4:4:4 at 95, since what is looked for (grain, blocks, fringes) is what JPEG would otherwise change
-    strip(row, pictures).save(path, quality=95, subsampling=0)
+    path = folder / f"{row.task}_{stem}.png"
+    # lossless, since what is looked for (grain, blocks, fringes) is what JPEG would change
+    strip(row, pictures).save(path)
     return path
 
 
@@ -39,9 +39,9 @@ def caption(row: Row, name: str) -> tuple[str, str]:
     """Two lines: which picture and how near it is; what was seen and repaired."""
     run = row.runs.get(name)
     if run is not None:
-        return f"{name}  {_scores(run.scores)}{_gain(row, name)}", _what(run)
+        return f"{name}  {_scores(run.scores)}{_gain(row, name)}".rstrip(), _what(run)
     if name == "input":
-        return f"input  {_scores(row.scores)}", f"{row.subset}: {row.expected or 'no label'}"
+        return f"input  {_scores(row.scores)}".rstrip(), f"{row.subset}: {row.expected or 'no label'}"
     return name, f"{row.width_px}x{row.height_px}"
 
 

@@ -1,6 +1,6 @@
 """The report of a run: JSON for programs, markdown for people, a table for the terminal.
 
-Its head says where the numbers come from: date, device, torch, bundle with hash, commit, command.
+Its head says where the numbers come from: date, device, torch, bundle with fingerprint, commit, command.
 """
 
 import platform
@@ -130,7 +130,7 @@ def _head_lines(of: Head) -> str:
     return "\n".join(
         [
             f"- {of.date} · {of.device} · {of.threads} threads · torch {of.torch} · python {of.python}",
-            f"- bundle {at.bundle} {at.version} · sha256 {at.bundle_sha256[:16]}",
+            f"- bundle {at.bundle} {at.version} · fingerprint {at.fingerprint[:16]}",
             f"- {asked} · max passes {at.max_passes or 'default'} · commit {of.commit or 'unknown'}",
             f"- `{of.command}`",
         ]

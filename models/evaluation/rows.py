@@ -4,10 +4,12 @@ A folder holds `run.json`, what its rows depend on, and `rows.jsonl`.  An infini
 JSON has no number for it.
 """
 
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.bundle import Manifest
 from models.errors import ControlsError
 from models.evaluation.metrics import PSNR_CAP_DB
 
@@ -24,13 +26,22 @@ class Conditions(BaseModel):
 
     bundle: str
     version: str
-    bundle_sha256: str
+    fingerprint: str
     device: str
     crop_px: int
     seed: int
     steps: int | None = None
     max_passes: int | None = None
     modes: tuple[str, ...] = ("auto", "told")
+
+
+def fingerprint(manifest: Manifest) -> str:
+    """What decides a bundle's results: networks, loop, degradations and the weights' hashes, but no word of prose.
+
+    A bundle keeps it when its measured quality is written into its manifest.
+    """
+    deciding = manifest.model_dump_json(include={"family", "degradations", "networks", "weights", "files"})
+    return sha256(deciding.encode()).hexdigest()
 
 
 class Run(BaseModel):

@@ -4,6 +4,7 @@ PSNR is in dB.  A picture equal to its truth has an infinite PSNR; it counts as 
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -101,7 +102,7 @@ def summarise(rows: Sequence[Row], first: str = "auto") -> Summary:
     pairs = [row for row in rows if row.task != CLEAN]
     tasks: dict[str, list[Row]] = {}
     subsets: dict[tuple[str, str], list[Row]] = {}
-    for row in pairs:
+    for row in sorted(pairs, key=_by_subset):
         tasks.setdefault(row.task, []).append(row)
         subsets.setdefault((row.task, row.subset), []).append(row)
     return Summary(
@@ -113,6 +114,11 @@ def summarise(rows: Sequence[Row], first: str = "auto") -> Summary:
         hurt=_hurt(pairs, first),
         errors={f"{row.task}/{row.name}": row.error for row in rows if row.error is not None},
     )
+
+
+def _by_subset(row: Row) -> tuple[str, list[str | int]]:
+    """Task, then subset with its numbers as numbers: noise 15 before noise 50, q10 before q100."""
+    return row.task, [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", row.subset)]
 
 
 def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str) -> Tally:

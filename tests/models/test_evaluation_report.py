@@ -15,7 +15,7 @@ from models.evaluation.report import commit, head, markdown, terminal_table, wri
 from models.evaluation.rows import Conditions, Row, Run
 from models.evaluation.summary import summarise
 
-CONDITIONS = Conditions(bundle="fake", version="0.1", bundle_sha256="ab" * 32, device="cpu", crop_px=512, seed=0)
+CONDITIONS = Conditions(bundle="fake", version="0.1", fingerprint="ab" * 32, device="cpu", crop_px=512, seed=0)
 
 
 def run(psnr=None, label="noise", repaired=("noise",), seconds=1.0, stop="clean"):
@@ -67,6 +67,12 @@ def test_a_task_is_the_mean_of_pictures_and_not_of_subsets(summary):
     assert tally.modes["auto"].passes == pytest.approx(4 / 3)
 
 
+def test_subsets_stand_in_the_order_of_their_numbers():
+    names = ["LIVE1 q100", "LIVE1 q20", "LIVE1 q10", "CBSD68 noise 15"]
+    rows = [row("t", name, name, None, 20.0, auto=run(21.0)) for name in names]
+    assert [tally.subset for tally in summarise(rows).subsets] == names[::-1][:1] + names[2::-1]
+
+
 def test_accuracy_counts_only_pairs_with_a_label(summary):
     assert (summary.overall.right, summary.overall.labelled) == (2, 4)  # a b right, c d wrong; e has none; f no truth
     snow = by_name(summary.tasks)["snow", None]
@@ -112,7 +118,8 @@ def test_the_files_say_the_same_and_the_json_is_strict(tmp_path):
         raise AssertionError(f"{constant} is no JSON")
 
     data = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-    assert data["summary"]["subsets"][0]["modes"]["auto"]["gain_db"] == 7
+    gains = {tally["subset"]: tally["modes"]["auto"]["gain_db"] for tally in data["summary"]["subsets"]}
+    assert (gains["CBSD68 noise 25"], gains["snow"]) == (7, None)
     assert len(data["rows"]) == len(ROWS)
     text = (tmp_path / "report.md").read_text()
     assert "| denoise | CBSD68 noise 25 | 2 | 21.00 / 0.500 | 28.00 (+7.00) / 0.560 |" in text
@@ -180,6 +187,6 @@ def test_captions_say_what_was_seen_gained_and_repaired():
 def test_a_strip_is_named_by_task_and_picture(tmp_path):
     pictures = {"input": np.zeros((16, 40, 3), np.uint8)}
     path = write_strip(tmp_path / "new", ROWS[-1], pictures)
-    assert path == tmp_path / "new/clean_dehaze_d.jpg"
+    assert path == tmp_path / "new/clean_dehaze_d.png"
     with Image.open(path) as image:
         assert image.width == 40

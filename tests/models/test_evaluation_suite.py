@@ -7,15 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
+from models.bundle import BundleDegradation, BundleFile, Manifest
 from models.errors import ControlsError
 from models.evaluation.pairs import clean_pairs, find_pairs
-from models.evaluation.rows import Conditions, Row, RowLog, Run
+from models.evaluation.rows import Conditions, Row, RowLog, Run, fingerprint
 from models.evaluation.suite import AUTO, TOLD, Suite
 from models.images import to_tensor
 from models.restorer import Controls, PassReport, Report, Restored
 
 CONDITIONS = Conditions(
-    bundle="fake", version="1", bundle_sha256="0" * 64, device="cpu", crop_px=0, seed=0, steps=None, max_passes=None
+    bundle="fake", version="1", fingerprint="0" * 64, device="cpu", crop_px=0, seed=0, steps=None, max_passes=None
 )
 
 
@@ -212,10 +213,30 @@ def test_a_line_that_a_kill_cut_short_is_measured_again(tmp_path):
 
 def test_rows_of_another_bundle_are_refused_and_named_unless_forgotten(tmp_path):
     RowLog.open(tmp_path, CONDITIONS).append(row())
-    other = CONDITIONS.model_copy(update={"bundle_sha256": "1" * 64, "crop_px": 256})
-    with pytest.raises(ControlsError, match=r"bundle_sha256.*crop_px 0 instead of 256"):
+    other = CONDITIONS.model_copy(update={"fingerprint": "1" * 64, "crop_px": 256})
+    with pytest.raises(ControlsError, match=r"fingerprint.*crop_px 0 instead of 256"):
         RowLog.open(tmp_path, other)
     assert RowLog.open(tmp_path, other, restart=True).rows == []
+
+
+def test_a_bundle_keeps_its_fingerprint_when_its_quality_is_written_down_but_not_when_a_weight_changes():
+    file = BundleFile(bytes=10, sha256="a" * 64)
+    manifest = Manifest(
+        family="autodir",
+        name="small",
+        version="1",
+        description="",
+        licence="Apache-2.0",
+        degradations=(BundleDegradation(name="noise", prompt="noise", fidelity=1),),
+        networks={"loop": {"steps": 4}},
+        weights={"air": ("air.safetensors",)},
+        files={"air.safetensors": file},
+    )
+    measured = manifest.model_copy(update={"quality": {"psnr": 30.0}, "version": "2"})
+    retrained = manifest.model_copy(update={"files": {"air.safetensors": BundleFile(bytes=10, sha256="b" * 64)}})
+    faster = manifest.model_copy(update={"networks": {"loop": {"steps": 2}}})
+    assert fingerprint(manifest) == fingerprint(measured)
+    assert len({fingerprint(entry) for entry in (manifest, retrained, faster)}) == 3
 
 
 def test_a_line_that_is_no_row_is_named(tmp_path):
