@@ -173,10 +173,10 @@ SAMPLERS: dict[str, Callable[[NoiseSchedule, int, float], Plan]] = {
 
 
 def plan(name: str, schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
-    """The plan of a named sampler, its steps spread from timestep 999 to `end`; the last one goes on to no noise at all.
+    """The plan of a named sampler, its steps spread from timestep 999 to `end`; the last one goes on to no noise.
 
-    `end` above 0 takes the last estimate where the noise is still strong: a small denoiser that was mostly trained there adds
-    more error than detail below.
+    `end` above 0 takes the last estimate where the noise is still strong: a small denoiser that was mostly trained
+    there adds more error than detail below.
 
     Raises:
         ValueError: no such sampler, or fewer than one step.
