@@ -3,6 +3,7 @@
 Its head says where the numbers come from: date, device, torch, bundle with fingerprint, commit, command.
 """
 
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -22,13 +23,18 @@ NOTHING = "-"
 
 
 class Head(BaseModel):
-    """Where a report's numbers come from; `commit` is None outside a checkout."""
+    """Where a report's numbers come from.
+
+    `load` is the machine's mean of running processes over the last minute, since seconds are worth little on a busy one;
+    `commit` is None outside a checkout.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     date: str
     device: str
     threads: int
+    load: float | None
     torch: str
     python: str
     conditions: Conditions
@@ -52,6 +58,7 @@ def head(conditions: Conditions, command: str) -> Head:
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         device=device_name(conditions.device),
         threads=torch.get_num_threads(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # Windows has none
         torch=torch.__version__,
         python=platform.python_version(),
         conditions=conditions,
@@ -127,9 +134,10 @@ def markdown(report: Report) -> str:
 def _head_lines(of: Head) -> str:
     at = of.conditions
     asked = f"crop {at.crop_px or 'none'} · seed {at.seed} · steps {at.steps or 'default'}"
+    load = "" if of.load is None else f" · load {of.load:.1f}"
     return "\n".join(
         [
-            f"- {of.date} · {of.device} · {of.threads} threads · torch {of.torch} · python {of.python}",
+            f"- {of.date} · {of.device} · {of.threads} threads{load} · torch {of.torch} · python {of.python}",
             f"- bundle {at.bundle} {at.version} · fingerprint {at.fingerprint[:16]}",
             f"- {asked} · max passes {at.max_passes or 'default'} · commit {of.commit or 'unknown'}",
             f"- `{of.command}`",
