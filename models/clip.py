@@ -6,6 +6,7 @@ states before pooling, and a padding mask.
 Shapes:  B batch, N texts, L tokens (77), D text width, E joint width.  Pixels are normalised with `mean` and `std`.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class VisionConfig:
     width: int = 1024
     patch_size: int = 14
     head_width: int = 64
+    mlp_ratio: float = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +69,16 @@ def build_clip(config: ClipConfig) -> nn.Module:
 
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
     """CLIP's byte-pair tokens (N, L) int64, padded with the end token as AutoDIR does; longer texts are cut."""
+    tokens: Tensor = _tokenizer(context_length)(list(texts))
+    return torch.where(torch.arange(context_length) < lengths(tokens), tokens, END_OF_TEXT)
+
+
+@functools.cache  # reading the merges takes 0.13 s, as long as a training step of the small tower
+def _tokenizer(context_length: int) -> Any:
     mend_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
 
-    tokens: Tensor = SimpleTokenizer(context_length=context_length)(list(texts))
-    return torch.where(torch.arange(context_length) < lengths(tokens), tokens, END_OF_TEXT)
+    return SimpleTokenizer(context_length=context_length)
 
 
 def lengths(tokens: Tensor) -> Tensor:
