@@ -7,7 +7,7 @@ Shapes:  B batch, N texts, L tokens (77), D text width, E joint width.  Pixels a
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,16 +69,16 @@ def build_clip(config: ClipConfig) -> nn.Module:
 
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
     """CLIP's byte-pair tokens (N, L) int64, padded with the end token as AutoDIR does; longer texts are cut."""
-    tokens: Tensor = _tokenizer(context_length)(list(texts))
+    tokens = _tokenizer(context_length)(list(texts))
     return torch.where(torch.arange(context_length) < lengths(tokens), tokens, END_OF_TEXT)
 
 
 @functools.cache  # reading the merges takes 0.13 s, as long as a training step of the small tower
-def _tokenizer(context_length: int) -> Any:
+def _tokenizer(context_length: int) -> Callable[[list[str]], Tensor]:
     mend_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
 
-    return SimpleTokenizer(context_length=context_length)
+    return SimpleTokenizer(context_length=context_length)  # type: ignore[no-any-return]
 
 
 def lengths(tokens: Tensor) -> Tensor:
