@@ -79,7 +79,7 @@ def text_loss(clip: nn.Module, names: Sequence[str], tokens: Tensor, labels: Ten
     meant = F.cross_entropy(SCALE * F.normalize(pooled, dim=-1) @ prompts.T, labels)
     goal = at_end(prompt_states, class_tokens)[labels].detach()
     near = 1 - F.cosine_similarity(at_end(states, tokens), goal, dim=-1).mean()
-    cosines = prompts @ prompts.T - torch.eye(len(names))
+    cosines = prompts @ prompts.T - torch.eye(len(names), device=prompts.device)
     apart = (cosines - MARGIN).clamp_min(0).sum() / (len(names) * (len(names) - 1))
     return meant + 0.5 * near + apart
 
