@@ -25,7 +25,7 @@ NOTHING = "-"
 class Head(BaseModel):
     """Where a report's numbers come from.
 
-    `load` is the machine's mean of running processes over the last minute, since seconds are worth little on a busy one;
+    `load` is the machine's mean of running processes over the last minute: seconds are worth little on a busy one;
     `commit` is None outside a checkout.
     """
 
