@@ -95,14 +95,22 @@ class AIR(nn.Module):
             torch.cat([z_t, z_image], dim=1), timestep, encoder_hidden_states=context, return_dict=False
         )[0]
         if self.config.residual:
-            output = output - noise_share(timestep)[:, None, None, None] * (self.scale * z_image)
+            output = output + self._unchanged(z_t, z_image, timestep)
         return output
 
+    def _unchanged(self, z_t: Tensor, z_image: Tensor, timestep: Tensor) -> Tensor:
+        """sigma (alpha z_t - z_I), z_I in scaled latents: near sigma 1 the v whose clean latent is the degraded picture.
 
-def noise_share(timestep: Tensor) -> Tensor:
-    """sigma_t = sqrt(1 - a_t) of the variance-preserving process at fractional timesteps: (B,) -> (B,)."""
-    spread = (1 - NoiseSchedule().alphas_cumprod).sqrt().to(timestep.device)  # (1000,)
-    position = timestep.float().clamp(0, len(spread) - 1)
+        The exact one has 1 / sigma for sigma, which explodes where the noise ends; there this term fades out instead.
+        """
+        kept = signal_share(timestep)[:, None, None, None]
+        return (1 - kept).sqrt() * (kept.sqrt() * z_t - self.scale * z_image)
+
+
+def signal_share(timestep: Tensor) -> Tensor:
+    """a_t of the variance-preserving process at fractional timesteps, between its neighbours: (B,) -> (B,)."""
+    kept = NoiseSchedule().alphas_cumprod.to(timestep.device)  # (1000,)
+    position = timestep.float().clamp(0, len(kept) - 1)
     below = position.floor().long()
-    above = (below + 1).clamp(max=len(spread) - 1)
-    return torch.lerp(spread[below], spread[above], position - below)
+    above = (below + 1).clamp(max=len(kept) - 1)
+    return torch.lerp(kept[below], kept[above], position - below)

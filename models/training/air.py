@@ -25,7 +25,7 @@ from models.training.trainer import Validation
 
 @dataclass(frozen=True, kw_only=True)
 class AIRStageConfig:
-    """Published: drops 0.1, 0.1, 0.05; timesteps uniform.
+    """Published: drops 0.1, 0.1, 0.05; timesteps uniform from 0 to 999.
 
     `noisiest` is the share of examples at the last timestep, where a few-step sampler takes its longest stride;
     `soften` is the largest share of other prompts blended into the condition, as the assessor's mixture e_auto will be.
@@ -35,6 +35,7 @@ class AIRStageConfig:
     drop_text: float = 0.1
     drop_image: float = 0.1
     drop_both: float = 0.05
+    timesteps: tuple[int, int] = (0, 999)
     noisiest: float = 0.0
     soften: float = 0.0
 
@@ -80,7 +81,7 @@ class AIRStage:
         count, device = len(batch["degraded"]), batch["degraded"].device
         with torch.no_grad():
             z, z_image = air.encode(batch["target"]) * air.scale, air.encode(batch["degraded"])
-        timesteps = draw_timesteps(count, 0, 999, generator)
+        timesteps = draw_timesteps(count, *config.timesteps, generator)
         timesteps[torch.rand(count, generator=generator) < config.noisiest] = 999
         timesteps = timesteps.to(device)
         signal, spread = amplitudes(self.schedule, timesteps)

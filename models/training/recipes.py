@@ -105,7 +105,7 @@ def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tup
 
 
 def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = AIRStageConfig(network=small.AIR, noisiest=0.3, soften=0.3)
+    config = AIRStageConfig(network=small.AIR, timesteps=(800, 999), noisiest=0.2, soften=0.3)
     return AIRStage(config, run, pools, small.NAMES, contexts(arguments.text)), config
 
 
