@@ -44,6 +44,7 @@ class AIRConfig:
     codec: CodecConfig = field(default_factory=KLConfig)
     prediction: PredictionType = "epsilon"
     residual: bool = False
+    terminal_signal: float | None = None  # see NoiseSchedule
 
 
 class AIR(nn.Module):
@@ -55,6 +56,7 @@ class AIR(nn.Module):
         from diffusers import UNet2DConditionModel  # after the mend: diffusers may import torchvision
 
         self.config = config
+        self.schedule = NoiseSchedule(config.terminal_signal)
         unet, channels = config.unet, config.codec.channels
         self.codec = build_codec(config.codec)
         self.unet = UNet2DConditionModel(
@@ -103,14 +105,5 @@ class AIR(nn.Module):
 
         The exact one has 1 / sigma for sigma, which explodes where the noise ends; there this term fades out instead.
         """
-        kept = signal_share(timestep)[:, None, None, None]
+        kept = self.schedule.at(timestep)[:, None, None, None]
         return (1 - kept).sqrt() * (kept.sqrt() * z_t - self.scale * z_image)
-
-
-def signal_share(timestep: Tensor) -> Tensor:
-    """a_t of the variance-preserving process at fractional timesteps, between its neighbours: (B,) -> (B,)."""
-    kept = NoiseSchedule().alphas_cumprod.to(timestep.device)  # (1000,)
-    position = timestep.float().clamp(0, len(kept) - 1)
-    below = position.floor().long()
-    above = (below + 1).clamp(max=len(kept) - 1)
-    return torch.lerp(kept[below], kept[above], position - below)

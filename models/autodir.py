@@ -37,7 +37,7 @@ from models.restorer import (
     Track,
     Waits,
 )
-from models.samplers import NoiseSchedule, Plan, StepCoefficients, advance, denoised_from, plan
+from models.samplers import Plan, StepCoefficients, advance, denoised_from, plan
 from models.vocabulary import CLEAN
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class AutoDIR:
     def __init__(self, config: AutoDIRConfig, assessor: Assessor, air: AIR, scm: NAFNet, device: torch.device) -> None:
         self.config, self.device = config, device
         self.assessor, self.air, self.scm = assessor, air, scm
-        self.schedule = NoiseSchedule()
+        self.schedule = air.schedule
         self._null: Tensor | None = None
 
     @property

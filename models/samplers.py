@@ -29,11 +29,20 @@ Floats = NDArray[np.float64]
 
 
 class NoiseSchedule:
-    """Stable Diffusion's: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps ("scaled linear")."""
+    """Stable Diffusion's: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps ("scaled linear").
 
-    def __init__(self, steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> None:
-        betas = np.linspace(first**0.5, last**0.5, steps) ** 2
+    `terminal_signal` is what is left of the clean latent's amplitude at timestep 999; None leaves the published 0.068.  That
+    much gives away the mean of a patch of 8 x 8 pixels, which a sampler that starts from noise does not know; the other
+    amplitudes are shifted and stretched with it (Lin et al. 2023, arXiv:2305.08891, Algorithm 1).
+    """
+
+    def __init__(self, terminal_signal: float | None = None) -> None:
+        betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
         kept = np.cumprod(1 - betas).astype(np.float32)  # the published buffers are float32, and so are their sigmas
+        if terminal_signal is not None:
+            root = np.sqrt(kept)
+            stretched = (root - root[-1]) * (root[0] - terminal_signal) / (root[0] - root[-1]) + terminal_signal
+            kept = (stretched**2).astype(np.float32)
         self._log_sigmas: Floats = np.log(np.sqrt((1 - kept) / kept)).astype(np.float64)
         self.alphas_cumprod = torch.from_numpy(kept)  # (1000,)
 
@@ -41,6 +50,13 @@ class NoiseSchedule:
     def last(self) -> int:
         """The noisiest timestep, 999."""
         return len(self._log_sigmas) - 1
+
+    def at(self, timesteps: Tensor) -> Tensor:
+        """a_t = alpha^2 at fractional timesteps, linear between its neighbours: (B,) -> (B,) float32."""
+        kept = self.alphas_cumprod.to(timesteps.device)
+        position = timesteps.float().clamp(0, self.last)
+        below = position.floor().long()
+        return torch.lerp(kept[below], kept[(below + 1).clamp(max=self.last)], position - below)
 
     def sigma(self, timestep: float) -> float:
         """sqrt((1 - a) / a) at a fractional timestep, interpolated in log sigma."""

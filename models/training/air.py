@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from models.air import AIR, AIRConfig
-from models.samplers import NoiseSchedule
 from models.training.config import RunConfig
 from models.training.dataset import Example, Pairs, batches
 from models.training.estimate import Estimator, amplitudes, draw_timesteps
@@ -65,10 +64,10 @@ class AIRStage:
     ) -> None:  # fmt: skip
         self.config, self.run, self.names, self.contexts = config, run, names, contexts
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
-        self.network: nn.Module = AIR(config.network)
+        self.network = AIR(config.network)
         if config.network.residual:  # a silent last layer starts as "no change"
             nn.init.zeros_(self.network.unet.conv_out.weight)
-        self.schedule = NoiseSchedule()
+        self.schedule = self.network.schedule
         self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
 
     def examples(self, start: int) -> Iterator[Example]:

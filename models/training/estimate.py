@@ -30,7 +30,7 @@ class Estimator:
     def __init__(self, air: AIR, contexts: Tensor) -> None:
         self.air = air.eval().requires_grad_(False)
         self.contexts = contexts
-        self.schedule = NoiseSchedule()
+        self.schedule = air.schedule
 
     @torch.no_grad()
     def estimate(self, batch: Example, timesteps: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -105,12 +105,12 @@ def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tup
 
 
 def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = AIRStageConfig(network=small.AIR, timesteps=(800, 999), noisiest=0.2, soften=0.3)
+    config = AIRStageConfig(network=small.AIR, timesteps=(800, 999), noisiest=0.5, soften=0.3)
     return AIRStage(config, run, pools, small.NAMES, contexts(arguments.text)), config
 
 
 def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = SCMConfig(network=small.SCM, timesteps=(800, 999), loss="rmse", diffused=0.9, residual=0.3)
+    config = SCMConfig(network=small.SCM, timesteps=(999, 999), loss="rmse", diffused=0.9, residual=0.3)
     estimator = None
     if arguments.air is not None:
         network = AIR(small.AIR)
