@@ -78,13 +78,11 @@ def tiles(height: int, width: int, side: int, overlap: int) -> list[Tile]:
 
 def feather(length: int, start: int, whole: int, overlap: int) -> Tensor:
     """Weights (length,) in (0, 1] that ramp linearly over `overlap` px, except at the image's own edge."""
-    weights = torch.ones(length)
-    ramp = torch.arange(1, overlap + 1, dtype=torch.float32) / (overlap + 1)
-    ramp = ramp[:length]
+    weights, place = torch.ones(length), torch.arange(1, length + 1) / (overlap + 1)
     if start > 0:
-        weights[: len(ramp)] = ramp
+        weights = torch.minimum(weights, place)
     if start + length < whole:
-        weights[-len(ramp) :] = torch.minimum(weights[-len(ramp) :], ramp.flip(0)) if overlap else weights[:0]
+        weights = torch.minimum(weights, place.flip(0))
     return weights
 
 
