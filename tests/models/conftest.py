@@ -42,8 +42,9 @@ def _blocks(state: dict[str, Tensor], layers: int) -> Iterator[tuple[str, Tensor
     for layer in range(layers):
         theirs, ours = f"encoder.layers.{layer}.", f"transformer.resblocks.{layer}."
         for leaf in ("weight", "bias"):
-            yield f"{ours}attn.in_proj_{leaf}", torch.cat(
-                [state[f"{theirs}self_attn.{which}_proj.{leaf}"] for which in "qkv"]
+            yield (
+                f"{ours}attn.in_proj_{leaf}",
+                torch.cat([state[f"{theirs}self_attn.{which}_proj.{leaf}"] for which in "qkv"]),
             )
             for name, new in BLOCK.items():
                 yield f"{ours}{new}.{leaf}", state[f"{theirs}{name}.{leaf}"]
@@ -63,7 +64,7 @@ def tiny_clip() -> ClipConfig:
 def tiny_clip_state(checkpoint: Callable[[str], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Its weights for open_clip."""
     whole = checkpoint("model_assessment.clipmodel.")
-    text, vision = checkpoint("model_assessment.clipmodel.text_model."), checkpoint("model_assessment.clipmodel.vision_model.")
+    text, vision = (checkpoint(f"model_assessment.clipmodel.{tower}_model.") for tower in ("text", "vision"))
     state = _tower(text, TEXT, 2)
     state |= {f"visual.{name}": value for name, value in _tower(vision, VISION, 2).items()}
     state["visual.proj"] = whole["visual_projection.weight"].T.contiguous()
