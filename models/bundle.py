@@ -37,13 +37,14 @@ class BundleFile(BaseModel):
 
 
 class BundleDegradation(BaseModel):
-    """A name the assessor is asked for, its prompt and the default SCM weight w in [0, 1]."""
+    """A name the assessor is asked for and its prompt; the default SCM weight w, and how much of a pass is taken."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     prompt: str
     fidelity: float = Field(ge=0, le=1)
+    strength: float = Field(default=1, ge=0, le=1)
 
 
 class Manifest(BaseModel):

@@ -38,6 +38,7 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         **manifest.networks,
         "names": [entry.name for entry in manifest.degradations],
         "fidelity": {entry.name: entry.fidelity for entry in manifest.degradations},
+        "strength": {entry.name: entry.strength for entry in manifest.degradations},
     }
     try:
         return TypeAdapter(AutoDIRConfig).validate_python(stated)

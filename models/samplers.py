@@ -31,9 +31,9 @@ Floats = NDArray[np.float64]
 class NoiseSchedule:
     """Stable Diffusion's: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps ("scaled linear").
 
-    `terminal_signal` is what is left of the clean latent's amplitude at timestep 999; None leaves the published 0.068.  That
-    much gives away the mean of a patch of 8 x 8 pixels, which a sampler that starts from noise does not know; the other
-    amplitudes are shifted and stretched with it (Lin et al. 2023, arXiv:2305.08891, Algorithm 1).
+    `terminal_signal` is what is left of the clean latent's amplitude at timestep 999; None leaves the published 0.068.
+    That much gives away the mean of a patch of 8 x 8 pixels, which a sampler that starts from noise does not know; the
+    other amplitudes are shifted and stretched with it (Lin et al. 2023, arXiv:2305.08891, Algorithm 1).
     """
 
     def __init__(self, terminal_signal: float | None = None) -> None:

@@ -64,10 +64,11 @@ class AIRStage:
     ) -> None:  # fmt: skip
         self.config, self.run, self.names, self.contexts = config, run, names, contexts
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
-        self.network = AIR(config.network)
+        air = AIR(config.network)
         if config.network.residual:  # a silent last layer starts as "no change"
-            nn.init.zeros_(self.network.unet.conv_out.weight)
-        self.schedule = self.network.schedule
+            nn.init.zeros_(air.unet.conv_out.weight)
+        self.network: nn.Module = air
+        self.schedule = air.schedule
         self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
 
     def examples(self, start: int) -> Iterator[Example]:

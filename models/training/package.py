@@ -1,21 +1,28 @@
 """`python -m models.training.package`: put the trained networks together as a bundle.
 
-Takes what the stages wrote (weights and `config.json`) and writes `bundle.json` with half-precision safetensors.
+Takes the weights that the stages wrote and writes `bundle.json` with half-precision safetensors.  With --images, the
+strength of each repair is calibrated on the photographs that training held out.
 """
 
 import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import torch
 from safetensors.torch import load_file
 
 from models.air import AIR
 from models.assessor import Assessor, prompt_of
 from models.autodir import LoopConfig
-from models.bundle import BundleDegradation, Manifest, write_bundle
+from models.bundle import BundleDegradation, Manifest, write_bundle, write_manifest
+from models.families import load_restorer
 from models.nafnet import NAFNet
 from models.training import small
+from models.training.calibrate import strengths
+from models.training.config import RunConfig
+from models.training.photos import PhotoPool, decode_into, find_photos
+from models.training.sheet import validation_examples
 from models.vocabulary import CLEAN
 
 LOOP = LoopConfig(sampler="ddim", steps=4, end_timestep=800.0, max_passes=3, floor=0.4, views=9)
@@ -53,13 +60,31 @@ def main() -> None:
     parser.add_argument("--scm", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--version", default="1")
+    parser.add_argument("--images", type=Path, action="append", help="the training photos: calibrate on those held out")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
     arguments = parser.parse_args()
     assessor, air, scm = Assessor(small.CLIP, small.NAMES), AIR(small.AIR), NAFNet(small.SCM)
     assessor.load_state_dict(load_file(arguments.assessor))
     air.load_state_dict(load_file(arguments.air))
     scm.load_state_dict(load_file(arguments.scm))
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
-    write_bundle(arguments.out, manifest(arguments.version), networks, torch.float16)
+    written = write_bundle(arguments.out, manifest(arguments.version), networks, torch.float16)
+    if arguments.images:
+        write_manifest(arguments.out, calibrated(arguments.out, written, arguments.images, arguments.cache))
+
+
+def calibrated(bundle: Path, written: Manifest, images: list[Path], cache: Path) -> Manifest:
+    """The manifest with each degradation's best strength."""
+    cv2.setNumThreads(0)
+    pool = PhotoPool(
+        decode_into(cache, find_photos(images), RunConfig(images=(), out=bundle).longest_px), validation=True
+    )
+    examples = validation_examples(pool, small.NAMES, crop_px=192, each=12)
+    found = strengths(load_restorer(bundle, torch.device("cpu")), examples, small.NAMES)
+    degradations = tuple(
+        entry.model_copy(update={"strength": found.get(entry.name, 1.0)}) for entry in written.degradations
+    )
+    return written.model_copy(update={"degradations": degradations})
 
 
 if __name__ == "__main__":
