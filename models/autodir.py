@@ -69,8 +69,8 @@ class LoopConfig:
 class AutoDIRConfig:
     """The networks and the loop.
 
-    `names` in the assessor's order; `fidelity` the default w of each; `strength` how much of a change the safe loop takes
-    (1 where unnamed): the share with the least error on held-out photographs, since a small network overshoots.
+    `names` in the assessor's order; `fidelity` the default w of each; `strength` how much of a change the safe loop
+    takes (1 where unnamed): the share with the least error on held-out photographs, since a small network overshoots.
     """
 
     names: tuple[str, ...]
