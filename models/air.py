@@ -101,7 +101,7 @@ class AIR(nn.Module):
         return output
 
     def _unchanged(self, z_t: Tensor, z_image: Tensor, timestep: Tensor) -> Tensor:
-        """sigma (alpha z_t - z_I), z_I in scaled latents: near sigma 1 the v of a clean latent that is the degraded one.
+        """sigma (alpha z_t - z_I), z_I in scaled latents: near sigma 1 the v whose clean latent is the degraded one.
 
         The exact one has 1 / sigma for sigma, which explodes where the noise ends; there this term fades out instead.
         """
