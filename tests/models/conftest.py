@@ -6,11 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.air import AIR, AIRConfig, UNetConfig
 from models.clip import ClipConfig, TextConfig, VisionConfig
+from models.latents import KLConfig
 
 TINY_CLIP = ClipConfig(
     vision=VisionConfig(layers=2, width=64, head_width=16, mlp_ratio=2.0),
     text=TextConfig(layers=2, mlp_ratio=1 / 3),
+)
+TINY_AIR = AIRConfig(
+    unet=UNetConfig(block_channels=(32, 64, 128, 128)), codec=KLConfig(block_channels=(32, 64, 128, 128))
 )
 
 # A block's names in the checkpoint (transformers) and in open_clip; q, k and v are fused besides
@@ -71,3 +76,18 @@ def tiny_clip_state(checkpoint: Callable[[str], dict[str, Tensor]]) -> dict[str,
     state["text_projection"] = whole["text_projection.weight"].T.contiguous()
     state["logit_scale"] = whole["logit_scale"]
     return state
+
+
+@pytest.fixture(scope="session")
+def tiny_air(checkpoint: Callable[[str], dict[str, Tensor]]) -> AIR:
+    """The denoiser and autoencoder of the vectors, through diffusers' own conversion of the released layout."""
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+
+    air = AIR(TINY_AIR).eval().requires_grad_(False)
+    denoiser, autoencoder = "model.diffusion_model.", "first_stage_model."
+    unet = {denoiser + name: value for name, value in checkpoint(denoiser).items()}
+    codec = {autoencoder + name: value for name, value in checkpoint(autoencoder).items()}
+    air.unet.load_state_dict(convert_ldm_unet_checkpoint(unet, air.unet.config), strict=True)
+    kl = air.codec.autoencoder
+    kl.load_state_dict(convert_ldm_vae_checkpoint(codec, kl.config), strict=True)
+    return air

@@ -1,5 +1,7 @@
 """Pixels, padding, tiles and views against arithmetic."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,7 @@ def test_tiles_cover_every_pixel_have_one_shape_and_overlap_enough(height, width
     assert [cut.index for cut in cuts] == list(range(len(cuts)))
     assert {cut.count for cut in cuts} == {len(cuts)}
     for starts in (sorted({cut.top for cut in cuts}), sorted({cut.left for cut in cuts})):
-        assert all(b - a <= side - overlap for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a <= side - overlap for a, b in itertools.pairwise(starts))
 
 
 def test_an_image_that_fits_is_one_tile():
