@@ -50,6 +50,8 @@ class LoopConfig:
     Attributes:
         sampler: a name of models.samplers.
         end_timestep: where the last estimate of the clean picture is taken (see models.samplers.plan); 0 as published.
+        temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
+            picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
         native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.
     """
@@ -57,6 +59,7 @@ class LoopConfig:
     sampler: str = "euler-ancestral"
     steps: int = 100
     end_timestep: float = 0.0
+    temperature: float = 1.0
     max_passes: int = 7
     floor: float = 0.4
     views: int = 9
@@ -266,7 +269,12 @@ class AutoDIR:
         pixels = torch.stack([self._padded(track) for track in tracks]).to(self.device)  # (B, 3, H', W')
         for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
             track.z_image = z_image
-            track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * track.plan.initial_scale
+            track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * self._amplitude(track)
+
+    def _amplitude(self, track: AutoDIRTrack) -> float:
+        """Of the first noise; the published program knows no temperature."""
+        temperature = 1.0 if track.job.controls.strict else self.config.loop.temperature
+        return track.plan.initial_scale * temperature
 
     def _padded(self, track: AutoDIRTrack) -> Tensor:
         return pad_to_multiple(track.cut.cut(track.job.image)[None], self.air.stride, "reflect")[0]

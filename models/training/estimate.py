@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from models.air import AIR
-from models.samplers import NoiseSchedule
+from models.autodir import LoopConfig
+from models.samplers import NoiseSchedule, StepCoefficients, advance, denoised_from, plan
 from models.training.dataset import Example
 
 
@@ -48,3 +49,20 @@ class Estimator:
         else:
             estimate = signal * z_t - spread * output
         return self.air.decode(estimate).clamp(-1, 1)
+
+    @torch.no_grad()
+    def sample(self, batch: Example, loop: LoopConfig, generator: torch.Generator) -> Tensor:
+        """What the sampler itself makes of the degraded pictures: (B, 3, H, W), clamped.  The target is not looked at."""
+        degraded = batch["degraded"]
+        z_image, context = self.air.encode(degraded), self.contexts.to(degraded.device)[batch["label"]]
+        steps = plan(loop.sampler, self.schedule, loop.steps, loop.end_timestep)
+        z = steps.initial_scale * loop.temperature * torch.randn(z_image.shape, generator=generator).to(z_image.device)
+        earlier = torch.zeros_like(z)
+        for row in steps.steps:
+            at = StepCoefficients.stack([row] * len(z), z.device)
+            scaled = at.input_scale * z
+            output = self.air.predict(scaled, z_image, at.timestep, context).float()
+            denoised = denoised_from(self.air.config.prediction, scaled, output, at)
+            noise = torch.randn(z.shape, generator=generator).to(z.device) if row.spread else torch.zeros_like(z)
+            z, earlier = advance(z, denoised, earlier, noise, at), denoised
+        return self.air.decode(z).clamp(-1, 1)

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from models.air import AIR
 from models.assessor import Assessor, prompt_of
-from models.autodir import LoopConfig
 from models.bundle import BundleDegradation, Manifest, write_bundle, write_manifest
 from models.families import load_restorer
 from models.nafnet import NAFNet
@@ -24,8 +23,6 @@ from models.training.config import RunConfig
 from models.training.photos import PhotoPool, decode_into, find_photos
 from models.training.sheet import validation_examples
 from models.vocabulary import CLEAN
-
-LOOP = LoopConfig(sampler="ddim", steps=4, end_timestep=800.0, max_passes=3, floor=0.4, views=9)
 
 TRAINED_ON = (
     "openly licensed photographs only (CLIC 2025, CID22, metadata-extractor-images, wallpapers of Debian, KDE, MATE, "
@@ -46,7 +43,12 @@ def manifest(version: str) -> Manifest:
         description="A small AutoDIR for a CPU: assessor, denoiser on lossless 8 x 8 patches, NAFNet correction.",
         licence="Apache-2.0",
         degradations=degradations,
-        networks={"clip": asdict(small.CLIP), "air": asdict(small.AIR), "scm": asdict(small.SCM), "loop": asdict(LOOP)},
+        networks={
+            "clip": asdict(small.CLIP),
+            "air": asdict(small.AIR),
+            "scm": asdict(small.SCM),
+            "loop": asdict(small.LOOP),
+        },
         weights={},
         files={},
         trained_on=TRAINED_ON,

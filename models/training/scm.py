@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.autodir import LoopConfig
 from models.nafnet import NAFNet, NAFNetConfig
 from models.training.config import RunConfig
 from models.training.dataset import Example, Pairs, batches
@@ -29,6 +30,8 @@ class SCMConfig:
     Attributes:
         timesteps: where the one-step estimate is taken.  Low ones carry the clean picture itself into the estimate,
             which no sampler ever has; the small bundle draws high ones only.
+        sampled: take what this sampler makes of the picture instead of the one-step estimate; published: None.  A few-step
+            sampler of a small network is cheap enough, and then training sees just what restoring will.
         loss: "rmse" is the mean over images of the root of their MSE, so that each image pulls with the same force.
             MSE hears only the dark ones; log MSE (NAFNet's own PSNR loss) only the nearly clean ones: with it the
             small network had not learned to brighten anything after 5,000 pictures.
@@ -38,6 +41,7 @@ class SCMConfig:
 
     network: NAFNetConfig = field(default_factory=NAFNetConfig)
     timesteps: tuple[int, int] = (0, 999)
+    sampled: LoopConfig | None = None
     loss: Literal["mse", "rmse"] = "mse"
     diffused: float = 1.0
     residual: float = 0.0
@@ -86,9 +90,15 @@ class SCMStage:
     def _diffused(self, batch: Example, generator: torch.Generator) -> Tensor:
         if self.estimator is None:
             return batch["degraded"]
-        estimate = self.estimator.estimate(batch, self.config.timesteps, generator)
+        estimate = self._estimate(batch, self.config.timesteps, generator)
         chosen = torch.rand(len(estimate), generator=generator) < self.config.diffused
         return torch.where(chosen.to(estimate.device)[:, None, None, None], estimate, batch["degraded"])
+
+    def _estimate(self, batch: Example, timesteps: tuple[int, int], generator: torch.Generator) -> Tensor:
+        assert self.estimator is not None
+        if self.config.sampled is not None:
+            return self.estimator.sample(batch, self.config.sampled, generator)
+        return self.estimator.estimate(batch, timesteps, generator)
 
     def validate(self, network: nn.Module) -> Validation:
         device = next(network.parameters()).device
@@ -99,7 +109,7 @@ class SCMStage:
             if self.estimator is None:
                 diffused = example["degraded"]
             else:
-                diffused = self.estimator.estimate(example, (999, 999), generator)
+                diffused = self._estimate(example, (999, 999), generator)
             return diffused.cpu(), network(example["degraded"], diffused).cpu()
 
         return score_restoration(self.held_out, self.names, restore)
