@@ -52,7 +52,7 @@ class Estimator:
 
     @torch.no_grad()
     def sample(self, batch: Example, loop: LoopConfig, generator: torch.Generator) -> Tensor:
-        """What the sampler itself makes of the degraded pictures: (B, 3, H, W), clamped.  The target is not looked at."""
+        """What the sampler makes of the degraded pictures: (B, 3, H, W), clamped.  The target is not looked at."""
         degraded = batch["degraded"]
         z_image, context = self.air.encode(degraded), self.contexts.to(degraded.device)[batch["label"]]
         steps = plan(loop.sampler, self.schedule, loop.steps, loop.end_timestep)

@@ -110,7 +110,9 @@ def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[St
 
 
 def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = SCMConfig(network=small.SCM, timesteps=(999, 999), sampled=small.LOOP, loss="rmse", diffused=0.9, residual=0.3)
+    config = SCMConfig(
+        network=small.SCM, timesteps=(999, 999), sampled=small.LOOP, loss="rmse", diffused=0.9, residual=0.3
+    )  # fmt: skip
     estimator = None
     if arguments.air is not None:
         network = AIR(small.AIR)

@@ -30,8 +30,8 @@ class SCMConfig:
     Attributes:
         timesteps: where the one-step estimate is taken.  Low ones carry the clean picture itself into the estimate,
             which no sampler ever has; the small bundle draws high ones only.
-        sampled: take what this sampler makes of the picture instead of the one-step estimate; published: None.  A few-step
-            sampler of a small network is cheap enough, and then training sees just what restoring will.
+        sampled: take what this sampler makes of the picture instead of the one-step estimate; published: None.  A
+            few-step sampler of a small network is cheap enough, and then training sees just what restoring will.
         loss: "rmse" is the mean over images of the root of their MSE, so that each image pulls with the same force.
             MSE hears only the dark ones; log MSE (NAFNet's own PSNR loss) only the nearly clean ones: with it the
             small network had not learned to brighten anything after 5,000 pictures.
@@ -106,10 +106,8 @@ class SCMStage:
 
         def restore(example: Example) -> tuple[Tensor, Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
-            if self.estimator is None:
-                diffused = example["degraded"]
-            else:
-                diffused = self._estimate(example, (999, 999), generator)
+            alone = self.estimator is None
+            diffused = example["degraded"] if alone else self._estimate(example, (999, 999), generator)
             return diffused.cpu(), network(example["degraded"], diffused).cpu()
 
         return score_restoration(self.held_out, self.names, restore)
