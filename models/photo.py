@@ -9,21 +9,26 @@ Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
+from models import sixteen_bit
 from models.errors import PhotoError, PhotoTooLarge
+from models.exif import carried_exif, orientation_of
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
+S = TypeVar("S", NDArray[np.uint8], NDArray[np.uint16])
 
 FORMATS: dict[str, tuple[str, ...]] = {
-    "jpeg": (".jpg", ".jpeg", ".jpe"),
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "png": (".png",),
     "webp": (".webp",),
     "tiff": (".tif", ".tiff"),
@@ -37,7 +42,7 @@ class Limits:
     """What is refused before decoding."""
 
     pixels: int = 50_000_000
-    file_bytes: int = 200 * 2**20
+    file_bytes: int = 400 * 2**20  # 50 megapixels of 16-bit RGBA, uncompressed; a service sets its own
     side_px: int = 65_535
 
 
@@ -74,66 +79,89 @@ def read_photo(source: Path | bytes, limits: Limits | None = None) -> Photo:
     limits = limits or Limits()
     name = str(source) if isinstance(source, Path) else "the data"
     data = _bytes_of(source, limits) if isinstance(source, Path) else source
-    if len(data) > limits.file_bytes:
-        raise PhotoTooLarge(f"{name} has {len(data) / 2**20:.0f} MiB, the limit is {limits.file_bytes / 2**20:.0f}.")
+    _check_bytes(len(data), limits, name)
     with _sentences(name, data), Image.open(io.BytesIO(data)) as image:
         kind = _format(image, name)
         _check_size(image.size, limits, name)
         notes = []
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            notes.append(f"{name} holds {frames} pictures; only the first is restored")
+        if getattr(image, "n_frames", 1) > 1:
+            notes.append(f"{name} holds {getattr(image, 'n_frames', 1)} pictures; only the first is restored")
             image.seek(0)
-        deep = _sixteen_bit(data, kind, image)
-        if deep is not None:
-            return _deep_photo(deep, image, kind, tuple(notes))
-        return _photo(image, kind, notes)
+        deep = {"png": sixteen_bit.decode_png, "tiff": sixteen_bit.decode_tiff}.get(kind)
+        samples = deep(data) if deep else None
+        if samples is not None:
+            return _deep_photo(samples, image, kind, tuple(notes))
+        return _photo(image, kind, name, notes)
 
 
 def _bytes_of(path: Path, limits: Limits) -> bytes:
     try:
         if path.is_dir():
             raise PhotoError(f"{path} is a folder, not a photo.")
-        size = path.stat().st_size
-        if size == 0:
-            raise PhotoError(f"{path} is empty (0 bytes).")
-        if size > limits.file_bytes:
-            raise PhotoTooLarge(f"{path} has {size / 2**20:.0f} MiB, the limit is {limits.file_bytes / 2**20:.0f}.")
-        return path.read_bytes()
+        if path.is_file():  # a pipe has no size
+            _check_bytes(path.stat().st_size, limits, str(path))
+        with path.open("rb") as file:
+            return file.read(limits.file_bytes + 1)
     except OSError as error:
         raise PhotoError(f"cannot read {path}: {error.strerror}.") from error
+
+
+def _check_bytes(count: int, limits: Limits, name: str) -> None:
+    if count == 0:
+        raise PhotoError(f"{name} is empty (0 bytes). Fetch or save it again.")
+    if count > limits.file_bytes:
+        raise PhotoTooLarge(
+            f"{name} has {count / 2**20:.0f} MiB or more, the limit is {limits.file_bytes / 2**20:.0f}. "
+            "Scale it down or compress it first."
+        )
 
 
 @contextmanager
 def _sentences(name: str, data: bytes) -> Iterator[None]:
     """Turn the decoders' many exceptions into one sentence each."""
-    known = ", ".join(key.upper() for key in FORMATS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and of large images, which are checked here
             yield
     except PhotoError:
         raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit, before a size can be asked for
+        raise PhotoTooLarge(f"{name} has more megapixels than can be decoded safely. Scale it down first.") from error
     except UnidentifiedImageError as error:
-        page = " It looks like a web page." if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")) else ""
-        raise PhotoError(f"{name} is not an image that can be read.{page} Give a {known} file.") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-        RuntimeError,
-    ) as error:
-        raise PhotoError(f"{name} is damaged or cut short: {error}. Fetch or save it again.") from error
+        raise PhotoError(
+            f"{name} is not an image that can be read{_looks_like(data)}. Give a {_KNOWN} file."
+        ) from error
+    except MemoryError as error:
+        raise PhotoError(f"{name} does not fit into memory. Scale it down first.") from error
+    except (*_DAMAGE,) as error:
+        why = str(error) or type(error).__name__
+        raise PhotoError(f"{name} is damaged or cut short ({why}). Fetch or save it again.") from error
+
+
+_KNOWN = "JPEG, PNG, WebP, TIFF or AVIF"
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, RuntimeError, LookupError, TypeError,
+           ArithmeticError, AttributeError)  # fmt: skip
+"""All that the decoders were seen to raise on bytes that were flipped or cut off."""
+
+_SIGNATURES = (
+    (b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "XML or SVG"), (b"<svg", "SVG"),
+    (b"%pdf", "a PDF"), (b"pk\x03\x04", "a ZIP archive"),
+)  # fmt: skip
+
+
+def _looks_like(data: bytes) -> str:
+    """What a file that is no photo seems to be, in brackets."""
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return " (it looks like a HEIC photo: export it as JPEG)"
+    start = data[:200].lstrip().lower()
+    return next((f" (it looks like {what})" for sign, what in _SIGNATURES if start.startswith(sign)), "")
 
 
 def _format(image: Image.Image, name: str) -> str:
     kind = {"mpo": "jpeg"}.get(str(image.format).lower(), str(image.format).lower())
     if kind not in FORMATS:
-        known = ", ".join(key.upper() for key in FORMATS)
-        raise PhotoError(f"{name} is a {image.format} file, expected {known}. Save it as one of these.")
+        raise PhotoError(f"{name} is a {image.format} file, expected {_KNOWN}. Save it as one of these.")
     return kind
 
 
@@ -141,91 +169,72 @@ def _check_size(size: tuple[int, int], limits: Limits, name: str) -> None:
     width, height = size
     if width * height > limits.pixels or max(size) > limits.side_px:
         raise PhotoTooLarge(
-            f"{name} has {width} x {height} = {width * height / 1e6:.0f} megapixels, the limit is "
-            f"{limits.pixels / 1e6:.0f} (and {limits.side_px} px a side). Scale it down first."
+            f"{name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, the limit is "
+            f"{limits.pixels / 1e6:g} (and {limits.side_px} px a side). Scale it down first."
         )
 
 
-def _photo(image: Image.Image, kind: str, notes: list[str]) -> Photo:
+GREY_MODES = ("1", "L", "LA", "La")
+
+
+def _photo(image: Image.Image, kind: str, name: str, notes: list[str]) -> Photo:
     """8-bit samples of whatever mode the file has."""
-    icc, exif = image.info.get("icc_profile"), _clean_exif(image)
+    if image.mode[0] in "IF":
+        raise PhotoError(f"{name} has {image.mode} samples, expected 8 or 16 bits. Save it as 16-bit {kind.upper()}.")
+    exif, icc = carried_exif(image), image.info.get("icc_profile")
     image.load()
-    image = ImageOps.exif_transpose(image)
-    grey = image.mode in ("1", "L", "LA", "La", "I;16", "I", "F")
-    alpha = None
+    orientation = orientation_of(image)  # 1 for a loaded TIFF: Pillow turns it by itself
+    alpha, grey = None, image.mode in GREY_MODES
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("LA" if grey else "RGBA")
-        alpha = np.asarray(image.getchannel("A")).copy()
-    if image.mode in ("CMYK", "YCCK", "LAB"):
-        image, icc, note = _to_rgb(image, icc)
-        notes.append(note)
-    elif image.mode == "RGBA":
-        image = Image.merge("RGB", image.split()[:3])  # convert() would keep the same samples, but says less
-    pixels = np.asarray(image.convert("RGB")).copy()
+        alpha = turned(np.asarray(image.getchannel("A")), orientation)
+    if image.mode in ("CMYK", "LAB"):
+        image, note = _to_srgb(image, icc)
+        icc = None  # it describes the old colour space
+        notes.append(f"{name}: {note}")
+    pixels = turned(np.asarray(image.convert("RGB")), orientation)
     return Photo(
         pixels=pixels, format=kind, alpha=alpha, icc=icc, exif=exif, grey=grey, warnings=tuple(notes)
     )  # fmt: skip
 
 
-def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None, str]:
-    """A print colour space as sRGB, through its own profile where it has one; the old profile no longer fits."""
-    note = f"{image.mode} was converted to RGB"
-    if icc:
-        try:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if converted is not None:
-                return converted, None, f"{note} through its colour profile"
-        except ImageCms.PyCMSError:
-            note += "; its colour profile is damaged and was dropped"
-    return image.convert("RGB"), None, note
-
-
-def _clean_exif(image: Image.Image) -> bytes | None:
-    """The file's EXIF with the orientation reset (it is applied to the pixels) and without the place."""
-    exif = image.getexif()
-    if not len(exif):
-        return None
-    exif.get_ifd(ExifTags.IFD.Exif)  # loads the part that holds exposure and dates, so that it is written back
-    exif.pop(ExifTags.Base.Orientation, None)
-    exif.pop(ExifTags.IFD.GPSInfo, None)
-    exif._ifds.pop(ExifTags.IFD.GPSInfo, None)
-    return exif.tobytes() if len(exif) else None
-
-
-def _sixteen_bit(data: bytes, kind: str, image: Image.Image) -> NDArray[np.uint16] | None:
-    """(H, W) or (H, W, C) samples of a 16-bit PNG or TIFF, which Pillow would cut to 8 bits; None for other files."""
-    if kind == "png" and data[24:25] == b"\x10":
-        import imagecodecs
-
-        return np.asarray(imagecodecs.png_decode(data))
-    if kind == "tiff":
-        bits = image.tag_v2.get(258, (8,)) if hasattr(image, "tag_v2") else (8,)  # BitsPerSample
-        if set(bits if isinstance(bits, tuple) else (bits,)) == {16}:
-            import tifffile
-
-            samples = tifffile.imread(io.BytesIO(data), key=0)
-            return np.asarray(samples) if samples.dtype == np.uint16 else None
-    return None
+def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
+    """CMYK or Lab as sRGB, through its own profile where it has one that works."""
+    note = f"{image.mode} was converted to sRGB"
+    try:
+        if image.mode == "LAB":
+            own = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        elif icc:
+            own, note = ImageCms.ImageCmsProfile(io.BytesIO(icc)), f"{note} through its profile"
+        else:
+            return image.convert("RGB"), note
+        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except ImageCms.PyCMSError:
+        return image.convert("RGB"), f"{image.mode} was converted to sRGB without its profile, which is damaged"
+    assert converted is not None, "profileToProfile makes a new image unless told inPlace"
+    return converted, note
 
 
 def _deep_photo(samples: NDArray[np.uint16], image: Image.Image, kind: str, notes: tuple[str, ...]) -> Photo:
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1)
-    exif, icc = _clean_exif(image), image.info.get("icc_profile")
-    samples = np.ascontiguousarray(_turned(samples[..., None] if samples.ndim == 2 else samples, turned))
-    channels = samples.shape[2]
-    grey = channels <= 2
-    colours = np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3])
-    alpha = samples[..., -1].copy() if channels in (2, 4) else None
-    return Photo(pixels=colours, format=kind, alpha=alpha, icc=icc, exif=exif, grey=grey, warnings=notes)
+    samples = turned(samples, orientation_of(image))
+    grey, has_alpha = samples.shape[2] <= 2, samples.shape[2] in (2, 4)
+    return Photo(
+        pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
+        format=kind,
+        alpha=samples[..., -1].copy() if has_alpha else None,
+        icc=image.info.get("icc_profile"),
+        exif=carried_exif(image),
+        grey=grey,
+        warnings=notes,
+    )
 
 
-def _turned(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
-    """(H, W, C) as the eight EXIF orientations mean it."""
+def turned(samples: S, orientation: int) -> S:
+    """(H, W, ...) as the eight EXIF orientations mean it, in memory of its own."""
     if orientation in (5, 6, 7, 8):
-        samples = samples.transpose(1, 0, 2)
+        samples = np.swapaxes(samples, 0, 1)
     if orientation in (2, 3, 6, 7):
         samples = samples[:, ::-1]
     if orientation in (3, 4, 7, 8):
         samples = samples[::-1]
-    return samples
+    return np.array(samples, order="C")

@@ -6,8 +6,6 @@ Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 import io
 import os
 import secrets
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,17 @@ from PIL import Image
 
 from models.errors import PhotoError
 from models.photo import Photo, Samples
+from models.sixteen_bit import encode_png
+from models.tiff import encode_tiff
 
 QUALITY = {"jpeg": 95, "webp": 90, "avif": 85}
 """The default of each lossy format; PNG and TIFF are lossless."""
+
+DEEP = ("png", "tiff")
+"""What can hold 16 bits a sample."""
+
+JPEG_SEGMENT_BYTES = 65_533
+"""The most that one JPEG segment holds; EXIF has only one."""
 
 
 def encode_photo(photo: Photo, kind: str | None = None, quality: int | None = None) -> bytes:
@@ -30,25 +36,42 @@ def encode_photo(photo: Photo, kind: str | None = None, quality: int | None = No
         PhotoError: the format cannot hold the picture (WebP and AVIF have a largest side).
     """
     kind = kind or photo.format
-    if photo.sixteen_bit and kind in ("png", "tiff"):
-        return _deep_png(photo) if kind == "png" else _deep_tiff(photo)
+    if kind == "tiff" or (kind == "png" and photo.sixteen_bit):
+        samples = _samples(photo, kind)
+        icc = _fitting_icc(photo, grey=samples.shape[2] < 3)
+        return encode_tiff(samples, icc, photo.exif) if kind == "tiff" else encode_png(samples, icc, photo.exif)
     image, target = _image(photo, kind), io.BytesIO()
-    options: dict[str, Any] = {"icc_profile": photo.icc} if photo.icc else {}
-    if photo.exif:
-        options["exif"] = photo.exif
-    if kind in QUALITY:
-        options["quality"] = quality or QUALITY[kind]
-    if kind == "jpeg":
-        options |= {"subsampling": 0, "optimize": True}
-    if kind == "tiff":
-        options["compression"] = "tiff_lzw"
     try:
-        image.save(target, format=kind.upper(), **options)
-    except (OSError, ValueError) as error:
+        image.save(target, format=kind.upper(), **_options(photo, kind, quality))
+    except (OSError, ValueError, RuntimeError) as error:
         raise PhotoError(
             f"cannot write {image.width} x {image.height} as {kind}: {error}. Try --format png."
         ) from error
     return target.getvalue()
+
+
+def losses(photo: Photo, kind: str) -> tuple[str, ...]:
+    """What this photo has that a file of `kind` cannot hold, a phrase each."""
+    lost = []
+    if photo.alpha is not None and kind == "jpeg":
+        lost.append("JPEG has no transparency: laid over white")
+    if photo.sixteen_bit and kind not in DEEP:
+        lost.append(f"{kind.upper()} has 8 bits a sample here: rounded from 16")
+    return tuple(lost)
+
+
+def _options(photo: Photo, kind: str, quality: int | None) -> dict[str, Any]:
+    """What Pillow's encoder is told."""
+    options: dict[str, Any] = {}
+    if icc := _fitting_icc(photo, grey=photo.grey and kind not in ("webp", "avif")):  # these two store grey as RGB
+        options["icc_profile"] = icc
+    if photo.exif and not (kind == "jpeg" and len(photo.exif) > JPEG_SEGMENT_BYTES):
+        options["exif"] = photo.exif
+    if kind in QUALITY:
+        options["quality"] = quality or QUALITY[kind]
+    if kind == "jpeg":
+        options |= {"subsampling": 0, "optimize": True}  # a restored edge is not to lose its colour again
+    return options
 
 
 def write_photo(photo: Photo, path: Path, kind: str | None = None, quality: int | None = None) -> None:
@@ -103,39 +126,18 @@ def _luma(pixels: Samples) -> Samples:
     return luma.astype(np.uint16) if pixels.dtype == np.uint16 else luma.astype(np.uint8)
 
 
-def _deep_samples(photo: Photo) -> Samples:
-    """(H, W), (H, W, 2), (H, W, 3) or (H, W, 4) uint16."""
-    colours = _luma(photo.pixels)[..., None] if photo.grey else photo.pixels
-    parts = [colours] if photo.alpha is None else [colours, photo.alpha[..., None]]
-    samples = np.concatenate(parts, axis=2).astype(np.uint16, copy=False)
-    return samples[..., 0] if samples.shape[2] == 1 else samples
+def _samples(photo: Photo, kind: str) -> Samples:
+    """(H, W, C): grey or RGB, then alpha."""
+    # Pillow cannot open a TIFF of 16-bit grey with alpha, and it is not alone
+    grey = photo.grey and not (kind == "tiff" and photo.sixteen_bit and photo.alpha is not None)
+    colours = _luma(photo.pixels)[..., None] if grey else photo.pixels
+    if photo.alpha is None:
+        return colours
+    alpha = photo.alpha if photo.alpha.dtype == colours.dtype else eight_bits(photo.alpha)
+    return np.concatenate([colours, alpha[..., None]], axis=2)
 
 
-def _deep_png(photo: Photo) -> bytes:
-    import imagecodecs
-
-    data = bytes(imagecodecs.png_encode(np.ascontiguousarray(_deep_samples(photo))))
-    extra = b""
-    if photo.icc:
-        extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.icc))
-    if photo.exif:
-        extra += _chunk(b"eXIf", photo.exif.removeprefix(b"Exif\0\0"))
-    after_header = 8 + 25  # signature, then IHDR; colour chunks must come before the pixels
-    return data[:after_header] + extra + data[after_header:]
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def _deep_tiff(photo: Photo) -> bytes:
-    import tifffile
-
-    samples, target = _deep_samples(photo), io.BytesIO()
-    options: dict[str, Any] = {"photometric": "minisblack" if photo.grey else "rgb", "compression": "lzw"}
-    if photo.alpha is not None:
-        options |= {"extrasamples": ["unassalpha"], "planarconfig": "contig"}
-    if photo.icc:
-        options["iccprofile"] = photo.icc
-    tifffile.imwrite(target, samples, metadata=None, **options)
-    return target.getvalue()
+def _fitting_icc(photo: Photo, grey: bool) -> bytes | None:
+    """The profile if it is one for the samples that are written (ICC.1: bytes 16 to 19 name the colour space)."""
+    fits = photo.icc is not None and photo.icc[16:20] == (b"GRAY" if grey else b"RGB ")
+    return photo.icc if fits else None
