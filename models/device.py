@@ -1,5 +1,6 @@
 """Which device a process runs on, and why."""
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -16,28 +17,34 @@ class ChosenDevice:
 
 
 def choose_device(name: str = "auto") -> ChosenDevice:
-    """ "auto" takes the first CUDA device, else the CPU; "cpu", "cuda" and "cuda:1" take what they name or fail.
+    """What "auto" finds (the first CUDA device, else the CPU), or what "cpu", "cuda" or "cuda:1" names.
 
     Raises:
         DeviceError: CUDA was asked for and is not there; the message says what is missing.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return ChosenDevice(torch.device("cuda:0"), f"auto: found {torch.cuda.get_device_name(0)}")
-        return ChosenDevice(torch.device("cpu"), f"auto: {_no_cuda()}, so {torch.get_num_threads()} CPU threads")
+        return _cuda(0, "auto: found") if torch.cuda.is_available() else _cpu(f"auto: {_no_cuda()}, so")
     if name == "cpu":
-        return ChosenDevice(torch.device("cpu"), f"asked for: {torch.get_num_threads()} CPU threads")
-    kind, _, index = name.partition(":")
-    if kind != "cuda" or not (index.isdigit() or not index):
+        return _cpu("asked for:")
+    asked = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if asked is None:
         raise DeviceError(f"got device {name!r}, expected auto, cpu, cuda or cuda:N.")
     if not torch.cuda.is_available():
         remedy = "Use --device cpu, or install a CUDA build of torch and a driver."
         raise DeviceError(f"cannot run on {name}: {_no_cuda()}. {remedy}")
-    if int(index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"cannot run on {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
-    return ChosenDevice(
-        torch.device("cuda", int(index or 0)), f"asked for: {torch.cuda.get_device_name(int(index or 0))}"
-    )
+    index, count = int(asked[1] or 0), torch.cuda.device_count()
+    if index >= count:
+        raise DeviceError(f"cannot run on {name}: the highest CUDA device is cuda:{count - 1}.")
+    return _cuda(index, "asked for:")
+
+
+def _cuda(index: int, why: str) -> ChosenDevice:
+    return ChosenDevice(torch.device("cuda", index), f"{why} {torch.cuda.get_device_name(index)}")
+
+
+def _cpu(why: str) -> ChosenDevice:
+    count = torch.get_num_threads()
+    return ChosenDevice(torch.device("cpu"), f"{why} {count} CPU thread{'s' if count != 1 else ''}")
 
 
 def _no_cuda() -> str:

@@ -3,8 +3,7 @@
 Oldest tracks first and each to its end, so of a tiled image only `together` tiles are ever on the device.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from models.restorer import Continues, Outcome, Request, Restored, Restorer, Track
@@ -44,37 +43,49 @@ def restore_all(
 ) -> list[Restored]:
     """Restore several images, up to `together` tracks of one shape at a time; results in the order of the requests."""
     done: dict[int, Restored] = {}
-    waiting: deque[tuple[int, Track]] = deque()
-
-    def take(index: int, outcome: Outcome, first: bool) -> None:
-        if isinstance(outcome, Restored):
-            done[index] = outcome
-        elif isinstance(outcome, Continues):
-            tracks = [(index, track) for track in outcome.tracks]
-            waiting.extend(tracks) if first else waiting.extendleft(reversed(tracks))
-
-    for index, outcome in enumerate(restorer.begin(requests)):
-        take(index, outcome, first=True)
+    waiting = _sorted_out(enumerate(restorer.begin(requests)), done)
     while waiting:
-        batch = _oldest_of_one_shape(waiting, together)
+        batch, others = _oldest_of_one_shape(waiting, together)
         _step_to_the_end(restorer, batch, on_progress)
-        for (index, _), outcome in zip(batch, restorer.finish([track for _, track in batch]), strict=True):
-            take(index, outcome, first=False)
+        outcomes = restorer.finish([track for _, track in batch])
+        # An image's next pass goes before images that have not begun: the fewest are under way at once
+        waiting = _sorted_out(zip((index for index, _ in batch), outcomes, strict=True), done) + others
     return [done[index] for index in range(len(requests))]
 
 
-def _oldest_of_one_shape(waiting: "deque[tuple[int, Track]]", together: int) -> list[tuple[int, Track]]:
+Entry = tuple[int, Track]
+"""A track and the index of its request."""
+
+
+def _sorted_out(outcomes: Iterable[tuple[int, Outcome]], done: dict[int, Restored]) -> list[Entry]:
+    """The tracks that go on, in order; what is restored goes into `done`."""
+    going_on: list[Entry] = []
+    for index, outcome in outcomes:
+        if isinstance(outcome, Restored):
+            done[index] = outcome
+        elif isinstance(outcome, Continues):
+            going_on += [(index, track) for track in outcome.tracks]
+    return going_on
+
+
+def _oldest_of_one_shape(waiting: Sequence[Entry], most: int) -> tuple[list[Entry], list[Entry]]:
+    """Up to `most` tracks of the first one's shape, and the others in their order."""
+    batch: list[Entry] = []
+    others: list[Entry] = []
     shape = waiting[0][1].shape
-    batch = [entry for entry in waiting if entry[1].shape == shape][:together]
-    for entry in batch:
-        waiting.remove(entry)
-    return batch
+    for entry in waiting:
+        (batch if entry[1].shape == shape and len(batch) < most else others).append(entry)
+    return batch, others
 
 
-def _step_to_the_end(restorer: Restorer, batch: Sequence[tuple[int, Track]], on_progress: OnProgress | None) -> None:
+def _step_to_the_end(restorer: Restorer, batch: Sequence[Entry], on_progress: OnProgress | None) -> None:
     while left := [(index, track) for index, track in batch if track.step < track.steps]:
         restorer.step([track for _, track in left])
-        for index, track in left:
-            if on_progress:
-                tile, tiles = track.tile
-                on_progress(index, Progress(track.pass_index, track.passes, tile, tiles, track.step, track.steps))
+        if on_progress:
+            for index, track in dict(reversed(left)).items():  # of tiles that ride together the first: no bar runs back
+                on_progress(index, _progress(track))
+
+
+def _progress(track: Track) -> Progress:
+    tile, tiles = track.tile
+    return Progress(track.pass_index, track.passes, tile, tiles, track.step, track.steps)

@@ -1,0 +1,49 @@
+"""The choice of a device, held against what torch itself says of this machine."""
+
+import pytest
+import torch
+
+from models.device import choose_device
+from models.errors import DeviceError
+
+no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+
+
+def test_the_cpu_is_always_there_and_says_how_many_threads():
+    chosen = choose_device("cpu")
+    assert chosen.device == torch.device("cpu")
+    assert f"{torch.get_num_threads()} CPU thread" in chosen.why
+
+
+def test_auto_takes_cuda_where_it_is_and_says_what_it_took():
+    chosen = choose_device()
+    assert chosen.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert chosen.why.startswith("auto: ")
+
+
+@no_cuda
+def test_auto_says_why_it_is_not_cuda():
+    why = choose_device("auto").why
+    assert ("built without CUDA" in why) == (torch.version.cuda is None)
+
+
+@no_cuda
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
+def test_cuda_without_cuda_fails_with_the_reason(name):
+    with pytest.raises(DeviceError, match=f"cannot run on {name}: torch .*{torch.__version__[:4]}") as raised:
+        choose_device(name)
+    assert "--device cpu" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "mps", "", "CUDA 0"])
+def test_a_name_that_is_no_device_is_answered_with_those_that_are(name):
+    with pytest.raises(DeviceError, match="expected auto, cpu, cuda or cuda:N"):
+        choose_device(name)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_is_taken_by_its_number_if_there_are_so_many():
+    assert choose_device("cuda").device == torch.device("cuda:0")
+    with pytest.raises(DeviceError, match="the highest"):
+        choose_device(f"cuda:{torch.cuda.device_count()}")
