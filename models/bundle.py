@@ -195,6 +195,7 @@ def write_bundle(
                 f"{network}.safetensors" if len(shards) == 1 else f"{network}-{index + 1}-of-{len(shards)}.safetensors"
             )
             save_file(shard, bundle / name)
+            (bundle / name).chmod(0o644)  # safetensors writes them for the owner alone
             files[name] = BundleFile(bytes=(bundle / name).stat().st_size, sha256=sha256_of(bundle / name))
             names.append(name)
         weights[network] = tuple(names)
