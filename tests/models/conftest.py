@@ -1,14 +1,19 @@
-"""The published tiny networks, rebuilt: their configurations, and their weights under our names."""
+"""The published tiny networks, rebuilt under our names, and an even smaller AutoDIR of random weights."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from models.air import AIR, AIRConfig, UNetConfig
+from models.assessor import Assessor
+from models.autodir import AutoDIR, AutoDIRConfig, LoopConfig
 from models.clip import ClipConfig, TextConfig, VisionConfig
-from models.latents import KLConfig
+from models.latents import KLConfig, PatchConfig
+from models.nafnet import NAFNet, NAFNetConfig
+from models.vocabulary import CLEAN
 
 TINY_CLIP = ClipConfig(
     vision=VisionConfig(layers=2, width=64, head_width=16, mlp_ratio=2.0),
@@ -91,3 +96,58 @@ def tiny_air(checkpoint: Callable[[str], dict[str, Tensor]]) -> AIR:
     kl = air.codec.autoencoder
     kl.load_state_dict(convert_ldm_vae_checkpoint(codec, kl.config), strict=True)
     return air
+
+
+RANDOM = AutoDIRConfig(
+    names=("noise", "haze", "low-resolution", CLEAN),
+    fidelity={},
+    clip=ClipConfig(
+        embed_dim=16,
+        vision=VisionConfig(image_size=32, layers=1, width=16, patch_size=8, head_width=8),
+        text=TextConfig(width=16, heads=2, layers=1),
+    ),
+    air=AIRConfig(
+        unet=UNetConfig(
+            block_channels=(16, 16), layers_per_block=1, attention=(False, True), heads=2, context_dim=16, norm_groups=4
+        ),
+        codec=PatchConfig(factor=4),
+        prediction="v_prediction",
+    ),
+    scm=NAFNetConfig(width=4, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,)),
+    loop=LoopConfig(sampler="ddim", steps=3, max_passes=4, views=4, native_px=64 * 64, tile_px=32, overlap_px=8),
+)
+Correct = Callable[[int], NAFNet]
+
+
+@pytest.fixture(scope="session")
+def correction() -> Correct:
+    """A small correction module with all its branches open, by seed."""
+
+    def build(seed: int) -> NAFNet:
+        torch.manual_seed(seed)
+        network = NAFNet(RANDOM.scm)
+        for name, parameter in network.named_parameters():
+            if name.endswith((".beta", ".gamma")):
+                torch.nn.init.normal_(parameter, std=0.3)
+        return network.eval().requires_grad_(False)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def random_networks(correction: Correct) -> tuple[Assessor, AIR, NAFNet]:
+    torch.manual_seed(1)
+    assessor = Assessor(RANDOM.clip, RANDOM.names, most_views=4).eval().requires_grad_(False)
+    return assessor, AIR(RANDOM.air).eval().requires_grad_(False), correction(0)
+
+
+@pytest.fixture
+def autodir(random_networks: tuple[Assessor, AIR, NAFNet]) -> Callable[..., AutoDIR]:
+    """Builds AutoDIR on random networks; an assessor, a correction, or words of the configuration may be given."""
+
+    def build(*, assessor=None, scm=None, fidelity=None, strength=None, **loop) -> AutoDIR:
+        changed = replace(RANDOM, fidelity=fidelity or {}, strength=strength or {}, loop=replace(RANDOM.loop, **loop))
+        default_assessor, air, default_scm = random_networks
+        return AutoDIR(changed, assessor or default_assessor, air, scm or default_scm, torch.device("cpu"))
+
+    return build
