@@ -168,14 +168,20 @@ class TestStrictAndSafe:
         assert report.stop_reason == "clean"
 
     def test_strict_goes_on_from_the_diffusion_picture_after_low_resolution(self, autodir):
-        """I_sd is what w = 0 gives; the user still gets I_res when the loop ends there."""
-        answers = [sees(low_resolution=0.8), sees(clean=0.9), sees(clean=0.9)]
-        script, plain = Script(*answers), Script(*answers)
-        outcome = restored(autodir(assessor=script), picture(), strict=True, fidelity=1)
-        diffused = restored(autodir(assessor=plain), picture(), strict=True, fidelity=0).image
-        assert torch.equal(script.shown[-1], diffused)
-        assert torch.equal(script.shown[-2], outcome.image)
-        assert not torch.equal(outcome.image, diffused)
+        """I_sd is what w = 0 gives; were the loop to end there, the user would still get I_res."""
+        seen = sees(low_resolution=0.8), sees(noise=0.8)
+        diffused = restored(autodir(assessor=Script(*seen)), picture(), strict=True, fidelity=0, max_passes=1).image
+        corrected = restored(autodir(assessor=Script(*seen)), picture(), strict=True, fidelity=1, max_passes=1).image
+        script = Script(*seen)
+        model = autodir(assessor=script)
+        (track,) = model.begin([Request(image=picture(), controls=Controls(strict=True, fidelity=1))])[0].tracks
+        while track.step < track.steps:
+            model.step([track])
+        (following,) = model.finish([track])[0].tracks
+        assert torch.equal(following.job.image, diffused)
+        assert torch.equal(following.job.result, corrected)
+        assert torch.equal(script.shown[-1], diffused), "the next assessment looks at what is carried on"
+        assert not torch.equal(corrected, diffused)
 
     def test_safe_goes_on_from_what_the_user_would_get(self, autodir):
         script = Script(sees(low_resolution=0.8), sees(clean=0.9))

@@ -26,6 +26,7 @@ def by_hand(model, image, controls, text=1.0, image_scale=1.0):
     steps = plan(model.config.loop.sampler, air.schedule, model.config.loop.steps)
     stream = NoiseStream(controls.seed)
     z = stream.draw(tuple(z_image.shape[1:]))[None] * steps.initial_scale
+    earlier = None
     for row in steps.steps:
         at = StepCoefficients.stack([row])
         scaled = at.input_scale * z
@@ -35,7 +36,8 @@ def by_hand(model, image, controls, text=1.0, image_scale=1.0):
         output = uncond + text * (whole - img_cond) + image_scale * (img_cond - uncond)
         denoised = denoised_from(air.config.prediction, scaled, output, at)
         noise = stream.draw(tuple(z.shape[1:]))[None] if row.spread else torch.zeros_like(z)
-        z = advance(z, denoised, denoised, noise, at)
+        z = advance(z, denoised, denoised if earlier is None else earlier, noise, at)
+        earlier = denoised
     diffused = air.decode(z).clamp(-1, 1)
     return model.scm(image[None], diffused)[0].clamp(-1, 1)
 
@@ -65,7 +67,7 @@ class TestIdentities:
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
 
-    @pytest.mark.parametrize("sampler", ["ddim", "euler-ancestral"])
+    @pytest.mark.parametrize("sampler", ["ddim", "euler-ancestral", "dpm++2m"])
     @pytest.mark.parametrize("scales", [(1.0, 1.0), (7.5, 1.5), (3.0, 1.0)])
     def test_a_pass_is_the_three_branch_sum_that_is_published(self, autodir, sampler, scales):
         image, model = picture(), autodir(sampler=sampler)
