@@ -125,6 +125,9 @@ def verify_bundle(bundle: Path) -> None:
         BundleError: a file is missing or differs; the message names it.
     """
     manifest = read_manifest(bundle)
+    for name in (name for names in manifest.weights.values() for name in names):
+        if name not in manifest.files:
+            raise BundleError(f"{bundle / MANIFEST} gives no sha256 for {name}. Fetch or convert the bundle again.")
     for name, expected in manifest.files.items():
         path = bundle / name
         if not path.is_file():

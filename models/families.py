@@ -1,7 +1,9 @@
 """From a bundle's folder to its family's restorer, resident on a device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -9,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from models.air import AIR
 from models.assessor import Assessor
 from models.autodir import AutoDIR, AutoDIRConfig
-from models.bundle import Manifest, fill, read_manifest, read_weights
+from models.bundle import MANIFEST, Manifest, fill, read_manifest, read_weights
 from models.errors import BundleError
 from models.nafnet import NAFNet
 from models.restorer import Restorer
@@ -41,11 +43,23 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "strength": {entry.name: entry.strength for entry in manifest.degradations},
     }
     try:
-        return TypeAdapter(AutoDIRConfig).validate_python(stated)
+        config = TypeAdapter(AutoDIRConfig).validate_python(stated)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{bundle / 'bundle.json'}: networks.{where}: {first['msg']}") from error
+        raise BundleError(f"{bundle / MANIFEST}: networks.{where}: {first['msg']}") from error
+    for where in _spare(manifest.networks, asdict(config), "networks"):
+        raise BundleError(f"{bundle / MANIFEST}: {where}: this version knows no such field. Check its spelling.")
+    return config
+
+
+def _spare(stated: Mapping[str, Any], known: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Fields that the configuration does not have; pydantic passes over those of plain dataclasses."""
+    for name, value in stated.items():
+        if name not in known:
+            yield f"{where}.{name}"
+        elif isinstance(value, Mapping) and isinstance(known[name], Mapping):
+            yield from _spare(value, known[name], f"{where}.{name}")
 
 
 def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
