@@ -120,6 +120,11 @@ Correct = Callable[[int], NAFNet]
 
 
 @pytest.fixture(scope="session")
+def random_config() -> AutoDIRConfig:
+    return RANDOM
+
+
+@pytest.fixture(scope="session")
 def correction() -> Correct:
     """A small correction module with all its branches open, by seed."""
 
