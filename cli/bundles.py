@@ -7,7 +7,9 @@ import typer
 from rich.table import Table
 
 from cli.settings import settings
-from cli.talk import say, sentences, stdout
+from cli.talk import Exit, complain, print_table, say, sentences
+from models.errors import BundleError
+from models.vocabulary import CLEAN
 
 app = typer.Typer(help="The bundles on this machine: list, show, verify.", no_args_is_help=True)
 
@@ -16,17 +18,27 @@ Name = Annotated[str | None, typer.Argument(help="A bundle's name or folder; the
 
 @app.command("list")
 def list_all() -> None:
-    """Every bundle with its family, size and what it can repair."""
+    """Every bundle with its family, version, size and what it can repair."""
     with sentences():
-        from models.bundle import list_bundles, read_manifest
+        from models.bundle import bundle_folders, list_bundles, read_manifest
 
-        table = Table("name", "family", "version", "MiB", "repairs")
+        table, damaged = Table("name", "family", "version", "MiB", "repairs"), 0
         for bundle in list_bundles():
-            manifest = read_manifest(bundle)
+            try:
+                manifest = read_manifest(bundle)
+            except BundleError as error:
+                damaged += 1
+                complain(str(error))
+                continue
             size = sum(file.bytes for file in manifest.files.values()) / 2**20
-            repairs = ", ".join(entry.name for entry in manifest.degradations if entry.name != "clean")
+            repairs = ", ".join(entry.name for entry in manifest.degradations if entry.name != CLEAN)
             table.add_row(bundle.name, manifest.family, manifest.version, f"{size:.1f}", repairs)
-        stdout.print(table)
+        if table.rows:
+            print_table(table)
+        elif not damaged:
+            say(f"no bundles in {', '.join(str(folder) for folder in bundle_folders())}")
+    if damaged:
+        raise typer.Exit(Exit.MODEL)
 
 
 @app.command()

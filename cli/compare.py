@@ -1,20 +1,25 @@
 """`undegrade compare A B`: how far apart two pictures are."""
 
-import json
-import sys
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.talk import sentences, stdout
-from models.errors import PhotoError
+from cli.batch import write_row
+from cli.inputs import ENDINGS, Exists, place
+from cli.side import side_by_side
+from cli.talk import say, sentences, stdout
+from models.errors import ControlsError, PhotoError
+from models.photo import Photo, format_of, read_photo
+from models.photo_write import eight_bits, write_photo
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="A photo.")],
-    b: Annotated[Path, typer.Argument(help="Another one of the same size, such as the ground truth.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write A | B side by side as PNG.")] = None,
+    a: Annotated[Path, typer.Argument(help="A photo.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Another of the same size, such as the ground truth.", metavar="B")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write A | B side by side.")] = None,
+    exists: Annotated[Exists, typer.Option(help="What to do where that picture is already there.")] = Exists.SKIP,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a line.")] = False,
 ) -> None:
     """PSNR in dB and SSIM between two photos.
@@ -22,21 +27,34 @@ def compare(
     Example: undegrade compare restored.png truth.png -o side.png
     """
     with sentences():
-        from cli.restore import side_by_side
-        from models.evaluation.metrics import psnr, ssim
-        from models.photo import read_photo
-        from models.photo_write import eight_bits, encode_photo, write_whole
-
+        if out is not None and format_of(out) is None:
+            raise ControlsError(f"-o {out} is not a picture's name: expected an ending of {ENDINGS}.")
         first, second = read_photo(a), read_photo(b)
-        if first.pixels.shape != second.pixels.shape:
-            sizes = " and ".join(f"{photo.pixels.shape[1]} x {photo.pixels.shape[0]}" for photo in (first, second))
-            raise PhotoError(f"{a} and {b} differ in size ({sizes}); scale one to the other first.")
-        left, right = eight_bits(first.pixels), eight_bits(second.pixels)
-        figures = {"psnr_db": psnr(left, right), "ssim": ssim(left, right) if min(left.shape[:2]) >= 11 else None}
-        if out:
-            write_whole(out, encode_photo(side_by_side(first, second), "png"))
-        if as_json:
-            sys.stdout.write(json.dumps(figures) + "\n")
+        sizes = [f"{photo.pixels.shape[1]} x {photo.pixels.shape[0]}" for photo in (first, second)]
+        if sizes[0] != sizes[1]:
+            raise PhotoError(f"{a} and {b} differ in size ({' and '.join(sizes)}). Scale one to the other first.")
+        psnr_db, similarity = _figures(first, second)
+        if as_json:  # JSON has no infinity
+            write_row({"psnr_db": psnr_db if math.isfinite(psnr_db) else None, "ssim": similarity})
         else:
-            similarity = "too small for SSIM" if figures["ssim"] is None else f"SSIM {figures['ssim']:.4f}"
-            stdout.print(f"PSNR {figures['psnr_db']:.2f} dB  {similarity}")
+            near = "too small for SSIM" if similarity is None else f"SSIM {similarity:.4f}"
+            stdout.print(f"PSNR {psnr_db:.2f} dB  {near}" if math.isfinite(psnr_db) else f"equal  {near}")
+        if out is not None:
+            _write(out, side_by_side(first, second), exists)
+
+
+def _figures(first: Photo, second: Photo) -> tuple[float, float | None]:
+    """PSNR in dB and SSIM (None below its window), in 16 bits where both have them."""
+    from models.evaluation.metrics import WINDOW_PX, psnr, ssim
+
+    deep = first.sixteen_bit and second.sixteen_bit
+    left, right = (photo.pixels if deep else eight_bits(photo.pixels) for photo in (first, second))
+    return psnr(left, right), ssim(left, right) if min(left.shape[:2]) >= WINDOW_PX else None
+
+
+def _write(out: Path, picture: Photo, exists: Exists) -> None:
+    target = place(out, exists)
+    if target is None:
+        say(f"{out} is already there, left as it is (--exists replace or rename)")
+    else:
+        write_photo(picture, target, format_of(target))

@@ -1,16 +1,20 @@
 """`undegrade detect IN...`: what is wrong with photos, without repairing it."""
 
-import json
-import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
+from cli.batch import read_input, report_failure, write_row
 from cli.inputs import STDIO, find_inputs
-from cli.session import open_restorer
-from cli.talk import Exit, complain, sentences, stdout
-from models.errors import ModelsError
+from cli.session import memory_in_words, open_restorer
+from cli.talk import Exit, code_of, end, print_table, sentences
+from models.errors import ControlsError, ModelsError
+
+if TYPE_CHECKING:
+    from models.restorer import Assessment, Restorer
 
 
 def detect(
@@ -23,30 +27,47 @@ def detect(
 
     Example: undegrade detect holiday/ --json
     """
-    failed = 0
+    failures: list[Exit] = []
+    table = Table("photo", "label", "probabilities")
     with sentences():
-        from models.images import to_tensor
-        from models.photo import read_photo
-
-        sources = [None] if inputs == [STDIO] else [path for path, _ in find_inputs(inputs)]
+        sources, missing = _sources(inputs)
+        for word, sentence in missing.items():
+            failures.append(Exit.SOME_FAILED)
+            report_failure(word, sentence, as_json=as_json)
+        if not sources:
+            end(failures, len(missing))
         restorer = open_restorer(bundle, device)
-        table = Table("photo", "label", "probabilities")
         for source in sources:
             name = str(source) if source else "stdin"
             try:
-                photo = read_photo(source if source else sys.stdin.buffer.read())
-                assessment = restorer.assess([to_tensor(photo.pixels)])[0]
+                assessment = _assess(restorer, source)
             except ModelsError as error:
-                failed += 1
-                complain(str(error))
+                failures.append(code_of(error))
+                report_failure(name, str(error), as_json=as_json)
                 continue
             ranked = dict(sorted(assessment.probabilities.items(), key=lambda item: -item[1]))
             if as_json:
-                sys.stdout.write(json.dumps({"input": name, "label": assessment.label, "probabilities": ranked}) + "\n")
+                write_row({"input": name, "label": assessment.label, "probabilities": ranked})
             else:
                 shares = ", ".join(f"{label} {share:.0%}" for label, share in ranked.items() if share >= 0.01)
-                table.add_row(name, assessment.label, shares)
-        if not as_json:
-            stdout.print(table)
-    if failed:
-        raise typer.Exit(Exit.SOME_FAILED)
+                table.add_row(Text(name, overflow="fold"), assessment.label, shares)
+        if table.rows:
+            print_table(table)
+    end(failures, len(sources) + len(missing))
+
+
+def _sources(words: list[str]) -> tuple[list[Path | None], dict[str, str]]:
+    """The photos, None for stdin; and a sentence for each word that names none."""
+    if STDIO in words:
+        if len(words) > 1:
+            raise ControlsError("- reads one photo from stdin; give it alone.")
+        return [None], {}
+    found = find_inputs(words)
+    return list(found.photos), found.missing
+
+
+def _assess(restorer: "Restorer", source: Path | None) -> "Assessment":
+    from models.images import to_tensor
+
+    with memory_in_words():
+        return restorer.assess([to_tensor(read_input(source).pixels)])[0]

@@ -3,14 +3,15 @@
 import glob
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from models.errors import ControlsError, PhotoError
+from models.errors import ControlsError
 from models.photo import FORMATS, format_of
 
 STDIO = "-"
+ENDINGS = ", ".join(ending for group in FORMATS.values() for ending in group)
 RESULT = re.compile(r"\.(restored|compare)(-\d+)?$")
 """How the stem of a result ends that was written beside its input."""
 
@@ -35,31 +36,36 @@ class Work:
         return str(self.source) if self.source else "stdin"
 
 
-def find_inputs(words: Sequence[str], out: str | None = None) -> list[tuple[Path, Path]]:
-    """Each photo with its name relative to the folder it was found in; folders are walked, globs expanded.
+@dataclass
+class Inputs:
+    """Photos with their names relative to the folder they were found in, and a sentence for each word without any."""
+
+    photos: dict[Path, Path] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def find_inputs(words: Sequence[str], out: str | None = None) -> Inputs:
+    """What the words name; folders are walked, globs expanded.
 
     A file that is named outright is taken whatever its ending; inside folders only known endings are.  Results of an
     earlier run, beside their inputs or in an `out` below the folder, are no inputs: a rerun must not restore them.
-
-    Raises:
-        PhotoError: a word matches nothing, or nothing is a photo.
     """
-    found: dict[Path, Path] = {}
+    inputs = Inputs()
     for word in words:
         path = Path(word)
         matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(word, recursive=True))]
         if not matches:
-            raise PhotoError(f"{word} does not exist, and no file matches it.")
+            inputs.missing[word] = f"{word} does not exist, and no file matches it."
         for match in matches:
-            if match.is_dir():
-                for file in _photos_in(match, out):
-                    found.setdefault(file, file.relative_to(match))
-            else:
-                found.setdefault(match, Path(match.name))
-    if not found:
-        endings = ", ".join(ending for group in FORMATS.values() for ending in group)
-        raise PhotoError(f"no photo in {', '.join(words)} (looked for {endings}).")
-    return list(found.items())
+            if not match.is_dir():
+                inputs.photos.setdefault(match, Path(match.name))
+                continue
+            below = _photos_in(match, out)
+            if not below:
+                inputs.missing[word] = f"no photo in {match} (looked for {ENDINGS})."
+            for file in below:
+                inputs.photos.setdefault(file, file.relative_to(match))
+    return inputs
 
 
 def _photos_in(folder: Path, out: str | None) -> list[Path]:
@@ -69,36 +75,77 @@ def _photos_in(folder: Path, out: str | None) -> list[Path]:
     return [
         file
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and format_of(file) and not file.name.startswith(".") and not RESULT.search(file.stem)
+        if format_of(file) and not file.name.startswith(".") and not RESULT.search(file.stem) and file.is_file()
         if results is None or results not in file.resolve().parents
     ]
 
 
-def plan_work(words: Sequence[str], out: str | None, kind: str | None) -> list[Work]:
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do, and a sentence for each word that names no photo."""
+
+    work: list[Work]
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def plan_work(words: Sequence[str], out: str | None, kind: str | None, exists: Exists = Exists.SKIP) -> Plan:
     """Where each result goes: -o FILE for one photo, -o FOLDER for any number, else NAME.restored.EXT beside the input.
 
     Raises:
-        ControlsError: stdin is mixed with files, or one file is to hold several results; the message names two of them.
-        PhotoError: as find_inputs.
+        ControlsError: stdin is mixed with files, one file is to hold several results, or a result its own input.
     """
     if STDIO in words:
         if len(words) > 1:
             raise ControlsError("- reads one photo from stdin; give it alone.")
-        return [Work(None, None if out in (None, STDIO) else Path(str(out)))]
+        return Plan([Work(None, None if out in (None, STDIO) else _file(str(out)))])
     inputs = find_inputs(words, None if out == STDIO else out)
     if out == STDIO:
-        if len(inputs) > 1:
-            raise ControlsError(f"-o - writes one photo to stdout; got {len(inputs)}. Give -o a folder.")
-        return [Work(inputs[0][0], None)]
-    as_file = out is not None and format_of(out) is not None and not Path(out).is_dir()
-    if as_file and len(inputs) > 1:
-        raise ControlsError(f"-o {out} is one file, but there are {len(inputs)} photos. Give -o a folder.")
-    work = [Work(source, _target(source, relative, out, as_file, kind)) for source, relative in inputs]
-    _refuse_collisions(work)
-    return work
+        if len(inputs.photos) > 1:
+            raise ControlsError(f"-o - writes one photo to stdout; got {len(inputs.photos)}. Give -o a folder.")
+        return Plan([Work(source, None) for source in inputs.photos], inputs.missing)
+    file = None if out is None or _is_folder(out) else _file(out)
+    if file and kind and format_of(file) != kind:
+        raise ControlsError(f"got --format {kind} and -o {out}, which is {format_of(file)}. Leave one of them out.")
+    if file and len(inputs.photos) > 1:
+        raise ControlsError(f"-o {out} is one file, but there are {len(inputs.photos)} photos. Give -o a folder.")
+    work = [
+        Work(source, file or _target(source, relative, out, kind)) for source, relative in inputs.photos.items()
+    ]  # fmt: skip
+    work = _without_results(work) if out is None else work
+    _refuse_collisions(work, exists)
+    return Plan(work, inputs.missing)
 
 
-def _refuse_collisions(work: Sequence[Work]) -> None:
+def _is_folder(out: str) -> bool:
+    """A path that is a folder, ends like one, or has no ending; an unknown ending is more likely a mistake."""
+    path = Path(out)
+    return path.is_dir() or out.endswith("/") or (not path.suffix and not path.is_file())
+
+
+def _file(out: str) -> Path:
+    if out.endswith("/") or Path(out).is_dir() or format_of(out) is None:
+        raise ControlsError(
+            f"-o {out} is not a photo's name: expected an ending of {ENDINGS} "
+            "(a folder for several photos ends with /, as in -o restored/)."
+        )
+    return Path(out)
+
+
+def _target(source: Path, relative: Path, out: str | None, kind: str | None) -> Path:
+    ending = FORMATS[kind][0] if kind and kind != format_of(source) else source.suffix
+    if out is not None:
+        return (Path(out) / relative).with_suffix(ending)
+    return source.with_name(f"{source.stem}.restored{ending}")
+
+
+def _without_results(work: Sequence[Work]) -> list[Work]:
+    """Leave out what is another input's result: a shell expands *.jpg to both when a command is given again."""
+    targets = {entry.target for entry in work}
+    pictures = {compare_name(target) for target in targets if target is not None}
+    return [entry for entry in work if entry.source not in targets and entry.source not in pictures]
+
+
+def _refuse_collisions(work: Sequence[Work], exists: Exists) -> None:
     sources: dict[Path | None, Path | None] = {}
     for entry in work:
         if entry.target in sources:
@@ -107,19 +154,28 @@ def _refuse_collisions(work: Sequence[Work]) -> None:
                 "Restore them one by one, each to a place of its own."
             )
         sources[entry.target] = entry.source
+    itself = next((e for e in work if e.target and e.source and e.target.resolve() == e.source.resolve()), None)
+    if itself and exists is Exists.SKIP:
+        raise ControlsError(
+            f"the result of {itself.source} would take its own place. "
+            "Give -o another folder, or --exists rename or replace."
+        )
 
 
-def _target(source: Path, relative: Path, out: str | None, as_file: bool, kind: str | None) -> Path:
-    if out is not None and as_file:
-        return Path(out)
-    ending = FORMATS[kind][0] if kind else source.suffix
-    if out is not None:
-        return (Path(out) / relative).with_suffix(ending)
-    return source.with_name(f"{source.stem}.restored{ending}")
+def compare_name(target: Path) -> Path:
+    """Where the picture of before and after goes that belongs to a result."""
+    return target.with_name(f"{target.stem}.compare.png")
+
+
+def place(path: Path, exists: Exists) -> Path | None:
+    """Where to write: the path itself, or with the first free number (photo.restored-2.jpg); None to leave it be."""
+    if exists is Exists.REPLACE or not path.exists():
+        return path
+    return None if exists is Exists.SKIP else free_name(path)
 
 
 def free_name(path: Path) -> Path:
-    """The path, or with the first free number in its name: photo.restored-2.jpg."""
+    """The path, or with the first free number in its name."""
     number, candidate = 2, path
     while candidate.exists():
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")

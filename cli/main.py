@@ -1,7 +1,11 @@
 """The `undegrade` command."""
 
+import logging
+import signal
+import sys
 from importlib.metadata import version
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -11,12 +15,11 @@ from cli.detect import detect
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.restore import restore
-from cli.settings import unknown_settings
-from cli.talk import warn
+from cli.settings import debugging, settings, unknown_settings
+from cli.talk import Exit, complain, sentences, warn
 
 app = typer.Typer(
     name="undegrade",
-    help="Find what is wrong with a photo and repair it, step by step.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -43,11 +46,41 @@ def root(
 ) -> None:
     """Find what is wrong with a photo and repair it, step by step.
 
+    Examples:
+
+      undegrade restore photo.jpg
+
+      undegrade restore holiday/ -o restored/
+
+      undegrade detect photo.jpg
+
     Exit codes: 0 done, 1 some photos failed, 2 usage, 3 model, 4 device or memory, 5 server or auth, 130 interrupted.
     """
     for sentence in unknown_settings():
         warn(sentence)
+    with sentences():
+        settings()  # a wrong value is told before anything is loaded
 
 
 def main() -> None:
-    app()
+    """Run, and end with an exit code and a sentence: never with a traceback unless UNDEGRADE_DEBUG asks for it."""
+    signal.signal(signal.SIGTERM, _terminated)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its complaints come as our sentences
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    try:
+        with sentences():
+            app()
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except Exception as error:  # the last stop before the person's eyes
+        if debugging():
+            raise
+        complain(f"{type(error).__name__}: {error}. This is a mistake of undegrade; UNDEGRADE_DEBUG=1 shows where.")
+        sys.exit(Exit.SOME_FAILED)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM unwinds, so that no half file is left."""
+    sys.exit(128 + number)

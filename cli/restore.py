@@ -1,45 +1,23 @@
 """`undegrade restore IN...`: restore photos in this process."""
 
-import json
-import sys
-import time
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cli.inputs import Exists, Work, free_name, plan_work
+from cli.batch import Batch, Output, report_failure
+from cli.inputs import Exists, Plan, Work, plan_work
 from cli.session import open_restorer
-from cli.talk import Exit, complain, is_terminal, say, sentences, stderr, warn
-from models.errors import ControlsError, ModelsError
-
-if TYPE_CHECKING:
-    from models.loop import Progress as Where
-    from models.photo import Photo
-    from models.restorer import Controls, Report, Restorer
+from cli.talk import Exit, end, refuse_terminal, say, sentences
+from models.errors import ControlsError
+from models.photo import FORMATS, format_of
+from models.vocabulary import names
 
 
-class Watch:
-    """A bar on a terminal (image, pass, step); a line an image elsewhere."""
+class Compare(StrEnum):
+    """How before and after are shown."""
 
-    def __init__(self, count: int) -> None:
-        self.count, self.done = count, 0
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
-            console=stderr, transient=True, disable=not is_terminal(),
-        )  # fmt: skip
-        self.task: TaskID = self.bar.add_task("", total=1.0)
-
-    def at(self, name: str, where: "Where") -> None:
-        tiles = f" tile {where.tile + 1}/{where.tiles}" if where.tiles > 1 else ""
-        self.bar.update(
-            self.task,
-            completed=where.fraction,
-            description=f"[{self.done + 1}/{self.count}] {Path(name).name} pass {where.pass_index + 1}{tiles} "
-            f"step {where.step}/{where.steps}",
-        )
+    SIDE = "side"
 
 
 def restore(
@@ -62,7 +40,7 @@ def restore(
         str | None, typer.Option("--format", help="jpeg, png, webp, tiff or avif; default: the input's.")
     ] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of lossy formats.")] = None,
-    compare: Annotated[str | None, typer.Option(help='"side" also writes NAME.compare.png: before | after.')] = None,
+    compare: Annotated[Compare | None, typer.Option(help="Also writes NAME.compare.png: before | after.")] = None,
     exists: Annotated[Exists, typer.Option(help="What to do where the result is already there.")] = Exists.SKIP,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON report a line for each photo on stdout.")] = False,
 ) -> None:
@@ -77,40 +55,46 @@ def restore(
       undegrade restore night.jpg --prompt "too dark" -o bright.jpg --compare side
     """
     with sentences():
-        from models.restorer import Controls
+        kind = _known_format(kind)
+        only_names, skip_names = names(_words(only)), names(_words(skip))
+        plan = plan_work(inputs, out, kind, exists)
+        _check_stdout(plan, compare=compare is not None, as_json=as_json)
+        work = [entry for entry in plan.work if not _finished(entry, exists)]
+        failures = _report_missing(plan, as_json=as_json)
+        if work:
+            from models.restorer import Controls  # from here on torch, which takes seconds to load
 
-        kind = _known_format(kind, compare)
-        controls = Controls(
-            prompt=prompt, only=_words(only), skip=_words(skip), strength=strength, fidelity=fidelity,
-            max_passes=max_passes, steps=steps, seed=seed, strict=strict,
-        )  # fmt: skip
-        work = [entry for entry in plan_work(inputs, out, kind) if not _finished(entry, exists)]
-        if not work:
-            return
-        if as_json and any(entry.target is None for entry in work):
-            raise ControlsError("--json and -o - both write to stdout; give -o a file")
-        restorer = open_restorer(bundle, device)
-        failed = _run(restorer, controls, work, kind, quality, compare, exists, as_json)
-    if failed:
-        complain(f"{failed} of {len(work)} photos failed")
-        raise typer.Exit(Exit.SOME_FAILED)
-
-
-def _words(options: list[str] | None) -> tuple[str, ...]:
-    return tuple(word.strip() for option in options or [] for word in option.split(",") if word.strip())
+            controls = Controls(
+                prompt=prompt, only=only_names, skip=skip_names, strength=strength, fidelity=fidelity,
+                max_passes=max_passes, steps=steps, seed=seed, strict=strict,
+            )  # fmt: skip
+            output = Output(kind=kind, quality=quality, compare=compare is not None, exists=exists, as_json=as_json)
+            failures += Batch(restorer=open_restorer(bundle, device), controls=controls, output=output).run(work)
+    end(failures, len(plan.work) + len(plan.missing))
 
 
-def _known_format(kind: str | None, compare: str | None) -> str | None:
-    from models.photo import FORMATS, format_of
+def _words(options: list[str] | None) -> list[str]:
+    return [word.strip() for option in options or [] for word in option.split(",") if word.strip()]
 
-    if compare not in (None, "side"):
-        raise ControlsError(f"got --compare {compare!r}, expected side")
+
+def _known_format(kind: str | None) -> str | None:
     if kind is None:
         return None
     known = kind.lower() if kind.lower() in FORMATS else format_of(f"x.{kind}")
     if known is None:
-        raise ControlsError(f"got --format {kind!r}, expected one of {', '.join(FORMATS)}")
+        raise ControlsError(f"got --format {kind!r}, expected one of {', '.join(FORMATS)}.")
     return known
+
+
+def _check_stdout(plan: Plan, *, compare: bool, as_json: bool) -> None:
+    """Where a result goes to stdout, nothing else may."""
+    if all(entry.target is not None for entry in plan.work):
+        return
+    if as_json:
+        raise ControlsError("--json and the photo would both go to stdout. Give -o a file.")
+    if compare:
+        raise ControlsError("--compare writes a picture beside the result, which goes to stdout. Give -o a file.")
+    refuse_terminal("the photo")
 
 
 def _finished(work: Work, exists: Exists) -> bool:
@@ -121,84 +105,7 @@ def _finished(work: Work, exists: Exists) -> bool:
     return False
 
 
-def _run(
-    restorer: "Restorer", controls: "Controls", work: list[Work], kind: str | None, quality: int | None,
-    compare: str | None, exists: Exists, as_json: bool,
-) -> int:  # fmt: skip
-    """Restore each photo; how many failed.  A photo that fails does so alone."""
-    failed, watch = 0, Watch(len(work))
-    with watch.bar:
-        for entry in work:
-            started_s = time.monotonic()
-            try:
-                report, written = _restore(restorer, controls, entry, kind, quality, compare, exists, watch)
-            except ControlsError:
-                raise  # wrong for every photo
-            except ModelsError as error:
-                failed += 1
-                complain(str(error))
-            else:
-                say(f"{entry.name} -> {written or 'stdout'}: {summary(report)} ({time.monotonic() - started_s:.1f} s)")
-                if as_json:
-                    row = {"input": entry.name, "output": str(written), **asdict(report)}
-                    sys.stdout.write(json.dumps(row) + "\n")
-            watch.done += 1
-    return failed
-
-
-def _restore(
-    restorer: "Restorer", controls: "Controls", work: Work, kind: str | None, quality: int | None,
-    compare: str | None, exists: Exists, watch: Watch,
-) -> tuple["Report", Path | None]:  # fmt: skip
-    from models.images import to_pixels, to_tensor
-    from models.loop import restore_one
-    from models.photo import format_of, read_photo
-    from models.photo_write import encode_photo, write_photo, write_whole
-    from models.restorer import Request
-
-    photo = read_photo(work.source if work.source else sys.stdin.buffer.read())
-    for note in photo.warnings:
-        warn(note)
-    request = Request(image=to_tensor(photo.pixels), controls=controls)
-    result = restore_one(restorer, request, lambda where: watch.at(work.name, where))
-    restored = replace(photo, pixels=to_pixels(result.image, photo.pixels.dtype.type))
-    if work.target is None:
-        sys.stdout.buffer.write(encode_photo(restored, kind, quality))
-        sys.stdout.buffer.flush()
-        return result.report, None
-    target = free_name(work.target) if exists is Exists.RENAME else work.target
-    write_photo(restored, target, kind or format_of(target), quality)
-    if compare:
-        side = side_by_side(photo, restored)
-        write_whole(target.with_name(f"{target.stem}.compare.png"), encode_photo(side, "png"))
-    return result.report, target
-
-
-def side_by_side(before: "Photo", after: "Photo") -> "Photo":
-    """Before | after with a white line between, in 8 bits."""
-    import numpy as np
-
-    from models.photo import Photo
-    from models.photo_write import eight_bits
-
-    left, right = eight_bits(before.pixels), eight_bits(after.pixels)
-    line = np.full((left.shape[0], 4, 3), 255, dtype=np.uint8)
-    return Photo(pixels=np.concatenate([left, line, right], axis=1), format="png", icc=before.icc, grey=before.grey)
-
-
-REASONS = {
-    "clean": "now clean",
-    "uncertain": "left alone where unsure",
-    "did-not-help": "a pass that did not help was taken back",
-    "max-passes": "passes used up",
-    "prompt-done": "as asked",
-    "nothing-left": "nothing left to consider",
-    "strength-zero": "strength 0: the input",
-}
-
-
-def summary(report: "Report") -> str:
-    """One line: what was found, what was repaired, why it stopped."""
-    found = ", ".join(f"{name} {share:.0%}" for name, share in list(report.degradations.items())[:3] if share >= 0.05)
-    repaired = ", ".join(report.labels) or "nothing"
-    return f"found {found}; repaired {repaired}; {REASONS.get(report.stop_reason, report.stop_reason)}"
+def _report_missing(plan: Plan, *, as_json: bool) -> list[Exit]:
+    for word, sentence in plan.missing.items():
+        report_failure(word, sentence, as_json=as_json)
+    return [Exit.SOME_FAILED] * len(plan.missing)

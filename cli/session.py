@@ -1,10 +1,12 @@
 """A loaded bundle on a device, for the commands that need one."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cli.settings import settings
 from cli.talk import say
+from models.errors import DeviceError
 
 if TYPE_CHECKING:
     from models.restorer import Restorer
@@ -23,12 +25,33 @@ def open_restorer(bundle: str | None, device: str | None) -> "Restorer":
     from models.families import load_restorer
 
     told = settings()
-    if told.bundles:
-        os.environ["UNDEGRADE_BUNDLES"] = told.bundles
     if told.threads:
         torch.set_num_threads(told.threads)
-    path = find_bundle(bundle or told.bundle)
     chosen = choose_device(device or told.device)
-    restorer = load_restorer(path, chosen.device)
+    path = find_bundle(bundle or told.bundle)
+    with memory_in_words():
+        restorer = load_restorer(path, chosen.device)
     say(f"{path.name} on {chosen.device} ({chosen.why})")
     return restorer
+
+
+@contextmanager
+def memory_in_words() -> Iterator[None]:
+    """Make a sentence of running out of memory, which torch tells in several ways.
+
+    Raises:
+        DeviceError: there was not enough.
+    """
+    from torch import OutOfMemoryError
+
+    try:
+        yield
+    except (MemoryError, OutOfMemoryError) as error:
+        short: Exception = error
+    except RuntimeError as error:
+        if "alloc" not in str(error):  # "DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried to"
+            raise
+        short = error
+    else:
+        return
+    raise DeviceError("out of memory. Close other programs, scale the photo down, or try --device cpu.") from short

@@ -11,8 +11,10 @@ from enum import IntEnum
 import typer
 from rich.console import Console
 
-from cli.settings import settings
+from cli.settings import debugging
 from models.errors import BundleError, ControlsError, DeviceError, ModelsError, PhotoError
+
+TABLE_COLUMNS = 110
 
 
 class Exit(IntEnum):
@@ -24,6 +26,11 @@ class Exit(IntEnum):
     SERVER = 5
     INTERRUPTED = 130
 
+
+CODES: tuple[tuple[type[BaseException], Exit], ...] = (
+    (PhotoError, Exit.SOME_FAILED), (BundleError, Exit.MODEL), (DeviceError, Exit.DEVICE), (MemoryError, Exit.DEVICE),
+    (ControlsError, Exit.USAGE), (ModelsError, Exit.MODEL),
+)  # fmt: skip
 
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
@@ -44,15 +51,20 @@ def complain(text: str) -> None:
 
 def code_of(error: BaseException) -> Exit:
     """The exit code that an error means when it ends the command."""
-    if isinstance(error, KeyboardInterrupt):
-        return Exit.INTERRUPTED
-    if isinstance(error, BundleError):
-        return Exit.MODEL
-    if isinstance(error, DeviceError | MemoryError):
-        return Exit.DEVICE
-    if isinstance(error, ControlsError):
-        return Exit.USAGE
-    return Exit.SOME_FAILED if isinstance(error, PhotoError) else Exit.MODEL
+    return next((code for kind, code in CODES if isinstance(error, kind)), Exit.SOME_FAILED)
+
+
+def end(failures: list[Exit], count: int) -> None:
+    """Leave with the exit code of a run over `count` photos: where all failed for one reason, that reason's.
+
+    Raises:
+        typer.Exit: some failed.
+    """
+    if failures and count > 1:
+        complain(f"{len(failures)} of {count} photos failed")
+    if failures:
+        alike = len(failures) == count and len(set(failures)) == 1
+        raise typer.Exit(failures[0] if alike else Exit.SOME_FAILED)
 
 
 @contextmanager
@@ -60,15 +72,32 @@ def sentences() -> Iterator[None]:
     """Turn an error that ends the command into a sentence and its exit code; UNDEGRADE_DEBUG=1 shows the traceback."""
     try:
         yield
-    except (ModelsError, MemoryError) as error:
-        if settings().debug:
-            raise
-        complain(str(error) or "out of memory; give --device cpu or a smaller image")
-        raise typer.Exit(code_of(error)) from None
     except KeyboardInterrupt:
         say("interrupted; what was finished is kept, no half file was left")
         raise typer.Exit(Exit.INTERRUPTED) from None
+    except ModelsError as error:
+        if debugging():
+            raise
+        complain(str(error))
+        raise typer.Exit(code_of(error)) from None
 
 
 def is_terminal() -> bool:
+    """Whether somebody watches, so that a bar is worth drawing."""
     return sys.stderr.isatty()
+
+
+def refuse_terminal(what: str) -> None:
+    """Bytes of a picture on a screen help nobody.
+
+    Raises:
+        ControlsError: stdout is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise ControlsError(f"{what} would go to the terminal. Send it on with > or |, or give -o a file.")
+
+
+def print_table(table: object) -> None:
+    """To stdout; a file or a pipe has no width of its own, and rich would cut the table at 80."""
+    stdout.width = stdout.width if stdout.is_terminal else max(stdout.width, TABLE_COLUMNS)
+    stdout.print(table)
