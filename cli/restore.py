@@ -55,6 +55,8 @@ def restore(
       undegrade restore night.jpg --prompt "too dark" -o bright.jpg --compare side
     """
     with sentences():
+        if prompt is not None and not prompt.strip():
+            raise ControlsError("--prompt is empty. Say what to repair, or leave it out.")
         kind = _known_format(kind)
         only_names, skip_names = names(_words(only)), names(_words(skip))
         plan = plan_work(inputs, out, kind, exists)

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cli.session import memory_in_words
+from models.errors import DeviceError
+
 
 def size(path):
     with Image.open(path) as image:
@@ -159,3 +162,12 @@ def test_version_and_help(process, workplace):
     assert all(name in page for name in ("restore", "detect", "evaluate", "compare", "models", "doctor", "Exit codes"))
     assert "undegrade restore photo.jpg" in page
     assert process("restroe").code == 2
+
+
+def test_running_out_of_memory_is_a_sentence_and_not_an_allocators():
+    import torch
+
+    with pytest.raises(DeviceError, match=r"out of memory\. Close other programs"), memory_in_words():
+        torch.empty(2**50)  # 4 PiB
+    with pytest.raises(RuntimeError, match="size"), memory_in_words():
+        torch.zeros(2) + torch.zeros(3)  # our own mistakes keep their names
