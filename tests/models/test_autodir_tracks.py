@@ -67,6 +67,12 @@ class TestIdentities:
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
 
+    def test_without_temperature_the_seed_has_no_say_except_in_strict_mode(self, autodir):
+        model = autodir(temperature=0.0)
+        assert torch.equal(*(restored(model, picture(), prompt="haze", seed=seed).image for seed in (1, 2)))
+        strict, other = (restored(model, picture(), prompt="haze", seed=seed, strict=True).image for seed in (1, 2))
+        assert not torch.equal(strict, other)
+
     @pytest.mark.parametrize("sampler", ["ddim", "euler-ancestral", "dpm++2m"])
     @pytest.mark.parametrize("scales", [(1.0, 1.0), (7.5, 1.5), (3.0, 1.0)])
     def test_a_pass_is_the_three_branch_sum_that_is_published(self, autodir, sampler, scales):
