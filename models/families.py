@@ -11,14 +11,14 @@ from pydantic import TypeAdapter, ValidationError
 from models.air import AIR
 from models.assessor import Assessor
 from models.autodir import AutoDIR, AutoDIRConfig
-from models.bundle import MANIFEST, Manifest, fill, read_manifest, read_weights
+from models.bundle import MANIFEST, Manifest, fill, read_manifest, read_weights, verify_bundle
 from models.errors import BundleError
 from models.nafnet import NAFNet
 from models.restorer import Restorer
 
 
 def load_restorer(bundle: Path, device: torch.device) -> Restorer:
-    """Load a bundle, strictly, in float32.
+    """Load a bundle, every file checked against its sha256, strictly, in float32.
 
     Raises:
         BundleError: the manifest or a weight file is missing, damaged or does not fit; the message names file and key.
@@ -27,6 +27,7 @@ def load_restorer(bundle: Path, device: torch.device) -> Restorer:
     loader = FAMILIES.get(manifest.family)
     if loader is None:
         raise BundleError(f"{bundle} is of family {manifest.family!r}; this version knows {', '.join(FAMILIES)}")
+    verify_bundle(bundle)
     return loader(bundle, manifest, device)
 
 
