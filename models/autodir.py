@@ -190,7 +190,8 @@ class AutoDIR:
         if choice.label is None:
             return self._done(job, choice.stop or "clean")
         job.label = choice.label
-        job.condition = self.assessor.condition(choice.probabilities)
+        # A doubtful assessor's mixture asks for a little of everything; the safe loop asks for what it decided on
+        job.condition = self.assessor.condition(choice.probabilities if job.controls.strict else {job.label: 1.0})
         return self._start(job)
 
     def _most_passes(self, controls: Controls) -> int:
