@@ -1,6 +1,7 @@
 """Which files a command works on, and where each result goes."""
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,9 @@ def find_inputs(words: Sequence[str], out: str | None = None) -> Inputs:
     """
     inputs = Inputs()
     for word in words:
+        if not word:  # Path("") is the current folder: an unset shell variable would restore all that lies there
+            inputs.missing[word] = "got an empty name, expected a photo, a folder or a glob."
+            continue
         path = Path(word)
         matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(word, recursive=True))]
         if not matches:
@@ -154,12 +158,19 @@ def _refuse_collisions(work: Sequence[Work], exists: Exists) -> None:
                 "Restore them one by one, each to a place of its own."
             )
         sources[entry.target] = entry.source
-    itself = next((e for e in work if e.target and e.source and e.target.resolve() == e.source.resolve()), None)
+    itself = next((entry for entry in work if _is_in_place(entry)), None)
     if itself and exists is Exists.SKIP:
         raise ControlsError(
             f"the result of {itself.source} would take its own place. "
             "Give -o another folder, or --exists rename or replace."
         )
+
+
+def _is_in_place(work: Work) -> bool:
+    """Whether the result would be written over its input, also through links (realpath bears links in a ring)."""
+    if work.source is None or work.target is None:
+        return False
+    return os.path.realpath(work.source) == os.path.realpath(work.target)
 
 
 def compare_name(target: Path) -> Path:

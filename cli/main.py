@@ -1,6 +1,7 @@
 """The `undegrade` command."""
 
 import logging
+import os
 import signal
 import sys
 from importlib.metadata import version
@@ -64,6 +65,7 @@ def root(
 
 def main() -> None:
     """Run, and end with an exit code and a sentence: never with a traceback unless UNDEGRADE_DEBUG asks for it."""
+    _open_what_is_closed()
     signal.signal(signal.SIGTERM, _terminated)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its complaints come as our sentences
     for stream in (sys.stdout, sys.stderr):
@@ -79,6 +81,13 @@ def main() -> None:
             raise
         complain(f"{type(error).__name__}: {error}. This is a mistake of undegrade; UNDEGRADE_DEBUG=1 shows where.")
         sys.exit(Exit.SOME_FAILED)
+
+
+def _open_what_is_closed() -> None:
+    """Give a stream that the parent closed (>&-) the null device; else the next opened file would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open as long as the process
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -58,7 +58,7 @@ def restore(
         if prompt is not None and not prompt.strip():
             raise ControlsError("--prompt is empty. Say what to repair, or leave it out.")
         kind = _known_format(kind)
-        only_names, skip_names = names(_words(only)), names(_words(skip))
+        only_names, skip_names = names(_words("only", only)), names(_words("skip", skip))
         plan = plan_work(inputs, out, kind, exists)
         _check_stdout(plan, compare=compare is not None, as_json=as_json)
         work = [entry for entry in plan.work if not _finished(entry, exists)]
@@ -75,8 +75,12 @@ def restore(
     end(failures, len(plan.work) + len(plan.missing))
 
 
-def _words(options: list[str] | None) -> list[str]:
-    return [word.strip() for option in options or [] for word in option.split(",") if word.strip()]
+def _words(option: str, values: list[str] | None) -> list[str]:
+    """The words of an option that is repeated or has commas; `--only "$UNSET"` does not mean all of them."""
+    words = [word.strip() for value in values or [] for word in value.split(",") if word.strip()]
+    if values and not words:
+        raise ControlsError(f"--{option} is empty. Name a degradation, or leave it out.")
+    return words
 
 
 def _known_format(kind: str | None) -> str | None:

@@ -3,6 +3,7 @@
 0 done · 1 some files failed · 2 usage · 3 model · 4 device or memory · 5 server or auth · 130 interrupted
 """
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,11 @@ def sentences() -> Iterator[None]:
         if debugging():
             raise
         complain(str(error))
+        raise typer.Exit(code_of(error)) from None
+    except OSError as error:
+        if debugging() or error.errno == errno.EPIPE:  # whoever read the pipe has left; typer ends quietly
+            raise
+        complain(f"cannot use {error.filename or 'standard input or output'}: {error.strerror or error}.")
         raise typer.Exit(code_of(error)) from None
 
 

@@ -144,6 +144,8 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
            ArithmeticError, AttributeError)  # fmt: skip
 """All that the decoders were seen to raise on bytes that were flipped or cut off."""
 
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 _SIGNATURES = (
     (b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "XML or SVG"), (b"<svg", "SVG"),
     (b"%pdf", "a PDF"), (b"pk\x03\x04", "a ZIP archive"),
@@ -154,6 +156,8 @@ def _looks_like(data: bytes) -> str:
     """What a file that is no photo seems to be, in brackets."""
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         return " (it looks like a HEIC photo: export it as JPEG)"
+    if data[:4] in TIFF_SIGNATURES:
+        return " (it looks like a TIFF that is cut short or of an unusual kind: save it again as 8- or 16-bit RGB)"
     start = data[:200].lstrip().lower()
     return next((f" (it looks like {what})" for sign, what in _SIGNATURES if start.startswith(sign)), "")
 
@@ -209,7 +213,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
         else:
             return image.convert("RGB"), note
         converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):  # a profile that cannot be opened is an OSError
         return image.convert("RGB"), f"{image.mode} was converted to sRGB without its profile, which is damaged"
     assert converted is not None, "profileToProfile makes a new image unless told inPlace"
     return converted, note
