@@ -4,6 +4,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -162,6 +164,34 @@ def test_version_and_help(process, workplace):
     assert all(name in page for name in ("restore", "detect", "evaluate", "compare", "models", "doctor", "Exit codes"))
     assert "undegrade restore photo.jpg" in page
     assert process("restroe").code == 2
+
+
+@pytest.mark.parametrize("words", ["restore", "detect", "evaluate", "compare", "doctor", "models", "models verify"])
+def test_every_command_explains_itself(undegrade, words):
+    done = undegrade(*words.split(), "--help")
+    assert done.code == 0
+    assert f"undegrade {words}" in done.text
+    assert len(done.text) > 300
+
+
+def shell(words):
+    """Run by a shell, which can close streams."""
+    script = f"{sys.executable} -c 'from cli.main import main; main()' {words}"
+    return subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is not there")
+def test_a_full_disk_behind_stdout_is_a_sentence(photo):
+    photo("a.png")
+    done = shell("compare a.png a.png > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot use standard input or output: No space left on device.\n"
+
+
+def test_streams_that_the_parent_closed_stop_nothing(photo):
+    photo("a.png")
+    assert shell("compare a.png a.png -o side.png <&- >&- 2>&-").returncode == 0
+    assert size("side.png") == (68, 24)
 
 
 def test_running_out_of_memory_is_a_sentence_and_not_an_allocators():

@@ -128,6 +128,25 @@ def test_words_that_name_no_photo_are_told_and_stop_nothing(files):
     assert "no photo in empty" in plan.missing["empty"]
 
 
+def test_an_empty_word_is_not_the_current_folder(files):
+    files("a.jpg")
+    plan = plan_work(["", "a.jpg"], None, None)
+    assert [work.source for work in plan.work] == [Path("a.jpg")]
+    assert "empty name" in plan.missing[""]
+
+
+def test_a_link_that_runs_in_a_ring_is_left_to_the_reader(files):
+    Path("ring.png").symlink_to("ring.png")
+    assert targets("ring.png") == {"ring.png": "ring.restored.png"}
+
+
+def test_a_result_does_not_take_its_inputs_place_through_a_link(files):
+    files("in/a.jpg")
+    Path("out").symlink_to("in")
+    with pytest.raises(ControlsError, match="its own place"):
+        targets("in/a.jpg", out="out/a.jpg")
+
+
 def test_a_photo_that_is_named_twice_is_restored_once(files):
     files("in/a.jpg")
     assert list(find_inputs(["in/a.jpg", "in", "in/*.jpg"]).photos) == [Path("in/a.jpg")]

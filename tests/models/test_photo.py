@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import tempfile
 import zlib
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -186,6 +188,20 @@ def test_a_palette_becomes_rgb_and_its_transparent_entry_alpha():
     assert read_photo(written(palette, "png")).alpha is None
 
 
+@pytest.mark.parametrize("samples", [RGB[..., 0], RGB[..., 0] > 100, RGB16[..., 0]], ids=["8", "1", "16"])
+def test_a_transparent_grey_of_a_png_becomes_alpha_at_any_depth(samples):
+    photo = read_photo(with_transparency(written(Image.fromarray(samples), "png"), int(samples[3, 5])))
+    assert photo.grey
+    np.testing.assert_array_equal(photo.alpha == 0, samples == samples[3, 5])
+
+
+def with_transparency(png, grey):
+    """The same PNG with a tRNS chunk before its samples."""
+    body = b"tRNS" + struct.pack(">H", grey)
+    place = png.index(b"IDAT") - 4
+    return png[:place] + struct.pack(">I", 2) + body + struct.pack(">I", zlib.crc32(body)) + png[place:]
+
+
 def test_a_transparent_colour_of_an_rgb_png_becomes_alpha():
     photo = read_photo(written(Image.fromarray(RGB), "png", transparency=tuple(RGB[3, 5].tolist())))
     assert photo.alpha[3, 5] == 0
@@ -214,6 +230,14 @@ def test_print_colours_become_rgb_with_a_word_about_it():
     photo = read_photo(written(cmyk, "tiff"))
     assert photo.pixels[0, 0].tolist() == [255, 0, 0]
     assert "CMYK" in photo.warnings[0]
+
+
+def test_a_damaged_profile_of_print_colours_costs_the_profile_and_not_the_photo():
+    cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), value) for value in (0, 255, 255, 0)])
+    photo = read_photo(written(cmyk, "jpeg", quality=95, icc_profile=b"no profile" * 20))
+    assert np.abs(photo.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
+    assert photo.icc is None
+    assert "damaged" in photo.warnings[0]
 
 
 def test_lab_becomes_rgb():
@@ -280,10 +304,11 @@ def test_sixteen_bits_are_rounded_where_the_format_has_eight():
     assert losses(photo, "webp") == ("WEBP has 8 bits a sample here: rounded from 16",)
 
 
-def test_of_an_animation_the_first_picture_is_taken_with_a_warning():
+@pytest.mark.parametrize("kind", ["png", "webp", "tiff", "avif", "mpo"])
+def test_of_an_animation_the_first_picture_is_taken_with_a_warning(kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    photo = read_photo(written(frames[0], "png", save_all=True, append_images=frames[1:], duration=50))
-    assert photo.pixels[0, 0].tolist() == [255, 0, 0]
+    photo = read_photo(written(frames[0], kind, save_all=True, append_images=frames[1:], duration=50))
+    assert np.abs(photo.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
     assert "2 pictures" in photo.warnings[0]
 
 
@@ -362,13 +387,36 @@ def test_a_folder_and_a_missing_file_get_a_sentence(tmp_path):
         read_photo(tmp_path / "none.jpg")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_gets_a_sentence(tmp_path):
-    path = tmp_path / "secret.png"
-    path.write_bytes(written(Image.fromarray(RGB), "png"))
-    path.chmod(0)
-    with pytest.raises(PhotoError, match="Permission denied"):
-        read_photo(path)
+@pytest.fixture
+def nobody():
+    """Root may read and write everything; here root is nobody."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(user)
+
+
+def test_what_may_not_be_read_or_written_gets_a_sentence(nobody):
+    with tempfile.TemporaryDirectory() as folder:  # of its own: tmp_path belongs to root
+        path = Path(folder) / "secret.png"
+        path.write_bytes(written(Image.fromarray(RGB), "png"))
+        path.chmod(0)
+        with pytest.raises(PhotoError, match="Permission denied"):
+            read_photo(path)
+        Path(folder).chmod(0o500)
+        with pytest.raises(PhotoError, match=r"cannot write .*new\.png: Permission denied"):
+            write_photo(Photo(pixels=RGB, format="png"), Path(folder) / "new.png")
+        assert os.listdir(folder) == ["secret.png"]
+        Path(folder).chmod(0o700)
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.float64])
+def test_a_tiff_of_unusual_samples_is_known_to_be_a_tiff(kind):
+    target = io.BytesIO()
+    tifffile.imwrite(target, RGB.astype(kind), photometric="rgb")
+    with pytest.raises(PhotoError, match=r"looks like a TIFF .*: save it again as 8- or 16-bit RGB"):
+        read_photo(target.getvalue())
 
 
 def test_floating_point_samples_get_a_sentence():
@@ -410,6 +458,8 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         write_whole(path / "below.png", b"x")  # a file is no folder
     with pytest.raises(TypeError):
         write_whole(path, "text is not bytes")
+    with pytest.raises(PhotoError, match="--format png"):  # too wide for the encoder
+        write_photo(Photo(pixels=np.zeros((1, 70_000, 3), np.uint8), format="webp"), path)
     assert [entry.name for entry in path.parent.iterdir()] == ["photo.png"]
     np.testing.assert_array_equal(np.asarray(Image.open(path)), RGB)
 
