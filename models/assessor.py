@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.clip import ClipConfig, build_clip, text_states, tokenize
-from models.images import views
+from models.images import overview, views
 from models.vocabulary import CLEAN, NOTHING, degradation
 
 
@@ -39,11 +39,14 @@ def mixture(probabilities: Tensor, states: Tensor) -> Tensor:
 
 
 class Assessor(nn.Module):
-    """CLIP with its class prompts."""
+    """CLIP with its class prompts.
 
-    def __init__(self, config: ClipConfig, names: Sequence[str], most_views: int = 9) -> None:
+    `most_views` native-scale crops are looked at; `overview` is the share of the answer that the shrunk whole gives.
+    """
+
+    def __init__(self, config: ClipConfig, names: Sequence[str], most_views: int = 9, overview: float = 0.0) -> None:
         super().__init__()
-        self.config, self.names, self.most_views = config, tuple(names), most_views
+        self.config, self.names, self.most_views, self.overview = config, tuple(names), most_views, overview
         self.clip = build_clip(config)
         self._prompts: tuple[Tensor, Tensor] | None = None
 
@@ -76,19 +79,29 @@ class Assessor(nn.Module):
         """A probability for each name and image.
 
         The strict view is the published centre crop; the default one averages native-scale crops over the whole image,
-        because damage such as raindrops or local blur need not be in the middle.
+        because damage such as raindrops or local blur need not be in the middle, and the shrunk whole, because fog or
+        a heavy blur may leave nothing to be seen in a crop.
         """
-        side = self.config.vision.image_size
-        crops, counts = [], []
+        crops, counts, weights = [], [], []
         for image in images:
-            if strict:
-                seen = [centre_crop(image, side)]
-            else:
-                seen = [(view.clamp(-1, 1) + 1) / 2 for view in views(image, side, self.most_views)]
+            seen, weight = self._views(image, strict)
             crops += seen
             counts.append(len(seen))
-        features = self.image_features(torch.stack(crops).to(self.device))
-        return [self._named(part.mean(dim=0)) for part in torch.split(self._softmax(features), counts)]
+            weights += weight
+        shares = self._softmax(self.image_features(torch.stack(crops).to(self.device)))
+        weighted = shares * shares.new_tensor(weights)[:, None]
+        return [self._named(part.sum(dim=0)) for part in torch.split(weighted, counts)]
+
+    def _views(self, image: Tensor, strict: bool) -> tuple[list[Tensor], list[float]]:
+        """Crops (3, S, S) in [0, 1] and their shares of the answer, which sum to 1."""
+        side = self.config.vision.image_size
+        if strict:
+            return [centre_crop(image, side)], [1.0]
+        near = list(views(image, side, self.most_views))
+        far = list(overview(image, side)) if self.overview else []
+        share = self.overview if far else 0.0
+        weights = [(1 - share) / len(near)] * len(near) + [share / max(len(far), 1)] * len(far)
+        return [(view.clamp(-1, 1) + 1) / 2 for view in near + far], weights
 
     def condition(self, probabilities: dict[str, float]) -> Tensor:
         """e_auto (L, D) for the names given; the others have left the class list."""

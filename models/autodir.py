@@ -53,6 +53,8 @@ class LoopConfig:
         temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
             picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
+        views: native-scale crops that the assessor looks at, at most.
+        overview: the share of its answer that a look at the shrunk whole gives, in [0, 1).
         native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.
     """
 
@@ -63,6 +65,7 @@ class LoopConfig:
     max_passes: int = 7
     floor: float = 0.4
     views: int = 9
+    overview: float = 0.0
     native_px: int = 1024 * 1024
     tile_px: int = 768
     overlap_px: int = 96

@@ -66,7 +66,7 @@ def _spare(stated: Mapping[str, Any], known: Mapping[str, Any], where: str) -> I
 def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
     config = autodir_config(bundle, manifest)
     with torch.device("meta"):  # no memory, no random init
-        assessor = Assessor(config.clip, config.names, config.loop.views)
+        assessor = Assessor(config.clip, config.names, config.loop.views, config.loop.overview)
         air, scm = AIR(config.air), NAFNet(config.scm)
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
         fill(network, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")

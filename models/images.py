@@ -130,6 +130,19 @@ def views(image: Tensor, side: int, most: int) -> Iterator[Tensor]:
             yield padded[:, top : top + side, left : left + side]
 
 
+def overview(image: Tensor, side: int) -> Iterator[Tensor]:
+    """The image as a whole: shrunk by area until its shorter side is `side`, in one or two crops (3, side, side).
+
+    Nothing for images that are hardly larger than a crop: their native-scale views already show it.
+    """
+    height, width = image.shape[-2:]
+    scale = side / min(height, width)
+    if scale > 2 / 3:
+        return
+    shrunk = F.interpolate(image[None], (round(height * scale), round(width * scale)), mode="area")[0]
+    yield from views(shrunk, side, 2)
+
+
 def _grid(height: float, width: float, most: int) -> tuple[int, int]:
     """Rows and columns, at most `most` together, that cover an image of so many crop sides about evenly."""
     rows, columns = max(1, round(height + 0.2)), max(1, round(width + 0.2))

@@ -31,7 +31,8 @@ class Controls:
         steps: denoising steps a pass, 1 to 1000.
         seed: the same seed gives the same bytes on one device.
         strict: the published program to the letter (centre-crop view, no clamping, no confidence floor).
-        text_guidance, image_guidance: InstructPix2Pix scales; 1 and 1 need one network call a step instead of three.
+        text_guidance, image_guidance: InstructPix2Pix scales from 0 to 30; 1 and 1 need one network call a step
+            instead of three.
     """
 
     prompt: str | None = None
@@ -51,6 +52,8 @@ class Controls:
         _within("fidelity", self.fidelity, 0.0, 1.0)
         _within("max_passes", self.max_passes, 1, 100)
         _within("steps", self.steps, 1, 1000)
+        _within("text_guidance", self.text_guidance, 0.0, 30.0)
+        _within("image_guidance", self.image_guidance, 0.0, 30.0)
         _within("seed", self.seed, 0, 2**63 - 1)
 
 

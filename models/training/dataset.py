@@ -4,14 +4,15 @@ Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1]; `labels` (K,)
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from models.training.degradations import Mixture, draw_pair
+from models.training.degradations import Mixture, Pair, draw_pair
 from models.training.photos import CropConfig, Image, PhotoPool
 
 Example = dict[str, Tensor]
@@ -33,7 +34,10 @@ class Pairs(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         rng = np.random.default_rng([self.seed, index])
-        pair = draw_pair(self.pool.crop(rng, self.crop), rng, self.mixture)
+        crop, far = self._crop(rng)
+        pair = draw_pair(self.pool.crop(rng, crop), rng, self.mixture)
+        if far:
+            pair = self._shrunk(pair)
         return {
             "degraded": as_tensor(pair.degraded),
             "target": as_tensor(pair.target),
@@ -41,6 +45,21 @@ class Pairs(Dataset[Example]):
             "labels": torch.tensor([pair.labels.get(name, 0.0) for name in self.names]),
             "label": torch.tensor(self.names.index(pair.label)),
         }
+
+    def _crop(self, rng: np.random.Generator) -> tuple[CropConfig, bool]:
+        crop = self.crop
+        if not crop.afar or rng.random() >= crop.afar:
+            return crop, False
+        return replace(crop, crop_px=round(crop.crop_px * rng.uniform(1.5, crop.farthest)), shrink=(0.6, 1.0)), True
+
+    def _shrunk(self, pair: Pair) -> Pair:
+        side = self.crop.crop_px
+
+        def shrink(image: Image) -> Image:
+            small: Image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+            return small
+
+        return replace(pair, degraded=shrink(pair.degraded), target=shrink(pair.target), clean=shrink(pair.clean))
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,20 @@ def decode_into(cache: Path, photos: Sequence[Path], longest_px: int) -> list[Pa
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
-    """`shrink`: a crop covers crop_px / s pixels of its photo, s drawn from this range; shrinking hides JPEG damage."""
+    """How a clean crop is cut.
+
+    Attributes:
+        shrink: a crop covers crop_px / s pixels of its photo, s from this range; shrinking hides JPEG damage.
+        afar: the share of crops that are damaged `farthest` times as large at most, then shrunk to crop_px, as a
+            large picture is when it is looked at as a whole.
+        soft: the share that a camera's optics and demosaicing have softened a little; soft is not blurred.
+    """
 
     crop_px: int = 128
     shrink: tuple[float, float] = (0.4, 1.0)
+    afar: float = 0.0
+    farthest: float = 3.0
+    soft: float = 0.0
 
 
 class PhotoPool:
@@ -85,6 +95,8 @@ class PhotoPool:
             crop = self._draw(rng, config)
             if attempt == 3 or crop.std() > 0.04 or rng.random() < 0.1:
                 break
+        if config.soft and rng.random() < config.soft:
+            crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 0.9), borderType=cv2.BORDER_REFLECT_101)
         crop = np.rot90(crop, int(rng.integers(4)))
         return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
 

@@ -36,10 +36,11 @@ RESTORING = Mixture(
 )  # fmt: skip
 ASSESSING = Mixture(
     weights={
-        "noise": 1.2, "blur": 1.1, "rain": 1.2, "low-light": 0.9, "haze": 1.1,
-        "low-resolution": 1.0, "raindrop": 1.1, "jpeg": 1.1, "snow": 0.8, "clean": 1.2,
+        "noise": 1.2, "blur": 1.3, "rain": 1.6, "low-light": 0.8, "haze": 1.3,
+        "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 1.0, "snow": 0.7, "clean": 1.3,
     },
-    two=0.1,
+    two=0.06,
+    saved=0.25,
 )  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
     said = {
         "minutes": arguments.minutes, "steps": arguments.steps, "batch": arguments.batch,
         "learning_rate": arguments.learning_rate,
-        "crop": CropConfig(crop_px=arguments.crop, shrink=run.crop.shrink) if arguments.crop else None,
+        "crop": replace(run.crop, crop_px=arguments.crop) if arguments.crop else None,
     }  # fmt: skip
     return replace(run, **{key: value for key, value in said.items() if value is not None})
 
@@ -62,7 +63,7 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
 DEFAULTS: dict[str, dict[str, Any]] = {
     "assessor": {
         "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
-        "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK),
+        "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK, afar=0.25, soft=0.2),
     },
     "air": {
         "minutes": 60.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
@@ -98,7 +99,7 @@ def contexts(path: Path | None, phrasings: int = 48) -> Contexts:
 
 
 def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = AssessorConfig(network=small.CLIP, cross_entropy=1.0, clean_weight=0.3)
+    config = AssessorConfig(network=small.CLIP, cross_entropy=1.0, clean_weight=0.12)
     if arguments.text is None:
         raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
     return AssessorStage(config, run, pools, small.NAMES, arguments.text), config

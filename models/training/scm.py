@@ -62,6 +62,8 @@ def _untrained(config: SCMConfig) -> NAFNet:
             nn.init.constant_(parameter, config.residual)
     if config.residual:  # awake blocks would start as noise in the picture; a silent last layer starts as "no change"
         nn.init.zeros_(network.ending.weight)
+        if network.ending.bias is not None:
+            nn.init.zeros_(network.ending.bias)
     return network
 
 

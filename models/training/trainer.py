@@ -76,7 +76,7 @@ class Trainer:
         )
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.at = Progressed()
-        _write_json(self.out / "config.json", {"run": asdict(run), stage.name: asdict(stage_config)})  # type: ignore[call-overload]
+        self._config = {"run": asdict(run), stage.name: asdict(stage_config)}  # type: ignore[call-overload]
 
     def resume(self) -> None:
         """Go on from `last.pt`.
@@ -111,6 +111,7 @@ class Trainer:
     def train(self, console: Console, on_step: Callable[[Progressed], None] | None = None) -> Validation:
         """Train to the end of the budget and return the best validation."""
         run, at = self.run_config, self.at
+        _write_json(self.out / "config.json", self._config)
         examples = self.stage.examples(at.step * run.batch)
         best, validated_s, last_s = None, at.elapsed_s, time.monotonic()
         with Progress(

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from models.assessor import Assessor, centre_crop, mixture, prompt_of
@@ -150,3 +151,13 @@ def test_a_class_prompt_in_a_users_mouth_is_understood_as_its_class(assessor):
     for name in NAMES:
         understood = assessor.understood(prompt_of(name))
         assert max(understood, key=understood.get) == name
+
+
+def test_the_overview_has_its_share_of_the_answer(tiny_clip, assessor):
+    picture = torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    both = Assessor(tiny_clip, NAMES, most_views=4, overview=0.25).eval()
+    both.clip = assessor.clip
+    shrunk = F.interpolate(picture[None], (224, 224), mode="area")[0]
+    near, far = assessor.look([picture])[0], assessor.look([shrunk])[0]
+    expected = {name: 0.75 * near[name] + 0.25 * far[name] for name in NAMES}
+    assert_same_probabilities(both.look([picture])[0], expected)

@@ -240,7 +240,7 @@ class TestWords:
 
     @pytest.mark.parametrize(
         "controls", [{"strength": 1.1}, {"fidelity": -0.1}, {"max_passes": 0}, {"steps": 1001}, {"seed": -1},
-                     {"strength": float("nan")}],
+                     {"strength": float("nan")}, {"text_guidance": 31}, {"image_guidance": float("inf")}],
     )  # fmt: skip
     def test_numbers_out_of_range_are_refused_with_the_range(self, controls):
         with pytest.raises(ControlsError, match=rf"got {next(iter(controls))} .*expected"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models.images import Canvas, feather, pad_to_multiple, tiles, to_pixels, to_tensor, views
+from models.images import Canvas, feather, overview, pad_to_multiple, tiles, to_pixels, to_tensor, views
 
 sides = st.integers(1, 90)
 
@@ -176,3 +176,16 @@ def test_a_picture_of_the_views_size_is_one_view():
     image = torch.rand(3, 48, 48)
     (only,) = views(image, 48, 9)
     assert torch.equal(only, image)
+
+
+@pytest.mark.parametrize(("height", "width", "count"), [(384, 384, 1), (400, 620, 2), (1800, 300, 2), (180, 1000, 0)])
+def test_an_overview_is_the_shrunk_whole_or_nothing_for_small_pictures(height, width, count):
+    seen = list(overview(torch.rand(3, height, width), 128))
+    assert [view.shape for view in seen] == [(3, 128, 128)] * count
+
+
+def test_an_overview_averages_the_pixels_it_shrinks():
+    stripes = torch.zeros(3, 256, 256)
+    stripes[:, :, ::2] = 1
+    (seen,) = overview(stripes, 128)
+    torch.testing.assert_close(seen, torch.full((3, 128, 128), 0.5))

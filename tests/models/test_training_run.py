@@ -142,6 +142,7 @@ class TestARun:
     def test_without_a_checkpoint_cannot_resume(self, tmp_path, files):
         with pytest.raises(TrainingError, match=r"last\.pt does not exist: nothing to resume"):
             trainer(run_config(tmp_path), files).resume()
+        assert list(tmp_path.iterdir()) == [], "a refused run leaves no trace"
 
     def test_refuses_weights_that_do_not_fit(self, tmp_path, files):
         torch.save({"network": {"weight": torch.zeros(1)}}, tmp_path / "last.pt")

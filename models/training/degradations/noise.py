@@ -49,7 +49,7 @@ def camera(clean: Image, rng: Random) -> Image:
     camera at a moderate ISO, strong ones like a telephone at night.
     """
     light = to_linear(clean)
-    level = log_uniform(rng, 0.008, 0.06)  # about the standard deviation at white
+    level = log_uniform(rng, 0.006, 0.06)  # about the standard deviation at white
     shot, read = level**2, level * rng.uniform(0.02, 0.25)
     white = rng.standard_normal(clean.shape, dtype=np.float32)
     grain = _unit(cv2.transform(_smear(white, rng), _channel_mix(rng)))
@@ -58,7 +58,8 @@ def camera(clean: Image, rng: Random) -> Image:
 
 
 def _smear(white: Image, rng: Random) -> Image:
-    sigma = rng.uniform(0.0, 1.1)
+    """White grain, or grains as large as demosaicing and a camera's own denoiser leave them."""
+    sigma = rng.uniform(0.0, 1.1) if rng.random() < 0.7 else rng.uniform(1.1, 2.5)
     if sigma < 0.3:
         return white
     smeared: Image = cv2.GaussianBlur(white, (0, 0), sigma)

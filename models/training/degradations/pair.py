@@ -4,11 +4,12 @@ A mixture of two kinds is undone in the reverse of the order in which it came ab
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.training.degradations.image import Image, Random, quantise
+from models.training.degradations.jpeg import compress
 from models.training.degradations.kinds import PHYSICAL_ORDER, SYNTHESISERS
 from models.vocabulary import CLEAN
 
@@ -34,10 +35,17 @@ def _even_weights() -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """What to draw: the weight of each kind ("clean" among them), and the share of damaged pictures with two kinds."""
+    """What to draw.
+
+    Attributes:
+        weights: of each kind, "clean" among them.
+        two: the share of damaged pictures with two kinds.
+        saved: the share saved at last as a JPEG of high quality, which files mostly are and which is no damage.
+    """
 
     weights: dict[str, float] = field(default_factory=_even_weights)
     two: float = 0.15
+    saved: float = 0.0
 
 
 def draw_pair(clean: Image, rng: Random, mix: Mixture) -> Pair:
@@ -50,10 +58,16 @@ def draw_pair(clean: Image, rng: Random, mix: Mixture) -> Pair:
         if degraded is not None:
             pictures.append(degraded)
             seen.append(kind)
-    if not seen:
-        return Pair(clean, clean, clean, CLEAN, {CLEAN: 1.0})
-    labels = dict.fromkeys(seen, 1.0 / len(seen))
-    return Pair(degraded=pictures[-1], target=pictures[-2], clean=clean, label=seen[-1], labels=labels)
+    labels = dict.fromkeys(seen or [CLEAN], 1.0 / max(len(seen), 1))
+    label = seen[-1] if seen else CLEAN
+    pair = Pair(degraded=pictures[-1], target=pictures[max(len(seen) - 1, 0)], clean=clean, label=label, labels=labels)
+    return _saved(pair, rng) if rng.random() < mix.saved else pair
+
+
+def _saved(pair: Pair, rng: Random) -> Pair:
+    """As a file of quality 88..98; the clean twin too, or the file format would betray the damage."""
+    quality = int(rng.integers(88, 99))
+    return replace(pair, degraded=compress(pair.degraded, quality), clean=compress(pair.clean, quality))
 
 
 def _draw_kinds(rng: Random, mix: Mixture) -> list[str]:

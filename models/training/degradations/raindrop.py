@@ -19,6 +19,8 @@ from models.training.degradations.image import (
     smooth_field,
 )
 
+RADIUS_PX = (3.0, 45.0)
+"""The typical drop of Qian et al.'s 720 x 480 pictures has 10..40; small ones are a spray."""
 SHRINK = 2
 """Drops are out of focus anyway, so their insides are drawn at half resolution."""
 
@@ -36,13 +38,14 @@ def raindrop(clean: Image, rng: Random) -> Image:
 
 def _draw_drops(height: int, width: int, rng: Random) -> NDArray[np.float64]:
     """(N, 4) rows of x, y, horizontal and vertical radius in pixels; big first, so that small ones lie on top."""
-    scale = (height * width) ** 0.5
-    typical = log_uniform(rng, 0.025, 0.09) * min(max(scale, 96), 320)
+    # In pixels, not in shares of the picture: a crop of a photograph shows the photograph's drops.
+    typical = log_uniform(rng, *RADIUS_PX)
+    typical = min(typical, 0.2 * min(height, width))
     goal = rng.uniform(0.05, 0.4) * height * width
     radii = typical * np.exp(rng.normal(0, 0.45, 60))
     tall = rng.uniform(0.85, 1.5, 60)
     areas = np.pi * radii**2 * tall
-    count = int(np.clip(np.searchsorted(np.cumsum(areas), goal), 2, 60))
+    count = int(np.clip(np.searchsorted(np.cumsum(areas), goal), 1, 60))
     rows = np.stack([rng.random(60) * width, rng.random(60) * height, radii, radii * tall], axis=1)[:count]
     return rows[np.argsort(-rows[:, 2])]
 

@@ -1,0 +1,76 @@
+"""How much of a photograph a small learned latent space loses (decision 0004), beside the lossless patches we ship.
+
+Trains a small KL autoencoder of the denoiser's own factor of 8 on crops, and measures how held-out crops come back.
+No restoration through a codec can be nearer to the truth than the codec's own reconstruction of the clean picture.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.latents import KLCodec, KLConfig, PatchCodec, PatchConfig
+from models.training.dataset import as_tensor
+from models.training.photos import CropConfig, PhotoPool, decode_into, find_photos
+from models.training.sheet import psnr
+
+CROP = CropConfig(crop_px=128)
+
+
+def crops(pool: PhotoPool, rng: np.random.Generator, count: int) -> Tensor:
+    """(B, 3, 128, 128) in [-1, 1]."""
+    return torch.stack([as_tensor(pool.crop(rng, CROP)) for _ in range(count)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, action="append", required=True, help="a folder of photographs")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--channels", type=int, default=16, help="latent channels; Stable Diffusion has 4")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    files = decode_into(arguments.cache, find_photos(arguments.images), 1600)
+    train, held_out = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
+    clean = crops(held_out, np.random.default_rng(1), 64)
+    patch = PatchCodec(PatchConfig())
+    print(
+        f"patches, 192 channels, 0 parameters: {psnr(patch.decode(patch.encode(clean)), clean):.1f} dB (45 is the cap)"
+    )
+    config = KLConfig(block_channels=(24, 48, 64, 96), layers_per_block=1, channels=arguments.channels, norm_groups=8)
+    codec = KLCodec(config)
+    size = sum(parameter.numel() for parameter in codec.parameters())
+    optimizer = torch.optim.AdamW(codec.parameters(), lr=2e-3)
+    rng, start_s, shown_s, step = np.random.default_rng(0), time.monotonic(), 0.0, 0
+    while (spent_s := time.monotonic() - start_s) < 60 * arguments.minutes:
+        batch = crops(train, rng, 8)
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1, (step + 1) / 100) * (1 - 0.95 * spent_s / (60 * arguments.minutes))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.mse_loss(codec.decode(codec.encode(batch)).float(), batch)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        if spent_s - shown_s > 60:
+            shown_s = spent_s
+            report(codec, clean, size, step, spent_s, arguments.channels)
+    report(codec, clean, size, step, time.monotonic() - start_s, arguments.channels)
+
+
+@torch.no_grad()
+def report(codec: KLCodec, clean: Tensor, size: int, step: int, spent_s: float, channels: int) -> None:
+    score = psnr(codec.decode(codec.encode(clean)).float(), clean)
+    spent = f"{step} steps, {spent_s / 60:.1f} min"
+    print(f"autoencoder, {channels} channels, {size / 1e6:.2f} M parameters, {spent}: {score:.2f} dB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

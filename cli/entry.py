@@ -1,0 +1,12 @@
+"""Where the installed `undegrade` begins: imports take a while, and Ctrl-C during them should not show a traceback."""
+
+import sys
+
+
+def run() -> None:
+    """Import the command and run it."""
+    try:
+        from cli.main import main
+    except KeyboardInterrupt:
+        sys.exit(130)
+    main()
