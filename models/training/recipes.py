@@ -37,7 +37,7 @@ RESTORING = Mixture(
 ASSESSING = Mixture(
     weights={
         "noise": 1.2, "blur": 1.3, "rain": 1.6, "low-light": 0.8, "haze": 1.3,
-        "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 1.0, "snow": 0.7, "clean": 1.3,
+        "low-resolution": 1.0, "raindrop": 2.2, "jpeg": 1.1, "snow": 0.8, "clean": 1.3,
     },
     two=0.06,
     saved=0.25,

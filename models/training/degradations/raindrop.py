@@ -1,7 +1,7 @@
 """Raindrops on a window pane: each drop is a small lens that shows the scene upside down, minified and out of focus.
 
 The look is that of Qian et al. 2018: the camera focuses on the scene, so drops are soft blobs with faint rims that
-cover 5..40 % of the picture.
+cover 8..45 % of the picture.
 """
 
 import cv2
@@ -26,10 +26,10 @@ SHRINK = 2
 
 
 def raindrop(clean: Image, rng: Random) -> Image:
-    """Drops until a cover of 5..40 % is reached, 60 at most."""
+    """Drops until a cover of 8..45 % is reached, 60 at most."""
     height, width = clean.shape[:2]
     drops = _draw_drops(height, width, rng)
-    focus = 0.0 if rng.random() < 0.7 else rng.uniform(0.3, 1)
+    focus = 0.0 if rng.random() < 0.5 else rng.uniform(0.3, 1)
     alpha = _alpha(drops, height, width, focus, rng)
     lens = _shade(refract(clean, drops, focus, rng), alpha, focus, rng)
     a = alpha[..., None]
@@ -41,7 +41,7 @@ def _draw_drops(height: int, width: int, rng: Random) -> NDArray[np.float64]:
     # In pixels, not in shares of the picture: a crop of a photograph shows the photograph's drops.
     typical = log_uniform(rng, *RADIUS_PX)
     typical = min(typical, 0.2 * min(height, width))
-    goal = rng.uniform(0.05, 0.4) * height * width
+    goal = rng.uniform(0.08, 0.45) * height * width
     radii = typical * np.exp(rng.normal(0, 0.45, 60))
     tall = rng.uniform(0.85, 1.5, 60)
     areas = np.pi * radii**2 * tall

@@ -1,0 +1,50 @@
+"""Every Redis key and every time to live, RQ's and ours.
+
+RQ's keys keep RQ's own meaning, so `rq info`, dashboards and exporters tell the truth.
+"""
+
+# RQ's
+RQ_QUEUES = "rq:queues"
+RQ_QUEUE = "rq:queue:"
+RQ_JOB = "rq:job:"
+RQ_STARTED = "rq:wip:"
+RQ_FINISHED = "rq:finished:"
+RQ_FAILED = "rq:failed:"
+RQ_CANCELED = "rq:canceled:"
+RQ_RESULTS = "rq:results:"
+
+# Ours
+JOB = "undegrade:job:"
+"""+ id: hash of spec, state, times, lease, progress, outcome."""
+EVENTS = "undegrade:events:"
+"""+ id: stream of {type, data}."""
+INDEX = "undegrade:jobs"
+"""zset: every job's id by the millisecond of its arrival."""
+LEASES = "undegrade:leases"
+"""zset: the ids of running jobs by the millisecond at which their lease ends."""
+EXPIRY = "undegrade:expiry"
+"""zset: ids by the millisecond at which they are forgotten."""
+BELL = "undegrade:bell:"
+"""+ bundle: list that an idle worker blocks on."""
+DRAIN = "undegrade:drain:"
+"""+ bundle: list of 'millisecond megapixels' of the last jobs that ended, newest first."""
+COUNTERS = "undegrade:counters"
+"""hash: what happened how often, for the metrics."""
+WORKER = "undegrade:worker:"
+"""+ name: JSON of what a worker says of itself."""
+WORKERS = "undegrade:workers"
+"""set: the names of workers that were alive lately."""
+WAKE = "undegrade:wake"
+"""pub/sub channel: the id of a job that changed."""
+
+LEASE_MS = 15_000
+RENEW_S = 5.0
+EVENTS_KEPT = 500
+DRAIN_KEPT = 64
+BELL_KEPT = 32
+RQ_STARTED_GRACE_MS = 24 * 3600 * 1000
+"""RQ's own cleanup, which `rq info` runs, must never take a job that our leases look after."""
+QUEUED_TTL_S = 7 * 24 * 3600
+"""A job that nobody takes for a week is forgotten."""
+MOST_DEATHS = 2
+WORKER_TTL_S = 20

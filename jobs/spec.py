@@ -1,0 +1,105 @@
+"""A job as it travels: what to do with which blob, no pixels.  Version 1 is pinned by a golden file of the tests."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.errors import SpecError
+
+Lane = Literal["interactive", "standard", "bulk"]
+Kind = Literal["restore", "detect", "noop"]
+Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
+
+LANES: tuple[Lane, ...] = ("interactive", "standard", "bulk")
+HEAD_START_S: dict[Lane, float] = {"interactive": 0.0, "standard": 20.0, "bulk": 300.0}
+"""The lane goes first whose head has waited longest beyond this: lanes have an order, and nobody starves."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class JobControls(Frozen):
+    """The user's words; None means the bundle's default.  Ranges are those of `models.restorer.Controls`."""
+
+    prompt: str | None = Field(default=None, max_length=1000)
+    only: tuple[str, ...] = Field(default=(), max_length=32)
+    skip: tuple[str, ...] = Field(default=(), max_length=32)
+    strength: float = Field(default=1.0, ge=0, le=1)
+    fidelity: float | None = Field(default=None, ge=0, le=1)
+    max_passes: int | None = Field(default=None, ge=1, le=100)
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class Source(Frozen):
+    """The input: a blob and what its header said."""
+
+    blob: str
+    bytes: int
+    sha256: str
+    format: str
+    width_px: int
+    height_px: int
+
+    @property
+    def megapixels(self) -> float:
+        return self.width_px * self.height_px / 1e6
+
+
+class Output(Frozen):
+    """How the result is written; None keeps the input's format, or the format's own default quality."""
+
+    format: Format | None = None
+    quality: int | None = Field(default=None, ge=1, le=100)
+    metadata: bool = True
+    steps: bool = True  # keep a picture of each pass
+
+
+class JobSpec(Frozen):
+    """One job.
+
+    Attributes:
+        submitted_ms, deadline_ms: milliseconds since 1970 by the server's clock; after the deadline it is not begun.
+        keep_s: how long its result and record stay after its end.
+        owner: the API key's id; None where no key is asked for.
+    """
+
+    version: Literal[1] = 1
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    kind: Kind = "restore"
+    bundle: str
+    lane: Lane = "standard"
+    controls: JobControls = JobControls()
+    source: Source | None = None
+    output: Output = Output()
+    submitted_ms: int
+    deadline_ms: int | None = None
+    keep_s: int = Field(default=24 * 3600, ge=1)
+    owner: str | None = None
+
+    @property
+    def queue(self) -> str:
+        return queue_name(self.bundle, self.lane)
+
+    def dump(self) -> str:
+        return self.model_dump_json()
+
+
+def queue_name(bundle: str, lane: Lane) -> str:
+    """The RQ queue: a worker serves a bundle, so its jobs need not be searched for."""
+    return f"{bundle}.{lane}"
+
+
+def load_spec(text: str | bytes) -> JobSpec:
+    """Read a spec.
+
+    Raises:
+        SpecError: not JSON, another version, or a field that is missing, spare or out of range; the message names it.
+    """
+    try:
+        return JobSpec.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "spec"
+        raise SpecError(f"{where}: {first['msg']}") from error
