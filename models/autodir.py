@@ -107,6 +107,7 @@ class Job:
     diffused: Canvas | None = None  # only where the next pass starts from it
     tiles_left: int = 0
     started_s: float = 0.0
+    tile_px: int | None = None
 
 
 @dataclass(eq=False)
@@ -174,7 +175,9 @@ class AutoDIR:
             raise ControlsError("got a prompt together with only or skip; a prompt already says what to repair")
         remaining = considered(self.config.names, controls.only, controls.skip)
         seen = self.assessor.look([request.image], strict=controls.strict)[0]
-        job = Job(controls, request.image, request.image, request.image, remaining, seen, first=seen)
+        job = Job(
+            controls, request.image, request.image, request.image, remaining, seen, first=seen, tile_px=request.tile_px
+        )
         if controls.strength == 0:
             return self._done(job, "strength-zero")
         if controls.prompt is not None:
@@ -204,13 +207,17 @@ class AutoDIR:
 
     def _start(self, job: Job) -> Outcome:
         loop, (height, width) = self.config.loop, job.image.shape[-2:]
-        side = max(height, width) if height * width <= loop.native_px else loop.tile_px
+        side = job.tile_px or (max(height, width) if height * width <= loop.native_px else loop.tile_px)
         cuts = tiles(height, width, side, min(loop.overlap_px, side - 1))
         job.restored = Canvas(height, width, loop.overlap_px)
         # I_sd goes on after low resolution as published; the safe loop goes on with what the user would get
         job.diffused = Canvas(height, width, loop.overlap_px) if self._carries_diffused(job) else None
         job.tiles_left, job.started_s = len(cuts), time.monotonic()
-        return Continues(tracks=[self._track(job, cut) for cut in cuts])
+        return Continues(
+            tracks=[self._track(job, cut) for cut in cuts],
+            report=self._report(job, ""),
+            image=job.result if job.passes else None,
+        )
 
     def _carries_diffused(self, job: Job) -> bool:
         return job.controls.strict and job.label == "low-resolution"
@@ -339,14 +346,16 @@ class AutoDIR:
     def _done(self, job: Job, reason: str) -> Restored:
         strength = job.controls.strength
         image = job.result if strength == 1 else torch.lerp(job.original, job.result, strength)
-        report = Report(
+        return Restored(image=image, report=self._report(job, reason))
+
+    def _report(self, job: Job, reason: str) -> Report:
+        return Report(
             degradations=dict(sorted(job.first.items(), key=lambda item: -item[1])),
             passes=tuple(job.passes),
             stop_reason=reason,
             seed=job.controls.seed,
             steps=job.controls.steps or self.config.loop.steps,
         )
-        return Restored(image=image, report=report)
 
 
 def _own(tracks: Sequence[Track]) -> list[AutoDIRTrack]:

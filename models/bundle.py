@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from models.errors import BundleError
 
 MANIFEST = "bundle.json"
+GOLDEN = "golden.safetensors"
 DEFAULT_BUNDLE = "autodir-small"
 SHIPPED = Path(__file__).parent / "bundles"
 FILE_BYTES = 15 * 2**20
@@ -63,6 +64,7 @@ class Manifest(BaseModel):
     networks: dict[str, Any]
     weights: dict[str, tuple[str, ...]]
     files: dict[str, BundleFile]
+    golden: str | None = None  # the file with the golden image's answer (models.golden)
     trained_on: str = ""
     quality: dict[str, Any] = Field(default_factory=dict)
 
@@ -203,6 +205,16 @@ def write_bundle(
             names.append(name)
         weights[network] = tuple(names)
     complete = manifest.model_copy(update={"weights": weights, "files": files})
+    write_manifest(bundle, complete)
+    return complete
+
+
+def write_golden(bundle: Path, manifest: Manifest, answer: Mapping[str, Tensor]) -> Manifest:
+    """Add the golden image's answer to a bundle; returns the manifest that names it."""
+    save_file(dict(answer), bundle / GOLDEN)
+    (bundle / GOLDEN).chmod(0o644)
+    entry = BundleFile(bytes=(bundle / GOLDEN).stat().st_size, sha256=sha256_of(bundle / GOLDEN))
+    complete = manifest.model_copy(update={"golden": GOLDEN, "files": {**manifest.files, GOLDEN: entry}})
     write_manifest(bundle, complete)
     return complete
 

@@ -68,6 +68,7 @@ class Request:
 
     image: Tensor  # (3, H, W) float32 in [-1, 1]
     controls: Controls = field(default_factory=Controls)
+    tile_px: int | None = None  # the largest side that goes through whole, where memory is short; None: the bundle's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,9 @@ class Report:
 
     degradations: dict[str, float]  # the first assessment, most probable first
     passes: tuple[PassReport, ...]
-    stop_reason: str  # clean | uncertain | did-not-help | max-passes | prompt-done | nothing-left | strength-zero
+    stop_reason: str
+    """Empty while it goes on, then clean | uncertain | did-not-help | max-passes | prompt-done | nothing-left |
+    strength-zero."""
     seed: int
     steps: int
     warnings: tuple[str, ...] = ()
@@ -138,9 +141,15 @@ class Restored:
 
 @dataclass(frozen=True, kw_only=True)
 class Continues:
-    """An image goes on: these tracks are to be stepped, then finished."""
+    """An image goes on: these tracks are to be stepped, then finished.
+
+    `report` says what was found and done so far, with an empty stop reason; `image` is the picture after the last pass,
+    None before the first.
+    """
 
     tracks: Sequence[Track]
+    report: Report
+    image: Tensor | None = None  # (3, H, W) float32 in [-1, 1]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import cv2
 import torch
 from safetensors.torch import load_file
 
+from models import golden
 from models.air import AIR
 from models.assessor import Assessor, prompt_of
 from models.bundle import BundleDegradation, Manifest, write_bundle, write_manifest
@@ -72,7 +73,9 @@ def main() -> None:
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
     written = write_bundle(arguments.out, manifest(arguments.version), networks, torch.float16)
     if arguments.images:
-        write_manifest(arguments.out, calibrated(arguments.out, written, arguments.images, arguments.cache))
+        written = calibrated(arguments.out, written, arguments.images, arguments.cache)
+        write_manifest(arguments.out, written)
+    golden.record(load_restorer(arguments.out, torch.device("cpu")), arguments.out, written)
 
 
 def calibrated(bundle: Path, written: Manifest, images: list[Path], cache: Path) -> Manifest:

@@ -56,7 +56,8 @@ class FakeRestorer:
             tracks=[
                 FakeTrack(index, image.shape, image.steps, (tile, image.tiles), image.passes, pass_index)
                 for tile in range(image.tiles)
-            ]
+            ],
+            report=Report(degradations={}, passes=(), stop_reason="", seed=0, steps=image.steps),
         )
 
     def step(self, tracks):

@@ -93,10 +93,19 @@ def test_no_held_out_phrasing_is_ever_drawn(draws, grammar):
         assert held_out.isdisjoint(text.lower() for text in texts)
 
 
-def test_held_out_phrasings_measure_every_name_and_none_twice():
+def test_no_held_out_phrasing_is_a_typing_error_away_from_the_grammar(grammar):
+    taught = {text.lower() for texts in grammar.values() for text in texts}
+    for text, _ in HELD_OUT:
+        swaps = {text[:i] + text[i + 1] + text[i] + text[i + 2 :] for i in range(len(text) - 1)}
+        assert taught.isdisjoint(swap.lower() for swap in swaps), text
+
+
+def test_held_out_phrasings_measure_every_name_evenly_and_none_twice():
     counts = Counter(name for _, name in HELD_OUT)
     assert set(counts) == set(NAMES)
-    assert min(counts.values()) >= 6
+    assert len(HELD_OUT) >= 125
+    assert min(counts.values()) >= 8
+    assert max(counts.values()) <= 2 * min(counts.values())
     assert len({text.lower() for text, _ in HELD_OUT}) == len(HELD_OUT)
 
 

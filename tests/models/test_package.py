@@ -1,0 +1,163 @@
+"""From trained weights to a bundle: it verifies, loads, says where it comes from, and is cut into small files."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.air import AIR
+from models.assessor import Assessor
+from models.bundle import read_manifest, verify_bundle
+from models.errors import BundleError
+from models.families import load_restorer
+from models.loop import restore_one
+from models.nafnet import NAFNet
+from models.restorer import Controls, Request
+from models.training import package, small
+from models.vocabulary import CLEAN
+
+CPU = torch.device("cpu")
+STAGES = ("assessor", "air", "scm")
+
+
+def write_weights(folder: Path) -> dict[str, Path]:
+    """What the three stages leave behind: best.safetensors of random networks in the sizes of `small`."""
+    torch.manual_seed(0)
+    networks = Assessor(small.CLIP, small.NAMES), AIR(small.AIR), NAFNet(small.SCM)
+    paths = {}
+    for stage, network in zip(STAGES, networks, strict=True):
+        paths[stage] = folder / stage / "best.safetensors"
+        paths[stage].parent.mkdir(parents=True)
+        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, paths[stage])
+    return paths
+
+
+@pytest.fixture
+def tiny(monkeypatch, random_config):
+    """The small bundle's sizes replaced by tiny ones, and but one degradation to repair."""
+    for name in ("clip", "air", "scm"):
+        monkeypatch.setattr(small, name.upper(), getattr(random_config, name))
+    monkeypatch.setattr(small, "LOOP", replace(random_config.loop, steps=1, views=1, native_px=2**20))
+    monkeypatch.setattr(small, "NAMES", ("noise", CLEAN))
+
+
+@pytest.fixture
+def weights(tiny, tmp_path):
+    return write_weights(tmp_path / "runs")
+
+
+Packed = Callable[..., Path]
+
+
+@pytest.fixture
+def pack(monkeypatch, tmp_path) -> Packed:
+    """Runs `python -m models.training.package` in this process; gives the bundle's folder."""
+
+    def run(weights, *words) -> Path:
+        out = tmp_path / "bundles" / "packed"
+        stages = [word for stage in STAGES for word in (f"--{stage}", str(weights[stage]))]
+        monkeypatch.setattr(sys, "argv", ["package", *stages, "--out", str(out), *map(str, words)])
+        package.main()
+        return out
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two pictures of blobs, large enough for the crops of calibration."""
+    folder, rng = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    for index in range(2):
+        blobs = cv2.resize(rng.random((12, 12, 3)), (240, 240), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{index}.png"), (255 * np.clip(blobs, 0, 1)).astype(np.uint8))
+    return folder
+
+
+def test_the_bundle_verifies_and_restores_a_picture(pack, weights):
+    bundle = pack(weights)
+    verify_bundle(bundle)
+    restorer = load_restorer(bundle, CPU)
+    assert restorer.names == ("noise",)
+    picture = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    done = restore_one(restorer, Request(image=picture, controls=Controls(prompt="denoise")))
+    assert done.image.shape == picture.shape
+    assert done.image.isfinite().all()
+
+
+def test_every_weight_is_the_trained_one_in_half_precision(pack, weights):
+    restorer = load_restorer(pack(weights), CPU)
+    loaded = zip(STAGES, (restorer.assessor, restorer.air, restorer.scm), strict=True)
+    for stage, state in ((stage, network.state_dict()) for stage, network in loaded):
+        trained = load_file(weights[stage])
+        assert state.keys() == trained.keys()
+        for name, value in trained.items():
+            torch.testing.assert_close(state[name], value.half().float(), atol=0, rtol=0, msg=f"{stage} {name}")
+
+
+def test_the_manifest_states_version_origin_licence_and_published_prompts(pack, weights):
+    stated = read_manifest(pack(weights, "--version", "2.1"))
+    assert (stated.family, stated.name, stated.version) == ("autodir", "autodir-small", "2.1")
+    assert stated.licence == "Apache-2.0"
+    assert "openly licensed" in stated.trained_on and "synthetic" in stated.trained_on
+    assert {entry.name: (entry.prompt, entry.fidelity, entry.strength) for entry in stated.degradations} == {
+        "noise": ("A photo needs noise artifact reduction", 1.0, 1.0),
+        CLEAN: ("A photo needs no artifact reduction", 0.0, 1.0),
+    }
+
+
+def test_a_bundle_without_a_stated_version_is_version_1(pack, weights):
+    assert read_manifest(pack(weights)).version == "1"
+
+
+def test_packing_again_replaces_what_was_there(pack, weights):
+    pack(weights)
+    state = load_file(weights["scm"])
+    save_file({name: value + 1 for name, value in state.items()}, weights["scm"])
+    bundle = pack(weights, "--version", "2")
+    verify_bundle(bundle)
+    assert read_manifest(bundle).version == "2"
+    changed = load_restorer(bundle, CPU).scm.state_dict()["intro.weight"]
+    torch.testing.assert_close(changed, (state["intro.weight"] + 1).half().float(), atol=0, rtol=0)
+
+
+def test_weights_of_other_sizes_are_refused_and_nothing_is_written(pack, weights, tmp_path):
+    save_file({"intro.weight": torch.zeros(1)}, weights["scm"])
+    with pytest.raises(RuntimeError, match=r"intro\.weight"):
+        pack(weights)
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_a_bundle_that_was_changed_afterwards_is_refused(pack, weights):
+    bundle = pack(weights)
+    file = bundle / "scm.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    with pytest.raises(BundleError, match=r"scm\.safetensors"):
+        load_restorer(bundle, CPU)
+
+
+def test_with_photographs_the_strength_of_each_repair_is_measured(pack, weights, photos, tmp_path):
+    """An untrained network ruins noisy photographs, so nearly nothing of its change is taken; "clean" is not asked."""
+    bundle = pack(weights, "--images", photos, "--cache", tmp_path / "cache")
+    verify_bundle(bundle)
+    strength = {entry.name: entry.strength for entry in read_manifest(bundle).degradations}
+    assert strength[CLEAN] == 1.0
+    assert 0 <= strength["noise"] < 0.2
+    assert load_restorer(bundle, CPU).config.strength == strength
+
+
+def test_a_bundle_of_the_shipped_sizes_has_files_below_16_mib(pack, tmp_path):
+    bundle = pack(write_weights(tmp_path / "runs"))
+    stated = read_manifest(bundle)
+    assert {path.name for path in bundle.iterdir()} == {*stated.files, "bundle.json"}
+    assert max(path.stat().st_size for path in bundle.iterdir()) <= 16 * 2**20
+    assert len(stated.weights["clip"]) > 1, "large networks are cut"
+    assert [entry.name for entry in stated.degradations] == list(small.NAMES)
+    verify_bundle(bundle)
+    assert load_restorer(bundle, CPU).names == small.NAMES[:-1]

@@ -1,0 +1,128 @@
+"""The engine child: one process for each device, spawned, with the models resident for its whole life.
+
+It loads the bundle, proves itself on the golden image, measures how many megapixels fit, says so, and works until it is
+told to stop, the device breaks, or its parent is gone.
+"""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psutil
+
+from worker.messages import Cancel, Command, NotReady, Ready, Stop, Task
+from worker.parent import die_with_parent
+from worker.picking import Limits
+
+BROKEN = 70
+"""The exit code after a device error."""
+MEMORY_SHARE = 0.6
+"""Of what is free after loading, the share that batches may take."""
+PROBE_PX = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """What a child needs to know.  `together` is the most images of a batch."""
+
+    bundle: Path
+    device: str = "auto"
+    threads: int | None = None
+    together: int = 8
+    budget_mp: float | None = None  # None: measured
+
+
+def main(connection: Connection, config: EngineConfig, parent: int) -> None:
+    """The process' entry."""
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains; Ctrl-C reaches the whole group
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    from models.errors import ModelsError
+
+    try:
+        engine = _open(connection, config)
+    except (ModelsError, MemoryError, OSError, RuntimeError) as error:
+        connection.send(NotReady(f"{type(error).__name__}: {error}" if isinstance(error, RuntimeError) else str(error)))
+        return
+    _work(connection, engine)
+
+
+def _open(connection: Connection, config: EngineConfig):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch is not loaded yet
+    import torch
+
+    from models import golden
+    from models.bundle import read_manifest
+    from models.device import choose_device
+    from models.families import load_restorer
+    from worker.engine import Engine
+
+    start_s = time.monotonic()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    chosen = choose_device(config.device)
+    restorer, manifest = load_restorer(config.bundle, chosen.device), read_manifest(config.bundle)
+    golden.check(restorer, config.bundle, manifest)
+    budget_mp = config.budget_mp or _budget_mp(restorer, chosen.device)
+    engine = Engine(restorer, Limits(together=config.together, megapixels=budget_mp), connection.send)
+    connection.send(
+        Ready(
+            device=str(chosen.device), why=chosen.why, family=manifest.family, version=manifest.version,
+            licence=manifest.licence, budget_mp=round(budget_mp, 2), load_s=time.monotonic() - start_s,
+            degradations=tuple(
+                {"name": entry.name, "prompt": entry.prompt, "fidelity": entry.fidelity}
+                for entry in manifest.degradations
+                if entry.name in restorer.names
+            ),
+        )
+    )  # fmt: skip
+    return engine
+
+
+def _budget_mp(restorer, device) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """How many megapixels fit into a batch: one probe image's peak, set against what is free."""
+    import torch
+
+    from models.loop import restore_one
+    from models.restorer import Controls, Request
+
+    process = psutil.Process()
+    image = torch.zeros(3, PROBE_PX, PROBE_PX)
+    on_cuda = device.type == "cuda"
+    before = torch.cuda.memory_allocated(device) if on_cuda else process.memory_info().rss
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    restore_one(restorer, Request(image=image, controls=Controls(prompt="noise", steps=1)))
+    if on_cuda:
+        used, free = torch.cuda.max_memory_allocated(device) - before, torch.cuda.mem_get_info(device)[0]
+    else:
+        used, free = process.memory_info().rss - before, psutil.virtual_memory().available
+    per_megapixel = max(used, 64 * 2**20) / (PROBE_PX**2 / 1e6)
+    return float(max(0.25, MEMORY_SHARE * free / per_megapixel))
+
+
+def _work(connection: Connection, engine) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    from worker.engine import DeviceBroken
+
+    while True:
+        while connection.poll(None if not engine.busy else 0):
+            try:
+                command: Command = connection.recv()
+            except EOFError:
+                return
+            if isinstance(command, Stop):
+                return
+            if isinstance(command, Task):
+                engine.admit(command)
+            elif isinstance(command, Cancel):
+                engine.cancel(command.id)
+        try:
+            engine.turn()
+        except DeviceBroken as error:
+            print(f"the device is broken: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the last words of a process
+            os._exit(BROKEN)
+        except (BrokenPipeError, ConnectionResetError):
+            return

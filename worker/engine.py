@@ -1,0 +1,218 @@
+"""The step-level engine: admit, pick, step, finish, over any Restorer.
+
+A batch is formed at every denoising step.  A new image joins at the next step, a finished one leaves at once, a
+cancelled one is dropped between steps, and nobody waits for a batch to fill or for the longest job to end.
+
+What goes wrong with one image ends that image.  Out of memory: the batch is halved, then the tile, then that image
+fails.  What may have poisoned the device (any other CUDA error) is raised as `DeviceBroken`: the process must end.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import torch
+
+from models.errors import ControlsError
+from models.images import to_pixels, to_tensor
+from models.restorer import Continues, Controls, Outcome, Report, Request, Restored, Restorer, Track
+from worker.messages import Answer, Done, Failed, Passed, Stepped, Task, Turned
+from worker.picking import Limits, Waiting, next_step
+
+LEAST_TILE_PX = 128
+
+
+class DeviceBroken(Exception):
+    """The device may give wrong answers from now on."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """A task and its tracks."""
+
+    task: Task
+    request: Request
+    tracks: list[Track] = field(default_factory=list)
+    begun: bool = False
+
+
+class Engine:
+    """`say` takes each answer at once; `clock` gives seconds."""
+
+    def __init__(
+        self, restorer: Restorer, limits: Limits, say: Callable[[Answer], None], clock: Callable[[], float] = time.time
+    ) -> None:
+        self.restorer, self.limits, self.say, self.clock = restorer, limits, say, clock
+        self.together = limits.together  # what fitted lately; grows back a batch at a time
+        self._entries: dict[str, Entry] = {}
+        self._splits = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._entries)
+
+    def admit(self, task: Task) -> None:
+        """Take an image in; it is begun at the next turn."""
+        try:
+            request = Request(image=to_tensor(task.pixels), controls=Controls(**task.controls))
+        except (ControlsError, TypeError) as error:
+            self.say(Failed(id=task.id, code="bad-controls", detail=str(error)))
+            return
+        self._entries[task.id] = Entry(task, request)
+
+    def cancel(self, task: str) -> None:
+        """Drop an image; its neighbours never notice."""
+        self._entries.pop(task, None)
+
+    def turn(self) -> None:
+        """Begin one waiting image, then step one batch and finish what is done.
+
+        Raises:
+            DeviceBroken: the process must end.
+        """
+        start_s = self.clock()
+        if fresh := min((e for e in self._entries.values() if not e.begun), key=_turn, default=None):
+            self._begin(fresh)
+        entries = [(e, track) for e in self._entries.values() for track in e.tracks if track.step < track.steps]
+        waiting = [Waiting(lane=e.task.lane, since_s=e.task.since_s, shape=track.shape) for e, track in entries]
+        limits = Limits(together=self.together, megapixels=self.limits.megapixels)
+        chosen = [entries[i] for i in next_step(waiting, limits)]
+        if chosen:
+            self._step(chosen)
+            self._finish_done(chosen)
+            megapixels = sum(track.shape[-2] * track.shape[-1] for _, track in chosen) / 1e6
+            splits, self._splits = self._splits, 0
+            seconds = self.clock() - start_s
+            self.say(Turned(images=len(chosen), megapixels=megapixels, seconds=seconds, splits=splits))
+
+    def _begin(self, entry: Entry) -> None:
+        entry.begun = True
+        if entry.task.detect_only:
+            self._guarded(entry, lambda: self._assess(entry))
+        else:
+            self._guarded(entry, lambda: self._take(entry, self.restorer.begin([entry.request])[0]))
+
+    def _assess(self, entry: Entry) -> None:
+        seen = self.restorer.assess([entry.request.image])[0].probabilities
+        report = Report(
+            degradations=dict(sorted(seen.items(), key=lambda item: -item[1])), passes=(), stop_reason="assessed",
+            seed=entry.request.controls.seed, steps=0,
+        )  # fmt: skip
+        self._entries.pop(entry.task.id)
+        self.say(Done(id=entry.task.id, report=asdict(report)))
+
+    def _take(self, entry: Entry, outcome: Outcome) -> None:
+        """What a restorer answered for an image."""
+        if isinstance(outcome, Restored):
+            self._entries.pop(entry.task.id)
+            self.say(self._ended(entry, outcome))
+        elif isinstance(outcome, Continues):
+            entry.tracks = list(outcome.tracks)
+            picture = outcome.image if entry.task.pictures else None
+            pixels = None if picture is None else to_pixels(picture, entry.task.pixels.dtype.type)
+            self.say(Passed(id=entry.task.id, report=asdict(outcome.report), pixels=pixels))
+
+    def _ended(self, entry: Entry, outcome: Restored) -> Answer:
+        if not bool(torch.isfinite(outcome.image).all()):
+            return Failed(
+                id=entry.task.id, code="not-finite", detail="the restored picture holds values that are no numbers",
+                hint="report it with the bundle's name; a bundle in float32 may do",
+            )  # fmt: skip
+        pixels = to_pixels(outcome.image, entry.task.pixels.dtype.type)
+        return Done(id=entry.task.id, report=asdict(outcome.report), pixels=pixels)
+
+    def _step(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
+        """Advance a batch; where memory is short in halves, where one image is to blame singly."""
+        error = self._tried(lambda: self.restorer.step([track for _, track in chosen]))
+        if error is None:
+            self._report(chosen)
+            return
+        if len(chosen) == 1:
+            self._give_up(chosen[0][0], error)
+            return
+        if _out_of_memory(error):
+            self._splits += 1
+            self.together = max(1, len(chosen) // 2)
+        size = (len(chosen) + 1) // 2 if _out_of_memory(error) else 1
+        del error  # its traceback keeps the failed batch's tensors alive
+        for first in range(0, len(chosen), size):
+            there = [(e, track) for e, track in chosen[first : first + size] if e.task.id in self._entries]
+            if there:
+                self._step(there)
+
+    def _report(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
+        for entry, track in {e.task.id: (e, t) for e, t in reversed(chosen)}.values():
+            tile, tiles = track.tile
+            done = sum(t.step / t.steps for t in entry.tracks) / max(len(entry.tracks), 1) if tiles > 1 else 0.0
+            within = max(done, (tile + track.step / track.steps) / tiles)
+            self.say(
+                Stepped(
+                    id=entry.task.id, pass_index=track.pass_index, passes=track.passes, step=track.step,
+                    steps=track.steps, fraction=min(1.0, (track.pass_index + within) / track.passes),
+                )
+            )  # fmt: skip
+
+    def _finish_done(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
+        if self.together < self.limits.together:
+            self.together += 1
+        for entry, track in chosen:
+            if track.step < track.steps or entry.task.id not in self._entries or track not in entry.tracks:
+                continue
+            entry.tracks.remove(track)
+            self._guarded(entry, lambda e=entry, t=track: self._take(e, self.restorer.finish([t])[0]))  # type: ignore[misc]
+
+    def _guarded(self, entry: Entry, action: Callable[[], None]) -> None:
+        error = self._tried(action)
+        if error is not None:
+            self._give_up(entry, error)
+
+    def _tried(self, action: Callable[[], None]) -> Exception | None:
+        """The error that is one image's own, if any.
+
+        Raises:
+            DeviceBroken: it is the device's.
+        """
+        try:
+            action()
+        except Exception as error:
+            if not _out_of_memory(error) and _of_the_device(error):
+                raise DeviceBroken(str(error)) from error
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            return error
+        return None
+
+    def _give_up(self, entry: Entry, error: Exception) -> None:
+        """Fail one image; short of memory, try it in smaller tiles first."""
+        height, width = entry.request.image.shape[-2:]
+        side = (entry.request.tile_px or max(height, width)) // 2
+        if _out_of_memory(error) and side >= LEAST_TILE_PX and not entry.task.detect_only:
+            self._splits += 1
+            request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=side)
+            self._entries[entry.task.id] = Entry(entry.task, request)
+            return
+        self._entries.pop(entry.task.id, None)
+        self.say(_failure(entry.task.id, error))
+
+
+def _turn(entry: Entry) -> tuple[int, float]:
+    return entry.task.lane, entry.task.since_s
+
+
+def _failure(task: str, error: Exception) -> Failed:
+    if isinstance(error, ControlsError):
+        return Failed(id=task, code="bad-controls", detail=str(error))
+    if _out_of_memory(error):
+        hint = "scale the image down, or use a worker with more memory"
+        return Failed(id=task, code="out-of-memory", detail="not even one small tile fitted into memory", hint=hint)
+    return Failed(id=task, code="engine-error", detail=f"{type(error).__name__}: {error}", hint="report it")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def _of_the_device(error: Exception) -> bool:
+    """CUDA's own errors leave a context that answers with errors or with garbage (text-generation-inference#965)."""
+    broken = getattr(torch, "AcceleratorError", None)
+    return (broken is not None and isinstance(error, broken)) or "CUDA error" in str(error) or "CUBLAS" in str(error)
