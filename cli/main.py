@@ -10,14 +10,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import bundles
+from cli import bundles, keys
+from cli.api import api
 from cli.compare import compare
 from cli.detect import detect
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.restore import restore
+from cli.serve import serve
 from cli.settings import debugging, settings, unknown_settings
 from cli.talk import Exit, complain, sentences, warn
+from cli.work import worker
 
 app = typer.Typer(
     name="undegrade",
@@ -30,7 +33,11 @@ app.command()(detect)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(doctor)
+app.command()(serve)
+app.command()(api)
+app.command()(worker)
 app.add_typer(bundles.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 
 def _version(asked: bool) -> None:

@@ -3,6 +3,7 @@
 import difflib
 import os
 from functools import lru_cache
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +28,32 @@ class Settings(BaseSettings):
     """CPU threads of torch; all cores when unset."""
     debug: bool = False
     """Show tracebacks instead of sentences."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """The Redis of `api`, `worker` and `keys`; `serve` starts one of its own unless this is set."""
+    store_url: str = "redis://"
+    """Where pictures are kept: redis://, file:///FOLDER, s3://BUCKET/PREFIX, memory:// (one process only)."""
+    host: str = "127.0.0.1"
+    """The address that the API listens on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """The port of the API."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """The port of /metrics; none when unset."""
+    auth: Literal["auto", "on", "off"] = "auto"
+    """Whether an API key is asked for; auto: once there is one."""
+    max_batch: int | None = Field(default=None, ge=1, le=256)
+    """The most images of one denoising step; 8 on CUDA and 1 on a CPU when unset."""
+    max_queued: int = Field(default=1000, ge=1)
+    """The most jobs in line; beyond, submissions are answered 503."""
+    max_megapixels: float = Field(default=50.0, gt=0)
+    """The largest image."""
+    max_megabytes: float = Field(default=30.0, gt=0)
+    """The largest upload."""
+    keep_s: int = Field(default=24 * 3600, ge=1)
+    """How long a job and its pictures are kept after its end."""
+    grace_s: float = Field(default=30.0, ge=0)
+    """How long a worker that is told to end works on what it has in hand."""
+    data: str | None = None
+    """The folder of `serve`'s own Redis; a folder below the user's state folder when unset."""
 
 
 @lru_cache(maxsize=1)

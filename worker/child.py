@@ -23,16 +23,21 @@ BROKEN = 70
 MEMORY_SHARE = 0.6
 """Of what is free after loading, the share that batches may take."""
 PROBE_PX = 512
+TOGETHER_ON_CUDA = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """What a child needs to know.  `together` is the most images of a batch."""
+    """What a child needs to know.
+
+    `together` is the most images of a batch; None: 8 on CUDA, 1 on a CPU, where a batch is no faster, only later, and
+    its rounding would depend on its size.
+    """
 
     bundle: Path
     device: str = "auto"
     threads: int | None = None
-    together: int = 8
+    together: int | None = None
     budget_mp: float | None = None  # None: measured
 
 
@@ -41,12 +46,15 @@ def main(connection: Connection, config: EngineConfig, parent: int) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains; Ctrl-C reaches the whole group
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    from models.errors import ModelsError
+    from models.errors import DeviceError, ModelsError
 
     try:
         engine = _open(connection, config)
-    except (ModelsError, MemoryError, OSError, RuntimeError) as error:
-        connection.send(NotReady(f"{type(error).__name__}: {error}" if isinstance(error, RuntimeError) else str(error)))
+    except ModelsError as error:
+        connection.send(NotReady(str(error), of_device=isinstance(error, DeviceError)))
+        return
+    except (MemoryError, OSError, RuntimeError) as error:
+        connection.send(NotReady(f"cannot load the models: {type(error).__name__}: {error}", of_device=True))
         return
     _work(connection, engine)
 
@@ -67,11 +75,13 @@ def _open(connection: Connection, config: EngineConfig):  # type: ignore[no-unty
     restorer, manifest = load_restorer(config.bundle, chosen.device), read_manifest(config.bundle)
     golden.check(restorer, config.bundle, manifest)
     budget_mp = config.budget_mp or _budget_mp(restorer, chosen.device)
-    engine = Engine(restorer, Limits(together=config.together, megapixels=budget_mp), connection.send)
+    together = config.together or (TOGETHER_ON_CUDA if chosen.device.type == "cuda" else 1)
+    engine = Engine(restorer, Limits(together=together, megapixels=budget_mp), connection.send)
     connection.send(
         Ready(
             device=str(chosen.device), why=chosen.why, family=manifest.family, version=manifest.version,
-            licence=manifest.licence, budget_mp=round(budget_mp, 2), load_s=time.monotonic() - start_s,
+            licence=manifest.licence, together=together, budget_mp=round(budget_mp, 2),
+            load_s=time.monotonic() - start_s,
             degradations=tuple(
                 {"name": entry.name, "prompt": entry.prompt, "fidelity": entry.fidelity}
                 for entry in manifest.degradations

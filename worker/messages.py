@@ -50,15 +50,17 @@ class Ready:
     version: str
     licence: str
     degradations: tuple[dict[str, Any], ...]
+    together: int
     budget_mp: float
     load_s: float
 
 
 @dataclass(frozen=True)
 class NotReady:
-    """The child cannot work; it ends after saying so."""
+    """The child cannot work; it ends after saying so.  `of_device` tells a broken device from a broken bundle."""
 
     sentence: str
+    of_device: bool
 
 
 @dataclass(frozen=True, kw_only=True)

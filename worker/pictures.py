@@ -32,6 +32,10 @@ def _prepare(memory_bytes: int, parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
+def started() -> None:
+    """Runs in the pool: whoever runs it has imported everything."""
+
+
 def decode(data: bytes, limits: Limits) -> Photo:
     """Runs in the pool."""
     return read_photo(data, limits)
@@ -57,6 +61,10 @@ class Pictures:
     def _fresh(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(self.workers, context, _prepare, (self.memory_bytes, os.getpid()))
+
+    async def warm(self) -> None:
+        """Start the processes now, not with the first picture."""
+        await asyncio.gather(*(self._run(started) for _ in range(self.workers)))
 
     async def decode(self, data: bytes) -> Photo:
         """A file's photo.

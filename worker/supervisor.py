@@ -54,10 +54,6 @@ class WorkerConfig:
     grace_s: float = 30.0
     metrics_port: int | None = None
 
-    @property
-    def most_in_hand(self) -> int:
-        return self.engine.together + self.ahead
-
 
 class Supervisor:
     """`run` returns when it was asked to stop and everything in hand is done or handed back."""
@@ -71,7 +67,7 @@ class Supervisor:
         self.store: BlobStore = open_store(config.store_url, self.redis)
         self.metrics = WorkerMetrics(config.bundle)
         self.runs: dict[str, JobRun] = {}
-        self.failure: str | None = None
+        self.failure: NotReady | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[JobRun, State, Outcome]] = asyncio.Queue()
         self._uncommitted = 0
@@ -86,12 +82,13 @@ class Supervisor:
         self._room_again.set()
         self._ready.set()
 
-    async def run(self) -> str | None:
-        """Work until `drain`.  Returns the sentence that says why the engine cannot work, None after a clean end."""
+    async def run(self) -> NotReady | None:
+        """Work until `drain`.  Returns why the engine cannot work, None after a clean end."""
         self.pictures = Pictures(workers=2)
         self.link = EngineLink(self.config.engine, self._heard)
         self.room = Room(queue=self.queue, store=self.store, pictures=self.pictures, engine=self.link, token=self.token)
         self.link.start()
+        self._spawn(self.pictures.warm())
         self._rq: UndegradeWorker | None = None
         self.metrics.serve(self.config.metrics_port)
         upkeep = [asyncio.create_task(work) for work in (self._renewing(), self._committing(), self._upkeep())]
@@ -108,8 +105,9 @@ class Supervisor:
 
     async def _leasing(self) -> None:
         while not self._draining.is_set():
-            room = self.config.most_in_hand - len(self.runs)
-            if room <= 0 or self.link.ready is None or any(run.leased.alone for run in self.runs.values()):
+            ready = self.link.ready
+            room = ready.together + self.config.ahead - len(self.runs) if ready else 0
+            if room <= 0 or any(run.leased.alone for run in self.runs.values()):
                 self._room_again.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._room_again.wait(), 1.0)
@@ -236,7 +234,7 @@ class Supervisor:
                 name=self.name, host=socket.gethostname(), bundle=self.config.bundle, family=ready.family,
                 bundle_version=ready.version, licence=ready.licence, device=ready.device, lanes=self.config.lanes,
                 degradations=tuple(Degradation(**entry) for entry in ready.degradations),
-                max_batch=self.config.engine.together, budget_mp=ready.budget_mp, ready=True,
+                max_batch=ready.together, budget_mp=ready.budget_mp, ready=True,
                 in_hand=len(self.runs), started_ms=self._started_ms,
             )
         )  # fmt: skip
@@ -260,7 +258,7 @@ class Supervisor:
             self._room_again.set()
             self._spawn(self._steadily("announce", self._announce))
         elif isinstance(answer, NotReady):
-            self.failure = answer.sentence
+            self.failure = answer
         elif answer is None:
             self._spawn(self._replace_engine())
         elif isinstance(answer, Turned):
@@ -279,7 +277,7 @@ class Supervisor:
     async def _replace_engine(self) -> None:
         """The child is gone: its jobs go back into line, to be run singly, and a fresh one is started."""
         if self.failure is not None:  # it said why it cannot work: a second one could not either
-            log.error("engine.cannot-work", why=self.failure)
+            log.error("engine.cannot-work", why=self.failure.sentence)
             self.drain()
             return
         if self._draining.is_set() and not self.runs:

@@ -1,0 +1,53 @@
+"""`undegrade api`: the HTTP half alone; workers run elsewhere."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.settings import Settings, settings
+from cli.talk import sentences
+from cli.work import log_as_json
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
+
+Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on.")]
+
+
+def api(
+    host: Host = None,
+    port: Port = None,
+    bundle: Annotated[str | None, typer.Option(help="The bundle that jobs are for.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://.")] = None,
+    store_url: Annotated[str | None, typer.Option(help="Where pictures are: redis://, file://, s3://.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Answer /metrics on this port.")] = None,
+) -> None:
+    """Answer HTTP; the work is done by `undegrade worker`, here or on other machines.
+
+    Example: undegrade api --host 0.0.0.0 --redis-url redis://queue:6379/0 --store-url s3://pictures/undegrade
+    """
+    with sentences():
+        import uvicorn
+
+        from service.app import create_app
+
+        said = service_settings(
+            settings(), host=host, port=port, bundle=bundle, redis_url=redis_url, store_url=store_url,
+            metrics_port=metrics_port,
+        )  # fmt: skip
+        log_as_json()
+        uvicorn.run(create_app(said), host=said.host, port=said.port, log_config=None, server_header=False)
+
+
+def service_settings(told: Settings, **said: object) -> "ServiceSettings":
+    """The service's settings: what the environment says, what was said on the command line over it."""
+    from service.settings import ServiceSettings
+
+    values: dict[str, object] = {
+        "redis_url": told.redis_url, "store_url": told.store_url, "bundle": told.bundle or "autodir-small",
+        "host": told.host, "port": told.port, "metrics_port": told.metrics_port, "auth": told.auth,
+        "most_bytes": int(told.max_megabytes * 2**20), "most_megapixels": told.max_megapixels,
+        "most_queued": told.max_queued, "keep_s": told.keep_s,
+    }  # fmt: skip
+    return ServiceSettings(**{**values, **{name: value for name, value in said.items() if value is not None}})  # type: ignore[arg-type]

@@ -1,0 +1,69 @@
+"""`undegrade keys create|list|revoke`: who may use the API."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import typer
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from rich.table import Table
+
+from cli.settings import settings
+from cli.talk import Exit, complain, print_table, say, sentences
+from jobs import api_keys
+
+T = TypeVar("T")
+app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+Url = Annotated[str | None, typer.Option("--redis-url", help="redis://, rediss:// or unix://.")]
+
+
+def _with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+    async def run() -> T:
+        async with Redis.from_url(url or settings().redis_url) as client:
+            return await action(client)
+
+    try:
+        return asyncio.run(run())
+    except (RedisError, OSError) as error:
+        complain(f"cannot reach Redis at {url or settings().redis_url}: {error}. Give --redis-url.")
+        raise typer.Exit(Exit.SERVER) from None
+
+
+@app.command()
+def create(name: Annotated[str, typer.Argument(help="Whose key it is, for the list.")], redis_url: Url = None) -> None:
+    """Make a key and print it, once: only its hash is kept.
+
+    Example: undegrade keys create website
+    """
+    with sentences():
+        key_id, secret = _with_redis(redis_url, lambda client: api_keys.create(client, name))
+    sys.stdout.write(secret + "\n")
+    say(f"key {key_id} for {name}; send it as `Authorization: Bearer KEY`. It is not shown again.")
+
+
+@app.command("list")
+def list_all(redis_url: Url = None) -> None:
+    """Every key's id, name and age; never the key."""
+    with sentences():
+        found = _with_redis(redis_url, api_keys.list_keys)
+        table = Table("id", "name", "created")
+        for entry in found:
+            made = datetime.fromtimestamp(entry.created_ms / 1000, UTC)
+            table.add_row(entry.id, entry.name, f"{made:%Y-%m-%d %H:%M}")
+        if found:
+            print_table(table)
+        else:
+            say("no keys: whoever reaches the API may use it")
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], redis_url: Url = None) -> None:
+    """Refuse a key from now on."""
+    with sentences():
+        if not _with_redis(redis_url, lambda client: api_keys.revoke(client, key_id)):
+            complain(f"there is no key {key_id}; `undegrade keys list` shows them")
+            raise typer.Exit(Exit.USAGE)
+    say(f"key {key_id} is revoked")

@@ -1,0 +1,90 @@
+"""`undegrade worker`: take jobs from Redis and run them on this machine's device."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+
+from cli.settings import settings
+from cli.talk import Exit, complain, say, sentences
+from jobs.spec import LANES, Lane
+from models.errors import ControlsError
+
+if TYPE_CHECKING:
+    from worker.messages import NotReady
+    from worker.supervisor import Supervisor
+
+
+def worker(
+    bundle: Annotated[str | None, typer.Option(help="A bundle's name or folder.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    lanes: Annotated[str, typer.Option(help="Lanes to serve, separated by commas.")] = ",".join(LANES),
+    max_batch: Annotated[int | None, typer.Option(min=1, max=256, help="The most images of one step.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://.")] = None,
+    store_url: Annotated[str | None, typer.Option(help="Where pictures are: redis://, file://, s3://.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Answer /metrics on this port.")] = None,
+) -> None:
+    """Take jobs from Redis and run them on this machine's device, until it is told to end.
+
+    SIGTERM and Ctrl-C finish what is in hand; what does not fit into UNDEGRADE_GRACE_S goes back into line.
+
+    Example: undegrade worker --redis-url redis://queue:6379/0 --store-url s3://pictures/undegrade --device cuda
+    """
+    with sentences():
+        told = settings()
+        from models.bundle import find_bundle
+        from worker.child import EngineConfig
+        from worker.supervisor import Supervisor, WorkerConfig
+
+        folder: Path = find_bundle(bundle or told.bundle)
+        config = WorkerConfig(
+            redis_url=redis_url or told.redis_url, store_url=store_url or told.store_url, bundle=folder.name,
+            lanes=_lanes(lanes), grace_s=told.grace_s, metrics_port=metrics_port or told.metrics_port,
+            engine=EngineConfig(
+                bundle=folder.resolve(), device=device or told.device, threads=told.threads,
+                together=max_batch or told.max_batch,
+            ),
+        )  # fmt: skip
+        log_as_json()
+        failure = asyncio.run(_supervise(lambda: Supervisor(config)))
+    if failure is not None:
+        complain(failure.sentence)
+        raise typer.Exit(Exit.DEVICE if failure.of_device else Exit.MODEL)
+    say("drained; nothing is left in hand")
+
+
+def _lanes(words: str) -> tuple[Lane, ...]:
+    asked = [word.strip() for word in words.split(",") if word.strip()]
+    for word in asked:
+        if word not in LANES:
+            raise ControlsError(f"got lane {word!r}, expected some of {', '.join(LANES)}")
+    return tuple(lane for lane in LANES if lane in asked) or LANES
+
+
+async def _supervise(supervisor_of: "Callable[[], Supervisor]") -> "NotReady | None":
+    supervisor = supervisor_of()  # made on the loop that its clients will live on
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.drain)
+    return await supervisor.run()
+
+
+def log_as_json() -> None:
+    """One JSON object a line, on stderr."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

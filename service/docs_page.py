@@ -1,0 +1,119 @@
+"""`/docs`: the OpenAPI document as one page of plain HTML; no script, nothing from elsewhere."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+section { border-top: 1px solid #8886; padding: .5rem 0 1rem; }
+h2 { font: 600 1.1rem ui-monospace, monospace; overflow-wrap: anywhere; }
+h2 b { text-transform: uppercase; }
+h3 { font-size: 1rem; margin: .75rem 0 .25rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; overflow-wrap: anywhere; }
+code, pre { font-family: ui-monospace, monospace; }
+pre { overflow-x: auto; border: 1px solid #8886; padding: .5rem; }
+"""
+POLICY = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+def policy() -> str:
+    """The page's Content-Security-Policy: its own style, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    return POLICY.format(digest)
+
+
+def docs_page(openapi: dict[str, Any]) -> str:
+    """The whole page."""
+    info = openapi["info"]
+    routes = [
+        _route(method, path, route)
+        for path, methods in openapi["paths"].items()
+        for method, route in methods.items()
+    ]  # fmt: skip
+    schemas = [_schema(name, schema) for name, schema in openapi.get("components", {}).get("schemas", {}).items()]
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>"
+        '<p>For machines: <a href="openapi.json">openapi.json</a></p>'
+        f"<main>{''.join(routes)}<h1>Bodies</h1>{''.join(schemas)}</main></html>"
+    )
+
+
+def _route(method: str, path: str, route: dict[str, Any]) -> str:
+    return (
+        f"<section><h2><b>{escape(method)}</b> {escape(path)}</h2><p>{escape(route.get('description', ''))}</p>"
+        f"{_parameters(route.get('parameters', []))}{_request(route)}{_answers(route.get('responses', {}))}</section>"
+    )
+
+
+def _parameters(parameters: list[dict[str, Any]]) -> str:
+    rows = [
+        (entry["name"], entry["in"], _kind(entry.get("schema", {})), entry.get("description", ""))
+        for entry in parameters
+    ]
+    return _table("Parameters", ("name", "in", "type", ""), rows)
+
+
+def _request(route: dict[str, Any]) -> str:
+    content = route.get("requestBody", {}).get("content", {})
+    rows = [(media_type, _kind(entry.get("schema", {}))) for media_type, entry in content.items()]
+    return _table("Body, one of", ("content type", "holds"), rows)
+
+
+def _answers(responses: dict[str, Any]) -> str:
+    rows = [
+        (status, answer.get("description", ""), ", ".join(_answer(*item) for item in answer.get("content", {}).items()))
+        for status, answer in responses.items()
+    ]
+    return _table("Answers", ("status", "", "holds"), rows)
+
+
+def _answer(media_type: str, content: dict[str, Any]) -> str:
+    kind = _kind(content.get("schema", {}))
+    return f"{media_type}: {kind}" if kind else media_type
+
+
+def _schema(name: str, schema: dict[str, Any]) -> str:
+    rows = [
+        (field, _kind(entry), entry.get("description", "")) for field, entry in schema.get("properties", {}).items()
+    ]
+    bare = f"<h3>{escape(name)}</h3><p><code>{escape(_kind(schema))}</code></p>"
+    return f"<section>{_table(name, ('field', 'type', ''), rows) or bare}</section>"
+
+
+def _table(title: str, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(word)}</th>" for word in heads)
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<h3>{escape(title)}</h3><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """A schema in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(_kind(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(json.dumps(value) for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    if schema.get("type") == "object" and "properties" in schema:
+        return ", ".join(schema["properties"])
+    return " ".join([str(schema.get("format") or schema.get("type", "")), *_bounds(schema)]).strip()
+
+
+def _bounds(schema: dict[str, Any]) -> list[str]:
+    signs = {
+        "minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "maxLength": "length <=",
+        "maxItems": "items <=", "default": "default",
+    }  # fmt: skip
+    return [f"{sign} {json.dumps(schema[key])}" for key, sign in signs.items() if schema.get(key) is not None]

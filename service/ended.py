@@ -1,0 +1,41 @@
+"""The refusals that a job's bad ends are, for those who asked for its picture."""
+
+from http import HTTPStatus
+
+from jobs.record import JobRecord, State
+from service.refusals import JobCanceled, JobFailed, NotFinished
+
+STATUSES = {
+    "bad-image": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "bad-controls": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "encode": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "input-missing": HTTPStatus.GONE,
+    "deadline": HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""By a failure's code; any other is the server's fault, 500."""
+
+
+def check_succeeded(record: JobRecord) -> None:
+    """Pass for a job that succeeded.
+
+    Raises:
+        NotFinished: it is not over.
+        JobCanceled, JobFailed: it ended otherwise; the job's own error rides along.
+    """
+    job_id = record.spec.id
+    headers = {"X-Job-Id": job_id}
+    if not record.state.over:
+        raise NotFinished(f"job {job_id} is {record.state}", headers={"Retry-After": "2", **headers})
+    if record.state is State.CANCELED:
+        raise JobCanceled(f"job {job_id} was canceled", headers=headers, job_id=job_id)
+    if record.state is not State.SUCCEEDED:
+        raise _failed(record, headers)
+
+
+def _failed(record: JobRecord, headers: dict[str, str]) -> JobFailed:
+    failure, job_id = record.outcome.failure, record.spec.id
+    if failure is None:
+        return JobFailed(f"job {job_id} {record.state}", headers=headers, job_id=job_id, error=None)
+    refusal = JobFailed(failure.detail, hint=failure.hint, headers=headers, job_id=job_id, error=failure.model_dump())
+    refusal.status = STATUSES.get(failure.code, JobFailed.status)
+    return refusal

@@ -1,0 +1,50 @@
+"""uvicorn, told to let go of long polls and event streams as soon as it is asked to stop."""
+
+import asyncio
+import warnings
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.settings import ServiceSettings
+
+GRACE_S = 10
+
+
+class Server(uvicorn.Server):
+    """Without this a stream that waits for a job would hold the process until the grace is over."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, *arguments: object, **keywords: object) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(*arguments, **keywords)  # type: ignore[arg-type]
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.release()
+
+    def release(self) -> None:
+        """End every wait; from any thread or signal handler."""
+        if self._loop is not None and hasattr(self.app.state, "desk"):
+            self._loop.call_soon_threadsafe(self.app.state.desk.wakes.close)
+
+
+def server_for(app: FastAPI, settings: ServiceSettings) -> Server:
+    """The server of an application; `run()` it."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF is its sender's affair, and no line of our log
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    return Server(app, config)

@@ -1,0 +1,327 @@
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import redis.exceptions
+from redis.asyncio import Redis
+
+from jobs.errors import BlobMissing, StoreError
+from jobs.store import BlobStore, open_store
+
+HOUR_S = 3600
+BACKENDS = ["memory", "file", "s3", "redis"]
+SWEPT = ["memory", "file", "s3"]  # Redis expires by itself
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The endpoint of an S3 that is moto, with a bucket named `bucket`."""
+    pytest.importorskip("moto", reason="moto[server] is not installed: S3 is not tested", exc_type=ImportError)
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place in it, by the environment that operators set."""
+    import urllib.request
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid4().hex}"
+    with urllib.request.urlopen(urllib.request.Request(f"{s3}/{name}", method="PUT")):
+        pass
+    return f"s3://{name}/blobs?region=us-east-1&endpoint={s3}"
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store of the kind that the test is parametrised with."""
+    if request.param == "s3":
+        return str(request.getfixturevalue("bucket"))
+    return {"memory": "memory://", "file": f"file://{tmp_path}/blobs", "redis": "redis://"}[request.param]
+
+
+every_backend = pytest.mark.parametrize("url", BACKENDS, indirect=True)
+swept_backends = pytest.mark.parametrize("url", SWEPT, indirect=True)
+
+
+def run(redis_url: str, url: str, scenario: Callable[[BlobStore, Redis], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with Redis.from_url(redis_url) as client:
+            store = open_store(url, client)
+            await scenario(store, client)
+            await store.close()
+
+    asyncio.run(main())
+
+
+@every_backend
+@pytest.mark.parametrize("data", [b"", b"\x00\xff\r\n", bytes(range(256)) * 20_000], ids=["none", "binary", "5 MB"])
+def test_what_is_put_comes_back(valkey_url, url, data):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        await store.put("job/input", data, HOUR_S)
+        got = await store.get("job/input")
+        assert type(got) is bytes
+        assert got == data
+
+    run(valkey_url, url, scenario)
+
+
+@every_backend
+def test_a_second_put_replaces_the_first(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        await store.put("job/input", b"longer than", HOUR_S)
+        await store.put("job/input", b"this", HOUR_S)
+        assert await store.get("job/input") == b"this"
+
+    run(valkey_url, url, scenario)
+
+
+@every_backend
+def test_a_blob_that_never_was_is_missing_by_its_name(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        with pytest.raises(BlobMissing, match="job/input"):
+            await store.get("job/input")
+
+    run(valkey_url, url, scenario)
+
+
+@every_backend
+def test_delete_takes_the_named_ones_and_minds_no_missing_one(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        for name in ("job/input", "job/result", "job/steps/1"):
+            await store.put(name, b"x", HOUR_S)
+        await store.delete("job/input", "job/never", "job/steps/1")
+        await store.delete("job/input")
+        await store.delete()
+        assert await store.get("job/result") == b"x"
+        for gone in ("job/input", "job/steps/1"):
+            with pytest.raises(BlobMissing):
+                await store.get(gone)
+
+    run(valkey_url, url, scenario)
+
+
+@every_backend
+def test_deleted_blobs_leave_nothing_in_redis(valkey_url, url):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        await store.put("job/input", b"x", HOUR_S)
+        await store.delete("job/input")
+        assert await client.keys() == []
+
+    run(valkey_url, url, scenario)
+
+
+@every_backend
+@pytest.mark.parametrize(
+    "name",
+    ["", "/", "/abs", "a//b", "a/", "../etc/passwd", "a/../b", "a..b", ".", "a/./b", "a b", "a\n", "ä", "a\\b", "a%2e"],
+)
+def test_a_name_that_is_no_plain_path_is_refused(valkey_url, url, name):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        for act in (store.put(name, b"x", HOUR_S), store.get(name), store.delete("job/input", name)):
+            with pytest.raises(StoreError, match="expected a path"):
+                await act
+        assert await client.keys() == []
+
+    run(valkey_url, url, scenario)
+
+
+@swept_backends
+def test_sweep_takes_what_has_outlived_its_time_and_counts_it(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        now_s = time.time()
+        await store.put("short/a", b"x", 10)
+        await store.put("short/b", b"x", 10)
+        await store.put("long/a", b"x", HOUR_S)
+        assert await store.sweep(now_s) == 0
+        assert await store.sweep(now_s + 60) == 2
+        assert await store.sweep(now_s + 60) == 0
+        assert await store.get("long/a") == b"x"
+        with pytest.raises(BlobMissing):
+            await store.get("short/a")
+
+    run(valkey_url, url, scenario)
+
+
+@swept_backends
+def test_a_second_put_gives_new_time(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        await store.put("job/input", b"x", 10)
+        await store.put("job/input", b"x", HOUR_S)
+        assert await store.sweep(time.time() + 60) == 0
+        assert await store.get("job/input") == b"x"
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("url", ["file", "s3"], indirect=True)
+def test_blobs_and_their_ends_survive_a_restart(valkey_url, url):
+    async def before(store: BlobStore, _: Redis) -> None:
+        await store.put("job/input", b"x", 10)
+        await store.put("job/result", b"y", HOUR_S)
+
+    async def after(store: BlobStore, _: Redis) -> None:
+        assert await store.sweep(time.time() + 60) == 1
+        assert await store.get("job/result") == b"y"
+
+    run(valkey_url, url, before)
+    run(valkey_url, url, after)
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_a_job_that_is_gone_leaves_no_folder(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        await store.put("job/input", b"x", 10)
+        await store.put("job/steps/1", b"x", 10)
+        await store.sweep(time.time() + 60)
+
+    run(valkey_url, url, scenario)
+    folder = Path(url.removeprefix("file://"))
+    assert folder.is_dir()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_a_put_beside_the_delete_of_its_last_neighbour_finds_its_folder(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        for _turn in range(100):
+            await store.put("job/input", b"x", HOUR_S)
+            await asyncio.gather(store.delete("job/input"), store.put("job/result", b"y", HOUR_S))
+            assert await store.get("job/result") == b"y"
+            await store.delete("job/result")
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_one_blob_that_cannot_be_deleted_keeps_no_other_from_it(valkey_url, url):
+    folder = Path(url.removeprefix("file://"))
+
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        for name in ("a", "b", "c"):
+            await store.put(name, b"x", 10)
+        (folder / "a").unlink()
+        (folder / "a" / "inside").mkdir(parents=True)  # a folder is what no store deletes as a blob
+        with pytest.raises(StoreError, match="cannot delete a"):
+            await store.sweep(time.time() + 60)
+        assert [path.name for path in folder.iterdir()] == ["a"]
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_a_refusal_of_the_backend_names_the_blob_and_its_cause(valkey_url, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        name = "job/" + "x" * 300  # longer than a file system allows
+        with pytest.raises(StoreError, match=name) as caught:
+            await store.put(name, b"x", HOUR_S)
+        assert not isinstance(caught.value, BlobMissing)
+        assert caught.value.__cause__ is not None
+        assert "\n" not in str(caught.value)
+
+    run(valkey_url, url, scenario)
+
+
+def test_s3_without_its_bucket_is_a_refusal_and_no_missing_blob(valkey_url, bucket):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        with pytest.raises(StoreError, match="cannot store job/input"):
+            await store.put("job/input", b"x", HOUR_S)
+
+    run(valkey_url, bucket.replace("s3://bucket", "s3://nobodys"), scenario)
+
+
+def test_redis_forgets_a_blob_by_itself(valkey_url):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        await store.put("job/input", b"x", HOUR_S)
+        assert HOUR_S - 60 < await client.ttl("undegrade:blob:job/input") <= HOUR_S
+        assert await store.sweep(time.time() + 2 * HOUR_S) == 0
+        await store.put("job/input", b"x", 1)
+        await asyncio.sleep(1.2)
+        with pytest.raises(BlobMissing):
+            await store.get("job/input")
+
+    run(valkey_url, "redis://", scenario)
+
+
+def test_a_process_that_ends_right_after_its_last_blob_ends_well():
+    script = """
+import asyncio
+from contextlib import suppress
+from jobs.errors import BlobMissing
+from jobs.store import open_store
+
+async def main():
+    with suppress(BlobMissing):
+        await open_store("memory://", None).get("job/input")
+
+asyncio.run(main())
+"""
+    for _turn in range(5):  # obstore's own coroutines abort more than every second one
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_redis_client_stays_open_when_a_store_closes(valkey_url):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        await store.close()
+        assert await client.ping()
+
+    run(valkey_url, "redis://", scenario)
+
+
+@pytest.mark.parametrize("url", ["memory://", "redis://"])
+def test_a_redis_that_is_away_is_its_own_error(tmp_path, url):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await store.put("job/input", b"x", HOUR_S)
+
+    run(f"unix://{tmp_path}/nobody", url, scenario)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "blobs",
+        "/var/blobs",
+        "ftp://host/x",
+        "http://host/x",
+        "memory://x",
+        "file://blobs",
+        "file://",
+        "file:///",
+        "file:///tmp/blobs?mode=1",
+        "s3://",
+        "s3://bucket?regoin=eu-west-1",
+        "s3://bucket?secret_access_key=hush",
+        "s3://bucket?region",
+        "gs://bucket?region=x",
+    ],
+)
+def test_a_wrong_url_is_told_what_is_allowed(valkey_url, url):
+    with pytest.raises(StoreError, match="file:///FOLDER"):
+        open_store(url, Redis.from_url(valkey_url))
+
+
+def test_no_error_repeats_a_password(valkey_url):
+    for url in ("sftp://me:hush@host/x", "s3://me:hush@bucket/x?y=1", "s3://bucket?secret_access_key=hush"):
+        with pytest.raises(StoreError) as caught:
+            open_store(url, Redis.from_url(valkey_url))
+        assert "hush" not in str(caught.value)

