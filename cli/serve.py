@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import webbrowser
@@ -84,7 +85,7 @@ class _Worker:
         words = [sys.executable, "-m", "cli", "worker", "--redis-url", self.said.redis_url, "--store-url",
                  self.said.store_url]  # fmt: skip
         # Its own session: Ctrl-C is ours, and it drains when we say so
-        self.process = subprocess.Popen(words, start_new_session=True, preexec_fn=dying_with_us())
+        self.process = subprocess.Popen(words, start_new_session=True, preexec_fn=dying_with_us(signal.SIGKILL))
 
     def died(self) -> int | None:
         """The exit code, None while it runs."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -18,7 +19,7 @@ from service.access import Access
 from service.desk import Desk
 from service.gate import Gate
 from service.metrics import QueueCollector, RequestCounts, served
-from service.problems import add_handlers, problem_response
+from service.problems import PROBLEM_TYPE, add_handlers, problem_response
 from service.refusals import Crashed
 from service.routes import about, docs, events, health, jobs, pictures, restore
 from service.settings import ServiceSettings
@@ -27,10 +28,23 @@ from service.wakes import Wakes
 DESCRIPTION = "Finds what is wrong with a photo and repairs it, step by step."
 
 
+class _Service(FastAPI):
+    """FastAPI documents a refusal's model as application/json; ours are problems, and nothing else."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        for methods in document["paths"].values():
+            for route in methods.values():
+                for answer in route["responses"].values():
+                    if PROBLEM_TYPE in answer.get("content", {}):
+                        answer["content"].pop("application/json", None)
+        return document
+
+
 def create_app(settings: ServiceSettings) -> FastAPI:
     """The service; its lifespan opens Redis and the store, listens for changes, and serves the metrics."""
     registry = CollectorRegistry()
-    app = FastAPI(
+    app = _Service(
         title="undegrade",
         version=version("undegrade"),
         description=DESCRIPTION,

@@ -19,7 +19,7 @@ from service.job_body import JobBody, Place, job_body
 from service.order import DetectOrder, RestoreOrder
 from service.picture import Seen, look
 from service.problems import retry_after
-from service.refusals import Gone, NoSuchJob, QueueIsFull
+from service.refusals import Gone, NoSuchJob, QueueIsFull, TooManyWaits
 from service.settings import ServiceSettings
 from service.wakes import Wakes
 
@@ -40,12 +40,15 @@ class Desk:
     def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, wakes: Wakes) -> None:
         self.settings, self.queue, self.store, self.wakes = settings, queue, store, wakes
 
-    async def refuse_when_full(self) -> None:
+    async def refuse_early(self, caller: Caller, wait_s: float) -> None:
         """Before an upload is read; `submit` asks again, atomically.
 
         Raises:
+            TooManyWaits: the caller wants to wait, and may not.
             QueueIsFull: with Retry-After from the measured drain rate.
         """
+        if wait_s > 0:
+            self.wakes.check(caller.owner)
         backlog = await self.queue.backlog(self.settings.bundle)
         if backlog.total >= self.settings.most_queued:
             raise _full(backlog, self.settings.most_queued)
@@ -133,11 +136,11 @@ class Desk:
         return record
 
     async def settle(self, record: JobRecord, wait_s: float) -> JobRecord:
-        """`wait` for a job just handed in: if Redis goes away meanwhile, it is in line all the same."""
+        """`wait` for a job just handed in: it is in line whatever goes wrong now, and must not be sent again."""
         try:
             return await self.wait(record, wait_s) if wait_s > 0 else record
-        except RedisError as error:
-            log.warning("redis.away", error=type(error).__name__, job=record.spec.id)
+        except (RedisError, TooManyWaits) as error:
+            log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
             return record
 
     async def body(self, record: JobRecord, prefix: str = "") -> JobBody:

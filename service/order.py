@@ -12,6 +12,8 @@ from models.vocabulary import names
 from service.refusals import InvalidRequest
 
 LISTS = ("only", "skip")
+LONGEST_QUOTE = 100
+"""Characters of a field's name in a refusal."""
 LONGEST_DEADLINE_S = 7 * 24 * 3600.0
 
 
@@ -98,7 +100,7 @@ def read_order(model: type[T], fields: Mapping[str, Any]) -> T:
 
 
 def _problem(model: type[DetectOrder], kind: str, where: tuple[int | str, ...], message: str) -> dict[str, str]:
-    name = str(where[0]) if where else ""
+    name = str(where[0])[:LONGEST_QUOTE] if where else ""
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
         message = "unknown field" + (f"; did you mean {near[0]}?" if near else "")

@@ -1,5 +1,6 @@
 """Refusals as RFC 9457 problems; one place turns every error of a request into one."""
 
+import json
 import math
 from http import HTTPStatus
 
@@ -22,6 +23,7 @@ from service.refusals import (
 )
 
 log = structlog.get_logger()
+PROBLEM_TYPE = "application/problem+json"
 RETRY_S = 2
 """Suggested while Redis or the store is away."""
 
@@ -53,10 +55,10 @@ def problem_response(refusal: Refusal, request_id: str) -> Response:
         **refusal.more,
     )
     return Response(
-        problem.model_dump_json(),
+        json.dumps(problem.model_dump()),  # in ASCII: what is quoted may be half a surrogate pair
         status_code=refusal.status,
         headers=refusal.headers,
-        media_type="application/problem+json",
+        media_type=PROBLEM_TYPE,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Request
 
 from service.desk import Desk
-from service.problems import Problem
+from service.problems import PROBLEM_TYPE, Problem
 
 Documented = dict[int | str, dict[str, Any]]
 """What FastAPI takes as `responses`."""
@@ -27,5 +27,5 @@ def prefix(request: Request) -> str:
 
 def problems(*statuses: int) -> Documented:
     """The refusals of a route, for OpenAPI."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": "Refused", "content": content, "model": Problem} for status in statuses}

@@ -111,6 +111,7 @@ class Service:
     settings: ServiceSettings
     url: str
     app: Any
+    server: Any
     client: httpx.Client
 
     def queued(self) -> Any:
@@ -152,7 +153,7 @@ def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
         while not server.started:
             assert time.monotonic() < until_s and thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        return Service(chosen, f"http://127.0.0.1:{port}", app, client)
+        return Service(chosen, f"http://127.0.0.1:{port}", app, server, client)
 
     yield start
     for stop in stops:

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import resource
 import socket
 import struct
+import time
 import zlib
 
 import pytest
@@ -37,6 +39,13 @@ def test_a_small_file_that_claims_too_many_pixels_is_413(client, size):
     assert answer.status_code == 413 and answer.json()["code"] == "too-many-pixels"
 
 
+def test_a_canvas_of_gigabytes_costs_no_memory(client):
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer = client.post("/restore", files={"image": webp_header(16_000_000, 200)})
+    assert answer.status_code in (413, 415)  # by whether the system hands out so much address space
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 100_000
+
+
 def test_the_pixel_limit_is_the_settings(serve, picture):
     client = serve(most_megapixels=0.01).client
     assert client.post("/restore", files={"image": picture(size=(100, 100))}).status_code == 202
@@ -60,8 +69,7 @@ def test_every_format_is_recognised(picture, kind):
     ("data", "code"),
     [(b"GIF89a" + bytes(50), "unsupported-format"), (b"BM" + bytes(50), "unsupported-format"),
      (b"\0\0\0\x18ftypheic" + bytes(50), "unsupported-format"), (b"%PDF-1.7", "unsupported-format"),
-     (b"hello", "not-an-image"), (b"", "not-an-image"), (b"\x89PNG\r\n\x1a\n" + bytes(9), "not-an-image"),
-     (webp_header(16_000_000, 200), "not-an-image")],
+     (b"hello", "not-an-image"), (b"", "not-an-image"), (b"\x89PNG\r\n\x1a\n" + bytes(9), "not-an-image")],
 )  # fmt: skip
 def test_what_is_no_image_is_415_and_told_apart(client, data, code):
     answer = client.post("/restore", files={"image": data})
@@ -136,10 +144,10 @@ def test_a_queue_that_fills_between_the_look_and_the_submission_keeps_no_blob(se
     service = serve(most_queued=1)
     assert service.client.post("/restore", files={"image": picture()}).status_code == 202
 
-    async def passes() -> None:
+    async def passes(*arguments) -> None:
         return None
 
-    service.app.state.desk.refuse_when_full = passes
+    service.app.state.desk.refuse_early = passes
     keys = valkey.do(lambda redis: sorted(redis.keys()))
     assert service.client.post("/restore", files={"image": picture()}).json()["code"] == "queue-full"
     assert valkey.do(lambda redis: sorted(redis.keys())) == keys
@@ -159,3 +167,18 @@ def test_an_image_as_large_as_a_photo_goes_through_memory(client):
     noise.save(target, "png")
     assert len(target.getvalue()) > 1_500_000  # over starlette's own spool limit
     assert client.post("/restore", files={"image": target.getvalue()}).status_code == 202
+
+
+def test_a_client_that_hangs_up_half_way_leaves_nothing_and_is_no_crash(service, capsys):
+    with socket.create_connection(("127.0.0.1", service.settings.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /restore HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 90000\r\n\r\nabc"
+        )
+        time.sleep(0.3)
+    until_s = time.monotonic() + 5
+    seen = ""
+    while "request.ended" not in seen and time.monotonic() < until_s:
+        seen += capsys.readouterr().out
+        time.sleep(0.02)
+    assert "499" in seen and "crashed" not in seen
+    assert service.queued()(lambda queue: queue.backlog("toy")).total == 0

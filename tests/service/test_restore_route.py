@@ -119,9 +119,7 @@ def test_a_failed_job_is_no_picture(client, toy, picture):
     assert problem["error"]["code"] == "bad-image" and problem["hint"] == "save it again"
 
 
-@pytest.mark.parametrize(
-    ("accept", "said"), [("text/plain", {}), ("image/gif", {}), ("image/png", {"format": "jpeg"})]
-)
+@pytest.mark.parametrize(("accept", "said"), [("text/plain", {}), ("image/gif", {}), ("image/png", {"format": "jpeg"})])
 def test_what_cannot_be_answered_is_406_and_queues_nothing(client, service, picture, accept, said):
     answer = client.post("/restore", files={"image": picture()}, data=said, headers={"Accept": accept})
     assert answer.status_code == 406 and answer.json()["code"] == "not-acceptable"

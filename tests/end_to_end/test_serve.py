@@ -1,0 +1,165 @@
+"""`undegrade serve` as a newcomer uses it: one command, the README's curl, Ctrl-C; and what a kill leaves behind."""
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "examples" / "raccoon-noisy.jpg"
+READY_S = 120
+
+pytestmark = pytest.mark.slow
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Served:
+    """The command as a process."""
+
+    def __init__(self, folder, *words):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"serve-{self.port}.log"
+        env = {**os.environ, "XDG_STATE_HOME": str(folder), "OMP_NUM_THREADS": "1", "UNDEGRADE_THREADS": "1"}
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli", "serve", "--port", str(self.port), "--device", "cpu", *words],
+                stdout=output, stderr=output, env=env, cwd=ROOT, start_new_session=True,
+            )  # fmt: skip
+
+    def ready(self):
+        until_s = time.monotonic() + READY_S
+        while "Restore a photo with" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until_s, self.log.read_text()
+            time.sleep(0.1)
+        return self
+
+    def family(self):
+        """Every process that it has started, itself included."""
+        whole = psutil.Process(self.process.pid)
+        return [whole, *whole.children(recursive=True)]
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    started = []
+
+    def start(*words):
+        started.append(Served(tmp_path, *words))
+        return started[-1]
+
+    yield start
+    for entry in started:
+        entry.end()
+
+
+def test_the_printed_curl_restores_a_photo(serve, tmp_path):
+    served = serve().ready()
+    (line,) = re.findall(r"^  (curl .*)$", served.log.read_text(), re.MULTILINE)
+    words = line.replace("photo.jpg", str(PHOTO)).replace("restored.jpg", str(tmp_path / "restored.jpg"))
+    subprocess.run(words, shell=True, check=True, timeout=120)
+    with Image.open(tmp_path / "restored.jpg") as restored, Image.open(PHOTO) as photo:
+        assert restored.size == photo.size
+        assert restored.tobytes() != photo.tobytes()
+
+
+def test_ready_means_that_a_photo_can_be_restored(serve):
+    served = serve()
+    until_s = time.monotonic() + READY_S
+    while True:
+        assert time.monotonic() < until_s
+        try:
+            if httpx.get(served.url + "/readyz").status_code == 200:
+                break
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    answer = httpx.post(
+        served.url + "/restore?max_passes=1&steps=1", content=PHOTO.read_bytes(), timeout=90,
+        headers={"Content-Type": "image/jpeg", "Accept": "image/*"},
+    )  # fmt: skip
+    assert answer.status_code == 200
+    Image.open(io.BytesIO(answer.content)).load()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_everything_ends_with_it(serve, number):
+    served = serve().ready()
+    family = served.family()
+    assert len(family) >= 4, "API, Valkey, worker, engine"
+    served.process.send_signal(number)
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert alive == []
+    if number != signal.SIGKILL:
+        assert served.process.wait() == 0
+        assert "Traceback" not in served.log.read_text()
+
+
+def test_jobs_survive_a_kill_of_everything(serve):
+    served = serve().ready()
+    endless = {"steps": 1000, "prompt": "less noise"}
+    answers = [
+        httpx.post(served.url + "/restore", files={"image": PHOTO.read_bytes()}, data=endless, timeout=30)
+        for _ in range(3)
+    ]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    family = served.family()
+    served.process.kill()
+    psutil.wait_procs(family, timeout=60)
+    again = serve("--data", str(served.log.parent / "undegrade" / f"serve-{served.port}")).ready()
+    for answer in answers:
+        job = httpx.get(f"{again.url}/jobs/{answer.json()['id']}").json()
+        assert job["status"] in ("queued", "running")
+
+
+def test_a_second_one_on_the_same_port_says_so(serve):
+    served = serve().ready()
+    env = {**os.environ, "XDG_STATE_HOME": str(served.log.parent)}
+    second = subprocess.run(
+        [sys.executable, "-m", "cli", "serve", "--port", str(served.port)], capture_output=True, text=True, env=env,
+        cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+    assert second.returncode == 2
+    assert "another `undegrade serve` uses" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_bundle_that_is_not_there_is_named(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "serve", "--bundle", "nothing"], capture_output=True, text=True, cwd=ROOT,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "nothing" in done.stderr
+
+
+def test_an_open_port_without_a_key_is_refused(tmp_path):
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "serve", "--host", "0.0.0.0", "--port", str(free_port())], capture_output=True,
+        text=True, env=env, cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "without an API key" in done.stderr
+    assert "Traceback" not in done.stderr

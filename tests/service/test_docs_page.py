@@ -1,0 +1,105 @@
+"""The reference: served without a script, without the network, and complete."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from service.app import create_app
+from service.refusals import Refusal
+from service.settings import ServiceSettings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+OPENAPI = create_app(ServiceSettings(redis_url="unix:///nowhere", store_url="memory://")).openapi()
+ROUTES = [f"{method.upper()} {path}" for path, methods in OPENAPI["paths"].items() for method in methods]
+
+
+class Links(HTMLParser):
+    """Everything that a page would load or lead to."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.tags = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.found += [value for name, value in attrs if name in ("src", "href", "action", "srcset", "data")]
+
+
+def test_the_page_needs_nothing_from_elsewhere(client):
+    answer = client.get("/docs")
+    page = Links()
+    page.feed(answer.text)
+    assert answer.status_code == 200 and page.found == ["openapi.json"] and "script" not in page.tags
+    assert "://" not in answer.text and "url(" not in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
+
+
+def test_the_page_shows_every_route_and_field(client):
+    text = re.sub(r"<[^>]+>", "", client.get("/docs").text)
+    assert all(route.lower() in text.lower() for route in ROUTES)
+    assert "max_passes" in text and "image_base64" in text
+
+
+def test_the_document_is_served(client):
+    assert client.get("/openapi.json").json()["paths"].keys() == OPENAPI["paths"].keys()
+
+
+def test_every_reference_in_the_document_resolves():
+    schemas = OPENAPI["components"]["schemas"]
+    assert set(re.findall(r"#/components/schemas/(\w+)", str(OPENAPI))) <= set(schemas)
+    assert "HTTPValidationError" not in schemas
+
+
+def test_every_refusal_is_documented_as_a_problem():
+    for methods in OPENAPI["paths"].values():
+        for path, route in methods.items():
+            for status, answer in route["responses"].items():
+                if int(status) >= 400 and "Health" not in str(answer):
+                    assert list(answer["content"]) == ["application/problem+json"], (path, status)
+
+
+def as_written(path):
+    """A path as the page writes it."""
+    return path.replace("{job_id}", "{id}").replace("{number}", "{n}")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_is_in_the_api_page(route):
+    assert f"| `{as_written(route)}` |" in PAGE
+
+
+def test_every_route_of_the_api_page_is_there():
+    assert set(re.findall(r"^\| `((?:GET|POST|DELETE|PUT) [^`]+)` \|", PAGE, re.MULTILINE)) == set(
+        map(as_written, ROUTES)
+    )
+
+
+def examples():
+    """The lines that call curl."""
+    blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    return [line for line in blocks.splitlines() if line.startswith("curl ")]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_an_example_calls_a_route_with_fields_that_exist(line):
+    path = re.search(r"\$API(/[^\s\"?]*)", line)[1].replace("$ID", "{id}")
+    method = "POST" if re.search(r" (-F|-d|--data-binary) ", line) else "GET"
+    assert f"{method} {path}" in map(as_written, ROUTES)
+    fields = {field["name"] for field in OPENAPI["paths"]["/restore"]["post"]["parameters"]} | {"image"}
+    assert set(re.findall(r"-F (\w+)=", line)) <= fields
+
+
+def tree(kind):
+    return [kind, *(below for child in kind.__subclasses__() for below in tree(child))]
+
+
+@pytest.mark.parametrize("code", [kind.code for kind in tree(Refusal)[1:]])
+def test_every_code_is_in_the_api_page(code):
+    assert f"`{code}`" in PAGE
+
+
+@pytest.mark.parametrize("field", OPENAPI["paths"]["/restore"]["post"]["parameters"], ids=lambda field: field["name"])
+def test_every_field_is_in_the_api_page(field):
+    assert f"`{field['name']}" in PAGE

@@ -1,0 +1,80 @@
+"""Every refusal is a problem of RFC 9457 with a stable code, and every answer has a request id."""
+
+import re
+
+import pytest
+
+from service import refusals
+from service.refusals import Refusal
+
+
+def tree(kind):
+    """A class and all below it."""
+    return [kind, *(below for child in kind.__subclasses__() for below in tree(child))]
+
+
+def test_no_two_refusals_share_a_code_and_each_has_a_status():
+    codes = [kind.code for kind in tree(Refusal)]
+    assert len(set(codes)) == len(codes)
+    assert all(400 <= kind.status < 600 for kind in tree(Refusal))
+
+
+def test_the_tree_in_the_docstring_is_the_tree():
+    drawn = re.findall(r"[├└]── ([A-Z]\w+)", refusals.__doc__)
+    assert sorted(drawn) == sorted(kind.__name__ for kind in tree(refusals.ServiceError)[1:])
+    lines = dict(re.findall(r"[├└]── (\w+) +(?:\d{3} )?([a-z-]+)", refusals.__doc__))
+    assert {kind.__name__: kind.code for kind in tree(Refusal)[1:]} == {
+        name: code for name, code in lines.items() if name not in ("UnsafeBinding", "Refusal")
+    }
+
+
+@pytest.mark.parametrize(("method", "path", "status", "code"), [
+    ("GET", "/nowhere", 404, "not-found"), ("PUT", "/restore", 405, "method-not-allowed"),
+    ("GET", "/jobs?limit=0", 422, "invalid-request"), ("GET", "/jobs/", 404, "not-found"),
+])  # fmt: skip
+def test_errors_of_the_framework_are_problems_too(client, method, path, status, code):
+    answer = client.request(method, path)
+    problem = answer.json()
+    assert answer.status_code == status and answer.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == status and problem["code"] == code and problem["hint"] and problem["detail"]
+    assert problem["type"] == f"urn:undegrade:problem:{code}" and problem["title"]
+    assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_method_that_is_not_allowed_names_those_that_are(client):
+    assert client.put("/restore").headers["allow"] == "POST"
+
+
+def test_a_sane_request_id_is_kept_and_another_is_replaced(client):
+    assert client.get("/livez", headers={"X-Request-Id": "abc-123"}).headers["x-request-id"] == "abc-123"
+    for insane in ("a b", "x" * 129, "<script>", ""):
+        given = client.get("/livez", headers={"X-Request-Id": insane}).headers["x-request-id"]
+        assert re.fullmatch(r"[0-9a-f]{32}", given)
+
+
+def test_an_error_that_nobody_thought_of_is_a_problem_and_says_nothing_of_the_inside(service):
+    async def broken(*arguments):
+        raise ZeroDivisionError("secret")
+
+    service.app.state.desk.find = broken
+    answer = service.client.get("/jobs/" + "0" * 32)
+    assert answer.status_code == 500 and answer.json()["code"] == "internal" and "secret" not in answer.text
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert service.client.get("/livez").status_code == 200
+
+
+def test_a_store_that_is_away_is_503(service, picture):
+    from jobs.errors import StoreError
+
+    async def away(*arguments):
+        raise StoreError("no bucket")
+
+    service.app.state.desk.store.put = away
+    answer = service.client.post("/restore", files={"image": picture()})
+    assert answer.status_code == 503 and answer.json()["code"] == "store-unavailable"
+
+
+def test_the_log_has_the_request_id_and_the_template(client, capsys):
+    client.get("/jobs/" + "0" * 32, headers={"X-Request-Id": "look-for-me"})
+    line = next(line for line in capsys.readouterr().out.splitlines() if "look-for-me" in line)
+    assert "request.ended" in line and "GET /jobs/{job_id}" in line and "404" in line
