@@ -7,6 +7,7 @@ import typer
 from cli.settings import Settings, settings
 from cli.talk import sentences
 from cli.work import log_as_json
+from models.errors import ControlsError
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -28,16 +29,16 @@ def api(
     Example: undegrade api --host 0.0.0.0 --redis-url redis://queue:6379/0 --store-url s3://pictures/undegrade
     """
     with sentences():
-        import uvicorn
-
         from service.app import create_app
+        from service.server import server_for
 
         said = service_settings(
             settings(), host=host, port=port, bundle=bundle, redis_url=redis_url, store_url=store_url,
             metrics_port=metrics_port,
         )  # fmt: skip
+        ensure_bindable(said)
         log_as_json()
-        uvicorn.run(create_app(said), host=said.host, port=said.port, log_config=None, server_header=False)
+        server_for(create_app(said), said).run()
 
 
 def service_settings(told: Settings, **said: object) -> "ServiceSettings":
@@ -51,3 +52,23 @@ def service_settings(told: Settings, **said: object) -> "ServiceSettings":
         "most_queued": told.max_queued, "keep_s": told.keep_s,
     }  # fmt: skip
     return ServiceSettings(**{**values, **{name: value for name, value in said.items() if value is not None}})  # type: ignore[arg-type]
+
+
+def ensure_bindable(said: "ServiceSettings") -> None:
+    """Refuse to be open to the network without a key.
+
+    Raises:
+        ControlsError: it would be; the message says what to do.
+        typer.Exit: Redis cannot be asked for keys.
+    """
+    from cli.keys import with_redis
+    from jobs.api_keys import any_keys
+    from service.binding import check_binding
+    from service.refusals import UnsafeBinding
+
+    any_key = with_redis(said.redis_url, any_keys)
+    try:
+        check_binding(said.host, said.auth, any_key)
+    except UnsafeBinding as error:
+        remedy = "`undegrade keys create NAME` makes a key; UNDEGRADE_AUTH=off switches authentication off."
+        raise ControlsError(f"{error} {remedy}") from error

@@ -20,7 +20,9 @@ app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 Url = Annotated[str | None, typer.Option("--redis-url", help="redis://, rediss:// or unix://.")]
 
 
-def _with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+def with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+    """Do something with Redis, once; exit 5 where it is away."""
+
     async def run() -> T:
         async with Redis.from_url(url or settings().redis_url) as client:
             return await action(client)
@@ -39,7 +41,7 @@ def create(name: Annotated[str, typer.Argument(help="Whose key it is, for the li
     Example: undegrade keys create website
     """
     with sentences():
-        key_id, secret = _with_redis(redis_url, lambda client: api_keys.create(client, name))
+        key_id, secret = with_redis(redis_url, lambda client: api_keys.create(client, name))
     sys.stdout.write(secret + "\n")
     say(f"key {key_id} for {name}; send it as `Authorization: Bearer KEY`. It is not shown again.")
 
@@ -48,7 +50,7 @@ def create(name: Annotated[str, typer.Argument(help="Whose key it is, for the li
 def list_all(redis_url: Url = None) -> None:
     """Every key's id, name and age; never the key."""
     with sentences():
-        found = _with_redis(redis_url, api_keys.list_keys)
+        found = with_redis(redis_url, api_keys.list_keys)
         table = Table("id", "name", "created")
         for entry in found:
             made = datetime.fromtimestamp(entry.created_ms / 1000, UTC)
@@ -63,7 +65,7 @@ def list_all(redis_url: Url = None) -> None:
 def revoke(key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], redis_url: Url = None) -> None:
     """Refuse a key from now on."""
     with sentences():
-        if not _with_redis(redis_url, lambda client: api_keys.revoke(client, key_id)):
+        if not with_redis(redis_url, lambda client: api_keys.revoke(client, key_id)):
             complain(f"there is no key {key_id}; `undegrade keys list` shows them")
             raise typer.Exit(Exit.USAGE)
     say(f"key {key_id} is revoked")

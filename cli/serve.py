@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.api import Host, Port, service_settings
+from cli.api import Host, Port, ensure_bindable, service_settings
 from cli.embedded import EmbeddedRedis, ServerError, dying_with_us
 from cli.settings import settings
 from cli.talk import Exit, complain, say, sentences, warn
@@ -66,6 +66,7 @@ def _state() -> Path:
 
 
 def _serve(said: "ServiceSettings", redis: EmbeddedRedis | None, open_page: bool) -> Exit:
+    ensure_bindable(said)
     worker = _Worker(said)
     worker.start()
     try:
@@ -104,19 +105,19 @@ class _Worker:
 
 async def _answer(said: "ServiceSettings", redis: EmbeddedRedis | None, worker: _Worker, open_page: bool) -> Exit:
     """Run the API until a signal, or until the worker says that it can never work."""
-    import uvicorn
-
     from cli.work import log_as_json
     from service.app import create_app
+    from service.server import server_for
 
     log_as_json()
-    config = uvicorn.Config(create_app(said), host=said.host, port=said.port, log_config=None, server_header=False)
-    server = uvicorn.Server(config)
+    server = server_for(create_app(said), said)
     watching = asyncio.create_task(_watch(server, redis, worker))
     telling = asyncio.create_task(_tell(server, said, open_page))
     try:
         await server.serve()
-    except SystemExit:  # uvicorn's way of saying that the port is taken; it has logged why
+    except SystemExit:
+        if server.started:  # a signal: uvicorn repeats it after it has closed
+            return Exit.OK
         complain(f"cannot listen on {said.host}:{said.port}; is another program there? Try --port 0")
         return Exit.SERVER
     finally:

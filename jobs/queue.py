@@ -94,7 +94,8 @@ class Queue:
         """
         accepted, before = await self._run(
             "submit", spec.id, spec.queue, spec.dump(), pack(spec.id), _iso(), most_queued, keys.QUEUED_TTL_S,
-            spec.bundle, keys.EVENTS_KEPT, keys.BELL_KEPT, *(queue_name(spec.bundle, lane) for lane in LANES),
+            spec.bundle, keys.EVENTS_KEPT, keys.BELL_KEPT, spec.deadline_ms or "", spec.keep_s, spec.owner or "",
+            *(queue_name(spec.bundle, lane) for lane in LANES),
         )  # fmt: skip
         if accepted == -1:
             raise DuplicateJob(f"there is a job {spec.id} already")
@@ -195,10 +196,11 @@ class Queue:
         """What is known of a job."""
         return read_record(await self.redis.hgetall(keys.JOB + job))
 
-    async def newest(self, count: int, before_ms: int | None = None) -> list[JobRecord]:
-        """A page of jobs, newest first, that arrived before `before_ms`."""
+    async def newest(self, count: int, before_ms: int | None = None, owner: str | None = None) -> list[JobRecord]:
+        """A page of jobs (of one API key), newest first, that arrived before `before_ms`."""
         top = f"({before_ms}" if before_ms is not None else "+inf"
-        ids = await self.redis.zrevrangebyscore(keys.INDEX, top, "-inf", start=0, num=count)
+        index = f"{keys.INDEX}:{owner}" if owner else keys.INDEX
+        ids = await self.redis.zrevrangebyscore(index, top, "-inf", start=0, num=count)
         async with self.redis.pipeline(transaction=False) as pipeline:
             for job in ids:
                 pipeline.hgetall(keys.JOB + job.decode())
@@ -296,7 +298,7 @@ def _leased(row: Sequence[bytes]) -> Leased | Refused:
 
 
 def _seconds_per_job(ended: Sequence[bytes]) -> float | None:
-    """Between the oldest of the last ends and now, so that a standstill is not taken for speed."""
+    """The mean distance of the last ends."""
     if len(ended) < 2:
         return None
     newest, oldest = (int(entry.split()[0]) for entry in (ended[0], ended[-1]))

@@ -91,6 +91,11 @@ class JobRun:
             self.in_engine = False
         return State.SUCCEEDED, self._with(seconds=self.seconds)
 
+    async def drop_input(self) -> None:
+        """The job is over: nobody will need its input again."""
+        if self.spec.source is not None:
+            await self.room.store.delete(self.spec.source.blob)
+
     async def discard(self) -> None:
         """Remove what this run stored: its outcome does not count."""
         await self.room.store.delete(*self.blobs)

@@ -181,6 +181,12 @@ class Supervisor:
             log.info("job.ended", job=run.spec.id, state=ended, seconds=outcome.seconds)
             if ended is not state:  # lost, or canceled at the last moment: nobody will ask for these pictures
                 await run.discard()
+            if ended is not None:
+                self._spawn(self._dropped(run))
+
+    async def _dropped(self, run: JobRun) -> None:
+        with contextlib.suppress(RedisError, StoreError):  # its time to live ends it all the same
+            await run.drop_input()
 
     async def _renewing(self) -> None:
         while True:

@@ -4,6 +4,8 @@ local count = 0
 for i = 1, #ARGV do
     local id = ARGV[i]
     local queue = redis.call('HGET', 'undegrade:job:' .. id, 'queue')
+    local owner = redis.call('HGET', 'undegrade:job:' .. id, 'owner')
+    if owner then redis.call('ZREM', 'undegrade:jobs:' .. owner, id) end
     if queue then
         redis.call('LREM', 'rq:queue:' .. queue, 0, id)
         for _, registry in ipairs({'rq:finished:', 'rq:failed:', 'rq:canceled:'}) do

@@ -27,6 +27,24 @@ local function refuse(id, queue, reason)
     rows[#rows + 1] = reason
 end
 
+local function expire(id, queue)
+    local ends = math.floor(now / 1000) + tonumber(redis.call('HGET', 'undegrade:job:' .. id, 'keep_s') or 86400)
+    redis.call('HSET', 'undegrade:job:' .. id, 'state', 'expired', 'ended_ms', now, 'expires_ms', ends * 1000, 'outcome',
+        cjson.encode({failure = {code = 'deadline', detail = 'the deadline passed while the job was in line',
+            hint = 'submit it again with a later deadline_s, or in a faster lane'}}))
+    redis.call('ZADD', 'undegrade:expiry', ends * 1000, id)
+    redis.call('ZADD', 'rq:failed:' .. queue, ends, id)
+    redis.call('HSET', 'rq:job:' .. id, 'status', 'failed', 'ended_at', ARGV[5])
+    redis.call('XADD', 'undegrade:events:' .. id, 'MAXLEN', '~', ARGV[8], '*', 'type', 'failed', 'data',
+        '{"state":"expired"}')
+    redis.call('HINCRBY', 'undegrade:counters',
+        'ended:' .. redis.call('HGET', 'undegrade:job:' .. id, 'bundle') .. ':expired', 1)
+    for _, key in ipairs({'undegrade:job:', 'undegrade:events:', 'rq:job:'}) do
+        redis.call('EXPIRE', key .. id, ends - math.floor(now / 1000))
+    end
+    redis.call('PUBLISH', 'undegrade:wake', id)
+end
+
 local function callbacks(id)
     local named = redis.call('HMGET', 'rq:job:' .. id, 'success_callback_name', 'failure_callback_name',
         'stopped_callback_name', 'webhooks')
@@ -48,6 +66,8 @@ while #rows < tonumber(ARGV[1]) do
         refuse(id, queue, {id, 'oversized', tostring(bytes)})
     elseif not known[1] then
         refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
+    elseif known[2] == 'queued' and known[7] and now > tonumber(known[7]) then
+        expire(id, queue)
     elseif known[2] ~= 'queued' then
         -- over already: nothing to do but to forget that it was in line
     else
@@ -58,6 +78,7 @@ while #rows < tonumber(ARGV[1]) do
             ARGV[5])
         redis.call('ZADD', 'rq:wip:' .. queue, math.floor((now + ARGV[9]) / 1000), id .. ':' .. ARGV[4])
         redis.call('XADD', 'undegrade:events:' .. id, 'MAXLEN', '~', ARGV[8], '*', 'type', 'started', 'data', '{}')
+        redis.call('PUBLISH', 'undegrade:wake', id)
         rows[#rows + 1] = {id, 'leased', known[1], redis.call('HGET', rq, 'data') or '', callbacks(id),
             tostring(tonumber(known[3] or 0) + 1), known[4] or '0', alone and '1' or '', known[6] or ''}
         if alone then break end

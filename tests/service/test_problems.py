@@ -1,8 +1,10 @@
 """Every refusal is a problem of RFC 9457 with a stable code, and every answer has a request id."""
 
 import re
+import time
 
 import pytest
+import structlog
 
 from service import refusals
 from service.refusals import Refusal
@@ -74,7 +76,12 @@ def test_a_store_that_is_away_is_503(service, picture):
     assert answer.status_code == 503 and answer.json()["code"] == "store-unavailable"
 
 
-def test_the_log_has_the_request_id_and_the_template(client, capsys):
-    client.get("/jobs/" + "0" * 32, headers={"X-Request-Id": "look-for-me"})
-    line = next(line for line in capsys.readouterr().out.splitlines() if "look-for-me" in line)
-    assert "request.ended" in line and "GET /jobs/{job_id}" in line and "404" in line
+def test_the_log_has_the_request_id_and_the_template(client):
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        client.get("/jobs/" + "0" * 32, headers={"X-Request-Id": "look-for-me"})
+        until_s = time.monotonic() + 10
+        while not (ended := [line for line in lines if line["event"] == "request.ended"]):
+            assert time.monotonic() < until_s, "the line is written after the answer, but it is written"
+            time.sleep(0.01)
+    assert (ended[0]["route"], ended[0]["status"]) == ("GET /jobs/{job_id}", 404)
+    assert ended[0]["request_id"] == "look-for-me"

@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.errors import SpecError
+from jobs.spec import JobControls, JobSpec, Output, Source, load_spec
+
+GOLDEN = Path(__file__).parent / "golden" / "spec-v1.json"
+WRITTEN = json.loads(GOLDEN.read_text())
+EVERYTHING = JobSpec(
+    id="00112233445566778899aabbccddeeff",
+    bundle="autodir-small",
+    lane="interactive",
+    controls=JobControls(
+        prompt="remove the rain, please", only=("rain", "haze"), skip=("noise",), strength=0.75, fidelity=0.5,
+        max_passes=3, steps=40, seed=2**63 - 1,
+    ),
+    source=Source(
+        blob="00112233445566778899aabbccddeeff/input", bytes=123456, format="jpeg", width_px=4000, height_px=3000,
+        sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    ),
+    output=Output(format="webp", quality=90, metadata=False, steps=False),
+    submitted_ms=1_760_000_000_000,
+    deadline_ms=1_760_000_060_000,
+    keep_s=3600,
+    owner="0123456789ab",
+)  # fmt: skip
+LEAST = {"id": "0" * 32, "bundle": "autodir-small", "submitted_ms": 1}
+
+
+def changed(path: str, value: object) -> str:
+    """The golden spec with one field set to another value."""
+    spec = json.loads(GOLDEN.read_text())
+    *rooms, name = path.split(".")
+    inner = spec
+    for room in rooms:
+        inner = inner[room]
+    inner[name] = value
+    return json.dumps(spec)
+
+
+def test_a_spec_is_written_as_version_1_has_always_been():
+    assert json.loads(EVERYTHING.dump()) == WRITTEN
+
+
+def test_a_spec_of_version_1_is_still_read():
+    assert load_spec(GOLDEN.read_bytes()) == EVERYTHING
+
+
+def test_a_spec_survives_the_journey():
+    assert load_spec(EVERYTHING.dump()) == EVERYTHING
+    least = JobSpec(**LEAST)
+    assert load_spec(least.dump()) == least
+
+
+def test_what_is_not_said_has_a_default():
+    least = load_spec(json.dumps(LEAST))
+    assert (least.kind, least.lane, least.source, least.deadline_ms, least.owner) == (
+        "restore", "standard", None, None, None,
+    )  # fmt: skip
+    assert (least.controls, least.output, least.keep_s) == (JobControls(), Output(), 86_400)
+
+
+def test_a_jobs_queue_is_its_bundle_and_lane():
+    assert EVERYTHING.queue == "autodir-small.interactive"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("colour", "blue"),
+        ("controls.colour", "blue"),
+        ("source.colour", "blue"),
+        ("output.colour", "blue"),
+        ("version", 2),
+        ("version", "1"),
+        ("id", "0" * 31),
+        ("id", "0" * 32 + "\n"),
+        ("id", "../../etc/passwd"),
+        ("id", "A" * 32),
+        ("kind", "train"),
+        ("lane", "express"),
+        ("submitted_ms", "yesterday"),
+        ("keep_s", 0),
+        ("controls.prompt", "x" * 1001),
+        ("controls.only", ["rain"] * 33),
+        ("controls.strength", 1.01),
+        ("controls.strength", -0.01),
+        ("controls.fidelity", 2),
+        ("controls.max_passes", 0),
+        ("controls.max_passes", 101),
+        ("controls.steps", 0),
+        ("controls.steps", 1001),
+        ("controls.seed", -1),
+        ("controls.seed", 2**63),
+        ("output.format", "bmp"),
+        ("output.quality", 0),
+        ("output.quality", 101),
+    ],
+)
+def test_what_is_unknown_or_out_of_range_is_refused_by_name(field, value):
+    with pytest.raises(SpecError, match=field.replace(".", r"\.")):
+        load_spec(changed(field, value))
+
+
+@pytest.mark.parametrize("field", ["id", "bundle", "submitted_ms"])
+def test_a_missing_field_is_named(field):
+    with pytest.raises(SpecError, match=field):
+        load_spec(json.dumps({name: value for name, value in LEAST.items() if name != field}))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_is_none_is_refused(number):
+    text = GOLDEN.read_text().replace('"strength": 0.75', f'"strength": {number}')
+    with pytest.raises(SpecError):
+        load_spec(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"spec"', b"\xff\xfe", "[" * 100_000])
+def test_what_is_no_spec_at_all_is_refused(text):
+    with pytest.raises(SpecError):
+        load_spec(text)
+
+
+@pytest.mark.parametrize("part", [EVERYTHING, EVERYTHING.controls, EVERYTHING.source, EVERYTHING.output])
+def test_a_spec_cannot_be_changed(part):
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(part, next(iter(type(part).model_fields)), None)
