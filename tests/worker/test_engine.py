@@ -19,6 +19,9 @@ from worker.picking import Limits
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "models" / "bundles" / "autodir-small"
 PHOTO = ROOT / "examples" / "raccoon-noisy.jpg"
+REPAIRED = PassReport(
+    label="noise", source="auto", probability_before=0.75, probability_after=0.25, kept=True, seconds=0.0
+)
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
 
 
@@ -56,7 +59,7 @@ def nothing(*_: object) -> None:
 
 @dataclass
 class FakeRestorer:
-    """Images go through whole, or as square tiles where `tile_px` says so; edge tiles have shapes of their own.
+    """Images go through whole, or as square tiles of `tile_px`, the request's or its own; edge tiles may be narrower.
 
     The seed is an image's name.  `at_*` may raise; `result` makes the picture.
     """
@@ -66,6 +69,7 @@ class FakeRestorer:
     at_finish: Callable[[FakeTrack], None] = nothing
     result: Callable[[FakeImage], torch.Tensor] = lambda image: image.request.image
     names: tuple[str, ...] = ("noise",)
+    tile_px: int | None = None
     begun: list[Request] = field(default_factory=list)
     batches: list[list[tuple[int, int]]] = field(default_factory=list)  # (name, step it stood at)
 
@@ -83,7 +87,7 @@ class FakeRestorer:
 
     def _start(self, image):
         height, width = image.request.image.shape[-2:]
-        side = image.request.tile_px or max(height, width)
+        side = image.request.tile_px or self.tile_px or max(height, width)
         shapes = [
             (min(side, height - top), min(side, width - left))
             for top in range(0, height, side)
@@ -118,7 +122,7 @@ class FakeRestorer:
         if image.tiles_left:
             return Waits()
         image.pass_index += 1
-        image.reports.append(PassReport("noise", "auto", 0.75, 0.25, True, 0.0))
+        image.reports.append(REPAIRED)
         return self._done(image, "clean") if image.pass_index == track.passes else self._start(image)
 
     def _done(self, image, reason):
@@ -465,25 +469,34 @@ def test_looking_at_an_image_that_does_not_fit_fails_for_want_of_memory():
     assert bench.ends() == {1: ["out-of-memory"]}
 
 
-def test_a_tile_of_an_image_that_was_begun_again_is_not_stepped_any_more():
-    """Of two tiles in a batch of which neither fits alone, the second must not ride on when the image starts anew."""
+@pytest.mark.xfail(strict=True, reason="BUG: _give_up halves the picture's side, which may be more than the bundle's tile")
+def test_an_image_in_tiles_that_do_not_fit_is_begun_again_in_smaller_ones():
+    """A bundle cuts large images by itself; what follows must be smaller than what did not fit."""
 
     def trouble(tracks):
-        if tracks[0].image.request.tile_px == 512:
+        if tracks[0].shape[0] >= 256:
             raise OUT_OF_MEMORY
 
-    bench = Bench(FakeRestorer(at_begin=lambda request: None, at_step=trouble))
-    bench.admit(1, side=1024)
-    bench.engine.turn()  # whole: fits by this fake's rule, so force the first tiling by hand
-    entry = bench.engine._entries["1"]
-    entry.request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=512)
-    entry.begun, entry.tracks = False, []
-    bench.restorer.batches.clear()
+    bench = Bench(FakeRestorer(at_step=trouble, tile_px=256))
+    bench.admit(1, side=2048)
     bench.run()
+    assert [request.tile_px for request in bench.restorer.begun] == [None, 128]
     assert bench.ends() == {1: ["done"]}
-    assert len(bench.restorer.batches[0]) == 4
-    stale = [batch for batch in bench.restorer.batches[3:] if len(batch) == 1]
-    assert stale == [], "the tiles of the first try were tried one by one after the image had been given up"
+
+
+@pytest.mark.xfail(strict=True, reason="BUG: _step goes by the task's id, which the fresh entry has as well")
+def test_tiles_of_a_try_that_was_given_up_are_not_stepped_any_more():
+    tried = []
+
+    def trouble(tracks):
+        tried.append((tracks[0].image.request.tile_px, len(tracks)))
+        if tracks[0].shape[0] >= 512:
+            raise OUT_OF_MEMORY
+
+    bench = Bench(FakeRestorer(at_step=trouble, tile_px=512), together=4)
+    bench.admit(1, side=(512, 2048))
+    bench.engine.turn()
+    assert tried == [(None, 4), (None, 2), (None, 1)], "the first tile alone did not fit: the image is begun again"
 
 
 # --- how far
@@ -522,10 +535,8 @@ def test_the_bar_of_a_whole_image_never_runs_back_and_ends_at_one(images, togeth
 @pytest.mark.xfail(strict=True, reason="BUG: Engine._report divides by the tiles that are left, and guesses from tile's index")
 def test_the_bar_of_a_tiled_image_never_runs_back():
     """Tiles of an image get out of step when a more urgent image takes places in the batch."""
-    bench = Bench(together=4)
+    bench = Bench(FakeRestorer(tile_px=64), together=4)
     bench.admit(1, side=128, lane=2, steps=8)
-    entry = bench.engine._entries["1"]
-    entry.request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=64)
     bench.engine.turn()
     for number in (2, 3):
         bench.admit(number, side=64, lane=0, steps=4)
@@ -536,10 +547,8 @@ def test_the_bar_of_a_tiled_image_never_runs_back():
 
 @pytest.mark.xfail(strict=True, reason="BUG: the same; edge tiles have another shape and are done out of order")
 def test_the_bar_of_an_image_with_edge_tiles_never_runs_back():
-    bench = Bench(together=4)
+    bench = Bench(FakeRestorer(tile_px=64), together=4)
     bench.admit(1, side=(128, 96), steps=8)
-    entry = bench.engine._entries["1"]
-    entry.request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=64)
     bench.run()
     assert_never_back(fractions(bench, 1))
 
