@@ -23,8 +23,8 @@ from jobs.rq_jobs import MOST_PACKED_BYTES, check, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, load_spec, queue_name
 
 SCRIPTS = Path(__file__).with_name("scripts")
-SHARED = {"release", "reclaim", "cancel"}
-"""Scripts that begin with requeue.lua's functions."""
+ENDING = {"lease", "commit", "release", "reclaim", "cancel"}
+"""Scripts that begin with ending.lua's functions."""
 FORGOTTEN_AT_A_TIME = 200
 
 
@@ -75,11 +75,11 @@ class Queue:
 
     def __init__(self, redis: "Redis") -> None:
         self.redis: Any = redis  # its annotations are of str and bytes clients at once; ours answers in bytes
-        shared = (SCRIPTS / "requeue.lua").read_text()
+        ending = (SCRIPTS / "ending.lua").read_text()
         self._scripts = {
-            path.stem: redis.register_script((shared if path.stem in SHARED else "") + path.read_text())
+            path.stem: redis.register_script((ending if path.stem in ENDING else "") + path.read_text())
             for path in SCRIPTS.glob("*.lua")
-            if path.stem != "requeue"
+            if path.stem != "ending"
         }
 
     async def _run(self, script: str, *words: str | bytes | float) -> Any:  # noqa: ANN401 - as Lua answers
@@ -160,24 +160,24 @@ class Queue:
         answers = await self._run("commit", token, _iso(), keys.EVENTS_KEPT, keys.DRAIN_KEPT, *words)
         return [State(answer.decode()) if answer else None for answer in answers]
 
-    async def release(self, token: str, ids: Sequence[str], *, died: bool, keep_s: int = 86_400) -> dict[str, str]:
+    async def release(self, token: str, ids: Sequence[str], *, died: bool, keep_s: int | None = None) -> dict[str, str]:
         """Hand jobs back to the front of their line: 'queued', 'canceled', 'lost', or 'poison' for the second death."""
         if not ids:
             return {}
         backwards = list(reversed(ids))
         answers = await self._run(
-            "release", token, keys.EVENTS_KEPT, int(died), keys.MOST_DEATHS, _iso(), keep_s, *backwards
+            "release", token, keys.EVENTS_KEPT, int(died), keys.MOST_DEATHS, _iso(), keep_s or "", *backwards
         )
         return {job: answer.decode() for job, answer in zip(backwards, answers, strict=True)}
 
-    async def reclaim(self, keep_s: int = 86_400) -> dict[str, str]:
+    async def reclaim(self, keep_s: int | None = None) -> dict[str, str]:
         """Put the jobs of dead workers back in line."""
-        rows = await self._run("reclaim", keys.MOST_DEATHS, _iso(), keys.EVENTS_KEPT, keep_s, 100)
+        rows = await self._run("reclaim", keys.MOST_DEATHS, _iso(), keys.EVENTS_KEPT, keep_s or "", 100)
         return {job.decode(): answer.decode() for job, answer in rows}
 
-    async def cancel(self, job: str, keep_s: int = 86_400) -> State | None:
+    async def cancel(self, job: str, keep_s: int | None = None) -> State | None:
         """Ask for its end; the state it was in, None for an unknown job."""
-        before = await self._run("cancel", job, _iso(), keys.EVENTS_KEPT, keep_s)
+        before = await self._run("cancel", job, _iso(), keys.EVENTS_KEPT, keep_s or "")
         return State(before.decode()) if before else None
 
     async def forget(self, *jobs: str) -> int:
@@ -197,10 +197,19 @@ class Queue:
         return read_record(await self.redis.hgetall(keys.JOB + job))
 
     async def newest(self, count: int, before_ms: int | None = None, owner: str | None = None) -> list[JobRecord]:
-        """A page of jobs (of one API key), newest first, that arrived before `before_ms`."""
+        """A page of jobs (of one API key), newest first, that arrived before `before_ms`.
+
+        `count` of them, and all others of the last one's millisecond: the time is the cursor, and nothing may fall into
+        the crack between two pages.
+        """
         top = f"({before_ms}" if before_ms is not None else "+inf"
         index = f"{keys.INDEX}:{owner}" if owner else keys.INDEX
-        ids = await self.redis.zrevrangebyscore(index, top, "-inf", start=0, num=count)
+        found = await self.redis.zrevrangebyscore(index, top, "-inf", start=0, num=count, withscores=True)
+        ids = [job for job, _ in found]
+        if len(found) == count:
+            last_ms = found[-1][1]
+            same = await self.redis.zrevrangebyscore(index, last_ms, last_ms)
+            ids += [job for job in same if job not in ids]
         async with self.redis.pipeline(transaction=False) as pipeline:
             for job in ids:
                 pipeline.hgetall(keys.JOB + job.decode())
@@ -280,7 +289,7 @@ class Queue:
 
 
 def _leased(row: Sequence[bytes]) -> Leased | Refused:
-    job, kind = row[0].decode(), row[1]
+    job, kind = row[0].decode(errors="backslashreplace"), row[1]
     if kind == b"oversized":
         return Refused(id=job, reason="oversized", detail=f"job {job} has {int(row[2])} bytes")
     data, named = (row[2], row[3]) if kind == b"foreign" else (row[3], row[4])

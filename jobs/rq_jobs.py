@@ -37,7 +37,13 @@ def check(job_id: str, fields: Mapping[bytes, bytes]) -> None:
     if any(fields.get(name) for name in CALLBACKS):
         raise RefusedJob("callback", f"job {job_id} names a callback")
     function, instance, arguments, keywords = _unpacked(job_id, fields.get(b"data", b""))
-    if function not in FUNCTIONS or instance is not None or arguments != [job_id] or keywords != {}:
+    if (
+        not isinstance(function, str)
+        or function not in FUNCTIONS
+        or instance is not None
+        or arguments != [job_id]
+        or keywords != {}
+    ):
         raise RefusedJob("function-not-listed", f"job {job_id} asks for {str(function)[:80]!r}")
 
 

@@ -28,10 +28,6 @@ SEED_BITS = 53
 """A drawn seed is exact in JavaScript's numbers too."""
 UNMEASURED_S = 10.0
 """Suggested while no drain rate is known."""
-MOST_PAGES = 20
-"""Pages of other keys' jobs that are turned over for one page of a key's own."""
-SAME_MS = 32
-"""Jobs that may arrive within one millisecond."""
 
 
 class Desk:
@@ -173,20 +169,8 @@ class Desk:
 
     async def page(self, caller: Caller, limit: int, before_ms: int | None) -> tuple[list[JobRecord], int | None]:
         """Jobs that this caller may see, newest first, and where the next page begins."""
-        seen: list[JobRecord] = []
-        for _ in range(MOST_PAGES):
-            batch = await self.queue.newest(limit + SAME_MS, before_ms)
-            whole = _whole_milliseconds(batch, limit)
-            own = [record for record in whole if caller.may_see(record.spec.owner)]
-            if seen and len(seen) + len(own) > limit:
-                break
-            seen += own
-            if len(whole) == len(batch) < limit + SAME_MS:
-                return seen, None
-            before_ms = whole[-1].enqueued_ms
-            if len(seen) >= limit:
-                break
-        return seen, before_ms
+        records = await self.queue.newest(limit, before_ms, caller.owner)
+        return records, records[-1].enqueued_ms if len(records) >= limit else None
 
     async def end(self, record: JobRecord) -> State | None:
         """Cancel a job, or forget one that is over with all that was stored; the state it was in."""
@@ -208,14 +192,6 @@ def _full(backlog: Backlog, most_queued: int) -> QueueIsFull:
         f"{backlog.total} jobs are in line, at most {most_queued} may be",
         headers=retry_after(UNMEASURED_S if seconds is None else seconds * over),
     )
-
-
-def _whole_milliseconds(batch: list[JobRecord], limit: int) -> list[JobRecord]:
-    """`limit` jobs, and those of the last one's millisecond: the cursor is one, and nothing may fall into the crack."""
-    if len(batch) <= limit:
-        return batch
-    last_ms = batch[limit - 1].enqueued_ms
-    return batch[:limit] + [record for record in batch[limit:] if record.enqueued_ms == last_ms]
 
 
 def _blobs(record: JobRecord) -> list[str]:

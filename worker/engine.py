@@ -32,8 +32,15 @@ class Entry:
 
     task: Task
     request: Request
-    tracks: list[Track] = field(default_factory=list)
+    tracks: list[Track] = field(default_factory=list)  # of this pass, those that are not finished
+    tiles: int = 1  # of this pass
     begun: bool = False
+
+    @property
+    def fraction(self) -> float:
+        """Of this pass, 0 to 1: finished tiles, and the steps of the others."""
+        under_way = sum(track.step / track.steps for track in self.tracks)
+        return (self.tiles - len(self.tracks) + under_way) / self.tiles
 
 
 class Engine:
@@ -107,7 +114,7 @@ class Engine:
             self._entries.pop(entry.task.id)
             self.say(self._ended(entry, outcome))
         elif isinstance(outcome, Continues):
-            entry.tracks = list(outcome.tracks)
+            entry.tracks, entry.tiles = list(outcome.tracks), len(outcome.tracks)
             picture = outcome.image if entry.task.pictures else None
             pixels = None if picture is None else to_pixels(picture, entry.task.pixels.dtype.type)
             self.say(Passed(id=entry.task.id, report=asdict(outcome.report), pixels=pixels))
@@ -128,7 +135,8 @@ class Engine:
             self._report(chosen)
             return
         if len(chosen) == 1:
-            self._give_up(chosen[0][0], error)
+            entry, track = chosen[0]
+            self._give_up(entry, error, max(track.shape[-2:]))
             return
         if _out_of_memory(error):
             self._splits += 1
@@ -136,19 +144,16 @@ class Engine:
         size = (len(chosen) + 1) // 2 if _out_of_memory(error) else 1
         del error  # its traceback keeps the failed batch's tensors alive
         for first in range(0, len(chosen), size):
-            there = [(e, track) for e, track in chosen[first : first + size] if e.task.id in self._entries]
+            there = [(e, track) for e, track in chosen[first : first + size] if self._entries.get(e.task.id) is e]
             if there:
                 self._step(there)
 
     def _report(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
         for entry, track in {e.task.id: (e, t) for e, t in reversed(chosen)}.values():
-            tile, tiles = track.tile
-            done = sum(t.step / t.steps for t in entry.tracks) / max(len(entry.tracks), 1) if tiles > 1 else 0.0
-            within = max(done, (tile + track.step / track.steps) / tiles)
             self.say(
                 Stepped(
                     id=entry.task.id, pass_index=track.pass_index, passes=track.passes, step=track.step,
-                    steps=track.steps, fraction=min(1.0, (track.pass_index + within) / track.passes),
+                    steps=track.steps, fraction=min(1.0, (track.pass_index + entry.fraction) / track.passes),
                 )
             )  # fmt: skip
 
@@ -156,7 +161,7 @@ class Engine:
         if self.together < self.limits.together:
             self.together += 1
         for entry, track in chosen:
-            if track.step < track.steps or entry.task.id not in self._entries or track not in entry.tracks:
+            if track.step < track.steps or self._entries.get(entry.task.id) is not entry or track not in entry.tracks:
                 continue
             entry.tracks.remove(track)
             self._guarded(entry, lambda e=entry, t=track: self._take(e, self.restorer.finish([t])[0]))  # type: ignore[misc]
@@ -182,10 +187,10 @@ class Engine:
             return error
         return None
 
-    def _give_up(self, entry: Entry, error: Exception) -> None:
-        """Fail one image; short of memory, try it in smaller tiles first."""
-        height, width = entry.request.image.shape[-2:]
-        side = (entry.request.tile_px or max(height, width)) // 2
+    def _give_up(self, entry: Entry, error: Exception, tried_px: int | None = None) -> None:
+        """Fail one image; short of memory, try it in tiles of half of what did not fit first."""
+        whole_px = entry.request.tile_px or max(entry.request.image.shape[-2:])
+        side = min(whole_px, tried_px or whole_px) // 2
         if _out_of_memory(error) and side >= LEAST_TILE_PX and not entry.task.detect_only:
             self._splits += 1
             request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=side)

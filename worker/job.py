@@ -7,8 +7,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import structlog
+from redis.exceptions import RedisError
+
 from jobs import keys
-from jobs.errors import BlobMissing
+from jobs.errors import BlobMissing, StoreError
 from jobs.queue import Event, Leased, Queue
 from jobs.record import Failure, Outcome, PassRecord, Progress, Result, State
 from jobs.spec import LANES, JobSpec
@@ -19,6 +22,7 @@ from worker.messages import Answer, Cancel, Done, Failed, Passed, Pixels, Steppe
 from worker.pictures import Pictures, TooHard
 
 T = TypeVar("T")
+log = structlog.get_logger()
 REPORT_EVERY_S = 0.25
 """Of a job's steps; a browser draws no faster, and Redis has better things to do."""
 
@@ -70,9 +74,7 @@ class JobRun:
         return self.leased.spec
 
     def interrupt(self, reason: Ended | Abandoned) -> None:
-        """Cancel, expire or give up, from outside; the engine drops it between two steps."""
-        if self.in_engine:
-            self.room.engine.send(Cancel(self.spec.id))
+        """Cancel, expire or give up, from outside; the engine is told to drop it between two steps."""
         self.answers.put_nowait(reason)
 
     async def run(self) -> tuple[State, Outcome]:
@@ -136,7 +138,9 @@ class JobRun:
             lane=LANES.index(self.spec.lane), since_s=self.spec.submitted_ms / 1000,
             detect_only=self.spec.kind == "detect", pictures=self.spec.output.steps,
         )  # fmt: skip
-        start_s = time.monotonic()
+        if not self.answers.empty():  # canceled while it was decoded
+            raise self._interrupted()
+        start_s, at_work = time.monotonic(), True
         self.in_engine = True
         self.room.engine.send(task)  # a child that is gone is heard of, and this job goes back into line
         try:
@@ -144,6 +148,7 @@ class JobRun:
                 answer = await self.answers.get()
                 if isinstance(answer, (Ended, Abandoned)):
                     raise answer
+                at_work = not isinstance(answer, Done | Failed)
                 if isinstance(answer, Failed):
                     raise Ended(State.FAILED, _failure(answer.code, answer.detail, answer.hint))
                 if isinstance(answer, Done):
@@ -152,13 +157,24 @@ class JobRun:
                 await self._tell(photo, answer)
         finally:
             self.in_engine = False
+            if at_work:
+                self.room.engine.send(Cancel(self.spec.id))
             self.seconds["restore"] = round(time.monotonic() - start_s, 4)
 
+    def _interrupted(self) -> Ended | Abandoned:
+        """What was asked for before the engine had anything to say."""
+        answer = self.answers.get_nowait()
+        assert isinstance(answer, (Ended, Abandoned)), "the engine speaks of a job that it was not given"
+        return answer
+
     async def _tell(self, photo: Photo, answer: Answer) -> None:
-        if isinstance(answer, Stepped):
-            await self._tell_step(answer)
-        elif isinstance(answer, Passed):
-            await self._tell_pass(photo, answer)
+        try:
+            if isinstance(answer, Stepped):
+                await self._tell_step(answer)
+            elif isinstance(answer, Passed):
+                await self._tell_pass(photo, answer)
+        except (RedisError, StoreError, PhotoError, TooHard) as error:  # nobody hears how far it is; the work goes on
+            log.warning("progress.untold", job=self.spec.id, error=str(error))
 
     async def _tell_step(self, at: Stepped) -> None:
         now_s = time.monotonic()

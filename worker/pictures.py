@@ -97,9 +97,11 @@ class Pictures:
             self._renew(pool)
             try:
                 return await loop.run_in_executor(self._pool, action, *words)
-            except (BrokenProcessPool, MemoryError) as error:
+            except BrokenProcessPool as error:
                 self._renew(self._pool)
                 raise TooHard("the image's decoder or encoder died of it, twice") from error
+            except MemoryError as error:
+                raise TooHard("the image needs more memory than a decoder may have") from error
 
     def _renew(self, broken: ProcessPoolExecutor) -> None:
         if self._pool is broken:

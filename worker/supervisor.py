@@ -61,7 +61,7 @@ class Supervisor:
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
         self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
-        self.token = f"{self.name}:{uuid4().hex}"
+        self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.redis: Redis = Redis.from_url(config.redis_url, socket_timeout=10)
         self.queue = Queue(self.redis)
         self.store: BlobStore = open_store(config.store_url, self.redis)

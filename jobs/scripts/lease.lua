@@ -3,9 +3,7 @@
 --       8 events kept, 9 RQ's grace ms, then pairs of queue and head start ms
 -- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel}
 --      or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local rows = {}
+local now, rows = now_ms(), {}
 
 local function head()
     local best, best_queue, best_id
@@ -27,24 +25,6 @@ local function refuse(id, queue, reason)
     rows[#rows + 1] = reason
 end
 
-local function expire(id, queue)
-    local ends = math.floor(now / 1000) + tonumber(redis.call('HGET', 'undegrade:job:' .. id, 'keep_s') or 86400)
-    redis.call('HSET', 'undegrade:job:' .. id, 'state', 'expired', 'ended_ms', now, 'expires_ms', ends * 1000, 'outcome',
-        cjson.encode({failure = {code = 'deadline', detail = 'the deadline passed while the job was in line',
-            hint = 'submit it again with a later deadline_s, or in a faster lane'}}))
-    redis.call('ZADD', 'undegrade:expiry', ends * 1000, id)
-    redis.call('ZADD', 'rq:failed:' .. queue, ends, id)
-    redis.call('HSET', 'rq:job:' .. id, 'status', 'failed', 'ended_at', ARGV[5])
-    redis.call('XADD', 'undegrade:events:' .. id, 'MAXLEN', '~', ARGV[8], '*', 'type', 'failed', 'data',
-        '{"state":"expired"}')
-    redis.call('HINCRBY', 'undegrade:counters',
-        'ended:' .. redis.call('HGET', 'undegrade:job:' .. id, 'bundle') .. ':expired', 1)
-    for _, key in ipairs({'undegrade:job:', 'undegrade:events:', 'rq:job:'}) do
-        redis.call('EXPIRE', key .. id, ends - math.floor(now / 1000))
-    end
-    redis.call('PUBLISH', 'undegrade:wake', id)
-end
-
 local function callbacks(id)
     local named = redis.call('HMGET', 'rq:job:' .. id, 'success_callback_name', 'failure_callback_name',
         'stopped_callback_name', 'webhooks')
@@ -62,12 +42,16 @@ while #rows < tonumber(ARGV[1]) do
     redis.call('LPOP', 'rq:queue:' .. queue)
     local bytes = redis.call('HSTRLEN', rq, 'data')
     if bytes > tonumber(ARGV[7]) then
-        if known[1] then redis.call('HSET', job, 'state', 'failed') end
+        if known[1] then
+            finish(id, 'failed', failure('refused', 'its body in the queue has ' .. bytes .. ' bytes',
+                'submit it through the API'), now, ARGV[5], ARGV[8], '')
+        end
         refuse(id, queue, {id, 'oversized', tostring(bytes)})
     elseif not known[1] then
         refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
     elseif known[2] == 'queued' and known[7] and now > tonumber(known[7]) then
-        expire(id, queue)
+        finish(id, 'expired', failure('deadline', 'the deadline passed while the job was in line',
+            'submit it again with a later deadline_s, or in a faster lane'), now, ARGV[5], ARGV[8], '')
     elseif known[2] ~= 'queued' then
         -- over already: nothing to do but to forget that it was in line
     else

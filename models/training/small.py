@@ -37,5 +37,7 @@ AIR = AIRConfig(
 SCM = NAFNetConfig(width=24, encoder_blocks=(1, 1, 1, 2), middle_blocks=1, decoder_blocks=(1, 1, 1, 1), patch=2)
 """Small enough to see a few hundred thousand crops in an hour of one core: crops count for more than width."""
 
-LOOP = LoopConfig(sampler="ddim", steps=4, end_timestep=800.0, temperature=0.1, max_passes=3, floor=0.35, views=9)
+LOOP = LoopConfig(
+    sampler="ddim", steps=4, end_timestep=800.0, temperature=0.1, max_passes=3, floor=0.35, views=9, overview=0.1
+)
 """Four steps where the noise is strong, from a start near the mean: nearer to the truth."""

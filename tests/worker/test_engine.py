@@ -1,7 +1,8 @@
 """The engine over a restorer that computes nothing, and at the end over the shipped bundle."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.autodir import AutoDIR
 from models.errors import ControlsError
 from models.restorer import Assessment, Continues, Controls, PassReport, Report, Request, Restored, Waits
 from worker.engine import DeviceBroken, Engine
@@ -160,7 +162,9 @@ class Bench:
         pytest.fail("the engine never ended")
 
     def of(self, number: int, kind: type | tuple[type, ...] = object) -> list:
-        return [answer for answer in self.said if getattr(answer, "id", None) == str(number) and isinstance(answer, kind)]
+        return [
+            answer for answer in self.said if getattr(answer, "id", None) == str(number) and isinstance(answer, kind)
+        ]
 
     def ends(self) -> dict[int, list[str]]:
         """How each image ended, by number: 'done' or the code of its failure."""
@@ -411,7 +415,7 @@ def test_what_fitted_lately_is_tried_before_more_is():
         bench.engine.turn()
         sizes.append(len(bench.restorer.batches[before]))
     assert 8 not in sizes
-    assert all(later <= earlier + 1 for earlier, later in zip(sizes, sizes[1:], strict=False))
+    assert all(later <= earlier + 1 for earlier, later in pairwise(sizes))
 
 
 def test_when_the_device_has_room_again_batches_grow_back():
@@ -431,7 +435,9 @@ def test_when_the_device_has_room_again_batches_grow_back():
     assert len(bench.restorer.batches[-1]) == 8
 
 
-@pytest.mark.parametrize("error", [OUT_OF_MEMORY, MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error", [OUT_OF_MEMORY, MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
 @pytest.mark.parametrize("stage", ["at_begin", "at_step", "at_finish"])
 def test_an_image_that_does_not_fit_is_begun_again_in_smaller_and_smaller_tiles(stage, error):
     def trouble(what):
@@ -469,7 +475,6 @@ def test_looking_at_an_image_that_does_not_fit_fails_for_want_of_memory():
     assert bench.ends() == {1: ["out-of-memory"]}
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: _give_up halves the picture's side, which may be more than the bundle's tile")
 def test_an_image_in_tiles_that_do_not_fit_is_begun_again_in_smaller_ones():
     """A bundle cuts large images by itself; what follows must be smaller than what did not fit."""
 
@@ -484,7 +489,6 @@ def test_an_image_in_tiles_that_do_not_fit_is_begun_again_in_smaller_ones():
     assert bench.ends() == {1: ["done"]}
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: _step goes by the task's id, which the fresh entry has as well")
 def test_tiles_of_a_try_that_was_given_up_are_not_stepped_any_more():
     tried = []
 
@@ -508,13 +512,15 @@ def fractions(bench: Bench, number: int) -> list[tuple[int, float]]:
 
 def assert_never_back(seen: list[tuple[int, float]]) -> None:
     assert all(0 <= fraction <= 1 for _, fraction in seen)
-    for (pass_, before), (next_pass, after) in zip(seen, seen[1:], strict=False):
+    for (pass_, before), (next_pass, after) in pairwise(seen):
         assert next_pass > pass_ or after >= before - 1e-9, seen
 
 
 @given(
     images=st.lists(
-        st.tuples(st.sampled_from([64, 96]), st.integers(1, 5), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=5
+        st.tuples(st.sampled_from([64, 96]), st.integers(1, 5), st.integers(1, 3), st.integers(0, 2)),
+        min_size=1,
+        max_size=5,
     ),
     together=st.integers(1, 4),
 )
@@ -532,7 +538,6 @@ def test_the_bar_of_a_whole_image_never_runs_back_and_ends_at_one(images, togeth
         assert bench.ends()[number] == ["done"]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: Engine._report divides by the tiles that are left, and guesses from tile's index")
 def test_the_bar_of_a_tiled_image_never_runs_back():
     """Tiles of an image get out of step when a more urgent image takes places in the batch."""
     bench = Bench(FakeRestorer(tile_px=64), together=4)
@@ -545,7 +550,6 @@ def test_the_bar_of_a_tiled_image_never_runs_back():
     assert_never_back(fractions(bench, 1))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the same; edge tiles have another shape and are done out of order")
 def test_the_bar_of_an_image_with_edge_tiles_never_runs_back():
     bench = Bench(FakeRestorer(tile_px=64), together=4)
     bench.admit(1, side=(128, 96), steps=8)
@@ -588,6 +592,41 @@ def test_images_that_share_an_engine_come_out_as_if_alone(shipped, one_thread):
         alone = restore_one(shipped, Request(image=to_tensor(crop), controls=Controls(**control)))
         np.testing.assert_array_equal(done[number].pixels, to_pixels(alone.image))
         assert done[number].report["stop_reason"] == alone.report.stop_reason
+
+
+@pytest.mark.xfail(
+    strict=True, reason="BUG: AutoDIR._noise draws before the step is certain; a retried step draws the next"
+)
+def test_a_step_that_is_tried_again_draws_no_other_noise(shipped, one_thread):
+    """Out of memory after the draw, with a sampler that adds noise at each step: the seed must still decide."""
+
+    class ShortOnce(AutoDIR):
+        short = False
+
+        def _noise(self, tracks, like):
+            drawn = super()._noise(tracks, like)
+            if self.short and len(tracks) > 1:
+                self.short = False
+                raise OUT_OF_MEMORY
+            return drawn
+
+    loop = replace(shipped.config.loop, sampler="euler-ancestral", end_timestep=0.0)
+    config = replace(shipped.config, loop=loop)
+    restorer = ShortOnce(config, shipped.assessor, shipped.air, shipped.scm, shipped.device)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+    def restored(short):
+        restorer.short = short
+        bench = Bench(restorer, together=2)
+        for number in (1, 2):
+            bench.engine.admit(
+                Task(id=str(number), pixels=pixels, controls={"seed": number, "steps": 4, "prompt": "noise"})
+            )
+        bench.run()
+        return [bench.of(number, Done)[0].pixels.astype(int) for number in (1, 2)]
+
+    for calm, troubled in zip(restored(False), restored(True), strict=True):
+        assert np.abs(calm - troubled).max() <= 1
 
 
 def test_images_of_one_shape_that_share_batches_come_out_all_but_alike(shipped, one_thread):

@@ -4,7 +4,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["worker.supervisor", "worker.link", "worker.job", "worker.child", "worker.pictures"])
+@pytest.mark.parametrize(
+    "module", ["worker.supervisor", "worker.link", "worker.job", "worker.child", "worker.pictures"]
+)
 def test_the_supervisors_side_leaves_torch_unloaded(module):
     script = f"import {module}, sys\nassert 'torch' not in sys.modules, 'torch is loaded'"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)

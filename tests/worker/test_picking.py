@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 from worker.picking import Limits, Waiting, next_step
 
 SHAPES = st.sampled_from([(64, 64), (96, 64), (64, 96), (1024, 1024), (3, 64, 64)])
-WAITING = st.lists(st.builds(Waiting, lane=st.integers(0, 2), since_s=st.integers(0, 5).map(float), shape=SHAPES), max_size=20)
+WAITING = st.lists(
+    st.builds(Waiting, lane=st.integers(0, 2), since_s=st.integers(0, 5).map(float), shape=SHAPES), max_size=20
+)
 LIMITS = st.builds(Limits, together=st.integers(1, 8), megapixels=st.floats(0, 5))
 
 

@@ -88,9 +88,11 @@ def test_a_decoder_that_dies_of_a_file_fails_that_file_alone():
 def test_files_beside_the_one_that_kills_are_decoded_all_the_same():
     async def scenario(pictures):
         answers = await asyncio.gather(
-            *(pictures.decode(png()) for _ in range(3)), pictures._run(die), *(pictures.decode(png()) for _ in range(3)),
+            *(pictures.decode(png()) for _ in range(3)),
+            pictures._run(die),
+            *(pictures.decode(png()) for _ in range(3)),
             return_exceptions=True,
-        )  # fmt: skip
+        )
         assert isinstance(answers.pop(3), TooHard)
         return answers
 
@@ -197,10 +199,6 @@ def test_warming_starts_each_process():
     assert started() is None
 
 
-@pytest.mark.xfail(
-    strict=True, raises=asyncio.CancelledError,
-    reason="BUG: a retry that runs out of memory shuts a healthy pool down, and its waiting neighbours look cancelled",
-)  # fmt: skip
 def test_a_retry_that_runs_out_of_memory_harms_no_neighbour(tmp_path):
     marker = str(tmp_path / "marker")
 
