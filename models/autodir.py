@@ -238,8 +238,19 @@ class AutoDIR:
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:
-        """One denoising step for each; all of one shape, at any steps of any plans."""
-        self._advance(_own(tracks))
+        """One denoising step for each; all of one shape, at any steps of any plans.
+
+        A step that fails, as one without memory does, leaves every track as it was: it may be tried again.
+        """
+        own = _own(tracks)
+        before = [(track, track.z, track.stream.mark()) for track in own]
+        try:
+            self._advance(own)
+        except Exception:
+            for track, z, mark in before:
+                track.z = z
+                track.stream.rewind(mark)
+            raise
 
     def _advance(self, tracks: Sequence[AutoDIRTrack]) -> None:
         fresh = [track for track in tracks if track.z is None]

@@ -19,6 +19,14 @@ class NoiseStream:
         """The next draw, `shape`, float32, on the CPU."""
         return torch.randn(shape, generator=self._generator)
 
+    def mark(self) -> Tensor:
+        """Where the stream is, for `rewind`."""
+        return self._generator.get_state()
+
+    def rewind(self, mark: Tensor) -> None:
+        """Draw again what has been drawn since: a step that failed must leave no trace in the next try."""
+        self._generator.set_state(mark)
+
 
 def noise(seeds: Iterable[int], shape: tuple[int, ...]) -> Tensor:
     """The first draw of each seed's stream: (B, *shape)."""

@@ -65,6 +65,9 @@ class Engine:
         except (ControlsError, TypeError) as error:
             self.say(Failed(id=task.id, code="bad-controls", detail=str(error)))
             return
+        except (MemoryError, RuntimeError) as error:  # torch's own way of saying that there is no memory
+            self.say(_failure(task.id, error))
+            return
         self._entries[task.id] = Entry(task, request)
 
     def cancel(self, task: str) -> None:
@@ -220,4 +223,5 @@ def _out_of_memory(error: Exception) -> bool:
 def _of_the_device(error: Exception) -> bool:
     """CUDA's own errors leave a context that answers with errors or with garbage (text-generation-inference#965)."""
     broken = getattr(torch, "AcceleratorError", None)
-    return (broken is not None and isinstance(error, broken)) or "CUDA error" in str(error) or "CUBLAS" in str(error)
+    said = any(word in str(error) for word in ("CUDA error", "CUBLAS", "cuDNN error"))
+    return said or (broken is not None and isinstance(error, broken))

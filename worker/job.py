@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError
@@ -29,6 +30,10 @@ REPORT_EVERY_S = 0.25
 
 class Abandoned(Exception):
     """This job is no longer ours to finish: its lease was lost, or it goes back into line."""
+
+
+class EngineAway(Exception):
+    """The engine is being replaced; the job goes back into line, and it is not its fault."""
 
 
 class Ended(Exception):
@@ -63,11 +68,16 @@ class JobRun:
     leased: Leased
     room: Room
     answers: "asyncio.Queue[Answer | Ended | Abandoned]" = field(default_factory=asyncio.Queue)
+    # This try's own: what is said to the engine about an earlier try of the same job must not reach this one
+    task_id: str = ""
     in_engine: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     blobs: list[str] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
     reported_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.task_id = f"{self.spec.id}.{uuid4().hex[:8]}"
 
     @property
     def spec(self) -> JobSpec:
@@ -134,16 +144,18 @@ class JobRun:
 
     async def _computed(self, photo: Photo) -> Pixels | None:
         task = Task(
-            id=self.spec.id, pixels=photo.pixels, controls=self.spec.controls.model_dump(),
+            id=self.task_id, pixels=photo.pixels, controls=self.spec.controls.model_dump(),
             lane=LANES.index(self.spec.lane), since_s=self.spec.submitted_ms / 1000,
             detect_only=self.spec.kind == "detect", pictures=self.spec.output.steps,
         )  # fmt: skip
-        if not self.answers.empty():  # canceled while it was decoded
-            raise self._interrupted()
+        while not self.answers.empty():  # canceled while it was decoded
+            if isinstance(asked := self.answers.get_nowait(), Ended | Abandoned):
+                raise asked
         start_s, at_work = time.monotonic(), True
         self.in_engine = True
-        self.room.engine.send(task)  # a child that is gone is heard of, and this job goes back into line
         try:
+            if not self.room.engine.send(task):
+                raise EngineAway("the engine is being replaced")
             while True:
                 answer = await self.answers.get()
                 if isinstance(answer, (Ended, Abandoned)):
@@ -158,14 +170,8 @@ class JobRun:
         finally:
             self.in_engine = False
             if at_work:
-                self.room.engine.send(Cancel(self.spec.id))
+                self.room.engine.send(Cancel(self.task_id))
             self.seconds["restore"] = round(time.monotonic() - start_s, 4)
-
-    def _interrupted(self) -> Ended | Abandoned:
-        """What was asked for before the engine had anything to say."""
-        answer = self.answers.get_nowait()
-        assert isinstance(answer, (Ended, Abandoned)), "the engine speaks of a job that it was not given"
-        return answer
 
     async def _tell(self, photo: Photo, answer: Answer) -> None:
         try:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from queue import SimpleQueue
 from threading import Thread
 
 import structlog
@@ -27,7 +28,8 @@ class EngineLink:
         self.config, self.heard = config, heard
         self.ready: Ready | None = None
         self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
+        self._outbox: SimpleQueue[Command | None] = SimpleQueue()
+        self._there = False
 
     @property
     def pid(self) -> int | None:
@@ -36,13 +38,15 @@ class EngineLink:
     def start(self) -> None:
         """Spawn the child; it says Ready or NotReady when it has loaded."""
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
         arguments = (theirs, self.config, os.getpid())
         self._process = context.Process(target=child.main, args=arguments, name="undegrade-engine", daemon=True)
         self._process.start()
         theirs.close()  # else its end would never be seen
         loop = asyncio.get_running_loop()
-        Thread(target=self._listen, args=(self._connection, loop), daemon=True).start()
+        self._outbox, self._there = SimpleQueue(), True
+        Thread(target=self._listen, args=(ours, loop), daemon=True).start()
+        Thread(target=_write, args=(ours, self._outbox), daemon=True).start()
 
     def _listen(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         answer: Answer | None = None
@@ -62,17 +66,15 @@ class EngineLink:
         if isinstance(answer, Ready):
             self.ready = answer
         elif answer is None or isinstance(answer, NotReady):
-            self.ready = None
+            self.ready, self._there = None, answer is not None
+            self._outbox.put(None)
         self.heard(answer)
 
     def send(self, command: Command) -> bool:
-        """False where the child is gone; its end will be heard of."""
-        assert self._connection is not None, "the child has not been started"
-        try:
-            self._connection.send(command)
-        except (BrokenPipeError, OSError):
-            return False
-        return True
+        """Never blocks.  False where the child is gone: it will not be heard of again."""
+        if self._there:
+            self._outbox.put(command)
+        return self._there
 
     def exit_code(self) -> int | None:
         """How the child ended."""
@@ -89,3 +91,12 @@ class EngineLink:
         if self._process.is_alive():
             self._process.kill()
             await asyncio.to_thread(self._process.join, END_S)
+
+
+def _write(connection: Connection, outbox: "SimpleQueue[Command | None]") -> None:
+    """A child that loads, or computes, reads late: a large picture would hold the loop, and with it every lease."""
+    while (command := outbox.get()) is not None:
+        try:
+            connection.send(command)
+        except (BrokenPipeError, OSError):
+            return

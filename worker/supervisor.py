@@ -24,7 +24,7 @@ from jobs.record import Degradation, Failure, Outcome, State, WorkerInfo
 from jobs.spec import LANES, Lane, queue_name
 from jobs.store import BlobStore, open_store
 from worker.child import EngineConfig
-from worker.job import Abandoned, Ended, JobRun, Room
+from worker.job import Abandoned, Ended, EngineAway, JobRun, Room
 from worker.link import EngineLink
 from worker.messages import Answer, Done, Failed, NotReady, Passed, Ready, Stepped, Turned
 from worker.metrics import WorkerMetrics
@@ -143,8 +143,10 @@ class Supervisor:
             self._let_go(run)
             await run.discard()
             return
-        except (RedisError, StoreError) as error:
+        except (RedisError, StoreError, EngineAway) as error:
             log.warning("job.handed-back", job=run.spec.id, error=str(error))
+            if self.runs.get(run.spec.id) is not run:  # leased again meanwhile: what would be released is that lease
+                return
             self._let_go(run)
             await self._steadily("release", lambda: self.queue.release(self.token, [run.spec.id], died=False))
             return
@@ -269,8 +271,10 @@ class Supervisor:
             self._spawn(self._replace_engine())
         elif isinstance(answer, Turned):
             self.metrics.turned(answer)
-        elif isinstance(answer, Stepped | Passed | Done | Failed) and (run := self.runs.get(answer.id)):
-            run.answers.put_nowait(answer)
+        elif isinstance(answer, Stepped | Passed | Done | Failed):
+            run = self.runs.get(answer.id.partition(".")[0])
+            if run is not None and run.task_id == answer.id:
+                run.answers.put_nowait(answer)
 
     def _spawn(self, work: Awaitable[object]) -> None:
         async def run() -> None:
@@ -295,9 +299,9 @@ class Supervisor:
         for run in inside:
             run.interrupt(Abandoned())
             self._let_go(run)
+        self.link.start()  # before anything is waited for: what has been decoded meanwhile needs somebody to go to
         jobs = [run.spec.id for run in inside]
         await self._steadily("release", lambda: self.queue.release(self.token, jobs, died=True))
-        self.link.start()
 
     async def _finish_up(self) -> None:
         """After the last lease: wait for what is in hand, then hand the rest back without spending an attempt."""

@@ -67,6 +67,7 @@ local function requeue(id, deaths, most, now, iso, kept, keep)
     redis.call('XADD', 'undegrade:events:' .. id, 'MAXLEN', '~', kept, '*', 'type', 'queued', 'data',
         '{"again":true}')
     redis.call('LPUSH', 'undegrade:bell:' .. known[2], id)
+    redis.call('LTRIM', 'undegrade:bell:' .. known[2], 0, 31)
     redis.call('PUBLISH', 'undegrade:wake', id)
     return 'queued'
 end

@@ -594,9 +594,6 @@ def test_images_that_share_an_engine_come_out_as_if_alone(shipped, one_thread):
         assert done[number].report["stop_reason"] == alone.report.stop_reason
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: AutoDIR._noise draws before the step is certain; a retried step draws the next"
-)
 def test_a_step_that_is_tried_again_draws_no_other_noise(shipped, one_thread):
     """Out of memory after the draw, with a sampler that adds noise at each step: the seed must still decide."""
 

@@ -260,9 +260,6 @@ def test_a_picture_of_a_pass_that_cannot_be_written_does_not_cost_the_result(err
     assert (state, outcome.passes[0].blob) == (State.SUCCEEDED, outcome.result.blob)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="BUG: _interrupted asserts that only interruptions can be there"
-)
 def test_what_the_engine_still_says_of_an_earlier_try_is_not_heard():
     """This worker lost the lease and got the same job again: answers are on their way while it is decoded anew."""
     bench = Bench(DONE)
@@ -270,9 +267,6 @@ def test_what_the_engine_still_says_of_an_earlier_try_is_not_heard():
     assert bench.end()[0] is State.SUCCEEDED
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: tasks of two tries of a job have one id, so the first's late Cancel ends the second"
-)
 def test_the_late_end_of_an_earlier_try_does_not_take_the_next_ones_task():
     """As above, and the earlier try was busy with the picture of a pass when it was interrupted."""
     earlier, later = Bench(), Bench()
