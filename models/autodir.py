@@ -77,11 +77,13 @@ class AutoDIRConfig:
 
     `names` in the assessor's order; `fidelity` the default w of each; `strength` how much of a change the safe loop
     takes (1 where unnamed): the share with the least error on held-out photographs, since a small network overshoots.
+    `floors` the confidence that the safe loop wants beyond `loop.floor`, for repairs that harm what they do not fit.
     """
 
     names: tuple[str, ...]
     fidelity: dict[str, float]
     strength: dict[str, float] = field(default_factory=dict)
+    floors: dict[str, float] = field(default_factory=dict)
     clip: ClipConfig = field(default_factory=ClipConfig)
     air: AIRConfig = field(default_factory=AIRConfig)
     scm: NAFNetConfig = field(default_factory=NAFNetConfig)
@@ -192,7 +194,10 @@ class AutoDIR:
         """The next pass, or the end."""
         if len(job.passes) >= self._most_passes(job.controls):
             return self._done(job, "max-passes")
-        choice = choose(job.before, job.remaining, 0.0 if job.controls.strict else self.config.loop.floor)
+        if job.controls.strict:
+            choice = choose(job.before, job.remaining, 0.0)
+        else:
+            choice = choose(job.before, job.remaining, self.config.loop.floor, self.config.floors)
         if choice.label is None:
             return self._done(job, choice.stop or "clean")
         job.label = choice.label

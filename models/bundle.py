@@ -38,7 +38,11 @@ class BundleFile(BaseModel):
 
 
 class BundleDegradation(BaseModel):
-    """A name the assessor is asked for and its prompt; the default SCM weight w, and how much of a pass is taken."""
+    """A name the assessor is asked for and its prompt.
+
+    `fidelity` is the default SCM weight w, `strength` how much of a pass is taken, `floor` the probability from which
+    the safe loop repairs it (0: the loop's own).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,6 +50,7 @@ class BundleDegradation(BaseModel):
     prompt: str
     fidelity: float = Field(ge=0, le=1)
     strength: float = Field(default=1, ge=0, le=1)
+    floor: float = Field(default=0, ge=0, le=1)
 
 
 class Manifest(BaseModel):

@@ -42,6 +42,7 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "names": [entry.name for entry in manifest.degradations],
         "fidelity": {entry.name: entry.fidelity for entry in manifest.degradations},
         "strength": {entry.name: entry.strength for entry in manifest.degradations},
+        "floors": {entry.name: entry.floor for entry in manifest.degradations},
     }
     try:
         config = TypeAdapter(AutoDIRConfig).validate_python(stated)

@@ -5,7 +5,7 @@ restoring; a repaired class leaves the list, so none repeats.  The safe default 
 back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from models.errors import ControlsError
@@ -46,15 +46,20 @@ def among(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, 
     return {name: probabilities[name] / total for name in allowed}
 
 
-def choose(probabilities: dict[str, float], remaining: Sequence[str], floor: float) -> Choice:
-    """The most probable of the remaining names; `floor` in [0, 1] is the confidence that it needs."""
+def choose(
+    probabilities: dict[str, float], remaining: Sequence[str], floor: float, floors: Mapping[str, float] | None = None
+) -> Choice:
+    """The most probable of the remaining names.
+
+    `floor` in [0, 1] is the confidence that a repair needs, `floors` what some need beyond it.
+    """
     left = among(probabilities, remaining)
     label = max(left, key=lambda name: left[name])
     if tuple(remaining) == (CLEAN,):
         return Choice(probabilities=left, stop="nothing-left")
     if label == CLEAN:
         return Choice(probabilities=left, stop="clean")
-    if left[label] < floor:
+    if left[label] < max(floor, (floors or {}).get(label, 0.0)):
         return Choice(probabilities=left, stop="uncertain")
     return Choice(probabilities=left, label=label)
 

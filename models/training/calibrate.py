@@ -1,7 +1,12 @@
-"""How much of each repair to take: the blend with the input that has the least error on held-out photographs.
+"""How much of each repair to take, and how sure to be before it is tried, measured on held-out photographs.
+
+The share of a repair is the blend with the input that has the least error.
 
 For input x, result r and truth y the error of x + s (r - x) is least at s = <r - x, y - x> / <r - x, r - x>, summed
 over the pictures.  A repair that does harm on average gets 0, one that helps throughout gets 1.
+
+The floor: a repair that gains G dB where it fits and loses L dB where it does not is worth a try from the probability
+p at which p G = (1 - p) L, so from L / (G + L).
 
 Shapes:  B pictures, H W pixels.  Images are RGB (B, 3, H, W) float32 in [-1, 1].
 """
@@ -15,7 +20,11 @@ from models.assessor import prompt_of
 from models.loop import restore_all
 from models.restorer import Controls, Request, Restorer
 from models.training.dataset import Example
+from models.training.sheet import psnr
 from models.vocabulary import CLEAN
+
+FLOORS = (0.35, 0.85)
+"""No floor is lower: guesses are not tried.  None is higher: what is nearly certain is."""
 
 
 def best_share(before: Tensor, after: Tensor, truth: Tensor) -> float:
@@ -38,3 +47,37 @@ def strengths(restorer: Restorer, examples: Sequence[Example], names: Sequence[s
         results = torch.stack([done.image for done in restore_all(restorer, requests, together=8)])
         found[name] = round(best_share(example["degraded"], results, example["target"]), 2)
     return found
+
+
+def break_even(gain: float, loss: float) -> float:
+    """L / (G + L) within FLOORS; gain and loss in dB, harm where nothing is gained wants the most."""
+    low, high = FLOORS
+    if loss <= 0:
+        return low
+    return round(min(high, max(low, loss / (max(gain, 0.0) + loss))), 2)
+
+
+def floors(restorer: Restorer, examples: Sequence[Example], names: Sequence[str], each: int = 4) -> dict[str, float]:
+    """From which probability each repair is worth a try: its gain on its own batch, its loss on `each` of the others.
+
+    The clean picture's PSNR counts as 45 dB at most.
+    """
+    found = {}
+    for name in names:
+        if name == CLEAN:
+            continue
+        controls = Controls(prompt=prompt_of(name))
+        gains = {
+            other: _gain(restorer, {key: value[:each] for key, value in example.items()}, controls)
+            for other, example in zip(names, examples, strict=True)
+        }
+        gain = gains.pop(name)
+        found[name] = break_even(gain, -sum(gains.values()) / len(gains))
+    return found
+
+
+def _gain(restorer: Restorer, example: Example, controls: Controls) -> float:
+    """Mean PSNR over the input's, in dB, of one repair on a batch that may or may not want it."""
+    requests = [Request(image=image, controls=controls) for image in example["degraded"]]
+    results = torch.stack([done.image for done in restore_all(restorer, requests, together=8)])
+    return psnr(results, example["target"]) - psnr(example["degraded"], example["target"])

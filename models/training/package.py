@@ -19,7 +19,7 @@ from models.bundle import BundleDegradation, Manifest, write_bundle, write_manif
 from models.families import load_restorer
 from models.nafnet import NAFNet
 from models.training import small
-from models.training.calibrate import strengths
+from models.training.calibrate import floors, strengths
 from models.training.config import RunConfig
 from models.training.photos import PhotoPool, decode_into, find_photos
 from models.training.sheet import validation_examples
@@ -86,8 +86,15 @@ def calibrated(bundle: Path, written: Manifest, images: list[Path], cache: Path)
     )
     examples = validation_examples(pool, small.NAMES, crop_px=192, each=12)
     found = strengths(load_restorer(bundle, torch.device("cpu")), examples, small.NAMES)
+    written = _updated(written, "strength", found)
+    write_manifest(bundle, written)  # what a repair risks depends on how much of it is taken
+    return _updated(written, "floor", floors(load_restorer(bundle, torch.device("cpu")), examples, small.NAMES))
+
+
+def _updated(written: Manifest, field: str, values: dict[str, float]) -> Manifest:
     degradations = tuple(
-        entry.model_copy(update={"strength": found.get(entry.name, 1.0)}) for entry in written.degradations
+        entry.model_copy(update={field: values[entry.name]}) if entry.name in values else entry
+        for entry in written.degradations
     )
     return written.model_copy(update={"degradations": degradations})
 

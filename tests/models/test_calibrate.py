@@ -8,7 +8,7 @@ from torch import nn
 
 from models.assessor import prompt_of
 from models.restorer import Report, Restored
-from models.training.calibrate import best_share, strengths
+from models.training.calibrate import best_share, break_even, floors, strengths
 from models.vocabulary import CLEAN
 
 NAMES = ("noise", "haze", CLEAN)
@@ -98,3 +98,19 @@ def test_through_the_whole_program_an_oracle_gets_one_harm_nothing_and_twice_too
     restorer = autodir(scm=Correction(share))
     found = strengths(restorer, [example(pictures(2)), example(pictures(2))], ("noise", CLEAN))
     assert found == {"noise": pytest.approx(expected, abs=0.01)}
+
+
+class TestFloors:
+    @pytest.mark.parametrize(
+        ("gain", "loss", "floor"), [(6, 6, 0.5), (9, 3, 0.35), (2, 6, 0.75), (0, 5, 0.85), (-1, 5, 0.85), (4, -1, 0.35)]
+    )
+    def test_are_where_what_may_be_gained_outweighs_what_may_be_lost(self, gain, loss, floor):
+        assert break_even(gain, loss) == floor
+
+    def test_are_high_for_a_repair_that_spoils_what_it_does_not_fit(self):
+        batches = [example(pictures(seed=0)), {"degraded": pictures(seed=1), "target": pictures(seed=1)}]
+        clean = {"degraded": pictures(seed=2), "target": pictures(seed=2)}
+        restorer = Repairer({prompt_of("noise"): mended, prompt_of("haze"): lambda image: image})
+        found = floors(restorer, [*batches, clean], NAMES)
+        assert found["noise"] > 0.35, "it doubles the contrast of pictures that need nothing"
+        assert found["haze"] == 0.35, "it harms nobody"

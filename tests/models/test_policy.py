@@ -106,3 +106,9 @@ def test_the_published_list_runs_dry_after_seven_repairs():
 )
 def test_a_pass_is_kept_when_it_helped(after, kept):
     assert helped("noise", SEEN, after) is kept
+
+
+def test_a_repair_may_want_more_confidence_than_the_others():
+    assert choose(SEEN, KNOWN, 0.35, {"haze": 0.7}).label == "noise"
+    assert choose(SEEN, KNOWN, 0.35, {"noise": 0.7}).stop == "uncertain"
+    assert choose(SEEN, KNOWN, 0.6, {"noise": 0.1}).stop == "uncertain", "never less than the loop's own"
