@@ -10,10 +10,10 @@ PHOTO := examples/cat-dark-noisy.jpg
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench figures clean
+.PHONY: help demo test test-all check bench bench-service figures clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv: $(READY) ## The virtual environment, with undegrade and its development tools
 
@@ -55,6 +55,9 @@ check: $(READY) ## Lint, format, types, import contracts, and the hashes of the 
 
 bench: $(READY) ## Seconds and peak memory for 1, 6 and 24 megapixels
 	$(BIN)/python benchmarks/sizes.py
+
+bench-service: $(READY) ## What the service adds: latency, queue throughput, batching per step
+	$(BIN)/python benchmarks/service.py
 
 figures: $(READY) ## Make the README's picture again
 	$(BIN)/python docs/figures/make.py
