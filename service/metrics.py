@@ -110,7 +110,10 @@ class QueueCollector(Collector):
         yield self._by_bundle("workers", "Workers that are alive", len(ours))
         yield self._by_bundle("workers_ready", "Workers that take jobs", sum(worker.ready for worker in ours))
         if now.backlog.seconds_per_job is not None:
-            yield self._by_bundle("seconds_per_job", "Between two ends, lately", now.backlog.seconds_per_job)
+            each_s = now.backlog.seconds_per_job
+            yield self._by_bundle("seconds_per_job", "Between two ends, lately", each_s)
+            waiting = now.backlog.total + now.backlog.running  # in flight too, or a scaler takes busy workers away
+            yield self._by_bundle("backlog_gpu_seconds", "Work in line and in flight", waiting * each_s)
 
     def _by_bundle(self, name: str, what: str, value: float) -> Metric:
         family = GaugeMetricFamily(f"undegrade_{name}", what, labels=["bundle"])

@@ -93,7 +93,12 @@ class Engine:
             megapixels = sum(track.shape[-2] * track.shape[-1] for _, track in chosen) / 1e6
             splits, self._splits = self._splits, 0
             seconds = self.clock() - start_s
-            self.say(Turned(images=len(chosen), megapixels=megapixels, seconds=seconds, splits=splits))
+            held = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
+            self.say(
+                Turned(
+                    images=len(chosen), megapixels=megapixels, seconds=seconds, splits=splits, memory_bytes=held
+                )
+            )  # fmt: skip
 
     def _begin(self, entry: Entry) -> None:
         entry.begun = True

@@ -111,6 +111,7 @@ class Turned:
     megapixels: float
     seconds: float
     splits: int = 0
+    memory_bytes: int = 0  # of the GPU, held by this process; 0 on a CPU
 
 
 Answer = Ready | NotReady | Stepped | Passed | Done | Failed | Turned

@@ -43,6 +43,7 @@ class WorkerMetrics:
         self._splits = Counter(
             "undegrade_oom_splits", "Batches or tiles halved for memory", ["bundle"], registry=registry
         )
+        self._memory = Gauge("undegrade_gpu_memory_bytes", "Held by the engine", ["bundle"], registry=registry)
         self._load = Gauge(
             "undegrade_model_load_seconds", "Loading, golden image and probe", ["bundle"], registry=registry
         )
@@ -70,6 +71,7 @@ class WorkerMetrics:
         self._images.labels(self.bundle).observe(turn.images)
         self._megapixels.labels(self.bundle).observe(turn.megapixels)
         self._splits.labels(self.bundle).inc(turn.splits)
+        self._memory.labels(self.bundle).set(turn.memory_bytes)
 
     def loaded(self, ready: Ready) -> None:
         self._load.labels(self.bundle).set(ready.load_s)
