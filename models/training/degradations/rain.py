@@ -14,7 +14,7 @@ from models.training.degradations.image import Field, Image, Random, clip, greyi
 def rain(clean: Image, rng: Random) -> Image:
     """One of the three styles, over a veil of mist sometimes."""
     style = rng.random()
-    if style < 0.35:
+    if style < 0.4:
         streaks, veil = light_streaks(clean.shape[:2], rng), 0.05
     elif style < 0.65:
         streaks, veil = heavy_streaks(clean.shape[:2], rng), 0.3
@@ -25,10 +25,18 @@ def rain(clean: Image, rng: Random) -> Image:
 
 
 def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
-    """Thin, sparse, one direction."""
-    lean = rng.normal(0, 0.3)
-    length, width = rng.uniform(12, 45), rng.uniform(0.6, 2.0)
-    return layer(shape, rng, rng.uniform(0.02, 0.1), length, width, lean) * np.float32(rng.uniform(0.5, 1.0))
+    """Two to four sparse layers that fan out a little around one direction, faint streaks among bright ones.
+
+    Rain100L's cover 7..19 % of a picture and add 2..7 of 255 to its mean.
+    """
+    lean, cover = rng.normal(0, 0.3), log_uniform(rng, 0.05, 0.45)
+    layers = int(rng.integers(2, 5))
+    streaks: Field = np.zeros(shape, np.float32)
+    for _ in range(layers):
+        length, width = rng.uniform(15, 65), rng.uniform(0.8, 2.8)
+        peak = np.float32(log_uniform(rng, 0.2, 1.0))
+        streaks += layer(shape, rng, cover / layers, length, width, lean + rng.normal(0, 0.05), faintest=0.15) * peak
+    return streaks
 
 
 def heavy_streaks(shape: tuple[int, int], rng: Random) -> Field:
@@ -43,25 +51,33 @@ def heavy_streaks(shape: tuple[int, int], rng: Random) -> Field:
 
 
 def medium_streaks(shape: tuple[int, int], rng: Random) -> Field:
-    """One to three layers of blurred streaks within 60 degrees of the vertical; many are long and faint."""
-    lean = rng.uniform(-1.05, 1.05)
+    """One to three layers of blurred streaks within 60 degrees of the vertical; many are long and faint.
+
+    Now and then a curtain: streaks so dense that they brighten the whole picture, as in Rain1400.
+    """
+    lean, curtain = rng.uniform(-1.05, 1.05), rng.random() < 0.35
     streaks: Field = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 4))):
         length, width = log_uniform(rng, 10, 80), rng.uniform(0.7, 2.2)
-        angle = lean + rng.normal(0, 0.06)
         cover = log_uniform(rng, 0.05, 0.5)
+        if curtain:
+            length, width, cover = rng.uniform(50, 140), rng.uniform(1.0, 4.0), rng.uniform(0.4, 1.0)
+        angle = lean + rng.normal(0, 0.06)
         peak = rng.uniform(0.25, 0.9) * min(1.0, (0.12 / cover) ** 0.5)  # dense layers are fainter ones
         streaks += layer(shape, rng, cover, length, width, angle) * np.float32(peak)
     return streaks
 
 
-def layer(shape: tuple[int, int], rng: Random, cover: float, length_px: float, width_px: float, lean: float) -> Field:
+def layer(
+    shape: tuple[int, int], rng: Random, cover: float, length_px: float, width_px: float, lean: float,
+    faintest: float = 0.4,
+) -> Field:  # fmt: skip
     """Streaks (H, W) of peak brightness about 1 that cover about this share of the picture; `lean` in radians."""
     height, width = shape
     drops: Field = np.zeros(shape, np.float32)
     count = max(1, round(cover * height * width / (length_px * max(1.0, 2 * width_px))))
     rows, columns = rng.integers(0, height, count), rng.integers(0, width, count)
-    drops[rows, columns] = rng.uniform(0.4, 1.0, count)
+    drops[rows, columns] = rng.uniform(faintest, 1.0, count)
     streaks: Field = cv2.filter2D(
         drops, -1, streak_kernel(length_px, width_px, lean), borderType=cv2.BORDER_REFLECT_101
     )
@@ -85,9 +101,9 @@ def blend(scene: Image, streaks: Field, rng: Random) -> Image:
     s = np.clip(streaks, 0, 1)[..., None]
     colour = greyish(rng, 0.75, 1.0, cast=0.01)
     how = rng.random()
-    if how < 0.4:
+    if how < 0.5:
         return scene + s * colour
-    if how < 0.7:
+    if how < 0.75:
         return 1 - (1 - scene) * (1 - s * colour)
     return scene * (1 - s) + colour * s
 
