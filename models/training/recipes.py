@@ -29,8 +29,8 @@ Pools = tuple[PhotoPool, PhotoPool]
 SHRINK = (0.4, 1.0)
 RESTORING = Mixture(
     weights={
-        "noise": 1.6, "blur": 1.0, "rain": 1.5, "low-light": 1.1, "haze": 1.2,
-        "low-resolution": 0.9, "raindrop": 1.0, "jpeg": 1.0, "snow": 0.6, "clean": 0.3,
+        "noise": 1.4, "blur": 1.0, "rain": 2.2, "low-light": 1.0, "haze": 1.2,
+        "low-resolution": 0.9, "raindrop": 1.2, "jpeg": 1.1, "snow": 0.6, "clean": 0.3,
     },
     two=0.12,
 )  # fmt: skip
