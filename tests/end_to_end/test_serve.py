@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -163,3 +164,25 @@ def test_an_open_port_without_a_key_is_refused(tmp_path):
     assert done.returncode != 0
     assert "without an API key" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+RECIPES = ROOT / "examples" / "recipes"
+RUNNERS = {"restore.sh": ["bash"], "restore.py": [sys.executable], "restore.mjs": ["node"]}
+
+
+def test_the_recipes_restore_a_photo(serve, tmp_path):
+    served = serve().ready()
+    for name, runner in RUNNERS.items():
+        if shutil.which(runner[0]) is None:
+            continue  # node is on few servers; the two others are everywhere
+        out = tmp_path / f"{name}.jpg"
+        words = [*runner, str(RECIPES / name), str(PHOTO), str(out), served.url]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        with Image.open(out) as restored, Image.open(PHOTO) as photo:
+            assert restored.size == photo.size
+    wrong = tmp_path / "wrong.jpg"
+    wrong.write_text("not a photo")
+    words = [sys.executable, str(RECIPES / "restore.py"), str(wrong), str(tmp_path / "no.jpg"), served.url]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "415" in done.stderr, (tmp_path / "no.jpg").exists()) == (1, True, False)

@@ -1,0 +1,61 @@
+"""Restore a photo and follow its progress:  python restore.py photo.jpg restored.jpg [URL] [API key]
+
+Needs httpx (pip install httpx).
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+
+def main(photo: Path, out: Path, url: str = "http://127.0.0.1:8000", key: str = "") -> int:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        answer = client.post("/restore", files={"image": photo.read_bytes()}, data={"strength": "1.0"})
+        if answer.is_error:
+            return complain(answer)
+        job = answer.json()
+        for event, data in events(client, job["id"]):
+            print(event, data, file=sys.stderr)
+        job = client.get(f"/jobs/{job['id']}").json()
+        if job["status"] != "succeeded":
+            print(f"{job['status']}: {job['error']}", file=sys.stderr)
+            return 1
+        out.write_bytes(client.get(job["result"]["url"]).raise_for_status().content)
+    print(f"{out}: repaired {', '.join(entry['label'] for entry in job['passes'] if entry['kept']) or 'nothing'}")
+    return 0
+
+
+def events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """The job's events until its end; a dropped connection goes on after the last one that was heard."""
+    last = ""
+    while True:
+        headers = {"Last-Event-ID": last} if last else {}
+        try:
+            with client.stream("GET", f"/jobs/{job}/events", headers=headers) as stream:
+                kind = ""
+                for line in stream.iter_lines():
+                    name, _, value = line.partition(": ")
+                    if name == "id":
+                        last = value
+                    elif name == "event":
+                        kind = value
+                    elif name == "data":
+                        yield kind, json.loads(value)
+            return
+        except httpx.TransportError:
+            continue
+
+
+def complain(answer: httpx.Response) -> int:
+    """A problem (RFC 9457) says what is wrong and what to do."""
+    problem = answer.json()
+    print(f"{problem['status']} {problem['code']}: {problem['detail']} {problem.get('hint', '')}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]))
