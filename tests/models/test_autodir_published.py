@@ -23,6 +23,12 @@ class Recorded:
 
     noises: list
 
+    def mark(self):
+        return None
+
+    def rewind(self, mark):
+        raise AssertionError("a step of the published program failed")
+
     def draw(self, shape):
         noise = self.noises.pop(0)
         assert noise.shape == shape
