@@ -65,8 +65,8 @@ def draw_pair(clean: Image, rng: Random, mix: Mixture) -> Pair:
 
 
 def _saved(pair: Pair, rng: Random) -> Pair:
-    """As a file of quality 75..98; the clean twin too, or the file format would betray the damage."""
-    quality = int(rng.integers(75, 99))
+    """As a file of quality 62..98; the clean twin too, or the file format would betray the damage."""
+    quality = int(rng.integers(62, 99))
     return replace(pair, degraded=compress(pair.degraded, quality), clean=compress(pair.clean, quality))
 
 
