@@ -1,4 +1,4 @@
-"""`undegrade models list|show|verify`: the bundles on this machine."""
+"""`undegrade models list|show|verify|convert|check`: the bundles on this machine, and where they come from."""
 
 import sys
 from typing import Annotated
@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cli.convert import check, convert
 from cli.settings import settings
 from cli.talk import Exit, complain, print_table, say, sentences
 from models.errors import BundleError
 from models.vocabulary import CLEAN
 
-app = typer.Typer(help="The bundles on this machine: list, show, verify.", no_args_is_help=True)
+app = typer.Typer(help="The bundles on this machine: list, show, verify, convert.", no_args_is_help=True)
+app.command()(convert)
+app.command()(check)
 
 Name = Annotated[str | None, typer.Argument(help="A bundle's name or folder; the default one when left out.")]
 

@@ -21,7 +21,7 @@ from models.assessor import Assessor
 from models.clip import ClipConfig
 from models.errors import ControlsError
 from models.guidance import guided
-from models.images import Canvas, Tile, pad_to_multiple, tiles
+from models.images import Canvas, Tile, blackened, pad_to_multiple, tiles
 from models.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
 from models.policy import choose, considered, helped
@@ -53,6 +53,8 @@ class LoopConfig:
         temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
             picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
+        blackening: the share of pixels, in [0, 1], that a pass of the safe loop may drive to black before it is taken
+            back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
         views: native-scale crops that the assessor looks at, at most.
         overview: the share of its answer that a look at the shrunk whole gives, in [0, 1).
         native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.
@@ -64,6 +66,7 @@ class LoopConfig:
     temperature: float = 1.0
     max_passes: int = 7
     floor: float = 0.4
+    blackening: float = 1.0
     views: int = 9
     overview: float = 0.0
     native_px: int = 1024 * 1024
@@ -336,7 +339,7 @@ class AutoDIR:
             result = torch.lerp(job.image, result.clamp_(-1, 1), self.config.strength.get(job.label, 1.0))
         carried = result if job.diffused is None else job.diffused.image()
         after = self.assessor.look([result], strict=job.controls.strict)[0]
-        kept = job.controls.strict or job.source == "user" or helped(job.label, job.before, after)
+        kept = job.controls.strict or job.source == "user" or self._helped(job, result, after)
         job.passes.append(
             PassReport(
                 label=job.label,
@@ -358,6 +361,10 @@ class AutoDIR:
             after = self.assessor.look([carried], strict=True)[0]
         job.before = after
         return self._choose(job)
+
+    def _helped(self, job: Job, result: Tensor, after: dict[str, float]) -> bool:
+        spoilt = blackened(job.image, result) > self.config.loop.blackening
+        return helped(job.label, job.before, after) and not spoilt
 
     def _done(self, job: Job, reason: str) -> Restored:
         strength = job.controls.strength

@@ -108,6 +108,15 @@ class Canvas:
         return self._sum.div_(self._weight)
 
 
+BLACK = -0.97
+"""A value below 4 of 255."""
+
+
+def blackened(before: Tensor, after: Tensor) -> float:
+    """The share of pixels, 0 to 1, with a channel that was not black and now is; (3, H, W) in [-1, 1] each."""
+    return float(((before >= BLACK) & (after < BLACK)).any(dim=0).float().mean())
+
+
 def views(image: Tensor, side: int, most: int) -> Iterator[Tensor]:
     """Up to `most` native-scale crops (3, side, side) spread evenly over the whole image.
 

@@ -12,6 +12,8 @@ import typer
 from cli.main import app
 from cli.settings import Settings
 from models.vocabulary import DEGRADATIONS
+from service.app import create_app
+from service.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -109,3 +111,38 @@ def test_the_readme_names_every_degradation_that_can_be_asked_for(name):
 @pytest.mark.parametrize("code", ["0", "1", "2", "3", "4", "5", "130"])
 def test_every_exit_code_is_documented(code):
     assert re.search(rf"^\| {code} \|", CLI_PAGE, re.MULTILINE)
+
+
+RECIPES = sorted((ROOT / "examples" / "recipes").iterdir())
+
+
+def routes() -> list[str]:
+    """The paths of the service, which needs no Redis to be made."""
+    app = create_app(ServiceSettings(redis_url="redis://127.0.0.1:1", store_url="memory://"))
+    return list(app.openapi()["paths"])
+
+
+def asked_for(text: str) -> set[str]:
+    """The paths that a recipe or a page asks a service for; whatever is filled in is an X."""
+    filled = re.sub(r"\$\{?[\w.]+\}?|\{[^{}\s]*\}", lambda word: word[0] if "url" in word[0].lower() else "X", text)
+    found = re.findall(r"(?:\$\{?(?:url|API)\}?|127\.0\.0\.1:8000|[\s(]f?\")(/[a-z]+[\w/.-]*)", filled)
+    return {path.rstrip(".") for path in found}
+
+
+def test_the_paths_of_a_recipe_are_found():
+    text = '"$url/jobs/$job/result" `${url}/jobs/${job.id}?wait=30` get(f"/jobs/{job}/events") post("/restore")'
+    assert asked_for(text) == {"/jobs/X/result", "/jobs/X", "/jobs/X/events", "/restore"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_recipe_asks_for_routes_that_exist(recipe):
+    known = [re.compile(re.sub(r"\{\w+\}", "[^/]+", route)) for route in routes()]
+    asked = asked_for(recipe.read_text())
+    assert "/restore" in asked
+    assert not [path for path in asked if not any(route.fullmatch(path) for route in known)]
+
+
+def test_the_api_page_lists_every_route_and_no_other():
+    page = (ROOT / "docs" / "api.md").read_text()
+    listed = set(re.findall(r"^\| `[A-Z]+ (/[^`]+)`", page, re.MULTILINE))
+    assert {re.sub(r"\{\w+\}", "X", path) for path in listed} == {re.sub(r"\{\w+\}", "X", path) for path in routes()}

@@ -15,6 +15,7 @@ export async function restore(photo, url = "http://127.0.0.1:8000", key = "") {
   }
   if (job.status !== "succeeded") throw new Error(`${job.status}: ${job.error?.detail ?? ""}`);
   const picture = await fetch(url + job.result.url, { headers });
+  if (!picture.ok) throw new Error(await problem(picture));
   return { job, picture: await picture.blob() };
 }
 

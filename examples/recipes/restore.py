@@ -5,10 +5,14 @@ Needs httpx (pip install httpx).
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+
+ENDS = ("completed", "failed", "canceled")
+TRIES = 30
 
 
 def main(photo: Path, out: Path, url: str = "http://127.0.0.1:8000", key: str = "") -> int:
@@ -31,23 +35,27 @@ def main(photo: Path, out: Path, url: str = "http://127.0.0.1:8000", key: str = 
 
 def events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, object]]]:
     """The job's events until its end; a dropped connection goes on after the last one that was heard."""
-    last = ""
-    while True:
-        headers = {"Last-Event-ID": last} if last else {}
+    last, kind, tries = "", "", 0
+    while kind not in ENDS:
         try:
-            with client.stream("GET", f"/jobs/{job}/events", headers=headers) as stream:
-                kind = ""
+            with client.stream("GET", f"/jobs/{job}/events", headers={"Last-Event-ID": last} if last else {}) as stream:
+                stream.raise_for_status()
                 for line in stream.iter_lines():
                     name, _, value = line.partition(": ")
                     if name == "id":
-                        last = value
+                        last, tries = value, 0
                     elif name == "event":
                         kind = value
                     elif name == "data":
                         yield kind, json.loads(value)
-            return
         except httpx.TransportError:
-            continue
+            if tries == TRIES:
+                raise
+        tries += 1
+        if tries > TRIES:  # streams that end without news: the job has been forgotten
+            return
+        if kind not in ENDS:
+            time.sleep(1)
 
 
 def complain(answer: httpx.Response) -> int:

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 
 from models.assessor import prompt_of
+from models.images import blackened
 from models.loop import restore_all
 from models.restorer import Controls, Request, Restorer
 from models.training.dataset import Example
 from models.training.sheet import psnr
 from models.vocabulary import CLEAN
 
-FLOORS = (0.35, 0.85)
-"""No floor is lower: guesses are not tried.  None is higher: what is nearly certain is."""
+FLOORS = (0.35, 0.65)
+"""No floor is lower: guesses are not tried.  None is higher: what is found two to one is tried."""
 
 
 def best_share(before: Tensor, after: Tensor, truth: Tensor) -> float:
@@ -57,7 +58,9 @@ def break_even(gain: float, loss: float) -> float:
     return round(min(high, max(low, loss / (max(gain, 0.0) + loss))), 2)
 
 
-def floors(restorer: Restorer, examples: Sequence[Example], names: Sequence[str], each: int = 4) -> dict[str, float]:
+def floors(
+    restorer: Restorer, examples: Sequence[Example], names: Sequence[str], each: int = 4, blackening: float = 1.0
+) -> dict[str, float]:
     """From which probability each repair is worth a try: its gain on its own batch, its loss on `each` of the others.
 
     The clean picture's PSNR counts as 45 dB at most.
@@ -68,7 +71,7 @@ def floors(restorer: Restorer, examples: Sequence[Example], names: Sequence[str]
             continue
         controls = Controls(prompt=prompt_of(name))
         gains = {
-            other: _gain(restorer, {key: value[:each] for key, value in example.items()}, controls)
+            other: _gain(restorer, {key: value[:each] for key, value in example.items()}, controls, blackening)
             for other, example in zip(names, examples, strict=True)
         }
         gain = gains.pop(name)
@@ -76,8 +79,13 @@ def floors(restorer: Restorer, examples: Sequence[Example], names: Sequence[str]
     return found
 
 
-def _gain(restorer: Restorer, example: Example, controls: Controls) -> float:
+def _gain(restorer: Restorer, example: Example, controls: Controls, blackening: float) -> float:
     """Mean PSNR over the input's, in dB, of one repair on a batch that may or may not want it."""
     requests = [Request(image=image, controls=controls) for image in example["degraded"]]
-    results = torch.stack([done.image for done in restore_all(restorer, requests, together=8)])
+    results = torch.stack(
+        [
+            image if blackened(image, done.image) > blackening else done.image  # the safe loop takes it back
+            for image, done in zip(example["degraded"], restore_all(restorer, requests, together=8), strict=True)
+        ]
+    )
     return psnr(results, example["target"]) - psnr(example["degraded"], example["target"])

@@ -88,7 +88,9 @@ def calibrated(bundle: Path, written: Manifest, images: list[Path], cache: Path)
     found = strengths(load_restorer(bundle, torch.device("cpu")), examples, small.NAMES)
     written = _updated(written, "strength", found)
     write_manifest(bundle, written)  # what a repair risks depends on how much of it is taken
-    return _updated(written, "floor", floors(load_restorer(bundle, torch.device("cpu")), examples, small.NAMES))
+    restorer = load_restorer(bundle, torch.device("cpu"))
+    measured = floors(restorer, examples, small.NAMES, blackening=small.LOOP.blackening)
+    return _updated(written, "floor", {**measured, **small.FLOORS})
 
 
 def _updated(written: Manifest, field: str, values: dict[str, float]) -> Manifest:

@@ -102,7 +102,8 @@ def test_through_the_whole_program_an_oracle_gets_one_harm_nothing_and_twice_too
 
 class TestFloors:
     @pytest.mark.parametrize(
-        ("gain", "loss", "floor"), [(6, 6, 0.5), (9, 3, 0.35), (2, 6, 0.75), (0, 5, 0.85), (-1, 5, 0.85), (4, -1, 0.35)]
+        ("gain", "loss", "floor"),
+        [(6, 6, 0.5), (9, 3, 0.35), (4, 6, 0.6), (2, 6, 0.65), (0, 5, 0.65), (-1, 5, 0.65), (4, -1, 0.35)],
     )
     def test_are_where_what_may_be_gained_outweighs_what_may_be_lost(self, gain, loss, floor):
         assert break_even(gain, loss) == floor
