@@ -85,8 +85,11 @@ class _Worker:
     def start(self) -> None:
         words = [sys.executable, "-m", "cli", "worker", "--redis-url", self.said.redis_url, "--store-url",
                  self.said.store_url]  # fmt: skip
+        env = {name: value for name, value in os.environ.items() if name != "UNDEGRADE_METRICS_PORT"}  # it is the API's
         # Its own session: Ctrl-C is ours, and it drains when we say so
-        self.process = subprocess.Popen(words, start_new_session=True, preexec_fn=dying_with_us(signal.SIGKILL))
+        self.process = subprocess.Popen(
+            words, env=env, start_new_session=True, preexec_fn=dying_with_us(signal.SIGKILL)
+        )  # fmt: skip
 
     def died(self) -> int | None:
         """The exit code, None while it runs."""

@@ -23,6 +23,7 @@ from jobs.queue import Leased, Queue
 from jobs.record import Degradation, Failure, Outcome, State, WorkerInfo
 from jobs.spec import LANES, Lane, queue_name
 from jobs.store import BlobStore, open_store
+from models.photo import Limits
 from worker.child import EngineConfig
 from worker.job import Abandoned, Ended, EngineAway, JobRun, Room
 from worker.link import EngineLink
@@ -53,6 +54,7 @@ class WorkerConfig:
     ahead: int = 4  # jobs in hand beyond a full batch: decoded while the device works
     grace_s: float = 30.0
     metrics_port: int | None = None
+    most_megapixels: float = 50.0
 
 
 class Supervisor:
@@ -84,7 +86,7 @@ class Supervisor:
 
     async def run(self) -> NotReady | None:
         """Work until `drain`.  Returns why the engine cannot work, None after a clean end."""
-        self.pictures = Pictures(workers=2)
+        self.pictures = Pictures(workers=2, limits=Limits(pixels=round(self.config.most_megapixels * 1e6)))
         self.link = EngineLink(self.config.engine, self._heard)
         self.room = Room(queue=self.queue, store=self.store, pictures=self.pictures, engine=self.link, token=self.token)
         self.link.start()
