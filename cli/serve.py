@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import loop
 from cli.api import Host, Port, ensure_bindable, service_settings
 from cli.embedded import EmbeddedRedis, ServerError, dying_with_us
 from cli.settings import settings
@@ -70,7 +71,7 @@ def _serve(said: "ServiceSettings", redis: EmbeddedRedis | None, open_page: bool
     worker = _Worker(said)
     worker.start()
     try:
-        return asyncio.run(_answer(said, redis, worker, open_page))
+        return loop.run(_answer(said, redis, worker, open_page))
     finally:
         worker.stop()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 import typer
 
+from cli import loop
 from cli.settings import settings
 from cli.talk import Exit, complain, say, sentences
 from jobs.spec import LANES, Lane
@@ -53,7 +54,7 @@ def worker(
             ),
         )  # fmt: skip
         log_as_json()
-        failure = asyncio.run(_supervise(lambda: Supervisor(config)))
+        failure = loop.run(_supervise(lambda: Supervisor(config)))
     if failure is not None:
         complain(failure.sentence)
         raise typer.Exit(Exit.DEVICE if failure.of_device else Exit.MODEL)
@@ -70,9 +71,9 @@ def _lanes(words: str) -> tuple[Lane, ...]:
 
 async def _supervise(supervisor_of: "Callable[[], Supervisor]") -> "NotReady | None":
     supervisor = supervisor_of()  # made on the loop that its clients will live on
-    loop = asyncio.get_running_loop()
+    running = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.drain)
+        running.add_signal_handler(number, supervisor.drain)
     return await supervisor.run()
 
 

@@ -242,13 +242,14 @@ class Queue:
         rows = await self.redis.xrange(keys.EVENTS + job, min=f"({after}")
         return [Event(id=i.decode(), type=f[b"type"].decode(), data=json.loads(f[b"data"])) for i, f in rows]
 
-    async def changes(self) -> AsyncIterator[str]:
-        """The id of every job that changes, as it happens; a dropped connection ends it with an error."""
+    async def changes(self) -> AsyncIterator[tuple[str, bool]]:
+        """Every job that changes, as it happens: (id, is it over); a dropped connection ends it with an error."""
         async with self.redis.pubsub() as channel:
             await channel.subscribe(keys.WAKE)
             async for message in channel.listen():
                 if message["type"] == "message":
-                    yield message["data"].decode()
+                    job, _, over = message["data"].decode().partition(" ")
+                    yield job, over == "over"
 
     async def wait_for_work(self, bundle: str, timeout_s: float) -> None:
         """Return when a job may have arrived, or after `timeout_s`."""

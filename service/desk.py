@@ -28,6 +28,8 @@ SEED_BITS = 53
 """A drawn seed is exact in JavaScript's numbers too."""
 UNMEASURED_S = 10.0
 """Suggested while no drain rate is known."""
+SOON_READ_BYTES = 256 * 1024
+"""A body of so many bytes has mostly come when its head is read."""
 
 
 class Desk:
@@ -36,8 +38,8 @@ class Desk:
     def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, wakes: Wakes) -> None:
         self.settings, self.queue, self.store, self.wakes = settings, queue, store, wakes
 
-    async def refuse_early(self, caller: Caller, wait_s: float) -> None:
-        """Before an upload is read; `submit` asks again, atomically.
+    async def refuse_early(self, caller: Caller, wait_s: float, body_bytes: int | None) -> None:
+        """Before an upload is read, where reading it costs more than asking; `submit` asks again, atomically.
 
         Raises:
             TooManyWaits: the caller wants to wait, and may not.
@@ -45,6 +47,8 @@ class Desk:
         """
         if wait_s > 0:
             self.wakes.check(caller.owner)
+        if body_bytes is not None and body_bytes <= SOON_READ_BYTES:
+            return
         backlog = await self.queue.backlog(self.settings.bundle)
         if backlog.total >= self.settings.most_queued:
             raise _full(backlog, self.settings.most_queued)
@@ -122,7 +126,7 @@ class Desk:
             Gone: it was forgotten meanwhile.
         """
         job_id, until_s = record.spec.id, time.monotonic() + wait_s
-        with self.wakes.bell(job_id, record.spec.owner) as bell:
+        with self.wakes.bell(job_id, record.spec.owner, at_end=True) as bell:
             while not record.state.over and not self.wakes.closed and (left_s := until_s - time.monotonic()) > 0:
                 await bell.wait(left_s)
                 again = await self.queue.record(job_id)

@@ -44,10 +44,15 @@ async def read_upload(request: Request, model: type[T], most_bytes: int) -> tupl
     return data, read_order(model, merged(query, fields))
 
 
+def announced_bytes(request: Request) -> int | None:
+    """The body's length as the request states it; None where it does not."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdigit() else None
+
+
 async def _stream(request: Request, most_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body's pieces, while they are within the limit."""
-    length = request.headers.get("content-length", "")
-    _check_body(int(length) if length.isdigit() else 0, most_bytes)
+    _check_body(announced_bytes(request) or 0, most_bytes)
     count = 0
     async for chunk in request.stream():
         count += len(chunk)

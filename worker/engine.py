@@ -20,6 +20,8 @@ from worker.messages import Answer, Done, Failed, Passed, Stepped, Task, Turned
 from worker.picking import Limits, Waiting, next_step
 
 LEAST_TILE_PX = 128
+LEARN = 0.1
+"""How much of the newest step's speed goes into the running mean."""
 
 
 class DeviceBroken(Exception):
@@ -42,6 +44,11 @@ class Entry:
         under_way = sum(track.step / track.steps for track in self.tracks)
         return (self.tiles - len(self.tracks) + under_way) / self.tiles
 
+    @property
+    def megapixel_steps(self) -> float:
+        """What this pass still needs."""
+        return sum((track.steps - track.step) * track.shape[-2] * track.shape[-1] / 1e6 for track in self.tracks)
+
 
 class Engine:
     """`say` takes each answer at once; `clock` gives seconds."""
@@ -53,6 +60,7 @@ class Engine:
         self.together = limits.together  # what fitted lately; grows back a batch at a time
         self._entries: dict[str, Entry] = {}
         self._splits = 0
+        self._step_s_per_mp = 0.0  # of late; tells long work from short
 
     @property
     def busy(self) -> bool:
@@ -84,7 +92,11 @@ class Engine:
         if fresh := min((e for e in self._entries.values() if not e.begun), key=_turn, default=None):
             self._begin(fresh)
         entries = [(e, track) for e in self._entries.values() for track in e.tracks if track.step < track.steps]
-        waiting = [Waiting(lane=e.task.lane, since_s=e.task.since_s, shape=track.shape) for e, track in entries]
+        left_s = {e.task.id: self._step_s_per_mp * e.megapixel_steps for e, _ in entries}
+        waiting = [
+            Waiting(lane=e.task.lane, since_s=e.task.since_s, shape=track.shape, left_s=left_s[e.task.id])
+            for e, track in entries
+        ]
         limits = Limits(together=self.together, megapixels=self.limits.megapixels)
         chosen = [entries[i] for i in next_step(waiting, limits)]
         if chosen:
@@ -93,6 +105,7 @@ class Engine:
             megapixels = sum(track.shape[-2] * track.shape[-1] for _, track in chosen) / 1e6
             splits, self._splits = self._splits, 0
             seconds = self.clock() - start_s
+            self._step_s_per_mp += LEARN * (seconds / megapixels - self._step_s_per_mp)
             held = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
             self.say(
                 Turned(

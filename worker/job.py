@@ -152,6 +152,7 @@ class JobRun:
             if isinstance(asked := self.answers.get_nowait(), Ended | Abandoned):
                 raise asked
         start_s, at_work = time.monotonic(), True
+        self.reported_s = start_s  # what ends sooner needs no progress
         self.in_engine = True
         try:
             if not self.room.engine.send(task):

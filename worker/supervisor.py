@@ -124,7 +124,7 @@ class Supervisor:
             log.warning("job.refused", job=planted.id, reason=planted.reason)
         for entry in leased:
             self._take(entry)
-        if not leased:
+        if len(leased) + len(refused) < room:  # the lanes are empty: every job from now on rings
             await self.queue.wait_for_work(self.config.bundle, 1.0)
 
     def _take(self, leased: Leased) -> None:

@@ -39,7 +39,7 @@ local function finish(id, state, outcome, now, iso, kept, keep)
         redis.call('EXPIRE', key, seconds + MARGIN_S)
     end
     redis.call('HINCRBY', 'undegrade:counters', 'ended:' .. known[2] .. ':' .. state, 1)
-    redis.call('PUBLISH', 'undegrade:wake', id)
+    redis.call('PUBLISH', 'undegrade:wake', id .. ' over')
 end
 
 -- A running job goes back to the front of its line; canceled meanwhile, or dead too often, it ends

@@ -29,8 +29,8 @@ Pools = tuple[PhotoPool, PhotoPool]
 SHRINK = (0.4, 1.0)
 RESTORING = Mixture(
     weights={
-        "noise": 1.4, "blur": 1.0, "rain": 2.2, "low-light": 1.0, "haze": 1.2,
-        "low-resolution": 0.9, "raindrop": 1.2, "jpeg": 1.1, "snow": 0.6, "clean": 0.3,
+        "noise": 1.6, "blur": 0.9, "rain": 2.6, "low-light": 1.0, "haze": 1.3,
+        "low-resolution": 0.8, "raindrop": 1.2, "jpeg": 1.1, "snow": 0.5, "clean": 0.25,
     },
     two=0.12,
 )  # fmt: skip
@@ -112,7 +112,8 @@ def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[St
 
 def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
     config = SCMConfig(
-        network=small.SCM, timesteps=(999, 999), sampled=small.LOOP, loss="rmse", diffused=0.9, residual=0.3
+        network=small.SCM, timesteps=(999, 999), sampled=small.LOOP, loss="rmse", diffused=0.9, residual=0.3,
+        replay=3,
     )  # fmt: skip
     estimator = None
     if arguments.air is not None:

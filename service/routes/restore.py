@@ -15,7 +15,7 @@ from service.refusals import Gone, NotAcceptable, WaitOver
 from service.request_docs import request_docs
 from service.routes.deps import AtDesk, prefix, problems
 from service.routes.pictures import picture_response
-from service.upload import read_upload
+from service.upload import announced_bytes, read_upload
 
 router = APIRouter(tags=["restore"])
 DETECT_WAIT_S = 30
@@ -41,7 +41,7 @@ async def restore(request: Request, desk: AtDesk, caller: Guarded) -> Response:
     accept = request.headers.get("accept")
     picture = wants_picture(accept)
     preferred = preference(request.headers.getlist("prefer"), MOST_WAIT_S if picture else 0)
-    await desk.refuse_early(caller, preferred.wait_s)
+    await desk.refuse_early(caller, preferred.wait_s, announced_bytes(request))
     data, order = await read_upload(request, RestoreOrder, desk.settings.most_bytes)
     seen = await desk.look(data)
     if picture:
@@ -66,7 +66,7 @@ async def restore(request: Request, desk: AtDesk, caller: Guarded) -> Response:
 async def detect(request: Request, desk: AtDesk, caller: Guarded) -> Response:
     """Say what is wrong with one image, and change nothing.  Waits up to 30 s unless `Prefer` says otherwise."""
     preferred = preference(request.headers.getlist("prefer"), DETECT_WAIT_S)
-    await desk.refuse_early(caller, preferred.wait_s)
+    await desk.refuse_early(caller, preferred.wait_s, announced_bytes(request))
     data, order = await read_upload(request, DetectOrder, desk.settings.most_bytes)
     seen = await desk.look(data)
     record = await desk.submit("detect", data, seen, order, caller, preferred.wait_s > 0)

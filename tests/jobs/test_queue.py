@@ -739,7 +739,7 @@ def test_changes_are_told_as_they_happen(run):
         while (await here.redis.pubsub_numsub(keys.WAKE))[0][1] == 0:
             await asyncio.sleep(0.01)
         await here.commit(job)
-        assert await first == job.id
+        assert await first == (job.id, True)
         await changes.aclose()
 
     run(scenario)

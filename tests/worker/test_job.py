@@ -14,7 +14,7 @@ from jobs.record import Outcome, Progress, State
 from jobs.spec import JobControls, JobSpec, Output, Source
 from models.errors import PhotoError
 from models.photo import Photo
-from worker.job import Abandoned, Ended, JobRun, Room
+from worker.job import REPORT_EVERY_S, Abandoned, Ended, JobRun, Room
 from worker.messages import Cancel, Done, Failed, Passed, Stepped, Task
 from worker.pictures import TooHard
 
@@ -138,6 +138,18 @@ def test_a_job_ends_with_its_picture_in_the_store():
     assert (outcome.stop_reason, outcome.seed, outcome.warnings) == ("clean", 3, ("kept no alpha",))
     assert outcome.passes[0].blob == outcome.result.blob
     assert set(outcome.seconds) == {"fetch", "decode", "restore", "encode", "store"}
+    assert [kind for _, _, kind in bench.queue.reports] == ["detected"]
+
+
+def test_a_step_is_told_when_the_job_takes_long_enough_for_somebody_to_watch():
+    bench = Bench(Passed(id=ID, report=report()))
+
+    async def scenario() -> tuple[State, Outcome]:
+        asyncio.get_running_loop().call_later(1.1 * REPORT_EVERY_S, bench.run.answers.put_nowait, stepped())
+        asyncio.get_running_loop().call_later(1.2 * REPORT_EVERY_S, bench.run.answers.put_nowait, DONE)
+        return await asyncio.wait_for(bench.run.run(), 30)
+
+    asyncio.run(scenario())
     assert [kind for _, _, kind in bench.queue.reports] == ["detected", "step.progress"]
 
 
@@ -235,14 +247,14 @@ def test_a_job_that_is_cancelled_while_it_is_decoded_does_not_keep_the_engine_bu
 
 
 def test_a_job_that_stumbles_over_our_own_mistake_does_not_keep_the_engine_busy():
-    bench = Bench(stepped(), queue=FakeQueue(error=KeyError("ours")))
+    bench = Bench(Passed(id=ID, report=report()), queue=FakeQueue(error=KeyError("ours")))
     with pytest.raises(KeyError):
         bench.end()
     assert not bench.engine.at_work
 
 
 def test_a_blink_of_redis_does_not_cost_a_job_its_work():
-    state, _ = Bench(stepped(), DONE, queue=FakeQueue(error=RedisAway("gone"))).end()
+    state, _ = Bench(Passed(id=ID, report=report()), DONE, queue=FakeQueue(error=RedisAway("gone"))).end()
     assert state is State.SUCCEEDED
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,9 +7,20 @@ from worker.picking import Limits, Waiting, next_step
 
 SHAPES = st.sampled_from([(64, 64), (96, 64), (64, 96), (1024, 1024), (3, 64, 64)])
 WAITING = st.lists(
-    st.builds(Waiting, lane=st.integers(0, 2), since_s=st.integers(0, 5).map(float), shape=SHAPES), max_size=20
-)
+    st.builds(
+        Waiting, lane=st.integers(0, 2), since_s=st.integers(0, 5).map(float), shape=SHAPES,
+        left_s=st.integers(0, 3).map(float),
+    ),
+    max_size=20,
+)  # fmt: skip
 LIMITS = st.builds(Limits, together=st.integers(1, 8), megapixels=st.floats(0, 5))
+
+
+ONE = Limits(together=1, megapixels=8.0)
+
+
+def waiting_for(since_s: float, left_s: float) -> Waiting:
+    return Waiting(lane=0, since_s=since_s, shape=(64, 64), left_s=left_s)
 
 
 @given(WAITING, LIMITS)
@@ -31,20 +44,40 @@ def test_something_goes_whenever_something_waits(waiting, limits):
 
 
 @given(WAITING, LIMITS)
-def test_the_highest_lanes_oldest_always_goes(waiting, limits):
+def test_the_highest_lane_always_goes(waiting, limits):
     if waiting:
-        first = next_step(waiting, limits)[0]
-        assert (waiting[first].lane, waiting[first].since_s) == min((w.lane, w.since_s) for w in waiting)
+        assert waiting[next_step(waiting, limits)[0]].lane == min(w.lane for w in waiting)
+
+
+@given(WAITING, LIMITS)
+def test_of_equal_work_the_highest_lanes_oldest_goes(waiting, limits):
+    equal = [replace(w, left_s=1.0) for w in waiting]
+    if equal:
+        first = equal[next_step(equal, limits)[0]]
+        assert (first.lane, first.since_s) == min((w.lane, w.since_s) for w in equal)
+
+
+def test_what_is_nearly_done_goes_before_what_came_a_little_earlier():
+    long, short = waiting_for(since_s=0.0, left_s=9.0), waiting_for(since_s=2.0, left_s=0.5)
+    assert next_step([long, short], ONE) == [1]
+
+
+def test_nobody_is_overtaken_for_ever():
+    """However short the later jobs are, those that come after its handicap wait for the long one."""
+    long = waiting_for(since_s=0.0, left_s=9.0)
+    for since_s in range(200):
+        short = waiting_for(since_s=float(since_s), left_s=0.001)
+        assert next_step([short, long], ONE) == ([0] if since_s < 5 * 9 else [1])
 
 
 @given(WAITING, LIMITS)
 def test_nobody_of_the_same_shape_is_overtaken(waiting, limits):
-    """Lane, then age, decides among those that could have ridden along."""
+    """The turn decides among those that could have ridden along."""
     chosen = next_step(waiting, limits)
     left = [i for i in range(len(waiting)) if i not in chosen and waiting[i].shape == waiting[chosen[0]].shape]
     for i in chosen:
         for j in left:
-            assert (waiting[i].lane, waiting[i].since_s) <= (waiting[j].lane, waiting[j].since_s)
+            assert waiting[i].turn <= waiting[j].turn
 
 
 @given(WAITING, LIMITS)
