@@ -10,7 +10,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -28,6 +29,10 @@ LONGEST_SOCKET = 100
 """A unix socket's path has at most 108 bytes."""
 
 
+SOCKET = "socket"
+"""The file of the data folder that says where the running server's socket is."""
+
+
 class ServerError(Exception):
     """The server does not start, or has ended."""
 
@@ -36,6 +41,30 @@ def dying_with_us(number: int = signal.SIGTERM) -> Callable[[], None]:
     """For Popen's preexec_fn: the child gets this signal when this process ends, however it ends."""
     parent = os.getpid()
     return lambda: die_with_parent(parent, number)
+
+
+def default_folder(port: int) -> Path:
+    """Where the data of `serve` on this port are, unless it is told otherwise (XDG base directories)."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "undegrade" / f"serve-{port}"
+
+
+@contextmanager
+def reached(folder: Path) -> Iterator[str]:
+    """The URL of the server on this folder: the running `serve`'s, else one of our own for as long as this takes.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    try:
+        server = EmbeddedRedis(folder).__enter__()
+    except ControlsError:  # a `serve` has it
+        yield f"unix://{(folder / SOCKET).read_text()}"
+        return
+    try:
+        yield server.url
+    finally:
+        server.__exit__(None, None, None)
 
 
 class EmbeddedRedis:
@@ -88,6 +117,7 @@ class EmbeddedRedis:
             if self._process.poll() is not None or time.monotonic() > until_s:
                 raise ServerError(f"the embedded Valkey does not start; see {self.folder / 'valkey.log'}")
             time.sleep(0.02)
+        (self.folder / SOCKET).write_text(self.url.removeprefix("unix://"))
 
     def _answers(self) -> bool:
         try:

@@ -14,7 +14,7 @@ import typer
 
 from cli import loop
 from cli.api import Host, Port, ensure_bindable, service_settings
-from cli.embedded import EmbeddedRedis, ServerError, dying_with_us
+from cli.embedded import EmbeddedRedis, ServerError, default_folder, dying_with_us
 from cli.settings import settings
 from cli.talk import Exit, complain, say, sentences, warn
 
@@ -51,7 +51,7 @@ def serve(
             if outside := redis_url or os.environ.get("UNDEGRADE_REDIS_URL"):
                 code = _serve(replace(said, redis_url=outside), None, open_page)
             else:
-                place = data or (Path(told.data) if told.data else _state() / f"serve-{said.port}")
+                place = data or (Path(told.data) if told.data else default_folder(said.port))
                 with EmbeddedRedis(place) as redis:
                     code = _serve(replace(said, redis_url=redis.url), redis, open_page)
         except ServerError as error:
@@ -59,11 +59,6 @@ def serve(
             code = Exit.SERVER
     if code:
         raise typer.Exit(code)
-
-
-def _state() -> Path:
-    """Where programs keep what must survive them (XDG base directories)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "undegrade"
 
 
 def _serve(said: "ServiceSettings", redis: EmbeddedRedis | None, open_page: bool) -> Exit:

@@ -47,7 +47,7 @@ def worker(
         config = WorkerConfig(
             redis_url=redis_url or told.redis_url, store_url=store_url or told.store_url, bundle=folder.name,
             lanes=_lanes(lanes), grace_s=told.grace_s, most_megapixels=told.max_megapixels,
-            metrics_port=metrics_port or told.metrics_port,
+            metrics_port=metrics_port or told.metrics_port, metrics_host=told.host,
             engine=EngineConfig(
                 bundle=folder.resolve(), device=device or told.device, threads=told.threads,
                 together=max_batch or told.max_batch,

@@ -30,8 +30,8 @@ TOGETHER_ON_CUDA = 8
 class EngineConfig:
     """What a child needs to know.
 
-    `together` is the most images of a batch; None: 8 on CUDA, 1 on a CPU, where a batch is no faster, only later, and
-    its rounding would depend on its size.
+    `together` is the most images of a batch; None: 8 on CUDA, 1 on a CPU, where a batch of usual photos gains next to
+    nothing (docs/decisions/0009) and its rounding would depend on its size.
     """
 
     bundle: Path

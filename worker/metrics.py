@@ -51,10 +51,10 @@ class WorkerMetrics:
         self.lost = Counter("undegrade_lease_expired", "Leases that this worker lost", registry=registry)
         self.redis_errors = Counter("undegrade_redis_errors", "Calls that Redis did not answer", registry=registry)
 
-    def serve(self, port: int | None) -> None:
-        """Answer /metrics on this port; None: nowhere."""
+    def serve(self, port: int | None, host: str) -> None:
+        """Answer /metrics on this port and address; None: nowhere."""
         if port is not None:
-            start_http_server(port, registry=self.registry)
+            start_http_server(port, host, self.registry)
 
     def took(self, leased: Leased) -> None:
         self._taken.labels(self.bundle, leased.spec.lane).inc()

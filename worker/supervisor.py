@@ -54,6 +54,7 @@ class WorkerConfig:
     ahead: int = 4  # jobs in hand beyond a full batch: decoded while the device works
     grace_s: float = 30.0
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     most_megapixels: float = 50.0
 
 
@@ -92,7 +93,7 @@ class Supervisor:
         self.link.start()
         self._spawn(self.pictures.warm())
         self._rq: UndegradeWorker | None = None
-        self.metrics.serve(self.config.metrics_port)
+        self.metrics.serve(self.config.metrics_port, self.config.metrics_host)
         upkeep = [asyncio.create_task(work) for work in (self._renewing(), self._committing(), self._upkeep())]
         try:
             await self._ready.wait()

@@ -31,3 +31,24 @@ def test_a_redis_that_is_away_is_named(undegrade, tmp_path):
     assert away.code == 5
     assert "cannot reach Redis" in away.err
     assert "Traceback" not in away.err
+
+
+def test_the_keys_of_serve_are_reached_by_its_folder_whether_it_runs_or_not(undegrade, tmp_path):
+    data = tmp_path / "serve"
+    assert undegrade("keys", "create", "before", "--data", str(data)).code == 0
+    with EmbeddedRedis(data) as redis:
+        assert undegrade("keys", "create", "meanwhile", "--data", str(data)).code == 0
+        through_its_url = undegrade("keys", "list", "--redis-url", redis.url).out.decode()
+    assert "before" in through_its_url and "meanwhile" in through_its_url
+    afterwards = undegrade("keys", "list", "--data", str(data)).out.decode()
+    assert "before" in afterwards and "meanwhile" in afterwards
+
+
+def test_without_a_url_the_keys_are_those_of_serve_on_this_machine(undegrade, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("UNDEGRADE_PORT", "8123")
+    monkeypatch.delenv("UNDEGRADE_REDIS_URL", raising=False)
+    (tmp_path / "undegrade" / "serve-8123").mkdir(parents=True)
+    assert undegrade("keys", "create", "website").code == 0
+    with EmbeddedRedis(tmp_path / "undegrade" / "serve-8123") as redis:
+        assert "website" in undegrade("keys", "list", "--redis-url", redis.url).out.decode()
