@@ -11,6 +11,7 @@ Each prints a markdown table; `--out` appends them to a dated file.  Run it on a
 import argparse
 import asyncio
 import io
+import itertools
 import os
 import platform
 import subprocess
@@ -18,12 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
-import httpx
 import numpy as np
 import torch
 from PIL import Image
@@ -45,9 +48,12 @@ from worker.messages import Answer, Done, Failed, Pixels, Task
 from worker.picking import Limits
 
 PHOTO = Path(__file__).parents[1] / "examples" / "raccoon-noisy.jpg"
-CONTROLS = {"prompt": "remove the noise", "steps": 1, "seed": 1}
+CONTROLS: dict[str, Any] = {"prompt": "remove the noise", "steps": 1, "seed": 1}
 WAIT_S = 0.5
 COLLECT = 8
+BLOCK = 10
+AHEAD = 4
+"""As WorkerConfig.ahead."""
 
 
 def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -87,7 +93,7 @@ def serving() -> Iterator[str]:
 
 
 def latency(repeats: int) -> Iterator[str]:
-    """HTTP and in-process by turns, so that both meet the same machine."""
+    """HTTP and in-process in turns of BLOCK, so that both meet the same machine, and neither the other's cold caches."""
     restorer, data = load_restorer(find_bundle(), torch.device("cpu")), png(128)
 
     def in_process() -> None:
@@ -95,23 +101,34 @@ def latency(repeats: int) -> Iterator[str]:
         restored = restore_one(restorer, Request(image=to_tensor(photo.pixels), controls=Controls(**CONTROLS)))
         encode_photo(type(photo)(pixels=to_pixels(restored.image), format="png"))
 
-    with serving() as url, httpx.Client(base_url=url, timeout=60) as client:
+    with serving() as url, closing(HTTPConnection(url.removeprefix("http://"), timeout=60)) as client:
 
         def over_http() -> None:
             headers = {"Content-Type": "image/png", "Accept": "image/*"}
-            client.post("/restore", params=CONTROLS, content=data, headers=headers).raise_for_status()
+            client.request("POST", "/restore?" + urlencode(CONTROLS), data, headers)
+            with client.getresponse() as answer:
+                picture = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(picture.decode())
 
         for _ in range(10):
             in_process()
             over_http()
-        rows = [(timed(in_process), timed(over_http)) for _ in range(repeats)]
-    own, whole = quantiles([row[0] for row in rows]), quantiles([row[1] for row in rows])
+        times: dict[Callable[[], None], list[float]] = {in_process: [], over_http: []}
+        for _ in range(-(-repeats // BLOCK)):
+            for action, found in times.items():
+                action()  # warms
+                found += [timed(action) for _ in range(BLOCK)]
+    own, whole = quantiles(times[in_process]), quantiles(times[over_http])
     yield "| 128 px PNG, one client, ms | p50 | p95 | p99 |"
     yield "|---|---|---|---|"
     yield "| in this process | " + " | ".join(f"{1000 * v:.1f}" for v in own) + " |"
     yield "| POST /restore, Accept: image/* | " + " | ".join(f"{1000 * v:.1f}" for v in whole) + " |"
-    added = [row[1] - own[0] for row in rows]
-    yield "| added over the in-process median | " + " | ".join(f"{1000 * v:.1f}" for v in quantiles(added)) + " |"
+    yield (
+        "| added: the difference | "
+        + " | ".join(f"{1000 * (b - a):.1f}" for a, b in zip(own, whole, strict=True))
+        + " |"
+    )
 
 
 def timed(action: Callable[[], None]) -> float:
@@ -174,49 +191,108 @@ class Arrival:
     steps: int
 
 
-def arrivals(rate: float, seconds: float, seed: int) -> list[Arrival]:
-    """Poisson arrivals of three sizes and 2 to 12 steps."""
+@dataclass(frozen=True)
+class Mix:
+    """What comes, and how many of one shape share a step in either kind of batching."""
+
+    what: str
+    sides: tuple[int, ...]
+    together: int
+
+
+def arrivals(mix: Mix, rate: float, seconds: float, seed: int) -> list[Arrival]:
+    """Poisson arrivals of the mix's sizes and 2 to 12 steps."""
     rng, at_s, found = np.random.default_rng(seed), 0.0, []
-    pictures = [np.asarray(crop(side)) for side in (96, 160, 256)]
+    pictures = [np.asarray(crop(side)) for side in mix.sides]
     while (at_s := at_s + rng.exponential(1 / rate)) < seconds:
-        found.append(Arrival(at_s, pictures[rng.integers(3)], int(rng.integers(2, 13))))
+        found.append(Arrival(at_s, pictures[rng.integers(len(pictures))], int(rng.integers(2, 13))))
     return found
 
 
-def replay(restorer: Restorer, coming: Sequence[Arrival], together: int, by_job: bool) -> tuple[list[float], float]:
-    """Latencies and the seconds that all took, in real time."""
-    ended: dict[str, float] = {}
+class Clock:
+    """Seconds of this process' CPU time on a CPU, where other programs' work would be noise; of the wall on a GPU.
 
-    def say(answer: Answer) -> None:
+    Idle time is leapt over, so a run takes no longer than its work.
+    """
+
+    def __init__(self, of_cpu: bool) -> None:
+        self._read = time.process_time if of_cpu else time.perf_counter
+        self._offset_s = -self._read()
+
+    def now_s(self) -> float:
+        return self._read() + self._offset_s
+
+    def leap(self, to_s: float) -> None:
+        self._offset_s += max(0.0, to_s - self.now_s())
+
+
+class Replay:
+    """Photos into one engine as they arrive; a policy says when they may enter."""
+
+    def __init__(self, restorer: Restorer, coming: Sequence[Arrival], together: int) -> None:
+        self.coming = coming
+        self.clock = Clock(of_cpu=torch.get_num_threads() == 1)
+        self.told: dict[int, float] = {}
+        self.arrived, self.entered = 0, 0
+        self.engine = Engine(restorer, Limits(together=together, megapixels=8.0), self._say, self.now_s)
+
+    def _say(self, answer: Answer) -> None:
         if isinstance(answer, Done | Failed):
-            ended[answer.id] = time.perf_counter() - start_s
+            self.told[int(answer.id)] = self.now_s()
 
-    engine = Engine(restorer, Limits(together=together, megapixels=8.0), say)
-    batch: list[int] = []
-    told: dict[str, float] = {}
-    following, start_s = 0, time.perf_counter()
-    while len(told) < len(coming):
-        now_s = time.perf_counter() - start_s
-        while following < len(coming) and coming[following].at_s <= now_s:
-            batch.append(following)
-            following += 1
-        if batch and (not by_job or (not engine.busy and _collected(batch, coming, now_s, following))):
-            for index in batch[: COLLECT if by_job else None]:
-                engine.admit(_task(index, coming[index]))
-            batch = batch[COLLECT:] if by_job else []
-        if engine.busy:
-            engine.turn()
-        else:
-            time.sleep(0.001)
-        if not by_job or not engine.busy:  # job-level batching answers when the whole batch is done
-            at_s = time.perf_counter() - start_s
-            told.update({job: (at_s if by_job else s) for job, s in ended.items() if job not in told})
-    return [told[str(i)] - entry.at_s for i, entry in enumerate(coming)], time.perf_counter() - start_s
+    def now_s(self) -> float:
+        return self.clock.now_s()
+
+    @property
+    def waiting(self) -> int:
+        return self.arrived - self.entered
+
+    def enter(self, most: int) -> None:
+        """Let the longest waiting in."""
+        for index in range(self.entered, min(self.arrived, self.entered + most)):
+            self.engine.admit(_task(index, self.coming[index]))
+            self.entered += 1
+
+    def turn(self, until_s: float | None = None) -> None:
+        """What arrives, then one step; an idle engine waits for the next arrival, or for `until_s`."""
+        now_s = self.now_s()
+        while self.arrived < len(self.coming) and self.coming[self.arrived].at_s <= now_s:
+            self.arrived += 1
+        if self.engine.busy:
+            self.engine.turn()
+            return
+        following = [self.coming[self.arrived].at_s] if self.arrived < len(self.coming) else []
+        if events := following + ([until_s] if until_s is not None else []):
+            self.clock.leap(min(events))
+
+    def latencies(self) -> list[float]:
+        return [self.told[i] - entry.at_s for i, entry in enumerate(self.coming)]
 
 
-def _collected(batch: list[int], coming: Sequence[Arrival], now_s: float, following: int) -> bool:
-    full = len(batch) >= COLLECT or following == len(coming)
-    return full or now_s - coming[batch[0]].at_s >= WAIT_S
+def by_step(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tuple[list[float], float]:
+    """As the worker does it: a full batch and AHEAD more in hand, whoever is done leaves."""
+    run = Replay(restorer, coming, together)
+    while len(run.told) < len(coming):
+        run.enter(together + AHEAD - (run.entered - len(run.told)))
+        run.turn()
+    return run.latencies(), run.now_s()
+
+
+def by_job(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tuple[list[float], float]:
+    """Up to COLLECT photos, or those of WAIT_S, run to the end of the last; then all are answered."""
+    run = Replay(restorer, coming, together)
+    first = 0
+    while len(run.told) < len(coming):
+        late_s = coming[run.entered].at_s + WAIT_S if run.waiting else None
+        full = run.waiting >= COLLECT or run.arrived == len(coming)
+        if not run.engine.busy and (full or (late_s is not None and run.now_s() >= late_s)):
+            first = run.entered
+            run.enter(COLLECT)
+        run.turn(late_s)
+        if not run.engine.busy:
+            run.told.update({i: run.now_s() for i in range(first, run.entered)})
+            first = run.entered
+    return run.latencies(), run.now_s()
 
 
 def _task(index: int, entry: Arrival) -> Task:
@@ -224,31 +300,39 @@ def _task(index: int, entry: Arrival) -> Task:
     return Task(id=str(index), pixels=entry.pixels, controls=controls, since_s=entry.at_s)
 
 
+def capacity(restorer: Restorer, mix: Mix, count: int) -> float:
+    """Photos a second when all are there from the start, batched per step: what 100 % load is."""
+    photos = arrivals(mix, 50.0, count / 50.0, seed=3)
+    together = [Arrival(0.0, entry.pixels, entry.steps) for entry in photos]
+    by_step(restorer, together[:3], mix.together)  # warm
+    return len(together) / by_step(restorer, together, mix.together)[1]
+
+
 def batching(seconds: float, device: str) -> Iterator[str]:
     chosen = choose_device(device)
     restorer = load_restorer(find_bundle(), chosen.device)
-    probe = arrivals(50.0, 1.0, seed=3)
-    for entry in probe[:3]:
-        restore_one(restorer, Request(image=to_tensor(entry.pixels), controls=Controls(prompt="noise", steps=2)))
-    start_s = time.perf_counter()
-    for entry in probe:
-        controls = Controls(prompt="remove the noise", steps=entry.steps)
-        restore_one(restorer, Request(image=to_tensor(entry.pixels), controls=controls))
-    each_s = (time.perf_counter() - start_s) / len(probe)
-    best = 1 if chosen.device.type == "cpu" else COLLECT
-    yield f"one photo alone takes {each_s:.3f} s on average; 96, 160 and 256 px, 2 to 12 steps"
+    usual = 1 if chosen.device.type == "cpu" else COLLECT
+    mixes = (
+        Mix("96, 160 and 256 px", (96, 160, 256), usual),
+        Mix("96 px alone", (96,), COLLECT),
+    )
+    yield f"2 to 12 steps; a job-level batch: {COLLECT} photos or those of {WAIT_S} s; 100 % load: all there at once"
+    if torch.get_num_threads() == 1:
+        yield "seconds are this process' CPU time: other programs do not count"
     yield ""
-    yield "| load | batching | photos | p50 s | p95 s | photos/s |"
-    yield "|---|---|---|---|---|---|"
-    for load in (0.5, 0.8):
-        coming = arrivals(load / each_s, seconds, seed=int(100 * load))
-        for name, together, by_job in (
-            (f"per step, up to {best}", best, False),
-            (f"per job, up to {COLLECT} or {WAIT_S} s", COLLECT, True),
-        ):
-            times, spent_s = replay(restorer, coming, together, by_job)
-            p50, p95, _ = quantiles(times)
-            yield f"| {load:.0%} | {name} | {len(coming)} | {p50:.2f} | {p95:.2f} | {len(coming) / spent_s:.2f} |"
+    yield "| photos | a step holds | 100 % load | load | batching | n | p50 s | p95 s | photos/s |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for mix in mixes:
+        full = capacity(restorer, mix, 60)
+        for load in (0.5, 0.8):
+            coming = arrivals(mix, load * full, seconds, seed=int(100 * load))
+            for name, policy in (("per step", by_step), ("per job", by_job)):
+                times, spent_s = policy(restorer, coming, mix.together)
+                p50, p95, _ = quantiles(times)
+                yield (
+                    f"| {mix.what} | {mix.together} | {full:.2f}/s | {load:.0%} | {name} | {len(coming)} | {p50:.2f} "
+                    f"| {p95:.2f} | {len(coming) / spent_s:.2f} |"
+                )
 
 
 def main() -> None:
@@ -269,7 +353,7 @@ def main() -> None:
         f"{platform.machine()} · {os.cpu_count()} cores · torch {torch.__version__} · Python {sys.version.split()[0]}"
     )
     for part in arguments.parts:
-        for line in (f"\n## {part} ({conditions})\n", *parts[part]()):
+        for line in itertools.chain([f"\n## {part} ({conditions})\n"], parts[part]()):
             print(line, flush=True)
             if arguments.out:
                 with arguments.out.open("a") as out:

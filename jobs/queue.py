@@ -21,6 +21,7 @@ from jobs.errors import DuplicateJob, QueueFull, RefusedJob, SpecError
 from jobs.record import JobRecord, Outcome, Progress, State, WorkerInfo, read_record
 from jobs.rq_jobs import MOST_PACKED_BYTES, check, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, load_spec, queue_name
+from jobs.store import Blob
 
 SCRIPTS = Path(__file__).with_name("scripts")
 ENDING = {"lease", "commit", "release", "reclaim", "cancel"}
@@ -85,8 +86,8 @@ class Queue:
     async def _run(self, script: str, *words: str | bytes | float) -> Any:  # noqa: ANN401 - as Lua answers
         return await self._scripts[script](args=words)
 
-    async def submit(self, spec: JobSpec, most_queued: int) -> int:
-        """Take a job in, and return how many were in line for its bundle.
+    async def submit(self, spec: JobSpec, most_queued: int, blob: Blob | None = None) -> int:
+        """Take a job in, with a blob that belongs to it, and return how many were in line for its bundle.
 
         Raises:
             QueueFull: as many as `most_queued` are in line; nothing has been kept.
@@ -95,7 +96,7 @@ class Queue:
         accepted, before = await self._run(
             "submit", spec.id, spec.queue, spec.dump(), pack(spec.id), _iso(), most_queued, keys.QUEUED_TTL_S,
             spec.bundle, keys.EVENTS_KEPT, keys.BELL_KEPT, spec.deadline_ms or "", spec.keep_s, spec.owner or "",
-            *(queue_name(spec.bundle, lane) for lane in LANES),
+            *_carried(blob), *(queue_name(spec.bundle, lane) for lane in LANES),
         )  # fmt: skip
         if accepted == -1:
             raise DuplicateJob(f"there is a job {spec.id} already")
@@ -146,8 +147,13 @@ class Queue:
             )
         )  # fmt: skip
 
-    async def commit(self, token: str, ended: Iterable[tuple[str, State, Outcome, int, float]]) -> list[State | None]:
-        """End jobs: (id, state, outcome, seconds to keep it, megapixels).
+    async def commit(
+        self,
+        token: str,
+        ended: Iterable[tuple[str, State, Outcome, int, float]],
+        blobs: Mapping[str, Blob] | None = None,
+    ) -> list[State | None]:
+        """End jobs: (id, state, outcome, seconds to keep it, megapixels), each with its blob where it has one.
 
         Returns the state that each ended in (a cancel that came first wins), None where the lease was lost: then the
         outcome is not ours to publish.
@@ -155,7 +161,14 @@ class Queue:
         words = [
             word
             for job, state, outcome, keep_s, megapixels in ended
-            for word in (job, state.value, outcome.model_dump_json(), keep_s, round(megapixels, 3))
+            for word in (
+                job,
+                state.value,
+                outcome.model_dump_json(),
+                keep_s,
+                round(megapixels, 3),
+                *_carried((blobs or {}).get(job)),
+            )
         ]
         answers = await self._run("commit", token, _iso(), keys.EVENTS_KEPT, keys.DRAIN_KEPT, *words)
         return [State(answer.decode()) if answer else None for answer in answers]
@@ -305,6 +318,10 @@ def _leased(row: Sequence[bytes]) -> Leased | Refused:
         return Refused(id=job, reason="not-json", detail=f"job {job}: {error}")
     attempts, deaths, alone, cancel = row[5:9]
     return Leased(spec=spec, attempts=int(attempts), deaths=int(deaths), alone=bool(alone), cancel=bool(cancel))
+
+
+def _carried(blob: Blob | None) -> tuple[str | bytes | int, ...]:
+    return (keys.BLOB + blob.name, blob.data, blob.ttl_s) if blob else ("", "", 0)
 
 
 def _seconds_per_job(ended: Sequence[bytes]) -> float | None:

@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from obstore.store import RetryConfig, S3Config  # obstore has them for type checkers only
 
 ALLOWED = "memory://, file:///FOLDER, s3://BUCKET/PREFIX?region=R&endpoint=URL, gs://, az:// or redis://"
+CARRIED_BYTES = 1 << 20
+"""The largest blob that goes with a script of the queue: Redis does nothing else meanwhile."""
 SWEPT_AT_A_TIME = 500
 DELETED_AT_ONCE = 4
 """Each takes a thread of the loop's pool; the others belong to what clients wait for."""
@@ -32,8 +35,22 @@ RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)
 """obstore's own three minutes would outlast every client that waits for its answer."""
 
 
+@dataclass(frozen=True)
+class Blob:
+    """A picture on its way into the store."""
+
+    name: str
+    data: bytes
+    ttl_s: int
+
+
 class BlobStore(Protocol):
     """Raises StoreError where the backend refuses; Redis' own errors pass through."""
+
+    @property
+    def beside_queue(self) -> bool:
+        """Whether small blobs may go with the queue's own scripts, which spares a round trip and leaves no orphans."""
+        ...
 
     async def put(self, name: str, data: bytes, ttl_s: int) -> None: ...
 
@@ -132,6 +149,8 @@ def _checked(name: str) -> str:
 class RedisStore:
     """Small pictures beside the queue, which expire by themselves."""
 
+    beside_queue = True
+
     def __init__(self, redis: "Redis") -> None:
         self.redis: Any = redis
 
@@ -161,6 +180,8 @@ class ObjectStore:
     Threads and not obstore's own coroutines: those answer from a Rust thread that touches Python once more after the
     answer, and a process that ends in that moment aborts (17 of 30 with obstore 0.12.1, none of 30 with threads).
     """
+
+    beside_queue = False
 
     def __init__(self, store: Any, redis: "Redis") -> None:  # noqa: ANN401 - obstore's own union of stores
         self.store = store

@@ -12,7 +12,7 @@ from jobs.errors import BlobMissing, DuplicateJob, QueueFull
 from jobs.queue import Backlog, Queue
 from jobs.record import JobRecord, State
 from jobs.spec import LANES, JobControls, JobSpec, Kind, Lane, Output, Source
-from jobs.store import BlobStore
+from jobs.store import CARRIED_BYTES, Blob, BlobStore
 from service.gate import Caller
 from service.ids import born_ms, new_id
 from service.job_body import JobBody, Place, job_body
@@ -67,11 +67,15 @@ class Desk:
         """
         spec = self._spec(kind, seen, order, caller, "interactive" if waits else "standard")
         assert spec.source, "_spec names the blob"
-        await self.store.put(spec.source.blob, data, keys.QUEUED_TTL_S + self.settings.keep_s)
+        blob = Blob(spec.source.blob, data, keys.QUEUED_TTL_S + self.settings.keep_s)
+        carried = self.store.beside_queue and len(data) <= CARRIED_BYTES
+        if not carried:
+            await self.store.put(blob.name, blob.data, blob.ttl_s)
         try:
-            await self.queue.submit(spec, self.settings.most_queued)
+            await self.queue.submit(spec, self.settings.most_queued, blob if carried else None)
         except QueueFull as error:
-            await self.store.delete(spec.source.blob)
+            if not carried:
+                await self.store.delete(blob.name)
             backlog = await self.queue.backlog(self.settings.bundle)
             raise _full(backlog, self.settings.most_queued) from error
         except DuplicateJob:  # ids are random: it was us, and a lost connection had the command sent again

@@ -16,7 +16,7 @@ from jobs.errors import BlobMissing, StoreError
 from jobs.queue import Event, Leased, Queue
 from jobs.record import Failure, Outcome, PassRecord, Progress, Result, State
 from jobs.spec import LANES, JobSpec
-from jobs.store import BlobStore
+from jobs.store import CARRIED_BYTES, Blob, BlobStore
 from models.errors import PhotoError
 from models.photo import Photo
 from worker.messages import Answer, Cancel, Done, Failed, Passed, Pixels, Stepped, Task
@@ -73,6 +73,7 @@ class JobRun:
     in_engine: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     blobs: list[str] = field(default_factory=list)
+    carried: Blob | None = None  # goes into the store with the commit
     outcome: Outcome = field(default_factory=Outcome)
     reported_s: float = 0.0
 
@@ -232,7 +233,7 @@ class JobRun:
             )
         except (PhotoError, TooHard) as error:
             raise Ended(State.FAILED, _failure("encode", str(error), "ask for another format")) from error
-        blob = await self._timed("store", self._stored("result", data))
+        blob = await self._timed("store", self._stored("result", data, may_wait=True))
         height, width = pixels.shape[:2]
         result = Result(
             blob=blob, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), format=kind, width_px=width,
@@ -244,12 +245,16 @@ class JobRun:
             passes = (*passes[:-1], passes[-1].model_copy(update={"blob": blob if passes[-1].kept else None}))
         self.outcome = self._with(result=result, warnings=warnings, passes=passes)
 
-    async def _stored(self, what: str, data: bytes) -> str:
+    async def _stored(self, what: str, data: bytes, may_wait: bool = False) -> str:
         """A name of this attempt's own: a worker that lost its lease must not overwrite the other's picture."""
-        blob = f"{self.spec.id}/{what}-{self.room.token[-8:]}-{self.leased.attempts}"
-        self.blobs.append(blob)
-        await self.room.store.put(blob, data, self.spec.keep_s + keys.QUEUED_TTL_S // 100)
-        return blob
+        name = f"{self.spec.id}/{what}-{self.room.token[-8:]}-{self.leased.attempts}"
+        blob = Blob(name, data, self.spec.keep_s + keys.QUEUED_TTL_S // 100)
+        self.blobs.append(name)
+        if may_wait and self.room.store.beside_queue and len(data) <= CARRIED_BYTES:
+            self.carried = blob
+        else:
+            await self.room.store.put(blob.name, blob.data, blob.ttl_s)
+        return name
 
     async def _timed(self, stage: str, work: Awaitable[T]) -> T:
         start_s = time.monotonic()

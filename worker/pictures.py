@@ -1,16 +1,11 @@
 """Decoding and encoding, in a small pool of processes with a memory limit, away from the device and from Redis.
 
-A file that kills its process (a bomb, a decoder's bug) must not take its neighbours with it: when the pool breaks, what
-was in it is tried again one at a time, and only the file that breaks it again is refused.
+A file that kills its process (a bomb, a decoder's bug) takes nobody with it.  It is tried once more, since the kernel
+may have killed the process for another's memory; then the file is refused.
 """
 
 import asyncio
-import multiprocessing
-import os
-import resource
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,18 +13,15 @@ from models.errors import PhotoError
 from models.photo import Limits, Photo, read_photo
 from models.photo_write import encode_photo, losses
 from worker.messages import Pixels
-from worker.parent import die_with_parent
+from worker.pool import AT_ONCE_BYTES, Died, Pool
 
 T = TypeVar("T")
+SMALL_FILE_BYTES = 128 * 1024
+"""Files up to here seldom hold more pixels than may be passed on the loop."""
 
 
 class TooHard(Exception):
     """A file that its decoder, or a picture that its encoder, does not survive."""
-
-
-def _prepare(memory_bytes: int, parent: int) -> None:
-    die_with_parent(parent)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def started() -> None:
@@ -53,14 +45,8 @@ class Pictures:
     """`workers` processes of at most `memory_bytes` of address space each."""
 
     def __init__(self, workers: int = 2, memory_bytes: int = 6 * 2**30, limits: Limits | None = None) -> None:
-        self.workers, self.memory_bytes = workers, memory_bytes
-        self.limits = limits or Limits()
-        self._pool = self._fresh()
-        self._singly = asyncio.Lock()
-
-    def _fresh(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.workers, context, _prepare, (self.memory_bytes, os.getpid()))
+        self.workers, self.limits = workers, limits or Limits()
+        self._pool = Pool(workers, memory_bytes)
 
     async def warm(self) -> None:
         """Start the processes now, not with the first picture."""
@@ -73,43 +59,32 @@ class Pictures:
             PhotoError: it is none, or over the limits.
             TooHard: the decoder died of it, or ran out of its memory.
         """
-        return await self._run(decode, data, self.limits)
+        return await self._run(decode, data, self.limits, small_answer=len(data) <= SMALL_FILE_BYTES)
 
     async def encode(
         self, photo: Photo, pixels: Pixels, kind: str | None = None, quality: int | None = None, metadata: bool = True
     ) -> tuple[bytes, str]:
         """The file with these pixels, and its format."""
-        return await self._run(encode, photo, pixels, kind, quality, metadata)
+        small = pixels.nbytes <= AT_ONCE_BYTES
+        return await self._run(encode, photo, pixels, kind, quality, metadata, small_answer=small)
 
     def warnings(self, photo: Photo, kind: str | None) -> tuple[str, ...]:
         """What the file format cannot keep."""
         return (*photo.warnings, *losses(photo, kind or photo.format))
 
-    async def _run(self, action: Callable[..., T], *words: object) -> T:
-        loop, pool = asyncio.get_running_loop(), self._pool
+    async def _run(self, action: Callable[..., T], *words: object, small_answer: bool = False) -> T:
         try:
-            return await loop.run_in_executor(pool, action, *words)
-        except BrokenProcessPool:
-            pass
+            try:
+                return await self._pool.run(action, *words, small_answer=small_answer)
+            except Died:
+                return await self._pool.run(action, *words, small_answer=small_answer)
+        except Died as error:
+            raise TooHard("the image's decoder or encoder died of it, twice") from error
         except MemoryError as error:
             raise TooHard("the image needs more memory than a decoder may have") from error
-        async with self._singly:
-            self._renew(pool)
-            try:
-                return await loop.run_in_executor(self._pool, action, *words)
-            except BrokenProcessPool as error:
-                self._renew(self._pool)
-                raise TooHard("the image's decoder or encoder died of it, twice") from error
-            except MemoryError as error:
-                raise TooHard("the image needs more memory than a decoder may have") from error
-
-    def _renew(self, broken: ProcessPoolExecutor) -> None:
-        if self._pool is broken:
-            broken.shutdown(wait=False, cancel_futures=True)
-            self._pool = self._fresh()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
 
 __all__ = ["PhotoError", "Pictures", "TooHard"]

@@ -180,7 +180,8 @@ class Supervisor:
             (run.spec.id, state, outcome, run.spec.keep_s, run.spec.source.megapixels if run.spec.source else 0.0)
             for run, state, outcome in batch
         ]
-        for (run, state, outcome), ended in zip(batch, await self.queue.commit(self.token, rows), strict=True):
+        blobs = {run.spec.id: run.carried for run, _, _ in batch if run.carried}
+        for (run, state, outcome), ended in zip(batch, await self.queue.commit(self.token, rows, blobs), strict=True):
             self._let_go(run)
             self.metrics.ended(run, ended or State.CANCELED)
             log.info("job.ended", job=run.spec.id, state=ended, seconds=outcome.seconds)

@@ -16,6 +16,7 @@ from jobs.errors import DuplicateJob, QueueFull
 from jobs.queue import Event, Queue
 from jobs.record import Failure, Outcome, Progress, State, WorkerInfo
 from jobs.spec import HEAD_START_S, LANES, JobSpec
+from jobs.store import Blob, RedisStore
 
 BUNDLE = "b"
 MANY = 1000
@@ -132,9 +133,36 @@ def test_a_full_queue_takes_nothing_and_keeps_nothing(run):
         before = await here.everything()
         refused = spec()
         with pytest.raises(QueueFull) as full:
-            await here.queue.submit(refused, 2)
+            await here.queue.submit(refused, 2, Blob("a/input", b"pixels", 60))
         assert full.value.queued == 2
         assert await here.everything() == before
+
+    run(scenario)
+
+
+def test_a_blob_comes_with_its_job_and_expires_by_itself(run):
+    async def scenario(here):
+        data = bytes(range(256)) * 4
+        await here.queue.submit(spec(), MANY, Blob("a/input", data, 60))
+        assert await RedisStore(here.redis).get("a/input") == data
+        assert 0 < await here.redis.ttl(keys.BLOB + "a/input") <= 60
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("fate", ["ours", "lost", "canceled"])
+def test_a_result_comes_with_its_commit_and_only_where_that_counts(run, fate):
+    async def scenario(here):
+        job = await here.running(token="a")
+        if fate == "lost":
+            await here.queue.release("a", [job.id], died=False)
+        elif fate == "canceled":
+            await here.queue.cancel(job.id)
+        await here.queue.commit(
+            "a", [(job.id, State.SUCCEEDED, Outcome(), DAY_S, 1.0)], {job.id: Blob("a/result", b"pixels", 60)}
+        )
+        kept = await here.redis.get(keys.BLOB + "a/result")
+        assert kept == (b"pixels" if fate == "ours" else None)
 
     run(scenario)
 

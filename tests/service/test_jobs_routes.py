@@ -153,9 +153,9 @@ def test_a_command_that_was_sent_twice_is_one_job(service, picture):
     """Redis' client repeats a command when its answer was lost: the second finds the id taken, by itself."""
     submit = service.app.state.desk.queue.submit
 
-    async def twice(spec, most):
-        await submit(spec, most)
-        return await submit(spec, most)
+    async def twice(spec, most, blob):
+        await submit(spec, most, blob)
+        return await submit(spec, most, blob)
 
     service.app.state.desk.queue.submit = twice
     assert service.client.post("/restore", files={"image": picture()}).status_code == 202

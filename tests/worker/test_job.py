@@ -53,6 +53,7 @@ class FakeQueue:
 
 @dataclass
 class FakeStore:
+    beside_queue: bool = False
     blobs: dict[str, bytes] = field(default_factory=lambda: {"input": b"file"})
 
     async def get(self, name):
@@ -153,6 +154,13 @@ def test_a_step_is_told_when_the_job_takes_long_enough_for_somebody_to_watch():
     assert [kind for _, _, kind in bench.queue.reports] == ["detected", "step.progress"]
 
 
+def test_a_small_picture_beside_the_queue_goes_with_the_commit():
+    bench = Bench(DONE, store=FakeStore(beside_queue=True))
+    _, outcome = bench.end()
+    assert bench.run.carried.name == outcome.result.blob not in bench.store.blobs
+    assert hashlib.sha256(bench.run.carried.data).hexdigest() == outcome.result.sha256
+
+
 def test_the_picture_of_each_pass_is_kept_until_the_last():
     bench = Bench(Passed(id=ID, report=report()), Passed(id=ID, report=report(1), pixels=PIXELS),
                   Done(id=ID, report=report(2, "clean"), pixels=PIXELS))  # fmt: skip
@@ -177,7 +185,7 @@ def test_the_engine_is_told_what_the_user_said():
 @pytest.mark.parametrize(
     ("said", "code"),
     [
-        ({"store": FakeStore({})}, "input-missing"),
+        ({"store": FakeStore(blobs={})}, "input-missing"),
         ({"pictures": FakePictures(decode_error=PhotoError("no photo"))}, "bad-image"),
         ({"pictures": FakePictures(decode_error=TooHard("it died"))}, "bad-image"),
         ({"pictures": FakePictures(encode_error=PhotoError("too wide"))}, "encode"),

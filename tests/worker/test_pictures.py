@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import uvloop
 from PIL import Image
 
 from models.errors import PhotoError
@@ -31,7 +32,8 @@ def run(scenario, **said):
         finally:
             pictures.close()
 
-    return asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the worker's
+        return runner.run(main())
 
 
 def die() -> None:
@@ -108,7 +110,7 @@ def test_a_file_whose_decoder_was_killed_by_another_is_tried_again(tmp_path):
 def test_a_pool_that_was_killed_while_idle_is_replaced():
     async def scenario(pictures):
         await pictures.warm()
-        (pid,) = pictures._pool._processes
+        (pid,) = pictures._pool.pids
         os.kill(pid, signal.SIGKILL)
         return await pictures.decode(png())
 
@@ -193,28 +195,53 @@ def test_what_a_format_cannot_keep_is_warned_of():
 def test_warming_starts_each_process():
     async def scenario(pictures):
         await pictures.warm()
-        return len(pictures._pool._processes)
+        return len(pictures._pool.pids)
 
     assert run(scenario, workers=2) == 2
     assert started() is None
 
 
-def test_a_retry_that_runs_out_of_memory_harms_no_neighbour(tmp_path):
-    marker = str(tmp_path / "marker")
+def test_a_death_costs_its_own_process_only(tmp_path):
+    async def scenario(pictures):
+        pids = set()
+        for i in range(4):
+            with pytest.raises(TooHard):
+                await pictures._run(die_once_then_want_memory, str(tmp_path / f"marker{i}"))
+            pids.add(await pictures._run(os.getpid))
+        return pids
+
+    assert len(run(scenario)) == 4, "a fresh process after each death"
+
+
+def test_a_caller_that_leaves_does_not_confuse_the_next():
+    async def scenario(pictures):
+        await pictures.warm()
+        leaving = asyncio.ensure_future(pictures._run(slowly, "the answer to one who left"))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        return await pictures._run(slowly, "mine")
+
+    assert run(scenario) == "mine"
+
+
+@pytest.mark.parametrize("side", [150, 500, 1300])
+def test_pictures_of_any_size_pass_often(side):
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 
     async def scenario(pictures):
-        first = asyncio.ensure_future(pictures._run(die_once_then_want_memory, marker))
-        while not os.path.exists(marker):
-            await asyncio.sleep(0.01)
-        while not pictures._singly.locked():
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0)
-        neighbours = [asyncio.ensure_future(pictures._run(time.sleep, 0.05)) for _ in range(20)]
-        with pytest.raises(TooHard):
-            await first
-        await asyncio.gather(*neighbours)
+        for _ in range(10):
+            photo = await pictures.decode(png(pixels, compress_level=0))
+        photo = await pictures.decode(png(pixels))
+        data, _ = await pictures.encode(photo, photo.pixels)
+        return (await pictures.decode(data)).pixels
 
-    run(scenario)
+    np.testing.assert_array_equal(run(scenario), pixels)
+
+
+def slowly(answer: str) -> str:
+    """Runs in the pool."""
+    time.sleep(0.3)
+    return answer
 
 
 def die_once_then_want_memory(marker: str) -> None:
