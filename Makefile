@@ -42,7 +42,7 @@ demo: $(READY) ## Restore a damaged photograph that comes with the code
 test: $(READY) ## The tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not gpu and not full"
 
-test-all: $(READY) ## All tests; those for a GPU say why they skip where there is none
+test-all: $(READY) ## All tests, the full size (10 GB) included; what cannot run on this machine says why
 	$(BIN)/python -m pytest
 
 check: $(READY) ## Lint, format, types, import contracts, and the hashes of the shipped weights

@@ -1,4 +1,4 @@
-"""`undegrade models list|show|verify|convert|check`: the bundles on this machine, and where they come from."""
+"""`undegrade models list|show|verify|pull|rm|convert|check`: the bundles on this machine, and where they come from."""
 
 import sys
 from typing import Annotated
@@ -7,12 +7,18 @@ import typer
 from rich.table import Table
 
 from cli.convert import check, convert
+from cli.pull import pull, rm
 from cli.settings import settings
 from cli.talk import Exit, complain, print_table, say, sentences
 from models.errors import BundleError
+from models.folders import bundle_folders
 from models.vocabulary import CLEAN
 
-app = typer.Typer(help="The bundles on this machine: list, show, verify, convert.", no_args_is_help=True)
+app = typer.Typer(
+    help="The bundles on this machine: list, show, verify, pull, rm, convert, check.", no_args_is_help=True
+)
+app.command()(pull)
+app.command()(rm)
 app.command()(convert)
 app.command()(check)
 
@@ -23,7 +29,7 @@ Name = Annotated[str | None, typer.Argument(help="A bundle's name or folder; the
 def list_all() -> None:
     """Every bundle with its family, version, size and what it can repair."""
     with sentences():
-        from models.bundle import bundle_folders, list_bundles, read_manifest
+        from models.bundle import list_bundles, read_manifest
 
         table, damaged = Table("name", "family", "version", "MiB", "repairs"), 0
         for bundle in list_bundles():

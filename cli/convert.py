@@ -14,13 +14,25 @@ from cli.talk import Exit, is_terminal, print_table, say, sentences, stderr
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
-    from models.convert.bundle import OnProgress
+    from models.convert.writing import OnProgress
 
 
 class Family(StrEnum):
-    """Whose checkpoint it is."""
+    """Whose checkpoints they are."""
 
     AUTODIR = "autodir"
+    DACLIP = "daclip"
+    DACLIP_WILD = "daclip-wild"
+
+
+class Kind(StrEnum):
+    """What a checkpoint holds: a whole system, or one network of one."""
+
+    AUTODIR = "autodir"
+    DACLIP = "daclip"
+    UNET = "unet"
+    WILD = "wild"
+    NAFNET = "nafnet"
 
 
 class Dtype(StrEnum):
@@ -31,42 +43,42 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
 
 
-FamilyOf = Annotated[Family, typer.Argument(metavar="FAMILY", help="Whose checkpoint it is: autodir.")]
-Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="The authors' file, such as autodir.ckpt.")]
-
-
 def convert(
-    family: FamilyOf,
-    checkpoint: Checkpoint,
+    family: Annotated[Family, typer.Argument(metavar="FAMILY", help=f"Whose they are: {', '.join(Family)}.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="The authors' files, such as autodir.ckpt.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle's folder; must not be there yet.")],
     dtype: Annotated[Dtype, typer.Option(help="How the weights are stored; float32 is exact.")] = Dtype.FLOAT16,
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="You have read the terms that the command prints.")
     ] = False,
 ) -> None:
-    """Convert a checkpoint as its authors released it into a bundle.
+    """Convert checkpoints as their authors released them into a bundle.
 
     Examples:
 
       undegrade models convert autodir autodir.ckpt --out bundles/autodir --accept-licence
+
+      undegrade models convert daclip daclip_ViT-B-32.pt universal-ir.pth --out bundles/daclip
     """
     with sentences():
-        from models.convert.licence import AUTODIR
+        from models.convert.licence import TERMS
 
-        say(AUTODIR)
-        if not accept_licence:
+        terms = TERMS[family]
+        say(terms.text)
+        if terms.to_accept and not accept_licence:
             raise ControlsError("these terms want your word. Give --accept-licence to go on.")
-        from models.convert.bundle import DTYPES, convert_autodir  # from here on torch, which takes seconds to load
+        from models.convert.table import CONVERTERS  # from here on torch, which takes seconds to load
+        from models.convert.writing import DTYPES
 
-        with _bar(f"converting {checkpoint.name}") as on_progress:
-            manifest = convert_autodir(checkpoint, out, DTYPES[dtype], on_progress)
+        with _bar(f"converting {', '.join(file.name for file in files)}") as on_progress:
+            manifest = CONVERTERS[family](files, out, DTYPES[dtype], on_progress)
         size = sum(file.bytes for file in manifest.files.values()) / 2**20
         say(f"{out}: {size:.1f} MiB in {len(manifest.files)} files. Try it: undegrade restore PHOTO --bundle {out}")
 
 
 def check(
-    family: FamilyOf,
-    checkpoint: Checkpoint,
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"What the checkpoint holds: {', '.join(Kind)}.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="The authors' file, such as universal-ir.pth.")],
     vectors: Annotated[Path, typer.Argument(metavar="VECTORS_DIR", help="A folder of the authors' modules' answers.")],
 ) -> None:
     """Convert a checkpoint, load it, and compare it with what the authors' modules answered; exit 1 on any miss.
@@ -74,13 +86,15 @@ def check(
     Examples:
 
       undegrade models check autodir random_autodir.ckpt ../shared/parity/autodir
+
+      undegrade models check unet random_uir.pth ../shared/parity/daclip
     """
     with sentences():
-        from models.convert.check import check_autodir
+        from models.convert.table import CHECKERS
 
         rows, absent = [], []
         with _bar(f"checking {checkpoint.name}") as on_progress:
-            for found in check_autodir(checkpoint, vectors, on_progress):
+            for found in CHECKERS[kind](checkpoint, vectors, on_progress):
                 if isinstance(found, str):
                     absent.append(found)
                 else:

@@ -21,7 +21,11 @@ class Settings(BaseSettings):
     bundle: str | None = None
     """Name or folder of the bundle; the shipped one when unset."""
     bundles: str = ""
-    """Folders to look for bundles in, separated like PATH."""
+    """Folders to look for bundles in, separated like PATH; fetched ones go to the first."""
+    registry: str | None = None
+    """The registry file of `models pull`; the shipped one when unset."""
+    offline: bool = False
+    """`models pull` never touches the network."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int | None = Field(default=None, ge=1)

@@ -7,7 +7,6 @@ by assignment, so loading takes no memory twice and draws no random numbers.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.errors import BundleError
+from models.folders import MANIFEST as MANIFEST  # here too, for those who load bundles
+from models.folders import SHIPPED as SHIPPED
+from models.folders import bundle_folders as bundle_folders
 
-MANIFEST = "bundle.json"
 GOLDEN = "golden.safetensors"
 DEFAULT_BUNDLE = "autodir-small"
-SHIPPED = Path(__file__).parent / "bundles"
 FILE_BYTES = 15 * 2**20
 """Shipped files stay below 16 MiB each; larger networks are sharded."""
 
@@ -72,12 +72,6 @@ class Manifest(BaseModel):
     golden: str | None = None  # the file with the golden image's answer (models.golden)
     trained_on: str = ""
     quality: dict[str, Any] = Field(default_factory=dict)
-
-
-def bundle_folders() -> list[Path]:
-    """Where bundles are looked for: the folders in UNDEGRADE_BUNDLES, then the shipped ones."""
-    named = [Path(entry) for entry in os.environ.get("UNDEGRADE_BUNDLES", "").split(os.pathsep) if entry]
-    return [*named, SHIPPED]
 
 
 def list_bundles() -> list[Path]:

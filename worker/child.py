@@ -22,7 +22,8 @@ BROKEN = 70
 """The exit code after a device error."""
 MEMORY_SHARE = 0.6
 """Of what is free after loading, the share that batches may take."""
-PROBE_PX = 512
+PROBE_PX = {"cuda": 512, "cpu": 256}
+"""Of the picture that measures the memory; on a CPU a full-size model needs a minute for 512."""
 TOGETHER_ON_CUDA = 8
 
 
@@ -100,7 +101,8 @@ def _budget_mp(restorer, device) -> float:  # type: ignore[no-untyped-def]  # no
     from models.restorer import Controls, Request
 
     process = psutil.Process()
-    image = torch.zeros(3, PROBE_PX, PROBE_PX)
+    side = PROBE_PX.get(device.type, 512)
+    image = torch.zeros(3, side, side)
     on_cuda = device.type == "cuda"
     before = torch.cuda.memory_allocated(device) if on_cuda else process.memory_info().rss
     if on_cuda:
@@ -110,7 +112,7 @@ def _budget_mp(restorer, device) -> float:  # type: ignore[no-untyped-def]  # no
         used, free = torch.cuda.max_memory_allocated(device) - before, torch.cuda.mem_get_info(device)[0]
     else:
         used, free = process.memory_info().rss - before, psutil.virtual_memory().available
-    per_megapixel = max(used, 64 * 2**20) / (PROBE_PX**2 / 1e6)
+    per_megapixel = max(used, 64 * 2**20) / (side**2 / 1e6)
     return float(max(0.25, MEMORY_SHARE * free / per_megapixel))
 
 
