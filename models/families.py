@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -12,9 +12,16 @@ from models.air import AIR
 from models.assessor import Assessor
 from models.autodir import AutoDIR, AutoDIRConfig
 from models.bundle import MANIFEST, Manifest, fill, read_manifest, read_weights, verify_bundle
+from models.daclip.conditional_unet import ConditionalUNet
+from models.daclip.config import DaCLIPConfig
+from models.daclip.controller import DaCLIP
+from models.daclip.nafnet import ConditionalNAFNet, NAFNetConfig
+from models.daclip.restorer import DaCLIPRestorer
 from models.errors import BundleError
 from models.nafnet import NAFNet
 from models.restorer import Restorer
+
+C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig)
 
 
 def load_restorer(bundle: Path, device: torch.device) -> Restorer:
@@ -44,8 +51,25 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "strength": {entry.name: entry.strength for entry in manifest.degradations},
         "floors": {entry.name: entry.floor for entry in manifest.degradations},
     }
+    return _config(bundle, manifest, AutoDIRConfig, stated)
+
+
+def daclip_config(bundle: Path, manifest: Manifest) -> DaCLIPConfig:
+    """The same for the DA-CLIP family.
+
+    Raises:
+        BundleError: a field is missing, spare or of the wrong type, or there is not exactly one restoration network.
+    """
+    words = {entry.name: entry.prompt for entry in manifest.degradations}
+    config = _config(bundle, manifest, DaCLIPConfig, {**manifest.networks, "words": words})
+    if (config.unet is None) == (config.nafnet is None):
+        raise BundleError(f"{bundle / MANIFEST}: networks: expected one of unet and nafnet. Convert the bundle again.")
+    return config
+
+
+def _config(bundle: Path, manifest: Manifest, kind: type[C], stated: Mapping[str, object]) -> C:
     try:
-        config = TypeAdapter(AutoDIRConfig).validate_python(stated)
+        config = TypeAdapter(kind).validate_python(stated)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -76,4 +100,24 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Rest
     return AutoDIR(config, assessor, air, scm, device)
 
 
-FAMILIES: dict[str, Callable[[Path, Manifest, torch.device], Restorer]] = {"autodir": load_autodir}
+def load_daclip(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
+    config = daclip_config(bundle, manifest)
+    with torch.device("meta"):
+        controller = DaCLIP(config.controller)
+        network = ConditionalUNet(config.unet) if config.unet else ConditionalNAFNet(_there(config.nafnet))
+    part = "unet" if config.unet else "nafnet"
+    for name, module in (("daclip", controller), (part, network)):
+        fill(module, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
+    return DaCLIPRestorer(config, controller, network, device)
+
+
+def _there(value: C | None) -> C:
+    assert value is not None, "the configuration was checked"
+    return value
+
+
+FAMILIES: dict[str, Callable[[Path, Manifest, torch.device], Restorer]] = {
+    "autodir": load_autodir,
+    "daclip": load_daclip,
+}

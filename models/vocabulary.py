@@ -50,6 +50,7 @@ DEGRADATIONS: tuple[Degradation, ...] = (
     Degradation(name="jpeg", word="jpeg compression", aliases=("jpg", "compression", "jpeg-compressed", "blocking")),
     Degradation(name="snow", word="snow", aliases=("snowy", "snowflakes", "desnow")),
     Degradation(name="shadow", word="shadow", aliases=("shadowed", "shadows")),
+    Degradation(name="inpainting", word="missing part", aliases=("inpaint", "uncompleted", "holes", "missing-parts")),
 )
 """Every kind that any family knows; a bundle's manifest says which of them it can repair, and in what order it asks."""
 
@@ -58,6 +59,12 @@ NOTHING = Degradation(name=CLEAN, word="no", fidelity=0.0, aliases=("no", "none"
 
 AUTODIR_NAMES = ("noise", "blur", "rain", "low-light", "haze", "low-resolution", "raindrop")
 """AutoDIR's published classes, in the published order ('no' comes last)."""
+
+DACLIP_WORDS = (
+    "motion-blurry", "hazy", "jpeg-compressed", "low-light", "noisy", "raindrop", "rainy", "shadowed", "snowy",
+    "uncompleted",
+)  # fmt: skip
+"""What DA-CLIP was trained to tell apart, bare words in the published order; each is an alias of a name of ours."""
 
 
 def _key(word: str) -> str:

@@ -9,7 +9,6 @@ and the autoencoder, heads of 64 channels in CLIP, but never fewer than 4 of the
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +18,11 @@ from models.air import AIR, AIRConfig, UNetConfig
 from models.autodir import AutoDIRConfig
 from models.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.convert.rules import Rule, place
+from models.convert.sizes import Shapes, clip_heads, count, mlp_ratio, shape_of
 from models.errors import BundleError
 from models.latents import KLConfig
 from models.nafnet import NAFNet, NAFNetConfig
 from models.vocabulary import AUTODIR_NAMES, CLEAN, NOTHING, degradation
-
-Shapes = Mapping[str, torch.Size]
-"""Of every tensor of the checkpoint."""
 
 UNET = "model.diffusion_model."
 CODEC = "first_stage_model."
@@ -64,23 +61,12 @@ def config_of(shapes: Shapes, heads: Heads | None = None) -> AutoDIRConfig:
 
 
 def _shape(shapes: Shapes, key: str, dimensions: int) -> torch.Size:
-    if key not in shapes:
-        raise BundleError(f"the checkpoint has no {key}, so it is not AutoDIR's. Give the released autodir.ckpt.")
-    shape = shapes[key]
-    if len(shape) != dimensions or 0 in shape:
-        raise BundleError(f"the checkpoint's {key} is {list(shape)}, expected {dimensions} dimensions. It is damaged.")
-    return shape
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    """How many of a numbered part there are: one more than the largest number."""
-    numbers = (int(match[1]) for key in shapes if (match := re.match(pattern, key)))
-    return max(numbers, default=-1) + 1
+    return shape_of(shapes, key, dimensions, "it is not AutoDIR's. Give the released autodir.ckpt.")
 
 
 def _unet(shapes: Shapes, heads: int) -> UNetConfig:
     levels = 1 + sum(1 for key in shapes if re.fullmatch(rf"{_UNET}input_blocks\.\d+\.0\.op\.weight", key))
-    blocks = _count(shapes, rf"{_UNET}input_blocks\.(\d+)\.")
+    blocks = count(shapes, rf"{_UNET}input_blocks\.(\d+)\.")
     layers, rest = blocks // levels - 1, blocks % levels  # conv_in, then layers a level with a halving between
     if rest or layers < 1:
         raise BundleError(f"the checkpoint's U-Net has {blocks} input blocks on {levels} levels, which do not divide.")
@@ -95,12 +81,12 @@ def _unet(shapes: Shapes, heads: int) -> UNetConfig:
 
 
 def _codec(shapes: Shapes) -> KLConfig:
-    levels = _count(shapes, rf"{_CODEC}encoder\.down\.(\d+)\.")
+    levels = count(shapes, rf"{_CODEC}encoder\.down\.(\d+)\.")
     return KLConfig(
         block_channels=tuple(
             _shape(shapes, f"{CODEC}encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in range(levels)
         ),
-        layers_per_block=_count(shapes, rf"{_CODEC}encoder\.down\.0\.block\.(\d+)\."),
+        layers_per_block=count(shapes, rf"{_CODEC}encoder\.down\.0\.block\.(\d+)\."),
         channels=_shape(shapes, f"{CODEC}post_quant_conv.weight", 4)[0],
     )
 
@@ -116,42 +102,37 @@ def _clip(shapes: Shapes, heads: Heads) -> ClipConfig:
             layers=_layers(shapes, "vision_model"),
             width=width,
             patch_size=patch,
-            head_width=width // (heads.vision or _clip_heads(width)),
+            head_width=width // (heads.vision or clip_heads(width)),
             mlp_ratio=_mlp_ratio(shapes, "vision_model", width),
         ),
         text=TextConfig(
             context_length=length,
             vocab_size=_shape(shapes, f"{CLIP}text_model.embeddings.token_embedding.weight", 2)[0],
             width=text_width,
-            heads=heads.text or _clip_heads(text_width),
+            heads=heads.text or clip_heads(text_width),
             layers=_layers(shapes, "text_model"),
             mlp_ratio=_mlp_ratio(shapes, "text_model", text_width),
         ),
     )
 
 
-def _clip_heads(width: int) -> int:
-    return max(width // 64, 4)
-
-
 def _layers(shapes: Shapes, tower: str) -> int:
-    return _count(shapes, rf"{_CLIP}{tower}\.encoder\.layers\.(\d+)\.")
+    return count(shapes, rf"{_CLIP}{tower}\.encoder\.layers\.(\d+)\.")
 
 
 def _mlp_ratio(shapes: Shapes, tower: str, width: int) -> float:
     rows = _shape(shapes, f"{CLIP}{tower}.encoder.layers.0.mlp.fc1.weight", 2)[0]
-    ratio = rows / width
-    return ratio if int(width * ratio) == rows else math.nextafter(ratio, math.inf)  # open_clip rounds down
+    return mlp_ratio(rows, width)
 
 
 def _scm(shapes: Shapes) -> NAFNetConfig:
     width, inputs, _, _ = _shape(shapes, f"{SCM}intro.weight", 4)
-    levels = _count(shapes, rf"{_SCM}encoders\.(\d+)\.")
+    levels = count(shapes, rf"{_SCM}encoders\.(\d+)\.")
     return NAFNetConfig(
         width=width,
-        encoder_blocks=tuple(_count(shapes, rf"{_SCM}encoders\.{level}\.(\d+)\.") for level in range(levels)),
-        middle_blocks=_count(shapes, rf"{_SCM}middle_blks\.(\d+)\."),
-        decoder_blocks=tuple(_count(shapes, rf"{_SCM}decoders\.{level}\.(\d+)\.") for level in range(levels)),
+        encoder_blocks=tuple(count(shapes, rf"{_SCM}encoders\.{level}\.(\d+)\.") for level in range(levels)),
+        middle_blocks=count(shapes, rf"{_SCM}middle_blks\.(\d+)\."),
+        decoder_blocks=tuple(count(shapes, rf"{_SCM}decoders\.{level}\.(\d+)\.") for level in range(levels)),
         patch=max(1, math.isqrt(inputs // 6)),
     )
 

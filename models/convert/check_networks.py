@@ -30,8 +30,8 @@ def scm(model: AutoDIR, vectors: Vectors, path: Path) -> Iterator[Row]:
 
 def unet(model: AutoDIR, vectors: Vectors, path: Path) -> Iterator[Row]:
     for at in groups(vectors, "eps"):
-        inputs = (vectors[f"{at}{name}"] for name in ("z_t", "z_I", "t", "context"))
-        yield row(f"unet {at}eps", 3e-5, [(model.air.predict(*inputs), vectors[f"{at}eps"])])
+        z_t, z_image, t, context = (vectors[f"{at}{name}"] for name in ("z_t", "z_I", "t", "context"))
+        yield row(f"unet {at}eps", 3e-5, [(model.air.predict(z_t, z_image, t, context), vectors[f"{at}eps"])])
 
 
 def vae(model: AutoDIR, vectors: Vectors, path: Path) -> Iterator[Row]:
@@ -106,4 +106,4 @@ def _estimate(model: AutoDIR, vectors: Vectors, at: StepCoefficients, x: Tensor,
     return denoised_from(model.config.air.prediction, scaled, output, at)
 
 
-CHECKS: dict[str, Check] = {"scm": scm, "unet": unet, "vae": vae, "clip": clip, "sampler": sampler}
+CHECKS: dict[str, Check[AutoDIR]] = {"scm": scm, "unet": unet, "vae": vae, "clip": clip, "sampler": sampler}

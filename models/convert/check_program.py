@@ -193,4 +193,4 @@ def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
     return image.mean((-2, -1), keepdim=True), (image.var((-2, -1), keepdim=True) + 1e-5).sqrt()
 
 
-CHECKS: dict[str, Check] = {"pipeline_auto": automatic, "pipeline_user": told}
+CHECKS: dict[str, Check[AutoDIR]] = {"pipeline_auto": automatic, "pipeline_user": told}

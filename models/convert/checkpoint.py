@@ -11,18 +11,39 @@ from torch import Tensor
 
 from models.errors import BundleError
 
+PARALLEL = "module."
+"""What torch's wrapper for several GPUs puts before every key."""
+
+
+class Ignored:
+    """Stands for the numpy scalars of an optimizer's settings: read as nothing, so that numpy runs nothing."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+IGNORED = [
+    (Ignored, name)
+    for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode")
+]
+"""What training checkpoints hold beside tensors; torch's own list of what is safe has none of them."""
+
 FETCH_AGAIN = "Fetch it again, or check that it is the file that was meant."
 
 
 def open_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The `state_dict` of a checkpoint; its tensors stay on disk until they are read.
+    """The `state_dict` of a checkpoint, without `module.` before its keys; tensors stay on disk until they are read.
 
     Raises:
         BundleError: it is missing, truncated, no checkpoint, or asks to run code.
     """
     _looks_like_one(path)
     try:
-        loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        with torch.serialization.safe_globals(IGNORED):  # type: ignore[arg-type]  # pairs too, says its code
+            loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise BundleError(_unsafe(path, str(error))) from error
     except Exception as error:  # torch and its unpickler raise nearly anything on bytes that they did not write
@@ -66,4 +87,6 @@ def _state(path: Path, loaded: object) -> dict[str, Tensor]:
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise BundleError(f"{path}: {key!r} is a {type(value).__name__}, expected a tensor. {FETCH_AGAIN}")
+    if all(key.startswith(PARALLEL) for key in state):
+        return {key.removeprefix(PARALLEL): value for key, value in state.items()}
     return dict(state)

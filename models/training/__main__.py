@@ -25,6 +25,8 @@ EXAMPLE = """example:
   python -m models.training air --images photos/ --text runs/text/text.safetensors --out runs/air --minutes 60
   python -m models.training scm --images photos/ --text runs/text/text.safetensors --out runs/scm \\
       --air runs/air/best.safetensors
+  python -m models.training daclip --images photos/ --out runs/daclip --captions captions.tsv
+  python -m models.training irsde --images photos/ --daclip runs/daclip/best.safetensors --out runs/irsde
 """
 
 
@@ -34,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     arguments.add_argument("stage", choices=sorted(recipes.RECIPES))
-    arguments.add_argument("--images", type=Path, action="append", required=True, help="a folder of photos; repeatable")
+    arguments.add_argument("--images", type=Path, action="append", default=[], help="a folder of photos; repeatable")
     arguments.add_argument("--out", type=Path, required=True, help="where weights, log and pictures go")
     arguments.add_argument("--minutes", type=float, help="the budget; the learning rate falls to its end")
     arguments.add_argument("--steps", type=int, help="a budget in steps instead: reproducible")
@@ -55,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"
     )
+    arguments.add_argument("--captions", type=Path, help="daclip and after: lines of path, tab, caption")
+    arguments.add_argument("--rows", type=Path, help="daclip and after: rows.tsv of models.training.rows, not --images")
+    arguments.add_argument("--wild", action="store_true", help="irsde, nafnet-daclip: the wild pipeline's pictures")
+    arguments.add_argument("--size", choices=("small", "published"), default="small", help="daclip and after: networks")
+    arguments.add_argument("--base", type=Path, help="daclip: a CLIP (safetensors, open_clip's names) to stay frozen")
+    arguments.add_argument("--daclip", type=Path, help="irsde, etdiffir, nafnet-daclip: what the stage daclip wrote")
     arguments.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
     return arguments
 
@@ -66,8 +74,10 @@ def build(arguments: argparse.Namespace) -> tuple[Stage, RunConfig, torch.device
         torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(0)  # before the loaders fork: a forked OpenCV thread pool deadlocks
     run = recipes.run_config(arguments, device)
+    if not arguments.images and not arguments.rows:
+        raise TrainingError("got no --images. Give a folder of photos; the daclip stages also take --rows.")
     files = decode_into(arguments.cache, find_photos(arguments.images), run.longest_px)
-    if len(files) < 2:
+    if len(files) < 2 and not arguments.rows:
         raise TrainingError(f"got {len(files)} readable photos, expected at least 2 (one is held out for validation)")
     pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
     torch.manual_seed(run.seed)

@@ -79,7 +79,7 @@ def _quiet_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def batches(pairs: Pairs, *, start: int, batch: int, loaders: int, pin: bool) -> Iterator[Example]:
+def batches(pairs: Dataset[Example], *, start: int, batch: int, loaders: int, pin: bool) -> Iterator[Example]:
     """Batches from example `start` on, made by `loaders` processes ahead of need (0: in this one)."""
     return iter(
         DataLoader(

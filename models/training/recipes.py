@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from models.air import AIR
 from models.assessor import Assessor
 from models.errors import TrainingError
-from models.training import small
+from models.training import daclip_recipes, small
 from models.training.air import AIRStage, AIRStageConfig, Contexts
 from models.training.assessor import AssessorConfig, AssessorStage, load_text_tower
 from models.training.config import RunConfig
@@ -73,6 +73,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "minutes": 90.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
         "crop": CropConfig(crop_px=128, shrink=SHRINK),
     },
+    **daclip_recipes.DEFAULTS,
 }  # fmt: skip
 
 
@@ -128,4 +129,5 @@ RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], tuple[Stage,
     "assessor": assessor,
     "air": air,
     "scm": scm,
+    **daclip_recipes.RECIPES,
 }

@@ -1,0 +1,42 @@
+"""Which checkpoints are converted and which are checked, by the words of the command line."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from models.bundle import Manifest
+from models.convert.bundle import convert_autodir
+from models.convert.check import check_autodir
+from models.convert.check_daclip import check_daclip, check_nafnet, check_unet, check_wild
+from models.convert.daclip_bundle import convert_daclip
+from models.convert.verdicts import Row
+from models.convert.writing import OnProgress
+from models.errors import ControlsError
+
+Convert = Callable[[Sequence[Path], Path, torch.dtype, OnProgress | None], Manifest]
+"""(the authors' files, the bundle's folder, how weights are stored, progress) -> what was written."""
+
+Check = Callable[[Path, Path, OnProgress | None], Iterator[Row | str]]
+"""(a checkpoint, the vectors' folder, progress) -> rows, and the names of files that are not there."""
+
+
+def _autodir(files: Sequence[Path], out: Path, dtype: torch.dtype, on_progress: OnProgress | None) -> Manifest:
+    if len(files) != 1:
+        raise ControlsError(f"got {len(files)} files, expected one: the released autodir.ckpt.")
+    return convert_autodir(files[0], out, dtype, on_progress)
+
+
+CONVERTERS: dict[str, Convert] = {
+    "autodir": _autodir,
+    "daclip": convert_daclip,
+    "daclip-wild": partial(convert_daclip, wild=True),
+}
+CHECKERS: dict[str, Check] = {
+    "autodir": check_autodir,
+    "daclip": check_daclip,
+    "unet": check_unet,
+    "wild": check_wild,
+    "nafnet": check_nafnet,
+}
