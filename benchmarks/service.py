@@ -93,7 +93,7 @@ def serving() -> Iterator[str]:
 
 
 def latency(repeats: int) -> Iterator[str]:
-    """HTTP and in-process in turns of BLOCK, so that both meet the same machine, and neither the other's cold caches."""
+    """HTTP and in-process in turns of BLOCK: both meet the same machine, neither the other's cold caches."""
     restorer, data = load_restorer(find_bundle(), torch.device("cpu")), png(128)
 
     def in_process() -> None:

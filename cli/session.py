@@ -23,6 +23,7 @@ def open_restorer(bundle: str | None, device: str | None) -> "Restorer":
     from models.bundle import find_bundle
     from models.device import choose_device
     from models.families import load_restorer
+    from models.speed import Speed
 
     told = settings()
     if told.threads:
@@ -30,7 +31,7 @@ def open_restorer(bundle: str | None, device: str | None) -> "Restorer":
     chosen = choose_device(device or told.device)
     path = find_bundle(bundle or told.bundle)
     with memory_in_words():
-        restorer = load_restorer(path, chosen.device)
+        restorer = load_restorer(path, chosen.device, Speed.of(chosen.device, told.cuda_graphs))
     say(f"{path.name} on {chosen.device} ({chosen.why})")
     return restorer
 

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """`models pull` never touches the network."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    cuda_graphs: bool = True
+    """Replay the denoiser as CUDA graphs; a driver that dislikes it can do without."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch; all cores when unset."""
     debug: bool = False

@@ -50,7 +50,7 @@ def worker(
             metrics_port=metrics_port or told.metrics_port, metrics_host=told.host,
             engine=EngineConfig(
                 bundle=folder.resolve(), device=device or told.device, threads=told.threads,
-                together=max_batch or told.max_batch,
+                together=max_batch or told.max_batch, cuda_graphs=told.cuda_graphs,
             ),
         )  # fmt: skip
         log_as_json()

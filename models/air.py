@@ -4,6 +4,7 @@ Shapes:  B batch, C latent channels, h w latent pixels, L D text tokens and widt
 scaled latents (about unit variance), z_I in unscaled ones.  The U-Net sees [z_t, z_I] and attends to the text states.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +16,8 @@ from models.samplers import NoiseSchedule
 from models.torchvision_mend import mend_torchvision
 
 PredictionType = Literal["epsilon", "v_prediction"]
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""([z_t, z_I] (B, 2 C, h, w), timestep (B,), context (B, L, D)) -> the U-Net's output (B, C, h, w)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,11 @@ class AIRConfig:
 
 
 class AIR(nn.Module):
-    """The denoiser and its latent space."""
+    """The denoiser and its latent space.
+
+    Both take and give float32 whatever type their weights are of: latents, and with them the sampler, stay exact.
+    `network` is another way to call the U-Net (models.speed puts a quicker one there); None: `eager`.
+    """
 
     def __init__(self, config: AIRConfig) -> None:
         super().__init__()
@@ -70,6 +77,7 @@ class AIR(nn.Module):
             attention_head_dim=unet.heads,  # diffusers' old name: it is the number of heads
             norm_num_groups=unet.norm_groups,
         )
+        self.network: Network | None = None
 
     @property
     def stride(self) -> int:
@@ -82,22 +90,30 @@ class AIR(nn.Module):
 
     def encode(self, image: Tensor) -> Tensor:
         """The image condition z_I: (B, 3, H, W) -> (B, C, h, w), unscaled."""
-        return self.codec.encode(image)
+        return self.codec.encode(image.to(_dtype(self.codec, image))).to(image.dtype)
 
     def decode(self, z: Tensor) -> Tensor:
         """A scaled latent as pixels: (B, C, h, w) -> (B, 3, H, W)."""
-        return self.codec.decode(z / self.scale)
+        return self.codec.decode((z / self.scale).to(_dtype(self.codec, z))).to(z.dtype)
 
-    def predict(self, z_t: Tensor, z_image: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+    def predict(
+        self, z_t: Tensor, z_image: Tensor, timestep: Tensor, context: Tensor, network: Network | None = None
+    ) -> Tensor:
         """The network's output (eps or v, see the configuration).
 
-        z_t (B, C, h, w) in variance-preserving scale, timestep (B,) and fractional at will, context (B, L, D).
+        z_t (B, C, h, w) in variance-preserving scale, timestep (B,) and fractional at will, context (B, L, D);
+        `network` is called in place of the usual one.
         """
-        output: Tensor = self.unet(
-            torch.cat([z_t, z_image], dim=1), timestep, encoder_hidden_states=context, return_dict=False
-        )[0]
+        own = _dtype(self.unet, z_t)
+        network = network or self.network or self.eager
+        output = network(torch.cat([z_t, z_image], dim=1).to(own), timestep, context.to(own)).to(z_t.dtype)
         if self.config.residual:
             output = output + self._unchanged(z_t, z_image, timestep)
+        return output
+
+    def eager(self, stacked: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+        """The U-Net as it is; see `Network`."""
+        output: Tensor = self.unet(stacked, timestep, encoder_hidden_states=context, return_dict=False)[0]
         return output
 
     def _unchanged(self, z_t: Tensor, z_image: Tensor, timestep: Tensor) -> Tensor:
@@ -107,3 +123,8 @@ class AIR(nn.Module):
         """
         kept = self.schedule.at(timestep)[:, None, None, None]
         return (1 - kept).sqrt() * (kept.sqrt() * z_t - self.scale * z_image)
+
+
+def _dtype(network: nn.Module, otherwise: Tensor) -> torch.dtype:
+    """Of a network's weights; that of `otherwise` where it has none."""
+    return next((parameter.dtype for parameter in network.parameters()), otherwise.dtype)

@@ -6,6 +6,7 @@ with CLIP's temperature; the condition e_auto is the mixture of the prompts' tok
 Shapes:  B images, V views, K names, L tokens, D text width, E joint width.  Images are RGB (3, H, W) in [-1, 1].
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from models.clip import ClipConfig, build_clip, text_states, tokenize
 from models.images import overview, views
 from models.vocabulary import CLEAN, NOTHING, degradation
+
+PROMPTS_KEPT = 64
+"""Of users; 0.24 MB each at the published size."""
 
 
 def prompt_of(name: str) -> str:
@@ -49,6 +53,7 @@ class Assessor(nn.Module):
         self.config, self.names, self.most_views, self.overview = config, tuple(names), most_views, overview
         self.clip = build_clip(config)
         self._prompts: tuple[Tensor, Tensor] | None = None
+        self._heard: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
 
     @property
     def device(self) -> torch.device:
@@ -65,15 +70,33 @@ class Assessor(nn.Module):
     def forget_prompts(self) -> None:
         """Call after the text tower's weights change."""
         self._prompts = None
+        self._heard.clear()
 
     def user_states(self, prompts: Sequence[str]) -> Tensor:
         """Token states (N, L, D) of users' words ("" is the null prompt); padding is not masked, as published."""
+        if len(prompts) == 1:
+            return self._hear(prompts[0])[0]
         return self._text(prompts, masked=False)[0]
 
     def understood(self, prompt: str) -> dict[str, float]:
         """Which class prompts a user's words resemble: a probability for each name."""
-        _, pooled = self._text([prompt], masked=False)
+        _, pooled = self._hear(prompt)
         return self._named(self._softmax(F.normalize(pooled, dim=-1))[0])
+
+    def _hear(self, prompt: str) -> tuple[Tensor, Tensor]:
+        """States (1, L, D) and features (1, E) of a user's words.
+
+        Kept for the last few: a request asks for both, its tiles and the null prompt come again and again, and the
+        text tower is frozen.
+        """
+        found = self._heard.pop(prompt, None)
+        if found is None:
+            with torch.inference_mode(False), torch.no_grad():  # what is kept must serve outside inference mode too
+                found = self._text([prompt], masked=False)
+        self._heard[prompt] = found
+        if len(self._heard) > PROMPTS_KEPT:
+            self._heard.popitem(last=False)
+        return found
 
     def look(self, images: Sequence[Tensor], strict: bool = False) -> list[dict[str, float]]:
         """A probability for each name and image.

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from models.air import AIR, AIRConfig
 from models.assessor import Assessor
+from models.autodir_track import AutoDIRTrack, Job
 from models.clip import ClipConfig
+from models.denoiser import Denoiser, Memory
 from models.errors import ControlsError
-from models.guidance import guided
 from models.images import Canvas, Tile, blackened, pad_to_multiple, tiles
 from models.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
@@ -36,8 +37,10 @@ from models.restorer import (
     Restored,
     Track,
     Waits,
+    delivered,
 )
-from models.samplers import Plan, StepCoefficients, advance, denoised_from, plan
+from models.samplers import StepCoefficients, advance, denoised_from, plan
+from models.transfer import coefficients, sent
 from models.vocabulary import CLEAN
 
 T = TypeVar("T")
@@ -57,6 +60,9 @@ class LoopConfig:
             back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
         views: native-scale crops that the assessor looks at, at most.
         overview: the share of its answer that a look at the shrunk whole gives, in [0, 1).
+        cache_every: the U-Net's depths are computed at every so many steps and taken over between; 1, exact, is all.
+        guidance_every: what guidance adds is computed at every so many steps and taken over between; 1 is exact.
+            Both are approximations (docs/performance.md) that strict mode passes over.
         native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.
     """
 
@@ -69,6 +75,8 @@ class LoopConfig:
     blackening: float = 1.0
     views: int = 9
     overview: float = 0.0
+    cache_every: int = 1
+    guidance_every: int = 1
     native_px: int = 1024 * 1024
     tile_px: int = 768
     overlap_px: int = 96
@@ -93,57 +101,6 @@ class AutoDIRConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
-@dataclass(eq=False)
-class Job:
-    """One image's way through the passes."""
-
-    controls: Controls
-    original: Tensor  # (3, H, W)
-    image: Tensor  # (3, H, W): what this pass starts from
-    result: Tensor  # (3, H, W): what the user would get now
-    remaining: tuple[str, ...]
-    before: dict[str, float]  # the assessment of `image`
-    first: dict[str, float] = field(default_factory=dict)
-    condition: Tensor | None = None  # (L, D)
-    label: str = CLEAN
-    source: str = "auto"
-    passes: list[PassReport] = field(default_factory=list)
-    restored: Canvas | None = None
-    diffused: Canvas | None = None  # only where the next pass starts from it
-    tiles_left: int = 0
-    started_s: float = 0.0
-    tile_px: int | None = None
-
-
-@dataclass(eq=False)
-class AutoDIRTrack:
-    """A tile of a job in one pass.  Latents exist from its first step to its last, so waiting tiles cost nothing."""
-
-    job: Job
-    cut: Tile
-    plan: Plan
-    padded: tuple[int, int]
-    pass_index: int
-    passes: int
-    stream: NoiseStream
-    step: int = 0
-    z: Tensor | None = None  # (C, h, w), in the sampler's own space
-    z_image: Tensor | None = None  # (C, h, w)
-    earlier: Tensor | None = None  # (C, h, w): the previous denoised estimate
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.padded
-
-    @property
-    def steps(self) -> int:
-        return len(self.plan)
-
-    @property
-    def tile(self) -> tuple[int, int]:
-        return self.cut.index, self.cut.count
-
-
 class AutoDIR:
     """The three networks resident on a device."""
 
@@ -151,7 +108,10 @@ class AutoDIR:
         self.config, self.device = config, device
         self.assessor, self.air, self.scm = assessor, air, scm
         self.schedule = air.schedule
-        self._null: Tensor | None = None
+        self._denoiser = Denoiser(
+            air=air, null=lambda: assessor.user_states([""])[0],  # the assessor keeps what it has heard
+            cache_every=config.loop.cache_every, guidance_every=config.loop.guidance_every,
+        )  # fmt: skip
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -216,10 +176,11 @@ class AutoDIR:
     def _start(self, job: Job) -> Outcome:
         loop, (height, width) = self.config.loop, job.image.shape[-2:]
         side = job.tile_px or (max(height, width) if height * width <= loop.native_px else loop.tile_px)
-        cuts = tiles(height, width, side, min(loop.overlap_px, side - 1))
-        job.restored = Canvas(height, width, loop.overlap_px)
+        overlap = min(loop.overlap_px, side // 2)
+        cuts = tiles(height, width, side, overlap)
+        job.restored = Canvas(height, width, overlap)
         # I_sd goes on after low resolution as published; the safe loop goes on with what the user would get
-        job.diffused = Canvas(height, width, loop.overlap_px) if self._carries_diffused(job) else None
+        job.diffused = Canvas(height, width, overlap) if self._carries_diffused(job) else None
         job.tiles_left, job.started_s = len(cuts), time.monotonic()
         return Continues(
             tracks=[self._track(job, cut) for cut in cuts],
@@ -242,6 +203,7 @@ class AutoDIR:
             pass_index=len(job.passes),
             passes=self._most_passes(job.controls),
             stream=NoiseStream(seed),
+            memory=Memory(exact=job.controls.strict),
         )
 
     @torch.inference_mode()
@@ -264,7 +226,7 @@ class AutoDIR:
         fresh = [track for track in tracks if track.z is None]
         if fresh:
             self._encode(fresh)
-        at = StepCoefficients.stack([track.plan[track.step] for track in tracks], self.device)
+        at = coefficients([track.plan[track.step] for track in tracks], self.device)
         z = torch.stack([_there(track.z) for track in tracks])  # (B, C, h, w)
         denoised = self._denoise(tracks, z, at)
         earlier = torch.stack(
@@ -280,20 +242,17 @@ class AutoDIR:
         context = torch.stack([_there(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
         scales = [(track.job.controls.text_guidance, track.job.controls.image_guidance) for track in tracks]
         scaled = at.input_scale * z
-        output = guided(self.air.predict, scaled, z_image, at.timestep, context, self._null_states, scales)
+        output = self._denoiser(
+            scaled, z_image, at.timestep, context, scales,
+            [track.step for track in tracks], [track.memory for track in tracks],
+        )  # fmt: skip
         return denoised_from(self.config.air.prediction, scaled, output, at)
 
     def _noise(self, tracks: Sequence[AutoDIRTrack], like: Tensor) -> Tensor:
         """Each image's own next draw, where its step wants one: (B, C, h, w)."""
         shape = tuple(like.shape[1:])
         drawn = [t.stream.draw(shape) if t.plan[t.step].spread else torch.zeros(shape) for t in tracks]
-        return torch.stack(drawn).to(like)
-
-    def _null_states(self) -> Tensor:
-        """Token states (L, D) of the null prompt."""
-        if self._null is None:
-            self._null = self.assessor.user_states([""])[0]
-        return self._null
+        return sent(torch.stack(drawn), like.device)
 
     def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
         pixels = torch.stack([self._padded(track) for track in tracks]).to(self.device)  # (B, 3, H', W')
@@ -321,11 +280,14 @@ class AutoDIR:
         if not strict:
             diffused = diffused.clamp(-1, 1)
         degraded = cut.cut(job.image)[None].to(self.device)
-        restored = self.scm(degraded, diffused, self._fidelity(job))
+        own = self.scm.intro.weight.dtype
+        correction = self.scm.correction(degraded.to(own), diffused.to(own)).float()  # what it corrects stays exact
+        restored = diffused + self._fidelity(job) * correction
         _there(job.restored).add(cut, restored[0])
         if job.diffused is not None:
             job.diffused.add(cut, diffused[0])
         track.z = track.z_image = track.earlier = None
+        track.memory.deep = track.memory.push = None
         job.tiles_left -= 1
         return self._end_pass(job) if job.tiles_left == 0 else Waits()
 
@@ -367,9 +329,7 @@ class AutoDIR:
         return helped(job.label, job.before, after) and not spoilt
 
     def _done(self, job: Job, reason: str) -> Restored:
-        strength = job.controls.strength
-        image = job.result if strength == 1 else torch.lerp(job.original, job.result, strength)
-        return Restored(image=image, report=self._report(job, reason))
+        return Restored(image=delivered(job.original, job.result, job.controls), report=self._report(job, reason))
 
     def _report(self, job: Job, reason: str) -> Report:
         return Report(

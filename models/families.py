@@ -20,12 +20,13 @@ from models.daclip.restorer import DaCLIPRestorer
 from models.errors import BundleError
 from models.nafnet import NAFNet
 from models.restorer import Restorer
+from models.speed import Speed, hasten
 
 C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig)
 
 
-def load_restorer(bundle: Path, device: torch.device) -> Restorer:
-    """Load a bundle, every file checked against its sha256, strictly, in float32.
+def load_restorer(bundle: Path, device: torch.device, speed: Speed | None = None) -> Restorer:
+    """Load a bundle, every file checked against its sha256, strictly; `speed` None: what suits the device.
 
     Raises:
         BundleError: the manifest or a weight file is missing, damaged or does not fit; the message names file and key.
@@ -35,7 +36,10 @@ def load_restorer(bundle: Path, device: torch.device) -> Restorer:
     if loader is None:
         raise BundleError(f"{bundle} is of family {manifest.family!r}; this version knows {', '.join(FAMILIES)}")
     verify_bundle(bundle)
-    return loader(bundle, manifest, device)
+    model = loader(bundle, manifest, device)
+    if isinstance(model, AutoDIR):
+        hasten(model, speed or Speed.of(device))
+    return model
 
 
 def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:

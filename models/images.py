@@ -172,3 +172,13 @@ def _grow(image: Tensor, side: int) -> Tensor:
             return F.pad(image[None], (0, max(side - width, 0), 0, max(side - height, 0)), mode="replicate")[0]
         image = F.pad(image[None], (0, right, 0, down), mode="reflect")[0]
     return image
+
+
+def match_colours(picture: Tensor, like: Tensor) -> Tensor:
+    """Each channel with the mean and the deviation of `like`'s (AdaIN, unbiased variance + 1e-5): 2 x (3, H, W)."""
+    (mean, deviation), (wanted_mean, wanted_deviation) = _moments(picture), _moments(like)
+    return (picture - mean) / deviation * wanted_deviation + wanted_mean
+
+
+def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
+    return image.mean((-2, -1), keepdim=True), (image.var((-2, -1), keepdim=True) + 1e-5).sqrt()

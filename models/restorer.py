@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from models.errors import ControlsError
+from models.images import match_colours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class Controls:
         max_passes: at most so many passes of the loop, at least 1.
         steps: denoising steps a pass, 1 to 1000.
         seed: the same seed gives the same bytes on one device.
+        colour_fix: give each channel of the result the mean and the deviation of the input's (AdaIN), as the published
+            program does on request.  It takes back a drift of colours, and the repair of low light and haze with it.
         strict: the published program to the letter (centre-crop view, no clamping, no confidence floor).
         text_guidance, image_guidance: InstructPix2Pix scales from 0 to 30; 1 and 1 need one network call a step
             instead of three.
@@ -43,6 +47,7 @@ class Controls:
     max_passes: int | None = None
     steps: int | None = None
     seed: int = 0
+    colour_fix: bool = False
     strict: bool = False
     text_guidance: float = 1.0
     image_guidance: float = 1.0
@@ -112,6 +117,13 @@ class Report:
     def labels(self) -> tuple[str, ...]:
         """What was repaired, in order."""
         return tuple(entry.label for entry in self.passes if entry.kept)
+
+
+def delivered(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
+    """What the user gets of a result: with the input's colours where asked for, mixed with the input by `strength`."""
+    if controls.colour_fix and result is not original:  # what was not touched stays as it is, to the bit
+        result = match_colours(result, original)
+    return result if controls.strength == 1 else torch.lerp(original, result, controls.strength)
 
 
 class Track(Protocol):

@@ -52,6 +52,7 @@ class Params(BaseModel):
     skip: tuple[str, ...]
     strength: float
     fidelity: float | None
+    colour_fix: bool
     max_passes: int | None
     steps: int | None
     seed: int

@@ -25,6 +25,8 @@ MEMORY_SHARE = 0.6
 PROBE_PX = {"cuda": 512, "cpu": 256}
 """Of the picture that measures the memory; on a CPU a full-size model needs a minute for 512."""
 TOGETHER_ON_CUDA = 8
+WARMED = ((1, 512, 512), (1, 768, 768))
+"""Images, height and width that the network is made quick for before the first job; others when they come often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class EngineConfig:
     threads: int | None = None
     together: int | None = None
     budget_mp: float | None = None  # None: measured
+    cuda_graphs: bool = True
 
 
 def main(connection: Connection, config: EngineConfig, parent: int) -> None:
@@ -64,16 +67,21 @@ def _open(connection: Connection, config: EngineConfig):  # type: ignore[no-unty
     import torch
 
     from models import golden
+    from models.autodir import AutoDIR
     from models.bundle import read_manifest
     from models.device import choose_device
     from models.families import load_restorer
+    from models.speed import Speed, warm
     from worker.engine import Engine
 
     start_s = time.monotonic()
     if config.threads:
         torch.set_num_threads(config.threads)
     chosen = choose_device(config.device)
-    restorer, manifest = load_restorer(config.bundle, chosen.device), read_manifest(config.bundle)
+    speed = Speed.of(chosen.device, config.cuda_graphs)
+    restorer, manifest = load_restorer(config.bundle, chosen.device, speed), read_manifest(config.bundle)
+    if isinstance(restorer, AutoDIR):
+        warm(restorer, WARMED if chosen.device.type == "cuda" else ())
     golden.check(restorer, config.bundle, manifest)
     budget_mp = config.budget_mp or _budget_mp(restorer, chosen.device)
     together = config.together or (TOGETHER_ON_CUDA if chosen.device.type == "cuda" else 1)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from models.assessor import prompt_of
-from models.autodir import AutoDIR, AutoDIRTrack, Job
+from models.autodir import AutoDIR
+from models.autodir_track import AutoDIRTrack, Job
 from models.convert.check import Check, Measure, Row, Vectors, row
 from models.errors import BundleError, ControlsError
-from models.images import to_pixels, to_tensor
+from models.images import match_colours, to_pixels, to_tensor
 from models.noise import NoiseStream
 from models.policy import among
 from models.restorer import Continues, Controls, Request, Restored
@@ -178,19 +179,8 @@ def _saved(key: str, expected: Tensor, image: Tensor, passes: Sequence[Pass]) ->
     if picture is None:
         return torch.full(expected.shape, torch.nan)
     if where[3]:
-        picture = colour_corrected(picture, image)
+        picture = match_colours(picture, image)
     return torch.from_numpy(to_pixels(picture, truncate=True))
-
-
-def colour_corrected(picture: Tensor, like: Tensor) -> Tensor:
-    """Each channel with the mean and the deviation of `like`'s (AdaIN, unbiased variance + 1e-5): 2 x (3, H, W)."""
-    mean, deviation = _moments(picture)
-    wanted_mean, wanted_deviation = _moments(like)
-    return (picture - mean) / deviation * wanted_deviation + wanted_mean
-
-
-def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
-    return image.mean((-2, -1), keepdim=True), (image.var((-2, -1), keepdim=True) + 1e-5).sqrt()
 
 
 CHECKS: dict[str, Check[AutoDIR]] = {"pipeline_auto": automatic, "pipeline_user": told}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models.convert.check import Row, check_autodir, row
-from models.convert.check_program import colour_corrected
 from models.errors import BundleError, ControlsError
+from models.images import match_colours
 
 FILES = ("scm", "unet", "vae", "clip", "sampler", "pipeline_auto", "pipeline_user")
 
@@ -102,6 +102,6 @@ def test_what_is_no_number_is_a_miss(measure):
 
 def test_colours_are_corrected_to_the_moments_of_the_other_picture():
     image, like = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * torch.tensor(0.3) + 0.1
-    corrected = colour_corrected(image * 2 - 0.5, like)
+    corrected = match_colours(image * 2 - 0.5, like)
     torch.testing.assert_close(corrected.mean((1, 2)), like.mean((1, 2)), atol=1e-5, rtol=0)
     torch.testing.assert_close(corrected.std((1, 2)), like.std((1, 2)), atol=1e-3, rtol=0)

@@ -15,7 +15,7 @@ EVERYTHING = JobSpec(
     lane="interactive",
     controls=JobControls(
         prompt="remove the rain, please", only=("rain", "haze"), skip=("noise",), strength=0.75, fidelity=0.5,
-        max_passes=3, steps=40, seed=2**63 - 1,
+        colour_fix=True, max_passes=3, steps=40, seed=2**63 - 1,
     ),
     source=Source(
         blob="00112233445566778899aabbccddeeff/input", bytes=123456, format="jpeg", width_px=4000, height_px=3000,

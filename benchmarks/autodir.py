@@ -1,0 +1,329 @@
+"""How fast AutoDIR runs, beside a loop written from the published recipe, in one process and in turn.
+
+    pass    one prompted pass of whole pictures: look, encode, denoise, decode, correct (the networks at --scale)
+    step    one denoising step alone: three U-Net calls against one; needs the denoiser only
+
+The reference is the authors' program as the paper and its facts describe it: one picture at a time, three U-Net calls a
+step, autocast over float32 weights (on CUDA), eager, nothing kept; once with explicit attention scores, as published,
+and once with torch's own attention.  Weights are random: speed does not depend on them.  PSNR is to the reference's
+float32 picture of the same seed.  On a CPU times are of CPU work (set OMP_NUM_THREADS=1).  FLOPs
+are counted by torch on the meta device, CLIP left out.
+"""
+
+import argparse
+import math
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from statistics import median
+from typing import TypeVar
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.air import AIR, AIRConfig, UNetConfig
+from models.assessor import Assessor, centre_crop
+from models.autodir import AutoDIR, AutoDIRConfig, LoopConfig
+from models.clip import ClipConfig, TextConfig, VisionConfig
+from models.denoiser import Denoiser, Memory
+from models.latents import KLConfig
+from models.loop import restore_all
+from models.nafnet import NAFNet, NAFNetConfig
+from models.noise import NoiseStream
+from models.restorer import Controls, Request
+from models.speed import Speed, hasten, warm
+from models.vocabulary import AUTODIR_NAMES, CLEAN
+
+T = TypeVar("T")
+PROMPT = "A photo needs haze artifact reduction"
+BF16_TFLOPS = 790
+"""What matrix products reach on an H200, measured."""
+FULL = AutoDIRConfig(names=(*AUTODIR_NAMES, CLEAN), fidelity={})
+TINY = replace(
+    FULL,
+    clip=ClipConfig(
+        vision=VisionConfig(layers=2, width=64, head_width=16, mlp_ratio=2.0), text=TextConfig(layers=2, mlp_ratio=0.34)
+    ),
+    air=AIRConfig(
+        unet=UNetConfig(block_channels=(32, 64, 128, 128)), codec=KLConfig(block_channels=(32, 64, 128, 128))
+    ),
+    scm=NAFNetConfig(width=8),
+)
+"""Of the tiny parity checkpoint."""
+CONFIGS = {"tiny": TINY, "full": FULL}
+
+
+def filled(network: nn.Module, device: torch.device) -> None:
+    """Random weights for a network on the meta device: each output has about the variance of its inputs."""
+    network.to_empty(device=device)
+    generator = torch.Generator(device).manual_seed(0)
+    for name, value in network.named_parameters():
+        if value.ndim < 2 or name.endswith((".beta", ".gamma")):
+            nn.init.constant_(value, 1.0 if name.endswith("weight") else 0.1 if value.ndim > 1 else 0.0)
+        else:
+            value.data.normal_(0, 1 / math.sqrt(value[0].numel()), generator=generator)
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build(config: AutoDIRConfig, device: torch.device) -> AutoDIR:
+    with torch.device("meta"):
+        assessor, air, scm = Assessor(config.clip, config.names), AIR(config.air), NAFNet(config.scm)
+    for network in (assessor.clip, air, scm):
+        filled(network, device)
+    return AutoDIR(config, assessor.eval(), air, scm, device)
+
+
+class Reference:
+    """The published program, written out: no part of ours but the networks' modules and the noise of a seed."""
+
+    def __init__(self, model: AutoDIR, steps: int, autocast: bool, explicit: bool) -> None:
+        self.model, self.device, self.autocast, self.explicit = model, model.device, autocast, explicit
+        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+        kept = torch.cumprod(1 - betas, 0).float()
+        self.log_sigmas = ((1 - kept) / kept).sqrt().log()
+        self.timesteps = torch.linspace(999, 0, steps)
+        low = self.timesteps.floor().long()
+        share = self.timesteps - low
+        logs = (1 - share) * self.log_sigmas[low] + share * self.log_sigmas[(low + 1).clamp(max=999)]
+        self.sigmas = torch.cat([logs.exp(), torch.zeros(1)]).to(self.device)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        """(3, H, W) in [-1, 1] -> (3, H, W) unclamped; sides must be multiples of 64."""
+        model, casting = self.model, torch.autocast("cuda", torch.float16) if self.autocast else nullcontext()
+        unet = model.air.unet
+        before = unet.attn_processors
+        if self.explicit:
+            from diffusers.models.attention_processor import AttnProcessor
+
+            unet.set_attn_processor(AttnProcessor())
+        try:
+            with casting:
+                return self._run(image[None].to(self.device), seed)
+        finally:
+            unet.set_attn_processor(before)
+
+    def _run(self, image: Tensor, seed: int) -> Tensor:
+        assessor, air = self.model.assessor, self.model.air
+        assessor.forget_prompts()  # their program computes all text states anew for each picture
+        crop = centre_crop(image[0].cpu(), self.model.config.clip.vision.image_size)
+        assessor.logits(assessor.image_features(crop[None].to(self.device)))
+        cond, null = assessor.user_states([PROMPT]), assessor.user_states([""])
+        z_image = air.encode(image)
+        stream, sigmas = NoiseStream(seed), self.sigmas
+        x = stream.draw(tuple(z_image.shape[1:]))[None].to(self.device) * sigmas[0]
+        for i in range(len(self.timesteps)):
+            x = self.step(x, z_image, i, cond, null, stream)
+        diffused = air.decode(x).float().clamp(-1, 1)
+        restored = diffused + self.model.scm.correction(image, diffused).float()
+        return restored[0].clamp(-1, 1).cpu()
+
+    def step(self, x: Tensor, z_image: Tensor, i: int, cond: Tensor, null: Tensor, stream: NoiseStream) -> Tensor:
+        """Euler ancestral in sigma space with guidance 1 and 1, all three branches computed."""
+        sigma, after = self.sigmas[i], self.sigmas[i + 1]
+        at, scaled = self.timesteps[i : i + 1].to(self.device), x / (sigma**2 + 1).sqrt()
+        unet = self.model.air.unet
+        branches = ((cond, z_image), (null, z_image), (null, torch.zeros_like(z_image)))
+        cond_eps, image_eps, none_eps = (
+            unet(torch.cat([scaled, beside], 1), at, encoder_hidden_states=text).sample for text, beside in branches
+        )
+        eps = none_eps + 1.0 * (cond_eps - image_eps) + 1.0 * (image_eps - none_eps)
+        clean = x - sigma * eps
+        up = (after**2 * (sigma**2 - after**2) / sigma**2).sqrt()
+        down = (after**2 - up**2).sqrt()
+        x = x + (x - clean) / sigma * (down - sigma)
+        return x + up * stream.draw(tuple(x.shape[1:]))[None].to(x.device) if float(after) > 0 else x
+
+
+def flops(config: AutoDIRConfig, side: int, steps: int) -> float:
+    """Of one picture's pass: one U-Net call a step, encoding, decoding, correction."""
+    with torch.device("meta"):
+        air, scm = AIR(config.air), NAFNet(config.scm)
+        image, h = torch.empty(1, 3, side, side), side // config.air.codec.factor
+        z, at, text = torch.empty(1, 4, h, h), torch.empty(1), torch.empty(1, 77, config.air.unet.context_dim)
+
+        def counted(action: Callable[[], object]) -> int:
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                action()
+            return int(counter.get_total_flops())
+
+        once = counted(lambda: (air.encode(image), air.decode(z), scm.correction(image, image)))
+        return float(once + steps * counted(lambda: air.predict(z, z, at, text)))
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """In dB, of pictures in [-1, 1]."""
+    error = float((a.double() - b.double()).square().mean())
+    return 10 * math.log10(4 / error) if error else math.inf
+
+
+class Peak:
+    """Most memory in use within the block, in MiB above its start: of the device on CUDA, else of the process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.mib = device, 0.0
+
+    def __enter__(self) -> "Peak":
+        self._over = threading.Event()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self._before = self._now()
+        self._watch = threading.Thread(target=self._sample)
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._watch.join()
+        if self.device.type == "cuda":
+            self.mib = (torch.cuda.max_memory_allocated(self.device) - self._before) / 2**20
+
+    def _now(self) -> int:
+        on_cuda = self.device.type == "cuda"
+        return torch.cuda.memory_allocated(self.device) if on_cuda else psutil.Process().memory_info().rss
+
+    def _sample(self) -> None:
+        while not self._over.wait(0.01) and self.device.type != "cuda":
+            self.mib = max(self.mib, (self._now() - self._before) / 2**20)
+
+
+def timed(action: Callable[[], T], device: torch.device, repeats: int) -> tuple[float, float, T]:
+    """Median seconds after one warm-up, peak MiB, and the answer.
+
+    On a CPU seconds of its own work, summed over threads: the clock on the wall counts the neighbours' too.
+    """
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    answer = action()
+    spent = []
+    with Peak(device) as peak:
+        for _ in range(repeats):
+            start_s = clock()
+            answer = action()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            spent.append(clock() - start_s)
+    return median(spent), peak.mib, answer
+
+
+def whole_pass(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
+    side, steps, repeats = arguments.side, arguments.steps, arguments.repeats
+    config = replace(CONFIGS[arguments.scale], loop=LoopConfig(steps=steps, native_px=side * side))
+    model, on_cuda = build(config, device), device.type == "cuda"
+    generator = torch.Generator().manual_seed(1)
+    images = [torch.rand(3, side, side, generator=generator) * 2 - 1 for _ in range(max(arguments.batches))]
+    exact = Reference(model, steps, autocast=False, explicit=False)(images[0], 0)
+    work = flops(config, side, steps)
+    yield f"{work / 1e12:.2f} TFLOP a picture (one U-Net call a step)"
+    yield ""
+    yield "| variant | batch | images/s | p50 ms | peak MiB | PSNR to fp32 | TFLOP/s | of 790 | times |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    base = 0.0
+
+    def row(name: str, batch: int, seconds: float, peak: float, picture: Tensor) -> str:
+        rate = batch / seconds
+        reached = rate * work / 1e12
+        share = f"{reached / BF16_TFLOPS:.1%}" if on_cuda else "–"
+        return (
+            f"| {name} | {batch} | {rate:.3f} | {1000 * seconds:.0f} | {peak:.0f} | {psnr(picture, exact):.1f} | "
+            f"{reached:.2f} | {share} | {rate / base:.2f} |"
+        )
+
+    for explicit in (True, False):
+        reference = Reference(model, steps, autocast=on_cuda, explicit=explicit)
+        seconds, peak, picture = timed(partial(reference, images[0], 0), device, repeats)
+        base = 1 / seconds  # the last one, with torch's attention, is what "times" counts from
+        name = f"reference, {'explicit' if explicit else 'torch'} attention"
+        yield row(name, 1, seconds, peak, picture)
+    model.assessor.forget_prompts()
+    speed = replace(Speed.of(device), weights=arguments.weights) if arguments.weights else Speed.of(device)
+    for name, way in (("ours", speed), *((("ours, compiled", replace(speed, compiled=True)),) if on_cuda else ())):
+        model.air.network = None
+        hasten(model, way)
+        for batch in arguments.batches:
+            requests = [
+                Request(image=image, controls=Controls(prompt=PROMPT, seed=seed, fidelity=1.0))
+                for seed, image in enumerate(images[:batch])
+            ]
+            for made in warm(model, [(batch, side, side)]):
+                yield f"<!-- warm-up {made.shapes} {made.seconds:.1f} s {made.refused or ''} -->"
+            action = partial(restore_all, model, requests, together=batch)
+            seconds, peak, restored = timed(action, device, repeats)
+            yield row(f"{name}, {way.weights}", batch, seconds, peak, restored[0].image)
+
+
+def one_step(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
+    """The denoiser alone, random latents and states."""
+    config, side = CONFIGS[arguments.scale], arguments.side
+    with torch.device("meta"):
+        air = AIR(config.air)
+    filled(air, device)
+    h = side // config.air.codec.factor
+    z, z_image = torch.randn(2, 1, 4, h, h, generator=torch.Generator().manual_seed(0)).to(device)
+    text, null = torch.randn(2, 1, 77, config.air.unet.context_dim, generator=torch.Generator().manual_seed(1)).to(
+        device
+    )
+    at = torch.tensor([500.5], device=device)
+    nothing = torch.zeros_like(z_image)
+    ours = Denoiser(air=air, null=lambda: null[0])
+    kept = Denoiser(air=air, null=lambda: null[0], cache_every=2)
+    memory = Memory()
+
+    def three() -> Tensor:
+        branches = ((text, z_image), (null, z_image), (null, nothing))
+        a, b, c = (air.eager(torch.cat([z, beside], 1), at, states) for states, beside in branches)
+        return c + (a - b) + (b - c)
+
+    def one(denoiser: Denoiser, step: int, at: Tensor = at) -> Tensor:
+        return denoiser(z, z_image, at, text, [(1.0, 1.0)], [step], [memory])
+
+    with torch.inference_mode():
+        one(kept, 0, at + 20)  # the step before, of 50
+        exact = three()
+        yield "| one step | s | peak MiB | times | largest difference |"
+        yield "|---|---|---|---|---|"
+        base = 0.0
+        variants: tuple[tuple[str, Callable[[], Tensor]], ...] = (
+            ("reference: three calls", three),
+            ("ours at guidance 1 and 1: one call", lambda: one(ours, 1)),
+            ("the same, depths of another step (approximate)", lambda: one(kept, 1)),
+        )
+        for name, action in variants:
+            seconds, peak, output = timed(action, device, arguments.repeats)
+            base = base or seconds
+            apart = float((output - exact).abs().max())
+            yield f"| {name} | {seconds:.2f} | {peak:.0f} | {base / seconds:.2f} | {apart:.1e} |"
+
+
+PARTS = {"pass": whole_pass, "step": one_step}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="?", choices=PARTS, default="pass")
+    parser.add_argument("--scale", choices=CONFIGS, default="tiny")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--side", type=int, default=512, help="of the square picture in pixels, a multiple of 64")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--weights", choices=["float32", "float16", "bfloat16"], help="ours; the device's own if unsaid"
+    )
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    size = f"{arguments.scale} · {arguments.side} px · {arguments.steps} steps · {arguments.repeats} repeats"
+    print(f"# {where} · {os.cpu_count()} cores · torch {torch.__version__} · {arguments.part} · {size}\n")
+    for line in PARTS[arguments.part](arguments, device):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
