@@ -23,6 +23,7 @@ class Family(StrEnum):
     AUTODIR = "autodir"
     DACLIP = "daclip"
     DACLIP_WILD = "daclip-wild"
+    ETDIFFIR = "etdiffir"
 
 
 class Kind(StrEnum):
@@ -32,6 +33,7 @@ class Kind(StrEnum):
     DACLIP = "daclip"
     UNET = "unet"
     WILD = "wild"
+    ERUNET = "erunet"
     NAFNET = "nafnet"
 
 

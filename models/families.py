@@ -18,11 +18,14 @@ from models.daclip.controller import DaCLIP
 from models.daclip.nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.restorer import DaCLIPRestorer
 from models.errors import BundleError
+from models.etdiffir.config import ETDiffIRConfig
+from models.etdiffir.erunet import EfficientUNet
+from models.etdiffir.restorer import ETDiffIRRestorer
 from models.nafnet import NAFNet
 from models.restorer import Restorer
 from models.speed import Speed, hasten
 
-C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig)
+C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig, ETDiffIRConfig)
 
 
 def load_restorer(bundle: Path, device: torch.device, speed: Speed | None = None) -> Restorer:
@@ -116,6 +119,16 @@ def load_daclip(bundle: Path, manifest: Manifest, device: torch.device) -> Resto
     return DaCLIPRestorer(config, controller, network, device)
 
 
+def load_etdiffir(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
+    words = {entry.name: entry.prompt for entry in manifest.degradations}
+    config = _config(bundle, manifest, ETDiffIRConfig, {**manifest.networks, "words": words})
+    with torch.device("meta"):
+        controller, network = DaCLIP(config.controller), EfficientUNet(config.unet)
+    for name, module in (("daclip", controller), ("unet", network)):
+        fill(module, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")
+    return ETDiffIRRestorer(config, controller, network, device)
+
+
 def _there(value: C | None) -> C:
     assert value is not None, "the configuration was checked"
     return value
@@ -124,4 +137,5 @@ def _there(value: C | None) -> C:
 FAMILIES: dict[str, Callable[[Path, Manifest, torch.device], Restorer]] = {
     "autodir": load_autodir,
     "daclip": load_daclip,
+    "etdiffir": load_etdiffir,
 }

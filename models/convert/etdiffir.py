@@ -21,6 +21,7 @@ from models.convert.daclip import (
     controller_config,
     controller_on_meta,
 )
+from models.convert.licence import ETDIFFIR
 from models.convert.shards import SHARD_BYTES
 from models.convert.sizes import Shapes, count, shape_of
 from models.convert.writing import Entries, OnProgress, entries_of, refuse_taken, write_converted
@@ -33,12 +34,6 @@ MARK = "mid_block1.block1.proj.0.dwconv.weight"
 """What only this U-Net has."""
 
 ERUNET_RULES = UNET_RULES
-
-TERMS = (
-    "The authors of ETDiffIR published code without a licence, and no weights; whether a checkpoint that was trained "
-    "with it may be used is between you and them. DA-CLIP and the CLIP beside it are under the MIT licence. undegrade "
-    "ships none of these weights."
-)
 
 
 def erunet_config(shapes: Shapes) -> EfficientUNetConfig:
@@ -125,7 +120,7 @@ def _manifest(name: str, config: ETDiffIRConfig, checkpoints: Sequence[Path]) ->
         version="1",
         description=f"ETDiffIR: DA-CLIP and the efficient U-Net, converted from {files}.",
         licence="none stated by the authors",
-        restrictions=TERMS,
+        restrictions=ETDIFFIR,
         degradations=tuple(
             BundleDegradation(name=entry, prompt=word, fidelity=1) for entry, word in config.words.items()
         ),

@@ -15,6 +15,12 @@ DACLIP = (
     "none of these weights."
 )
 
+ETDIFFIR = (
+    "The authors of ETDiffIR published code without a licence, and no weights; whether a checkpoint that was trained "
+    "with it may be used is between you and them. DA-CLIP and the CLIP beside it are under the MIT licence. undegrade "
+    "ships none of these weights."
+)
+
 
 class Terms(NamedTuple):
     """What is printed, and whether the user must give their word."""
@@ -27,5 +33,6 @@ TERMS = {
     "autodir": Terms(AUTODIR, to_accept=True),
     "daclip": Terms(DACLIP, to_accept=False),
     "daclip-wild": Terms(DACLIP, to_accept=False),
+    "etdiffir": Terms(ETDIFFIR, to_accept=True),
 }
 """By the family's word on the command line."""

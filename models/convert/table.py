@@ -10,7 +10,9 @@ from models.bundle import Manifest
 from models.convert.bundle import convert_autodir
 from models.convert.check import check_autodir
 from models.convert.check_daclip import check_daclip, check_nafnet, check_unet, check_wild
+from models.convert.check_erunet import check_erunet
 from models.convert.daclip_bundle import convert_daclip
+from models.convert.etdiffir import convert_etdiffir
 from models.convert.verdicts import Row
 from models.convert.writing import OnProgress
 from models.errors import ControlsError
@@ -32,11 +34,13 @@ CONVERTERS: dict[str, Convert] = {
     "autodir": _autodir,
     "daclip": convert_daclip,
     "daclip-wild": partial(convert_daclip, wild=True),
+    "etdiffir": convert_etdiffir,
 }
 CHECKERS: dict[str, Check] = {
     "autodir": check_autodir,
     "daclip": check_daclip,
     "unet": check_unet,
     "wild": check_wild,
+    "erunet": check_erunet,
     "nafnet": check_nafnet,
 }
