@@ -280,9 +280,7 @@ class AutoDIR:
         if not strict:
             diffused = diffused.clamp(-1, 1)
         degraded = cut.cut(job.image)[None].to(self.device)
-        own = self.scm.intro.weight.dtype
-        correction = self.scm.correction(degraded.to(own), diffused.to(own)).float()  # what it corrects stays exact
-        restored = diffused + self._fidelity(job) * correction
+        restored = self.scm(degraded, diffused, self._fidelity(job))
         _there(job.restored).add(cut, restored[0])
         if job.diffused is not None:
             job.diffused.add(cut, diffused[0])

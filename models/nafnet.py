@@ -121,5 +121,10 @@ class NAFNet(nn.Module):
         return x[..., :height, :width]
 
     def forward(self, degraded: Tensor, diffused: Tensor, fidelity: float | Tensor = 1.0) -> Tensor:
-        """I_res = w * net(I, I_sd) + I_sd.  `fidelity` is w: a number, or one an image as (B, 1, 1, 1)."""
-        return diffused + fidelity * self.correction(degraded, diffused)
+        """I_res = w * net(I, I_sd) + I_sd.  `fidelity` is w: a number, or one an image as (B, 1, 1, 1).
+
+        Weights in half precision see the pictures in theirs; what is corrected stays exact.
+        """
+        own = self.intro.weight.dtype
+        correction = self.correction(degraded.to(own), diffused.to(own)).to(diffused.dtype)
+        return diffused + fidelity * correction

@@ -72,6 +72,7 @@ def test_a_store_that_is_away_is_503(service, picture):
         raise StoreError("no bucket")
 
     service.app.state.desk.store.put = away
+    service.app.state.desk.store.beside_queue = False  # as an object store's
     answer = service.client.post("/restore", files={"image": picture()})
     assert answer.status_code == 503 and answer.json()["code"] == "store-unavailable"
 
