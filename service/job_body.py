@@ -165,7 +165,7 @@ def _moment(milliseconds: int | None) -> datetime | None:
 def _progress(record: JobRecord) -> ProgressBody:
     progress = record.progress.model_dump()
     if record.state is State.SUCCEEDED:
-        progress["fraction"] = 1.0
+        progress |= {"fraction": 1.0, "step": progress["steps"]}  # the last steps of a quick job are not reported
     return ProgressBody(**progress)
 
 
