@@ -24,7 +24,7 @@ from models.denoiser import Denoiser, Memory
 from models.errors import ControlsError
 from models.images import Canvas, Tile, blackened, pad_to_multiple, tiles
 from models.nafnet import NAFNet, NAFNetConfig
-from models.noise import NoiseStream
+from models.noise import noise_of
 from models.policy import choose, considered, helped
 from models.restorer import (
     Assessment,
@@ -193,8 +193,6 @@ class AutoDIR:
 
     def _track(self, job: Job, cut: Tile) -> AutoDIRTrack:
         stride, steps = self.air.stride, job.controls.steps or self.config.loop.steps
-        # One image, one noise; tiles of one image must not repeat it, which would show as a pattern
-        seed = job.controls.seed if cut.count == 1 else (job.controls.seed * 1_000_003 + cut.index) % 2**63
         return AutoDIRTrack(
             job=job,
             cut=cut,
@@ -202,7 +200,7 @@ class AutoDIR:
             padded=(cut.height + -cut.height % stride, cut.width + -cut.width % stride),
             pass_index=len(job.passes),
             passes=self._most_passes(job.controls),
-            stream=NoiseStream(seed),
+            stream=noise_of(job.controls.seed, cut),
             memory=Memory(exact=job.controls.strict),
         )
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from models.images import Tile
+
 
 class NoiseStream:
     """Standard normal draws of one image, in the order in which its own steps ask for them."""
@@ -31,3 +33,8 @@ class NoiseStream:
 def noise(seeds: Iterable[int], shape: tuple[int, ...]) -> Tensor:
     """The first draw of each seed's stream: (B, *shape)."""
     return torch.stack([NoiseStream(seed).draw(shape) for seed in seeds])
+
+
+def noise_of(seed: int, tile: Tile) -> NoiseStream:
+    """A tile's own noise: one image, one noise; its tiles must not repeat it, which would show as a pattern."""
+    return NoiseStream(seed if tile.count == 1 else (seed * 1_000_003 + tile.index) % 2**63)

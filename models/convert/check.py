@@ -14,13 +14,9 @@ import torch
 from models.autodir import AutoDIR
 from models.convert.autodir import Heads
 from models.convert.bundle import OnProgress, convert_autodir
-from models.convert.verdicts import Check as Check  # here too, for those who check AutoDIR
-from models.convert.verdicts import Measure as Measure
-from models.convert.verdicts import Row as Row
-from models.convert.verdicts import Vectors as Vectors
-from models.convert.verdicts import compare, files_there
-from models.convert.verdicts import groups as groups
-from models.convert.verdicts import row as row
+from models.convert.check_networks import CHECKS as NETWORKS
+from models.convert.check_program import CHECKS as PROGRAM
+from models.convert.verdicts import Check, Row, compare, files_there
 from models.families import load_restorer
 
 
@@ -31,9 +27,6 @@ def check_autodir(checkpoint: Path, vectors: Path, on_progress: OnProgress | Non
         ControlsError: there is no vector file at all.
         BundleError: the checkpoint cannot be converted, or a vector file cannot be read or lacks a tensor.
     """
-    from models.convert.check_networks import CHECKS as NETWORKS
-    from models.convert.check_program import CHECKS as PROGRAM
-
     checks: dict[str, Check[AutoDIR]] = {**NETWORKS, **PROGRAM}
     files_there(vectors, checks)  # before anything is converted
     with tempfile.TemporaryDirectory(prefix="undegrade-check-") as folder:

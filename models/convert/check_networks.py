@@ -15,7 +15,7 @@ from torch import Tensor
 from models.assessor import centre_crop, mixture, prompt_of
 from models.autodir import AutoDIR
 from models.clip import text_states, tokenize
-from models.convert.check import Check, Row, Vectors, groups, row
+from models.convert.verdicts import Check, Row, Vectors, groups, row
 from models.guidance import guided
 from models.images import to_tensor
 from models.samplers import StepCoefficients, advance, denoised_from, euler_ancestral

@@ -17,7 +17,7 @@ from torch import Tensor
 from models.assessor import prompt_of
 from models.autodir import AutoDIR
 from models.autodir_track import AutoDIRTrack, Job
-from models.convert.check import Check, Measure, Row, Vectors, row
+from models.convert.verdicts import Check, Measure, Row, Vectors, row
 from models.errors import BundleError, ControlsError
 from models.images import match_colours, to_pixels, to_tensor
 from models.noise import NoiseStream

@@ -39,7 +39,7 @@ from models.daclip.nafnet import ConditionalNAFNet
 from models.daclip.track import DaCLIPTrack, Job
 from models.errors import ControlsError
 from models.images import Canvas, Tile, pad_to_multiple, tiles
-from models.noise import NoiseStream
+from models.noise import noise_of
 from models.policy import among, considered
 from models.restorer import (
     Assessment,
@@ -161,10 +161,8 @@ class DaCLIPRestorer:
 
     def _track(self, job: Job, cut: Tile, sde: IRSDE | None) -> DaCLIPTrack:
         stride = self.network.config.stride
-        # Tiles of one image must not repeat its noise, which would show as a pattern
-        seed = job.controls.seed if cut.count == 1 else (job.controls.seed * 1_000_003 + cut.index) % 2**63
         padded = (cut.height + -cut.height % stride, cut.width + -cut.width % stride)
-        return DaCLIPTrack(job, cut, sde, padded, NoiseStream(seed))
+        return DaCLIPTrack(job, cut, sde, padded, noise_of(job.controls.seed, cut))
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:

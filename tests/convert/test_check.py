@@ -7,7 +7,8 @@ import shutil
 import pytest
 import torch
 
-from models.convert.check import Row, check_autodir, row
+from models.convert.check import check_autodir
+from models.convert.verdicts import Row, row
 from models.errors import BundleError, ControlsError
 from models.images import match_colours
 
