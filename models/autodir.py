@@ -44,6 +44,7 @@ from models.transfer import coefficients, sent
 from models.vocabulary import CLEAN
 
 T = TypeVar("T")
+VEIL = "haze"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class LoopConfig:
         temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
             picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
-        blackening: the share of pixels, in [0, 1], that a pass of the safe loop may drive to black before it is taken
+        blackening: the share of pixels, in [0, 1], that dehazing in the safe loop may drive to black before it is taken
             back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
         views: native-scale crops that the assessor looks at, at most.
         overview: the share of its answer that a look at the shrunk whole gives, in [0, 1).
@@ -321,7 +322,8 @@ class AutoDIR:
         return self._choose(job)
 
     def _helped(self, job: Job, result: Tensor, after: dict[str, float]) -> bool:
-        spoilt = blackened(job.image, result) > self.config.loop.blackening
+        # Noise over black is bright, and its repair black again; only what takes a veil away can take too much
+        spoilt = job.label == VEIL and blackened(job.image, result) > self.config.loop.blackening
         return helped(job.label, job.before, after) and not spoilt
 
     def _done(self, job: Job, reason: str) -> Restored:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from models.assessor import prompt_of
+from models.autodir import VEIL
 from models.images import blackened
 from models.loop import restore_all
 from models.restorer import Controls, Request, Restorer
@@ -69,9 +70,9 @@ def floors(
     for name in names:
         if name == CLEAN:
             continue
-        controls = Controls(prompt=prompt_of(name))
+        controls, most = Controls(prompt=prompt_of(name)), blackening if name == VEIL else 1.0
         gains = {
-            other: _gain(restorer, {key: value[:each] for key, value in example.items()}, controls, blackening)
+            other: _gain(restorer, {key: value[:each] for key, value in example.items()}, controls, most)
             for other, example in zip(names, examples, strict=True)
         }
         gain = gains.pop(name)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.errors import ControlsError
+from models.images import blackened
 from models.loop import restore_one
 from models.noise import NoiseStream
 from models.restorer import Controls, Request
@@ -135,6 +136,17 @@ class TestTheLoop:
     def test_the_colour_fix_leaves_a_clean_picture_as_it_is(self, autodir):
         outcome = restored(autodir(assessor=Script(sees(clean=0.9))), picture(), colour_fix=True)
         assert torch.equal(outcome.image, picture())
+
+    @pytest.mark.parametrize(("name", "kept"), [("haze", False), ("noise", True)])
+    def test_only_dehazing_is_taken_back_for_what_it_blackens(self, autodir, name, kept):
+        """Noise over black is bright, and its repair black again: that is no fault."""
+        dark = picture() * 0.02 - 0.95  # barely above black
+        script = Script(sees(**{name: 0.8}), sees(clean=0.9))
+        whole = restored(autodir(assessor=Script(sees(**{name: 0.8}), sees(clean=0.9))), dark)
+        assert blackened(dark, whole.image) > 0.05, "the case is one"
+        outcome = restored(autodir(assessor=script, blackening=0.01), dark)
+        assert (outcome.report.stop_reason == "clean") is kept
+        assert torch.equal(outcome.image, dark) is not kept
 
     def test_the_bundle_may_take_part_of_a_repair_only(self, autodir):
         answers = sees(noise=0.8), sees(clean=0.9)
