@@ -1,4 +1,4 @@
-"""The event loop of every long-running command: uvloop, which takes a third off each hop of a job."""
+"""The event loop of every long-running command: uvloop, since a job's way is many short hops."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -11,7 +11,6 @@ clamps between passes, wants a minimum of confidence, and takes back a pass that
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from models.autodir_track import AutoDIRTrack, Job
 from models.clip import ClipConfig
 from models.denoiser import Denoiser, Memory
 from models.errors import ControlsError
-from models.images import Canvas, Tile, blackened, pad_to_multiple, tiles
+from models.images import Canvas, Tile, blackened, pad_to_multiple
 from models.nafnet import NAFNet, NAFNetConfig
 from models.noise import noise_of
 from models.policy import choose, considered, helped
@@ -40,10 +39,10 @@ from models.restorer import (
     delivered,
 )
 from models.samplers import StepCoefficients, advance, denoised_from, plan
+from models.tracks import as_before_on_failure, cut_up, own, padded_size, there
 from models.transfer import coefficients, sent
 from models.vocabulary import CLEAN
 
-T = TypeVar("T")
 VEIL = "haze"
 
 
@@ -175,10 +174,8 @@ class AutoDIR:
         return controls.max_passes or self.config.loop.max_passes
 
     def _start(self, job: Job) -> Outcome:
-        loop, (height, width) = self.config.loop, job.image.shape[-2:]
-        side = job.tile_px or (max(height, width) if height * width <= loop.native_px else loop.tile_px)
-        overlap = min(loop.overlap_px, side // 2)
-        cuts = tiles(height, width, side, overlap)
+        height, width = job.image.shape[-2:]
+        cuts, overlap = cut_up(job.image, self.config.loop, job.tile_px)
         job.restored = Canvas(height, width, overlap)
         # I_sd goes on after low resolution as published; the safe loop goes on with what the user would get
         job.diffused = Canvas(height, width, overlap) if self._carries_diffused(job) else None
@@ -193,12 +190,12 @@ class AutoDIR:
         return job.controls.strict and job.label == "low-resolution"
 
     def _track(self, job: Job, cut: Tile) -> AutoDIRTrack:
-        stride, steps = self.air.stride, job.controls.steps or self.config.loop.steps
+        steps = job.controls.steps or self.config.loop.steps
         return AutoDIRTrack(
             job=job,
             cut=cut,
             plan=plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep),
-            padded=(cut.height + -cut.height % stride, cut.width + -cut.width % stride),
+            padded=padded_size(cut, self.air.stride),
             pass_index=len(job.passes),
             passes=self._most_passes(job.controls),
             stream=noise_of(job.controls.seed, cut),
@@ -209,24 +206,18 @@ class AutoDIR:
     def step(self, tracks: Sequence[Track]) -> None:
         """One denoising step for each; all of one shape, at any steps of any plans.
 
-        A step that fails, as one without memory does, leaves every track as it was: it may be tried again.
+        A step that fails leaves no trace.
         """
-        own = _own(tracks)
-        before = [(track, track.z, track.stream.mark()) for track in own]
-        try:
-            self._advance(own)
-        except Exception:
-            for track, z, mark in before:
-                track.z = z
-                track.stream.rewind(mark)
-            raise
+        ours = own(tracks, AutoDIRTrack)
+        with as_before_on_failure(ours):
+            self._advance(ours)
 
     def _advance(self, tracks: Sequence[AutoDIRTrack]) -> None:
         fresh = [track for track in tracks if track.z is None]
         if fresh:
             self._encode(fresh)
         at = coefficients([track.plan[track.step] for track in tracks], self.device)
-        z = torch.stack([_there(track.z) for track in tracks])  # (B, C, h, w)
+        z = torch.stack([there(track.z) for track in tracks])  # (B, C, h, w)
         denoised = self._denoise(tracks, z, at)
         earlier = torch.stack(
             [now if track.earlier is None else track.earlier for track, now in zip(tracks, denoised, strict=True)]
@@ -237,8 +228,8 @@ class AutoDIR:
 
     def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
         """The clean latents as estimated from here: (B, C, h, w)."""
-        z_image = torch.stack([_there(track.z_image) for track in tracks])
-        context = torch.stack([_there(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
+        z_image = torch.stack([there(track.z_image) for track in tracks])
+        context = torch.stack([there(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
         scales = [(track.job.controls.text_guidance, track.job.controls.image_guidance) for track in tracks]
         scaled = at.input_scale * z
         output = self._denoiser(
@@ -270,17 +261,17 @@ class AutoDIR:
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
         """Decode and correct each tile; the last tile of an image ends its pass."""
-        return [self._close(track) for track in _own(tracks)]
+        return [self._close(track) for track in own(tracks, AutoDIRTrack)]
 
     def _close(self, track: AutoDIRTrack) -> Outcome:
         job, cut = track.job, track.cut
         strict = job.controls.strict
-        diffused = self.air.decode(_there(track.z)[None])[..., : cut.height, : cut.width].float()
+        diffused = self.air.decode(there(track.z)[None])[..., : cut.height, : cut.width].float()
         if not strict:
             diffused = diffused.clamp(-1, 1)
         degraded = cut.cut(job.image)[None].to(self.device)
         restored = self.scm(degraded, diffused, self._fidelity(job))
-        _there(job.restored).add(cut, restored[0])
+        there(job.restored).add(cut, restored[0])
         if job.diffused is not None:
             job.diffused.add(cut, diffused[0])
         track.z = track.z_image = track.earlier = None
@@ -293,7 +284,7 @@ class AutoDIR:
         return self.config.fidelity.get(job.label, 1.0) if said is None else said
 
     def _end_pass(self, job: Job) -> Outcome:
-        result = _there(job.restored).image()
+        result = there(job.restored).image()
         if not job.controls.strict:
             result = torch.lerp(job.image, result.clamp_(-1, 1), self.config.strength.get(job.label, 1.0))
         carried = result if job.diffused is None else job.diffused.image()
@@ -337,15 +328,3 @@ class AutoDIR:
             seed=job.controls.seed,
             steps=job.controls.steps or self.config.loop.steps,
         )
-
-
-def _own(tracks: Sequence[Track]) -> list[AutoDIRTrack]:
-    """The tracks as this family's own; another family's are a mistake of the driver."""
-    own = [track for track in tracks if isinstance(track, AutoDIRTrack)]
-    assert len(own) == len(tracks), "a track of another family"
-    return own
-
-
-def _there(value: T | None) -> T:
-    assert value is not None, "a track was stepped or finished out of turn"
-    return value

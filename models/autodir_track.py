@@ -66,3 +66,11 @@ class AutoDIRTrack:
     @property
     def tile(self) -> tuple[int, int]:
         return self.cut.index, self.cut.count
+
+    def mark(self) -> tuple[Tensor | None, Tensor]:
+        """Where it stands, for `rewind`."""
+        return self.z, self.stream.mark()
+
+    def rewind(self, mark: tuple[Tensor | None, Tensor]) -> None:
+        self.z = mark[0]
+        self.stream.rewind(mark[1])

@@ -26,7 +26,7 @@ class UndegradeWorker(SimpleWorker):
         )  # fmt: skip
 
     def work(self, *words: Any, **named: Any) -> bool:  # noqa: ANN401 - RQ's signature
-        raise NotImplementedError("RQ's loop is not used; worker.supervisor leases jobs for this worker")
+        raise RuntimeError("RQ's loop is not used; worker.supervisor leases jobs for this worker")
 
     def born(self) -> None:
         """Be seen from now on."""

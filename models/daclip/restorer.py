@@ -16,7 +16,6 @@ host memory; states of the tracks at hand are on the device, in [0, 1] as the ne
 
 import time
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +37,7 @@ from models.daclip.irsde import (
 from models.daclip.nafnet import ConditionalNAFNet
 from models.daclip.track import DaCLIPTrack, Job
 from models.errors import ControlsError
-from models.images import Canvas, Tile, pad_to_multiple, tiles
+from models.images import Canvas, Tile, pad_to_multiple
 from models.noise import noise_of
 from models.policy import among, considered
 from models.restorer import (
@@ -52,10 +51,10 @@ from models.restorer import (
     Restored,
     Track,
     Waits,
+    delivered,
 )
+from models.tracks import as_before_on_failure, cut_up, own, padded_size, there
 from models.vocabulary import CLEAN
-
-T = TypeVar("T")
 
 UNSTEERED = "this bundle repairs what it sees, so the prompt changed nothing"
 
@@ -142,14 +141,12 @@ class DaCLIPRestorer:
         return own
 
     def _start(self, job: Job, tile_px: int | None) -> Outcome:
-        loop, (height, width) = self.config.loop, job.image.shape[-2:]
-        side = tile_px or (max(height, width) if height * width <= loop.native_px else loop.tile_px)
-        overlap = min(loop.overlap_px, side // 2)
-        cuts = tiles(height, width, side, overlap)
+        height, width = job.image.shape[-2:]
+        cuts, overlap = cut_up(job.image, self.config.loop, tile_px)
         sde = self._schedule(job.controls)
         if sde is not None:
             times = sde.at(torch.arange(sde.T, 0, -1)).time.flatten().to(self.device)
-            job.embeddings = self._unet.embed(times, _there(job.constants))
+            job.embeddings = self._unet.embed(times, there(job.constants))
         job.canvas = Canvas(height, width, overlap)
         job.tiles_left, job.started_s = len(cuts), time.monotonic()
         return Continues(tracks=[self._track(job, cut, sde) for cut in cuts], report=self._report(job, ""))
@@ -160,32 +157,25 @@ class DaCLIPRestorer:
         return schedule_of(self.config.sde, controls.steps)
 
     def _track(self, job: Job, cut: Tile, sde: IRSDE | None) -> DaCLIPTrack:
-        stride = self.network.config.stride
-        padded = (cut.height + -cut.height % stride, cut.width + -cut.width % stride)
+        padded = padded_size(cut, self.network.config.stride)
         return DaCLIPTrack(job, cut, sde, padded, noise_of(job.controls.seed, cut))
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:
         """One step for each; all of one padded shape, at any steps of any schedules.
 
-        A step that fails, as one without memory does, leaves every track as it was: it may be tried again.
+        A step that fails leaves no trace.
         """
-        own = _own(tracks)
-        before = [(track, track.x, track.stream.mark()) for track in own]
-        try:
-            self._advance(own)
-        except Exception:
-            for track, x, mark in before:
-                track.x = x
-                track.stream.rewind(mark)
-            raise
+        ours = own(tracks, DaCLIPTrack)
+        with as_before_on_failure(ours):
+            self._advance(ours)
 
     def _advance(self, tracks: Sequence[DaCLIPTrack]) -> None:
         for track in tracks:
             if track.x is None:
                 self._enter(track)
         mu = self._stacked([track.mu for track in tracks])  # (B, 3, H', W')
-        constants = Constants.stack([_there(track.job.constants) for track in tracks])
+        constants = Constants.stack([there(track.job.constants) for track in tracks])
         if isinstance(self.network, ConditionalNAFNet):
             after = self.network(mu, constants)
         else:
@@ -205,9 +195,9 @@ class DaCLIPRestorer:
     def _denoised(self, tracks: Sequence[DaCLIPTrack], mu: Tensor, constants: Constants) -> Tensor:
         """The states one step on: (B, 3, H', W').  What is beyond a track's own size is cut off by the caller."""
         x = self._stacked([track.x for track in tracks])
-        rows = [_there(track.sde).at(torch.tensor([track.steps - track.step])) for track in tracks]
+        rows = [there(track.sde).at(torch.tensor([track.steps - track.step])) for track in tracks]
         at = Coefficients.stack(rows, self.device)
-        embedding = torch.stack([_there(track.job.embeddings)[track.step] for track in tracks])  # (B, E)
+        embedding = torch.stack([there(track.job.embeddings)[track.step] for track in tracks])  # (B, E)
         eps = self._unet.denoise(x, mu, embedding, constants.crosses)
         if self.config.loop.sampler == "ode":
             return ode_step(x, mu, score_from_noise(eps, at), at)
@@ -226,17 +216,17 @@ class DaCLIPRestorer:
         """Padded each by itself, as the U-Net does it alone, so that sizes of one padded shape may share a step."""
         stride = self.network.config.stride
         mode = "reflect" if self.config.unet else "constant"
-        return torch.cat([pad_to_multiple(_there(part)[None], stride, mode) for part in parts])
+        return torch.cat([pad_to_multiple(there(part)[None], stride, mode) for part in parts])
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
         """Put each tile into its image; the last one ends it."""
-        return [self._close(track) for track in _own(tracks)]
+        return [self._close(track) for track in own(tracks, DaCLIPTrack)]
 
     def _close(self, track: DaCLIPTrack) -> Outcome:
         job = track.job
-        canvas = _there(job.canvas)
-        canvas.add(track.cut, _there(track.x).mul(2).sub_(1).clamp_(-1, 1))
+        canvas = there(job.canvas)
+        canvas.add(track.cut, there(track.x).mul(2).sub_(1).clamp_(-1, 1))
         track.x = track.mu = None
         job.tiles_left -= 1
         if job.tiles_left:
@@ -246,9 +236,7 @@ class DaCLIPRestorer:
         return self._done(job, result, "prompt-done" if job.source == "user" else "max-passes")
 
     def _done(self, job: Job, result: Tensor, reason: str) -> Restored:
-        strength = job.controls.strength
-        image = result if strength == 1 else torch.lerp(job.image, result, strength)
-        return Restored(image=image, report=self._report(job, reason))
+        return Restored(image=delivered(job.image, result, job.controls), report=self._report(job, reason))
 
     def _report(self, job: Job, reason: str) -> Report:
         passed = PassReport(
@@ -290,15 +278,3 @@ class DaCLIPRestorer:
 def _as_long(features: Tensor, own: Tensor) -> Tensor:
     """A text feature at the length of a picture's embedding, which is not normalised: 2 x (1, D) -> (1, D)."""
     return F.normalize(features, dim=-1) * own.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]
-
-
-def _own(tracks: Sequence[Track]) -> list[DaCLIPTrack]:
-    """The tracks as this family's own; another family's are a mistake of the driver."""
-    own = [track for track in tracks if isinstance(track, DaCLIPTrack)]
-    assert len(own) == len(tracks), "a track of another family"
-    return own
-
-
-def _there(value: T | None) -> T:
-    assert value is not None, "a track was stepped or finished out of turn"
-    return value

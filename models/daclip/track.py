@@ -60,3 +60,11 @@ class DaCLIPTrack:
     @property
     def tile(self) -> tuple[int, int]:
         return self.cut.index, self.cut.count
+
+    def mark(self) -> tuple[Tensor | None, Tensor]:
+        """Where it stands, for `rewind`."""
+        return self.x, self.stream.mark()
+
+    def rewind(self, mark: tuple[Tensor | None, Tensor]) -> None:
+        self.x = mark[0]
+        self.stream.rewind(mark[1])

@@ -96,6 +96,13 @@ def test_a_batch_of_one_step_networks_answers_as_each_alone(one_step):
         torch.testing.assert_close(found.image, restore_one(one_step, own).image, atol=1e-5, rtol=0)
 
 
+def test_the_colour_fix_gives_the_result_the_inputs_means(restorer):
+    image = photo(40, 48)
+    plain, fixed = (restore_one(restorer, request(image, colour_fix=fix)).image for fix in (False, True))
+    assert (plain.mean((1, 2)) - image.mean((1, 2))).abs().max() > 1e-2
+    torch.testing.assert_close(fixed.mean((1, 2)), image.mean((1, 2)), atol=1e-5, rtol=0)
+
+
 def test_strength_zero_is_the_input_and_a_half_is_half_way(restorer):
     image = photo(33, 40)
     nothing = restore_one(restorer, request(image, strength=0.0))

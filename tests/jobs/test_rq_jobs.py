@@ -248,7 +248,7 @@ def test_a_listed_job_unpickles_nothing(valkey_url, tmp_path):
 
 
 def test_rqs_own_loop_is_not_to_be_had(valkey_url):
-    with BlockingRedis.from_url(valkey_url) as redis, pytest.raises(NotImplementedError):
+    with BlockingRedis.from_url(valkey_url) as redis, pytest.raises(RuntimeError, match="not used"):
         UndegradeWorker([LANE], "worker-1", redis).work(burst=True)
 
 

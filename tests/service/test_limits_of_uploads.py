@@ -11,6 +11,7 @@ import zlib
 import pytest
 from PIL import Image
 
+from jobs.store import CARRIED_BYTES
 from service.picture import look
 from service.refusals import NotAnImage, TooManyPixels
 
@@ -139,8 +140,21 @@ def test_a_full_queue_answers_503_with_retry_after_and_queues_nothing(serve, pic
     assert valkey.do(lambda redis: redis.dbsize()) == blobs
 
 
-def test_a_queue_that_fills_between_the_look_and_the_submission_keeps_no_blob(serve, picture, valkey):
+def test_a_full_queue_refuses_a_large_body_before_it_has_come(serve):
+    service = serve(most_queued=0)
+    with socket.create_connection(("127.0.0.1", service.settings.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /restore HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 2000000\r\n\r\n"
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 503")
+
+
+@pytest.mark.parametrize("side", [24, 1000], ids=["travels with the job", "is put first"])
+def test_a_queue_that_fills_between_the_look_and_the_submission_keeps_no_blob(serve, picture, valkey, side):
     """The first look is for speed; the second is atomic."""
+    target = io.BytesIO()
+    Image.effect_noise((side, 1200), 90).save(target, "png")
+    assert (len(target.getvalue()) > CARRIED_BYTES) == (side == 1000)
     service = serve(most_queued=1)
     assert service.client.post("/restore", files={"image": picture()}).status_code == 202
 
@@ -149,7 +163,8 @@ def test_a_queue_that_fills_between_the_look_and_the_submission_keeps_no_blob(se
 
     service.app.state.desk.refuse_early = passes
     keys = valkey.do(lambda redis: sorted(redis.keys()))
-    assert service.client.post("/restore", files={"image": picture()}).json()["code"] == "queue-full"
+    answer = service.client.post("/restore", files={"image": target.getvalue()})
+    assert answer.json()["code"] == "queue-full"
     assert valkey.do(lambda redis: sorted(redis.keys())) == keys
 
 
