@@ -26,8 +26,8 @@ class Waiting:
     def turn(self) -> tuple[int, float]:
         """Smaller goes first: lane, then the arrival, later by HANDICAP seconds for each second of work that is left.
 
-        What is nearly done goes first, which halves the mean wait under load; and since the handicap does not grow,
-        nobody is overtaken by what arrives later than that.
+        What is nearly done goes first: the median wait under load falls, the 95th percentile rises
+        (docs/decisions/0009).  Since the handicap does not grow, nobody is overtaken by what arrives later than that.
         """
         return self.lane, self.since_s + HANDICAP * self.left_s
 

@@ -1,17 +1,23 @@
 """The command as a person meets it, in this process or one of its own, with a bundle of small random networks."""
 
+import hashlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from models.registry import RemoteFile
 
 COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
 
@@ -132,3 +138,86 @@ def photo(workplace: Path) -> Callable[..., Path]:
         return Path(name)
 
     return write
+
+
+@dataclass
+class Shop:
+    """What the server has and how it behaves; `asked` is every request's path, Range and If-Range."""
+
+    port: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    ranges: bool = True
+    refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # answered first, one a request
+    cuts: list[int] = field(default_factory=list)  # bytes after which the connection of a request ends
+    gate: threading.Event | None = None  # the second half of every body waits for it
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    sent_bytes: int = 0
+
+    def add(self, name, content, tag='"one"'):
+        self.files[f"/{name}"], self.tags[f"/{name}"] = content, tag
+        url = f"http://127.0.0.1:{self.port}/{name}"
+        return RemoteFile(name=name, url=url, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *words):
+        pass
+
+    def do_GET(self):
+        shop, path = self.server.shop, self.path.partition("?")[0]
+        wanted, condition = self.headers.get("Range", ""), self.headers.get("If-Range", "")
+        shop.asked.append((path, wanted, condition))
+        if shop.refusals:
+            return self.refuse(*shop.refusals.pop(0))
+        if path not in shop.files:
+            return self.refuse(404, {})
+        content, tag, start = shop.files[path], shop.tags[path], 0
+        if shop.ranges and wanted and condition in ("", tag):
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+            if start >= len(content):
+                return self.refuse(416, {})
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if tag:
+            self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        end = len(content)
+        if shop.cuts:
+            end = start + shop.cuts.pop(0)
+            self.close_connection = True
+        half = (start + end) // 2
+        self.send(content[start:half])
+        if shop.gate is not None:
+            shop.gate.wait(60)
+        self.send(content[half:end])
+
+    def send(self, part):
+        try:
+            self.wfile.write(part)
+            self.server.shop.sent_bytes += len(part)
+        except OSError:  # the client has gone
+            self.close_connection = True
+
+    def refuse(self, status, headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+@pytest.fixture
+def shop():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.shop = Shop(port=server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.shop
+    server.shutdown()
+    thread.join()
+    server.server_close()
