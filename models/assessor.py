@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.clip import ClipConfig, build_clip, text_states, tokenize
-from models.images import overview, views
+from models.images import looks
 from models.vocabulary import CLEAN, NOTHING, degradation
 
 PROMPTS_KEPT = 64
@@ -120,11 +120,8 @@ class Assessor(nn.Module):
         side = self.config.vision.image_size
         if strict:
             return [centre_crop(image, side)], [1.0]
-        near = list(views(image, side, self.most_views))
-        far = list(overview(image, side)) if self.overview else []
-        share = self.overview if far else 0.0
-        weights = [(1 - share) / len(near)] * len(near) + [share / max(len(far), 1)] * len(far)
-        return [(view.clamp(-1, 1) + 1) / 2 for view in near + far], weights
+        seen, weights = looks(image, side, self.most_views, self.overview)
+        return [(view.clamp(-1, 1) + 1) / 2 for view in seen], weights
 
     def condition(self, probabilities: dict[str, float]) -> Tensor:
         """e_auto (L, D) for the names given; the others have left the class list."""

@@ -152,6 +152,17 @@ def overview(image: Tensor, side: int) -> Iterator[Tensor]:
     yield from views(shrunk, side, 2)
 
 
+def looks(image: Tensor, side: int, most: int, far: float) -> tuple[list[Tensor], list[float]]:
+    """Native-scale views and the shrunk whole, (3, side, side) each, and their shares of an answer, which sum to 1.
+
+    `far` is the share of the whole, which is left out where the views already show it.
+    """
+    near, whole = list(views(image, side, most)), list(overview(image, side)) if far else []
+    share = far if whole else 0.0
+    weights = [(1 - share) / len(near)] * len(near) + [share / max(len(whole), 1)] * len(whole)
+    return near + whole, weights
+
+
 def _grid(height: float, width: float, most: int) -> tuple[int, int]:
     """Rows and columns, at most `most` together, that cover an image of so many crop sides about evenly."""
     rows, columns = max(1, round(height + 0.2)), max(1, round(width + 0.2))

@@ -25,14 +25,18 @@ class Pointwise(nn.Conv2d):
 
 
 class ChannelGain(nn.Module):
-    """LayerNorm over the channels of (B, C, H, W) with a gain and no bias, eps 1e-5 (1e-3 below float32)."""
+    """LayerNorm over the channels of (B, C, H, W) with a gain and no bias, eps 1e-5 (1e-3 for weights below float32).
+
+    The published eps goes by the picture's precision, which is the weights' own but for autocast: a network that is
+    trained so is run in float32.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.g = nn.Parameter(torch.ones(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        eps = 1e-5 if x.dtype == torch.float32 else 1e-3
+        eps = 1e-5 if self.g.dtype == torch.float32 else 1e-3
         last = x.permute(0, 2, 3, 1)  # a view where the memory is channels-last already
         return F.layer_norm(last, last.shape[-1:], self.g.flatten(), None, eps).permute(0, 3, 1, 2)
 

@@ -15,11 +15,16 @@ class LoopConfig:
 
     Attributes:
         sampler: the reverse step; "posterior" as published.
+        views: how many native-scale crops, and the shrunk whole beside them, the controller looks at; 0 for the whole
+            alone, as published, where noise and JPEG's blocks vanish from large pictures.
+        overview: the share of the shrunk whole beside the crops.
         native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.  Tiles
             are an approximation: both networks attend to all that they are given.
     """
 
     sampler: Literal["posterior", "sde", "ode"] = "posterior"
+    views: int = 0
+    overview: float = 0.2
     native_px: int = 1024 * 1024
     tile_px: int = 768
     overlap_px: int = 96

@@ -164,3 +164,8 @@ def _middle(image: Tensor) -> Tensor:
     most = 16 * min(height, width)
     top, left = max(height - most, 0) // 2, max(width - most, 0) // 2
     return image[..., top : top + most, left : left + most]
+
+
+def as_long(features: Tensor, own: Tensor) -> Tensor:
+    """Text features at the lengths of pictures' embeddings, which are not normalised: 2 x (B, D) -> (B, D)."""
+    return F.normalize(features, dim=-1) * own.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
 """DA-CLIP and a restoration network as a family: one look, one pass (Luo et al. 2024, arXiv:2310.01018 and 2404.09732).
 
-The controller looks at the whole picture once; its two embeddings are shared by all tiles.  An IR-SDE U-Net then walks
+The controller looks at the picture once; its two embeddings are shared by all tiles.  An IR-SDE U-Net then walks
 back from the noisy degraded picture, or a NAFNet answers in one step.
 
 How the user's words are meant here.  `only` and `skip` leave names out; where the picture's own most probable name is
@@ -18,12 +18,11 @@ import time
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models.daclip.conditional_unet import ConditionalUNet, Constants
 from models.daclip.config import DaCLIPConfig
-from models.daclip.controller import DaCLIP, classify, preprocess
+from models.daclip.controller import DaCLIP, as_long, classify, preprocess
 from models.daclip.irsde import (
     IRSDE,
     Coefficients,
@@ -37,7 +36,7 @@ from models.daclip.irsde import (
 from models.daclip.nafnet import ConditionalNAFNet
 from models.daclip.track import DaCLIPTrack, Job
 from models.errors import ControlsError
-from models.images import Canvas, Tile, pad_to_multiple
+from models.images import Canvas, Tile, looks, pad_to_multiple
 from models.noise import noise_of
 from models.policy import among, considered
 from models.restorer import (
@@ -83,10 +82,11 @@ class DaCLIPRestorer:
 
     @torch.inference_mode()
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
-        """A probability for each word, from a look at the whole image; the condition is the embedding (1, D)."""
+        """A probability for each word, from one look at each image; the condition is the embedding (1, D)."""
         found = []
         for image in images:
-            degradation, _ = self.controller.degradation(self._pixels(image))
+            pixels, shares = self._seen(image)
+            degradation = shares @ self.controller.degradation(pixels)[0]
             found.append(Assessment(probabilities=self._named(degradation), condition=degradation))
         return found
 
@@ -103,7 +103,7 @@ class DaCLIPRestorer:
     def _open(self, request: Request) -> Outcome:
         controls = request.controls
         left = self._left(controls)
-        content, degradation = self.controller(self._pixels(request.image))
+        content, degradation = self._embedded(request.image)
         job = Job(controls=controls, image=request.image, seen=self._named(degradation))
         if controls.strength == 0:
             return self._done(job, request.image, "strength-zero")
@@ -128,7 +128,7 @@ class DaCLIPRestorer:
         job.probability = shares[job.label]
         if job.label == max(job.seen, key=lambda name: job.seen[name]):
             return own
-        return _as_long(self._features()[[self.names.index(job.label)]], own)
+        return as_long(self._features()[[self.names.index(job.label)]], own)
 
     def _told(self, job: Job, prompt: str, own: Tensor) -> Tensor:
         features = self.controller.words([prompt])
@@ -136,7 +136,7 @@ class DaCLIPRestorer:
         job.source, job.label = "user", max(understood, key=lambda name: understood[name])
         job.probability = job.seen[job.label]
         if self.steered:
-            return _as_long(features, own)
+            return as_long(features, own)
         job.warnings = (UNSTEERED,)
         return own
 
@@ -262,8 +262,20 @@ class DaCLIPRestorer:
         assert isinstance(self.network, ConditionalUNet), "only the U-Net takes more than one step"
         return self.network
 
-    def _pixels(self, image: Tensor) -> Tensor:
-        return preprocess(image, self.config.controller.clip)[None].to(self.device)
+    def _embedded(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Content and degradation embeddings, (1, D) each."""
+        pixels, shares = self._seen(image)
+        content, degradation = self.controller(pixels)
+        return shares @ content, shares @ degradation
+
+    def _seen(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """What the controller looks at, (V, 3, S, S), and the shares (1, V) of the views in its embeddings."""
+        clip, loop = self.config.controller.clip, self.config.loop
+        crops, shares = [image], [1.0]
+        if loop.views:
+            crops, shares = looks(image, clip.vision.image_size, loop.views, loop.overview)
+        pixels = torch.stack([preprocess(crop, clip) for crop in crops]).to(self.device)
+        return pixels, pixels.new_tensor(shares)[None]
 
     def _features(self) -> Tensor:
         """Of the words, (K, D); computed once, the text tower is frozen."""
@@ -273,8 +285,3 @@ class DaCLIPRestorer:
 
     def _named(self, embedding: Tensor) -> dict[str, float]:
         return dict(zip(self.names, classify(embedding, self._features())[0].tolist(), strict=True))
-
-
-def _as_long(features: Tensor, own: Tensor) -> Tensor:
-    """A text feature at the length of a picture's embedding, which is not normalised: 2 x (1, D) -> (1, D)."""
-    return F.normalize(features, dim=-1) * own.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]

@@ -37,7 +37,7 @@ class ETDiffIRRestorer(DaCLIPRestorer):
     def _open(self, request: Request) -> Outcome:
         controls = request.controls
         left = self._left(replace(controls, prompt=None))
-        content, degradation = self.controller(self._pixels(request.image))
+        content, degradation = self._embedded(request.image)
         job = Job(controls=controls, image=request.image, seen=self._named(degradation))
         if controls.strength == 0:
             return self._done(job, request.image, "strength-zero")

@@ -58,11 +58,18 @@ def parser() -> argparse.ArgumentParser:
         "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"
     )
     arguments.add_argument("--captions", type=Path, help="daclip and after: lines of path, tab, caption")
+    arguments.add_argument("--content", type=float, default=1.0, help="daclip: share of steps that learn the content")
     arguments.add_argument("--rows", type=Path, help="daclip and after: rows.tsv of models.training.rows, not --images")
     arguments.add_argument("--wild", action="store_true", help="irsde, nafnet-daclip: the wild pipeline's pictures")
     arguments.add_argument("--size", choices=("small", "published"), default="small", help="daclip and after: networks")
     arguments.add_argument("--base", type=Path, help="daclip: a CLIP (safetensors, open_clip's names) to stay frozen")
     arguments.add_argument("--daclip", type=Path, help="irsde, etdiffir, nafnet-daclip: what the stage daclip wrote")
+    arguments.add_argument(
+        "--told", type=float, default=0.0, help="nafnet-daclip: share of pictures that come with their word, not a look"
+    )
+    arguments.add_argument(
+        "--correction", type=Path, help="nafnet-daclip: begin as this correction module, of the stage scm"
+    )
     arguments.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
     return arguments
 

@@ -57,19 +57,18 @@ def _overlap(probabilities: Tensor, labels: Tensor) -> Tensor:
     return (labels * probabilities.clamp_min(1e-8)).clamp_min(1e-12).sqrt().mul(labels > 0).sum(dim=-1).mean()
 
 
-def load_text_tower(assessor: Assessor, path: Path) -> None:
-    """Fill the text side from `python -m models.training.text`.
+def load_text_tower(clip: nn.Module, path: Path) -> None:
+    """Fill the text side of an open_clip CLIP from `python -m models.training.text`.
 
     Raises:
         TrainingError: the file is missing, or its tensors do not fit.
     """
     if not path.exists():
         raise TrainingError(f"{path} does not exist; make it with: python -m models.training.text --out {path}")
-    missing, unexpected = assessor.clip.load_state_dict(load_file(path), strict=False)
+    missing, unexpected = clip.load_state_dict(load_file(path), strict=False)
     left = [name for name in missing if not name.startswith("visual.") and name != "logit_scale"]
     if left or unexpected:
         raise TrainingError(f"{path} does not fit this text tower: missing {left[:3]}, unexpected {unexpected[:3]}")
-    assessor.forget_prompts()
 
 
 class AssessorStage:
@@ -83,7 +82,8 @@ class AssessorStage:
     ) -> None:  # fmt: skip
         self.config, self.run, self.names = config, run, names
         self.assessor = Assessor(config.network, names)
-        load_text_tower(self.assessor, text)
+        load_text_tower(self.assessor.clip, text)
+        self.assessor.forget_prompts()
         self.assessor.prompts()  # before any autocast: they are constants
         self.network: nn.Module = self.assessor
         for name, parameter in self.assessor.clip.named_parameters():

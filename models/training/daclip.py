@@ -1,12 +1,12 @@
 """The stages `daclip` and `daclip-wild`: the controller learns to see content and degradation (arXiv:2310.01018).
 
 Only the controller, its links and the temperature are trained beside a frozen base CLIP; without a base, as for a small
-network that has none, the base is trained along.
+network that has none, its image tower is trained along, and its text tower too where none is given.
 
 Shapes:  B batch, S the tower's side in px.  Pictures are RGB (B, 3, S, S) in [-1, 1]; tokens (B, 77).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,30 +17,35 @@ from torch.utils.data import Dataset
 from models.daclip.controller import ControllerConfig, DaCLIP
 from models.training.captioned import WORDS, as_unit
 from models.training.config import RunConfig
-from models.training.contrastive import Embedded, Terms, clamp_temperature, contrastive_terms
+from models.training.contrastive import Embedded, Terms, clamp_temperature, contrastive_terms, info_nce
 from models.training.dataset import Example, batches
 from models.training.trainer import Validation
 
 
 @dataclass(frozen=True, kw_only=True)
 class DaCLIPStageConfig:
-    """`robust` adds the third term with this weight (see models.training.contrastive)."""
+    """`robust` adds the third term with this weight (see models.training.contrastive).
+
+    `content` is the share of the steps that also learn the content (published: all); it costs half of a step.
+    """
 
     network: ControllerConfig = field(default_factory=ControllerConfig)
     robust: bool = False
     weight: float = 1.0
+    content: float = 1.0
 
 
 class DaCLIPStage:
-    """Trains the controller; `frozen` says that the base stays as it is."""
+    """Trains the controller; the parts of the base that `frozen` names ("visual", "text") stay as they are."""
 
     def __init__(
         self, config: DaCLIPStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
-        network: DaCLIP, *, frozen: bool, name: str = "daclip",
+        network: DaCLIP, *, frozen: Collection[str], name: str = "daclip",
     ) -> None:  # fmt: skip
         self.config, self.run, self.name, self.held_out = config, run, name, held_out
         self._examples = examples
-        network.clip.requires_grad_(not frozen)
+        for key, parameter in network.clip.named_parameters():
+            parameter.requires_grad_(("visual" if key.startswith("visual.") else "text") not in frozen)
         self.network: nn.Module = network
 
     def examples(self, start: int) -> Iterator[Example]:
@@ -51,7 +56,15 @@ class DaCLIPStage:
         network = self.network
         assert isinstance(network, DaCLIP)
         clamp_temperature(network.logit_scale)  # what the last step did; the trainer knows no constraints
+        if torch.rand((), generator=generator) >= self.config.content:
+            return self._degradation(network, batch)
         return self.terms(network, batch).total
+
+    def _degradation(self, network: DaCLIP, batch: Example) -> Tensor:
+        """The second term alone: half of the work."""
+        found, _ = network.degradation(seen(batch["degraded"], network.config))
+        found, word = (F.normalize(part.float(), dim=-1) for part in (found, network.text(batch["word"])))
+        return info_nce(found, word, network.logit_scale)
 
     def terms(self, network: DaCLIP, batch: Example) -> Terms:
         """The loss by its parts."""

@@ -16,15 +16,19 @@ from models.daclip.controller import L14, ControllerConfig, DaCLIP
 from models.daclip.nafnet import ConditionalNAFNet, NAFNetConfig
 from models.errors import TrainingError
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
+from models.nafnet import NAFNet
 from models.training import daclip_small
+from models.training.assessor import load_text_tower
 from models.training.captioned import WORDS, Drawings, Rows, captioned, held_out, read_rows
 from models.training.captions import read_captions
 from models.training.config import RunConfig
-from models.training.daclip import DaCLIPStage, DaCLIPStageConfig, validation_batches
+from models.training.daclip import DaCLIPStage, DaCLIPStageConfig, seen, validation_batches
 from models.training.dataset import Example
 from models.training.photos import CropConfig, PhotoPool, find_photos
 from models.training.restoring import OneStepStage, RestoringConfig, SDEStage
 from models.training.trainer import Stage
+from models.training.transplant import as_correction, transplant
+from models.training.whitening import whiten
 
 Pools = tuple[PhotoPool, PhotoPool]
 Made = tuple[Stage, object]
@@ -32,6 +36,8 @@ N = TypeVar("N", bound=nn.Module)
 
 SHRINK = (0.4, 1.0)
 VALIDATION_SEED = 20261122
+WHITENED = 256
+"""Clean crops that the first filters are made from."""
 EACH, SAMPLED = 8, 2
 """Held-out pictures of every kind: to look at, and to restore in many steps, which takes a CPU seconds a picture."""
 
@@ -78,16 +84,31 @@ def daclip_wild(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> 
 
 
 def _daclip(run: RunConfig, arguments: argparse.Namespace, *, wild: bool) -> Made:
-    config = DaCLIPStageConfig(network=controller(arguments, wild=wild), robust=wild)
+    config = DaCLIPStageConfig(network=controller(arguments, wild=wild), robust=wild, content=arguments.content)
     network = DaCLIP(config.network)
-    if arguments.base is not None:
-        load_weights(network.clip, arguments.base)
-        load_weights(network.controller, arguments.base, "visual.")
     train, validate = sources(run, arguments, wild=wild)
+    frozen = _begin(network, train, arguments)
     names = kinds(arguments, wild=wild)
     batches = validation_batches(validate, len(names), EACH * len(WORDS) // len(names))
     name = "daclip-wild" if wild else "daclip"
-    return DaCLIPStage(config, run, train, batches, network, frozen=arguments.base is not None, name=name), config
+    return DaCLIPStage(config, run, train, batches, network, frozen=frozen, name=name), config
+
+
+def _begin(network: DaCLIP, train: Dataset[Example], arguments: argparse.Namespace) -> set[str]:
+    """Fill the towers from files; returns which sides of the base stay as they are."""
+    if arguments.base is not None:
+        load_weights(network.clip, arguments.base)
+        load_weights(network.controller, arguments.base, "visual.")
+        return {"visual", "text"}
+    if arguments.size == "small":  # the published towers begin with a base's filters
+        clean = torch.stack([train[index]["target"] for index in range(WHITENED)])
+        generator = torch.Generator().manual_seed(arguments.seed)
+        whiten(network.controller.get_submodule("conv1"), seen(clean, network.config), generator)  # type: ignore[arg-type]
+        network.clip.get_submodule("visual").load_state_dict(network.controller.state_dict())
+    if arguments.text is None:
+        return set()
+    load_text_tower(network.clip, arguments.text)
+    return {"text"}
 
 
 def irsde(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
@@ -98,10 +119,22 @@ def irsde(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
 
 def nafnet_daclip(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
     network = daclip_small.NAFNET if arguments.size == "small" else NAFNetConfig()
-    config = RestoringConfig(network=network)
+    config = RestoringConfig(network=network, told=arguments.told)
     train, batches, names = _examples(run, arguments, EACH)
-    guide = trained_daclip(arguments)
-    return OneStepStage(config, run, train, batches, guide, ConditionalNAFNet(network), kinds=names), config
+    restorer = ConditionalNAFNet(network)
+    if arguments.correction is not None:
+        correction = load_weights(NAFNet(as_correction(network)), arguments.correction)
+        transplant(restorer, correction, arguments.correction)
+    return OneStepStage(config, run, train, batches, _guide(arguments), restorer, kinds=names), config
+
+
+def _guide(arguments: argparse.Namespace) -> DaCLIP:
+    """The frozen guide; its text tower alone where every picture is told its word."""
+    if arguments.daclip is not None or arguments.told < 1 or arguments.text is None:
+        return trained_daclip(arguments)
+    network = DaCLIP(controller(arguments, wild=arguments.wild))
+    load_text_tower(network.clip, arguments.text)
+    return network
 
 
 def etdiffir(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:

@@ -15,7 +15,7 @@ from torch import nn
 from models import golden
 from models.bundle import BundleDegradation, Manifest, write_bundle
 from models.daclip.conditional_unet import WILD, ConditionalUNet, UNetConfig
-from models.daclip.config import DaCLIPConfig
+from models.daclip.config import DaCLIPConfig, LoopConfig
 from models.daclip.nafnet import ConditionalNAFNet, NAFNetConfig
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
@@ -53,14 +53,17 @@ def chosen(arguments: argparse.Namespace) -> tuple[str, nn.Module, DaCLIPConfig 
     small = arguments.size == "small"
     controller = trained_daclip(arguments).config
     sde = daclip_small.sampled(arguments.steps)
+    loop = daclip_small.LOOP if small else LoopConfig()
     if arguments.nafnet is not None:
         nafnet = daclip_small.NAFNET if small else NAFNetConfig()
-        config: DaCLIPConfig | ETDiffIRConfig = DaCLIPConfig(words=WORDS, controller=controller, nafnet=nafnet)
+        config: DaCLIPConfig | ETDiffIRConfig = DaCLIPConfig(
+            words=WORDS, controller=controller, nafnet=nafnet, loop=loop
+        )
         return "nafnet", load_weights(ConditionalNAFNet(nafnet), arguments.nafnet), config
     if arguments.unet is not None:
         published = WILD if arguments.wild else UNetConfig()
         unet = (daclip_small.WILD_UNET if arguments.wild else daclip_small.UNET) if small else published
-        config = DaCLIPConfig(words=WORDS, controller=controller, unet=unet, sde=sde)
+        config = DaCLIPConfig(words=WORDS, controller=controller, unet=unet, sde=sde, loop=loop)
         return "unet", load_weights(ConditionalUNet(unet), arguments.unet), config
     efficient = daclip_small.EFFICIENT if small else EfficientUNetConfig(mode="paper")
     config = ETDiffIRConfig(words=WORDS, controller=controller, unet=efficient, sde=sde)

@@ -28,6 +28,10 @@ NOUNS: dict[str, tuple[str, ...]] = {
              "jpg artefacts", "compression noise", "8x8 blocks", "mosquito noise", "banding", "jpeg compression", "macroblocks"),
     "snow": ("snow", "snowflakes", "falling snow", "flakes", "snowfall", "blizzard", "white flakes", "snow specks", "snowstorm",
              "sleet", "winter flakes"),
+    "shadow": ("shadow", "shadows", "cast shadow", "shade", "hard shadow", "shadow edges", "the photographer's shadow", "tree shadow",
+               "patches of shade", "shadow areas", "harsh shadows", "silhouette on the ground"),
+    "inpainting": ("holes", "missing parts", "missing pixels", "blank areas", "white patches", "gaps", "scratched out parts",
+                   "masked area", "white holes", "torn parts", "erased regions", "empty regions", "cut out pieces"),
 }  # fmt: skip
 
 ADJECTIVES: dict[str, tuple[str, ...]] = {
@@ -41,6 +45,8 @@ ADJECTIVES: dict[str, tuple[str, ...]] = {
                  "covered in droplets", "taken through a rainy windshield"),
     "jpeg": ("blocky", "over compressed", "full of jpeg artifacts", "heavily compressed", "badly compressed", "compressed"),
     "snow": ("snowy", "full of snowflakes", "covered by falling snow", "taken in a blizzard"),
+    "shadow": ("shadowed", "half in the shade", "covered by a shadow", "shaded", "in hard shadow"),
+    "inpainting": ("uncompleted", "incomplete", "full of holes", "partly erased", "torn", "scratched out", "masked"),
 }  # fmt: skip
 
 ORDERS: dict[str, tuple[str, ...]] = {
@@ -59,6 +65,9 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "jpeg": ("deblock", "remove the blocks", "undo the compression", "clean the jpeg", "fix the jpeg blocks everywhere",
              "decompress it", "remove blocking"),
     "snow": ("desnow", "stop the snow", "take the snowflakes away", "desnowing", "make it stop snowing"),
+    "shadow": ("deshadow", "remove the shade", "take the shadow off", "shadow removal", "even out the shade", "unshade it"),
+    "inpainting": ("inpaint", "inpaint it", "fill the holes", "complete the picture", "fill in what is missing", "fill the gaps",
+                   "paint in the missing parts", "complete it", "restore the torn part", "inpainting"),
     CLEAN: ("no change", "leave it as it is", "nothing is wrong", "it is fine", "clean photo", "perfect picture", "do nothing",
             "no repair needed", "keep it", "good quality", "a flawless photo", "already good", "no degradation"),
 }  # fmt: skip
@@ -149,6 +158,13 @@ _HELD_OUT: dict[str, tuple[str, ...]] = {
              "remove the falling snow from the ski picture", "there are snowflakes in front of the dog",
              "it snowed so hard that you cannot see the church", "clear the snow out of the air",
              "please get rid of all those flakes"),
+    "shadow": ("my own shadow lies on the grass, remove it", "a tree throws its shade over the car", "get the shadow off her face",
+               "the wall is half in shade", "shadow on the document", "the umbrella cast a dark shadow", "even out the shaded side",
+               "erase the shadow of the photographer", "there is a hard shadow across the floor", "lift the shade from the pavement"),
+    "inpainting": ("parts of the picture are missing", "fill in the white spots", "somebody scratched pieces out of the photo",
+                   "the corner is torn off, complete it", "there are holes in this image", "reconstruct the erased region",
+                   "paint over the blank rectangle", "complete what is masked out", "inpaint the hole in the middle",
+                   "the picture is incomplete"),
     CLEAN: ("the photo is fine, leave it", "nothing wrong here", "please do not touch it", "keep it as it is", "no changes needed",
             "a perfect clean photo",
             "everything is fine with it", "do not change anything", "there is nothing to repair",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from models.daclip.conditional_unet import ConditionalUNet, Constants
-from models.daclip.controller import DaCLIP
+from models.daclip.controller import DaCLIP, as_long
 from models.daclip.irsde import IRSDE, SDEConfig, diffuse, matching_loss, posterior_step, start
 from models.daclip.nafnet import ConditionalNAFNet
 from models.etdiffir.erunet import EfficientUNet
@@ -31,11 +31,16 @@ from models.training.trainer import Validation
 
 @dataclass(frozen=True, kw_only=True)
 class RestoringConfig:
-    """`validation_steps`: steps of posterior sampling for a validation, where the published program takes 100."""
+    """`validation_steps`: steps of posterior sampling for a validation, where the published program takes 100.
+
+    `told` is the share of pictures whose condition is their word's text feature, as a user's prompt is, and not the
+    controller's embedding (published: 0); with 1 the one-step network can be trained while the controller still is.
+    """
 
     network: object
     sde: SDEConfig = field(default_factory=SDEConfig)
     validation_steps: int = 10
+    told: float = 0.0
 
 
 class SDEStage:
@@ -120,21 +125,26 @@ class OneStepStage:
         return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        with torch.autocast(batch["degraded"].device.type, enabled=False):  # as SDEStage
-            return F.l1_loss(self._restored(self.network, batch), as_unit(batch["target"]))
+        told = torch.rand((len(batch["degraded"]), 1), generator=generator) < self.config.told
+        restored = self._restored(self.network, batch, told.to(batch["degraded"].device))
+        return F.l1_loss(restored.float(), as_unit(batch["target"]))
 
-    def _restored(self, network: nn.Module, batch: Example) -> Tensor:
-        """(B, 3, H, W) in [0, 1], not clamped."""
+    def _restored(self, network: nn.Module, batch: Example, told: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1], not clamped; `told` (B, 1) says which pictures come with their word."""
         assert isinstance(network, ConditionalNAFNet)
-        constants = network.prepare(*guidance(self.daclip, batch["degraded"]))
-        return network(as_unit(batch["degraded"]), constants)  # type: ignore[no-any-return]
+        content, degradation = guidance(self.daclip, batch["degraded"])
+        if bool(told.any()):
+            with torch.no_grad():
+                degradation = torch.where(told, as_long(self.daclip.text(batch["word"]), degradation), degradation)
+        return network(as_unit(batch["degraded"]), network.prepare(content, degradation))  # type: ignore[no-any-return]
 
     def validate(self, network: nn.Module) -> Validation:
         device = next(network.parameters()).device
 
         def restore(example: Example) -> tuple[Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
-            return (self._restored(network, example).mul(2).sub(1).cpu(),)
+            told = torch.full((len(example["kind"]), 1), self.config.told >= 1, device=device)
+            return (self._restored(network, example, told).mul(2).sub(1).cpu(),)
 
         return score_restoration(self.held_out, self.kinds, restore)
 

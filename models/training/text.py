@@ -14,7 +14,7 @@ import argparse
 import copy
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 from models.assessor import prompt_of
 from models.clip import END_OF_TEXT, build_clip, lengths, text_states, tokenize
-from models.training import small
+from models.training import daclip_small, small
 from models.training.phrases import HELD_OUT, phrase
 from models.training.trainer import save_weights
+from models.vocabulary import DACLIP_WORDS, degradation
 
 SCALE = 20.0
 MARGIN = 0.3
@@ -52,9 +53,19 @@ def text_parameters(clip: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def class_states(clip: nn.Module, names: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
-    """States (K, L, D) and unit features (K, E) of the class prompts."""
-    states, pooled = text_states(clip, tokenize([prompt_of(name) for name in names]).to(device), masked=True)
+def prompts_of(names: Sequence[str]) -> dict[str, str]:
+    """AutoDIR's class prompts by name."""
+    return {name: prompt_of(name) for name in names}
+
+
+def words_of(words: Sequence[str]) -> dict[str, str]:
+    """DA-CLIP's words by name: they are their own class prompts."""
+    return {degradation(word).name: word for word in words}
+
+
+def class_states(clip: nn.Module, classes: Mapping[str, str], device: torch.device) -> tuple[Tensor, Tensor]:
+    """States (K, L, D) and unit features (K, E) of the class prompts; `classes` gives them by name."""
+    states, pooled = text_states(clip, tokenize(list(classes.values())).to(device), masked=True)
     return states, F.normalize(pooled, dim=-1)
 
 
@@ -71,47 +82,48 @@ def at_end(states: Tensor, tokens: Tensor) -> Tensor:
     return states[torch.arange(len(tokens)), lengths(tokens)[:, 0] - 1]
 
 
-def text_loss(clip: nn.Module, names: Sequence[str], tokens: Tensor, labels: Tensor) -> Tensor:
+def text_loss(clip: nn.Module, classes: Mapping[str, str], tokens: Tensor, labels: Tensor) -> Tensor:
     """The three terms above for phrases (B, L) with labels (B,)."""
-    class_tokens = tokenize([prompt_of(name) for name in names])
-    prompt_states, prompts = class_states(clip, names, tokens.device)
+    class_tokens = tokenize(list(classes.values()))
+    prompt_states, prompts = class_states(clip, classes, tokens.device)
     states, pooled = text_states(clip, tokens, masked=False)
     meant = F.cross_entropy(SCALE * F.normalize(pooled, dim=-1) @ prompts.T, labels)
     goal = at_end(prompt_states, class_tokens)[labels].detach()
     near = 1 - F.cosine_similarity(at_end(states, tokens), goal, dim=-1).mean()
-    cosines = prompts @ prompts.T - torch.eye(len(names), device=prompts.device)
-    apart = (cosines - MARGIN).clamp_min(0).sum() / (len(names) * (len(names) - 1))
+    count = len(classes)
+    cosines = prompts @ prompts.T - torch.eye(count, device=prompts.device)
+    apart = (cosines - MARGIN).clamp_min(0).sum() / (count * (count - 1))
     return meant + 0.5 * near + apart
 
 
 def train_text_tower(
-    clip: nn.Module, names: Sequence[str], *, seed: int, steps: int, device: torch.device,
+    clip: nn.Module, classes: Mapping[str, str], *, seed: int, steps: int, device: torch.device,
     report: Callable[[int, float], None] = lambda step, loss: None, batch: int = 64,
 ) -> TextScore:  # fmt: skip
     """Train the text side in place; the image tower is not touched."""
-    rng = np.random.default_rng(seed)
+    rng, names = np.random.default_rng(seed), list(classes)
     trained = [p for name, p in clip.named_parameters() if not name.startswith("visual.") and name != "logit_scale"]
     optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
     for step in range(steps):
         labels = torch.from_numpy(rng.integers(0, len(names), batch))
         tokens = disturbed(tokenize([phrase(names[int(label)], rng) for label in labels]), rng)
-        loss = text_loss(clip, names, tokens.to(device), labels.to(device))
+        loss = text_loss(clip, classes, tokens.to(device), labels.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         report(step, float(loss.detach()))
-    return score(clip, names, HELD_OUT, device)
+    return score(clip, classes, HELD_OUT, device)
 
 
 @torch.no_grad()
 def score(
-    clip: nn.Module, names: Sequence[str], held_out: Sequence[tuple[str, str]], device: torch.device
+    clip: nn.Module, classes: Mapping[str, str], held_out: Sequence[tuple[str, str]], device: torch.device
 ) -> TextScore:
     """How many of these (phrase, name) pairs the tower understands."""
-    pairs = [(text, name) for text, name in held_out if name in names]
-    _, prompts = class_states(clip, names, device)
+    names, pairs = list(classes), [(text, name) for text, name in held_out if name in classes]
+    _, prompts = class_states(clip, classes, device)
     _, pooled = text_states(clip, tokenize([text for text, _ in pairs]).to(device), masked=False)
     answers = [names[int(i)] for i in (F.normalize(pooled, dim=-1) @ prompts.T).argmax(dim=-1)]
     right = {name: [a == n for a, (_, n) in zip(answers, pairs, strict=True) if n == name] for name in names}
@@ -127,17 +139,25 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--classes", choices=("autodir", "daclip"), default="autodir", help="AutoDIR's prompts, or DA-CLIP's ten words"
+    )
     arguments = parser.parse_args()
     console, started_s = Console(stderr=True), time.monotonic()
     torch.manual_seed(arguments.seed)
-    clip = build_clip(small.CLIP)
+    config, classes = (
+        (small.CLIP, prompts_of(small.NAMES))
+        if arguments.classes == "autodir"
+        else (daclip_small.CONTROLLER.clip, words_of(DACLIP_WORDS))
+    )
+    clip = build_clip(config)
 
     def report(step: int, loss: float) -> None:
         if step % 50 == 0:
             console.print(f"step {step} loss {loss:.3f} {time.monotonic() - started_s:.0f} s")
 
     result = train_text_tower(
-        clip, small.NAMES, seed=arguments.seed, steps=arguments.steps, device=torch.device("cpu"), report=report
+        clip, classes, seed=arguments.seed, steps=arguments.steps, device=torch.device("cpu"), report=report
     )  # fmt: skip
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(copy.copy(text_parameters(clip)), arguments.out)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from models.training.phrases import ADJECTIVES, COMPLAINTS, HELD_OUT, NOUNS, ORDERS, PLACES, STATES, VERBS, phrase
-from models.training.small import NAMES
-from models.vocabulary import CLEAN, NOTHING, degradation
+from models.training.small import NAMES as AUTODIR
+from models.vocabulary import CLEAN, DACLIP_WORDS, NOTHING, degradation, names
+
+NAMES = tuple(dict.fromkeys((*AUTODIR, *names(DACLIP_WORDS))))
+"""What the towers of both small families are taught."""
 
 DRAWS = 20_000
 
@@ -38,7 +41,7 @@ def grammar():
     return {name: sayable(name) for name in NAMES}
 
 
-def test_every_name_of_the_small_bundle_has_words(draws):
+def test_every_name_of_the_small_bundles_has_words(draws):
     assert set(ORDERS) == set(NAMES)
     assert set(NOUNS) == set(ADJECTIVES) == set(NAMES) - {CLEAN}
     assert {name for name, _ in draws} == set(NAMES)
@@ -46,9 +49,9 @@ def test_every_name_of_the_small_bundle_has_words(draws):
 
 
 def test_a_name_without_words_is_an_error_and_not_a_guess():
-    with pytest.raises(KeyError, match="shadow"):
+    with pytest.raises(KeyError, match="moire"):
         for seed in range(100):  # one draw in ten is the class prompt, which every degradation has
-            phrase("shadow", np.random.default_rng(seed))
+            phrase("moire", np.random.default_rng(seed))
 
 
 def test_the_same_seed_says_the_same():

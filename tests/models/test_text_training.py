@@ -9,9 +9,19 @@ import torch
 from models.assessor import prompt_of
 from models.clip import END_OF_TEXT, ClipConfig, TextConfig, VisionConfig, build_clip, text_states, tokenize
 from models.training.phrases import HELD_OUT
-from models.training.text import at_end, class_states, disturbed, score, text_loss, text_parameters, train_text_tower
+from models.training.text import (
+    at_end,
+    class_states,
+    disturbed,
+    prompts_of,
+    score,
+    text_loss,
+    text_parameters,
+    train_text_tower,
+)
 
 NAMES = ("noise", "low-light", "snow")
+CLASSES = prompts_of(NAMES)
 CPU = torch.device("cpu")
 TINY = ClipConfig(
     embed_dim=16,
@@ -38,7 +48,7 @@ def test_the_loss_is_its_three_terms_computed_by_hand(clip):
     with torch.no_grad():
         states, pooled = text_states(clip, tokenize(phrases), masked=False)
         class_hidden, class_pooled = text_states(clip, tokenize([prompt_of(name) for name in NAMES]), masked=True)
-        ours = float(text_loss(clip, NAMES, tokenize(phrases), torch.tensor(labels)))
+        ours = float(text_loss(clip, CLASSES, tokenize(phrases), torch.tensor(labels)))
     entropy, distance = 0.0, 0.0
     for i, label in enumerate(labels):
         scores = [20 * cosine(pooled[i].numpy(), prompt.numpy()) for prompt in class_pooled]
@@ -55,7 +65,7 @@ def test_a_tower_that_says_the_same_to_all_pays_for_guessing_and_for_closeness(c
     with torch.no_grad():
         clip.ln_final.weight.zero_()
         clip.ln_final.bias.fill_(0.5)
-        loss = text_loss(clip, NAMES, tokenize(["denoise", "too dark"]), torch.tensor([0, 1]))
+        loss = text_loss(clip, CLASSES, tokenize(["denoise", "too dark"]), torch.tensor([0, 1]))
     assert float(loss) == pytest.approx(math.log(3) + 0 + 0.7, rel=1e-4)
 
 
@@ -63,7 +73,7 @@ def test_the_class_prompts_are_their_own_best_phrasing(clip):
     """Masked or not, a real token's state is the same: the middle term vanishes and the answer is right."""
     tokens = tokenize([prompt_of(name) for name in NAMES])
     with torch.no_grad():
-        masked, _ = class_states(clip, NAMES, CPU)
+        masked, _ = class_states(clip, CLASSES, CPU)
         bare, _ = text_states(clip, tokens, masked=False)
     torch.testing.assert_close(at_end(bare, tokens), at_end(masked, tokens), atol=1e-5, rtol=1e-5)
 
@@ -99,15 +109,15 @@ def test_about_the_given_share_of_words_is_disturbed():
 
 def test_the_score_counts_right_answers_by_name_and_quotes_the_wrong_ones(clip):
     right = [(prompt_of(name), name) for name in NAMES]
-    assert score(clip, NAMES, right, CPU).accuracy == 1
-    mixed = score(clip, NAMES, [*right, (prompt_of("snow"), "noise")], CPU)
+    assert score(clip, CLASSES, right, CPU).accuracy == 1
+    mixed = score(clip, CLASSES, [*right, (prompt_of("snow"), "noise")], CPU)
     assert mixed.accuracy == 3 / 4
     assert mixed.by_name == {"noise": 0.5, "low-light": 1.0, "snow": 1.0}
     assert mixed.misread == (f"{prompt_of('snow')} -> snow",)
 
 
 def test_names_that_the_tower_is_not_asked_do_not_count(clip):
-    result = score(clip, NAMES, [(prompt_of("snow"), "snow"), ("fog everywhere", "haze")], CPU)
+    result = score(clip, CLASSES, [(prompt_of("snow"), "snow"), ("fog everywhere", "haze")], CPU)
     assert result.accuracy == 1 and result.by_name == {"snow": 1.0}
 
 
@@ -116,9 +126,9 @@ def test_names_that_the_tower_is_not_asked_do_not_count(clip):
 
 def test_a_tiny_tower_learns_three_names_beyond_chance_and_leaves_the_image_tower_alone(clip):
     before = {name: value.clone() for name, value in clip.state_dict().items()}
-    untrained, losses = score(clip, NAMES, HELD_OUT, CPU), []
+    untrained, losses = score(clip, CLASSES, HELD_OUT, CPU), []
     result = train_text_tower(
-        clip, NAMES, seed=0, steps=60, device=CPU, batch=24, report=lambda step, loss: losses.append(loss)
+        clip, CLASSES, seed=0, steps=60, device=CPU, batch=24, report=lambda step, loss: losses.append(loss)
     )
     assert len(losses) == 60 and np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
     # 31 phrasings at one in three: 0.7 is over four standard deviations above chance
@@ -133,7 +143,7 @@ def test_the_same_seed_trains_the_same_tower(clip):
     def trained():
         torch.manual_seed(0)
         tower = build_clip(TINY)
-        train_text_tower(tower, NAMES, seed=5, steps=3, device=CPU, batch=8)
+        train_text_tower(tower, CLASSES, seed=5, steps=3, device=CPU, batch=8)
         return text_parameters(tower)
 
     once, again = trained(), trained()

@@ -62,7 +62,7 @@ def run_config(out, **said):
     return RunConfig(**{**base, **said})
 
 
-def daclip_stage(run, found, *, frozen=False, wild=False, robust=False):
+def daclip_stage(run, found, *, frozen=(), wild=False, robust=False):
     torch.manual_seed(0)
     examples = Drawings(found, run.crop, run.seed, wild=wild)
     config = DaCLIPStageConfig(network=TINY, robust=robust)
@@ -106,7 +106,7 @@ def test_the_controller_learns_to_tell_the_kinds(found, tmp_path):
 
 def test_a_frozen_base_stays_as_it_was_and_the_controller_moves(found, tmp_path):
     run = run_config(tmp_path)
-    stage = daclip_stage(run, found, frozen=True)
+    stage = daclip_stage(run, found, frozen=("visual", "text"))
     before = {name: value.clone() for name, value in stage.network.state_dict().items()}
     Trainer(stage, run, CPU, stage.config).train(QUIET)
     moved = {name for name, value in stage.network.state_dict().items() if not torch.equal(value, before[name])}
@@ -195,7 +195,7 @@ def test_resuming_sees_the_next_examples(found, tmp_path):
 
 
 def replace_batch(stage, batch):
-    stage = DaCLIPStage(stage.config, replace(stage.run, batch=batch), stage._examples, [], stage.network, frozen=False)
+    stage = DaCLIPStage(stage.config, replace(stage.run, batch=batch), stage._examples, [], stage.network, frozen=())
     return stage
 
 
