@@ -44,7 +44,7 @@ from models.photo import read_photo
 from models.photo_write import encode_photo
 from models.restorer import Controls, Request, Restorer
 from worker import picking
-from worker.engine import Engine
+from worker.engine import Engine, Resident
 from worker.messages import Answer, Done, Failed, Pixels, Task
 from worker.picking import Limits
 
@@ -235,7 +235,7 @@ class Replay:
         self.clock = Clock(of_cpu=torch.get_num_threads() == 1)
         self.told: dict[int, float] = {}
         self.arrived, self.entered = 0, 0
-        self.engine = Engine(restorer, Limits(together=together, megapixels=8.0), self._say, self.now_s)
+        self.engine = Engine({"": Resident(restorer, Limits(together=together, megapixels=8.0))}, self._say, self.now_s)
 
     def _say(self, answer: Answer) -> None:
         if isinstance(answer, Done | Failed):

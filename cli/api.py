@@ -46,7 +46,7 @@ def service_settings(told: Settings, **said: object) -> "ServiceSettings":
     from service.settings import ServiceSettings
 
     values: dict[str, object] = {
-        "redis_url": told.redis_url, "store_url": told.store_url, "bundle": told.bundle or "autodir-small",
+        "redis_url": told.redis_url, "store_url": told.store_url, "bundle": told.served[0] or "autodir-small",
         "host": told.host, "port": told.port, "metrics_port": told.metrics_port, "auth": told.auth,
         "most_bytes": int(told.max_megabytes * 2**20), "most_megapixels": told.max_megapixels,
         "most_queued": told.max_queued, "keep_s": told.keep_s,

@@ -17,6 +17,7 @@ from cli.api import Host, Port, ensure_bindable, service_settings
 from cli.embedded import EmbeddedRedis, ServerError, default_folder, dying_with_us
 from cli.settings import settings
 from cli.talk import Exit, complain, say, sentences, warn
+from cli.work import Bundles, found_bundles, log_as_json
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -30,23 +31,22 @@ def serve(
     host: Host = None,
     port: Port = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    bundle: Annotated[str | None, typer.Option(help="A bundle's name or folder.")] = None,
+    bundle: Bundles = None,
     redis_url: Annotated[str | None, typer.Option(help="Use this Redis instead of an embedded one.")] = None,
     data: Annotated[Path | None, typer.Option(help="The embedded server's folder.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the API's page in a browser.")] = False,
 ) -> None:
     """Serve restoration over HTTP on this machine: API, queue and one worker, which all end with this command.
 
-    Example: undegrade serve --port 8000
+    Example: undegrade serve --port 8000 --bundle autodir-small --bundle daclip-small
     """
     code = Exit.OK
     with sentences():
-        from models.bundle import find_bundle
-
         told = settings()
-        folder = find_bundle(bundle or told.bundle)
-        said = service_settings(told, host=host, port=port, bundle=folder.name)
-        os.environ.update(UNDEGRADE_DEVICE=device or told.device, UNDEGRADE_BUNDLE=str(folder.resolve()))
+        folders = found_bundles(bundle or told.served)
+        said = service_settings(told, host=host, port=port, bundle=next(iter(folders)))
+        served = ",".join(str(folder) for folder in folders.values())
+        os.environ.update(UNDEGRADE_DEVICE=device or told.device, UNDEGRADE_BUNDLE=served)
         try:
             if outside := redis_url or os.environ.get("UNDEGRADE_REDIS_URL"):
                 code = _serve(replace(said, redis_url=outside), None, open_page)
@@ -104,7 +104,6 @@ class _Worker:
 
 async def _answer(said: "ServiceSettings", redis: EmbeddedRedis | None, worker: _Worker, open_page: bool) -> Exit:
     """Run the API until a signal, or until the worker says that it can never work."""
-    from cli.work import log_as_json
     from service.app import create_app
     from service.server import server_for
 
@@ -161,7 +160,7 @@ async def _tell(server: "object", said: "ServiceSettings", open_page: bool) -> N
     async with Redis.from_url(said.redis_url) as client:
         while not (ready := [entry for entry in await Queue(client).workers() if entry.ready]):
             await asyncio.sleep(POLL_S)
-    say(f"ready: {ready[0].bundle} on {ready[0].device}. Restore a photo with\n")
+    say(f"ready: {', '.join(entry.bundle for entry in ready)} on {ready[0].device}. Restore a photo with\n")
     say(f'  curl -f -H "Accept: image/*" -F image=@photo.jpg {url}/restore -o restored.jpg\n')
     say(f"docs: {url}/docs   end: Ctrl-C")
     if open_page:

@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
 
     bundle: str | None = None
-    """Name or folder of the bundle; the shipped one when unset."""
+    """Name or folder of the bundle; the shipped one when unset.  `worker` and `serve` take several, with commas."""
     bundles: str = ""
     """Folders to look for bundles in, separated like PATH; fetched ones go to the first."""
     registry: str | None = None
@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     """How long a worker that is told to end works on what it has in hand."""
     data: str | None = None
     """The folder of `serve`'s own Redis; a folder below the user's state folder when unset."""
+
+    @property
+    def served(self) -> tuple[str | None, ...]:
+        """The bundles that `bundle` names, the default one first; (None,) when it is unset."""
+        return tuple(name.strip() for name in (self.bundle or "").split(",") if name.strip()) or (None,)
 
 
 @lru_cache(maxsize=1)

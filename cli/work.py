@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from worker.supervisor import Supervisor
 
 
+Bundles = Annotated[
+    list[str] | None, typer.Option(help="A bundle's name or folder; repeatable, the first is the default.")
+]
+
+
 def worker(
-    bundle: Annotated[str | None, typer.Option(help="A bundle's name or folder.")] = None,
+    bundle: Bundles = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     lanes: Annotated[str, typer.Option(help="Lanes to serve, separated by commas.")] = ",".join(LANES),
     max_batch: Annotated[int | None, typer.Option(min=1, max=256, help="The most images of one step.")] = None,
@@ -39,17 +44,15 @@ def worker(
     """
     with sentences():
         told = settings()
-        from models.bundle import find_bundle
         from worker.child import EngineConfig
         from worker.supervisor import Supervisor, WorkerConfig
 
-        folder: Path = find_bundle(bundle or told.bundle)
         config = WorkerConfig(
-            redis_url=redis_url or told.redis_url, store_url=store_url or told.store_url, bundle=folder.name,
+            redis_url=redis_url or told.redis_url, store_url=store_url or told.store_url,
             lanes=_lanes(lanes), grace_s=told.grace_s, most_megapixels=told.max_megapixels,
             metrics_port=metrics_port or told.metrics_port, metrics_host=told.host,
             engine=EngineConfig(
-                bundle=folder.resolve(), device=device or told.device, threads=told.threads,
+                bundles=found_bundles(bundle or told.served), device=device or told.device, threads=told.threads,
                 together=max_batch or told.max_batch, cuda_graphs=told.cuda_graphs,
             ),
         )  # fmt: skip
@@ -59,6 +62,22 @@ def worker(
         complain(failure.sentence)
         raise typer.Exit(Exit.DEVICE if failure.of_device else Exit.MODEL)
     say("drained; nothing is left in hand")
+
+
+def found_bundles(asked: Sequence[str | None]) -> dict[str, Path]:
+    """The folders of the bundles by the names that jobs ask for, in their order.
+
+    Raises:
+        ControlsError: two have the same name.
+        BundleError: one is not there.
+    """
+    from models.bundle import find_bundle
+
+    folders = [find_bundle(one) for one in asked]
+    found = {folder.name: folder.resolve() for folder in folders}
+    if len(found) < len(set(folders)):
+        raise ControlsError(f"two bundles have the same name: {', '.join(map(str, folders))}. Rename one's folder.")
+    return found
 
 
 def _lanes(words: str) -> tuple[Lane, ...]:

@@ -105,10 +105,15 @@ class Queue:
         return int(before)
 
     async def lease(
-        self, bundle: str, lanes: Sequence[Lane], most: int, *, worker: str, token: str, in_hand: int
+        self, bundles: Sequence[str], lanes: Sequence[Lane], most: int, *, worker: str, token: str, in_hand: int
     ) -> tuple[list[Leased], list[Refused]]:
         """Up to `most` jobs, the longest waiting beyond its lane's head start first; what is not ours is refused."""
-        pairs = [word for lane in lanes for word in (queue_name(bundle, lane), int(HEAD_START_S[lane] * 1000))]
+        pairs = [
+            word
+            for bundle in bundles
+            for lane in lanes
+            for word in (queue_name(bundle, lane), int(HEAD_START_S[lane] * 1000))
+        ]
         rows = await self._run(
             "lease", most, keys.LEASE_MS, worker, token, _iso(), in_hand, MOST_PACKED_BYTES, keys.EVENTS_KEPT,
             keys.RQ_STARTED_GRACE_MS, *pairs,
@@ -264,24 +269,26 @@ class Queue:
                     job, _, over = message["data"].decode().partition(" ")
                     yield job, over == "over"
 
-    async def wait_for_work(self, bundle: str, timeout_s: float) -> None:
+    async def wait_for_work(self, bundles: Sequence[str], timeout_s: float) -> None:
         """Return when a job may have arrived, or after `timeout_s`."""
-        await self.redis.blpop([keys.BELL + bundle], timeout=timeout_s)
+        await self.redis.blpop([keys.BELL + bundle for bundle in bundles], timeout=timeout_s)
 
     async def announce(self, info: WorkerInfo) -> None:
-        """Say that a worker is alive, and what it is."""
+        """Say that a worker is alive, and what it is; once for each of its bundles."""
+        seat = _seat(info.name, info.bundle)
         async with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.sadd(keys.WORKERS, info.name)
-            pipeline.set(keys.WORKER + info.name, info.model_dump_json(), ex=keys.WORKER_TTL_S)
+            pipeline.sadd(keys.WORKERS, seat)
+            pipeline.set(keys.WORKER + seat, info.model_dump_json(), ex=keys.WORKER_TTL_S)
             await pipeline.execute()
 
-    async def withdraw(self, name: str) -> None:
+    async def withdraw(self, name: str, bundles: Sequence[str]) -> None:
         """A worker says goodbye."""
-        await self.redis.srem(keys.WORKERS, name)
-        await self.redis.delete(keys.WORKER + name)
+        seats = [_seat(name, bundle) for bundle in bundles]
+        await self.redis.srem(keys.WORKERS, *seats)
+        await self.redis.delete(*(keys.WORKER + seat for seat in seats))
 
     async def workers(self) -> list[WorkerInfo]:
-        """The workers that are alive."""
+        """The workers that are alive; one with several bundles comes once for each."""
         names = sorted(name.decode() for name in await self.redis.smembers(keys.WORKERS))
         if not names:
             return []
@@ -318,6 +325,10 @@ def _leased(row: Sequence[bytes]) -> Leased | Refused:
         return Refused(id=job, reason="not-json", detail=f"job {job}: {error}")
     attempts, deaths, alone, cancel = row[5:9]
     return Leased(spec=spec, attempts=int(attempts), deaths=int(deaths), alone=bool(alone), cancel=bool(cancel))
+
+
+def _seat(worker: str, bundle: str) -> str:
+    return f"{worker}/{bundle}"
 
 
 def _carried(blob: Blob | None) -> tuple[str | bytes | int, ...]:

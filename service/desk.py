@@ -19,7 +19,7 @@ from service.job_body import JobBody, Place, job_body
 from service.order import DetectOrder, RestoreOrder
 from service.picture import Seen, look
 from service.problems import retry_after
-from service.refusals import Gone, NoSuchJob, QueueIsFull, TooManyWaits
+from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
 from service.settings import ServiceSettings
 from service.wakes import Wakes
 
@@ -64,7 +64,10 @@ class Desk:
 
         Raises:
             QueueIsFull: nothing has been kept.
+            InvalidRequest: no worker has the bundle that is asked for.
         """
+        if order.model is not None and order.model != self.settings.bundle:
+            await self._ensure_served(order.model)
         spec = self._spec(kind, seen, order, caller, "interactive" if waits else "standard")
         assert spec.source, "_spec names the blob"
         blob = Blob(spec.source.blob, data, keys.QUEUED_TTL_S + self.settings.keep_s)
@@ -76,23 +79,31 @@ class Desk:
         except QueueFull as error:
             if not carried:
                 await self.store.delete(blob.name)
-            backlog = await self.queue.backlog(self.settings.bundle)
+            backlog = await self.queue.backlog(spec.bundle)
             raise _full(backlog, self.settings.most_queued) from error
         except DuplicateJob:  # ids are random: it was us, and a lost connection had the command sent again
             log.info("job.resubmitted", job=spec.id)
         return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
 
+    async def _ensure_served(self, bundle: str) -> None:
+        served = {self.settings.bundle, *(worker.bundle for worker in await self.queue.workers() if worker.ready)}
+        if bundle not in served:
+            problem = f"no worker has a bundle of this name; there are {', '.join(sorted(served))}"
+            raise InvalidRequest(f"model: {problem}", errors=[{"field": "model", "problem": problem}])
+
     def _spec(self, kind: Kind, seen: Seen, order: DetectOrder, caller: Caller, lane: Lane) -> JobSpec:
         job_id, now_ms = new_id(), time.time_ns() // 10**6
         controls, output = JobControls(seed=secrets.randbits(SEED_BITS)), Output()
         if isinstance(order, RestoreOrder):
-            said = order.model_dump(exclude={"lane", "deadline_s"} | ({"seed"} if order.seed is None else set()))
+            said = order.model_dump(
+                exclude={"model", "lane", "deadline_s"} | ({"seed"} if order.seed is None else set())
+            )
             output = Output(**{name: said.pop(name) for name in ("format", "quality", "metadata")})
             controls = JobControls(**{"seed": controls.seed, **said})
         return JobSpec(
             id=job_id,
             kind=kind,
-            bundle=self.settings.bundle,
+            bundle=order.model or self.settings.bundle,
             lane=order.lane or lane,
             controls=controls,
             source=Source(blob=f"{job_id}/input", **vars(seen)),

@@ -6,7 +6,7 @@ What the queue says is asked for at each scrape, and is the same from every API 
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -52,21 +52,36 @@ class RequestCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The queue at one moment."""
+    """The queue at one moment; `lines` by the names of the bundles."""
 
-    backlog: Backlog
-    oldest_s: dict[str, float]
+    lines: dict[str, "Line"]
     counters: dict[str, int]
     workers: list[WorkerInfo]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What waits for a bundle."""
+
+    backlog: Backlog
+    oldest_s: dict[str, float]
+
+
 async def snapshot(queue: Queue, bundle: str) -> Snapshot:
-    """Ask the queue."""
+    """Ask the queue about this bundle and those that workers have."""
+    workers = await queue.workers()
+    names = sorted({bundle, *(worker.bundle for worker in workers)})
     return Snapshot(
+        lines={name: await _line(queue, name) for name in names},
+        counters=dict(await queue.counters()),
+        workers=workers,
+    )
+
+
+async def _line(queue: Queue, bundle: str) -> Line:
+    return Line(
         backlog=await queue.backlog(bundle),
         oldest_s={lane: await _oldest_s(queue, queue_name(bundle, lane)) for lane in LANES},
-        counters=dict(await queue.counters()),
-        workers=await queue.workers(),
     )
 
 
@@ -97,28 +112,36 @@ class QueueCollector(Collector):
         return [_gauge("redis_up", "Whether Redis answers", 1), *self._of_queue(now), *_counters(now.counters)]
 
     def _of_queue(self, now: Snapshot) -> Iterator[Metric]:
-        queued = GaugeMetricFamily("undegrade_jobs_queued", "Jobs in line", labels=["lane", "bundle"])
-        oldest = GaugeMetricFamily(
-            "undegrade_oldest_job_age_seconds", "Since the head of the line arrived", labels=["lane", "bundle"]
-        )
-        for lane in LANES:
-            queued.add_metric([lane, self.bundle], now.backlog.queued[lane])
-            oldest.add_metric([lane, self.bundle], now.oldest_s[lane])
-        yield from (queued, oldest)
-        yield self._by_bundle("jobs_in_flight", "Jobs in workers' hands", now.backlog.running)
-        ours = [worker for worker in now.workers if worker.bundle == self.bundle]
-        yield self._by_bundle("workers", "Workers that are alive", len(ours))
-        yield self._by_bundle("workers_ready", "Workers that take jobs", sum(worker.ready for worker in ours))
-        if now.backlog.seconds_per_job is not None:
-            each_s = now.backlog.seconds_per_job
-            yield self._by_bundle("seconds_per_job", "Between two ends, lately", each_s)
-            waiting = now.backlog.total + now.backlog.running  # in flight too, or a scaler takes busy workers away
-            yield self._by_bundle("backlog_gpu_seconds", "Work in line and in flight", waiting * each_s)
+        yield _gauges(
+            "jobs_queued", "Jobs in line", ("lane", "bundle"),
+            {(lane, name): line.backlog.queued[lane] for name, line in now.lines.items() for lane in LANES},
+        )  # fmt: skip
+        yield _gauges(
+            "oldest_job_age_seconds", "Since the head of the line arrived", ("lane", "bundle"),
+            {(lane, name): line.oldest_s[lane] for name, line in now.lines.items() for lane in LANES},
+        )  # fmt: skip
+        backlogs = {name: line.backlog for name, line in now.lines.items()}
+        yield _by_bundle("jobs_in_flight", "Jobs in workers' hands", {n: b.running for n, b in backlogs.items()})
+        alive = [worker.bundle for worker in now.workers]
+        ready = [worker.bundle for worker in now.workers if worker.ready]
+        yield _by_bundle("workers", "Workers that are alive", {name: alive.count(name) for name in now.lines})
+        yield _by_bundle("workers_ready", "Workers that take jobs", {name: ready.count(name) for name in now.lines})
+        each_s = {name: b.seconds_per_job for name, b in backlogs.items() if b.seconds_per_job is not None}
+        # In flight too, or a scaler takes busy workers away
+        left_s = {name: (backlogs[name].total + backlogs[name].running) * seconds for name, seconds in each_s.items()}
+        yield _by_bundle("seconds_per_job", "Between two ends, lately", each_s)
+        yield _by_bundle("backlog_gpu_seconds", "Work in line and in flight", left_s)
 
-    def _by_bundle(self, name: str, what: str, value: float) -> Metric:
-        family = GaugeMetricFamily(f"undegrade_{name}", what, labels=["bundle"])
-        family.add_metric([self.bundle], value)
-        return family
+
+def _by_bundle(name: str, what: str, values: Mapping[str, float]) -> Metric:
+    return _gauges(name, what, ("bundle",), {(bundle,): value for bundle, value in values.items()})
+
+
+def _gauges(name: str, what: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(f"undegrade_{name}", what, labels=labels)
+    for words, value in values.items():
+        family.add_metric(words, value)
+    return family
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:

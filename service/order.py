@@ -22,6 +22,9 @@ class DetectOrder(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    model: str | None = Field(
+        default=None, max_length=100, description="The bundle that does it, of GET /models. Default: the service's own."
+    )
     lane: Lane | None = Field(
         default=None, description="Which line to wait in. Default: interactive when the request waits, else standard."
     )

@@ -1,6 +1,6 @@
 """The engine child: one process for each device, spawned, with the models resident for its whole life.
 
-It loads the bundle, proves itself on the golden image, measures how many megapixels fit, says so, and works until it is
+It loads its bundles, proves each on the golden image, measures how many megapixels fit, says so, and works until it is
 told to stop, the device breaks, or its parent is gone.
 """
 
@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
 
-from worker.messages import Cancel, Command, NotReady, Ready, Stop, Task
+from worker.messages import Cancel, Command, Loaded, NotReady, Ready, Stop, Task
 from worker.parent import die_with_parent
 from worker.picking import Limits
 
@@ -33,11 +34,12 @@ WARMED = ((1, 512, 512), (1, 768, 768))
 class EngineConfig:
     """What a child needs to know.
 
-    `together` is the most images of a batch; None: 8 on CUDA, 1 on a CPU, where a batch of usual photos gains next to
-    nothing (docs/decisions/0009) and its rounding would depend on its size.
+    `bundles` gives folders by the names that jobs ask for.  `together` is the most images of a batch; None: 8 on CUDA,
+    1 on a CPU, where a batch of usual photos gains next to nothing (docs/decisions/0009) and its rounding would depend
+    on its size.
     """
 
-    bundle: Path
+    bundles: Mapping[str, Path]
     device: str = "auto"
     threads: int | None = None
     together: int | None = None
@@ -66,39 +68,54 @@ def main(connection: Connection, config: EngineConfig, parent: int) -> None:
 def _open(connection: Connection, config: EngineConfig):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch is not loaded yet
     import torch
 
-    from models import golden
-    from models.autodir import AutoDIR
     from models.bundle import read_manifest
     from models.device import choose_device
     from models.families import load_restorer
-    from models.speed import Speed, warm
-    from worker.engine import Engine
+    from models.speed import Speed
+    from worker.engine import Engine, Resident
 
-    start_s = time.monotonic()
     if config.threads:
         torch.set_num_threads(config.threads)
     chosen = choose_device(config.device)
     speed = Speed.of(chosen.device, config.cuda_graphs)
-    restorer, manifest = load_restorer(config.bundle, chosen.device, speed), read_manifest(config.bundle)
+    restorers, loading_s = {}, {}
+    for name, folder in config.bundles.items():
+        start_s = time.monotonic()
+        restorers[name] = load_restorer(folder, chosen.device, speed)
+        loading_s[name] = time.monotonic() - start_s
+    residents, loaded = {}, []
+    for name, restorer in restorers.items():  # all are there before what is left is measured
+        start_s, manifest = time.monotonic(), read_manifest(config.bundles[name])
+        limits = _proved(restorer, config, name, manifest, chosen.device)
+        residents[name] = Resident(restorer, limits)
+        loaded.append(
+            Loaded(
+                name=name, family=manifest.family, version=manifest.version, licence=manifest.licence,
+                together=limits.together, budget_mp=round(limits.megapixels, 2),
+                load_s=loading_s[name] + time.monotonic() - start_s,
+                degradations=tuple(
+                    {"name": entry.name, "prompt": entry.prompt, "fidelity": entry.fidelity}
+                    for entry in manifest.degradations
+                    if entry.name in restorer.names
+                ),
+            )
+        )  # fmt: skip
+    connection.send(Ready(device=str(chosen.device), why=chosen.why, bundles=tuple(loaded)))
+    return Engine(residents, connection.send)
+
+
+def _proved(restorer, config, name, manifest, device) -> Limits:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """The limits of a restorer that is quick, and right about the golden image."""
+    from models import golden
+    from models.autodir import AutoDIR
+    from models.speed import warm
+
+    on_cuda = device.type == "cuda"
     if isinstance(restorer, AutoDIR):
-        warm(restorer, WARMED if chosen.device.type == "cuda" else ())
-    golden.check(restorer, config.bundle, manifest)
-    budget_mp = config.budget_mp or _budget_mp(restorer, chosen.device)
-    together = config.together or (TOGETHER_ON_CUDA if chosen.device.type == "cuda" else 1)
-    engine = Engine(restorer, Limits(together=together, megapixels=budget_mp), connection.send)
-    connection.send(
-        Ready(
-            device=str(chosen.device), why=chosen.why, family=manifest.family, version=manifest.version,
-            licence=manifest.licence, together=together, budget_mp=round(budget_mp, 2),
-            load_s=time.monotonic() - start_s,
-            degradations=tuple(
-                {"name": entry.name, "prompt": entry.prompt, "fidelity": entry.fidelity}
-                for entry in manifest.degradations
-                if entry.name in restorer.names
-            ),
-        )
-    )  # fmt: skip
-    return engine
+        warm(restorer, WARMED if on_cuda else ())
+    golden.check(restorer, config.bundles[name], manifest)
+    together = config.together or (TOGETHER_ON_CUDA if on_cuda else 1)
+    return Limits(together=together, megapixels=config.budget_mp or _budget_mp(restorer, device))
 
 
 def _budget_mp(restorer, device) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001

@@ -1,14 +1,15 @@
 """The step-level engine: admit, pick, step, finish, over any Restorer.
 
 A batch is formed at every denoising step.  A new image joins at the next step, a finished one leaves at once, a
-cancelled one is dropped between steps, and nobody waits for a batch to fill or for the longest job to end.
+cancelled one is dropped between steps, and nobody waits for a batch to fill or for the longest job to end.  Several
+bundles, of one family or of several, may be resident: their images take turns in one line, each step is one bundle's.
 
 What goes wrong with one image ends that image.  Out of memory: the batch is halved, then the tile, then that image
 fails.  What may have poisoned the device (any other CUDA error) is raised as `DeviceBroken`: the process must end.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -17,7 +18,7 @@ from models.errors import ControlsError
 from models.images import to_pixels, to_tensor
 from models.restorer import Continues, Controls, Outcome, Report, Request, Restored, Restorer, Track
 from worker.messages import Answer, Done, Failed, Passed, Stepped, Task, Turned
-from worker.picking import Limits, Waiting, next_step
+from worker.picking import Limits, Waiting, first, next_step
 
 LEAST_TILE_PX = 128
 LEARN = 0.1
@@ -29,11 +30,33 @@ class DeviceBroken(Exception):
 
 
 @dataclass(eq=False)
+class Resident:
+    """A bundle at work.
+
+    Attributes:
+        together: how many images fitted into a batch lately; grows back a batch at a time.
+        step_s_per_mp: a step's seconds a megapixel of late; tells long work from short.
+    """
+
+    restorer: Restorer
+    limits: Limits
+    together: int = field(init=False)
+    step_s_per_mp: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self.together = self.limits.together
+
+    def learn(self, s_per_mp: float) -> None:
+        self.step_s_per_mp += LEARN * (s_per_mp - self.step_s_per_mp)
+
+
+@dataclass(eq=False)
 class Entry:
     """A task and its tracks."""
 
     task: Task
     request: Request
+    by: Resident
     tracks: list[Track] = field(default_factory=list)  # of this pass, those that are not finished
     tiles: int = 1  # of this pass
     begun: bool = False
@@ -45,22 +68,21 @@ class Entry:
         return (self.tiles - len(self.tracks) + under_way) / self.tiles
 
     @property
-    def megapixel_steps(self) -> float:
-        """What this pass still needs."""
-        return sum((track.steps - track.step) * track.shape[-2] * track.shape[-1] / 1e6 for track in self.tracks)
+    def left_s(self) -> float:
+        """What this pass still needs, as far as one can tell."""
+        megapixel_steps = sum((track.steps - track.step) * _megapixels(track) for track in self.tracks)
+        return self.by.step_s_per_mp * megapixel_steps
 
 
 class Engine:
-    """`say` takes each answer at once; `clock` gives seconds."""
+    """`residents` by the names that tasks give; `say` takes each answer at once; `clock` gives seconds."""
 
     def __init__(
-        self, restorer: Restorer, limits: Limits, say: Callable[[Answer], None], clock: Callable[[], float] = time.time
+        self, residents: Mapping[str, Resident], say: Callable[[Answer], None], clock: Callable[[], float] = time.time
     ) -> None:
-        self.restorer, self.limits, self.say, self.clock = restorer, limits, say, clock
-        self.together = limits.together  # what fitted lately; grows back a batch at a time
+        self.residents, self.say, self.clock = residents, say, clock
         self._entries: dict[str, Entry] = {}
         self._splits = 0
-        self._step_s_per_mp = 0.0  # of late; tells long work from short
 
     @property
     def busy(self) -> bool:
@@ -68,6 +90,11 @@ class Engine:
 
     def admit(self, task: Task) -> None:
         """Take an image in; it is begun at the next turn."""
+        by = self.residents.get(task.bundle)
+        if by is None:
+            detail = f"this worker has no bundle {task.bundle!r}, it has {', '.join(self.residents)}"
+            self.say(Failed(id=task.id, code="no-such-bundle", detail=detail, hint="report it"))
+            return
         try:
             request = Request(image=to_tensor(task.pixels), controls=Controls(**task.controls))
         except (ControlsError, TypeError) as error:
@@ -76,7 +103,7 @@ class Engine:
         except (MemoryError, RuntimeError) as error:  # torch's own way of saying that there is no memory
             self.say(_failure(task.id, error))
             return
-        self._entries[task.id] = Entry(task, request)
+        self._entries[task.id] = Entry(task, request, by)
 
     def cancel(self, task: str) -> None:
         """Drop an image; its neighbours never notice."""
@@ -91,37 +118,43 @@ class Engine:
         start_s = self.clock()
         if fresh := min((e for e in self._entries.values() if not e.begun), key=_turn, default=None):
             self._begin(fresh)
-        entries = [(e, track) for e in self._entries.values() for track in e.tracks if track.step < track.steps]
-        left_s = {e.task.id: self._step_s_per_mp * e.megapixel_steps for e, _ in entries}
-        waiting = [
-            Waiting(lane=e.task.lane, since_s=e.task.since_s, shape=track.shape, left_s=left_s[e.task.id])
-            for e, track in entries
-        ]
-        limits = Limits(together=self.together, megapixels=self.limits.megapixels)
-        chosen = [entries[i] for i in next_step(waiting, limits)]
+        chosen = self._chosen()
         if chosen:
             self._step(chosen)
             self._finish_done(chosen)
-            megapixels = sum(track.shape[-2] * track.shape[-1] for _, track in chosen) / 1e6
+            megapixels = sum(_megapixels(track) for _, track in chosen)
             splits, self._splits = self._splits, 0
             seconds = self.clock() - start_s
-            self._step_s_per_mp += LEARN * (seconds / megapixels - self._step_s_per_mp)
+            entry = chosen[0][0]
+            entry.by.learn(seconds / megapixels)
             held = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
             self.say(
                 Turned(
-                    images=len(chosen), megapixels=megapixels, seconds=seconds, splits=splits, memory_bytes=held
+                    bundle=entry.task.bundle, images=len(chosen), megapixels=megapixels, seconds=seconds,
+                    splits=splits, memory_bytes=held,
                 )
             )  # fmt: skip
+
+    def _chosen(self) -> list[tuple[Entry, Track]]:
+        """The tracks to advance now, all of one bundle and shape."""
+        tracks = [(e, track) for e in self._entries.values() for track in e.tracks if track.step < track.steps]
+        if not tracks:
+            return []
+        waiting = [_waiting(entry, track) for entry, track in tracks]
+        by = tracks[first(waiting)][0].by
+        own = [i for i, (entry, _) in enumerate(tracks) if entry.by is by]
+        limits = Limits(together=by.together, megapixels=by.limits.megapixels)
+        return [tracks[own[i]] for i in next_step([waiting[i] for i in own], limits)]
 
     def _begin(self, entry: Entry) -> None:
         entry.begun = True
         if entry.task.detect_only:
             self._guarded(entry, lambda: self._assess(entry))
         else:
-            self._guarded(entry, lambda: self._take(entry, self.restorer.begin([entry.request])[0]))
+            self._guarded(entry, lambda: self._take(entry, entry.by.restorer.begin([entry.request])[0]))
 
     def _assess(self, entry: Entry) -> None:
-        seen = self.restorer.assess([entry.request.image])[0].probabilities
+        seen = entry.by.restorer.assess([entry.request.image])[0].probabilities
         report = Report(
             degradations=dict(sorted(seen.items(), key=lambda item: -item[1])), passes=(), stop_reason="assessed",
             seed=entry.request.controls.seed, steps=0,
@@ -151,7 +184,8 @@ class Engine:
 
     def _step(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
         """Advance a batch; where memory is short in halves, where one image is to blame singly."""
-        error = self._tried(lambda: self.restorer.step([track for _, track in chosen]))
+        by = chosen[0][0].by
+        error = self._tried(lambda: by.restorer.step([track for _, track in chosen]))
         if error is None:
             self._report(chosen)
             return
@@ -161,11 +195,11 @@ class Engine:
             return
         if _out_of_memory(error):
             self._splits += 1
-            self.together = max(1, len(chosen) // 2)
+            by.together = max(1, len(chosen) // 2)
         size = (len(chosen) + 1) // 2 if _out_of_memory(error) else 1
         del error  # its traceback keeps the failed batch's tensors alive
-        for first in range(0, len(chosen), size):
-            there = [(e, track) for e, track in chosen[first : first + size] if self._entries.get(e.task.id) is e]
+        for start in range(0, len(chosen), size):
+            there = [(e, track) for e, track in chosen[start : start + size] if self._entries.get(e.task.id) is e]
             if there:
                 self._step(there)
 
@@ -179,13 +213,13 @@ class Engine:
             )  # fmt: skip
 
     def _finish_done(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
-        if self.together < self.limits.together:
-            self.together += 1
+        by = chosen[0][0].by
+        by.together = min(by.together + 1, by.limits.together)
         for entry, track in chosen:
             if track.step < track.steps or self._entries.get(entry.task.id) is not entry or track not in entry.tracks:
                 continue
             entry.tracks.remove(track)
-            self._guarded(entry, lambda e=entry, t=track: self._take(e, self.restorer.finish([t])[0]))  # type: ignore[misc]
+            self._guarded(entry, lambda e=entry, t=track: self._take(e, e.by.restorer.finish([t])[0]))  # type: ignore[misc]
 
     def _guarded(self, entry: Entry, action: Callable[[], None]) -> None:
         error = self._tried(action)
@@ -215,10 +249,19 @@ class Engine:
         if _out_of_memory(error) and side >= LEAST_TILE_PX and not entry.task.detect_only:
             self._splits += 1
             request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=side)
-            self._entries[entry.task.id] = Entry(entry.task, request)
+            self._entries[entry.task.id] = Entry(entry.task, request, entry.by)
             return
         self._entries.pop(entry.task.id, None)
         self.say(_failure(entry.task.id, error))
+
+
+def _waiting(entry: Entry, track: Track) -> Waiting:
+    task = entry.task
+    return Waiting(lane=task.lane, since_s=task.since_s, shape=track.shape, left_s=entry.left_s)
+
+
+def _megapixels(track: Track) -> float:
+    return track.shape[-2] * track.shape[-1] / 1e6
 
 
 def _turn(entry: Entry) -> tuple[int, float]:

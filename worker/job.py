@@ -145,7 +145,7 @@ class JobRun:
 
     async def _computed(self, photo: Photo) -> Pixels | None:
         task = Task(
-            id=self.task_id, pixels=photo.pixels, controls=self.spec.controls.model_dump(),
+            id=self.task_id, bundle=self.spec.bundle, pixels=photo.pixels, controls=self.spec.controls.model_dump(),
             lane=LANES.index(self.spec.lane), since_s=self.spec.submitted_ms / 1000,
             detect_only=self.spec.kind == "detect", pictures=self.spec.output.steps,
         )  # fmt: skip

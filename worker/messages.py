@@ -14,10 +14,14 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One image for the engine.  `lane` 0 goes first; `since_s` is its arrival, by any one clock."""
+    """One image for the engine.  `lane` 0 goes first; `since_s` is its arrival, by any one clock.
+
+    `bundle` is one of those that the engine has loaded.
+    """
 
     id: str
     pixels: Pixels
+    bundle: str = ""
     controls: dict[str, Any] = field(default_factory=dict)  # of models.restorer.Controls
     lane: int = 0
     since_s: float = 0.0
@@ -41,11 +45,10 @@ Command = Task | Cancel | Stop
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ready:
-    """The child has its models, and the golden image came out as it must."""
+class Loaded:
+    """A bundle that the child has; its golden image came out as it must."""
 
-    device: str
-    why: str
+    name: str
     family: str
     version: str
     licence: str
@@ -53,6 +56,20 @@ class Ready:
     together: int
     budget_mp: float
     load_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The child has all of its models."""
+
+    device: str
+    why: str
+    bundles: tuple[Loaded, ...]
+
+    @property
+    def together(self) -> int:
+        """The most images of one step."""
+        return max(loaded.together for loaded in self.bundles)
 
 
 @dataclass(frozen=True)
@@ -105,8 +122,9 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Turned:
-    """One turn of the loop, for the metrics."""
+    """One turn of the loop, for the metrics; all of its images were one bundle's."""
 
+    bundle: str
     images: int
     megapixels: float
     seconds: float

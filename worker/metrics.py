@@ -15,9 +15,8 @@ SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 class WorkerMetrics:
     """One registry a worker, so that tests and several workers in a process do not meet."""
 
-    def __init__(self, bundle: str) -> None:
+    def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.bundle = bundle
         self._taken = Counter("undegrade_jobs_taken", "Jobs leased", ["bundle", "lane"], registry=registry)
         self._ended = Counter("undegrade_jobs_ended", "Jobs ended", ["bundle", "outcome"], registry=registry)
         self._wait = Histogram(
@@ -43,7 +42,7 @@ class WorkerMetrics:
         self._splits = Counter(
             "undegrade_oom_splits", "Batches or tiles halved for memory", ["bundle"], registry=registry
         )
-        self._memory = Gauge("undegrade_gpu_memory_bytes", "Held by the engine", ["bundle"], registry=registry)
+        self._memory = Gauge("undegrade_gpu_memory_bytes", "Held by the engine", registry=registry)
         self._load = Gauge(
             "undegrade_model_load_seconds", "Loading, golden image and probe", ["bundle"], registry=registry
         )
@@ -57,21 +56,21 @@ class WorkerMetrics:
             start_http_server(port, host, self.registry)
 
     def took(self, leased: Leased) -> None:
-        self._taken.labels(self.bundle, leased.spec.lane).inc()
-        self._wait.labels(self.bundle, leased.spec.lane).observe(
-            max(0.0, time.time() - leased.spec.submitted_ms / 1000)
-        )
+        spec = leased.spec
+        self._taken.labels(spec.bundle, spec.lane).inc()
+        self._wait.labels(spec.bundle, spec.lane).observe(max(0.0, time.time() - spec.submitted_ms / 1000))
 
     def ended(self, run: JobRun, state: State) -> None:
-        self._ended.labels(self.bundle, state.value).inc()
+        self._ended.labels(run.spec.bundle, state.value).inc()
         for stage, seconds in run.seconds.items():
-            self._stage.labels(self.bundle, stage).observe(seconds)
+            self._stage.labels(run.spec.bundle, stage).observe(seconds)
 
     def turned(self, turn: Turned) -> None:
-        self._images.labels(self.bundle).observe(turn.images)
-        self._megapixels.labels(self.bundle).observe(turn.megapixels)
-        self._splits.labels(self.bundle).inc(turn.splits)
-        self._memory.labels(self.bundle).set(turn.memory_bytes)
+        self._images.labels(turn.bundle).observe(turn.images)
+        self._megapixels.labels(turn.bundle).observe(turn.megapixels)
+        self._splits.labels(turn.bundle).inc(turn.splits)
+        self._memory.set(turn.memory_bytes)
 
     def loaded(self, ready: Ready) -> None:
-        self._load.labels(self.bundle).set(ready.load_s)
+        for bundle in ready.bundles:
+            self._load.labels(bundle.name).set(bundle.load_s)

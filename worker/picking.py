@@ -44,6 +44,11 @@ class Limits:
     megapixels: float
 
 
+def first(waiting: Sequence[Waiting]) -> int:
+    """The index of the one whose turn it is."""
+    return min(range(len(waiting)), key=lambda i: (*waiting[i].turn, i))
+
+
 def next_step(waiting: Sequence[Waiting], limits: Limits) -> list[int]:
     """The indices of the tracks to advance now.
 

@@ -44,11 +44,10 @@ COMMIT_TOGETHER = 32
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
-    """What a worker is told.  `bundle` is the name that jobs ask for; the engine knows its folder."""
+    """What a worker is told.  It takes the jobs that ask for one of its engine's bundles."""
 
     redis_url: str
     store_url: str
-    bundle: str
     engine: EngineConfig
     lanes: tuple[Lane, ...] = LANES
     ahead: int = 4  # jobs in hand beyond a full batch: decoded while the device works
@@ -56,6 +55,10 @@ class WorkerConfig:
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     most_megapixels: float = 50.0
+
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        return tuple(self.engine.bundles)
 
 
 class Supervisor:
@@ -68,7 +71,7 @@ class Supervisor:
         self.redis: Redis = Redis.from_url(config.redis_url, socket_timeout=10)
         self.queue = Queue(self.redis)
         self.store: BlobStore = open_store(config.store_url, self.redis)
-        self.metrics = WorkerMetrics(config.bundle)
+        self.metrics = WorkerMetrics()
         self.runs: dict[str, JobRun] = {}
         self.failure: NotReady | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,14 +122,14 @@ class Supervisor:
 
     async def _lease(self, room: int) -> None:
         leased, refused = await self.queue.lease(
-            self.config.bundle, self.config.lanes, room, worker=self.name, token=self.token, in_hand=len(self.runs)
+            self.config.bundles, self.config.lanes, room, worker=self.name, token=self.token, in_hand=len(self.runs)
         )
         for planted in refused:
             log.warning("job.refused", job=planted.id, reason=planted.reason)
         for entry in leased:
             self._take(entry)
         if len(leased) + len(refused) < room:  # the lanes are empty: every job from now on rings
-            await self.queue.wait_for_work(self.config.bundle, 1.0)
+            await self.queue.wait_for_work(self.config.bundles, 1.0)
 
     def _take(self, leased: Leased) -> None:
         if earlier := self.runs.pop(leased.spec.id, None):  # our own lease ran out while we slept
@@ -241,20 +244,22 @@ class Supervisor:
         ready = self.link.ready
         if ready is None:
             return
-        await self.queue.announce(
-            WorkerInfo(
-                name=self.name, host=socket.gethostname(), bundle=self.config.bundle, family=ready.family,
-                bundle_version=ready.version, licence=ready.licence, device=ready.device, lanes=self.config.lanes,
-                degradations=tuple(Degradation(**entry) for entry in ready.degradations),
-                max_batch=ready.together, budget_mp=ready.budget_mp, ready=True,
-                in_hand=len(self.runs), started_ms=self._started_ms,
-            )
-        )  # fmt: skip
+        for bundle in ready.bundles:
+            await self.queue.announce(
+                WorkerInfo(
+                    name=self.name, host=socket.gethostname(), bundle=bundle.name, family=bundle.family,
+                    bundle_version=bundle.version, licence=bundle.licence, device=ready.device,
+                    lanes=self.config.lanes, degradations=tuple(Degradation(**entry) for entry in bundle.degradations),
+                    max_batch=bundle.together, budget_mp=bundle.budget_mp, ready=True,
+                    in_hand=sum(run.spec.bundle == bundle.name for run in self.runs.values()),
+                    started_ms=self._started_ms,
+                )
+            )  # fmt: skip
         await asyncio.to_thread(self._show_rq, bool(self.runs))
 
     def _show_rq(self, busy: bool) -> None:
         if self._rq is None:
-            queues = [queue_name(self.config.bundle, lane) for lane in self.config.lanes]
+            queues = [queue_name(bundle, lane) for bundle in self.config.bundles for lane in self.config.lanes]
             rq = UndegradeWorker(queues, self.name, BlockingRedis.from_url(self.config.redis_url, socket_timeout=10))
             rq.born()
             self._rq = rq
@@ -263,7 +268,8 @@ class Supervisor:
     def _heard(self, answer: Answer | None) -> None:
         """The engine child said something, or has ended (None)."""
         if isinstance(answer, Ready):
-            log.info("engine.ready", device=answer.device, why=answer.why, budget_mp=answer.budget_mp)
+            budgets = {bundle.name: bundle.budget_mp for bundle in answer.bundles}
+            log.info("engine.ready", device=answer.device, why=answer.why, budget_mp=budgets)
             self.metrics.loaded(answer)
             self.failure = None
             self._ready.set()
@@ -323,7 +329,7 @@ class Supervisor:
         await self.link.stop()
         self.pictures.close()
         with contextlib.suppress(RedisError, OSError):
-            await self.queue.withdraw(self.name)
+            await self.queue.withdraw(self.name, self.config.bundles)
             if self._rq is not None:
                 await asyncio.to_thread(self._rq.dead)
         await self.store.close()

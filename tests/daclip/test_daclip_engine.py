@@ -8,7 +8,7 @@ from models.families import load_restorer
 from models.images import to_pixels, to_tensor
 from models.loop import restore_one
 from models.restorer import Controls, Request
-from worker.engine import Engine
+from worker.engine import Engine, Resident
 from worker.messages import Done, Task, Turned
 from worker.picking import Limits
 
@@ -20,7 +20,7 @@ def test_a_late_image_joins_and_both_end_as_alone(checkpoint, tmp_path):
     photos = {name: draw.integers(0, 256, (40, 48, 3), dtype=np.uint8) for name in ("first", "late", "seen")}
     said = {"first": {"steps": 4, "seed": 1}, "late": {"steps": 3, "seed": 2, "prompt": "snowy"}}
     told = []
-    engine = Engine(restorer, Limits(together=4, megapixels=8.0), told.append)
+    engine = Engine({"": Resident(restorer, Limits(together=4, megapixels=8.0))}, told.append)
     engine.admit(Task(id="first", pixels=photos["first"], controls=said["first"]))
     engine.turn()
     engine.admit(Task(id="late", pixels=photos["late"], controls=said["late"]))

@@ -40,7 +40,9 @@ class Here:
         return jobs
 
     async def lease(self, most=1, token="a", lanes=LANES, in_hand=0) -> list[str]:
-        leased, refused = await self.queue.lease(BUNDLE, lanes, most, worker=f"w-{token}", token=token, in_hand=in_hand)
+        leased, refused = await self.queue.lease(
+            [BUNDLE], lanes, most, worker=f"w-{token}", token=token, in_hand=in_hand
+        )
         assert refused == []
         return [job.spec.id for job in leased]
 
@@ -269,7 +271,7 @@ def test_a_worker_gets_only_its_lanes_and_no_more_than_it_asked_for(run):
 def test_a_lease_says_what_the_worker_must_know(run):
     async def scenario(here):
         (job,) = await here.submit("standard")
-        ((leased,), _) = await here.queue.lease(BUNDLE, LANES, 1, worker="w", token="a", in_hand=0)
+        ((leased,), _) = await here.queue.lease([BUNDLE], LANES, 1, worker="w", token="a", in_hand=0)
         assert (leased.spec, leased.attempts, leased.deaths, leased.alone, leased.cancel) == (job, 1, 0, False, False)
         record = await here.queue.record(job.id)
         assert (record.state, record.attempts) == (State.RUNNING, 1)
@@ -476,7 +478,7 @@ def test_jobs_handed_back_keep_their_order_and_spend_no_attempt(run):
         jobs = await here.submit(*["standard"] * 5)
         ids = await here.lease(3)
         assert set((await here.queue.release("a", ids, died=False)).values()) == {"queued"}
-        leased, _ = await here.queue.lease(BUNDLE, LANES, 9, worker="w", token="b", in_hand=0)
+        leased, _ = await here.queue.lease([BUNDLE], LANES, 9, worker="w", token="b", in_hand=0)
         assert [job.spec.id for job in leased] == [job.id for job in jobs]
         assert [(job.attempts, job.deaths, job.alone) for job in leased] == [(1, 0, False)] * 5
 
@@ -513,7 +515,7 @@ def test_a_job_whose_engine_died_goes_first_and_alone(run):
         doomed, other = await here.submit("standard", "standard")
         await here.lease(1)
         assert await here.queue.release("a", [doomed.id], died=True) == {doomed.id: "queued"}
-        leased, _ = await here.queue.lease(BUNDLE, LANES, 9, worker="w", token="b", in_hand=0)
+        leased, _ = await here.queue.lease([BUNDLE], LANES, 9, worker="w", token="b", in_hand=0)
         assert [(job.spec.id, job.attempts, job.deaths, job.alone) for job in leased] == [(doomed.id, 2, 1, True)]
         assert await here.lease(9) == [other.id], "another worker may go on"
 
@@ -579,7 +581,7 @@ def test_a_drain_after_a_death_forgives_nothing_and_adds_nothing(run):
         await here.queue.release("a", [job.id], died=True)
         await here.lease()
         await here.queue.release("a", [job.id], died=False)
-        ((leased,), _) = await here.queue.lease(BUNDLE, LANES, 9, worker="w", token="b", in_hand=0)
+        ((leased,), _) = await here.queue.lease([BUNDLE], LANES, 9, worker="w", token="b", in_hand=0)
         assert (leased.attempts, leased.deaths, leased.alone) == (2, 1, True)
 
     run(scenario)
@@ -854,10 +856,30 @@ def test_each_owner_sees_the_jobs_of_one_key_only(run):
     run(scenario)
 
 
+def test_jobs_of_several_bundles_are_leased_in_one_line(run):
+    async def scenario(here):
+        jobs = [spec(bundle=name, lane="standard") for name in ("a", "b", "a", "c")]
+        for job in jobs:
+            await here.queue.submit(job, MANY)
+            await asyncio.sleep(0.003)  # arrival is counted in milliseconds
+        leased, _ = await here.queue.lease(["a", "b"], LANES, 9, worker="w", token="t", in_hand=0)
+        assert [entry.spec.id for entry in leased] == [job.id for job in jobs[:3]], "by arrival, and not another's"
+        await here.queue.wait_for_work(["b", "c"], 30)  # c's bell has rung
+        said = [WorkerInfo(name="w", host="h", bundle=name, family="f", bundle_version="1", device="cpu", lanes=LANES,
+                           max_batch=1, started_ms=1, ready=True) for name in ("a", "b")]  # fmt: skip
+        for info in said:
+            await here.queue.announce(info)
+        assert await here.queue.workers() == said
+        await here.queue.withdraw("w", ["a", "b"])
+        assert await here.queue.workers() == []
+
+    run(scenario)
+
+
 def test_a_bell_wakes_who_waits_and_silence_ends_by_itself(run):
     async def scenario(here):
-        await here.queue.wait_for_work(BUNDLE, 0.05)
-        waits = asyncio.ensure_future(here.queue.wait_for_work(BUNDLE, 30))
+        await here.queue.wait_for_work([BUNDLE], 0.05)
+        waits = asyncio.ensure_future(here.queue.wait_for_work([BUNDLE], 30))
         async with Redis(connection_pool=here.redis.connection_pool) as other:
             await Queue(other).submit(spec(), MANY)
         await asyncio.wait_for(waits, 20)
@@ -884,11 +906,11 @@ def test_workers_are_known_for_as_long_as_they_say_so(run):
         for info in infos:
             await here.queue.announce(info)
         assert await here.queue.workers() == infos
-        assert 0 < await here.redis.ttl(keys.WORKER + "w1") <= keys.WORKER_TTL_S
-        await here.queue.withdraw("w1")
-        await here.redis.delete(keys.WORKER + "w2")  # it fell silent
+        assert 0 < await here.redis.ttl(keys.WORKER + f"w1/{BUNDLE}") <= keys.WORKER_TTL_S
+        await here.queue.withdraw("w1", [BUNDLE])
+        await here.redis.delete(keys.WORKER + f"w2/{BUNDLE}")  # it fell silent
         assert await here.queue.workers() == infos[2:]
-        assert await here.redis.smembers(keys.WORKERS) == {b"w3"}
+        assert await here.redis.smembers(keys.WORKERS) == {f"w3/{BUNDLE}".encode()}
 
     run(scenario)
 
@@ -989,7 +1011,7 @@ class Life(RuleBasedStateMachine):
     @rule(token=TOKENS, most=st.integers(1, 4))
     def lease(self, token, most):
         in_hand = sum(self.held(job, token) for job in self.jobs)
-        leased, _ = self.do(self.here.queue.lease(BUNDLE, LANES, most, worker=token, token=token, in_hand=in_hand))
+        leased, _ = self.do(self.here.queue.lease([BUNDLE], LANES, most, worker=token, token=token, in_hand=in_hand))
         ids = [job.spec.id for job in leased]
         assert len(set(ids)) == len(ids) <= most
         for job in leased:

@@ -139,13 +139,13 @@ def test_a_planted_job_is_failed_and_counted_and_never_run(valkey_url, tmp_path,
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             await queue.submit(ours, 10)
-            leased, refused = await queue.lease(BUNDLE, LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
             assert [job.spec for job in leased] == [ours], "ours is not held up"
             assert [(job.id, job.reason) for job in refused] == [(planted.id, reason)]
             assert (await queue.counters())[f"refused:{reason}"] == 1
             assert (await queue.backlog(BUNDLE)).total == 0
             assert await queue.record(planted.id) is None
-            assert await queue.lease(BUNDLE, LANES, 8, worker="w", token=TOKEN, in_hand=1) == ([], [])
+            assert await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=1) == ([], [])
 
     asyncio.run(scenario())
     with BlockingRedis.from_url(valkey_url) as redis:
@@ -163,7 +163,7 @@ def test_a_job_of_ours_whose_call_was_swapped_fails_and_is_not_run(valkey_url, t
             queue = Queue(redis)
             await queue.submit(ours, 10)
             await redis.hset(f"rq:job:{ours.id}", "data", packed(["os.system", None, [f"touch {tmp_path}/it-ran"], {}]))
-            leased, refused = await queue.lease(BUNDLE, LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
             assert (leased, [job.reason for job in refused]) == ([], ["function-not-listed"])
             record = await queue.record(ours.id)
             assert (record.state, record.outcome.failure.code) == (State.FAILED, "refused")
@@ -181,7 +181,7 @@ def test_a_job_of_ours_that_grew_too_large_ends_like_any_other(valkey_url):
             queue = Queue(redis)
             await queue.submit(ours, 10)
             await redis.hset(f"rq:job:{ours.id}", "data", bytes(MOST_PACKED_BYTES + 1))
-            await queue.lease(BUNDLE, LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
             record = await queue.record(ours.id)
             assert record.state is State.FAILED
             assert record.ended_ms is not None
@@ -199,7 +199,7 @@ def test_a_planted_id_that_is_no_text_holds_nobody_up(valkey_url):
             queue = Queue(redis)
             await redis.rpush(f"rq:queue:{LANE}", b"\xff\xfe")
             await queue.submit(ours, 10)
-            leased, refused = await queue.lease(BUNDLE, LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
             assert [job.spec for job in leased] == [ours]
             assert len(refused) == 1
 
@@ -214,7 +214,7 @@ def test_an_id_without_a_job_holds_nobody_up(valkey_url):
             queue = Queue(redis)
             await redis.rpush(f"rq:queue:{LANE}", "ghost")
             await queue.submit(ours, 10)
-            leased, refused = await queue.lease(BUNDLE, LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
             assert [job.spec for job in leased] == [ours]
             assert [(job.id, job.reason) for job in refused] == [("ghost", "not-json")]
 
@@ -276,7 +276,7 @@ def test_rq_info_tells_the_truth_and_takes_no_running_job(valkey_url):
             queue = Queue(redis)
             for job in (restored, broken, running):
                 await queue.submit(job, 10)
-            await queue.lease(BUNDLE, LANES, 3, worker="worker-1", token=TOKEN, in_hand=0)
+            await queue.lease([BUNDLE], LANES, 3, worker="worker-1", token=TOKEN, in_hand=0)
             ended = [(restored.id, State.SUCCEEDED, Outcome(), 60, 1.0), (broken.id, State.FAILED, Outcome(), 60, 1.0)]
             await queue.commit(TOKEN, ended)
             await queue.submit(waiting, 10)
@@ -307,7 +307,7 @@ def test_rqs_own_cleanup_takes_no_running_job(valkey_url):
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             await queue.submit(ours, 10)
-            await queue.lease(BUNDLE, LANES, 1, worker="worker-1", token=TOKEN, in_hand=0)
+            await queue.lease([BUNDLE], LANES, 1, worker="worker-1", token=TOKEN, in_hand=0)
 
     asyncio.run(scenario())
     with BlockingRedis.from_url(valkey_url) as redis:
@@ -326,7 +326,7 @@ def test_rq_can_name_the_running_jobs(valkey_url):
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             await queue.submit(ours, 10)
-            await queue.lease(BUNDLE, LANES, 1, worker="worker-1", token=TOKEN, in_hand=0)
+            await queue.lease([BUNDLE], LANES, 1, worker="worker-1", token=TOKEN, in_hand=0)
 
     asyncio.run(scenario())
     with BlockingRedis.from_url(valkey_url) as redis:
@@ -335,6 +335,6 @@ def test_rq_can_name_the_running_jobs(valkey_url):
 
 def test_a_workers_token_fits_into_rqs_registry():
     """RQ splits id:execution at every colon."""
-    engine = EngineConfig(bundle=Path("nowhere"))
-    config = WorkerConfig(redis_url="redis://nowhere", store_url="redis://", bundle=BUNDLE, engine=engine)
+    engine = EngineConfig(bundles={BUNDLE: Path("nowhere")})
+    config = WorkerConfig(redis_url="redis://nowhere", store_url="redis://", engine=engine)
     assert ":" not in Supervisor(config).token

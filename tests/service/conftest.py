@@ -192,14 +192,14 @@ class ToyWorker:
             await queue.announce(self.info())
             running = set()
             while not self.stop.is_set():
-                leased, _ = await queue.lease(BUNDLE, LANES, 4, worker="toy", token="token-0001", in_hand=0)
+                leased, _ = await queue.lease([BUNDLE], LANES, 4, worker="toy", token="token-0001", in_hand=0)
                 for job in leased:
                     self.seen.append(job)
                     running.add(asyncio.create_task(self._do(job, queue, store)))
                 await asyncio.sleep(0.01)
             self.go.set()
             await asyncio.gather(*running)
-            await queue.withdraw("toy")
+            await queue.withdraw("toy", [BUNDLE])
 
     def info(self) -> WorkerInfo:
         return WorkerInfo(

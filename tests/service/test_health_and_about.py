@@ -20,7 +20,7 @@ def test_it_is_ready_with_a_worker_that_is(client, worker, service):
 def test_a_worker_of_another_bundle_does_not_count(client, service, toy):
     other = toy().info().model_copy(update={"bundle": "other", "name": "b"})
     until_ready(client)
-    service.queued()(lambda queue: queue.withdraw("toy"))
+    service.queued()(lambda queue: queue.withdraw("toy", ["toy"]))
     service.queued()(lambda queue: queue.announce(other))
     assert client.get("/readyz").status_code == 503
 

@@ -52,6 +52,14 @@ def test_the_queue_is_told(watched, picture, valkey, toy):
     assert metrics["undegrade_oom_total", ("bundle", "toy")] == 4
 
 
+def test_every_bundle_that_workers_have_is_told(watched, toy):
+    other = toy().info().model_copy(update={"bundle": "other", "name": "b"})
+    watched.queued()(lambda queue: queue.announce(other))
+    metrics = scrape(watched)
+    assert metrics["undegrade_workers_ready", ("bundle", "other")] == 1
+    assert metrics["undegrade_jobs_queued", ("bundle", "other"), ("lane", "bulk")] == 0
+
+
 def test_a_scrape_survives_redis(serve, mortal_valkey):
     service = serve(metrics_port=0, redis_url=mortal_valkey.url)
     mortal_valkey.kill()

@@ -126,6 +126,22 @@ def test_what_cannot_be_answered_is_406_and_queues_nothing(client, service, pict
     assert service.queued()(lambda queue: queue.backlog("toy")).total == 0
 
 
+def test_a_bundle_that_a_worker_has_may_be_asked_for(client, service, picture, toy):
+    other = toy().info().model_copy(update={"bundle": "other", "name": "b"})
+    service.queued()(lambda queue: queue.announce(other))
+    answer = client.post("/restore", files={"image": picture()}, data={"model": "other"})
+    assert answer.status_code == 202 and answer.json()["bundle"] == "other"
+    assert service.queued()(lambda queue: queue.backlog("other")).total == 1
+    assert client.post("/detect", files={"image": picture()}, data={"model": "toy"}).status_code == 200
+
+
+def test_a_bundle_that_no_worker_has_is_refused_and_nothing_is_queued(client, service, picture):
+    answer = client.post("/restore", files={"image": picture()}, data={"model": "daclip"})
+    assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == "model"
+    assert "there are toy" in answer.json()["detail"]
+    assert service.queued()(lambda queue: queue.backlog("daclip")).total == 0
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_detect_says_what_is_wrong(client, worker, picture, form):
     answer = client.post("/detect", **ways(picture)[form]())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.autodir import AutoDIR
 from models.errors import ControlsError
 from models.restorer import Assessment, Continues, Controls, PassReport, Report, Request, Restored, Waits
-from worker.engine import DeviceBroken, Engine
+from worker.engine import DeviceBroken, Engine, Resident
 from worker.messages import Done, Failed, Passed, Stepped, Task, Turned
 from worker.picking import Limits
 
@@ -142,7 +142,9 @@ class Bench:
     def __init__(self, restorer=None, together=8, megapixels=100.0) -> None:
         self.restorer = restorer or FakeRestorer()
         self.said: list[object] = []
-        self.engine = Engine(self.restorer, Limits(together=together, megapixels=megapixels), self.said.append)
+        self.engine = Engine(
+            {"": Resident(self.restorer, Limits(together=together, megapixels=megapixels))}, self.said.append
+        )
 
     def admit(self, number: int, side=64, lane=0, since_s=None, detect_only=False, pictures=True, **controls) -> None:
         height, width = (side, side) if isinstance(side, int) else side
@@ -244,6 +246,71 @@ def test_only_one_shape_rides_in_a_batch_and_the_higher_lane_goes_first():
     bench.admit(2, side=96, lane=0, steps=2)
     bench.run()
     assert bench.restorer.batches == [[(1, 0)], [(2, 0)], [(2, 1)], [(1, 1)], [(1, 2)]]
+
+
+def two_families(together=8):
+    """An engine with two fake restorers, `left` and `right`."""
+    said: list[object] = []
+    residents = {
+        name: Resident(FakeRestorer(), Limits(together=together, megapixels=100.0)) for name in ("left", "right")
+    }
+    return Engine(residents, said.append), {name: one.restorer for name, one in residents.items()}, said
+
+
+def admit_to(engine, bundle, number, steps=3, lane=0):
+    pixels = np.full((64, 64, 3), number, np.uint8)
+    controls = {"seed": number, "steps": steps}
+    engine.admit(
+        Task(id=str(number), bundle=bundle, pixels=pixels, controls=controls, lane=lane, since_s=float(number))
+    )
+
+
+def test_images_of_two_bundles_take_turns_and_never_share_a_step():
+    """Both wait from the start, of one size: a step is one bundle's, whoever came first goes first."""
+    engine, restorers, said = two_families()
+    for number, bundle in enumerate(("left", "right", "left", "right")):
+        admit_to(engine, bundle, number)
+    while engine.busy:
+        engine.turn()
+    assert {answer.id for answer in said if isinstance(answer, Done)} == {"0", "1", "2", "3"}
+    stepped = {name: {number for batch in r.batches for number, _ in batch} for name, r in restorers.items()}
+    assert stepped == {"left": {0, 2}, "right": {1, 3}}
+    assert max(len(batch) for batch in restorers["left"].batches) == 2, "those of one bundle do share a step"
+    assert {answer.bundle for answer in said if isinstance(answer, Turned)} == {"left", "right"}
+
+
+def test_a_higher_lane_of_one_bundle_goes_before_the_other_bundle():
+    engine, restorers, said = two_families()
+    admit_to(engine, "left", 1, steps=4, lane=2)
+    engine.turn()
+    admit_to(engine, "right", 2, steps=2)
+    while engine.busy:
+        engine.turn()
+    assert [answer.id for answer in said if isinstance(answer, Done)] == ["2", "1"]
+    assert restorers["left"].batches[0] == [(1, 0)] and len(restorers["right"].batches) == 2
+
+
+def test_short_memory_of_one_bundle_leaves_the_others_batches_alone():
+    engine, restorers, _ = two_families(together=4)
+
+    def short(tracks):
+        if len(tracks) > 1:
+            raise OUT_OF_MEMORY
+
+    restorers["left"].at_step = short
+    for number in range(4):
+        admit_to(engine, ("left", "right")[number % 2], number)
+    while engine.busy:
+        engine.turn()
+    assert max(len(batch) for batch in restorers["right"].batches) == 2
+    assert engine.residents["right"].together == 4
+
+
+def test_a_bundle_that_is_not_there_fails_its_task_alone():
+    engine, _, said = two_families()
+    admit_to(engine, "middle", 1)
+    assert not engine.busy
+    assert isinstance(said[0], Failed) and said[0].code == "no-such-bundle" and "left, right" in said[0].detail
 
 
 def test_a_batch_keeps_to_the_megapixels():
@@ -431,7 +498,7 @@ def test_when_the_device_has_room_again_batches_grow_back():
         bench.admit(number, steps=100)
     for _ in range(40):
         bench.engine.turn()
-    assert bench.engine.together == 8
+    assert bench.engine.residents[""].together == 8
     assert len(bench.restorer.batches[-1]) == 8
 
 
@@ -581,7 +648,7 @@ def test_images_that_share_an_engine_come_out_as_if_alone(shipped, one_thread):
     crops = [whole[40:136, 60:156], whole[10:106, 20:148], whole[80:144, 100:196]]
     controls = [{"seed": seed, "steps": 2, "max_passes": 2} for seed in (11, 22, 33)]
     said: list[object] = []
-    engine = Engine(shipped, Limits(together=1, megapixels=100.0), said.append)
+    engine = Engine({"": Resident(shipped, Limits(together=1, megapixels=100.0))}, said.append)
     for number, (crop, control) in enumerate(zip(crops, controls, strict=True)):
         engine.admit(Task(id=str(number), pixels=crop, controls=control, since_s=float(number)))
         engine.turn()
@@ -637,7 +704,7 @@ def test_images_of_one_shape_that_share_batches_come_out_all_but_alike(shipped, 
         whole = np.asarray(photo.convert("RGB"))
     crops = [whole[y : y + 96, 60:156] for y in (0, 40, 80)]
     said: list[object] = []
-    engine = Engine(shipped, Limits(together=4, megapixels=100.0), said.append)
+    engine = Engine({"": Resident(shipped, Limits(together=4, megapixels=100.0))}, said.append)
     for number, crop in enumerate(crops):
         engine.admit(Task(id=str(number), pixels=crop, controls={"seed": number, "steps": 4, "prompt": "noise"}))
     while engine.busy:

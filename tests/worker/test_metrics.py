@@ -26,12 +26,12 @@ def spec(number):
 
 
 def worked(count):
-    metrics = WorkerMetrics("b")
+    metrics = WorkerMetrics()
     for number in range(count):
         leased = Leased(spec=spec(number), attempts=1, deaths=0, alone=False, cancel=False)
         metrics.took(leased)
         metrics.ended(Run(leased.spec), list(State)[2 + number % 4])
-        metrics.turned(Turned(images=number % 9, megapixels=0.1 * number, seconds=0.1, splits=1))
+        metrics.turned(Turned(bundle="b", images=number % 9, megapixels=0.1 * number, seconds=0.1, splits=1))
     return generate_latest(metrics.registry).decode()
 
 
@@ -58,6 +58,6 @@ def test_jobs_stages_and_splits_are_counted():
 
 
 def test_the_engine_that_has_loaded_says_how_long_it_took():
-    metrics = WorkerMetrics("b")
-    metrics.loaded(SimpleNamespace(load_s=2.5))
+    metrics = WorkerMetrics()
+    metrics.loaded(SimpleNamespace(bundles=[SimpleNamespace(name="b", load_s=2.5)]))
     assert 'undegrade_model_load_seconds{bundle="b"} 2.5' in generate_latest(metrics.registry).decode()
