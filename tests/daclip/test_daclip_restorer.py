@@ -8,6 +8,7 @@ import torch
 from models.convert.daclip_bundle import convert_daclip
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.config import DaCLIPConfig
+from models.daclip.controller import preprocess
 from models.daclip.nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.restorer import DaCLIPRestorer
 from models.errors import BundleError, ControlsError
@@ -142,9 +143,9 @@ def test_the_published_recipe_step_by_step(restorer):
 
 def test_tiles_cover_the_image_and_share_one_look(restorer, monkeypatch):
     looks = []
-    whole_look = DaCLIPRestorer._pixels
+    whole_look = DaCLIPRestorer._embedded
     monkeypatch.setattr(
-        DaCLIPRestorer, "_pixels", lambda self, image: (looks.append(image.shape), whole_look(self, image))[1]
+        DaCLIPRestorer, "_embedded", lambda self, image: (looks.append(image.shape), whole_look(self, image))[1]
     )
     image = photo(64, 100)
     (outcome,) = restorer.begin([replace(request(image), tile_px=48)])
@@ -154,6 +155,32 @@ def test_tiles_cover_the_image_and_share_one_look(restorer, monkeypatch):
     assert len({id(track.job.constants) for track in tracks}) == 1
     restored = restore_one(restorer, replace(request(image), tile_px=48)).image
     assert restored.shape == image.shape and bool(torch.isfinite(restored).all())
+
+
+def test_views_are_native_crops_whose_embeddings_are_averaged_with_the_shrunk_whole(restorer):
+    """Four quadrants that touch, by hand: four fifths of their mean and a fifth of the whole."""
+    side = restorer.config.controller.clip.vision.image_size
+    image = photo(2 * side, 2 * side)
+    loop = replace(restorer.config.loop, views=4, overview=0.2)
+    config = replace(restorer.config, loop=loop)
+    seen = DaCLIPRestorer(config, restorer.controller, restorer.network, CPU).assess([image])[0].condition
+
+    def embedding(crop):
+        with torch.inference_mode():
+            return restorer.controller.degradation(preprocess(crop, restorer.config.controller.clip)[None])[0]
+
+    quadrants = [image[:, y : y + side, x : x + side] for y in (0, side) for x in (0, side)]
+    shrunk = torch.nn.functional.interpolate(image[None], (side, side), mode="area")[0]
+    whole = torch.stack([embedding(shrunk)] * 2).mean(dim=0)  # the whole may come in two crops, here the same
+    expected = 0.8 * torch.stack([embedding(crop) for crop in quadrants]).mean(dim=0) + 0.2 * whole
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_views_the_whole_is_looked_at_as_published(restorer):
+    image = photo(200, 90)
+    with torch.inference_mode():
+        expected = restorer.controller.degradation(preprocess(image, restorer.config.controller.clip)[None])[0]
+    assert torch.equal(restorer.assess([image])[0].condition, expected)
 
 
 def test_a_step_that_fails_leaves_its_tracks_as_they_were(restorer, monkeypatch):

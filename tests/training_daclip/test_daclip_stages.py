@@ -173,6 +173,48 @@ def test_the_one_step_network_learns(found, tmp_path):
     assert after < before
 
 
+def test_who_is_told_the_word_needs_no_look(found, tmp_path):
+    """Told, the controller's weights do not matter and the words do; not told, the other way round."""
+    torch.manual_seed(2)
+    network = ConditionalNAFNet(NAFNetConfig(width=32, encoder_blocks=(1,), decoder_blocks=(1,), context_dim=32))
+    for name, value in network.named_parameters():
+        if name.endswith(("beta", "gamma")):
+            torch.nn.init.ones_(value)
+    run = run_config(tmp_path, batch=10)
+
+    def losses(told):
+        stage = restoring(run, found, network, OneStepStage)
+        stage.config = replace(stage.config, told=told)
+        batch = next(stage.examples(0))
+        usual = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+        with torch.no_grad():
+            stage.daclip.controller.proj.add_(torch.randn(stage.daclip.controller.proj.shape, generator=GENERATOR))
+        other_look = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+        batch["word"] = batch["word"].roll(1, dims=0)
+        other_words = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+        return usual, other_look, other_words
+
+    told, seen = losses(1.0), losses(0.0)
+    assert told[1] != told[2] and seen[0] != seen[1] and seen[1] == seen[2]
+
+
+def test_half_of_the_steps_learn_the_content(found, tmp_path):
+    """With a share of 0 the base image tower gets no gradient, with 1 it always does."""
+
+    def moved(share):
+        stage = daclip_stage(run_config(tmp_path, batch=10), found)
+        stage.config = replace(stage.config, content=share)
+        batch = next(stage.examples(0))
+        moves = 0
+        for seed in range(20):
+            stage.network.zero_grad(set_to_none=True)
+            stage.loss(batch, torch.Generator().manual_seed(seed)).backward()
+            moves += stage.network.clip.visual.proj.grad is not None
+        return moves
+
+    assert moved(0.0) == 0 and moved(1.0) == 20 and 4 <= moved(0.5) <= 16
+
+
 def test_the_guide_is_frozen(found, tmp_path):
     stage = restoring(run_config(tmp_path), found, tiny_unet())
     stage.loss(next(stage.examples(0)), GENERATOR).backward()
