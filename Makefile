@@ -8,12 +8,13 @@ READY := $(VENV)/.installed
 BUNDLES := $(patsubst %/bundle.json,%,$(wildcard models/bundles/*/bundle.json))
 PHOTO := examples/cat-dark-noisy.jpg
 DEMO := demo
+SHARE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench bench-service figures clean
+.PHONY: help demo test test-all check bench bench-service figures train-small train-daclip-small clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv: $(READY) ## The virtual environment, with undegrade and its development tools
 
@@ -61,6 +62,12 @@ bench-service: $(READY) ## What the service adds: latency, queue throughput, bat
 
 figures: $(READY) ## Make the README's picture again
 	$(BIN)/python docs/figures/make.py
+
+train-small: $(READY) ## Train autodir-small from photos: IMAGES=FOLDER, SHARE=0.001 for a trial; goes on where it stopped
+	$(BIN)/python -m models.training.chain autodir-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
+
+train-daclip-small: $(READY) ## The same for daclip-small
+	$(BIN)/python -m models.training.chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -3,6 +3,10 @@
     loss = cross-entropy of cos(phrase, class prompts) * scale          what is meant
          + weight * (1 - cos(phrase state, class prompt's state))       the denoiser reads states, not pooled features
          + weight * mean max(0, cos(class i, class j) - margin)         classes stay apart
+         + weight * |class states - those of the tower begun with|^2    only with --start-from
+
+The last term is for a tower that others have been trained with: phrases may move to the class prompts, but these stay
+where the denoiser and the assessor expect them.
 
 Phrases are read unmasked and class prompts masked, as AutoDIR reads them.  Words outside the lexicon keep their random
 embedding; random tokens in the training phrases make them harmless.
@@ -27,12 +31,16 @@ from torch import Tensor, nn
 from models.assessor import prompt_of
 from models.clip import END_OF_TEXT, build_clip, lengths, text_states, tokenize
 from models.training import daclip_small, small
+from models.training.assessor import load_text_tower
 from models.training.phrases import HELD_OUT, phrase
 from models.training.trainer import save_weights
 from models.vocabulary import DACLIP_WORDS, degradation
 
 SCALE = 20.0
 MARGIN = 0.3
+KEPT = 100.0
+Classes = tuple[Tensor, Tensor]
+"""Of the class prompts: states (K, L, D) and unit features (K, E)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +90,10 @@ def at_end(states: Tensor, tokens: Tensor) -> Tensor:
     return states[torch.arange(len(tokens)), lengths(tokens)[:, 0] - 1]
 
 
-def text_loss(clip: nn.Module, classes: Mapping[str, str], tokens: Tensor, labels: Tensor) -> Tensor:
-    """The three terms above for phrases (B, L) with labels (B,)."""
+def text_loss(
+    clip: nn.Module, classes: Mapping[str, str], tokens: Tensor, labels: Tensor, kept: Classes | None = None
+) -> Tensor:
+    """The terms above for phrases (B, L) with labels (B,); `kept` is where the class prompts were."""
     class_tokens = tokenize(list(classes.values()))
     prompt_states, prompts = class_states(clip, classes, tokens.device)
     states, pooled = text_states(clip, tokens, masked=False)
@@ -93,14 +103,19 @@ def text_loss(clip: nn.Module, classes: Mapping[str, str], tokens: Tensor, label
     count = len(classes)
     cosines = prompts @ prompts.T - torch.eye(count, device=prompts.device)
     apart = (cosines - MARGIN).clamp_min(0).sum() / (count * (count - 1))
-    return meant + 0.5 * near + apart
+    moved = meant.new_zeros(())
+    if kept is not None:
+        moved = F.mse_loss(prompt_states, kept[0]) + F.mse_loss(prompts, kept[1])
+    return meant + 0.5 * near + apart + KEPT * moved
 
 
 def train_text_tower(
     clip: nn.Module, classes: Mapping[str, str], *, seed: int, steps: int, device: torch.device,
-    report: Callable[[int, float], None] = lambda step, loss: None, batch: int = 64,
+    report: Callable[[int, float], None] = lambda step, loss: None, batch: int = 64, keep: bool = False,
 ) -> TextScore:  # fmt: skip
-    """Train the text side in place; the image tower is not touched."""
+    """Train the text side in place; the image tower is not touched.  `keep`: the class prompts stay where they are."""
+    with torch.no_grad():
+        kept = class_states(clip, classes, device) if keep else None
     rng, names = np.random.default_rng(seed), list(classes)
     trained = [p for name, p in clip.named_parameters() if not name.startswith("visual.") and name != "logit_scale"]
     optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.0)
@@ -108,7 +123,7 @@ def train_text_tower(
     for step in range(steps):
         labels = torch.from_numpy(rng.integers(0, len(names), batch))
         tokens = disturbed(tokenize([phrase(names[int(label)], rng) for label in labels]), rng)
-        loss = text_loss(clip, classes, tokens.to(device), labels.to(device))
+        loss = text_loss(clip, classes, tokens.to(device), labels.to(device), kept)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -139,6 +154,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", type=Path, help="a trained tower: its class prompts stay where they are")
     parser.add_argument(
         "--classes", choices=("autodir", "daclip"), default="autodir", help="AutoDIR's prompts, or DA-CLIP's ten words"
     )
@@ -151,13 +167,16 @@ def main() -> int:
         else (daclip_small.CONTROLLER.clip, words_of(DACLIP_WORDS))
     )
     clip = build_clip(config)
+    if arguments.start_from is not None:
+        load_text_tower(clip, arguments.start_from)
 
     def report(step: int, loss: float) -> None:
         if step % 50 == 0:
             console.print(f"step {step} loss {loss:.3f} {time.monotonic() - started_s:.0f} s")
 
     result = train_text_tower(
-        clip, classes, seed=arguments.seed, steps=arguments.steps, device=torch.device("cpu"), report=report
+        clip, classes, seed=arguments.seed, steps=arguments.steps, device=torch.device("cpu"), report=report,
+        keep=arguments.start_from is not None,
     )  # fmt: skip
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(copy.copy(text_parameters(clip)), arguments.out)
