@@ -98,10 +98,11 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """A pair's pixels, of one size."""
+    """A pair's pixels, of one size; `whole` is that size before the crop, (height, width)."""
 
     degraded: Picture
     truth: Picture | None
+    whole: tuple[int, int]
 
 
 def find_pairs(folder: Path, tasks: Sequence[str] = (), limit: int | None = None) -> list[Pair]:
@@ -145,12 +146,22 @@ def read_pictures(pair: Pair, crop_px: int = 0) -> Pictures:
     Raises:
         PhotoError: a file cannot be read, or the two cannot be of one scene by their sizes.
     """
-    degraded = _eight_bits(read_photo(pair.degraded).pixels)
-    truth = None if pair.truth is None else _eight_bits(read_photo(pair.truth).pixels)
+    degraded = read_picture(pair.degraded)
+    truth = None if pair.truth is None else read_picture(pair.truth)
     if truth is not None:
         degraded = _enlarged(degraded, truth.shape[1], truth.shape[0], pair.name)
         truth = centre_crop(truth, crop_px)
-    return Pictures(degraded=centre_crop(degraded, crop_px), truth=truth)
+    height, width = degraded.shape[:2]
+    return Pictures(degraded=centre_crop(degraded, crop_px), truth=truth, whole=(height, width))
+
+
+def read_picture(path: Path) -> Picture:
+    """A file's pixels.
+
+    Raises:
+        PhotoError: it cannot be read.
+    """
+    return _eight_bits(read_photo(path).pixels)
 
 
 def centre_crop(picture: Picture, side_px: int) -> Picture:
@@ -174,20 +185,21 @@ def _pairs_of(folder: Path) -> list[Pair]:
             subset=_subset(task, path.name),
             name=path.name,
             degraded=path,
-            truth=_truth_of(path, truths) if truths.is_dir() else None,
+            truth=counterpart(path.name, truths) if truths.is_dir() else None,
             expected=_label(task, path.name),
         )
         for path in files
     ]
 
 
-def _truth_of(degraded: Path, truths: Path) -> Path:
-    """The file of the same name, or of the same stem; one that is missing is found out when it is read."""
-    same = truths / degraded.name
-    if same.exists():
+def counterpart(name: str, folder: Path) -> Path:
+    """The file of the same name, or else of the same stem; one that is missing is found out when it is read."""
+    same = folder / name
+    if same.exists() or not same.parent.is_dir():
         return same
-    others = sorted(path for path in truths.glob(f"{degraded.stem}.*") if path.suffix.lower() in SUFFIXES)
-    return others[0] if others else same
+    # compared, not globbed: a name may hold brackets
+    others = (path for path in same.parent.iterdir() if path.stem == same.stem and path.suffix.lower() in SUFFIXES)
+    return min(others, default=same)
 
 
 def _subset(task: str, name: str) -> str:

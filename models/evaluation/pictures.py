@@ -1,4 +1,4 @@
-"""Strips for looking at: input, each mode and the truth side by side, captioned with what was found and gained."""
+"""Strips for looking at: input, modes, other tools and the truth side by side, captioned with what came of each."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,17 +6,19 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from models.evaluation.pairs import Picture
-from models.evaluation.rows import Row, Run
+from models.evaluation.rows import AUTO, Row, Run
 
 CAPTION_PX, LINE_PX, GAP_PX, FONT_PX = 40, 18, 4, 14
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 
 
 def write_strip(folder: Path, row: Row, pictures: Mapping[str, Picture]) -> Path:
-    """Write TASK_NAME.png; `pictures` by name, all of one size, in the order shown."""
+    """Write TASK_NAME.png, or TASK_NAME_TOOL.png without ours; `pictures` by name, of one size, in the order shown."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = Path(row.name).with_suffix("").as_posix().replace("/", "_")
-    path = folder / f"{row.task}_{stem}.png"
+    # a tool that joined later has no picture of ours beside it, and must not take the place of the strip that has
+    joined = "" if AUTO in pictures else "".join(f"_{name}" for name in pictures if name in row.runs)
+    path = folder / f"{row.task}_{stem}{joined}.png"
     # lossless, since what is looked for (grain, blocks, fringes) is what JPEG would change
     strip(row, pictures).save(path)
     return path
@@ -46,7 +48,7 @@ def caption(row: Row, name: str) -> tuple[str, str]:
 
 
 def _scores(scores: Mapping[str, float]) -> str:
-    return f"{scores['psnr']:.2f} dB  {scores['ssim']:.3f}" if scores else ""
+    return f"{scores['psnr']:.2f} dB  {scores['ssim']:.3f}" if "psnr" in scores else ""
 
 
 def _gain(row: Row, mode: str) -> str:
@@ -55,8 +57,11 @@ def _gain(row: Row, mode: str) -> str:
 
 
 def _what(run: Run) -> str:
+    seconds = "" if run.seconds is None else f"{run.seconds:.1f} s"
+    if not run.found:  # another tool says nothing
+        return run.error or seconds
     repaired = ", ".join(run.repaired) or "nothing"
-    return f"{run.label} {run.found[run.label]:.0%}; repaired {repaired}; {run.stop_reason}; {run.seconds:.1f} s"
+    return f"{run.label} {run.found[run.label]:.0%}; repaired {repaired}; {run.stop_reason}; {seconds}"
 
 
 def _fitting(text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

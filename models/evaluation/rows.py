@@ -15,12 +15,19 @@ from models.evaluation.metrics import PSNR_CAP_DB
 
 CONDITIONS, ROWS = "run.json", "rows.jsonl"
 
+AUTO, TOLD = "auto", "told"
+"""Our modes: the assessor decides, or the user says what is wrong."""
+
 Scores = dict[str, float]
-"""A value for each of metrics.METRICS."""
+"""A value for each of metrics.METRICS where there is a truth, and for what perceptual.py adds."""
 
 
 class Conditions(BaseModel):
-    """What a row's numbers depend on; rows of different conditions never share a folder."""
+    """What a row's numbers depend on; rows of different conditions never share a folder.
+
+    `metrics` are those beyond metrics.METRICS.  `against` says where each other tool's pictures come from: tools may
+    join later, but none changes under its name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,7 +39,9 @@ class Conditions(BaseModel):
     seed: int
     steps: int | None = None
     max_passes: int | None = None
-    modes: tuple[str, ...] = ("auto", "told")
+    modes: tuple[str, ...] = (AUTO, TOLD)
+    metrics: tuple[str, ...] = ()
+    against: dict[str, str] = Field(default_factory=dict)
 
 
 def fingerprint(manifest: Manifest) -> str:
@@ -45,21 +54,25 @@ def fingerprint(manifest: Manifest) -> str:
 
 
 class Run(BaseModel):
-    """One restoration: how near it came to the truth, what was found first, what was repaired, why it stopped."""
+    """One restoration: how near it came to the truth, what was found first, what was repaired, why it stopped.
+
+    Another tool's has scores and seconds alone; `error` is why it has not even those.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
     scores: Scores = Field(default_factory=dict)  # empty without a ground truth
-    found: dict[str, float]
-    repaired: tuple[str, ...]
-    passes: int
-    stop_reason: str
-    seconds: float
+    found: dict[str, float] = Field(default_factory=dict)
+    repaired: tuple[str, ...] = ()
+    passes: int = 0
+    stop_reason: str = ""
+    seconds: float | None = None  # None where the picture was made elsewhere
+    error: str | None = None
 
     @property
     def label(self) -> str:
-        """The dominant label of the first assessment."""
-        return max(self.found, key=lambda name: self.found[name])
+        """The dominant label of the first assessment; empty where nothing was assessed."""
+        return max(self.found, key=lambda name: self.found[name], default="")
 
 
 class Row(BaseModel):
@@ -84,7 +97,7 @@ class Row(BaseModel):
     def gain_db(self, mode: str) -> float | None:
         """PSNR of a mode over the input's, both capped; None where one is missing."""
         run = self.runs.get(mode)
-        if run is None or not run.scores or not self.scores:
+        if run is None or "psnr" not in run.scores or "psnr" not in self.scores:
             return None
         return min(run.scores["psnr"], PSNR_CAP_DB) - min(self.scores["psnr"], PSNR_CAP_DB)
 
@@ -92,7 +105,8 @@ class Row(BaseModel):
 class RowLog:
     """The rows of a folder, in memory and on disk.  A later row of the same picture replaces the earlier one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, conditions: Conditions) -> None:
+        self.conditions = conditions
         self._path = folder / ROWS
         self._rows: dict[tuple[str, str], Row] = {}
 
@@ -104,22 +118,23 @@ class RowLog:
             ControlsError: its rows were measured under other conditions; the message names them.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        log = cls(folder)
         if restart:
             (folder / ROWS).unlink(missing_ok=True)
-        elif (folder / ROWS).exists():
-            _refuse_others(folder, conditions)
+        there = (folder / ROWS).exists()
+        log = cls(folder, _joined(folder, conditions) if there else conditions)
+        if there:
             log._read()
-        (folder / CONDITIONS).write_text(conditions.model_dump_json(indent=2) + "\n")
+        (folder / CONDITIONS).write_text(log.conditions.model_dump_json(indent=2) + "\n")
         return log
 
     @property
     def rows(self) -> list[Row]:
         return list(self._rows.values())
 
-    def measured(self, key: tuple[str, str]) -> bool:
-        """Whether a picture has its row; one that ended in an error is tried again."""
-        return key in self._rows and self._rows[key].error is None
+    def measured(self, key: tuple[str, str]) -> Row | None:
+        """A picture's row; one that ended in an error counts for nothing and is tried again."""
+        row = self._rows.get(key)
+        return row if row is not None and row.error is None else None
 
     def append(self, row: Row) -> None:
         self._rows[row.key] = row
@@ -141,15 +156,26 @@ class RowLog:
             self._rows[row.key] = row
 
 
-def _refuse_others(folder: Path, conditions: Conditions) -> None:
+def _joined(folder: Path, conditions: Conditions) -> Conditions:
+    """The conditions of a folder that is there, with the tools of this run beside its own.
+
+    Raises:
+        ControlsError: they are others.
+    """
     try:
         earlier = Conditions.model_validate_json((folder / CONDITIONS).read_bytes())
     except (OSError, ValidationError) as error:
         raise ControlsError(f"{folder} holds rows of unknown conditions; give another --out, or --restart") from error
-    others = [
-        f"{name} {getattr(earlier, name)!r} instead of {getattr(conditions, name)!r}"
-        for name in Conditions.model_fields
-        if getattr(earlier, name) != getattr(conditions, name)
-    ]
-    if others:
-        raise ControlsError(f"{folder} holds rows with {', '.join(others)}; give another --out, or --restart")
+    before, now = _flat(earlier), _flat(conditions)
+    # a tool that only one of the two names is no contradiction
+    differing = [name for name in now if now[name] != before.get(name, now[name])]
+    if differing:
+        others = ", ".join(f"{name} {before[name]!r} instead of {now[name]!r}" for name in differing)
+        raise ControlsError(f"{folder} holds rows with {others}; give another --out, or --restart")
+    return conditions.model_copy(update={"against": {**earlier.against, **conditions.against}})
+
+
+def _flat(conditions: Conditions) -> dict[str, object]:
+    """Every condition by name, each tool a name of its own."""
+    alone = {name: getattr(conditions, name) for name in Conditions.model_fields if name != "against"}
+    return {**alone, **{f"against {name}": source for name, source in conditions.against.items()}}

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.evaluation.metrics import PSNR_CAP_DB
-from models.evaluation.rows import Row, Run, Scores
+from models.evaluation.rows import AUTO, TOLD, Row, Run, Scores
 from models.vocabulary import CLEAN
 
 UNTOUCHED_DB = 40.0
@@ -21,7 +21,11 @@ HURT_DB = 0.1
 
 
 class ModeTally(BaseModel):
-    """One mode over a group; `pairs` have a ground truth, `scores` and `gain_db` are means over them."""
+    """One mode, or another tool, over a group; `pairs` have a ground truth, `scores` and `gain_db` are means over them.
+
+    `passes_taken` and `stops` count pictures by passes and by the reason to stop; empty for another tool.  Seconds are
+    of one picture, None where nobody knows; `errors` are pictures that a tool failed on, which count for nothing else.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,9 +33,12 @@ class ModeTally(BaseModel):
     pairs: int
     scores: Scores
     gain_db: float | None
-    seconds: float
+    seconds: float | None
+    slowest_s: float | None = None
     passes: float
+    passes_taken: dict[int, int] = Field(default_factory=dict)
     stops: dict[str, int]
+    errors: int = 0
 
 
 class Tally(BaseModel):
@@ -50,8 +57,18 @@ class Tally(BaseModel):
     right: int
 
 
+class CleanOther(BaseModel):
+    """Another tool on clean photographs: how many came back within 40 dB of themselves, and the mean PSNR, capped."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pictures: int
+    untouched: int
+    mean_psnr: float
+
+
 class CleanTally(BaseModel):
-    """Clean photographs through the automatic mode, measured against themselves."""
+    """Clean photographs through the automatic mode, measured against themselves; `others` by tool."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,6 +80,7 @@ class CleanTally(BaseModel):
     mean_psnr: float
     worst_psnr: float  # capped
     seconds: float
+    others: dict[str, CleanOther] = Field(default_factory=dict)
 
 
 class Hurt(BaseModel):
@@ -79,7 +97,10 @@ class Hurt(BaseModel):
 
 
 class Summary(BaseModel):
-    """What a report shows.  `confusion[expected][found]` counts first labels, clean photographs included."""
+    """What a report shows.  `confusion[expected][found]` counts first labels, clean photographs included.
+
+    `errors` by picture: TASK/NAME for ours, TASK/NAME (TOOL) for another's.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,11 +114,11 @@ class Summary(BaseModel):
 
     @property
     def modes(self) -> list[str]:
-        """Every mode that ran, the first one first."""
-        return list(dict.fromkeys(mode for tally in self.tasks for mode in tally.modes))
+        """Every mode and tool that ran, the first one first."""
+        return _ours_first(mode for tally in self.tasks for mode in tally.modes)
 
 
-def summarise(rows: Sequence[Row], first: str = "auto") -> Summary:
+def summarise(rows: Sequence[Row], first: str = AUTO) -> Summary:
     """Aggregate rows; labels, clean photographs and hurt pairs are those of the mode `first`."""
     pairs = [row for row in rows if row.task != CLEAN]
     tasks: dict[str, list[Row]] = {}
@@ -106,14 +127,26 @@ def summarise(rows: Sequence[Row], first: str = "auto") -> Summary:
         tasks.setdefault(row.task, []).append(row)
         subsets.setdefault((row.task, row.subset), []).append(row)
     return Summary(
-        overall=_tally([row for row in pairs if row.scores or row.error], None, None, first),
+        overall=_tally([row for row in pairs if "psnr" in row.scores or row.error], None, None, first),
         tasks=tuple(_tally(members, task, None, first) for task, members in tasks.items()),
         subsets=tuple(_tally(members, task, subset, first) for (task, subset), members in subsets.items()),
         clean=_clean([row for row in rows if row.task == CLEAN], first),
         confusion=_confusion(rows, first),
         hurt=_hurt(pairs, first),
-        errors={f"{row.task}/{row.name}": row.error for row in rows if row.error is not None},
+        errors=_errors(rows),
     )
+
+
+def _errors(rows: Iterable[Row]) -> dict[str, str]:
+    """By picture, a tool's also by the tool's name."""
+    said: dict[str, str] = {}
+    for row in rows:
+        if row.error is not None:
+            said[f"{row.task}/{row.name}"] = row.error
+        said |= {
+            f"{row.task}/{row.name} ({mode})": run.error for mode, run in row.runs.items() if run.error is not None
+        }
+    return said
 
 
 def _by_subset(row: Row) -> tuple[str, list[str | int]]:
@@ -124,12 +157,12 @@ def _by_subset(row: Row) -> tuple[str, list[str | int]]:
 def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str) -> Tally:
     good = [row for row in rows if row.error is None]
     labelled = [row for row in good if row.expected is not None and first in row.runs]
-    modes = sorted({mode for row in good for mode in row.runs}, key=lambda mode: mode != first)
+    modes = _ours_first((mode for row in good for mode in row.runs), first)
     return Tally(
         task=task,
         subset=subset,
         pictures=len(good),
-        pairs=sum(bool(row.scores) for row in good),
+        pairs=sum("psnr" in row.scores for row in good),
         errors=len(rows) - len(good),
         scores=mean_scores(row.scores for row in good),
         modes={mode: _mode_tally([row for row in good if mode in row.runs], mode) for mode in modes},
@@ -138,17 +171,28 @@ def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str
     )
 
 
+def _ours_first(modes: Iterable[str], first: str = AUTO) -> list[str]:
+    """Each once: our modes, then other tools as they come."""
+    return sorted(dict.fromkeys(modes), key=lambda mode: (mode != first, mode not in (AUTO, TOLD)))
+
+
 def _mode_tally(rows: Sequence[Row], mode: str) -> ModeTally:
-    runs = [row.runs[mode] for row in rows]
-    gains = [gain for row in rows if (gain := row.gain_db(mode)) is not None]
+    good = [row for row in rows if row.runs[mode].error is None]
+    runs = [row.runs[mode] for row in good]
+    gains = [gain for row in good if (gain := row.gain_db(mode)) is not None]
+    seconds = [run.seconds for run in runs if run.seconds is not None]
+    judged = [run for run in runs if run.stop_reason]  # another tool tells neither passes nor reasons
     return ModeTally(
         pictures=len(runs),
-        pairs=sum(bool(run.scores) for run in runs),
+        pairs=sum("psnr" in run.scores for run in runs),
         scores=mean_scores(run.scores for run in runs),
         gain_db=fmean(gains) if gains else None,
-        seconds=fmean(run.seconds for run in runs),
-        passes=fmean(run.passes for run in runs),
-        stops=dict(Counter(run.stop_reason for run in runs).most_common()),
+        seconds=fmean(seconds) if seconds else None,
+        slowest_s=max(seconds, default=None),
+        passes=fmean(run.passes for run in judged) if judged else 0.0,
+        passes_taken=dict(sorted(Counter(run.passes for run in judged).items())),
+        stops=dict(Counter(run.stop_reason for run in judged).most_common()),
+        errors=len(rows) - len(good),
     )
 
 
@@ -157,7 +201,7 @@ def mean_scores(measured: Iterable[Scores]) -> Scores:
     values: dict[str, list[float]] = {}
     for one in measured:
         for name, value in one.items():
-            values.setdefault(name, []).append(min(value, PSNR_CAP_DB))
+            values.setdefault(name, []).append(min(value, PSNR_CAP_DB) if name == "psnr" else value)
     return {name: fmean(of_one) for name, of_one in values.items()}
 
 
@@ -174,8 +218,23 @@ def _clean(rows: Sequence[Row], first: str) -> CleanTally | None:
         changed_at_all=sum(math.isfinite(psnr) for psnr in psnrs),
         mean_psnr=fmean(min(psnr, PSNR_CAP_DB) for psnr in psnrs),
         worst_psnr=min(*psnrs, PSNR_CAP_DB),
-        seconds=fmean(run.seconds for run in runs),
+        seconds=fmean(run.seconds or 0.0 for run in runs),
+        others=_clean_others(rows),
     )
+
+
+def _clean_others(rows: Iterable[Row]) -> dict[str, CleanOther]:
+    psnrs: dict[str, list[float]] = {}
+    for row in rows:
+        for name, run in row.runs.items():
+            if name not in (AUTO, TOLD) and "psnr" in run.scores:
+                psnrs.setdefault(name, []).append(min(run.scores["psnr"], PSNR_CAP_DB))
+    return {
+        name: CleanOther(
+            pictures=len(values), untouched=sum(value >= UNTOUCHED_DB for value in values), mean_psnr=fmean(values)
+        )
+        for name, values in psnrs.items()
+    }
 
 
 def _confusion(rows: Iterable[Row], first: str) -> dict[str, dict[str, int]]:

@@ -1,7 +1,8 @@
 """`python -m models.training.chain autodir-small --images DIR`: every stage of a small bundle, one after the other.
 
-Budgets are in steps and seeds are fixed, so the same photos give the same weights on the same machine.  A chain that is
-stopped goes on where it was: stages that have ended are passed over, the one under way resumes from its last validation.
+Budgets are in steps and seeds are fixed, so the same photos give the same weights on the same machine.  A chain that
+is stopped goes on where it was: stages that have ended are passed over, the one under way resumes from its last
+validation.
 """
 
 import argparse

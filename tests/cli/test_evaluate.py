@@ -1,6 +1,12 @@
 """`undegrade evaluate` from folder to report, with an untrained bundle: its numbers say nothing, the way is real."""
 
 import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -75,6 +81,119 @@ def test_a_bad_file_fails_alone_and_the_exit_code_says_that_some_failed(tree, bu
     assert result.exit_code == 1
     assert "denoise/nam_0.png: PhotoError" in result.stderr
     assert [row["error"] is None for row in json.loads((out / "report.json").read_text())["rows"]] == [False, True]
+
+
+def test_another_tool_stands_beside_ours_in_table_report_page_and_strip(tree, bundle, tmp_path):
+    out, strips = tmp_path / "out", tmp_path / "strips"
+    common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told", "--pictures", strips)
+    shutil.copytree(tree / "denoise/gt", tmp_path / "ideal")
+    result = invoke(*common, "--against", "copy=cp {input} {output}", "--against", f"ideal={tmp_path / 'ideal'}")
+    assert result.exit_code == 0, result.output
+    assert "copy s" in result.stdout and "…" not in result.stdout
+    report = json.loads((out / "report.json").read_text())
+    modes = report["summary"]["overall"]["modes"]
+    assert modes["copy"]["gain_db"] == 0 and modes["copy"]["seconds"] > 0
+    assert modes["ideal"]["scores"] == {"psnr": 100.0, "ssim": pytest.approx(1)} and modes["ideal"]["seconds"] is None
+    assert report["head"]["conditions"]["against"]["copy"] == "cp {input} {output}"
+    assert all("cp {input} {output}" in (out / name).read_text() for name in ("report.md", "report.html"))
+    assert (out / "report.html").read_text().count('src="data:image/webp') == 2 * 5  # input, auto, two tools, truth
+    with Image.open(strips / "denoise_nam_0.png") as strip:
+        assert strip.width == 5 * (40 + 4) - 4
+
+
+def test_a_tool_that_fails_is_named_per_picture_and_ours_is_measured_all_the_same(tree, bundle, tmp_path):
+    out = tmp_path / "out"
+    common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told")
+    result = invoke(*common, "--against", "broken=sh -c 'echo no licence >&2; exit 4' {input} {output}")
+    assert result.exit_code == 1
+    assert "2 failed" in result.stderr
+    errors = json.loads((out / "report.json").read_text())["summary"]["errors"]
+    assert [*errors] == ["denoise/nam_0.png (broken)", "denoise/nam_1.png (broken)"]
+    assert all("exit code 4: no licence" in said for said in errors.values())
+    again = invoke(*common)
+    assert "nam_0.png: auto" not in again.stderr  # ours were not measured again
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("nowhere", "is no folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")]
+)
+def test_a_tool_that_cannot_be_understood_is_a_usage_error(tree, bundle, word, said):
+    result = invoke(tree, "--bundle", bundle, "--against", word)
+    assert result.exit_code == 2
+    assert said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_folder_of_other_pictures_is_refused_before_anything_is_measured(tree, bundle, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = invoke(tree, "--bundle", bundle, "--out", tmp_path / "out", "--against", tmp_path / "empty")
+    assert result.exit_code == 2
+    assert "none of the 2 pictures" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_against_an_earlier_report_a_loss_ends_with_exit_code_1_and_a_dated_table(tree, bundle, tmp_path):
+    out, results = tmp_path / "out", tmp_path / "results"
+    results.mkdir()
+    common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told")
+    assert invoke(*common).exit_code == 0
+    better = json.loads((out / "report.json").read_text())
+    equal = invoke(*common, "--compare", out)
+    assert equal.exit_code == 0 and "+0.00" in equal.stdout
+    for row in better["rows"]:
+        row["runs"]["auto"]["scores"]["psnr"] += 0.5
+    (tmp_path / "better.json").write_text(json.dumps(better))
+    worse = invoke(*common, "--compare", tmp_path / "better.json", "--table", results)
+    assert worse.exit_code == 1
+    assert "Nam (camera noise), auto: -0.50 dB" in worse.stderr and "-0.50" in worse.stdout
+    assert invoke(*common, "--compare", tmp_path / "better.json", "--max-loss", 0.6).exit_code == 0
+    (dated,) = results.iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_cpu_evaluation\.md", dated.name)
+    assert all(fact in dated.read_text() for fact in ("# Evaluation of autodir-small", "`undegrade ", "**worse**"))
+
+
+def test_a_report_of_other_crops_or_of_no_kind_is_refused_in_one_sentence(tree, bundle, tmp_path):
+    common = (tree, "--bundle", bundle, "--out", tmp_path / "out", "--clean", 0, "--steps", 1, "--no-told")
+    assert invoke(*common, "--crop", 16).exit_code == 0
+    other = invoke(*common, "--compare", tmp_path / "out")
+    assert other.exit_code == 2 and "--crop 16" in other.stderr
+    (tmp_path / "photo.json").write_text("{}")
+    assert invoke(*common, "--compare", tmp_path / "photo.json").exit_code == 2
+    assert invoke(*common, "--compare", tmp_path / "nowhere.json").exit_code == 2
+
+
+def test_a_metric_without_its_weights_is_a_warning_and_a_note_and_never_a_number(tree, bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    out = tmp_path / "out"
+    words = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told", "--metrics", "lpips,fid")
+    result = invoke(*words)
+    assert result.exit_code == 0
+    assert "alexnet-owt-7be5be79.pth in" in result.stderr
+    report = json.loads((out / "report.json").read_text())
+    assert [note.split()[0] for note in report["notes"]] == ["lpips", "fid"]
+    assert [*report["rows"][0]["scores"]] == ["psnr", "ssim"] and report["fid"] == {}
+    assert "lpips was not measured" in (out / "report.html").read_text()
+    assert invoke(*words[:-1], "sharpness").exit_code == 2
+
+
+def test_ctrl_c_leaves_a_report_of_what_is_done_and_the_same_command_goes_on(tree, bundle, tmp_path):
+    """A real process and a real signal: the tool that it waits for is in a session of its own."""
+    started, out = tmp_path / "started", tmp_path / "out"
+    slow = f"slow=sh -c 'cp {{input}} {{output}}; case {{input}} in *nam_1*) touch {started}; sleep 100;; esac'"
+    words = [tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told", "--against", slow]
+    program = "from cli.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "evaluate", *map(str, words)], stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        while not started.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Stopped; 1 of 2 measured" in said
+    rows = json.loads((out / "report.json").read_text())["rows"]
+    assert [(row["name"], [*row["runs"]]) for row in rows] == [("nam_0.png", ["auto", "slow"])]
+    assert "nam_0.png" in (out / "report.html").read_text()
 
 
 def test_a_folder_of_another_layout_is_a_usage_error_in_one_sentence(tmp_path):

@@ -17,15 +17,20 @@ from models.images import to_pixels, to_tensor
 from models.loop import restore_one
 from models.restorer import Controls, Request
 
-BUNDLE = Path(__file__).parents[2] / "models" / "bundles" / "autodir-small"
+BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
+BUNDLE, DACLIP = BUNDLES / "autodir-small", BUNDLES / "daclip-small"
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def restored():
     """What the command line's own loop makes of a PNG."""
+    return as_the_command_line(BUNDLE)
+
+
+def as_the_command_line(bundle):
     torch.set_num_threads(1)
-    restorer = load_restorer(BUNDLE, torch.device("cpu"))
+    restorer = load_restorer(bundle, torch.device("cpu"))
 
     def restore(data, **controls):
         pixels = np.asarray(Image.open(io.BytesIO(data)))
@@ -58,6 +63,25 @@ def test_two_workers_share_sixty_jobs_and_each_result_is_the_command_lines(place
     took = [worker.log.read_text().count('"job.ended"') for worker in place.workers]
     assert sum(took) == 60
     assert min(took) > 0, "both had their share"
+
+
+def test_two_families_on_one_worker_answer_as_each_does_alone(place, crop, restored):
+    if not DACLIP.is_dir():
+        pytest.skip("models/bundles/daclip-small is not there")
+    other = as_the_command_line(DACLIP)
+    place.worker("--bundle", BUNDLE.name, "--bundle", DACLIP.name)
+    names = (BUNDLE.name, DACLIP.name)
+
+    async def scenario(client):
+        await client.ready(2)  # once for each bundle
+        jobs = [await client.submit(crop(i), bundle=names[i % 2], controls={"seed": i}) for i in range(12)]
+        records = await client.ended(*jobs)
+        return [(record.outcome.degradations, await client.picture(record)) for record in records]
+
+    for index, (degradations, data) in enumerate(place.run(scenario)):
+        own = other if index % 2 else restored
+        np.testing.assert_array_equal(pixels_of(data), own(crop(index), seed=index))
+        assert ("shadow" in degradations) == bool(index % 2), "DA-CLIP's ten words, or AutoDIR's"
 
 
 def test_a_cancel_in_the_middle_of_denoising_frees_the_device_and_touches_nobody_else(place, crop, restored):

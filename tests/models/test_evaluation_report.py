@@ -10,10 +10,13 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from models.errors import ControlsError
+from models.evaluation.markdown import markdown, terminal_table
 from models.evaluation.pictures import caption, strip, write_strip
-from models.evaluation.report import commit, head, markdown, terminal_table, write_report
+from models.evaluation.report import commit, head, read_report, write_report
 from models.evaluation.rows import Conditions, Row, Run
 from models.evaluation.summary import summarise
+from models.evaluation.tables import main_grid, metrics_grid
 
 CONDITIONS = Conditions(bundle="fake", version="0.1", fingerprint="ab" * 32, device="cpu", crop_px=512, seed=0)
 
@@ -101,8 +104,86 @@ def test_pairs_made_worse_are_listed_with_what_was_done(summary):
     assert (hurt.name, hurt.gain_db, hurt.found, hurt.repaired) == ("c", -3, "jpeg", ("jpeg", "blur"))
 
 
-def test_reasons_to_stop_are_counted(summary):
-    assert by_name(summary.tasks)["denoise", None].modes["auto"].stops == {"clean": 3}
+def test_reasons_to_stop_passes_and_seconds_are_counted(summary):
+    auto = by_name(summary.tasks)["denoise", None].modes["auto"]
+    assert auto.stops == {"clean": 3}
+    assert auto.passes_taken == {1: 2, 2: 1}
+    assert (auto.seconds, auto.slowest_s) == (pytest.approx(5 / 3), 3)
+
+
+BESIDE = [
+    row("sr", "x4", "a", None, 20.0, auto=run(21.0), other=Run(scores={"psnr": 25.0, "ssim": 0.6}, seconds=4.0)),
+    row("sr", "x4", "b", None, 22.0, auto=run(23.0), other=Run(error="PhotoError: other failed on b")),
+]
+
+
+def test_another_tool_stands_in_the_same_row_over_the_pictures_it_answered():
+    summary = summarise(BESIDE)
+    of = summary.overall.modes["other"]
+    assert (of.pairs, of.errors, of.gain_db, of.seconds, of.stops, of.passes_taken) == (1, 1, 5, 4, {}, {})
+    assert summary.modes == ["auto", "other"]
+    assert summary.errors == {"sr/b (other)": "PhotoError: other failed on b"}
+    grid = main_grid(summary)
+    line = dict(zip(grid.columns, grid.lines[0], strict=True))
+    assert line["auto"] == "22.00 (+1.00) / 0.440"
+    assert line["other"] == "25.00 (+5.00) / 0.600*"  # the star: over fewer pictures
+    assert (line["s"], line["other s"]) == ("1.0", "4.0")
+
+
+def test_another_tool_is_held_to_clean_photographs_too(tmp_path):
+    ours = run(math.inf, "clean", ())
+    rows = [
+        row("clean", "of sr", "a", "clean", math.inf, auto=ours, other=Run(scores={"psnr": 35.0, "ssim": 0.9})),
+        row("clean", "of sr", "b", "clean", math.inf, auto=ours, other=Run(scores={"psnr": math.inf, "ssim": 1.0})),
+        row("clean", "of sr", "c", "clean", math.inf, auto=ours, other=Run(error="PhotoError: no")),
+    ]
+    text = markdown(write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), rows))
+    assert "other: 1 of 2 within 40 dB, mean 67.50 dB." in text
+
+
+LEARNED = [
+    row(
+        "sr",
+        "x4",
+        "a",
+        None,
+        20.0,
+        auto=run(21.0).model_copy(update={"scores": {"psnr": 21.0, "ssim": 0.5, "lpips": 0.2}}),
+    ),
+    row("snow", "snow", "b", None, auto=run().model_copy(update={"scores": {"musiq": 150.0}})),
+]
+
+
+def test_other_metrics_have_a_table_of_their_own_only_where_they_were_measured(tmp_path):
+    without = write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), ROWS)
+    assert metrics_grid(without) is None
+    assert "FID" not in markdown(without)
+    report = write_report(tmp_path, head(CONDITIONS, ""), LEARNED, ["fid was not measured"], {"sr": {"auto": 12.345}})
+    assert metrics_grid(report).lines == (
+        ("snow", "musiq ↑", "1", "-", "150.0000"),  # no cap: that is PSNR's
+        ("sr", "lpips ↓", "1", "-", "0.2000"),
+        ("all pairs", "lpips ↓", "1", "-", "0.2000"),
+        ("sr", "fid ↓", "-", "-", "12.35"),
+    )
+    assert "## Other metrics" in markdown(report) and "- fid was not measured" in markdown(report)
+
+
+def test_a_tool_that_answered_nothing_is_an_empty_column():
+    failing = [row("sr", "x4", "a", None, 20.0, auto=run(21.0), other=Run(error="PhotoError: no"))]
+    grid = main_grid(summarise(failing))
+    assert dict(zip(grid.columns, grid.lines[0], strict=True))["other"] == "-"
+
+
+def test_a_report_comes_back_from_disk_as_it_was(tmp_path):
+    written = write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), [*ROWS, *BESIDE], ["a note"])
+    assert read_report(tmp_path) == read_report(tmp_path / "report.json") == written
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"rows": 3}'])
+def test_a_file_that_is_no_report_is_refused_by_name(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(ControlsError, match=r"report\.json is no report\.json of"):
+        read_report(tmp_path)
 
 
 def test_no_rows_make_an_empty_report_and_no_division_by_zero(tmp_path):
@@ -121,7 +202,7 @@ def test_the_files_say_the_same_and_the_json_is_strict(tmp_path):
     gains = {tally["subset"]: tally["modes"]["auto"]["gain_db"] for tally in data["summary"]["subsets"]}
     assert (gains["CBSD68 noise 25"], gains["snow"]) == (7, None)
     assert len(data["rows"]) == len(ROWS)
-    text = (tmp_path / "report.md").read_text()
+    text = markdown(read_report(tmp_path))
     assert "| denoise | CBSD68 noise 25 | 2 | 21.00 / 0.500 | 28.00 (+7.00) / 0.560 |" in text
     assert "| **dehaze** | **SOTS indoor** |" in text  # a lone subset is its task
     assert "PhotoError: g is no picture" in text

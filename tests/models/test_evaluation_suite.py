@@ -9,6 +9,7 @@ from PIL import Image
 
 from models.bundle import BundleDegradation, BundleFile, Manifest
 from models.errors import ControlsError
+from models.evaluation.others import Command
 from models.evaluation.pairs import clean_pairs, find_pairs
 from models.evaluation.rows import Conditions, Row, RowLog, Run, fingerprint
 from models.evaluation.suite import AUTO, TOLD, Suite
@@ -183,6 +184,59 @@ def test_a_picture_that_failed_is_tried_again(tree, tmp_path):
     log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out")
     assert notes.names == ["a.png"]
     assert [row.error for row in log.rows] == [None, None]
+
+
+COPY = Command(name="copy", source="cp {input} {output}")
+FAILING = Command(name="failing", source="false {input} {output}")
+
+
+def test_a_tool_that_copies_its_input_gains_exactly_nothing_and_stands_beside_ours(tree, tmp_path):
+    log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[COPY])
+    assert [row.gain_db("copy") for row in log.rows] == [0, 0]
+    assert [*log.rows[0].runs] == [AUTO, TOLD, "copy"]
+    assert [*notes.pictures[0]] == ["input", AUTO, TOLD, "copy", "truth"]
+
+
+def test_a_tool_that_fails_is_said_per_picture_and_takes_nothing_from_ours(tree, tmp_path):
+    log, _ = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[FAILING, COPY])
+    assert [row.error for row in log.rows] == [None, None]
+    assert all("exit code 1" in row.runs["failing"].error and not row.runs["failing"].scores for row in log.rows)
+    assert [row.gain_db("copy") for row in log.rows] == [0, 0]
+
+
+def test_a_tool_that_joins_later_is_measured_alone_and_one_that_failed_is_tried_again(tree, tmp_path):
+    pairs = find_pairs(tree, ["denoise"])
+    first, _ = run(FakeRestorer(), pairs, tmp_path / "out", others=[FAILING])
+    silent = FakeRestorer()
+    log, notes = run(silent, pairs, tmp_path / "out", others=[COPY, Command(name="failing", source=COPY.source)])
+    assert silent.asked == []
+    assert [row.runs[AUTO] for row in log.rows] == [row.runs[AUTO] for row in first.rows]
+    assert [row.runs["failing"].error for row in log.rows] == [None, None]
+    assert [*notes.pictures[0]] == ["input", "copy", "failing", "truth"]
+    assert run(silent, pairs, tmp_path / "out", others=[COPY])[1].names == []
+
+
+def test_a_tool_that_joins_when_the_file_is_gone_takes_nothing_from_what_was_measured(tree, tmp_path):
+    pairs = find_pairs(tree, ["denoise"], limit=1)
+    (first,) = run(FakeRestorer(), pairs, tmp_path / "out")[0].rows
+    pairs[0].degraded.unlink()
+    log, notes = run(FakeRestorer(), pairs, tmp_path / "out", others=[COPY])
+    (row,) = log.rows
+    assert row.error is None and row.runs[AUTO] == first.runs[AUTO]
+    assert "a.png" in row.runs["copy"].error and notes.pictures == [{}]
+
+
+def test_tools_may_join_a_folder_of_rows_but_none_may_change_under_its_name(tmp_path):
+    def conditions(**against):
+        return CONDITIONS.model_copy(update={"against": against})
+
+    RowLog.open(tmp_path, CONDITIONS).append(row())
+    RowLog.open(tmp_path, conditions(one="1 {input} {output}"))
+    log = RowLog.open(tmp_path, conditions(two="2 {input} {output}"))
+    assert log.conditions.against == {"one": "1 {input} {output}", "two": "2 {input} {output}"}
+    assert RowLog.open(tmp_path, CONDITIONS).conditions == log.conditions
+    with pytest.raises(ControlsError, match=r"against one '1 .* instead of '3"):
+        RowLog.open(tmp_path, conditions(one="3 {input} {output}"))
 
 
 def row(name="a.png", psnr=30.0):

@@ -1,11 +1,15 @@
 """PSNR and SSIM against mathematics, and SSIM against a second road to the same formula."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.evaluation.metrics import METRICS, psnr, ssim
+from models.evaluation.pairs import read_picture
+
+SHARED = Path(__file__).parents[3] / "shared" / "eval"
 
 
 def flat(value, height=24, width=20, dtype=np.uint8):
@@ -82,6 +86,23 @@ def test_ssim_agrees_with_a_plain_two_dimensional_convolution():
         maps.append((2 * mp * mq + c1) * (2 * cov + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2)))
     assert maps[0].shape == (30, 23)
     assert ssim(photo(5), photo(6)) == pytest.approx(float(np.mean(maps)), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("pair", "psnr_db", "similarity"),
+    [
+        ("derain/{}/rain100l_021.png", 32.017263667902036, 0.9281795854875233),
+        ("lowlight/{}/lol_111.png", 5.612231218325907, 0.191399084089723),
+        ("deblur/{}/gopro_00.png", 23.581849924152944, 0.7039253165710316),
+    ],
+)
+def test_public_test_pictures_measure_what_scikit_image_says(pair, psnr_db, similarity):
+    """scikit-image 0.26: gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared/eval is not here")
+    damaged, truth = (read_picture(SHARED / pair.format(kind)) for kind in ("lq", "gt"))
+    assert psnr(damaged, truth) == pytest.approx(psnr_db, abs=1e-9)
+    assert ssim(damaged, truth) == pytest.approx(similarity, abs=1e-9)
 
 
 def test_ssim_looks_only_where_its_window_fits_whole():
