@@ -62,7 +62,8 @@ def root(
 
       undegrade detect photo.jpg
 
-    Exit codes: 0 done, 1 some photos failed or a comparison lost, 2 usage, 3 model, 4 device or memory, 5 server or auth, 130 interrupted.
+    Exit codes: 0 done, 1 some photos failed or a comparison lost,
+    2 usage, 3 model, 4 device or memory, 5 server or auth, 130 interrupted.
     """
     for sentence in unknown_settings():
         warn(sentence)
