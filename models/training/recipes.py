@@ -36,8 +36,8 @@ RESTORING = Mixture(
 )  # fmt: skip
 ASSESSING = Mixture(
     weights={
-        "noise": 1.7, "blur": 1.6, "rain": 1.5, "low-light": 0.7, "haze": 1.2,
-        "low-resolution": 1.1, "raindrop": 2.8, "jpeg": 0.8, "snow": 1.0, "clean": 1.4,
+        "noise": 1.7, "blur": 2.1, "rain": 1.8, "low-light": 0.7, "haze": 1.8,
+        "low-resolution": 1.0, "raindrop": 1.2, "jpeg": 0.9, "snow": 0.8, "clean": 1.7,
     },
     two=0.06,
     saved=0.25,
