@@ -19,6 +19,7 @@ from models.bundle import BundleDegradation, Manifest, write_bundle, write_manif
 from models.families import load_restorer
 from models.nafnet import NAFNet
 from models.training import small
+from models.training.assessor import load_text_tower
 from models.training.calibrate import floors, strengths
 from models.training.config import RunConfig
 from models.training.photos import PhotoPool, decode_into, find_photos
@@ -59,6 +60,7 @@ def manifest(version: str) -> Manifest:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.training.package", description=__doc__)
     parser.add_argument("--assessor", type=Path, required=True, help="best.safetensors of the assessor stage")
+    parser.add_argument("--text", type=Path, help="a text tower that kept the class prompts of the assessor's own")
     parser.add_argument("--air", type=Path, required=True)
     parser.add_argument("--scm", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -68,6 +70,8 @@ def main() -> None:
     arguments = parser.parse_args()
     assessor, air, scm = Assessor(small.CLIP, small.NAMES), AIR(small.AIR), NAFNet(small.SCM)
     assessor.load_state_dict(load_file(arguments.assessor))
+    if arguments.text is not None:
+        load_text_tower(assessor.clip, arguments.text)
     air.load_state_dict(load_file(arguments.air))
     scm.load_state_dict(load_file(arguments.scm))
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
