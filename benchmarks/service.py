@@ -23,6 +23,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -115,12 +116,19 @@ def latency(repeats: int) -> Iterator[str]:
         for _ in range(10):
             in_process()
             over_http()
-        times: dict[Callable[[], None], list[float]] = {in_process: [], over_http: []}
+        blocks: list[tuple[list[float], list[float]]] = []
         for _ in range(-(-repeats // BLOCK)):
-            for action, found in times.items():
+            pair = []
+            for action in (in_process, over_http):
                 action()  # warms
-                found += [timed(action) for _ in range(BLOCK)]
-    own, whole = quantiles(times[in_process]), quantiles(times[over_http])
+                pair.append([timed(action) for _ in range(BLOCK)])
+            blocks.append((pair[0], pair[1]))
+    yield from _added(blocks)
+
+
+def _added(blocks: Sequence[tuple[list[float], list[float]]]) -> Iterator[str]:
+    """Both sides, what the difference of their quantiles is, and that of the medians block by block."""
+    own, whole = (quantiles(list(itertools.chain.from_iterable(side))) for side in zip(*blocks, strict=True))
     yield "| 128 px PNG, one client, ms | p50 | p95 | p99 |"
     yield "|---|---|---|---|"
     yield "| in this process | " + " | ".join(f"{1000 * v:.1f}" for v in own) + " |"
@@ -130,6 +138,10 @@ def latency(repeats: int) -> Iterator[str]:
         + " | ".join(f"{1000 * (b - a):.1f}" for a, b in zip(own, whole, strict=True))
         + " |"
     )
+    differences = [1000 * (median(there) - median(here)) for here, there in blocks]
+    low, middle, high = (float(v) for v in np.percentile(differences, [25, 50, 75]))
+    yield ""
+    yield f"Pairs of {BLOCK} requests, {len(blocks)}: the medians differ by {middle:.1f} ms (quartiles {low:.1f}, {high:.1f})."
 
 
 def timed(action: Callable[[], None]) -> float:

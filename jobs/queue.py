@@ -21,7 +21,7 @@ from jobs.errors import DuplicateJob, QueueFull, RefusedJob, SpecError
 from jobs.record import JobRecord, Outcome, Progress, State, WorkerInfo, read_record
 from jobs.rq_jobs import MOST_PACKED_BYTES, check, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, load_spec, queue_name
-from jobs.store import Blob
+from jobs.store import CARRIED_BYTES, Blob
 
 SCRIPTS = Path(__file__).with_name("scripts")
 ENDING = {"lease", "commit", "release", "reclaim", "cancel"}
@@ -38,6 +38,7 @@ class Leased:
     deaths: int
     alone: bool  # it was in flight when an engine died: no company until it has ended
     cancel: bool
+    input: bytes | None = None  # what came with the job, where it did; others are the store's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ class Queue:
         ]
         rows = await self._run(
             "lease", most, keys.LEASE_MS, worker, token, _iso(), in_hand, MOST_PACKED_BYTES, keys.EVENTS_KEPT,
-            keys.RQ_STARTED_GRACE_MS, *pairs,
+            keys.RQ_STARTED_GRACE_MS, CARRIED_BYTES, *pairs,
         )  # fmt: skip
         leased, refused = [], []
         for row in rows:
@@ -213,6 +214,11 @@ class Queue:
     async def record(self, job: str) -> JobRecord | None:
         """What is known of a job."""
         return read_record(await self.redis.hgetall(keys.JOB + job))
+
+    async def look(self, spec: JobSpec) -> tuple[JobRecord | None, bytes | None]:
+        """What is known of a job, and the picture that came with its commit, where one did and is still there."""
+        fields, picture = await self._run("look", spec.id)
+        return read_record(dict(zip(fields[::2], fields[1::2], strict=True)), spec), picture or None
 
     async def newest(self, count: int, before_ms: int | None = None, owner: str | None = None) -> list[JobRecord]:
         """A page of jobs (of one API key), newest first, that arrived before `before_ms`.
@@ -323,8 +329,11 @@ def _leased(row: Sequence[bytes]) -> Leased | Refused:
         return Refused(id=job, reason=error.reason, detail=str(error))
     except SpecError as error:
         return Refused(id=job, reason="not-json", detail=f"job {job}: {error}")
-    attempts, deaths, alone, cancel = row[5:9]
-    return Leased(spec=spec, attempts=int(attempts), deaths=int(deaths), alone=bool(alone), cancel=bool(cancel))
+    attempts, deaths, alone, cancel, carried = row[5:10]
+    return Leased(
+        spec=spec, attempts=int(attempts), deaths=int(deaths), alone=bool(alone), cancel=bool(cancel),
+        input=carried or None,
+    )  # fmt: skip
 
 
 def _seat(worker: str, bundle: str) -> str:

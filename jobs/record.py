@@ -121,8 +121,8 @@ class WorkerInfo(Frozen):
     started_ms: int
 
 
-def read_record(fields: Mapping[bytes, bytes]) -> JobRecord | None:
-    """From the Redis hash; None where there is none."""
+def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> JobRecord | None:
+    """From the Redis hash; None where there is none.  Who knows the spec, which never changes, spares its reading."""
     if b"spec" not in fields:
         return None
 
@@ -130,7 +130,7 @@ def read_record(fields: Mapping[bytes, bytes]) -> JobRecord | None:
         return int(fields[name]) if fields.get(name) else None
 
     return JobRecord(
-        spec=load_spec(fields[b"spec"]),
+        spec=spec or load_spec(fields[b"spec"]),
         state=State(fields[b"state"].decode()),
         enqueued_ms=number(b"enqueued_ms") or 0,
         started_ms=number(b"started_ms"),

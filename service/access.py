@@ -1,9 +1,11 @@
 """Around every request: an id, a line in the log, a count, and an answer where nobody thought of the error."""
 
+import asyncio
 import re
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -67,9 +69,13 @@ class Access:
     def _noted(self, exchange: "_Exchange", seconds: float) -> None:
         route = route_of(exchange.scope)
         self.count(route, exchange.status, seconds)
-        log.info(
-            "request.ended", route=route, path=exchange.scope["path"], status=exchange.status, seconds=round(seconds, 4)
-        )
+        # uvloop sends what was written when this turn ends: the line is not to keep the answer back
+        asyncio.get_running_loop().call_soon(
+            partial(
+                log.info, "request.ended", route=route, path=exchange.scope["path"], status=exchange.status,
+                seconds=round(seconds, 4),
+            )
+        )  # fmt: skip
 
 
 class _Exchange:

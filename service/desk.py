@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from dataclasses import dataclass
 
 import structlog
 from redis.exceptions import RedisError
@@ -17,7 +18,7 @@ from service.gate import Caller
 from service.ids import born_ms, new_id
 from service.job_body import JobBody, Place, job_body
 from service.order import DetectOrder, RestoreOrder
-from service.picture import Seen, look
+from service.picture import Seen, glance, look
 from service.problems import retry_after
 from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
 from service.settings import ServiceSettings
@@ -30,6 +31,14 @@ UNMEASURED_S = 10.0
 """Suggested while no drain rate is known."""
 SOON_READ_BYTES = 256 * 1024
 """A body of so many bytes has mostly come when its head is read."""
+
+
+@dataclass(frozen=True)
+class Waited:
+    """A job that was waited for; its picture where it came with the end."""
+
+    record: JobRecord
+    picture: bytes | None = None
 
 
 class Desk:
@@ -54,7 +63,9 @@ class Desk:
             raise _full(backlog, self.settings.most_queued)
 
     async def look(self, data: bytes) -> Seen:
-        """What an upload is, by its header, off the loop."""
+        """What an upload is, by its header; where the first kilobyte does not say it, off the loop."""
+        if seen := glance(data, self.settings.most_megapixels):
+            return seen
         return await asyncio.to_thread(look, data, self.settings.most_megapixels)
 
     async def submit(
@@ -134,29 +145,29 @@ class Desk:
             return Gone(f"job {job_id} has been forgotten: jobs are kept for {self.settings.keep_s} s after their end")
         return NoSuchJob(f"there is no job {job_id}")
 
-    async def wait(self, record: JobRecord, wait_s: float) -> JobRecord:
+    async def wait(self, record: JobRecord, wait_s: float) -> Waited:
         """The job when it is over, or as it stands when the wait is; a server that stops ends every wait.
 
         Raises:
             Gone: it was forgotten meanwhile.
         """
-        job_id, until_s = record.spec.id, time.monotonic() + wait_s
+        job_id, until_s, picture = record.spec.id, time.monotonic() + wait_s, None
         with self.wakes.bell(job_id, record.spec.owner, at_end=True) as bell:
             while not record.state.over and not self.wakes.closed and (left_s := until_s - time.monotonic()) > 0:
                 await bell.wait(left_s)
-                again = await self.queue.record(job_id)
+                again, picture = await self.queue.look(record.spec)
                 if again is None:
                     raise Gone(f"job {job_id} was deleted while it was waited for")
                 record = again
-        return record
+        return Waited(record, picture)
 
-    async def settle(self, record: JobRecord, wait_s: float) -> JobRecord:
+    async def settle(self, record: JobRecord, wait_s: float) -> Waited:
         """`wait` for a job just handed in: it is in line whatever goes wrong now, and must not be sent again."""
         try:
-            return await self.wait(record, wait_s) if wait_s > 0 else record
+            return await self.wait(record, wait_s) if wait_s > 0 else Waited(record)
         except (RedisError, TooManyWaits) as error:
             log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
-            return record
+            return Waited(record)
 
     async def body(self, record: JobRecord, prefix: str = "") -> JobBody:
         """The job as its user sees it, with its place in line."""

@@ -1,5 +1,6 @@
 """Who may come in: API keys, once there is one."""
 
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from jobs import api_keys
 from service.refusals import Unauthorized
 from service.settings import Auth
 
+UNASKED_S = 1.0
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
@@ -27,12 +29,14 @@ class Caller:
 class Gate:
     """Asks for a key when told to, and with `auto` from the moment that one exists.
 
-    Once it has begun to ask it never stops: to revoke the last key must not open the door.
+    Once it has begun to ask it never stops: to revoke the last key must not open the door.  That there is none is
+    remembered for UNASKED_S, so the first key closes the door a second after it was made at the latest.
     """
 
     def __init__(self, redis: "Redis", auth: Auth) -> None:
         self.redis, self.auth = redis, auth
         self._asks = auth == "on"
+        self._open_until_s = 0.0
 
     async def admit(self, presented: str | None) -> Caller:
         """Who holds this key.
@@ -50,7 +54,9 @@ class Gate:
         return Caller(key.id)
 
     async def _asking(self) -> bool:
-        self._asks = self._asks or await api_keys.any_keys(self.redis)
+        if not self._asks and time.monotonic() >= self._open_until_s:
+            self._asks = await api_keys.any_keys(self.redis)
+            self._open_until_s = time.monotonic() + UNASKED_S
         return self._asks
 
 

@@ -33,7 +33,8 @@ class Bell:
     async def wait(self, most_s: float) -> None:
         """Return at the next change, and after `most_s` or POLL_S at the latest."""
         try:
-            await asyncio.wait_for(self._rung.wait(), max(0.0, min(most_s, POLL_S)))
+            async with asyncio.timeout(max(0.0, min(most_s, POLL_S))):
+                await self._rung.wait()
         except TimeoutError:
             return
         self._rung.clear()

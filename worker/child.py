@@ -145,7 +145,7 @@ def _work(connection: Connection, engine) -> None:  # type: ignore[no-untyped-de
     from worker.engine import DeviceBroken
 
     while True:
-        while connection.poll(None if not engine.busy else 0):
+        while not engine.busy or connection.poll():
             try:
                 command: Command = connection.recv()
             except EOFError:

@@ -105,8 +105,8 @@ class JobRun:
         return State.SUCCEEDED, self._with(seconds=self.seconds)
 
     async def drop_input(self) -> None:
-        """The job is over: nobody will need its input again."""
-        if self.spec.source is not None:
+        """The job is over: nobody will need its input again.  What came with the job has gone with its end."""
+        if self.spec.source is not None and self.leased.input is None:
             await self.room.store.delete(self.spec.source.blob)
 
     async def discard(self) -> None:
@@ -134,7 +134,9 @@ class JobRun:
         if source is None:
             raise Ended(State.FAILED, _failure("input-missing", "the job names no image"))
         try:
-            data = await self._timed("fetch", self.room.store.get(source.blob))
+            data = self.leased.input
+            if data is None:
+                data = await self._timed("fetch", self.room.store.get(source.blob))
             return await self._timed("decode", self.room.pictures.decode(data))
         except BlobMissing as error:
             raise Ended(State.FAILED, _failure("input-missing", str(error), "submit the image again")) from error

@@ -6,18 +6,14 @@ No torch here: the child is spawned, so this process never loads it.
 import asyncio
 import multiprocessing
 import os
+import pickle
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from queue import SimpleQueue
-from threading import Thread
-
-import structlog
 
 from worker import child
+from worker.frames import Frames, connected
 from worker.messages import Answer, Command, NotReady, Ready, Stop
 
-log = structlog.get_logger()
 END_S = 5.0
 
 
@@ -28,14 +24,13 @@ class EngineLink:
         self.config, self.heard = config, heard
         self.ready: Ready | None = None
         self._process: SpawnProcess | None = None
-        self._outbox: SimpleQueue[Command | None] = SimpleQueue()
-        self._there = False
+        self._frames: Frames | None = None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Spawn the child; it says Ready or NotReady when it has loaded."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -43,38 +38,24 @@ class EngineLink:
         self._process = context.Process(target=child.main, args=arguments, name="undegrade-engine", daemon=True)
         self._process.start()
         theirs.close()  # else its end would never be seen
-        loop = asyncio.get_running_loop()
-        self._outbox, self._there = SimpleQueue(), True
-        Thread(target=self._listen, args=(ours, loop), daemon=True).start()
-        Thread(target=_write, args=(ours, self._outbox), daemon=True).start()
+        self._frames = await connected(ours, self._said)
 
-    def _listen(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        answer: Answer | None = None
-        while True:
-            try:
-                answer = connection.recv()
-            except (EOFError, OSError):
-                answer = None
-            try:
-                loop.call_soon_threadsafe(self._heard, answer)
-            except RuntimeError:  # the loop has closed: nobody is left to tell
-                return
-            if answer is None:
-                return
-
-    def _heard(self, answer: Answer | None) -> None:
+    def _said(self, message: bytearray | None) -> None:
+        answer: Answer | None = None if message is None else pickle.loads(message)
         if isinstance(answer, Ready):
             self.ready = answer
-        elif answer is None or isinstance(answer, NotReady):
-            self.ready, self._there = None, answer is not None
-            self._outbox.put(None)
+        elif isinstance(answer, NotReady):
+            self.ready = None
+        elif answer is None:
+            self.ready = self._frames = None
         self.heard(answer)
 
     def send(self, command: Command) -> bool:
         """Never blocks.  False where the child is gone: it will not be heard of again."""
-        if self._there:
-            self._outbox.put(command)
-        return self._there
+        if self._frames is None:
+            return False
+        self._frames.send(pickle.dumps(command, protocol=pickle.HIGHEST_PROTOCOL))
+        return True
 
     def exit_code(self) -> int | None:
         """How the child ended."""
@@ -91,12 +72,3 @@ class EngineLink:
         if self._process.is_alive():
             self._process.kill()
             await asyncio.to_thread(self._process.join, END_S)
-
-
-def _write(connection: Connection, outbox: "SimpleQueue[Command | None]") -> None:
-    """A child that loads, or computes, reads late: a large picture would hold the loop, and with it every lease."""
-    while (command := outbox.get()) is not None:
-        try:
-            connection.send(command)
-        except (BrokenPipeError, OSError):
-            return

@@ -14,11 +14,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar, cast
 
+from worker.frames import Frames, connected
 from worker.parent import die_with_parent
 
 T = TypeVar("T")
-AT_ONCE_BYTES = 1 << 20
-"""Messages up to here are passed on the loop itself; larger ones by a thread, which costs a tenth of a millisecond."""
 
 
 class Died(Exception):
@@ -42,7 +41,7 @@ def _serve(connection: Connection, memory_bytes: int, parent: int) -> None:
 
 
 class _Hand:
-    """One process and its pipe; `call` must have ended before the next."""
+    """One process; an answer must have come before the next call."""
 
     def __init__(self, memory_bytes: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -52,33 +51,38 @@ class _Hand:
         )
         self.process.start()
         theirs.close()  # else its end would never be seen
+        self._frames: Frames | None = None
+        self._answer: asyncio.Future[bytearray] | None = None
 
-    async def call(self, message: bytes, small_answer: bool) -> bytes:
-        """Raises Died."""
-        try:
-            if len(message) <= AT_ONCE_BYTES:
-                self._ours.send_bytes(message)
-            else:
-                await asyncio.to_thread(self._ours.send_bytes, message)
-            await self._readable()
-            if small_answer:
-                return self._ours.recv_bytes()
-            return await asyncio.to_thread(self._ours.recv_bytes)
-        except (EOFError, OSError) as error:
-            raise Died("the process ended while it worked") from error
+    async def meet(self) -> None:
+        """Before the first call."""
+        self._frames = await connected(self._ours, self._heard)
 
-    async def _readable(self) -> None:
-        loop, ready = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._ours.fileno(), ready.set)
-        try:
-            await ready.wait()
-        finally:
-            loop.remove_reader(self._ours.fileno())
-            os.set_blocking(self._ours.fileno(), True)  # libuv, below uvloop, unsets it, and Connection relies on it
+    def call(self, message: bytes) -> "asyncio.Future[bytearray]":
+        """Its answer; Died where the process ends first."""
+        assert self._frames is not None, "not met"
+        self._answer = asyncio.get_running_loop().create_future()
+        self._frames.send(message)
+        return self._answer
+
+    def _heard(self, message: bytearray | None) -> None:
+        if self._answer is None or self._answer.done():
+            return
+        if message is None:
+            self._answer.set_exception(Died("the process ended while it worked"))
+        else:
+            self._answer.set_result(message)
 
     def end(self) -> None:
+        """Its process, at once."""
         self.process.kill()
-        self._ours.close()
+        if self._frames is not None:
+            self._frames.close()
+
+    async def gone(self) -> None:
+        """Return when its pipe is closed too."""
+        if self._frames is not None:
+            await self._frames.closed()
 
 
 class Pool:
@@ -89,14 +93,13 @@ class Pool:
         self._free: list[_Hand | None] = [None] * workers
         self._room = asyncio.Semaphore(workers)
         self._hands: set[_Hand] = set()
-        self._calls: set[asyncio.Task[bytes]] = set()
 
     @property
     def pids(self) -> list[int]:
         """Of the processes that are there."""
         return [hand.process.pid for hand in self._hands if hand.process.pid is not None]
 
-    async def run(self, action: Callable[..., T], *words: object, small_answer: bool = False) -> T:
+    async def run(self, action: Callable[..., T], *words: object) -> T:
         """What `action(*words)` answers, or raises, in one of the processes.
 
         A caller that is canceled leaves at once; the process ends what it does before it serves the next.
@@ -105,48 +108,47 @@ class Pool:
             Died: the process ended while it worked on this.
         """
         message = pickle.dumps((action, words), protocol=pickle.HIGHEST_PROTOCOL)
-        call = asyncio.create_task(self._call(message, small_answer))
-        self._calls.add(call)
-        call.add_done_callback(self._ended)
+        await self._room.acquire()
+        hand = await self._taken()
+        call = hand.call(message)
+        call.add_done_callback(lambda call: self._back(hand, call))
         done, answer = cast(tuple[bool, Any], pickle.loads(await asyncio.shield(call)))
         if done:
             return cast(T, answer)
         raise answer
 
-    def _ended(self, call: "asyncio.Task[bytes]") -> None:
-        self._calls.discard(call)
-        if not call.cancelled():
-            call.exception()  # seen, also where the caller has left
+    async def _taken(self) -> _Hand:
+        """A hand that is free; a fresh one for one that was killed while it idled."""
+        hand = self._free.pop()
+        if hand is not None and hand.process.is_alive():
+            return hand
+        if hand is not None:
+            self._drop(hand)
+        try:
+            fresh = _Hand(self.memory_bytes)
+            self._hands.add(fresh)
+            await fresh.meet()
+        except BaseException:
+            self._free.append(None)
+            self._room.release()
+            raise
+        return fresh
 
-    async def _call(self, message: bytes, small_answer: bool) -> bytes:
-        async with self._room:
-            hand = self._free.pop()
-            try:
-                if hand is None or not hand.process.is_alive():  # killed while it idled
-                    hand = self._fresh(hand)
-                answer = await hand.call(message, small_answer)
-            except BaseException:
-                if hand is not None:
-                    self._drop(hand)
-                self._free.append(None)
-                raise
+    def _back(self, hand: _Hand, call: "asyncio.Future[bytearray]") -> None:
+        if call.cancelled() or call.exception() is not None:  # and so seen, also where the caller has left
+            self._drop(hand)
+            self._free.append(None)
+        else:
             self._free.append(hand)  # the last used is the next: its memory is warm
-            return answer
-
-    def _fresh(self, dead: _Hand | None) -> _Hand:
-        if dead is not None:
-            self._drop(dead)
-        hand = _Hand(self.memory_bytes)
-        self._hands.add(hand)
-        return hand
+        self._room.release()
 
     def _drop(self, hand: _Hand) -> None:
         self._hands.discard(hand)
         hand.end()
 
-    def close(self) -> None:
-        """End the processes; calls under way end with Died or are canceled with their callers."""
-        for call in self._calls:
-            call.cancel()
-        for hand in list(self._hands):
+    async def close(self) -> None:
+        """End the processes; calls under way end with Died."""
+        hands = list(self._hands)
+        for hand in hands:
             self._drop(hand)
+        await asyncio.gather(*(hand.gone() for hand in hands))

@@ -35,6 +35,7 @@ from worker.rq_worker import UndegradeWorker
 log = structlog.get_logger()
 RENEW_S = 0.5
 """Far below the lease: the answer also brings cancellations, and those are promised within 2 s."""
+BELL_S = 1.0
 RECLAIM_S = 1.0
 ANNOUNCE_S = 5.0
 SWEEP_S = 30.0
@@ -93,7 +94,7 @@ class Supervisor:
         self.pictures = Pictures(workers=2, limits=Limits(pixels=round(self.config.most_megapixels * 1e6)))
         self.link = EngineLink(self.config.engine, self._heard)
         self.room = Room(queue=self.queue, store=self.store, pictures=self.pictures, engine=self.link, token=self.token)
-        self.link.start()
+        await self.link.start()
         self._spawn(self.pictures.warm())
         self._rq: UndegradeWorker | None = None
         self.metrics.serve(self.config.metrics_port, self.config.metrics_host)
@@ -129,7 +130,7 @@ class Supervisor:
         for entry in leased:
             self._take(entry)
         if len(leased) + len(refused) < room:  # the lanes are empty: every job from now on rings
-            await self.queue.wait_for_work(self.config.bundles, 1.0)
+            await self.queue.wait_for_work(self.config.bundles, BELL_S)
 
     def _take(self, leased: Leased) -> None:
         if earlier := self.runs.pop(leased.spec.id, None):  # our own lease ran out while we slept
@@ -309,7 +310,7 @@ class Supervisor:
         for run in inside:
             run.interrupt(Abandoned())
             self._let_go(run)
-        self.link.start()  # before anything is waited for: what has been decoded meanwhile needs somebody to go to
+        await self.link.start()  # before Redis is waited for: what has been decoded meanwhile needs somebody to go to
         jobs = [run.spec.id for run in inside]
         await self._steadily("release", lambda: self.queue.release(self.token, jobs, died=True))
 
@@ -327,7 +328,7 @@ class Supervisor:
 
     async def _close(self) -> None:
         await self.link.stop()
-        self.pictures.close()
+        await self.pictures.close()
         with contextlib.suppress(RedisError, OSError):
             await self.queue.withdraw(self.name, self.config.bundles)
             if self._rq is not None:

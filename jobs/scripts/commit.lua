@@ -12,6 +12,7 @@ for i = 5, #ARGV, 8 do
         if known[3] then state = 'canceled' end
         if ARGV[i + 5] ~= '' and state == ARGV[i + 1] then
             redis.call('SET', ARGV[i + 5], ARGV[i + 6], 'EX', ARGV[i + 7])
+            redis.call('HSET', 'undegrade:job:' .. id, 'picture', ARGV[i + 5])
         end
         finish(id, state, state == ARGV[i + 1] and ARGV[i + 2] or nil, now, ARGV[2], ARGV[3], ARGV[i + 3])
         redis.call('LPUSH', 'undegrade:drain:' .. known[4], now .. ' ' .. ARGV[i + 4])

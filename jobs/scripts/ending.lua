@@ -18,13 +18,14 @@ end
 -- `outcome` nil leaves what is known; the job's own keep_s counts, `keep` can only shorten it ('' does not)
 local function finish(id, state, outcome, now, iso, kept, keep)
     local job, rq = 'undegrade:job:' .. id, 'rq:job:' .. id
-    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s')
+    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s', 'carried')
     local queue, seconds = known[1], tonumber(known[4] or 86400)
     if keep ~= '' then seconds = math.min(seconds, tonumber(keep)) end
     local ends = math.floor(now / 1000) + seconds
     redis.call('HSET', job, 'state', state, 'ended_ms', now, 'expires_ms', ends * 1000)
     if outcome then redis.call('HSET', job, 'outcome', outcome) end
-    redis.call('HDEL', job, 'lease', 'worker', 'alone')
+    redis.call('HDEL', job, 'lease', 'worker', 'alone', 'carried')
+    if known[5] then redis.call('UNLINK', known[5]) end -- nobody will need its input again
     redis.call('LREM', 'rq:queue:' .. queue, 0, id)
     redis.call('ZREM', 'undegrade:leases', id)
     if known[3] then redis.call('ZREM', 'rq:wip:' .. queue, id .. ':' .. known[3]) end

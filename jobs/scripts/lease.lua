@@ -1,13 +1,22 @@
 -- Lease up to N jobs across lanes in one step, so that no job is ever in nobody's hands.
 -- ARGV: 1 most jobs, 2 lease ms, 3 worker, 4 token, 5 iso time, 6 jobs in the worker's hands, 7 most data bytes,
---       8 events kept, 9 RQ's grace ms, then pairs of queue and head start ms
--- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel}
+--       8 events kept, 9 RQ's grace ms, 10 most bytes of inputs to hand over, then pairs of queue and head start ms
+-- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or ''}
 --      or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}
-local now, rows = now_ms(), {}
+local now, rows, room = now_ms(), {}, tonumber(ARGV[10])
+
+-- The input that came with the job, while there is room in this answer; '' for others
+local function input(key)
+    if not key then return '' end
+    local bytes = redis.call('STRLEN', key)
+    if bytes > room then return '' end
+    room = room - bytes
+    return redis.call('GET', key) or ''
+end
 
 local function head()
     local best, best_queue, best_id
-    for i = 10, #ARGV, 2 do
+    for i = 11, #ARGV, 2 do
         local id = redis.call('LINDEX', 'rq:queue:' .. ARGV[i], 0)
         if id then
             local since = tonumber(redis.call('HGET', 'undegrade:job:' .. id, 'enqueued_ms') or 0)
@@ -36,7 +45,8 @@ while #rows < tonumber(ARGV[1]) do
     local queue, id = head()
     if not id then break end
     local job, rq = 'undegrade:job:' .. id, 'rq:job:' .. id
-    local known = redis.call('HMGET', job, 'spec', 'state', 'attempts', 'deaths', 'alone', 'cancel', 'deadline_ms')
+    local known = redis.call('HMGET', job, 'spec', 'state', 'attempts', 'deaths', 'alone', 'cancel', 'deadline_ms',
+        'carried')
     local alone = known[5] == '1'
     if alone and (#rows > 0 or tonumber(ARGV[6]) > 0) then break end
     redis.call('LPOP', 'rq:queue:' .. queue)
@@ -58,13 +68,14 @@ while #rows < tonumber(ARGV[1]) do
         redis.call('HSET', job, 'state', 'running', 'lease', ARGV[4], 'worker', ARGV[3], 'started_ms', now)
         redis.call('HINCRBY', job, 'attempts', 1)
         redis.call('ZADD', 'undegrade:leases', now + ARGV[2], id)
-        redis.call('HSET', rq, 'status', 'started', 'started_at', ARGV[5], 'worker_name', ARGV[3], 'last_heartbeat',
-            ARGV[5])
+        redis.call('HSET', rq, 'status', 'started', 'started_at', ARGV[5], 'worker_name', ARGV[3],
+            'last_heartbeat', ARGV[5])
         redis.call('ZADD', 'rq:wip:' .. queue, math.floor((now + ARGV[9]) / 1000), id .. ':' .. ARGV[4])
         redis.call('XADD', 'undegrade:events:' .. id, 'MAXLEN', '~', ARGV[8], '*', 'type', 'started', 'data', '{}')
         redis.call('PUBLISH', 'undegrade:wake', id)
         rows[#rows + 1] = {id, 'leased', known[1], redis.call('HGET', rq, 'data') or '', callbacks(id),
-            tostring(tonumber(known[3] or 0) + 1), known[4] or '0', alone and '1' or '', known[6] or ''}
+            tostring(tonumber(known[3] or 0) + 1), known[4] or '0', alone and '1' or '', known[6] or '',
+            input(known[8])}
         if alone then break end
     end
 end

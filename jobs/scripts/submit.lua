@@ -11,9 +11,12 @@ local queued = 0
 for i = 17, #ARGV do queued = queued + redis.call('LLEN', 'rq:queue:' .. ARGV[i]) end
 if queued >= tonumber(ARGV[6]) then return {0, queued} end
 if redis.call('EXISTS', 'undegrade:job:' .. id) == 1 then return {-1, queued} end
-if ARGV[14] ~= '' then redis.call('SET', ARGV[14], ARGV[15], 'EX', ARGV[16]) end
 redis.call('HSET', 'undegrade:job:' .. id, 'spec', ARGV[3], 'state', 'queued', 'queue', queue, 'bundle', bundle,
     'enqueued_ms', now, 'keep_s', ARGV[12])
+if ARGV[14] ~= '' then
+    redis.call('SET', ARGV[14], ARGV[15], 'EX', ARGV[16])
+    redis.call('HSET', 'undegrade:job:' .. id, 'carried', ARGV[14])
+end
 if ARGV[11] ~= '' then redis.call('HSET', 'undegrade:job:' .. id, 'deadline_ms', ARGV[11]) end
 redis.call('HSET', 'rq:job:' .. id, 'created_at', ARGV[5], 'enqueued_at', ARGV[5], 'data', ARGV[4], 'origin', queue,
     'description', 'undegrade.run', 'status', 'queued', 'timeout', -1, 'retries_left', 1, 'success_callback_name', '',

@@ -38,7 +38,7 @@ async def job(
     """How a job is."""
     record = await desk.find(job_id, caller)
     if wait and not record.state.over:
-        record = await desk.wait(record, wait)
+        record = (await desk.wait(record, wait)).record
     return await desk.body(record, prefix(request))
 
 

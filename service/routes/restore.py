@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from jobs.record import JobRecord
 from jobs.spec import Format
-from service.desk import Desk
+from service.desk import Desk, Waited
 from service.ended import check_succeeded
 from service.gate import Guarded
 from service.job_body import DetectBody, JobBody, found, job_url
@@ -47,11 +47,11 @@ async def restore(request: Request, desk: AtDesk, caller: Guarded) -> Response:
     if picture:
         order = _pictured(order, accept, order.format or seen.format)
     record = await desk.submit("restore", data, seen, order, caller, preferred.wait_s > 0)
-    record = await desk.settle(record, preferred.wait_s)
+    waited = await desk.settle(record, preferred.wait_s)
     if picture:
-        return await _picture(desk, record, preferred, prefix(request))
-    body = await desk.body(record, prefix(request))
-    return _answer(body, record, preferred, prefix(request))
+        return await _picture(desk, waited, preferred, prefix(request))
+    body = await desk.body(waited.record, prefix(request))
+    return _answer(body, waited.record, preferred, prefix(request))
 
 
 @router.post(
@@ -70,7 +70,7 @@ async def detect(request: Request, desk: AtDesk, caller: Guarded) -> Response:
     data, order = await read_upload(request, DetectOrder, desk.settings.most_bytes)
     seen = await desk.look(data)
     record = await desk.submit("detect", data, seen, order, caller, preferred.wait_s > 0)
-    record = await desk.settle(record, preferred.wait_s)
+    record = (await desk.settle(record, preferred.wait_s)).record
     if not record.state.over:
         return _answer(await desk.body(record, prefix(request)), record, preferred, prefix(request))
     check_succeeded(record)
@@ -97,8 +97,9 @@ def _pictured(order: RestoreOrder, accept: str | None, own: Format) -> RestoreOr
     return order.model_copy(update={"format": asked}) if asked else order
 
 
-async def _picture(desk: Desk, record: JobRecord, preferred: Preference, before: str) -> Response:
+async def _picture(desk: Desk, waited: Waited, preferred: Preference, before: str) -> Response:
     """The picture or a problem, never JSON with a good status: `curl -f -o` must not save it as a picture."""
+    record = waited.record
     url = job_url(record.spec.id, before)
     if not record.state.over:
         raise WaitOver(
@@ -112,7 +113,7 @@ async def _picture(desk: Desk, record: JobRecord, preferred: Preference, before:
     result = record.outcome.result
     if result is None:
         raise Gone("the job ended without a picture", job_id=record.spec.id)
-    data = await desk.blob(result.blob, "the result")
+    data = waited.picture or await desk.blob(result.blob, "the result")
     response = picture_response(data, record.spec.id, result.format)
     response.headers.update({**_told(record), **preferred.headers, "Content-Location": f"{url}/result"})
     return response

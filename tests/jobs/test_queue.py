@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from redis.asyncio import Redis
 
 from jobs import keys
-from jobs.errors import DuplicateJob, QueueFull
+from jobs.errors import BlobMissing, DuplicateJob, QueueFull
 from jobs.queue import Event, Queue
 from jobs.record import Failure, Outcome, Progress, State, WorkerInfo
 from jobs.spec import HEAD_START_S, LANES, JobSpec
@@ -775,6 +775,23 @@ def test_changes_are_told_as_they_happen(run):
     run(scenario)
 
 
+def test_whoever_waits_sees_the_end_with_its_picture_in_one_look(run):
+    async def scenario(here):
+        job, picture = await here.running(), b"\n\x00\xff 7" * 999
+        assert await here.queue.look(job) == (await here.queue.record(job.id), None)
+        outcome = Outcome(stop_reason="clean", degradations={"noise": 0.25})
+        await here.queue.commit(
+            "a", [(job.id, State.SUCCEEDED, outcome, DAY_S, 1.0)], {job.id: Blob("a/result", picture, 60)}
+        )
+        record = await here.queue.record(job.id)
+        assert await here.queue.look(job) == (record, picture) and record.outcome == outcome
+        await RedisStore(here.redis).delete("a/result")
+        assert await here.queue.look(job) == (record, None)
+        assert await here.queue.look(spec()) == (None, None)
+
+    run(scenario)
+
+
 def test_a_place_counts_those_before_it_in_its_lane(run):
     async def scenario(here):
         first, other, second = await here.submit("standard", "bulk", "standard")
@@ -883,6 +900,66 @@ def test_a_bell_wakes_who_waits_and_silence_ends_by_itself(run):
         async with Redis(connection_pool=here.redis.connection_pool) as other:
             await Queue(other).submit(spec(), MANY)
         await asyncio.wait_for(waits, 20)
+
+    run(scenario)
+
+
+def leasing(here, token="a", most=1):
+    return here.queue.lease([BUNDLE], LANES, most, worker="w", token=token, in_hand=0)
+
+
+def test_a_server_that_has_forgotten_its_scripts_leases_all_the_same(run):
+    async def scenario(here):
+        (job,) = await here.submit("standard")
+        await here.redis.script_flush()
+        ((leased,), _) = await leasing(here)
+        assert leased.spec == job
+
+    run(scenario)
+
+
+def test_a_small_input_goes_with_the_lease_and_away_with_the_end(run):
+    async def scenario(here):
+        job, picture = spec(), Blob("picture", b"\x00\xff" * 500, 60)
+        await here.queue.submit(job, MANY, picture)
+        ((leased,), _) = await leasing(here)
+        assert leased.input == picture.data
+        await here.commit(job)
+        with pytest.raises(BlobMissing):
+            await RedisStore(here.redis).get("picture")
+
+    run(scenario)
+
+
+def test_a_job_handed_back_takes_its_input_along_again(run):
+    async def scenario(here):
+        job = spec()
+        await here.queue.submit(job, MANY, Blob("picture", b"bytes", 60))
+        for token in ("a", "b"):
+            ((leased,), _) = await leasing(here, token)
+            assert leased.input == b"bytes"
+            await here.queue.release(token, [job.id], died=False)
+
+    run(scenario)
+
+
+def test_a_lease_of_many_jobs_carries_no_more_than_a_megabyte(run):
+    async def scenario(here):
+        for index in range(5):
+            await here.queue.submit(spec(), MANY, Blob(f"picture-{index}", b"x" * 300_000, 60))
+        leased, _ = await leasing(here, most=9)
+        inputs = [len(entry.input or b"") for entry in leased]
+        assert inputs == [300_000] * 3 + [0] * 2, "the others are fetched from the store"
+
+    run(scenario)
+
+
+def test_a_job_that_waited_for_its_input_says_so_when_it_is_gone(run):
+    async def scenario(here):
+        await here.queue.submit(spec(), MANY, Blob("picture", b"bytes", 60))
+        await RedisStore(here.redis).delete("picture")
+        ((leased,), _) = await leasing(here)
+        assert leased.input is None, "the worker looks for it in the store, and finds that it is missing"
 
     run(scenario)
 

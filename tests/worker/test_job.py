@@ -154,6 +154,17 @@ def test_a_step_is_told_when_the_job_takes_long_enough_for_somebody_to_watch():
     assert [kind for _, _, kind in bench.queue.reports] == ["detected", "step.progress"]
 
 
+def test_an_input_that_came_with_the_lease_is_not_fetched_and_not_deleted():
+    bench = Bench(DONE, store=FakeStore(blobs={}))
+    bench.run.leased = replace(bench.run.leased, input=b"file")
+    state, _ = bench.end()
+    assert state is State.SUCCEEDED
+
+    bench.store.blobs["input"] = b"another's"
+    asyncio.run(bench.run.drop_input())
+    assert "input" in bench.store.blobs, "its end has removed it"
+
+
 def test_a_small_picture_beside_the_queue_goes_with_the_commit():
     bench = Bench(DONE, store=FakeStore(beside_queue=True))
     _, outcome = bench.end()

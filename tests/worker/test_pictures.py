@@ -30,7 +30,7 @@ def run(scenario, **said):
         try:
             return await asyncio.wait_for(scenario(pictures), 120)
         finally:
-            pictures.close()
+            await pictures.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the worker's
         return runner.run(main())
@@ -179,6 +179,17 @@ def test_what_a_file_says_besides_is_kept_when_it_is_wanted(metadata):
 
     with Image.open(io.BytesIO(run(scenario))) as image:
         assert image.getexif().get(0x010F) == ("a camera" if metadata else None)
+
+
+def test_a_small_picture_is_written_without_a_process_and_a_larger_one_with():
+    async def scenario(pictures):
+        small, large = (np.zeros((side, side, 3), np.uint8) for side in (128, 129))
+        for pixels, processes in ((small, 0), (large, 1)):
+            data, kind = await pictures.encode(Photo(pixels=pixels, format="png"), pixels)
+            assert kind == "png" and Image.open(io.BytesIO(data)).size == pixels.shape[:2]
+            assert len(pictures._pool.pids) == processes
+
+    run(scenario)
 
 
 def test_what_a_format_cannot_keep_is_warned_of():
