@@ -141,7 +141,8 @@ def _added(blocks: Sequence[tuple[list[float], list[float]]]) -> Iterator[str]:
     differences = [1000 * (median(there) - median(here)) for here, there in blocks]
     low, middle, high = (float(v) for v in np.percentile(differences, [25, 50, 75]))
     yield ""
-    yield f"{len(blocks)} pairs of {BLOCK} requests: medians differ by {middle:.1f} ms (quartiles {low:.1f}, {high:.1f})."
+    spread = f"quartiles {low:.1f}, {high:.1f}"
+    yield f"{len(blocks)} pairs of {BLOCK} requests: medians differ by {middle:.1f} ms ({spread})."
 
 
 def timed(action: Callable[[], None]) -> float:
