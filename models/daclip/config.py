@@ -18,6 +18,8 @@ class LoopConfig:
         views: how many native-scale crops, and the shrunk whole beside them, the controller looks at; 0 for the whole
             alone, as published, where noise and JPEG's blocks vanish from large pictures.
         overview: the share of the shrunk whole beside the crops.
+        spoken: whether the most probable word conditions the network, as a prompt does, and not the picture's own
+            embedding, as published.  A small controller's embeddings lie between the words where it is not sure.
         native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.  Tiles
             are an approximation: both networks attend to all that they are given.
     """
@@ -25,6 +27,7 @@ class LoopConfig:
     sampler: Literal["posterior", "sde", "ode"] = "posterior"
     views: int = 0
     overview: float = 0.2
+    spoken: bool = False
     native_px: int = 1024 * 1024
     tile_px: int = 768
     overlap_px: int = 96

@@ -4,11 +4,11 @@ The controller looks at the picture once; its two embeddings are shared by all t
 back from the noisy degraded picture, or a NAFNet answers in one step.
 
 How the user's words are meant here.  `only` and `skip` leave names out; where the picture's own most probable name is
-left, its own embedding conditions the network as published, else the embedding of the most probable word that is left,
-at the same length.  A `prompt` is such a word too.  Networks that take no degradation embedding (the wild ones) repair
-what they see: they refuse `only` and `skip`, and pass a prompt over with a warning.  `steps` is sample_T; `strict`,
-`fidelity`, `max_passes` and guidance change nothing, since there is one pass and it is the published one.  There is no
-answer "clean": the family always restores.
+left, its own embedding conditions the network as published, else (and in a bundle that says `spoken`) the embedding of
+the most probable word that is left, at the same length.  A `prompt` is such a word too.  Networks that take no
+degradation embedding (the wild ones) repair what they see: they refuse `only` and `skip`, and pass a prompt over with a
+warning.  `steps` is sample_T; `strict`, `fidelity`, `max_passes` and guidance change nothing, since there is one pass
+and it is the published one.  There is no answer "clean": the family always restores.
 
 Shapes:  B tracks, H W pixels, D joint width, E embedding, T steps.  Images are RGB float32 (3, H, W) in [-1, 1], in
 host memory; states of the tracks at hand are on the device, in [0, 1] as the networks want them.
@@ -122,11 +122,14 @@ class DaCLIPRestorer:
         return tuple(name for name in considered((*self.names, CLEAN), controls.only, controls.skip) if name != CLEAN)
 
     def _chosen(self, job: Job, left: tuple[str, ...], own: Tensor) -> Tensor:
-        """The picture's own embedding where its most probable name is left, else that of the best word: (1, D)."""
+        """The picture's own embedding where its most probable name is left and speaks for itself, else the best word's.
+
+        (1, D).
+        """
         shares = among(job.seen, left)
         job.label = max(left, key=lambda name: shares[name])
         job.probability = shares[job.label]
-        if job.label == max(job.seen, key=lambda name: job.seen[name]):
+        if not self.config.loop.spoken and job.label == max(job.seen, key=lambda name: job.seen[name]):
             return own
         return as_long(self._features()[[self.names.index(job.label)]], own)
 

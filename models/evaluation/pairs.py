@@ -39,8 +39,9 @@ LABELS = {
     "jpeg": "jpeg",
     "snow": "snow",
     "shadow": "shadow",
+    "inpaint": "inpainting",
 }
-"""The right dominant label of each task's inputs; other tasks (inpaint, underwater) are measured, but have none."""
+"""The right dominant label of each task's inputs; other tasks (underwater) are measured, but have none."""
 
 NAMED_LABELS: tuple[tuple[str, str], ...] = (
     (r"autodir_blur", "blur"),

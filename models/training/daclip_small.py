@@ -31,7 +31,7 @@ NAFNET = NAFNetConfig(
 )  # fmt: skip
 """As wide and deep as autodir-small's correction module, whose weights it may begin with (training.transplant)."""
 
-LOOP = LoopConfig(views=9)
+LOOP = LoopConfig(views=9, spoken=True)
 EFFICIENT = EfficientUNetConfig(width=32, multipliers=(1, 2, 4, 4), context_dim=CONTROLLER.clip.embed_dim, mode="paper")
 
 

@@ -113,9 +113,10 @@ class Client:
             assert time.monotonic() < until_s, "no worker got ready"
             await asyncio.sleep(0.1)
 
-    async def submit(self, data: bytes, **said) -> JobSpec:
+    async def submit(self, data: bytes, stored: bool = True, **said) -> JobSpec:
         job = spec(data, **said)
-        await self.store.put(job.source.blob, data, 3600)
+        if stored:
+            await self.store.put(job.source.blob, data, 3600)
         await self.queue.submit(job, 10_000)
         return job
 
