@@ -176,20 +176,28 @@ def test_views_are_native_crops_whose_embeddings_are_averaged_with_the_shrunk_wh
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_bundle_that_speaks_is_conditioned_by_its_most_probable_word(one_step):
-    """As if the user had said the word; the published way gives another picture."""
+def test_a_bundle_that_speaks_is_conditioned_by_its_most_probable_word(one_step, monkeypatch):
+    """As if the user had said the word; published, it is the picture's own embedding."""
     image = photo(48, 40)
-    found = one_step.assess([image])[0].probabilities
-    word = one_step.config.words[max(found, key=found.get)]
-    spoken = DaCLIPRestorer(
-        replace(one_step.config, loop=replace(one_step.config.loop, spoken=True)),
-        one_step.controller, one_step.network, CPU,
-    )  # fmt: skip
-    restored = restore_one(spoken, request(image))
-    assert restored.report.passes[0].source == "auto"
-    told, published = restore_one(one_step, request(image, prompt=word)), restore_one(one_step, request(image))
-    torch.testing.assert_close(restored.image, told.image, atol=1e-5, rtol=0)
-    assert float((restored.image - published.image).abs().max()) > 1e-3
+    found = one_step.assess([image])[0]
+    word = one_step.config.words[max(found.probabilities, key=found.probabilities.get)]
+    config = replace(one_step.config, loop=replace(one_step.config.loop, spoken=True))
+    speaks = DaCLIPRestorer(config, one_step.controller, one_step.network, CPU)
+    conditions = []
+    prepare = one_step.network.prepare
+
+    def noted(content, degradation):
+        conditions.append(degradation)
+        return prepare(content, degradation)
+
+    monkeypatch.setattr(one_step.network, "prepare", noted)
+    assert restore_one(speaks, request(image)).report.passes[0].source == "auto"
+    restore_one(one_step, request(image, prompt=word))
+    restore_one(one_step, request(image))
+    spoken, told, published = conditions
+    torch.testing.assert_close(spoken, told, atol=1e-5, rtol=1e-5)
+    assert torch.equal(published, found.condition)
+    assert float(torch.cosine_similarity(spoken, published)) < 0.9
 
 
 def test_without_views_the_whole_is_looked_at_as_published(restorer):
