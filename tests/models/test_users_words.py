@@ -43,27 +43,12 @@ def share_right(answers):
     return sum(meant == understood for _, meant, understood in answers) / len(answers)
 
 
-# The longer list was written before it was measured: 88.3 % of 145 (94.9 % of the first 99, 73.9 % of the 46 added).
-# Strict, so that a tower that does better must take the mark away.
-MISREAD_TOO_OFTEN = "the first text tower understands 88.3 % of the 145 phrasings"
-BLUR_MISREAD = "the first text tower understands 10 of 15 phrasings of blur"
-
-
-@pytest.mark.xfail(reason=MISREAD_TOO_OFTEN, strict=True, raises=AssertionError)
 def test_nine_held_out_phrasings_in_ten_are_understood(answers):
     wrong = [f"{text} -> {understood}" for text, meant, understood in answers if meant != understood]
     assert share_right(answers) >= 0.9, wrong
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=BLUR_MISREAD, strict=True, raises=AssertionError))
-        if name == "blur"
-        else name
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_seven_held_out_phrasings_in_ten_of_each_name_are_understood(answers, name):
     own = [answer for answer in answers if answer[1] == name]
     assert len(own) >= 8
