@@ -82,7 +82,8 @@ def text_side(path: Path | None) -> Assessor:
     if path is None:
         raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
     assessor = Assessor(small.CLIP, small.NAMES).eval().requires_grad_(False)
-    load_text_tower(assessor, path)
+    load_text_tower(assessor.clip, path)
+    assessor.forget_prompts()
     return assessor
 
 
