@@ -19,7 +19,7 @@ Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port to li
 def api(
     host: Host = None,
     port: Port = None,
-    bundle: Annotated[str | None, typer.Option(help="The bundle that jobs are for.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="The bundle of jobs that name none.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://.")] = None,
     store_url: Annotated[str | None, typer.Option(help="Where pictures are: redis://, file://, s3://.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Answer /metrics on this port.")] = None,
@@ -46,7 +46,7 @@ def service_settings(told: Settings, **said: object) -> "ServiceSettings":
     from service.settings import ServiceSettings
 
     values: dict[str, object] = {
-        "redis_url": told.redis_url, "store_url": told.store_url, "bundle": told.served[0] or "autodir-small",
+        "redis_url": told.redis_url, "store_url": told.store_url, "bundle": told.default_bundle or "autodir-small",
         "host": told.host, "port": told.port, "metrics_port": told.metrics_port, "auth": told.auth,
         "most_bytes": int(told.max_megabytes * 2**20), "most_megapixels": told.max_megapixels,
         "most_queued": told.max_queued, "keep_s": told.keep_s,

@@ -56,7 +56,7 @@ def show(name: Name = None) -> None:
     with sentences():
         from models.bundle import find_bundle, read_manifest
 
-        manifest = read_manifest(find_bundle(name or settings().served[0]))
+        manifest = read_manifest(find_bundle(name or settings().default_bundle))
         sys.stdout.write(manifest.model_dump_json(indent=2) + "\n")
 
 
@@ -66,6 +66,6 @@ def verify(name: Name = None) -> None:
     with sentences():
         from models.bundle import find_bundle, read_manifest, verify_bundle
 
-        bundle = find_bundle(name or settings().served[0])
+        bundle = find_bundle(name or settings().default_bundle)
         verify_bundle(bundle)
         say(f"{bundle}: {len(read_manifest(bundle).files)} files are as the manifest says")

@@ -88,7 +88,7 @@ def _device() -> str:
 def _bundle() -> str:
     from models.bundle import find_bundle, verify_bundle
 
-    bundle = find_bundle(settings().served[0])
+    bundle = find_bundle(settings().default_bundle)
     verify_bundle(bundle)
     return f"{bundle}: every file is as the manifest says"
 
@@ -99,7 +99,7 @@ def _networks() -> str:
     from models.bundle import find_bundle
     from models.families import load_restorer
 
-    names = load_restorer(find_bundle(settings().served[0]), torch.device("cpu")).names
+    names = load_restorer(find_bundle(settings().default_bundle), torch.device("cpu")).names
     return f"the weights fit; repairs {', '.join(names)}"
 
 

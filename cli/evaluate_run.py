@@ -69,7 +69,7 @@ def open_session(wish: Wish, *, restart: bool) -> Session:
         ControlsError: the folder holds rows of other conditions, or a metric's name is none.
     """
     chosen = choose_device(wish.device or settings().device)
-    where = find_bundle(wish.bundle or settings().bundle)
+    where = find_bundle(wish.bundle or settings().default_bundle)
     manifest, judges = read_manifest(where), open_judges(wish.metrics, chosen.device)
     for note in judges.notes:
         warn(note)

@@ -29,7 +29,7 @@ def open_restorer(bundle: str | None, device: str | None) -> "Restorer":
     if told.threads:
         torch.set_num_threads(told.threads)
     chosen = choose_device(device or told.device)
-    path = find_bundle(bundle or told.served[0])
+    path = find_bundle(bundle or told.default_bundle)
     with memory_in_words():
         restorer = load_restorer(path, chosen.device, Speed.of(chosen.device, told.cuda_graphs))
     say(f"{path.name} on {chosen.device} ({chosen.why})")

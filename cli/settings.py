@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         """The bundles that `bundle` names, the default one first; (None,) when it is unset."""
         return tuple(name.strip() for name in (self.bundle or "").split(",") if name.strip()) or (None,)
 
+    @property
+    def default_bundle(self) -> str | None:
+        """The one for commands that take one."""
+        return self.served[0]
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:

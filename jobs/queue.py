@@ -279,12 +279,13 @@ class Queue:
         """Return when a job may have arrived, or after `timeout_s`."""
         await self.redis.blpop([keys.BELL + bundle for bundle in bundles], timeout=timeout_s)
 
-    async def announce(self, info: WorkerInfo) -> None:
-        """Say that a worker is alive, and what it is; once for each of its bundles."""
-        seat = _seat(info.name, info.bundle)
-        async with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.sadd(keys.WORKERS, seat)
-            pipeline.set(keys.WORKER + seat, info.model_dump_json(), ex=keys.WORKER_TTL_S)
+    async def announce(self, *infos: WorkerInfo) -> None:
+        """Say that a worker is alive, and what it is: one entry for each of its bundles, all of them at once."""
+        async with self.redis.pipeline(transaction=True) as pipeline:
+            for info in infos:
+                seat = _seat(info.name, info.bundle)
+                pipeline.sadd(keys.WORKERS, seat)
+                pipeline.set(keys.WORKER + seat, info.model_dump_json(), ex=keys.WORKER_TTL_S)
             await pipeline.execute()
 
     async def withdraw(self, name: str, bundles: Sequence[str]) -> None:

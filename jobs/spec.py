@@ -88,7 +88,7 @@ class JobSpec(Frozen):
 
 
 def queue_name(bundle: str, lane: Lane) -> str:
-    """The RQ queue: a worker serves a bundle, so its jobs need not be searched for."""
+    """The RQ queue: one for each bundle, so that a worker need not search for the jobs that it can do."""
     return f"{bundle}.{lane}"
 
 

@@ -245,8 +245,8 @@ class Supervisor:
         ready = self.link.ready
         if ready is None:
             return
-        for bundle in ready.bundles:
-            await self.queue.announce(
+        await self.queue.announce(
+            *(
                 WorkerInfo(
                     name=self.name, host=socket.gethostname(), bundle=bundle.name, family=bundle.family,
                     bundle_version=bundle.version, licence=bundle.licence, device=ready.device,
@@ -255,7 +255,9 @@ class Supervisor:
                     in_hand=sum(run.spec.bundle == bundle.name for run in self.runs.values()),
                     started_ms=self._started_ms,
                 )
-            )  # fmt: skip
+                for bundle in ready.bundles
+            )
+        )  # fmt: skip
         await asyncio.to_thread(self._show_rq, bool(self.runs))
 
     def _show_rq(self, busy: bool) -> None:

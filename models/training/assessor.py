@@ -14,16 +14,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.assessor import Assessor
 from models.clip import ClipConfig
-from models.errors import TrainingError
 from models.training.config import RunConfig
 from models.training.dataset import Example, Pairs, batches
 from models.training.photos import PhotoPool
 from models.training.sheet import validation_examples
+from models.training.text import load_text_tower
 from models.training.trainer import Validation
 from models.vocabulary import CLEAN
 
@@ -55,20 +54,6 @@ def semantic_agnostic_loss(clean_probabilities: Tensor, labels: Tensor) -> Tenso
 def _overlap(probabilities: Tensor, labels: Tensor) -> Tensor:
     # sqrt has no gradient at 0: the floor keeps a wholly wrong answer from freezing
     return (labels * probabilities.clamp_min(1e-8)).clamp_min(1e-12).sqrt().mul(labels > 0).sum(dim=-1).mean()
-
-
-def load_text_tower(clip: nn.Module, path: Path) -> None:
-    """Fill the text side of an open_clip CLIP from `python -m models.training.text`.
-
-    Raises:
-        TrainingError: the file is missing, or its tensors do not fit.
-    """
-    if not path.exists():
-        raise TrainingError(f"{path} does not exist; make it with: python -m models.training.text --out {path}")
-    missing, unexpected = clip.load_state_dict(load_file(path), strict=False)
-    left = [name for name in missing if not name.startswith("visual.") and name != "logit_scale"]
-    if left or unexpected:
-        raise TrainingError(f"{path} does not fit this text tower: missing {left[:3]}, unexpected {unexpected[:3]}")
 
 
 class AssessorStage:

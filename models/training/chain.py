@@ -27,7 +27,7 @@ class Link:
     steps: int | None = None
     photos: bool = True
     resumes: bool = True  # it keeps last.pt in {runs}/{name} and takes --resume
-    hours: float = 0.0  # of one core of 2 GHz with AVX512-BF16, for who plans
+    hours: float = 0.0  # of one core, estimated from runs beside other work: for who plans
 
     def command(self, runs: Path, images: Sequence[Path], share: float, seed: int, extra: Sequence[str]) -> list[str]:
         """What is run."""
@@ -65,10 +65,10 @@ CHAINS = {
     "autodir-small": Chain(
         links=(
             text("autodir"),
-            Link(name="assessor", module="models.training", words=("assessor", *TEXT), steps=12_000, hours=2.5),
-            Link(name="air", module="models.training", words=("air", *TEXT), steps=16_000, hours=2.5),
+            Link(name="assessor", module="models.training", words=("assessor", *TEXT), steps=12_000, hours=2.2),
+            Link(name="air", module="models.training", words=("air", *TEXT), steps=16_000, hours=1.5),
             Link(
-                name="scm", module="models.training", steps=10_000, hours=4.5,
+                name="scm", module="models.training", steps=10_000, hours=4.0,
                 words=("scm", *TEXT, "--air", "{runs}/air/best.safetensors"),
             ),
             Link(
@@ -84,13 +84,13 @@ CHAINS = {
         links=(
             text("daclip"),
             Link(
-                name="daclip", module="models.training", steps=6000, hours=1.5,
+                name="daclip", module="models.training", steps=6000, hours=1.0,
                 words=("daclip", *TEXT, "--content", "0.2", "--learning-rate", "7e-4"),
             ),
             Link(
                 name="nafnet-daclip", module="models.training", steps=12_000, hours=2.5,
                 words=(
-                    "nafnet-daclip", *TEXT, "--daclip", "{runs}/daclip/best.safetensors", "--told", "0.3",
+                    "nafnet-daclip", *TEXT, "--daclip", "{runs}/daclip/best.safetensors", "--told", "1",
                     "--batch", "16",
                 ),
             ),
@@ -128,7 +128,7 @@ def main() -> int:
     runs.mkdir(parents=True, exist_ok=True)
     extra = [] if said.bf16 is None else ["--bf16" if said.bf16 else "--no-bf16"]
     extra += [] if said.threads is None else ["--threads", str(said.threads)]
-    console.print(f"{said.bundle}: about {chain.hours * said.share:.1f} hours of one core", markup=False)
+    console.print(f"{said.bundle}: an estimated {chain.hours * said.share:.1f} hours of one core", markup=False)
     for number, link in enumerate(chain.links, start=1):
         ended = runs / f"{link.name}.ended"
         if ended.exists():

@@ -18,7 +18,6 @@ from models.errors import TrainingError
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.nafnet import NAFNet
 from models.training import daclip_small
-from models.training.assessor import load_text_tower
 from models.training.captioned import WORDS, Drawings, Rows, captioned, held_out, read_rows
 from models.training.captions import read_captions
 from models.training.config import RunConfig
@@ -26,6 +25,7 @@ from models.training.daclip import DaCLIPStage, DaCLIPStageConfig, seen, validat
 from models.training.dataset import Example
 from models.training.photos import CropConfig, PhotoPool, find_photos
 from models.training.restoring import OneStepStage, RestoringConfig, SDEStage
+from models.training.text import load_text_tower
 from models.training.trainer import Stage
 from models.training.transplant import as_correction, transplant
 from models.training.whitening import whiten

@@ -19,11 +19,11 @@ from models.bundle import BundleDegradation, Manifest, write_bundle, write_manif
 from models.families import load_restorer
 from models.nafnet import NAFNet
 from models.training import small
-from models.training.assessor import load_text_tower
 from models.training.calibrate import floors, strengths
 from models.training.config import RunConfig
 from models.training.photos import PhotoPool, decode_into, find_photos
 from models.training.sheet import validation_examples
+from models.training.text import load_text_tower
 from models.vocabulary import CLEAN
 
 TRAINED_ON = (

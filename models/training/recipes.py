@@ -15,13 +15,14 @@ from models.assessor import Assessor
 from models.errors import TrainingError
 from models.training import daclip_recipes, small
 from models.training.air import AIRStage, AIRStageConfig, Contexts
-from models.training.assessor import AssessorConfig, AssessorStage, load_text_tower
+from models.training.assessor import AssessorConfig, AssessorStage
 from models.training.config import RunConfig
 from models.training.degradations import Mixture
 from models.training.estimate import Estimator
 from models.training.photos import CropConfig, PhotoPool
 from models.training.phrases import phrase
 from models.training.scm import SCMConfig, SCMStage
+from models.training.text import load_text_tower
 from models.training.trainer import Stage
 
 Pools = tuple[PhotoPool, PhotoPool]

@@ -26,12 +26,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.assessor import prompt_of
 from models.clip import END_OF_TEXT, build_clip, lengths, text_states, tokenize
+from models.errors import TrainingError
 from models.training import daclip_small, small
-from models.training.assessor import load_text_tower
 from models.training.phrases import HELD_OUT, phrase
 from models.training.trainer import save_weights
 from models.vocabulary import DACLIP_WORDS, degradation
@@ -59,6 +60,20 @@ def text_parameters(clip: nn.Module) -> dict[str, Tensor]:
         for name, value in clip.state_dict().items()
         if not name.startswith("visual.") and name != "logit_scale"
     }
+
+
+def load_text_tower(clip: nn.Module, path: Path) -> None:
+    """Fill the text side of an open_clip CLIP from `python -m models.training.text`.
+
+    Raises:
+        TrainingError: the file is missing, or its tensors do not fit.
+    """
+    if not path.exists():
+        raise TrainingError(f"{path} does not exist; make it with: python -m models.training.text --out {path}")
+    missing, unexpected = clip.load_state_dict(load_file(path), strict=False)
+    left = [name for name in missing if not name.startswith("visual.") and name != "logit_scale"]
+    if left or unexpected:
+        raise TrainingError(f"{path} does not fit this text tower: missing {left[:3]}, unexpected {unexpected[:3]}")
 
 
 def prompts_of(names: Sequence[str]) -> dict[str, str]:

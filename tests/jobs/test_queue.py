@@ -884,8 +884,7 @@ def test_jobs_of_several_bundles_are_leased_in_one_line(run):
         await here.queue.wait_for_work(["b", "c"], 30)  # c's bell has rung
         said = [WorkerInfo(name="w", host="h", bundle=name, family="f", bundle_version="1", device="cpu", lanes=LANES,
                            max_batch=1, started_ms=1, ready=True) for name in ("a", "b")]  # fmt: skip
-        for info in said:
-            await here.queue.announce(info)
+        await here.queue.announce(*said)
         assert await here.queue.workers() == said
         await here.queue.withdraw("w", ["a", "b"])
         assert await here.queue.workers() == []

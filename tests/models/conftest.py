@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from models.air import AIR, AIRConfig, UNetConfig
@@ -105,3 +109,16 @@ def autodir(random_networks: tuple[Assessor, AIR, NAFNet]) -> Callable[..., Auto
         return AutoDIR(changed, assessor or default_assessor, air, scm or default_scm, torch.device("cpu"))
 
     return build
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[..., NDArray[np.uint8]]:
+    """Writes noise of a seed as a picture file and returns its pixels (H, W, 3)."""
+
+    def write(path: Path, seed: int = 0, width: int = 24, height: int = 20) -> NDArray[np.uint8]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        return pixels
+
+    return write

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from models.errors import ControlsError, PhotoError
 from models.evaluation.others import Command, Folder, read_other, read_others, refuse_strangers
@@ -16,15 +15,8 @@ from models.evaluation.pairs import clean_pairs, find_pairs, read_pictures
 COPY = "cp {input} {output}"
 
 
-def write(path, value, width=40, height=32):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(value).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return pixels
-
-
 @pytest.fixture
-def pair(tmp_path):
+def pair(tmp_path, write):
     for name in ("a.png", "b.png"):
         write(tmp_path / "eval/denoise/lq" / name, 1)
         write(tmp_path / "eval/denoise/gt" / name, 2)
@@ -56,7 +48,7 @@ def test_a_command_sees_the_pictures_own_name_and_no_shell(pair):
         (python("print('out of memory', file=sys.stderr)", "sys.exit(7)"), "exit code 7: out of memory"),
         ("true {input} {output}", "wrote no {output}"),
         ("no-such-tool {input} {output}", "cannot be started: no-such-tool"),
-        (python("from PIL import Image", "Image.new('RGB', (9, 8)).save(sys.argv[2])"), "9x8 px, expected 40x32 px"),
+        (python("from PIL import Image", "Image.new('RGB', (9, 8)).save(sys.argv[2])"), "9x8 px, expected 24x20 px"),
         (python("open(sys.argv[2], 'w').write('<html>')"), "a.png"),
     ],
 )
@@ -75,7 +67,7 @@ def test_a_command_that_hangs_is_stopped_with_its_children(pair, tmp_path):
     assert not late.exists()
 
 
-def test_a_folder_answers_by_task_and_name_then_by_name_with_any_ending(pair, tmp_path):
+def test_a_folder_answers_by_task_and_name_then_by_name_with_any_ending(pair, tmp_path, write):
     folder = Folder(name="mine", folder=tmp_path / "mine")
     with pytest.raises(PhotoError, match=r"no picture of denoise/a\.png.*mine/denoise/a\.png and .*mine/a\.png"):
         folder.restore(pair, read_pictures(pair), 0)
@@ -95,13 +87,13 @@ def test_a_folders_pictures_are_cropped_where_the_truth_is(pair, tmp_path):
     np.testing.assert_array_equal(picture, pictures.truth)
 
 
-def test_a_folders_picture_of_another_size_is_refused_with_both(pair, tmp_path):
+def test_a_folders_picture_of_another_size_is_refused_with_both(pair, tmp_path, write):
     write(tmp_path / "mine/a.png", 3, width=20)
-    with pytest.raises(PhotoError, match=r"mine/a\.png is 20x32 px, expected 40x32 px"):
+    with pytest.raises(PhotoError, match=r"mine/a\.png is 20x20 px, expected 24x20 px"):
         Folder(name="mine", folder=tmp_path / "mine").restore(pair, read_pictures(pair), 0)
 
 
-def test_a_folder_is_asked_for_clean_photographs_only_where_it_has_some(pair, tmp_path):
+def test_a_folder_is_asked_for_clean_photographs_only_where_it_has_some(pair, tmp_path, write):
     (clean,) = clean_pairs([pair], 1)
     folder = Folder(name="mine", folder=tmp_path / "mine")
     assert folder.answers(pair) and not folder.answers(clean)
@@ -110,7 +102,7 @@ def test_a_folder_is_asked_for_clean_photographs_only_where_it_has_some(pair, tm
     assert folder.find(clean) == tmp_path / "mine/clean/denoise/a.png"
 
 
-def test_a_folder_that_answers_nothing_is_refused_before_anything_runs(pair, tmp_path):
+def test_a_folder_that_answers_nothing_is_refused_before_anything_runs(pair, tmp_path, write):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ControlsError, match=r"none of the 1 pictures.*empty/denoise/a\.png"):
         refuse_strangers([Folder(name="empty", folder=tmp_path / "empty")], [pair])

@@ -14,21 +14,14 @@ from models.vocabulary import DEGRADATIONS
 SHARED = Path(__file__).parents[3] / "shared" / "eval"
 
 
-def write(path, width=24, height=20, seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return pixels
-
-
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path, write):
     """Two denoise pairs and one sr pair, a snow picture and a mixed real one without truths."""
     for seed, name in enumerate(["cbsd68_0001_s15.png", "cbsd68_0002_s50.png"]):
         write(tmp_path / "denoise/lq" / name, seed=seed)
         write(tmp_path / "denoise/gt" / name, seed=seed + 10)
-    write(tmp_path / "sr/lq/set5_001.png", 6, 5, seed=3)
-    write(tmp_path / "sr/gt/set5_001.png", 24, 20, seed=13)
+    write(tmp_path / "sr/lq/set5_001.png", 3, width=6, height=5)
+    write(tmp_path / "sr/gt/set5_001.png", 13)
     write(tmp_path / "snow/lq/csd_1.png", seed=4)
     write(tmp_path / "real/lq/rni15_Dog.png", seed=5)
     write(tmp_path / "real/lq/holiday.png", seed=6)
@@ -57,13 +50,13 @@ def test_an_unknown_task_is_refused_with_those_that_are_there(tree):
         find_pairs(tree, ["deblur"])
 
 
-def test_a_folder_of_another_layout_is_refused_with_the_layout(tmp_path):
+def test_a_folder_of_another_layout_is_refused_with_the_layout(tmp_path, write):
     write(tmp_path / "photo.png")
     with pytest.raises(ControlsError, match="TASK/lq/NAME"):
         find_pairs(tmp_path)
 
 
-def test_a_limit_counts_each_subset_for_itself_and_a_longer_run_holds_a_shorter_one(tree):
+def test_a_limit_counts_each_subset_for_itself_and_a_longer_run_holds_a_shorter_one(tree, write):
     for number in range(3, 6):
         write(tree / f"denoise/lq/cbsd68_000{number}_s15.png")
         write(tree / f"denoise/gt/cbsd68_000{number}_s15.png")
@@ -72,7 +65,7 @@ def test_a_limit_counts_each_subset_for_itself_and_a_longer_run_holds_a_shorter_
     assert one < three and len(three) == 4
 
 
-def test_a_truth_may_have_another_suffix(tree):
+def test_a_truth_may_have_another_suffix(tree, write):
     write(tree / "denoise/lq/nam_01.jpg")
     write(tree / "denoise/gt/nam_01.png")
     pair = next(pair for pair in find_pairs(tree) if pair.name == "nam_01.jpg")
@@ -80,7 +73,7 @@ def test_a_truth_may_have_another_suffix(tree):
     assert pair.subset == "Nam (camera noise)"
 
 
-def test_a_truth_that_is_missing_is_an_error_of_that_pair_alone(tree):
+def test_a_truth_that_is_missing_is_an_error_of_that_pair_alone(tree, write):
     write(tree / "denoise/lq/lonely.png")
     by_name = {pair.name: pair for pair in find_pairs(tree)}
     with pytest.raises(PhotoError):
@@ -103,8 +96,8 @@ def test_a_small_input_is_enlarged_with_bicubic_before_it_is_measured(tree):
 
 
 @pytest.mark.parametrize("size", [(48, 40), (24, 40), (6, 20)])
-def test_sizes_that_cannot_be_one_scene_are_refused_with_both_sizes(tree, size):
-    write(tree / "sr/lq/set5_001.png", *size)
+def test_sizes_that_cannot_be_one_scene_are_refused_with_both_sizes(tree, size, write):
+    write(tree / "sr/lq/set5_001.png", 0, *size)
     (pair,) = find_pairs(tree, ["sr"])
     with pytest.raises(PhotoError, match=rf"{size[0]}x{size[1]} px.*24x20 px"):
         read_pictures(pair)
@@ -131,7 +124,7 @@ def test_a_crop_keeps_the_grid_of_jpeg_blocks():
     assert start % 8 == 0 and abs(start - (618 - 512) / 2) < 8
 
 
-def test_clean_photographs_are_truths_of_every_labelled_task_each_once(tree):
+def test_clean_photographs_are_truths_of_every_labelled_task_each_once(tree, write):
     for name in ("a.png", "b.png"):
         write(tree / "underwater/lq" / name, seed=20)
         write(tree / "underwater/gt" / name, seed=21)

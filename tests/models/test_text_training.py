@@ -8,17 +8,22 @@ import torch
 
 from models.assessor import prompt_of
 from models.clip import END_OF_TEXT, ClipConfig, TextConfig, VisionConfig, build_clip, text_states, tokenize
+from models.errors import TrainingError
+from models.training import small
 from models.training.phrases import HELD_OUT
+from models.training.recipes import text_side
 from models.training.text import (
     at_end,
     class_states,
     disturbed,
+    load_text_tower,
     prompts_of,
     score,
     text_loss,
     text_parameters,
     train_text_tower,
 )
+from models.training.trainer import save_weights
 
 NAMES = ("noise", "low-light", "snow")
 CLASSES = prompts_of(NAMES)
@@ -171,3 +176,23 @@ def test_a_tower_that_keeps_its_class_prompts_learns_phrases_and_moves_them_litt
         return float((class_states(tower, CLASSES, CPU)[0] - before).detach().pow(2).mean().sqrt())
 
     assert moved(True) < 0.3 * moved(False)
+
+
+def test_the_denoisers_stages_read_the_tower_that_was_written(tmp_path):
+    """AIR and SCM are conditioned by this tower's states, not by a fresh one's."""
+    torch.manual_seed(3)
+    written = build_clip(small.CLIP)
+    save_weights(text_parameters(written), tmp_path / "text.safetensors")
+    read = text_side(tmp_path / "text.safetensors")
+    with torch.no_grad():
+        states, features = class_states(written, prompts_of(small.NAMES), CPU)
+    torch.testing.assert_close(read.prompts()[0], states)
+    torch.testing.assert_close(read.prompts()[1], features)
+
+
+def test_a_file_that_is_no_tower_is_refused(clip, tmp_path):
+    save_weights({"other": torch.zeros(1)}, tmp_path / "text.safetensors")
+    with pytest.raises(TrainingError, match="does not fit this text tower"):
+        load_text_tower(clip, tmp_path / "text.safetensors")
+    with pytest.raises(TrainingError, match="does not exist"):
+        load_text_tower(clip, tmp_path / "nowhere.safetensors")
