@@ -5,7 +5,8 @@ Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text to
 
 Two ways to run the loop.  Strict is the published program: centre-crop view, values carried over unclamped, the same
 noise each pass, the diffusion picture carried over after low resolution.  The safe default looks at the whole image,
-clamps between passes, wants a minimum of confidence, and takes back a pass that did not help.
+clamps between passes, wants a minimum of confidence, takes back a pass that did not help, and lets the bundle's
+specialists repair what they are for.
 """
 
 import time
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from models.air import AIR, AIRConfig
 from models.assessor import Assessor
-from models.autodir_track import AutoDIRTrack, Job
+from models.autodir_track import AutoDIRTrack, Job, PassTrack, SpecialistTrack
 from models.clip import ClipConfig
 from models.denoiser import Denoiser, Memory
 from models.errors import ControlsError
@@ -39,6 +40,7 @@ from models.restorer import (
     delivered,
 )
 from models.samplers import StepCoefficients, advance, denoised_from, plan
+from models.specialists import SpecialistConfig, Specialists
 from models.tracks import as_before_on_failure, cut_up, own, padded_size, there
 from models.transfer import coefficients, sent
 from models.vocabulary import CLEAN
@@ -98,15 +100,20 @@ class AutoDIRConfig:
     clip: ClipConfig = field(default_factory=ClipConfig)
     air: AIRConfig = field(default_factory=AIRConfig)
     scm: NAFNetConfig = field(default_factory=NAFNetConfig)
+    specialists: dict[str, SpecialistConfig] = field(default_factory=dict)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
 class AutoDIR:
-    """The three networks resident on a device."""
+    """The three networks, and the bundle's specialists, resident on a device."""
 
-    def __init__(self, config: AutoDIRConfig, assessor: Assessor, air: AIR, scm: NAFNet, device: torch.device) -> None:
+    def __init__(
+        self, config: AutoDIRConfig, assessor: Assessor, air: AIR, scm: NAFNet, device: torch.device,
+        specialists: Specialists | None = None,
+    ) -> None:  # fmt: skip
         self.config, self.device = config, device
         self.assessor, self.air, self.scm = assessor, air, scm
+        self.specialists = specialists or Specialists({}, {})
         self.schedule = air.schedule
         self._denoiser = Denoiser(
             air=air, null=lambda: assessor.user_states([""])[0],  # the assessor keeps what it has heard
@@ -189,28 +196,43 @@ class AutoDIR:
     def _carries_diffused(self, job: Job) -> bool:
         return job.controls.strict and job.label == "low-resolution"
 
-    def _track(self, job: Job, cut: Tile) -> AutoDIRTrack:
+    def _track(self, job: Job, cut: Tile) -> PassTrack:
+        index, passes = len(job.passes), self._most_passes(job.controls)
+        specialist = None if job.controls.strict else self.specialists.of(job.label)
+        if specialist is not None:
+            padded = padded_size(cut, self.specialists.stride(specialist))
+            return SpecialistTrack(
+                job=job, cut=cut, padded=padded, pass_index=index, passes=passes, steps=1, specialist=specialist
+            )
         steps = job.controls.steps or self.config.loop.steps
+        planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
         return AutoDIRTrack(
-            job=job,
-            cut=cut,
-            plan=plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep),
-            padded=padded_size(cut, self.air.stride),
-            pass_index=len(job.passes),
-            passes=self._most_passes(job.controls),
-            stream=noise_of(job.controls.seed, cut),
+            job=job, cut=cut, padded=padded_size(cut, self.air.stride), pass_index=index, passes=passes,
+            steps=len(planned), plan=planned, stream=noise_of(job.controls.seed, cut),
             memory=Memory(exact=job.controls.strict),
-        )
+        )  # fmt: skip
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:
-        """One denoising step for each; all of one shape, at any steps of any plans.
+        """One step for each, of denoising or a specialist's only one; all of one shape, at any steps of any plans.
 
         A step that fails leaves no trace.
         """
-        ours = own(tracks, AutoDIRTrack)
-        with as_before_on_failure(ours):
-            self._advance(ours)
+        ours = own(tracks, PassTrack)
+        diffusing = [track for track in ours if isinstance(track, AutoDIRTrack)]
+        specials = [track for track in ours if isinstance(track, SpecialistTrack)]
+        with as_before_on_failure(diffusing), as_before_on_failure(specials):
+            if diffusing:
+                self._advance(diffusing)
+            for key in dict.fromkeys(track.specialist for track in specials):
+                self._restore(key, [track for track in specials if track.specialist == key])
+
+    def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
+        stride = self.specialists.stride(specialist)
+        pixels = torch.stack([self._padded(track, stride) for track in tracks]).to(self.device)  # (B, 3, H', W')
+        restored = self.specialists.restore(specialist, pixels)
+        for track, image in zip(tracks, restored, strict=True):
+            track.restored, track.step = image[:, : track.cut.height, : track.cut.width], 1
 
     def _advance(self, tracks: Sequence[AutoDIRTrack]) -> None:
         fresh = [track for track in tracks if track.z is None]
@@ -245,7 +267,8 @@ class AutoDIR:
         return sent(torch.stack(drawn), like.device)
 
     def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
-        pixels = torch.stack([self._padded(track) for track in tracks]).to(self.device)  # (B, 3, H', W')
+        padded = [self._padded(track, self.air.stride) for track in tracks]
+        pixels = torch.stack(padded).to(self.device)  # (B, 3, H', W')
         for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
             track.z_image = z_image
             track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * self._amplitude(track)
@@ -255,29 +278,38 @@ class AutoDIR:
         temperature = 1.0 if track.job.controls.strict else self.config.loop.temperature
         return track.plan.initial_scale * temperature
 
-    def _padded(self, track: AutoDIRTrack) -> Tensor:
-        return pad_to_multiple(track.cut.cut(track.job.image)[None], self.air.stride, "reflect")[0]
+    def _padded(self, track: PassTrack, stride: int) -> Tensor:
+        return pad_to_multiple(track.cut.cut(track.job.image)[None], stride, "reflect")[0]
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
         """Decode and correct each tile; the last tile of an image ends its pass."""
-        return [self._close(track) for track in own(tracks, AutoDIRTrack)]
+        return [self._close(track) for track in own(tracks, PassTrack)]
 
-    def _close(self, track: AutoDIRTrack) -> Outcome:
+    def _close(self, track: PassTrack) -> Outcome:
+        job = track.job
+        if isinstance(track, SpecialistTrack):
+            degraded = track.cut.cut(job.image).to(self.device)
+            restored = torch.lerp(degraded, there(track.restored), self._fidelity(job))
+            track.restored = None
+        else:
+            restored = self._corrected(own([track], AutoDIRTrack)[0])
+        there(job.restored).add(track.cut, restored)
+        job.tiles_left -= 1
+        return self._end_pass(job) if job.tiles_left == 0 else Waits()
+
+    def _corrected(self, track: AutoDIRTrack) -> Tensor:
+        """I_res of the tile: (3, h, w)."""
         job, cut = track.job, track.cut
-        strict = job.controls.strict
         diffused = self.air.decode(there(track.z)[None])[..., : cut.height, : cut.width].float()
-        if not strict:
+        if not job.controls.strict:
             diffused = diffused.clamp(-1, 1)
         degraded = cut.cut(job.image)[None].to(self.device)
-        restored = self.scm(degraded, diffused, self._fidelity(job))
-        there(job.restored).add(cut, restored[0])
         if job.diffused is not None:
             job.diffused.add(cut, diffused[0])
         track.z = track.z_image = track.earlier = None
         track.memory.deep = track.memory.push = None
-        job.tiles_left -= 1
-        return self._end_pass(job) if job.tiles_left == 0 else Waits()
+        return self.scm(degraded, diffused, self._fidelity(job))[0]  # type: ignore[no-any-return]
 
     def _fidelity(self, job: Job) -> float:
         said = job.controls.fidelity

@@ -38,39 +38,59 @@ class Job:
     tile_px: int | None = None
 
 
-@dataclass(eq=False)
-class AutoDIRTrack:
-    """A tile of a job in one pass.  Latents exist from its first step to its last, so waiting tiles cost nothing."""
+@dataclass(eq=False, kw_only=True)
+class PassTrack:
+    """A tile of a job in one pass."""
 
     job: Job
     cut: Tile
-    plan: Plan
     padded: tuple[int, int]
     pass_index: int
     passes: int
-    stream: NoiseStream
+    steps: int
     step: int = 0
-    z: Tensor | None = None  # (C, h, w), in the sampler's own space
-    z_image: Tensor | None = None  # (C, h, w)
-    earlier: Tensor | None = None  # (C, h, w): the previous denoised estimate
-    memory: Memory = field(default_factory=Memory)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.padded
 
     @property
-    def steps(self) -> int:
-        return len(self.plan)
-
-    @property
     def tile(self) -> tuple[int, int]:
         return self.cut.index, self.cut.count
 
-    def mark(self) -> tuple[Tensor | None, Tensor]:
-        """Where it stands, for `rewind`."""
-        return self.z, self.stream.mark()
 
-    def rewind(self, mark: tuple[Tensor | None, Tensor]) -> None:
-        self.z = mark[0]
-        self.stream.rewind(mark[1])
+@dataclass(eq=False, kw_only=True)
+class SpecialistTrack(PassTrack):
+    """One that a specialist restores, in one step."""
+
+    specialist: str
+    restored: Tensor | None = None  # (3, h, w) of the tile, on the device
+
+    def mark(self) -> None:
+        """Its one step sets everything at its end."""
+
+    def rewind(self, mark: None) -> None:
+        self.step, self.restored = 0, None
+
+
+@dataclass(eq=False, kw_only=True)
+class AutoDIRTrack(PassTrack):
+    """One that is diffused and corrected.
+
+    Latents exist from its first step to its last, so waiting tiles cost nothing.
+    """
+
+    plan: Plan
+    stream: NoiseStream
+    z: Tensor | None = None  # (C, h, w), in the sampler's own space
+    z_image: Tensor | None = None  # (C, h, w)
+    earlier: Tensor | None = None  # (C, h, w): the previous denoised estimate
+    memory: Memory = field(default_factory=Memory)
+
+    def mark(self) -> tuple[int, Tensor | None, Tensor | None, Tensor]:
+        """Where it stands, for `rewind`."""
+        return self.step, self.z, self.earlier, self.stream.mark()
+
+    def rewind(self, mark: tuple[int, Tensor | None, Tensor | None, Tensor]) -> None:
+        self.step, self.z, self.earlier, stream = mark
+        self.stream.rewind(stream)

@@ -17,12 +17,14 @@ from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
 from models.daclip.nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.restorer import DaCLIPRestorer
+from models.drunet import DRUNet
 from models.errors import BundleError
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.nafnet import NAFNet
 from models.restorer import Restorer
+from models.specialists import Specialists
 from models.speed import Speed, hasten
 
 C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig, ETDiffIRConfig)
@@ -104,7 +106,20 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Rest
         fill(network, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
     assessor.eval()
-    return AutoDIR(config, assessor, air, scm, device)
+    return AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device))
+
+
+def _specialists(bundle: Path, manifest: Manifest, config: AutoDIRConfig, device: torch.device) -> Specialists:
+    """Weights of `KEY` lie in the manifest under "specialist-KEY"."""
+    networks = {}
+    for key, specialist in config.specialists.items():
+        with torch.device("meta"):
+            network = DRUNet(specialist.network)
+        part = f"specialist-{key}"
+        fill(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})")
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
+        networks[key] = network
+    return Specialists(config.specialists, networks)
 
 
 def load_daclip(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:

@@ -82,6 +82,8 @@ def _level(channels: int, blocks: int) -> nn.Sequential:
 class NAFNet(nn.Module):
     """What the diffusion model's picture lacks, from that picture and the degraded one."""
 
+    FACING = ("intro", "ending")
+
     def __init__(self, config: NAFNetConfig) -> None:
         super().__init__()
         self.config = config

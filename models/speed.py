@@ -54,6 +54,8 @@ def hasten(model: AutoDIR, speed: Speed) -> None:
     if speed.weights != "float32":
         model.air.to(speed.dtype)
         model.scm.to(speed.dtype)
+        for network in model.specialists.networks.values():
+            network.to(speed.dtype)
     if speed.compiled:
         make = both(compiling(), graphs()) if speed.graphs else compiling()
         model.air.network = ByShape(model.air.eager, make, kept=MOST_COMPILED, sightings=None)

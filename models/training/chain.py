@@ -71,11 +71,14 @@ CHAINS = {
                 name="scm", module="models.training", steps=10_000, hours=4.0,
                 words=("scm", *TEXT, "--air", "{runs}/air/best.safetensors"),
             ),
+            Link(name="detail", module="models.training", words=("detail",), steps=8_000, hours=2.0),
+            Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=1.5),
             Link(
                 name="autodir-small", module="models.training.package", resumes=False, hours=0.1,
                 words=(
                     "--assessor", "{runs}/assessor/best.safetensors", "--air", "{runs}/air/best.safetensors",
-                    "--scm", "{runs}/scm/best.safetensors", "--out", "{runs}/autodir-small",
+                    "--scm", "{runs}/scm/best.safetensors", "--detail", "{runs}/detail/best.safetensors",
+                    "--weather", "{runs}/weather/best.safetensors", "--out", "{runs}/autodir-small",
                 ),
             ),
         )

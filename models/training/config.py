@@ -18,6 +18,7 @@ class RunConfig:
         images: folders of photographs.
         minutes: the budget; the learning rate's cosine ends with it.
         steps: a budget in steps instead, which makes a run reproducible; None counts minutes.
+        muon: Muon's learning rate for the kernels (models.training.optimizers); None steps all with AdamW.
         bf16: autocast to bfloat16; None means on CUDA only.  A CPU with AVX512-BF16 gains half as much again.
         validate_every_s: seconds between validations; each saves a resumable checkpoint.
     """
@@ -28,6 +29,7 @@ class RunConfig:
     steps: int | None = None
     batch: int = 8
     learning_rate: float = 1e-3
+    muon: float | None = None
     weight_decay: float = 0.0
     warmup_steps: int = 200
     ema: float = 0.999

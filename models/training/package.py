@@ -5,6 +5,7 @@ strength of each repair is calibrated on the photographs that training held out.
 """
 
 import argparse
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from models import golden
 from models.air import AIR
 from models.assessor import Assessor, prompt_of
 from models.bundle import BundleDegradation, Manifest, write_bundle, write_manifest
+from models.drunet import DRUNet
 from models.families import load_restorer
 from models.nafnet import NAFNet
 from models.training import small
@@ -33,7 +35,7 @@ TRAINED_ON = (
 )
 
 
-def manifest(version: str) -> Manifest:
+def manifest(version: str, specialists: Collection[str] = ()) -> Manifest:
     degradations = tuple(
         BundleDegradation(name=name, prompt=prompt_of(name), fidelity=0.0 if name == CLEAN else 1.0)
         for name in small.NAMES
@@ -42,13 +44,15 @@ def manifest(version: str) -> Manifest:
         family="autodir",
         name="autodir-small",
         version=version,
-        description="A small AutoDIR for a CPU: assessor, denoiser on lossless 8 x 8 patches, NAFNet correction.",
+        description="A small AutoDIR for a CPU: assessor, denoiser on lossless 8 x 8 patches, NAFNet correction"
+        + (f", and specialists: {', '.join(specialists)}." if specialists else "."),
         licence="Apache-2.0",
         degradations=degradations,
         networks={
             "clip": asdict(small.CLIP),
             "air": asdict(small.AIR),
             "scm": asdict(small.SCM),
+            "specialists": {key: asdict(small.SPECIALISTS[key]) for key in specialists},
             "loop": asdict(small.LOOP),
         },
         weights={},
@@ -63,6 +67,8 @@ def main() -> None:
     parser.add_argument("--text", type=Path, help="a text tower that kept the class prompts of the assessor's own")
     parser.add_argument("--air", type=Path, required=True)
     parser.add_argument("--scm", type=Path, required=True)
+    for key, config in small.SPECIALISTS.items():
+        parser.add_argument(f"--{key}", type=Path, help=f"of the stage {key}, for {', '.join(config.names)}")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--version", default="1")
     parser.add_argument("--images", type=Path, action="append", help="the training photos: calibrate on those held out")
@@ -75,7 +81,12 @@ def main() -> None:
     air.load_state_dict(load_file(arguments.air))
     scm.load_state_dict(load_file(arguments.scm))
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
-    written = write_bundle(arguments.out, manifest(arguments.version), networks, torch.float16)
+    specialists = {key: path for key in small.SPECIALISTS if (path := getattr(arguments, key)) is not None}
+    for key, path in specialists.items():
+        network = DRUNet(small.SPECIALISTS[key].network)
+        network.load_state_dict(load_file(path))
+        networks[f"specialist-{key}"] = network.state_dict()
+    written = write_bundle(arguments.out, manifest(arguments.version, specialists), networks, torch.float16)
     if arguments.images:
         written = calibrated(arguments.out, written, arguments.images, arguments.cache)
         write_manifest(arguments.out, written)

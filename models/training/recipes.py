@@ -22,8 +22,10 @@ from models.training.estimate import Estimator
 from models.training.photos import CropConfig, PhotoPool
 from models.training.phrases import phrase
 from models.training.scm import SCMConfig, SCMStage
+from models.training.specialist import SpecialistStage, SpecialistStageConfig
 from models.training.text import load_text_tower
 from models.training.trainer import Stage
+from models.vocabulary import CLEAN
 
 Pools = tuple[PhotoPool, PhotoPool]
 
@@ -37,8 +39,8 @@ RESTORING = Mixture(
 )  # fmt: skip
 ASSESSING = Mixture(
     weights={
-        "noise": 1.7, "blur": 2.1, "rain": 1.8, "low-light": 0.7, "haze": 1.8,
-        "low-resolution": 1.0, "raindrop": 1.2, "jpeg": 0.9, "snow": 0.8, "clean": 1.7,
+        "noise": 2.0, "blur": 2.0, "rain": 2.2, "low-light": 0.7, "haze": 1.8,
+        "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 0.9, "snow": 0.8, "clean": 1.7,
     },
     two=0.06,
     saved=0.25,
@@ -55,12 +57,43 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
     )  # fmt: skip
     said = {
         "minutes": arguments.minutes, "steps": arguments.steps, "batch": arguments.batch,
-        "learning_rate": arguments.learning_rate,
+        "learning_rate": arguments.learning_rate, "muon": arguments.muon,
         "crop": replace(run.crop, crop_px=arguments.crop) if arguments.crop else None,
+        "mixture": replace(run.mixture, weights=shares(arguments.mixture)) if arguments.mixture else None,
     }  # fmt: skip
     return replace(run, **{key: value for key, value in said.items() if value is not None})
 
 
+def shares(said: str) -> dict[str, float]:
+    """The weights of a mixture: "haze=1.3,low-light=1".
+
+    Raises:
+        TrainingError: a name or a number is none.
+    """
+    found = {}
+    for part in said.split(","):
+        name, _, weight = part.partition("=")
+        try:
+            found[name.strip()] = float(weight)
+        except ValueError:
+            raise TrainingError(f"got --mixture {part!r}, expected NAME=WEIGHT, as haze=1.3") from None
+    if unknown := set(found) - set(small.NAMES):
+        raise TrainingError(f"got --mixture with {', '.join(sorted(unknown))}; the names are {', '.join(small.NAMES)}")
+    return found
+
+
+def only(specialist: str) -> dict[str, float]:
+    """The weights of a specialist's kinds, and a few clean pictures."""
+    return {name: SPECIAL[name] for name in (*small.SPECIALISTS[specialist].names, CLEAN)}
+
+
+SPECIAL = {
+    "noise": 1.6, "jpeg": 1.0, "low-resolution": 1.0, "rain": 2.6, "snow": 0.5, "raindrop": 0.8, "clean": 0.06,
+}  # fmt: skip
+SPECIALIST: dict[str, Any] = {
+    "minutes": 110.0, "batch": 16, "learning_rate": 2e-3, "muon": 0.02, "warmup_steps": 50, "ema": 0.998,
+    "crop": CropConfig(crop_px=128, shrink=SHRINK),
+}  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
     "assessor": {
         "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
@@ -74,6 +107,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "minutes": 90.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
         "crop": CropConfig(crop_px=128, shrink=SHRINK),
     },
+    "detail": {**SPECIALIST, "mixture": Mixture(weights=only("detail"), two=0.08)},
+    "weather": {**SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip
 
@@ -127,9 +162,17 @@ def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[St
     return SCMStage(config, run, pools, small.NAMES, estimator), config
 
 
+def specialist(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    """`detail` or `weather`, as the stage is called."""
+    chosen = small.SPECIALISTS[arguments.stage]
+    config = SpecialistStageConfig(names=chosen.names, network=chosen.network)
+    return SpecialistStage(config, run, pools), config
+
+
 RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], tuple[Stage, object]]] = {
     "assessor": assessor,
     "air": air,
     "scm": scm,
+    **dict.fromkeys(small.SPECIALISTS, specialist),
     **daclip_recipes.RECIPES,
 }

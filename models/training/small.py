@@ -3,8 +3,10 @@
 from models.air import AIRConfig, UNetConfig
 from models.autodir import LoopConfig
 from models.clip import ClipConfig, TextConfig, VisionConfig
+from models.drunet import DRUNetConfig
 from models.latents import PatchConfig
 from models.nafnet import NAFNetConfig
+from models.specialists import SpecialistConfig
 
 NAMES = ("noise", "blur", "rain", "low-light", "haze", "low-resolution", "raindrop", "jpeg", "snow", "clean")
 """What the small assessor is asked, in order: AutoDIR's seven, JPEG and snow, and "clean" last."""
@@ -36,6 +38,16 @@ AIR = AIRConfig(
 
 SCM = NAFNetConfig(width=24, encoder_blocks=(1, 1, 1, 2), middle_blocks=1, decoder_blocks=(1, 1, 1, 1), patch=2)
 """Small enough to see a few hundred thousand crops in an hour of one core: crops count for more than width."""
+
+SPECIALISTS = {
+    "detail": SpecialistConfig(
+        names=("noise", "jpeg", "low-resolution"), network=DRUNetConfig(width=48, blocks=(2, 2, 2), patch=2)
+    ),
+    "weather": SpecialistConfig(
+        names=("rain", "snow", "raindrop"), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)
+    ),
+}
+"""Fine damage needs little context, and what falls from the sky more of it."""
 
 LOOP = LoopConfig(
     sampler="ddim", steps=4, end_timestep=800.0, temperature=0.1, max_passes=3, floor=0.35, blackening=0.01, views=9,

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from models.errors import TrainingError
 from models.training.config import RunConfig
 from models.training.dataset import Example
+from models.training.optimizers import MuonAdamW
 from models.training.photos import Image
 
 
@@ -71,9 +72,11 @@ class Trainer:
         self.network: nn.Module = stage.network.to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
         self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=run.learning_rate, weight_decay=run.weight_decay, betas=(0.9, 0.99)
-        )
+        named = [(name, value) for name, value in self.network.named_parameters() if value.requires_grad]
+        self.optimizer = MuonAdamW(
+            named, getattr(self.network, "FACING", ()), muon=run.muon, adamw=run.learning_rate,
+            weight_decay=run.weight_decay,
+        )  # fmt: skip
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.at = Progressed()
         self._config = {"run": asdict(run), stage.name: asdict(stage_config)}  # type: ignore[call-overload]
@@ -140,20 +143,18 @@ class Trainer:
     def _step(self, batch: Example) -> float:
         run, at = self.run_config, self.at
         warm = min(1.0, (at.step + 1) / max(run.warmup_steps, 1))
-        rate = run.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(self.fraction(), 1))))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rate = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(self.fraction(), 1))))
         generator = torch.Generator().manual_seed(run.seed * 1_000_003 + at.step)
         batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
         self.network.train()
         bf16 = self.device.type == "cuda" if run.bf16 is None else run.bf16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             loss = self.stage.loss(batch, generator)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, run.clip_norm)
         if bool(torch.isfinite(norm)):  # one broken batch must not end hours of work
-            self.optimizer.step()
+            self.optimizer.step(rate)
             self._follow()
         return float(loss.detach())
 

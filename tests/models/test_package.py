@@ -1,5 +1,6 @@
 """From trained weights to a bundle: it verifies, loads, says where it comes from, and is cut into small files."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,13 @@ from safetensors.torch import load_file, save_file
 from models.air import AIR
 from models.assessor import Assessor
 from models.bundle import read_manifest, verify_bundle
+from models.drunet import DRUNet, DRUNetConfig
 from models.errors import BundleError
 from models.families import load_restorer
 from models.loop import restore_one
 from models.nafnet import NAFNet
 from models.restorer import Controls, Request
+from models.specialists import SpecialistConfig
 from models.training import package, small
 from models.vocabulary import CLEAN
 
@@ -161,3 +164,29 @@ def test_a_bundle_of_the_shipped_sizes_has_files_below_16_mib(pack, tmp_path):
     assert [entry.name for entry in stated.degradations] == list(small.NAMES)
     verify_bundle(bundle)
     assert load_restorer(bundle, CPU).names == small.NAMES[:-1]
+
+
+def test_a_specialist_comes_along_and_repairs_what_it_is_for(pack, weights, monkeypatch, tmp_path):
+    sizes = DRUNetConfig(width=4, blocks=(1, 1), patch=2)
+    monkeypatch.setattr(small, "SPECIALISTS", {"detail": SpecialistConfig(names=("noise",), network=sizes)})
+    network, path = DRUNet(sizes), tmp_path / "detail.safetensors"
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
+    plain, bundle = load_restorer(pack(weights), CPU), pack(weights, "--detail", path)
+    verify_bundle(bundle)
+    manifest = read_manifest(bundle)
+    assert "specialist-detail" in manifest.weights and "detail" in manifest.description
+    picture = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    request = Request(image=picture, controls=Controls(prompt="denoise"))
+    network.half().float()
+    expected = network.requires_grad_(False)(picture[None])[0].clamp(-1, 1)
+    torch.testing.assert_close(restore_one(load_restorer(bundle, CPU), request).image, expected, atol=1e-5, rtol=1e-4)
+    assert not torch.equal(restore_one(plain, request).image, expected)
+
+
+def test_a_bundle_that_names_a_specialist_without_weights_is_refused(pack, weights):
+    bundle = pack(weights)
+    stated = json.loads((bundle / "bundle.json").read_text())
+    stated["networks"]["specialists"] = {"detail": {"names": ["noise"], "network": {"width": 4}}}
+    (bundle / "bundle.json").write_text(json.dumps(stated))
+    with pytest.raises(BundleError, match="specialist-detail"):
+        load_restorer(bundle, CPU)

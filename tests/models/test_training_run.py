@@ -14,14 +14,17 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from models.drunet import DRUNetConfig
 from models.errors import TrainingError
 from models.nafnet import NAFNetConfig
 from models.training import __main__ as command
+from models.training import recipes, small
 from models.training.config import RunConfig
 from models.training.dataset import Pairs, batches
 from models.training.degradations import Mixture
 from models.training.photos import CropConfig, PhotoPool, decode_into, find_photos
 from models.training.scm import SCMConfig, SCMStage
+from models.training.specialist import SpecialistStage, SpecialistStageConfig
 from models.training.trainer import Trainer, Validation
 from models.vocabulary import CLEAN
 
@@ -301,3 +304,46 @@ class TestTheCommand:
         steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
         assert steps[-1] == saved + 3
         assert steps == sorted(steps)
+
+
+class TestSpecialists:
+    def test_it_learns_and_a_killed_run_ends_with_the_same_weights(self, files, tmp_path):
+        ends = []
+        for kill in (None, 4):
+            run = specialist_run(tmp_path / f"killed-{kill}")
+            if kill is not None:
+                with pytest.raises(Killed):
+                    specialist(run, files).train(QUIET, kill_at(kill))
+            trainer = specialist(run, files)
+            if kill is not None and (run.out / "last.pt").exists():
+                trainer.resume()
+            before = trainer.stage.network.tail.weight.detach().clone()
+            trainer.train(QUIET)
+            assert not torch.equal(before, trainer.stage.network.tail.weight)
+            ends.append({name: value.clone() for name, value in trainer.stage.network.state_dict().items()})
+        for name, value in ends[0].items():
+            torch.testing.assert_close(ends[1][name], value, msg=name)
+
+    def test_every_recipe_draws_only_its_own_kinds(self):
+        for name, one in small.SPECIALISTS.items():
+            assert set(recipes.DEFAULTS[name]["mixture"].weights) == {*one.names, CLEAN}
+        claimed = [kind for one in small.SPECIALISTS.values() for kind in one.names]
+        assert len(claimed) == len(set(claimed)) and set(claimed) < set(small.NAMES)
+
+    def test_a_mixture_is_said_in_words(self):
+        assert recipes.shares("haze=1.3, low-light=1") == {"haze": 1.3, "low-light": 1.0}
+        with pytest.raises(TrainingError, match="fog"):
+            recipes.shares("fog=1")
+        with pytest.raises(TrainingError, match="haze=much"):
+            recipes.shares("haze=much")
+
+
+def specialist_run(out):
+    return run_config(out, steps=6, muon=0.02, validate_every_s=0.0)
+
+
+def specialist(run, files):
+    torch.manual_seed(run.seed)
+    config = SpecialistStageConfig(names=("low-light",), network=DRUNetConfig(width=4, blocks=(1, 1), patch=2))
+    pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
+    return Trainer(SpecialistStage(config, run, pools), run, CPU, config)

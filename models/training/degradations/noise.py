@@ -17,13 +17,13 @@ SIGMA_255 = (3.0, 60.0)
 def noise(clean: Image, rng: Random) -> Image:
     """Noise of any of the three sorts."""
     sort = rng.random()
-    if sort < 0.6:
+    if sort < 0.52:
         noisy = gaussian(clean, _sigma_255(rng) / 255, rng)
-    elif sort < 0.7:
+    elif sort < 0.6:
         noisy = photons(clean, log_uniform(rng, 25, 1500), rng)
     else:
         noisy = camera(clean, rng)
-        if rng.random() < 0.35:
+        if rng.random() < 0.5:
             noisy = compress(clip(noisy), int(rng.integers(85, 99)))
     return quantise(noisy, rng)
 
@@ -52,7 +52,11 @@ def camera(clean: Image, rng: Random) -> Image:
     level = log_uniform(rng, 0.006, 0.06)  # about the standard deviation at white
     shot, read = level**2, level * rng.uniform(0.02, 0.25)
     white = rng.standard_normal(clean.shape, dtype=np.float32)
-    grain = _unit(cv2.transform(_smear(white, rng), _channel_mix(rng)))
+    grain = _smear(white, rng)
+    if rng.random() < 0.5:  # what a denoiser takes away fine, it leaves coarse
+        coarse = cv2.GaussianBlur(white[::-1], (0, 0), rng.uniform(1.5, 4.0))
+        grain = _unit(grain) + np.float32(rng.uniform(0.1, 0.7)) * _unit(coarse)
+    grain = _unit(cv2.transform(grain, _channel_mix(rng)))
     noisy = light + np.sqrt(shot * light + np.float32(read**2)) * grain
     return to_display(clip(noisy))
 
@@ -67,9 +71,9 @@ def _smear(white: Image, rng: Random) -> Image:
 
 
 def _channel_mix(rng: Random) -> NDArray[np.float32]:
-    """(3, 3): shared grain, and channels of unequal gain (blue is the noisiest)."""
+    """(3, 3): shared grain, and channels of unequal gain (white balance amplifies red and blue)."""
     shared = rng.uniform(0.0, 0.7)
-    gains = np.diag(rng.uniform(0.7, 1.3, 3) * (1.0, 0.85, 1.15))
+    gains = np.diag(rng.uniform(0.7, 1.3, 3) * (1.15, 0.8, 1.15))
     mix: NDArray[np.float32] = ((1 - shared) * gains + shared / 3).astype(np.float32)
     return mix
 

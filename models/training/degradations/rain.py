@@ -1,7 +1,8 @@
 """Rain: bright streaks in layers, each layer sparse drops smeared along one direction.
 
-Three styles, after the sets that restorers are judged on: a few thin streaks of one direction (Rain100L), a downpour of
-several directions (Rain100H), and many medium streaks at any angle (Rain1400).
+Four styles, after the sets that restorers are judged on: a few thin streaks of one direction (Rain100L), a downpour of
+several directions (Rain100H), many medium streaks at any angle, and the retoucher's rain of Rain1400 (Fu et al. 2017):
+noise, smeared along one direction, stretched by the levels, and screened over the picture.
 """
 
 import cv2
@@ -12,16 +13,18 @@ from models.training.degradations.image import Field, Image, Random, clip, greyi
 
 
 def rain(clean: Image, rng: Random) -> Image:
-    """One of the three styles, over a veil of mist sometimes."""
+    """One of the four styles, over a veil of mist sometimes."""
     style = rng.random()
-    if style < 0.4:
+    if style < 0.38:
         streaks, veil = light_streaks(clean.shape[:2], rng), 0.05
-    elif style < 0.65:
+    elif style < 0.62:
         streaks, veil = heavy_streaks(clean.shape[:2], rng), 0.3
-    else:
+    elif style < 0.8:
         streaks, veil = medium_streaks(clean.shape[:2], rng), 0.35
+    else:
+        streaks, veil = smeared_noise(clean.shape[:2], rng), 0.1
     scene = _mist(clean, rng) if rng.random() < veil else clean
-    return quantise(blend(scene, streaks, rng), rng)
+    return quantise(screen(scene, streaks, rng) if style >= 0.8 else blend(scene, streaks, rng), rng)
 
 
 def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
@@ -68,6 +71,22 @@ def medium_streaks(shape: tuple[int, int], rng: Random) -> Field:
     return streaks
 
 
+def smeared_noise(shape: tuple[int, int], rng: Random) -> Field:
+    """White noise smeared along one direction, of which the levels keep the bright part: from faint streaks to a veil.
+
+    It seldom rains alike all over the picture.
+    """
+    length, width, lean = log_uniform(rng, 15, 120), rng.uniform(0.7, 2.0), rng.uniform(-0.9, 0.9)
+    seed = rng.standard_normal(shape, dtype=np.float32)
+    smeared = cv2.filter2D(seed, -1, streak_kernel(length, width, lean), borderType=cv2.BORDER_REFLECT_101)
+    smeared /= max(float(smeared.std()), 1e-6)
+    black = rng.uniform(-2.2, 1.5)
+    levels: Field = clip((smeared - np.float32(black)) / np.float32(rng.uniform(1.5, 4)))
+    if rng.random() < 0.75:
+        levels = levels * clip(smooth_field(shape, int(rng.integers(1, 4)), rng) * np.float32(rng.uniform(1, 2)))
+    return levels * np.float32(rng.uniform(0.25, 1.0))
+
+
 def layer(
     shape: tuple[int, int], rng: Random, cover: float, length_px: float, width_px: float, lean: float,
     faintest: float = 0.4,
@@ -98,14 +117,20 @@ def streak_kernel(length_px: float, width_px: float, lean: float) -> NDArray[np.
 
 def blend(scene: Image, streaks: Field, rng: Random) -> Image:
     """Added, screened, or laid over the scene in a light grey."""
+    how = rng.random()
+    if 0.5 <= how < 0.75:
+        return screen(scene, streaks, rng)
     s = np.clip(streaks, 0, 1)[..., None]
     colour = greyish(rng, 0.75, 1.0, cast=0.01)
-    how = rng.random()
     if how < 0.5:
         return scene + s * colour
-    if how < 0.75:
-        return 1 - (1 - scene) * (1 - s * colour)
     return scene * (1 - s) + colour * s
+
+
+def screen(scene: Image, streaks: Field, rng: Random) -> Image:
+    """1 - (1 - scene) (1 - streaks): light upon light, which never passes white."""
+    s = np.clip(streaks, 0, 1)[..., None]
+    return 1 - (1 - scene) * (1 - s * greyish(rng, 0.75, 1.0, cast=0.01))
 
 
 def _mist(clean: Image, rng: Random) -> Image:

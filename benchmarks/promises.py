@@ -1,0 +1,151 @@
+"""What a bundle promises beyond its table, on photographs that training held out:
+
+    python benchmarks/promises.py --images ../shared/train --images ../photos
+
+Mixtures: two damages on one crop; automatic mode against the better of the two single passes, in dB of PSNR.
+Strength: whether the mean change grows with `strength`, for each degradation.
+Faces and small text: the mean difference from the truth before and after, for crops with white noise, and how much a
+clean crop is changed.  0 to 255 everywhere.
+"""
+
+import argparse
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.assessor import prompt_of
+from models.bundle import find_bundle, read_manifest
+from models.families import load_restorer
+from models.loop import restore_one
+from models.restorer import Controls, Request, Restorer
+from models.training.dataset import as_tensor
+from models.training.degradations import PHYSICAL_ORDER, SYNTHESISERS
+from models.training.photos import CropConfig, PhotoPool, decode_into, find_photos
+from models.training.sheet import psnr
+
+MIXTURES = (
+    ("rain", "noise"), ("haze", "noise"), ("low-light", "noise"), ("rain", "jpeg"), ("low-light", "jpeg"),
+    ("noise", "jpeg"), ("haze", "jpeg"), ("rain", "haze"), ("snow", "noise"), ("snow", "jpeg"),
+)  # fmt: skip
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+FACES = {
+    "cid22_0182.jpg": (60, 20, 320), "clic2025_0022.jpg": (880, 40, 256),
+    "gcompris-qt-data__b4a6d85a__explore_world_music_0.webp": (420, 300, 256),
+}  # fmt: skip
+"""File, and the square crop's left, top and side in px."""
+TEXT = {"gcompris-qt-data__0f0aa2d3__explore_world_music_3.webp": (200, 110, 256)}
+WRITTEN = ("cid22_0144.jpg", "lxqt-themes__f2d275c5__Valendas.png", "cid22_0009.jpg")
+"""Photographs that small letters are written on."""
+
+Pixels = NDArray[np.uint8]
+
+
+def restored(restorer: Restorer, image: Tensor, **controls: object) -> Tensor:
+    return restore_one(restorer, Request(image=image, controls=Controls(**controls))).image  # type: ignore[arg-type]
+
+
+def mixtures(restorer: Restorer, pool: PhotoPool, each: int, crop_px: int) -> Iterator[str]:
+    yield "| mixture | input | best single pass | automatic | over the single pass | passes |"
+    yield "|---|---|---|---|---|---|"
+    rows = []
+    for number, kinds in enumerate(MIXTURES):
+        for index in range(each):
+            rng = np.random.default_rng([20261121, number, index])
+            clean = picture = pool.crop(rng, CropConfig(crop_px=crop_px, shrink=(0.5, 0.9)))
+            for kind in sorted(kinds, key=PHYSICAL_ORDER.index):
+                picture = SYNTHESISERS[kind](picture, rng)
+            truth, degraded = as_tensor(clean)[None], as_tensor(picture)
+            single = max(psnr(restored(restorer, degraded, prompt=prompt_of(kind))[None], truth) for kind in kinds)
+            done = restore_one(restorer, Request(image=degraded, controls=Controls()))
+            kept = sum(one.kept for one in done.report.passes)
+            rows.append((kinds, psnr(degraded[None], truth), single, psnr(done.image[None], truth), kept))
+    groups = [(" + ".join(kinds), [row for row in rows if row[0] == kinds]) for kinds in MIXTURES]
+    for name, group in [*groups, ("**all**", rows)]:
+        before, single, auto, passes = (mean(row[at] for row in group) for at in (1, 2, 3, 4))
+        yield f"| {name} | {before:.2f} | {single:.2f} | {auto:.2f} | {auto - single:+.2f} | {passes:.1f} |"
+
+
+def strengths(restorer: Restorer, pool: PhotoPool, crop_px: int) -> Iterator[str]:
+    yield "| degradation | " + " | ".join(f"{strength:g}" for strength in STRENGTHS) + " | grows |"
+    yield "|---" * (len(STRENGTHS) + 2) + "|"
+    for number, kind in enumerate(name for name in restorer.names if name in SYNTHESISERS):
+        rng = np.random.default_rng([3, number])
+        degraded = as_tensor(SYNTHESISERS[kind](pool.crop(rng, CropConfig(crop_px=crop_px)), rng))
+        moved = [
+            float((restored(restorer, degraded, prompt=prompt_of(kind), strength=strength) - degraded).abs().mean())
+            for strength in STRENGTHS
+        ]
+        grows = "yes" if moved[0] == 0 and all(one < other for one, other in pairwise(moved)) else "NO"
+        yield f"| {kind} | " + " | ".join(f"{127.5 * value:.2f}" for value in moved) + f" | {grows} |"
+
+
+def close_ups(files: dict[str, Pixels]) -> Iterator[tuple[str, Pixels]]:
+    """Crops of faces and of small text, as far as their photographs are there."""
+    for what, boxes in (("face", FACES), ("text", TEXT)):
+        for name, (left, top, side) in boxes.items():
+            if name in files:
+                yield what, files[name][top : top + side, left : left + side]
+    for name in WRITTEN:
+        if name in files:
+            page = files[name][100:356, 100:356].copy()
+            for line in range(10):
+                at, tone = (6, 22 + 25 * line), (235 - 20 * line,) * 3
+                cv2.putText(page, f"No. {line}: small letters, 12:{line}5", at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, tone, 1)
+            yield "text", page
+
+
+def faces_and_text(restorer: Restorer, files: dict[str, Pixels]) -> Iterator[str]:
+    yield "| crop | noise | lost to noise | left after | a clean crop is changed by |"
+    yield "|---|---|---|---|---|"
+    for what, pixels in close_ups(files):
+        truth = as_tensor(pixels.astype(np.float32) / np.float32(255))
+        untouched = 127.5 * float((restored(restorer, truth) - truth).abs().mean())
+        for sigma in (15, 25):
+            generator = torch.Generator().manual_seed(sigma)
+            noise = torch.randn(truth.shape, generator=generator) * (sigma / 127.5)
+            noisy = (truth + noise).mul(127.5).round().div(127.5).clamp(-1, 1)
+            lost, left = (127.5 * float((image - truth).abs().mean()) for image in (noisy, restored(restorer, noisy)))
+            yield f"| {what} {pixels.shape[1]} px | {sigma} | {lost:.2f} | {left:.2f} | {untouched:.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, action="append", required=True, help="the training photos; repeatable")
+    parser.add_argument("--bundle")
+    parser.add_argument("--each", type=int, default=4, help="crops of each mixture")
+    parser.add_argument("--crop", type=int, default=256)
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
+    said = parser.parse_args()
+    bundle = find_bundle(said.bundle)
+    restorer, manifest = load_restorer(bundle, torch.device("cpu")), read_manifest(bundle)
+    photos = find_photos(said.images)
+    pool = PhotoPool(decode_into(said.cache, photos, 1600), validation=True)
+    wanted = {*FACES, *TEXT, *WRITTEN}
+    files = {
+        path.name: np.load(decoded)
+        for path in photos
+        if path.name in wanted
+        for decoded in decode_into(said.cache, [path], 1600)
+    }
+    print(f"# {manifest.name} {manifest.version}: promises\n")
+    print(f"`python benchmarks/promises.py`: {len(pool)} held-out photos, crops of {said.crop} px.\n")
+    for title, lines in (
+        ("Mixtures of two (PSNR in dB)", mixtures(restorer, pool, said.each, said.crop)),
+        ("Mean change by strength (of 255)", strengths(restorer, pool, said.crop)),
+        ("Faces and small text (mean difference, of 255)", faces_and_text(restorer, files)),
+    ):
+        print(f"## {title}\n")
+        for line in lines:
+            print(line, flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""DRUNet, a U-Net of plain residual blocks (Zhang et al. 2021, arXiv:2008.13751, section 4.1): the specialists'.
+
+No norms, no biases, ReLU once a block; strided 2 x 2 convolutions down, transposed ones up, skips added.
+
+Shapes:  B batch, H W pixels (any size, reflected to a multiple of the stride inside and cropped back).  Images are RGB
+(B, 3, H, W) in [-1, 1].
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.images import pad_to_multiple
+
+
+@dataclass(frozen=True, kw_only=True)
+class DRUNetConfig:
+    """Defaults are the published denoiser's, without its map of the noise's level.
+
+    `blocks` a level, the last one at the bottom; widths double from level to level.  `patch` > 1 folds patch x patch
+    pixels into channels first.
+    """
+
+    width: int = 64
+    blocks: tuple[int, ...] = (4, 4, 4, 4)
+    patch: int = 1
+
+    @property
+    def stride(self) -> int:
+        return int(self.patch * 2 ** (len(self.blocks) - 1))
+
+
+class ResBlock(nn.Module):
+    """x + conv(relu(conv(x))) on (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))  # type: ignore[no-any-return]
+
+
+class DRUNet(nn.Module):
+    """The restored picture: what comes in plus what the network finds that it lacks."""
+
+    FACING = ("head", "tail")
+
+    def __init__(self, config: DRUNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        area, width = config.patch**2, config.width
+        self.head = nn.Conv2d(3 * area, width, 3, padding=1, bias=False)
+        self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
+        for blocks in config.blocks[:-1]:
+            self.encoders.append(_level(width, blocks))
+            self.downs.append(nn.Conv2d(width, 2 * width, 2, stride=2, bias=False))
+            width *= 2
+        self.body = _level(width, config.blocks[-1])
+        self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
+        for blocks in reversed(config.blocks[:-1]):
+            self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False))
+            width //= 2
+            self.decoders.append(_level(width, blocks))
+        self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=False)
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W), not clamped.  Weights in half precision see the picture in theirs."""
+        height, width = degraded.shape[-2:]
+        x = pad_to_multiple(degraded.to(self.head.weight.dtype), self.config.stride, "reflect")
+        if self.config.patch > 1:
+            x = F.pixel_unshuffle(x, self.config.patch)
+        x = self.head(x.contiguous(memory_format=torch.channels_last))
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)
+        x = self.body(x)
+        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
+            x = decoder(up(x) + skip)
+        x = self.tail(x)
+        if self.config.patch > 1:
+            x = F.pixel_shuffle(x, self.config.patch)
+        return degraded + x[..., :height, :width].to(degraded.dtype)
+
+
+def _level(channels: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(ResBlock(channels) for _ in range(blocks)))
