@@ -107,15 +107,21 @@ class Assessor(nn.Module):
         because damage such as raindrops or local blur need not be in the middle, and the shrunk whole, because fog or
         a heavy blur may leave nothing to be seen in a crop.
         """
+        return [
+            self._named(weights @ logits.softmax(dim=-1)) for logits, weights in self.answers(images, strict=strict)
+        ]
+
+    def answers(self, images: Sequence[Tensor], strict: bool = False) -> list[tuple[Tensor, Tensor]]:
+        """What each view of an image says: logits (V, K), and its share of the answer (V,)."""
         crops, counts, weights = [], [], []
         for image in images:
             seen, weight = self._views(image, strict)
             crops += seen
             counts.append(len(seen))
             weights += weight
-        shares = self._softmax(self.image_features(torch.stack(crops).to(self.device)))
-        weighted = shares * shares.new_tensor(weights)[:, None]
-        return [self._named(part.sum(dim=0)) for part in torch.split(weighted, counts)]
+        logits = self.logits(self.image_features(torch.stack(crops).to(self.device)))
+        shares = logits.new_tensor(weights)
+        return list(zip(torch.split(logits, counts), torch.split(shares, counts), strict=True))
 
     def _views(self, image: Tensor, strict: bool) -> tuple[list[Tensor], list[float]]:
         """Crops (3, S, S) in [0, 1] and their shares of the answer, which sum to 1."""

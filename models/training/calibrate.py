@@ -1,4 +1,8 @@
-"""How much of each repair to take, and how sure to be before it is tried, measured on held-out photographs.
+"""How sure the assessor may be, how much of each repair to take, and how sure to be before it is tried: measured on
+held-out photographs.
+
+Each view learned to be as sure as it is right, but their mean is less sure than it is right.  One factor on CLIP's
+temperature mends that (Guo et al. 2017, arXiv:1706.04599, section 4.2): the one with the least negative log-likelihood.
 
 The share of a repair is the blend with the input that has the least error.
 
@@ -11,6 +15,7 @@ p at which p G = (1 - p) L, so from L / (G + L).
 Shapes:  B pictures, H W pixels.  Images are RGB (B, 3, H, W) float32 in [-1, 1].
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -36,6 +41,26 @@ def best_share(before: Tensor, after: Tensor, truth: Tensor) -> float:
     if size == 0:
         return 1.0
     return float(((change * (truth - before).double()).sum() / size).clamp(0, 1))
+
+
+SHARPNESS = tuple(math.exp(step / 12) for step in range(-8, 15))
+"""Factors that are tried: 0.5 to 3.2."""
+
+
+def sharpness(answers: Sequence[tuple[Tensor, Tensor]], truth: Sequence[int]) -> float:
+    """The factor on the logits under which the answers are the most probable.
+
+    answers: for each picture the logits (V, K) and shares (V,) of its views; truth: the index of its name.
+    """
+
+    def surprise(factor: float) -> float:
+        probabilities = [
+            (shares @ (factor * logits).softmax(dim=-1))[index]
+            for (logits, shares), index in zip(answers, truth, strict=True)
+        ]
+        return float(-torch.stack(probabilities).clamp_min(1e-9).log().mean())
+
+    return min(SHARPNESS, key=surprise)
 
 
 def strengths(restorer: Restorer, examples: Sequence[Example], names: Sequence[str]) -> dict[str, float]:

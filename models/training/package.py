@@ -5,13 +5,16 @@ strength of each repair is calibrated on the photographs that training held out.
 """
 
 import argparse
+import math
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
+from torch import Tensor
 
 from models import golden
 from models.air import AIR
@@ -21,7 +24,7 @@ from models.drunet import DRUNet
 from models.families import load_restorer
 from models.nafnet import NAFNet
 from models.training import small
-from models.training.calibrate import floors, strengths
+from models.training.calibrate import floors, sharpness, strengths
 from models.training.config import RunConfig
 from models.training.photos import PhotoPool, decode_into, find_photos
 from models.training.sheet import validation_examples
@@ -80,6 +83,9 @@ def main() -> None:
         load_text_tower(assessor.clip, arguments.text)
     air.load_state_dict(load_file(arguments.air))
     scm.load_state_dict(load_file(arguments.scm))
+    if arguments.images:
+        factor = sharpen(assessor, held_out(arguments.images, arguments.cache))
+        Console(stderr=True).print(f"the assessor's logits times {factor:.2f}")
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
     specialists = {key: path for key in small.SPECIALISTS if (path := getattr(arguments, key)) is not None}
     for key, path in specialists.items():
@@ -88,17 +94,39 @@ def main() -> None:
         networks[f"specialist-{key}"] = network.state_dict()
     written = write_bundle(arguments.out, manifest(arguments.version, specialists), networks, torch.float16)
     if arguments.images:
-        written = calibrated(arguments.out, written, arguments.images, arguments.cache)
+        written = calibrated(arguments.out, written, held_out(arguments.images, arguments.cache))
         write_manifest(arguments.out, written)
     golden.record(load_restorer(arguments.out, torch.device("cpu")), arguments.out, written)
 
 
-def calibrated(bundle: Path, written: Manifest, images: list[Path], cache: Path) -> Manifest:
-    """The manifest with each degradation's best strength."""
+def held_out(images: list[Path], cache: Path) -> PhotoPool:
+    """The photographs that no stage has learned from."""
     cv2.setNumThreads(0)
-    pool = PhotoPool(
-        decode_into(cache, find_photos(images), RunConfig(images=(), out=bundle).longest_px), validation=True
+    return PhotoPool(
+        decode_into(cache, find_photos(images), RunConfig(images=(), out=cache).longest_px), validation=True
     )
+
+
+@torch.no_grad()
+def sharpen(assessor: Assessor, pool: PhotoPool) -> float:
+    """Make the assessor as sure as it is right, on crops that are looked at in as many views as the loop's.
+
+    Returns the factor on its logits.
+    """
+    assessor.eval()
+    assessor.forget_prompts()
+    assessor.most_views, assessor.overview = small.LOOP.views, small.LOOP.overview
+    examples = validation_examples(pool, small.NAMES, crop_px=3 * small.CLIP.vision.image_size, each=8)
+    truth = [index for index, example in enumerate(examples) for _ in example["degraded"]]
+    answers = [answer for example in examples for answer in assessor.answers(list(example["degraded"]))]
+    factor = sharpness(answers, truth)
+    scale: Tensor = assessor.clip.get_parameter("logit_scale")
+    scale += math.log(factor)
+    return factor
+
+
+def calibrated(bundle: Path, written: Manifest, pool: PhotoPool) -> Manifest:
+    """The manifest with each degradation's best strength and floor."""
     examples = validation_examples(pool, small.NAMES, crop_px=192, each=12)
     found = strengths(load_restorer(bundle, torch.device("cpu")), examples, small.NAMES)
     written = _updated(written, "strength", found)
