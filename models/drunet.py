@@ -20,12 +20,14 @@ class DRUNetConfig:
     """Defaults are the published denoiser's, without its map of the noise's level.
 
     `blocks` a level, the last one at the bottom; widths double from level to level.  `patch` > 1 folds patch x patch
-    pixels into channels first.
+    pixels into channels first.  `tonal` is for damage of the light, whose repair depends on how bright the whole
+    picture is: convolutions have biases, and the bottom is told its own mean.
     """
 
     width: int = 64
     blocks: tuple[int, ...] = (4, 4, 4, 4)
     patch: int = 1
+    tonal: bool = False
 
     @property
     def stride(self) -> int:
@@ -35,10 +37,10 @@ class DRUNetConfig:
 class ResBlock(nn.Module):
     """x + conv(relu(conv(x))) on (B, C, H, W)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, bias: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.relu(self.conv1(x)))  # type: ignore[no-any-return]
@@ -52,20 +54,22 @@ class DRUNet(nn.Module):
     def __init__(self, config: DRUNetConfig) -> None:
         super().__init__()
         self.config = config
-        area, width = config.patch**2, config.width
-        self.head = nn.Conv2d(3 * area, width, 3, padding=1, bias=False)
+        area, width, bias = config.patch**2, config.width, config.tonal
+        self.head = nn.Conv2d(3 * area, width, 3, padding=1, bias=bias)
         self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
         for blocks in config.blocks[:-1]:
-            self.encoders.append(_level(width, blocks))
+            self.encoders.append(_level(width, blocks, bias))
             self.downs.append(nn.Conv2d(width, 2 * width, 2, stride=2, bias=False))
             width *= 2
-        self.body = _level(width, config.blocks[-1])
+        if config.tonal:
+            self.whole = nn.Conv2d(width, width, 1)
+        self.body = _level(width, config.blocks[-1], bias)
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for blocks in reversed(config.blocks[:-1]):
             self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False))
             width //= 2
-            self.decoders.append(_level(width, blocks))
-        self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=False)
+            self.decoders.append(_level(width, blocks, bias))
+        self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=bias)
 
     def forward(self, degraded: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3, H, W), not clamped.  Weights in half precision see the picture in theirs."""
@@ -79,6 +83,8 @@ class DRUNet(nn.Module):
             x = encoder(x)
             skips.append(x)
             x = down(x)
+        if self.config.tonal:
+            x = x + self.whole(x.mean(dim=(2, 3), keepdim=True))
         x = self.body(x)
         for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
             x = decoder(up(x) + skip)
@@ -88,5 +94,5 @@ class DRUNet(nn.Module):
         return degraded + x[..., :height, :width].to(degraded.dtype)
 
 
-def _level(channels: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(*(ResBlock(channels) for _ in range(blocks)))
+def _level(channels: int, blocks: int, bias: bool) -> nn.Sequential:
+    return nn.Sequential(*(ResBlock(channels, bias) for _ in range(blocks)))

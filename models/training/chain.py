@@ -73,12 +73,13 @@ CHAINS = {
             ),
             Link(name="detail", module="models.training", words=("detail",), steps=8_000, hours=2.0),
             Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=1.5),
+            Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.2),
             Link(
                 name="autodir-small", module="models.training.package", resumes=False, hours=0.1,
                 words=(
                     "--assessor", "{runs}/assessor/best.safetensors", "--air", "{runs}/air/best.safetensors",
                     "--scm", "{runs}/scm/best.safetensors", "--detail", "{runs}/detail/best.safetensors",
-                    "--weather", "{runs}/weather/best.safetensors", "--out", "{runs}/autodir-small",
+                    "--weather", "{runs}/weather/best.safetensors", "--light", "{runs}/light/best.safetensors", "--out", "{runs}/autodir-small",
                 ),
             ),
         )

@@ -88,10 +88,11 @@ def only(specialist: str) -> dict[str, float]:
 
 
 SPECIAL = {
-    "noise": 1.6, "jpeg": 1.0, "low-resolution": 1.0, "rain": 2.6, "snow": 0.5, "raindrop": 0.8, "clean": 0.06,
+    "noise": 1.6, "jpeg": 1.0, "low-resolution": 1.0, "rain": 2.6, "snow": 0.5, "raindrop": 0.8, "haze": 1.2,
+    "low-light": 1.0, "clean": 0.06,
 }  # fmt: skip
 SPECIALIST: dict[str, Any] = {
-    "minutes": 110.0, "batch": 16, "learning_rate": 2e-3, "muon": 0.02, "warmup_steps": 50, "ema": 0.998,
+    "minutes": 110.0, "batch": 16, "learning_rate": 1e-3, "muon": 0.008, "warmup_steps": 50, "ema": 0.998,
     "crop": CropConfig(crop_px=128, shrink=SHRINK),
 }  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -109,6 +110,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "detail": {**SPECIALIST, "mixture": Mixture(weights=only("detail"), two=0.08)},
     "weather": {**SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04)},
+    "light": {**SPECIALIST, "mixture": Mixture(weights=only("light"), two=0.0)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip
 

@@ -46,8 +46,11 @@ SPECIALISTS = {
     "weather": SpecialistConfig(
         names=("rain", "snow", "raindrop"), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)
     ),
+    "light": SpecialistConfig(
+        names=("haze", "low-light"), network=DRUNetConfig(width=32, blocks=(1, 1, 2, 2), patch=2, tonal=True)
+    ),
 }
-"""Fine damage needs little context, and what falls from the sky more of it."""
+"""Fine damage needs little context, what falls from the sky more of it, and damage of the light the whole picture."""
 
 LOOP = LoopConfig(
     sampler="ddim", steps=4, end_timestep=800.0, temperature=0.1, max_passes=3, floor=0.35, blackening=0.01, views=9,

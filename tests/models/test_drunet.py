@@ -66,3 +66,20 @@ def test_a_silent_last_layer_changes_nothing():
     restore.tail.weight.zero_()
     image = picture()
     assert torch.equal(restore(image), image)
+
+
+def test_only_the_tonal_one_knows_how_bright_the_far_end_of_a_picture_is():
+    for tonal in (False, True):
+        restore = network(DRUNetConfig(width=4, blocks=(1, 1), tonal=tonal))
+        image = picture(128, 128)
+        brighter = image.clone()
+        brighter[..., 100:, 100:] += 0.5
+        same = torch.equal(restore(image)[..., :16, :16], restore(brighter)[..., :16, :16])
+        assert same is not tonal
+
+
+def test_the_tonal_one_can_lift_black():
+    """Without biases a picture of zeros stays one."""
+    zeros = torch.zeros(1, 3, 16, 16)
+    assert not network()(zeros).any()
+    assert network(DRUNetConfig(width=4, blocks=(1, 1), tonal=True))(zeros).any()
