@@ -79,7 +79,8 @@ CHAINS = {
                 words=(
                     "--assessor", "{runs}/assessor/best.safetensors", "--air", "{runs}/air/best.safetensors",
                     "--scm", "{runs}/scm/best.safetensors", "--detail", "{runs}/detail/best.safetensors",
-                    "--weather", "{runs}/weather/best.safetensors", "--light", "{runs}/light/best.safetensors", "--out", "{runs}/autodir-small",
+                    "--weather", "{runs}/weather/best.safetensors", "--light", "{runs}/light/best.safetensors",
+                    "--out", "{runs}/autodir-small",
                 ),
             ),
         )
