@@ -38,6 +38,7 @@ class PassRecord(Frozen):
 
     label: str
     source: str
+    by: str = ""
     probability_before: float
     probability_after: float | None = None
     kept: bool = True

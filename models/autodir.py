@@ -187,6 +187,7 @@ class AutoDIR:
         # I_sd goes on after low resolution as published; the safe loop goes on with what the user would get
         job.diffused = Canvas(height, width, overlap) if self._carries_diffused(job) else None
         job.tiles_left, job.started_s = len(cuts), time.monotonic()
+        job.specialist = None if job.controls.strict else self.specialists.of(job.label)
         return Continues(
             tracks=[self._track(job, cut) for cut in cuts],
             report=self._report(job, ""),
@@ -198,11 +199,10 @@ class AutoDIR:
 
     def _track(self, job: Job, cut: Tile) -> PassTrack:
         index, passes = len(job.passes), self._most_passes(job.controls)
-        specialist = None if job.controls.strict else self.specialists.of(job.label)
-        if specialist is not None:
-            padded = padded_size(cut, self.specialists.stride(specialist))
+        if job.specialist is not None:
+            padded = padded_size(cut, self.specialists.stride(job.specialist))
             return SpecialistTrack(
-                job=job, cut=cut, padded=padded, pass_index=index, passes=passes, steps=1, specialist=specialist
+                job=job, cut=cut, padded=padded, pass_index=index, passes=passes, steps=1, specialist=job.specialist
             )
         steps = job.controls.steps or self.config.loop.steps
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
@@ -326,6 +326,7 @@ class AutoDIR:
             PassReport(
                 label=job.label,
                 source=job.source,
+                by=f"specialist {job.specialist}" if job.specialist else "diffusion",
                 probability_before=job.before[job.label],
                 probability_after=after[job.label],
                 kept=kept,

@@ -30,6 +30,7 @@ class Job:
     condition: Tensor | None = None  # (L, D)
     label: str = CLEAN
     source: str = "auto"
+    specialist: str | None = None  # who repairs it in this pass; None is diffusion and correction
     passes: list[PassReport] = field(default_factory=list)
     restored: Canvas | None = None
     diffused: Canvas | None = None  # only where the next pass starts from it

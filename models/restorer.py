@@ -90,10 +90,11 @@ class Assessment:
 
 @dataclass(frozen=True, kw_only=True)
 class PassReport:
-    """One pass of the loop: what was repaired, who asked for it, and whether it helped."""
+    """One pass of the loop: what was repaired, who asked for it, by what, and whether it helped."""
 
     label: str
     source: str  # "auto" | "user"
+    by: str  # "diffusion", "network" for one that answers in one step, or "specialist NAME"
     probability_before: float
     probability_after: float | None  # None when nothing assessed the result
     kept: bool

@@ -33,10 +33,14 @@ class Found(BaseModel):
 
 
 class PassBody(BaseModel):
-    """One pass of the loop.  `image` is its picture, where one has been kept."""
+    """One pass of the loop.  `image` is its picture, where one has been kept.
+
+    `by` is "diffusion", "network" for one that answers in one step, or "specialist NAME".
+    """
 
     label: str
     source: str
+    by: str
     probability_before: float
     probability_after: float | None
     kept: bool

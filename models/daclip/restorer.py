@@ -245,6 +245,7 @@ class DaCLIPRestorer:
         passed = PassReport(
             label=job.label,
             source=job.source,
+            by="diffusion" if self._schedule(job.controls) else "network",
             probability_before=job.probability,
             probability_after=None,  # a second look would cost more than a pass of the NAFNet
             kept=True,

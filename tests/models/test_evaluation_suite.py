@@ -39,7 +39,13 @@ class FakeRestorer:
     def _restored(self, request):
         kept = self.answer is not None
         entry = PassReport(
-            label="noise", source="auto", probability_before=0.7, probability_after=0.1, kept=kept, seconds=0.0
+            by="diffusion",
+            label="noise",
+            source="auto",
+            probability_before=0.7,
+            probability_after=0.1,
+            kept=kept,
+            seconds=0.0,
         )
         others = {name: 0.1 for name in (*self.names, "clean") if name != self.label}
         report = Report(

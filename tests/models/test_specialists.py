@@ -56,7 +56,7 @@ def test_its_degradation_is_restored_by_the_specialist_alone(model, special, lab
     image = picture(23, 37)
     done = restored(model, image, prompt=WORDS)
     torch.testing.assert_close(done.image, special(image[None])[0].clamp(-1, 1), atol=1e-5, rtol=1e-4)
-    assert [one.label for one in done.report.passes] == [label]
+    assert [(one.label, one.by) for one in done.report.passes] == [(label, "specialist detail")]
 
 
 def test_strict_mode_passes_over_it(model, autodir):
@@ -68,6 +68,7 @@ def test_what_it_is_not_for_is_diffused_and_corrected(build, autodir, label):
     image, others = picture(), [name for name in autodir().names if name != label]
     done = restored(build(*others), image, prompt=WORDS)
     assert torch.equal(done.image, restored(autodir(), image, prompt=WORDS).image)
+    assert [one.by for one in done.report.passes] == ["diffusion"]
 
 
 def test_w_says_how_much_of_its_change_is_taken(model):

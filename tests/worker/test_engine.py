@@ -22,7 +22,13 @@ ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "models" / "bundles" / "autodir-small"
 PHOTO = ROOT / "examples" / "raccoon-noisy.jpg"
 REPAIRED = PassReport(
-    label="noise", source="auto", probability_before=0.75, probability_after=0.25, kept=True, seconds=0.0
+    by="diffusion",
+    label="noise",
+    source="auto",
+    probability_before=0.75,
+    probability_after=0.25,
+    kept=True,
+    seconds=0.0,
 )
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
 
