@@ -50,7 +50,7 @@ from worker.messages import Answer, Done, Failed, Pixels, Task
 from worker.picking import Limits
 
 PHOTO = Path(__file__).parents[1] / "examples" / "raccoon-noisy.jpg"
-CONTROLS: dict[str, Any] = {"prompt": "remove the noise", "steps": 1, "seed": 1}
+CONTROLS: dict[str, Any] = {"prompt": "remove the blur", "steps": 1, "seed": 1}
 WAIT_S = 0.5
 COLLECT = 8
 BLOCK = 10
@@ -319,7 +319,7 @@ def by_job(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tupl
 
 
 def _task(index: int, entry: Arrival) -> Task:
-    controls = {"prompt": "remove the noise", "steps": entry.steps, "seed": index}
+    controls = {"prompt": "remove the blur", "steps": entry.steps, "seed": index}
     return Task(id=str(index), pixels=entry.pixels, controls=controls, since_s=entry.at_s)
 
 
