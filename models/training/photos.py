@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import TrainingError
+from models.training.stripes import striped
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 Image = NDArray[np.float32]
@@ -67,6 +68,7 @@ class CropConfig:
         shrink: a crop covers crop_px / s pixels of its photo, s from this range; shrinking hides JPEG damage.
         afar: the share of crops that are damaged `farthest` times as large at most, then shrunk to crop_px, as a
             large picture is when it is looked at as a whole.
+        striped: the share that gets stripes of its own, which are no damage (models.training.stripes).
         soft: the share that a camera's optics and demosaicing have softened a little; soft is not blurred.
     """
 
@@ -75,6 +77,7 @@ class CropConfig:
     afar: float = 0.0
     farthest: float = 3.0
     soft: float = 0.0
+    striped: float = 0.0
 
 
 class PhotoPool:
@@ -95,6 +98,8 @@ class PhotoPool:
             crop = self._draw(rng, config)
             if attempt == 3 or crop.std() > 0.04 or rng.random() < 0.1:
                 break
+        if config.striped and rng.random() < config.striped:
+            crop = striped(crop, rng)
         if config.soft and rng.random() < config.soft:
             crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 0.9), borderType=cv2.BORDER_REFLECT_101)
         crop = np.rot90(crop, int(rng.integers(4)))

@@ -109,7 +109,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "crop": CropConfig(crop_px=128, shrink=SHRINK),
     },
     "detail": {**SPECIALIST, "mixture": Mixture(weights=only("detail"), two=0.08)},
-    "weather": {**SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04)},
+    "weather": {
+        **SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04),
+        "crop": CropConfig(crop_px=128, shrink=SHRINK, striped=0.15),
+    },
     "light": {**SPECIALIST, "mixture": Mixture(weights=only("light"), two=0.0)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip

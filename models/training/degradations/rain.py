@@ -76,7 +76,7 @@ def smeared_noise(shape: tuple[int, int], rng: Random) -> Field:
 
     It seldom rains alike all over the picture.
     """
-    length, width, lean = log_uniform(rng, 15, 120), rng.uniform(0.7, 2.0), rng.uniform(-0.9, 0.9)
+    length, width, lean = log_uniform(rng, 15, 120), log_uniform(rng, 0.7, 5.0), rng.uniform(-0.9, 0.9)
     seed = rng.standard_normal(shape, dtype=np.float32)
     smeared = cv2.filter2D(seed, -1, streak_kernel(length, width, lean), borderType=cv2.BORDER_REFLECT_101)
     smeared /= max(float(smeared.std()), 1e-6)
