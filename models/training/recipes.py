@@ -113,7 +113,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         **SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04),
         "crop": CropConfig(crop_px=128, shrink=SHRINK, striped=0.15),
     },
-    "light": {**SPECIALIST, "mixture": Mixture(weights=only("light"), two=0.0)},
+    "light": {**SPECIALIST, "mixture": Mixture(weights={**only("light"), CLEAN: 0.3}, two=0.0)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip
 
