@@ -58,6 +58,8 @@ class LoopConfig:
         temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
             picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
+        later_floor: the same for passes after the first: a restored picture is like nothing that the assessor learned
+            from, and most pictures have one damage.
         blackening: the share of pixels, in [0, 1], that dehazing in the safe loop may drive to black before it is taken
             back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
         views: native-scale crops that the assessor looks at, at most.
@@ -74,6 +76,7 @@ class LoopConfig:
     temperature: float = 1.0
     max_passes: int = 7
     floor: float = 0.4
+    later_floor: float = 0.0
     blackening: float = 1.0
     views: int = 9
     overview: float = 0.0
@@ -167,7 +170,9 @@ class AutoDIR:
         if job.controls.strict:
             choice = choose(job.before, job.remaining, 0.0)
         else:
-            choice = choose(job.before, job.remaining, self.config.loop.floor, self.config.floors)
+            loop = self.config.loop
+            floor = max(loop.floor, loop.later_floor) if job.passes else loop.floor
+            choice = choose(job.before, job.remaining, floor, self.config.floors)
         if choice.label is None:
             return self._done(job, choice.stop or "clean")
         job.label = choice.label

@@ -56,6 +56,14 @@ class TestTheLoop:
         assert torch.equal(outcome.image, image)
         assert (outcome.report.stop_reason, outcome.report.passes) == ("clean", ())
 
+    @pytest.mark.parametrize(
+        ("later", "passes", "reason"), [(0.0, 2, "clean"), (0.45, 2, "clean"), (0.6, 1, "uncertain")]
+    )
+    def test_a_second_repair_may_want_a_surer_assessor_than_the_first(self, autodir, later, passes, reason):
+        script = Script(sees(noise=0.5), sees(haze=0.5, noise=0.1), sees(clean=0.9))
+        report = restored(autodir(assessor=script, floor=0.4, later_floor=later), picture()).report
+        assert (len(report.passes), report.stop_reason) == (passes, reason)
+
     def test_it_repairs_until_the_image_looks_clean(self, autodir):
         script = Script(sees(noise=0.8), sees(haze=0.7), sees(clean=0.9))
         report = restored(autodir(assessor=script), picture(), seed=5).report
@@ -193,6 +201,11 @@ class TestStrictAndSafe:
         restored(autodir(assessor=safe), picture())
         assert strict.shown[1].abs().max() > 1
         assert max(image.abs().max() for image in safe.shown) <= 1
+
+    def test_strict_knows_no_later_floor_either(self, autodir):
+        script = Script(sees(noise=0.5), sees(haze=0.5), sees(clean=0.9))
+        report = restored(autodir(assessor=script, later_floor=0.9), picture(), strict=True).report
+        assert [entry.label for entry in report.passes] == ["noise", "haze"]
 
     def test_strict_has_no_floor_and_no_way_back(self, autodir):
         script = Script(sees(noise=0.3), sees(noise=0.9, clean=0.05), sees(clean=0.9))
