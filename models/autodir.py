@@ -58,8 +58,8 @@ class LoopConfig:
         temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
             picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
-        later_floor: the same for passes after the first: a restored picture is like nothing that the assessor learned
-            from, and most pictures have one damage.
+        later_floor: the same for passes after the first, for what the first look gave less than `glimpsed`: a restored
+            picture is like nothing that the assessor learned from, and most pictures have one damage.
         blackening: the share of pixels, in [0, 1], that dehazing in the safe loop may drive to black before it is taken
             back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
         views: native-scale crops that the assessor looks at, at most.
@@ -77,6 +77,7 @@ class LoopConfig:
     max_passes: int = 7
     floor: float = 0.4
     later_floor: float = 0.0
+    glimpsed: float = 1.0
     blackening: float = 1.0
     views: int = 9
     overview: float = 0.0
@@ -170,15 +171,21 @@ class AutoDIR:
         if job.controls.strict:
             choice = choose(job.before, job.remaining, 0.0)
         else:
-            loop = self.config.loop
-            floor = max(loop.floor, loop.later_floor) if job.passes else loop.floor
-            choice = choose(job.before, job.remaining, floor, self.config.floors)
+            choice = choose(job.before, job.remaining, self.config.loop.floor, self._floors(job))
         if choice.label is None:
             return self._done(job, choice.stop or "clean")
         job.label = choice.label
         # A doubtful assessor's mixture asks for a little of everything; the safe loop asks for what it decided on
         job.condition = self.assessor.condition(choice.probabilities if job.controls.strict else {job.label: 1.0})
         return self._start(job)
+
+    def _floors(self, job: Job) -> dict[str, float]:
+        """What each repair wants beyond the loop's floor, in this pass."""
+        loop, floors = self.config.loop, self.config.floors
+        if not job.passes:
+            return floors
+        later = {name: loop.later_floor for name in job.remaining if job.first[name] < loop.glimpsed}
+        return {name: max(floors.get(name, 0.0), later.get(name, 0.0)) for name in job.remaining}
 
     def _most_passes(self, controls: Controls) -> int:
         if controls.prompt is not None:

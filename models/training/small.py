@@ -54,11 +54,12 @@ SPECIALISTS = {
 
 LOOP = LoopConfig(
     sampler="ddim", steps=4, end_timestep=800.0, temperature=0.1, max_passes=3, floor=0.35, later_floor=0.65,
-    blackening=0.01, views=9,
-    overview=0.2,
+    glimpsed=0.2, blackening=0.01, views=9, overview=0.2,
 )  # fmt: skip
-"""Four steps where the noise is strong, from a start near the mean: nearer to the truth.  A second repair wants to be
-surer than the first: on held-out photographs that is worth 0.8 dB (docs/experiments.md)."""
+"""Four steps where the noise is strong, from a start near the mean: nearer to the truth.
+
+What the first look did not glimpse wants to be surer: on held-out photographs that is worth 0.8 dB (docs/experiments.md).
+"""
 
 FLOORS = {"haze": 0.5, "raindrop": 0.65}
 """Over the measured ones.

@@ -64,6 +64,12 @@ class TestTheLoop:
         report = restored(autodir(assessor=script, floor=0.4, later_floor=later), picture()).report
         assert (len(report.passes), report.stop_reason) == (passes, reason)
 
+    @pytest.mark.parametrize(("seen_first", "passes"), [(0.3, 2), (0.1, 1)])
+    def test_what_the_first_look_glimpsed_needs_no_more_than_a_first_repair(self, autodir, seen_first, passes):
+        script = Script(sees(noise=0.6, haze=seen_first), sees(haze=0.5, noise=0.1), sees(clean=0.9))
+        model = autodir(assessor=script, floor=0.4, later_floor=0.9, glimpsed=0.2)
+        assert len(restored(model, picture()).report.passes) == passes
+
     def test_it_repairs_until_the_image_looks_clean(self, autodir):
         script = Script(sees(noise=0.8), sees(haze=0.7), sees(clean=0.9))
         report = restored(autodir(assessor=script), picture(), seed=5).report
