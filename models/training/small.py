@@ -58,7 +58,7 @@ LOOP = LoopConfig(
 )  # fmt: skip
 """Four steps where the noise is strong, from a start near the mean: nearer to the truth.
 
-What the first look did not glimpse wants to be surer: on held-out photographs that is worth 0.8 dB (docs/experiments.md).
+What the first look did not glimpse wants to be surer: worth 0.8 dB on held-out photographs (docs/experiments.md).
 """
 
 FLOORS = {"haze": 0.5, "raindrop": 0.65}
