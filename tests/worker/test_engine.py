@@ -712,12 +712,14 @@ def test_images_of_one_shape_that_share_batches_come_out_all_but_alike(shipped, 
     said: list[object] = []
     engine = Engine({"": Resident(shipped, Limits(together=4, megapixels=100.0))}, said.append)
     for number, crop in enumerate(crops):
-        engine.admit(Task(id=str(number), pixels=crop, controls={"seed": number, "steps": 4, "prompt": "noise"}))
+        engine.admit(
+            Task(id=str(number), pixels=crop, controls={"seed": number, "steps": 4, "prompt": "remove the blur"})
+        )
     while engine.busy:
         engine.turn()
     assert max(answer.images for answer in said if isinstance(answer, Turned)) == 3
     done = {int(answer.id): answer for answer in said if isinstance(answer, Done)}
     for number, crop in enumerate(crops):
-        request = Request(image=to_tensor(crop), controls=Controls(seed=number, steps=4, prompt="noise"))
+        request = Request(image=to_tensor(crop), controls=Controls(seed=number, steps=4, prompt="remove the blur"))
         alone = to_pixels(restore_one(shipped, request).image)
         assert np.abs(done[number].pixels.astype(int) - alone).max() <= 1
