@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 BUNDLES := $(patsubst %/bundle.json,%,$(wildcard models/bundles/*/bundle.json))
-PHOTO := examples/cat-dark-noisy.jpg
+PHOTO := examples/raccoon-noisy.jpg
 DEMO := demo
 SHARE ?= 1
 
