@@ -213,9 +213,7 @@ class AutoDIR:
         index, passes = len(job.passes), self._most_passes(job.controls)
         if job.specialist is not None:
             padded = padded_size(cut, self.specialists.stride(job.specialist))
-            return SpecialistTrack(
-                job=job, cut=cut, padded=padded, pass_index=index, passes=passes, steps=1, specialist=job.specialist
-            )
+            return SpecialistTrack(job=job, cut=cut, padded=padded, pass_index=index, passes=passes, steps=1)
         steps = job.controls.steps or self.config.loop.steps
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
         return AutoDIRTrack(
@@ -236,8 +234,8 @@ class AutoDIR:
         with as_before_on_failure(diffusing), as_before_on_failure(specials):
             if diffusing:
                 self._advance(diffusing)
-            for key in dict.fromkeys(track.specialist for track in specials):
-                self._restore(key, [track for track in specials if track.specialist == key])
+            for key in dict.fromkeys(there(track.job.specialist) for track in specials):
+                self._restore(key, [track for track in specials if track.job.specialist == key])
 
     def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
         stride = self.specialists.stride(specialist)

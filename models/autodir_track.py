@@ -64,7 +64,6 @@ class PassTrack:
 class SpecialistTrack(PassTrack):
     """One that a specialist restores, in one step."""
 
-    specialist: str
     restored: Tensor | None = None  # (3, h, w) of the tile, on the device
 
     def mark(self) -> None:

@@ -1,6 +1,7 @@
 """DRUNet, a U-Net of plain residual blocks (Zhang et al. 2021, arXiv:2008.13751, section 4.1): the specialists'.
 
-No norms, no biases, ReLU once a block; strided 2 x 2 convolutions down, transposed ones up, skips added.
+No norms, no biases (but see `tonal`), ReLU once a block; strided 2 x 2 convolutions down, transposed ones up, skips
+added.
 
 Shapes:  B batch, H W pixels (any size, reflected to a multiple of the stride inside and cropped back).  Images are RGB
 (B, 3, H, W) in [-1, 1].
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.hourglass import down_and_up, fold, unfold
 from models.images import pad_to_multiple
 
 
@@ -75,23 +77,15 @@ class DRUNet(nn.Module):
         """(B, 3, H, W) -> (B, 3, H, W), not clamped.  Weights in half precision see the picture in theirs."""
         height, width = degraded.shape[-2:]
         x = pad_to_multiple(degraded.to(self.head.weight.dtype), self.config.stride, "reflect")
-        if self.config.patch > 1:
-            x = F.pixel_unshuffle(x, self.config.patch)
-        x = self.head(x.contiguous(memory_format=torch.channels_last))
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
+        x = self.head(fold(x, self.config.patch).contiguous(memory_format=torch.channels_last))
+        x = self.tail(down_and_up(x, self.encoders, self.downs, self._bottom, self.ups, self.decoders))
+        x = unfold(x, self.config.patch)
+        return degraded + x[..., :height, :width].to(degraded.dtype)
+
+    def _bottom(self, x: Tensor) -> Tensor:
         if self.config.tonal:
             x = x + self.whole(x.mean(dim=(2, 3), keepdim=True))
-        x = self.body(x)
-        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
-            x = decoder(up(x) + skip)
-        x = self.tail(x)
-        if self.config.patch > 1:
-            x = F.pixel_shuffle(x, self.config.patch)
-        return degraded + x[..., :height, :width].to(degraded.dtype)
+        return self.body(x)  # type: ignore[no-any-return]
 
 
 def _level(channels: int, blocks: int, bias: bool) -> nn.Sequential:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from torch import nn
 
 from models.air import AIR
 from models.assessor import Assessor
@@ -51,7 +52,7 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
     """The family's configuration as the manifest states it.
 
     Raises:
-        BundleError: a field is missing, spare or of the wrong type; the message names it.
+        BundleError: a field is missing, spare or of the wrong type, or a specialist names what is not its own.
     """
     stated = {
         **manifest.networks,
@@ -60,7 +61,15 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "strength": {entry.name: entry.strength for entry in manifest.degradations},
         "floors": {entry.name: entry.floor for entry in manifest.degradations},
     }
-    return _config(bundle, manifest, AutoDIRConfig, stated)
+    config = _config(bundle, manifest, AutoDIRConfig, stated)
+    claimed = [name for specialist in config.specialists.values() for name in specialist.names]
+    for name in claimed:
+        if name not in config.names or claimed.count(name) > 1:
+            raise BundleError(
+                f"{bundle / MANIFEST}: networks.specialists: {name!r} is no degradation of the bundle, or named twice. "
+                "Each specialist names degradations of its own."
+            )
+    return config
 
 
 def daclip_config(bundle: Path, manifest: Manifest) -> DaCLIPConfig:
@@ -103,8 +112,7 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Rest
         assessor = Assessor(config.clip, config.names, config.loop.views, config.loop.overview)
         air, scm = AIR(config.air), NAFNet(config.scm)
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
-        fill(network, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
+        _fill(network, bundle, manifest, name, device)
     assessor.eval()
     return AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device))
 
@@ -115,11 +123,18 @@ def _specialists(bundle: Path, manifest: Manifest, config: AutoDIRConfig, device
     for key, specialist in config.specialists.items():
         with torch.device("meta"):
             network = DRUNet(specialist.network)
-        part = f"specialist-{key}"
-        fill(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})")
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
+        _fill(network, bundle, manifest, f"specialist-{key}", device)
         networks[key] = network
     return Specialists(config.specialists, networks)
+
+
+def _fill(
+    network: nn.Module, bundle: Path, manifest: Manifest, part: str, device: torch.device, *, channels_last: bool = True
+) -> None:
+    """Give a network on the meta device the weights of this part."""
+    fill(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})")
+    if channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
 
 
 def load_daclip(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
@@ -127,10 +142,8 @@ def load_daclip(bundle: Path, manifest: Manifest, device: torch.device) -> Resto
     with torch.device("meta"):
         controller = DaCLIP(config.controller)
         network = ConditionalUNet(config.unet) if config.unet else ConditionalNAFNet(_there(config.nafnet))
-    part = "unet" if config.unet else "nafnet"
-    for name, module in (("daclip", controller), (part, network)):
-        fill(module, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
+    _fill(controller, bundle, manifest, "daclip", device, channels_last=False)
+    _fill(network, bundle, manifest, "unet" if config.unet else "nafnet", device)
     return DaCLIPRestorer(config, controller, network, device)
 
 
@@ -140,7 +153,7 @@ def load_etdiffir(bundle: Path, manifest: Manifest, device: torch.device) -> Res
     with torch.device("meta"):
         controller, network = DaCLIP(config.controller), EfficientUNet(config.unet)
     for name, module in (("daclip", controller), ("unet", network)):
-        fill(module, read_weights(bundle, manifest, name, device), f"{bundle} ({name})")
+        _fill(module, bundle, manifest, name, device, channels_last=False)
     return ETDiffIRRestorer(config, controller, network, device)
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.hourglass import down_and_up, fold, unfold
 from models.images import pad_to_multiple
 
 
@@ -106,21 +107,9 @@ class NAFNet(nn.Module):
         """What is to be added to `diffused`: 2 x (B, 3, H, W) -> (B, 3, H, W)."""
         height, width = degraded.shape[-2:]
         x = pad_to_multiple(torch.cat([degraded, diffused], dim=1), self.config.stride)  # (B, 6, H', W')
-        if self.config.patch > 1:
-            x = F.pixel_unshuffle(x, self.config.patch)
-        x = self.intro(x.contiguous(memory_format=torch.channels_last))
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle_blks(x)
-        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
-            x = decoder(up(x) + skip)
-        x = self.ending(x)
-        if self.config.patch > 1:
-            x = F.pixel_shuffle(x, self.config.patch)
-        return x[..., :height, :width]
+        x = self.intro(fold(x, self.config.patch).contiguous(memory_format=torch.channels_last))
+        x = self.ending(down_and_up(x, self.encoders, self.downs, self.middle_blks, self.ups, self.decoders))
+        return unfold(x, self.config.patch)[..., :height, :width]
 
     def forward(self, degraded: Tensor, diffused: Tensor, fidelity: float | Tensor = 1.0) -> Tensor:
         """I_res = w * net(I, I_sd) + I_sd.  `fidelity` is w: a number, or one an image as (B, 1, 1, 1).

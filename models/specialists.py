@@ -8,7 +8,6 @@ Shapes:  B tracks, H W pixels.  Images are RGB float32 (B, 3, H, W) in [-1, 1].
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from models.drunet import DRUNet, DRUNetConfig
@@ -37,7 +36,6 @@ class Specialists:
         """Tiles are padded to a multiple of it."""
         return self.networks[key].config.stride
 
-    @torch.inference_mode()
     def restore(self, key: str, degraded: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3, H, W) in [-1, 1]."""
         return self.networks[key](degraded).clamp(-1, 1)  # type: ignore[no-any-return]

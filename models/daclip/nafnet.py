@@ -11,11 +11,11 @@ D context, E = 4 width the embedding.  Pictures are (B, 3, H, W) in [0, 1].  Key
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.daclip.attention import ChannelGain, Residual, SpatialTransformer
 from models.daclip.conditional_unet import Constants, Sinusoid
+from models.hourglass import fold, unfold
 from models.images import pad_to_multiple
 from models.nafnet import gate
 
@@ -137,11 +137,10 @@ class ConditionalNAFNet(nn.Module):
         """The clean picture of a degraded one; with a state x and its time t (B,), the noise.  All (B, 3, H, W)."""
         height, width = mu.shape[-2:]
         inputs = mu if x is None else torch.cat([x - mu, mu], dim=1)
-        patch, padded = self.config.patch, pad_to_multiple(inputs, self.config.stride)
-        folded = F.pixel_unshuffle(padded, patch) if patch > 1 else padded
+        folded = fold(pad_to_multiple(inputs, self.config.stride), self.config.patch)
         embedding = self._embedding(t, constants)
         found = self._body(folded.contiguous(memory_format=torch.channels_last), embedding, constants.crosses)
-        found = (F.pixel_shuffle(found, patch) if patch > 1 else found)[..., :height, :width]
+        found = unfold(found, self.config.patch)[..., :height, :width]
         return found if self.config.timed else mu + found
 
     def _embedding(self, t: Tensor | None, constants: Constants) -> Tensor:

@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--crop", type=int, help="side of the training crops in pixels")
     arguments.add_argument("--learning-rate", type=float)
     arguments.add_argument("--muon", type=float, help="step the kernels with Muon, at this rate")
-    arguments.add_argument("--mixture", help="what to draw instead of the recipe's: haze=1.3,low-light=1,clean=0.2")
+    arguments.add_argument("--mixture", help="autodir's stages: the kinds to draw, as haze=1.3,clean=0.2")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     arguments.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="autocast; default: on CUDA only")

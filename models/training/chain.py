@@ -71,9 +71,9 @@ CHAINS = {
                 name="scm", module="models.training", steps=10_000, hours=4.0,
                 words=("scm", *TEXT, "--air", "{runs}/air/best.safetensors"),
             ),
-            Link(name="detail", module="models.training", words=("detail",), steps=8_000, hours=2.0),
-            Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=1.5),
-            Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.2),
+            Link(name="detail", module="models.training", words=("detail",), steps=8_000, hours=2.3),
+            Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=2.0),
+            Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.4),
             Link(
                 name="autodir-small", module="models.training.package", resumes=False, hours=0.1,
                 words=(

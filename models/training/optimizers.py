@@ -4,7 +4,7 @@ Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) steps along
 matrix: every direction that a kernel can learn in moves at one speed.  A kernel (O, I, h, w) is the matrix (O, h w I).
 The first and the last convolution, which face pixels, stay with AdamW, as do biases, gains and depthwise kernels.
 
-On this project's small U-Nets it is worth a factor of about two to four in steps (docs/experiments.md).
+On this project's small denoiser 200 steps of it gained 1 dB more than 210 of AdamW (docs/decisions/0014).
 """
 
 from collections.abc import Collection

@@ -83,8 +83,9 @@ def main() -> None:
         load_text_tower(assessor.clip, arguments.text)
     air.load_state_dict(load_file(arguments.air))
     scm.load_state_dict(load_file(arguments.scm))
-    if arguments.images:
-        factor = sharpen(assessor, held_out(arguments.images, arguments.cache))
+    pool = held_out(arguments.images, arguments.cache) if arguments.images else None
+    if pool is not None:
+        factor = sharpen(assessor, pool)
         Console(stderr=True).print(f"the assessor's logits times {factor:.2f}")
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
     specialists = {key: path for key in small.SPECIALISTS if (path := getattr(arguments, key)) is not None}
@@ -93,8 +94,8 @@ def main() -> None:
         network.load_state_dict(load_file(path))
         networks[f"specialist-{key}"] = network.state_dict()
     written = write_bundle(arguments.out, manifest(arguments.version, specialists), networks, torch.float16)
-    if arguments.images:
-        written = calibrated(arguments.out, written, held_out(arguments.images, arguments.cache))
+    if pool is not None:
+        written = calibrated(arguments.out, written, pool)
         write_manifest(arguments.out, written)
     golden.record(load_restorer(arguments.out, torch.device("cpu")), arguments.out, written)
 

@@ -168,7 +168,7 @@ def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[St
 
 
 def specialist(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    """`detail` or `weather`, as the stage is called."""
+    """The one that the stage is called after."""
     chosen = small.SPECIALISTS[arguments.stage]
     config = SpecialistStageConfig(names=chosen.names, network=chosen.network)
     return SpecialistStage(config, run, pools), config

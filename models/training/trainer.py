@@ -96,7 +96,12 @@ class Trainer:
         except RuntimeError as error:
             raise TrainingError(f"{path} does not fit this configuration: {error}") from error
         self.average = saved["average"]
-        self.optimizer.load_state_dict(saved["optimizer"])
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{path} was written with another optimiser ({error}): go on with the same --muon, or use --start-from"
+            ) from error
         self.at = Progressed(**saved["at"])
 
     def start_from(self, path: Path) -> None:

@@ -190,3 +190,13 @@ def test_a_bundle_that_names_a_specialist_without_weights_is_refused(pack, weigh
     (bundle / "bundle.json").write_text(json.dumps(stated))
     with pytest.raises(BundleError, match="specialist-detail"):
         load_restorer(bundle, CPU)
+
+
+@pytest.mark.parametrize("names", [["fog"], ["noise", "noise"]])
+def test_a_specialist_for_what_is_not_its_own_is_refused(pack, weights, names):
+    bundle = pack(weights)
+    stated = json.loads((bundle / "bundle.json").read_text())
+    stated["networks"]["specialists"] = {"detail": {"names": names, "network": {"width": 4}}}
+    (bundle / "bundle.json").write_text(json.dumps(stated))
+    with pytest.raises(BundleError, match=rf"networks\.specialists: '{names[0]}'"):
+        load_restorer(bundle, CPU)

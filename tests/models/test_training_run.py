@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -323,6 +323,12 @@ class TestSpecialists:
             ends.append({name: value.clone() for name, value in trainer.stage.network.state_dict().items()})
         for name, value in ends[0].items():
             torch.testing.assert_close(ends[1][name], value, msg=name)
+
+    def test_a_run_of_another_optimiser_cannot_be_resumed(self, files, tmp_path):
+        run = specialist_run(tmp_path / "run")
+        specialist(run, files).train(QUIET)
+        with pytest.raises(TrainingError, match="--muon"):
+            specialist(replace(run, muon=None), files).resume()
 
     def test_every_recipe_draws_only_its_own_kinds(self):
         for name, one in small.SPECIALISTS.items():
