@@ -48,12 +48,12 @@ class Assessor(nn.Module):
     `most_views` native-scale crops are looked at; `overview` is the share of the answer that the shrunk whole gives.
     """
 
-    FACING = ("clip.visual.conv1",)
-
     def __init__(self, config: ClipConfig, names: Sequence[str], most_views: int = 9, overview: float = 0.0) -> None:
         super().__init__()
         self.config, self.names, self.most_views, self.overview = config, tuple(names), most_views, overview
         self.clip = build_clip(config)
+        facing = getattr(self.clip.visual, "FACING", ("conv1",))
+        self.FACING = tuple(f"clip.visual.{name}" for name in facing)  # modules that face pixels
         self._prompts: tuple[Tensor, Tensor] | None = None
         self._heard: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.torchvision_mend import mend_torchvision
+from models.tower import BranchTower, TowerConfig
 
 END_OF_TEXT = 49407
 """CLIP's end token.  AutoDIR pads with it; open_clip pads with 0."""
@@ -32,6 +33,10 @@ class VisionConfig:
     mlp_ratio: float = 4.0
 
 
+REPLACED = VisionConfig(image_size=32, layers=1, width=64, patch_size=32)
+"""open_clip builds an image tower in any case; this one is small."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     context_length: int = 77
@@ -44,10 +49,14 @@ class TextConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Defaults are OpenAI's ViT-L/14, the tower of the published AutoDIR."""
+    """Defaults are OpenAI's ViT-L/14, the tower of the published AutoDIR.
+
+    With a `tower` of our own, `vision` counts for its `image_size` alone, and `mean` and `std` must be 0.5.
+    """
 
     embed_dim: int = 768
     vision: VisionConfig = field(default_factory=VisionConfig)
+    tower: TowerConfig | None = None
     text: TextConfig = field(default_factory=TextConfig)
     quick_gelu: bool = True
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
@@ -55,16 +64,20 @@ class ClipConfig:
 
 
 def build_clip(config: ClipConfig) -> nn.Module:
-    """An open_clip `CLIP` of these sizes with random weights."""
+    """An open_clip `CLIP` of these sizes with random weights, and its image tower or ours."""
     mend_torchvision()
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg  # after the mend: open_clip imports torchvision
 
-    return CLIP(  # type: ignore[no-any-return]
+    vision = config.vision if config.tower is None else REPLACED
+    clip: nn.Module = CLIP(
         embed_dim=config.embed_dim,
-        vision_cfg=CLIPVisionCfg(**asdict(config.vision)),
+        vision_cfg=CLIPVisionCfg(**asdict(vision)),
         text_cfg=CLIPTextCfg(**asdict(config.text)),
         quick_gelu=config.quick_gelu,
     )
+    if config.tower is not None:
+        clip.visual = BranchTower(config.tower, config.embed_dim)
+    return clip
 
 
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:

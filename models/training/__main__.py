@@ -57,6 +57,11 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--text", type=Path, help="the trained text tower")
     arguments.add_argument(
+        "--branch", type=Path, action="append", default=[],
+        help="assessor: begin the tower's branches as these specialists, one --branch each in their order",
+    )  # fmt: skip
+    arguments.add_argument("--frozen", action="store_true", help="assessor: leave the branches as they are")
+    arguments.add_argument(
         "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"
     )
     arguments.add_argument("--captions", type=Path, help="daclip and after: lines of path, tab, caption")

@@ -8,16 +8,20 @@ The text tower is frozen; the image tower learns from pairs of a degraded image 
 Shapes:  B batch, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.assessor import Assessor
 from models.clip import ClipConfig
+from models.errors import TrainingError
+from models.tower import BranchTower
 from models.training.config import RunConfig
 from models.training.dataset import Example, Pairs, batches
 from models.training.photos import PhotoPool
@@ -32,13 +36,16 @@ class AssessorConfig:
     """`sa_weight` is the paper's lambda; `clean_weight` adds L_FID of the clean twin towards "clean" (published: 0).
 
     `cross_entropy` adds as much of it to every L_FID (published: 0): the fidelity loss has no slope where the right
-    answer's probability is near zero, so a confident mistake would stay one.
+    answer's probability is near zero, so a confident mistake would stay one.  `twins` is the share of the pictures
+    whose clean twin is looked at too (published: 1).  `frozen` leaves the tower's branches as they are.
     """
 
     network: ClipConfig = field(default_factory=ClipConfig)
     sa_weight: float = 1.0
     clean_weight: float = 0.0
     cross_entropy: float = 0.0
+    twins: float = 1.0
+    frozen: bool = False
 
 
 def fidelity_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -56,6 +63,23 @@ def _overlap(probabilities: Tensor, labels: Tensor) -> Tensor:
     return (labels * probabilities.clamp_min(1e-8)).clamp_min(1e-12).sqrt().mul(labels > 0).sum(dim=-1).mean()
 
 
+def begin_as(tower: nn.Module, specialists: Sequence[Path]) -> None:
+    """Give the tower's branches the way down of specialists that are trained already, one each in their order.
+
+    Raises:
+        TrainingError: a file is missing or does not fit, or there are not as many as branches.
+    """
+    if not isinstance(tower, BranchTower) or len(specialists) != len(tower.branches):
+        there = len(tower.branches) if isinstance(tower, BranchTower) else "no"
+        raise TrainingError(f"got {len(specialists)} --branch for a tower of {there} branches; give one for each")
+    for branch, path in zip(tower.branches, specialists, strict=True):
+        try:
+            found = load_file(path)
+            branch.load_state_dict({name: found[name] for name in branch.state_dict()})
+        except (OSError, RuntimeError, KeyError) as error:
+            raise TrainingError(f"{path} does not fit the branch that it is to begin: {error}") from error
+
+
 class AssessorStage:
     """Trains the image tower and the temperature."""
 
@@ -63,16 +87,19 @@ class AssessorStage:
 
     def __init__(
         self, config: AssessorConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
-        text: Path,
+        text: Path, branches: Sequence[Path] = (),
     ) -> None:  # fmt: skip
         self.config, self.run, self.names = config, run, names
         self.assessor = Assessor(config.network, names)
         load_text_tower(self.assessor.clip, text)
+        if branches:
+            begin_as(self.assessor.clip.get_submodule("visual"), branches)
         self.assessor.forget_prompts()
         self.assessor.prompts()  # before any autocast: they are constants
         self.network: nn.Module = self.assessor
         for name, parameter in self.assessor.clip.named_parameters():
-            parameter.requires_grad_(name.startswith("visual.") or name == "logit_scale")
+            learns = name.startswith("visual.") and not (config.frozen and name.startswith("visual.branches."))
+            parameter.requires_grad_(learns or name == "logit_scale")
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
         self.clean = names.index(CLEAN)
         self.held_out = validation_examples(pools[1], names, crop_px=config.network.vision.image_size, each=32)
@@ -83,13 +110,14 @@ class AssessorStage:
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         labels = batch["labels"]
-        both = torch.cat([batch["degraded"], batch["clean"]]).add(1).div(2)
-        logits = self.assessor.logits(self.assessor.image_features(both)).float()
-        seen, seen_clean = logits.chunk(2)
-        damaged = labels[:, self.clean] < 0.5
+        twins = math.ceil(self.config.twins * len(labels))
+        views = torch.cat([batch["degraded"], batch["clean"][:twins]]).add(1).div(2)
+        logits = self.assessor.logits(self.assessor.image_features(views)).float()
+        seen, seen_clean = logits[: len(labels)], logits[len(labels) :]
+        damaged = labels[:twins, self.clean] < 0.5
         loss = self._agree(seen, labels)
         if bool(damaged.any()):
-            twin, artifacts = seen_clean[damaged], labels[damaged]
+            twin, artifacts = seen_clean[damaged], labels[:twins][damaged]
             loss = loss + self.config.sa_weight * semantic_agnostic_loss(twin.softmax(dim=-1), artifacts)
             if self.config.clean_weight:
                 is_clean = torch.zeros_like(twin)

@@ -65,7 +65,6 @@ CHAINS = {
     "autodir-small": Chain(
         links=(
             text("autodir"),
-            Link(name="assessor", module="models.training", words=("assessor", *TEXT), steps=12_000, hours=2.2),
             Link(name="air", module="models.training", words=("air", *TEXT), steps=16_000, hours=1.5),
             Link(
                 name="scm", module="models.training", steps=10_000, hours=4.0,
@@ -74,12 +73,25 @@ CHAINS = {
             Link(name="detail", module="models.training", words=("detail",), steps=8_000, hours=2.3),
             Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=2.0),
             Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.4),
+            Link(name="blur", module="models.training", words=("blur",), steps=8_000, hours=2.0),
+            Link(
+                name="first-look", module="models.training", steps=2_000, hours=0.6,
+                words=(
+                    "assessor", *TEXT, "--frozen", "--branch", "{runs}/detail/best.safetensors",
+                    "--branch", "{runs}/weather/best.safetensors", "--branch", "{runs}/light/best.safetensors",
+                ),
+            ),
+            Link(
+                name="assessor", module="models.training", steps=6_000, hours=5.0,
+                words=("assessor", *TEXT, "--start-from", "{runs}/first-look/best.safetensors"),
+            ),
             Link(
                 name="autodir-small", module="models.training.package", resumes=False, hours=0.1,
                 words=(
                     "--assessor", "{runs}/assessor/best.safetensors", "--air", "{runs}/air/best.safetensors",
                     "--scm", "{runs}/scm/best.safetensors", "--detail", "{runs}/detail/best.safetensors",
                     "--weather", "{runs}/weather/best.safetensors", "--light", "{runs}/light/best.safetensors",
+                    "--blur", "{runs}/blur/best.safetensors",
                     "--out", "{runs}/autodir-small",
                 ),
             ),

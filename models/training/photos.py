@@ -16,10 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import TrainingError
+from models.training.grain import grain
 from models.training.stripes import striped
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 Image = NDArray[np.float32]
+QUIET = 1.0
+"""Levels of 255 of a photo's own grain that nobody sees; the camera noise of a test set has two to three."""
+MOST_SHRUNK = 0.3
+"""For the sake of quiet; a crop of 128 px then covers 427 px of its photo."""
 
 
 def find_photos(folders: Sequence[Path]) -> list[Path]:
@@ -69,6 +74,8 @@ class CropConfig:
         afar: the share of crops that are damaged `farthest` times as large at most, then shrunk to crop_px, as a
             large picture is when it is looked at as a whole.
         striped: the share that gets stripes of its own, which are no damage (models.training.stripes).
+        quiet: the most grain a crop may have, in levels of 255 (models.training.grain); a photo with more is shrunk
+            more, to 0.3 at the most.  None: whatever it has.
         soft: the share that a camera's optics and demosaicing have softened a little; soft is not blurred.
     """
 
@@ -78,6 +85,7 @@ class CropConfig:
     farthest: float = 3.0
     soft: float = 0.0
     striped: float = 0.0
+    quiet: float | None = None
 
 
 class PhotoPool:
@@ -86,6 +94,7 @@ class PhotoPool:
     def __init__(self, files: Sequence[Path], *, validation: bool, hold_out: int = 20) -> None:
         chosen = [file for i, file in enumerate(files) if (i % hold_out == 0) == validation]
         self._photos: list[NDArray[np.uint8]] = [np.load(file, mmap_mode="r") for file in chosen or files]
+        self._grains: dict[int, float] = {}  # measured when first wanted
         areas = np.array([photo.shape[0] * photo.shape[1] for photo in self._photos], dtype=np.float64)
         self._odds = np.sqrt(areas) / np.sqrt(areas).sum()  # large photos more often, but not in proportion
 
@@ -105,10 +114,20 @@ class PhotoPool:
         crop = np.rot90(crop, int(rng.integers(4)))
         return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
 
+    def _grain(self, index: int) -> float:
+        """Shrinking by s leaves about s of it."""
+        if index not in self._grains:
+            self._grains[index] = grain(self._photos[index])
+        return self._grains[index]
+
     def _draw(self, rng: np.random.Generator, config: CropConfig) -> Image:
-        photo = self._photos[rng.choice(len(self._photos), p=self._odds)]
+        chosen = int(rng.choice(len(self._photos), p=self._odds))
+        photo = self._photos[chosen]
         height, width = photo.shape[:2]
         low, high = config.shrink
+        if config.quiet is not None:
+            high = min(high, max(MOST_SHRUNK, config.quiet / max(self._grain(chosen), 1e-3)))
+            low = min(low, high)
         side = round(config.crop_px / rng.uniform(low, high))
         side = min(side, height, width)
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)

@@ -19,7 +19,7 @@ from models.training.assessor import AssessorConfig, AssessorStage
 from models.training.config import RunConfig
 from models.training.degradations import Mixture
 from models.training.estimate import Estimator
-from models.training.photos import CropConfig, PhotoPool
+from models.training.photos import QUIET, CropConfig, PhotoPool
 from models.training.phrases import phrase
 from models.training.scm import SCMConfig, SCMStage
 from models.training.specialist import SpecialistStage, SpecialistStageConfig
@@ -89,16 +89,16 @@ def only(specialist: str) -> dict[str, float]:
 
 SPECIAL = {
     "noise": 1.6, "jpeg": 1.0, "low-resolution": 1.0, "rain": 2.6, "snow": 0.5, "raindrop": 0.8, "haze": 1.2,
-    "low-light": 1.0, "clean": 0.06,
+    "low-light": 1.0, "blur": 1.0, "clean": 0.06,
 }  # fmt: skip
 SPECIALIST: dict[str, Any] = {
     "minutes": 110.0, "batch": 16, "learning_rate": 1e-3, "muon": 0.008, "warmup_steps": 50, "ema": 0.998,
-    "crop": CropConfig(crop_px=128, shrink=SHRINK),
+    "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET),
 }  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
     "assessor": {
         "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
-        "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK, afar=0.25, soft=0.2),
+        "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK, afar=0.25, soft=0.2, quiet=QUIET),
     },
     "air": {
         "minutes": 60.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
@@ -111,9 +111,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "detail": {**SPECIALIST, "mixture": Mixture(weights=only("detail"), two=0.08)},
     "weather": {
         **SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04),
-        "crop": CropConfig(crop_px=128, shrink=SHRINK, striped=0.15),
+        "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET, striped=0.15),
     },
     "light": {**SPECIALIST, "mixture": Mixture(weights={**only("light"), CLEAN: 0.3}, two=0.0)},
+    "blur": {**SPECIALIST, "mixture": Mixture(weights=only("blur"), two=0.0)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip
 
@@ -142,10 +143,12 @@ def contexts(path: Path | None, phrasings: int = 48) -> Contexts:
 
 
 def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = AssessorConfig(network=small.CLIP, cross_entropy=1.0, clean_weight=0.12)
+    config = AssessorConfig(
+        network=small.CLIP, cross_entropy=1.0, clean_weight=0.12, twins=0.25, frozen=arguments.frozen
+    )  # fmt: skip
     if arguments.text is None:
         raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
-    return AssessorStage(config, run, pools, small.NAMES, arguments.text), config
+    return AssessorStage(config, run, pools, small.NAMES, arguments.text, arguments.branch), config
 
 
 def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.training.dataset import Example, Pairs
 from models.training.degradations import Mixture
-from models.training.photos import CropConfig, Image, PhotoPool
+from models.training.photos import QUIET, CropConfig, Image, PhotoPool
 from models.training.trainer import Validation
 from models.vocabulary import CLEAN
 
@@ -22,7 +22,7 @@ VALIDATION_SEED = 20261121
 def validation_examples(pool: PhotoPool, names: Sequence[str], crop_px: int, each: int) -> list[Example]:
     """`each` examples of every single degradation, the same for every run: a batch a name, in the order of `names`."""
     found = []
-    crop = CropConfig(crop_px=crop_px, shrink=(0.5, 0.9))
+    crop = CropConfig(crop_px=crop_px, shrink=(0.5, 0.9), quiet=QUIET)
     for index, name in enumerate(names):
         pairs = Pairs(pool, crop, Mixture(weights={name: 1.0}, two=0.0), names, VALIDATION_SEED + index)
         drawn = [pairs[i] for i in range(each)]

@@ -7,19 +7,39 @@ from models.drunet import DRUNetConfig
 from models.latents import PatchConfig
 from models.nafnet import NAFNetConfig
 from models.specialists import SpecialistConfig
+from models.tower import TowerConfig
 
 NAMES = ("noise", "blur", "rain", "low-light", "haze", "low-resolution", "raindrop", "jpeg", "snow", "clean")
 """What the small assessor is asked, in order: AutoDIR's seven, JPEG and snow, and "clean" last."""
 
+SPECIALISTS = {
+    "detail": SpecialistConfig(
+        names=("noise", "jpeg", "low-resolution"), network=DRUNetConfig(width=48, blocks=(2, 2, 2), patch=2)
+    ),
+    "weather": SpecialistConfig(
+        names=("rain", "snow", "raindrop"), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)
+    ),
+    "light": SpecialistConfig(
+        names=("haze", "low-light"), network=DRUNetConfig(width=32, blocks=(1, 1, 2, 2), patch=2, tonal=True)
+    ),
+    "blur": SpecialistConfig(names=("blur",), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)),
+}
+"""Fine damage needs little context, what falls or moves more of it, and damage of the light the whole picture."""
+
+LOOKING = ("detail", "weather", "light")
+"""Whose ways down the assessor has, in this order."""
+
 CLIP = ClipConfig(
     embed_dim=128,
-    vision=VisionConfig(image_size=128, layers=(1, 2, 2, 1), width=24, head_width=64),
+    vision=VisionConfig(image_size=128),
+    tower=TowerConfig(branches=tuple(SPECIALISTS[key].network for key in LOOKING)),
     text=TextConfig(width=128, heads=4, layers=2),
     quick_gelu=False,
     mean=(0.5, 0.5, 0.5),
-    std=(0.25, 0.25, 0.25),
+    std=(0.5, 0.5, 0.5),
 )
-"""A CLIP ResNet on native-scale crops of 128 px, and a two-layer text tower over CLIP's own tokens."""
+"""On native-scale crops of 128 px: an encoder as each specialist has, begun as theirs; a two-layer text tower over
+CLIP's own tokens."""
 
 AIR = AIRConfig(
     unet=UNetConfig(
@@ -38,19 +58,6 @@ AIR = AIRConfig(
 
 SCM = NAFNetConfig(width=24, encoder_blocks=(1, 1, 1, 2), middle_blocks=1, decoder_blocks=(1, 1, 1, 1), patch=2)
 """Small enough to see a few hundred thousand crops in an hour of one core: crops count for more than width."""
-
-SPECIALISTS = {
-    "detail": SpecialistConfig(
-        names=("noise", "jpeg", "low-resolution"), network=DRUNetConfig(width=48, blocks=(2, 2, 2), patch=2)
-    ),
-    "weather": SpecialistConfig(
-        names=("rain", "snow", "raindrop"), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)
-    ),
-    "light": SpecialistConfig(
-        names=("haze", "low-light"), network=DRUNetConfig(width=32, blocks=(1, 1, 2, 2), patch=2, tonal=True)
-    ),
-}
-"""Fine damage needs little context, what falls from the sky more of it, and damage of the light the whole picture."""
 
 LOOP = LoopConfig(
     sampler="ddim", steps=4, end_timestep=800.0, temperature=0.1, max_passes=3, floor=0.35, later_floor=0.65,

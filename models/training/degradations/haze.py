@@ -22,18 +22,30 @@ from models.training.degradations.image import (
 LEAST_TRANSMISSION = np.float32(0.05)
 """Less leaves fewer than 13 of 256 levels, and nothing to restore."""
 
+LIT = 0.3
+"""The share of fog in rooms and among lamps, whose light is of one colour and unevenly spread (as in REVIDE)."""
+
 
 def haze(clean: Image, rng: Random) -> Image:
     """Mean transmission 0.15..0.8; near-homogeneous one time in five."""
     near_even = rng.random() < 0.2
     depth = 0.8 + 0.2 * smooth_field(clean.shape[:2], 3, rng) if near_even else depth_map(clean, rng)
     transmission = _transmission(depth, 0.15 + 0.65 * rng.beta(1.5, 1.3))
-    airlight = greyish(rng, 0.6, 1.0, cast=0.015 if rng.random() < 0.8 else 0.03)
+    airlight = greyish(rng, 0.6, 1.0, cast=float(rng.choice([0.015, 0.03, 0.08], p=[0.6, 0.15, 0.25])))
+    if rng.random() < LIT:
+        return quantise(scatter(clean, transmission, _lit(airlight, clean.shape[:2], rng)), rng)
     return quantise(scatter(clean, transmission, airlight), rng)
 
 
+def _lit(airlight: NDArray[np.float32], shape: tuple[int, int], rng: Random) -> Image:
+    """Fog around lamps and windows: brighter there and darker elsewhere, A (H, W, 3) of the same mean or so."""
+    depth = np.float32(rng.uniform(0.1, 0.5))
+    glow = 1 + depth * (smooth_field(shape, int(rng.integers(1, 4)), rng) - np.float32(0.5))
+    return clip(airlight * glow[..., None])
+
+
 def scatter(clean: Image, transmission: Field, airlight: NDArray[np.float32]) -> Image:
-    """J (H, W, 3), t (H, W), A (3,) -> I = J t + A (1 - t)."""
+    """J (H, W, 3), t (H, W), A (3,) or (H, W, 3) -> I = J t + A (1 - t)."""
     t = transmission[..., None]
     return clean * t + airlight * (1 - t)
 

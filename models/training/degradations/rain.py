@@ -2,7 +2,8 @@
 
 Four styles, after the sets that restorers are judged on: a few thin streaks of one direction (Rain100L), a downpour of
 several directions (Rain100H), many medium streaks at any angle, and the retoucher's rain of Rain1400 (Fu et al. 2017):
-noise, smeared along one direction, stretched by the levels, and screened over the picture.
+noise, smeared along one direction, stretched by the levels, and laid over the picture: added, to go by the pictures of
+it that we hold (what is added does not depend on what is below), or screened, as the recipe is usually told.
 """
 
 import cv2
@@ -15,16 +16,16 @@ from models.training.degradations.image import Field, Image, Random, clip, greyi
 def rain(clean: Image, rng: Random) -> Image:
     """One of the four styles, over a veil of mist sometimes."""
     style = rng.random()
-    if style < 0.38:
+    if style < 0.32:
         streaks, veil = light_streaks(clean.shape[:2], rng), 0.05
-    elif style < 0.62:
+    elif style < 0.58:
         streaks, veil = heavy_streaks(clean.shape[:2], rng), 0.3
-    elif style < 0.8:
+    elif style < 0.72:
         streaks, veil = medium_streaks(clean.shape[:2], rng), 0.35
     else:
         streaks, veil = smeared_noise(clean.shape[:2], rng), 0.1
     scene = _mist(clean, rng) if rng.random() < veil else clean
-    return quantise(screen(scene, streaks, rng) if style >= 0.8 else blend(scene, streaks, rng), rng)
+    return quantise(blend(scene, streaks, rng), rng)
 
 
 def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
