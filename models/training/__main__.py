@@ -62,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     arguments.add_argument("--frozen", action="store_true", help="assessor: leave the branches as they are")
     arguments.add_argument(
+        "--repaired", type=float, default=0.0,
+        help="assessor: share of pictures that the specialists of --branch have repaired first, as in a second pass",
+    )  # fmt: skip
+    arguments.add_argument(
         "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"
     )
     arguments.add_argument("--captions", type=Path, help="daclip and after: lines of path, tab, caption")

@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from models.assessor import Assessor
 from models.clip import ClipConfig
 from models.errors import TrainingError
+from models.specialists import Specialists
 from models.tower import BranchTower
 from models.training.config import RunConfig
 from models.training.dataset import Example, Pairs, batches
 from models.training.photos import PhotoPool
+from models.training.repaired import repair
 from models.training.sheet import validation_examples
 from models.training.text import load_text_tower
 from models.training.trainer import Validation
@@ -37,7 +39,8 @@ class AssessorConfig:
 
     `cross_entropy` adds as much of it to every L_FID (published: 0): the fidelity loss has no slope where the right
     answer's probability is near zero, so a confident mistake would stay one.  `twins` is the share of the pictures
-    whose clean twin is looked at too (published: 1).  `frozen` leaves the tower's branches as they are.
+    whose clean twin is looked at too (published: 1).  `frozen` leaves the tower's branches as they are;
+    `repaired` is the share of pictures that a specialist has repaired first (published: 0).
     """
 
     network: ClipConfig = field(default_factory=ClipConfig)
@@ -46,6 +49,7 @@ class AssessorConfig:
     cross_entropy: float = 0.0
     twins: float = 1.0
     frozen: bool = False
+    repaired: float = 0.0
 
 
 def fidelity_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -87,7 +91,7 @@ class AssessorStage:
 
     def __init__(
         self, config: AssessorConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
-        text: Path, branches: Sequence[Path] = (),
+        text: Path, branches: Sequence[Path] = (), specialists: Specialists | None = None,
     ) -> None:  # fmt: skip
         self.config, self.run, self.names = config, run, names
         self.assessor = Assessor(config.network, names)
@@ -97,6 +101,7 @@ class AssessorStage:
         self.assessor.forget_prompts()
         self.assessor.prompts()  # before any autocast: they are constants
         self.network: nn.Module = self.assessor
+        self.specialists = specialists
         for name, parameter in self.assessor.clip.named_parameters():
             learns = name.startswith("visual.") and not (config.frozen and name.startswith("visual.branches."))
             parameter.requires_grad_(learns or name == "logit_scale")
@@ -109,11 +114,11 @@ class AssessorStage:
         return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        labels = batch["labels"]
+        degraded, labels, gone = self._passed(batch)
         twins = math.ceil(self.config.twins * len(labels))
-        views = torch.cat([batch["degraded"], batch["clean"][:twins]]).add(1).div(2)
+        views = torch.cat([degraded, batch["clean"][:twins]]).add(1).div(2)
         logits = self.assessor.logits(self.assessor.image_features(views)).float()
-        seen, seen_clean = logits[: len(labels)], logits[len(labels) :]
+        seen, seen_clean = logits[: len(labels)] + gone, logits[len(labels) :]
         damaged = labels[:twins, self.clean] < 0.5
         loss = self._agree(seen, labels)
         if bool(damaged.any()):
@@ -124,6 +129,17 @@ class AssessorStage:
                 is_clean[:, self.clean] = 1
                 loss = loss + self.config.clean_weight * self._agree(twin, is_clean)
         return loss
+
+    def _passed(self, batch: Example) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures, labels, and what is added to logits: the last pictures of the batch are shown repaired."""
+        degraded, labels = batch["degraded"], batch["labels"]
+        gone = torch.zeros_like(labels)
+        first = len(labels) - round(self.config.repaired * len(labels))
+        if self.specialists is not None and first < len(labels):
+            done = repair(degraded[first:], labels[first:], batch["label"][first:], self.specialists, self.names)
+            pairs = zip((degraded, labels, gone), done, strict=True)
+            degraded, labels, gone = (torch.cat([all_[:first], repaired]) for all_, repaired in pairs)
+        return degraded, labels, gone
 
     def _agree(self, logits: Tensor, labels: Tensor) -> Tensor:
         loss = fidelity_loss(logits.softmax(dim=-1), labels)

@@ -61,6 +61,9 @@ def text(classes: str) -> Link:
 
 
 TEXT = ("--text", "{runs}/text.safetensors")
+BRANCHES = tuple(
+    word for key in ("detail", "weather", "light") for word in ("--branch", f"{{runs}}/{key}/best.safetensors")
+)
 CHAINS = {
     "autodir-small": Chain(
         links=(
@@ -76,14 +79,14 @@ CHAINS = {
             Link(name="blur", module="models.training", words=("blur",), steps=8_000, hours=2.0),
             Link(
                 name="first-look", module="models.training", steps=2_000, hours=0.6,
-                words=(
-                    "assessor", *TEXT, "--frozen", "--branch", "{runs}/detail/best.safetensors",
-                    "--branch", "{runs}/weather/best.safetensors", "--branch", "{runs}/light/best.safetensors",
-                ),
+                words=("assessor", *TEXT, "--frozen", *BRANCHES),
             ),
             Link(
                 name="assessor", module="models.training", steps=6_000, hours=5.0,
-                words=("assessor", *TEXT, "--start-from", "{runs}/first-look/best.safetensors"),
+                words=(
+                    "assessor", *TEXT, *BRANCHES, "--start-from", "{runs}/first-look/best.safetensors",
+                    "--repaired", "0.25", "--muon", "0.002",
+                ),
             ),
             Link(
                 name="autodir-small", module="models.training.package", resumes=False, hours=0.1,

@@ -21,6 +21,7 @@ from models.training.degradations import Mixture
 from models.training.estimate import Estimator
 from models.training.photos import QUIET, CropConfig, PhotoPool
 from models.training.phrases import phrase
+from models.training.repaired import load_specialists
 from models.training.scm import SCMConfig, SCMStage
 from models.training.specialist import SpecialistStage, SpecialistStageConfig
 from models.training.text import load_text_tower
@@ -42,7 +43,7 @@ ASSESSING = Mixture(
         "noise": 2.0, "blur": 2.0, "rain": 2.2, "low-light": 0.7, "haze": 1.8,
         "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 0.9, "snow": 0.8, "clean": 1.7,
     },
-    two=0.06,
+    two=0.12,
     saved=0.25,
 )  # fmt: skip
 
@@ -144,11 +145,17 @@ def contexts(path: Path | None, phrasings: int = 48) -> Contexts:
 
 def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
     config = AssessorConfig(
-        network=small.CLIP, cross_entropy=1.0, clean_weight=0.12, twins=0.25, frozen=arguments.frozen
+        network=small.CLIP, cross_entropy=1.0, clean_weight=0.12, twins=0.25, frozen=arguments.frozen,
+        repaired=arguments.repaired,
     )  # fmt: skip
     if arguments.text is None:
         raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
-    return AssessorStage(config, run, pools, small.NAMES, arguments.text, arguments.branch), config
+    specialists = None
+    if arguments.repaired:
+        chosen = {key: small.SPECIALISTS[key] for key in small.LOOKING}
+        specialists = load_specialists(chosen, arguments.branch)
+    stage = AssessorStage(config, run, pools, small.NAMES, arguments.text, arguments.branch, specialists)
+    return stage, config
 
 
 def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
