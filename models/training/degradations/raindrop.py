@@ -1,7 +1,7 @@
 """Raindrops on a window pane: each drop is a small lens that shows the scene upside down, minified and out of focus.
 
 The look is that of Qian et al. 2018: the camera focuses on the scene, so drops are soft blobs with faint rims that
-cover 8..45 % of the picture.
+cover 8..45 % of the picture.  Most have no outline at all, and are paler than what they hide: a drop shows much sky.
 """
 
 import cv2
@@ -13,6 +13,7 @@ from models.training.degradations.image import (
     Image,
     Random,
     clip,
+    greyish,
     log_uniform,
     luminance,
     quantise,
@@ -29,7 +30,7 @@ def raindrop(clean: Image, rng: Random) -> Image:
     """Drops until a cover of 8..45 % is reached, 60 at most."""
     height, width = clean.shape[:2]
     drops = _draw_drops(height, width, rng)
-    focus = 0.0 if rng.random() < 0.5 else rng.uniform(0.3, 1)
+    focus = 0.0 if rng.random() < 0.65 else rng.uniform(0.3, 1)
     alpha = _alpha(drops, height, width, focus, rng)
     lens = _shade(refract(clean, drops, focus, rng), alpha, focus, rng)
     a = alpha[..., None]
@@ -59,7 +60,8 @@ def _alpha(drops: NDArray[np.float64], height: int, width: int, focus: float, rn
     soft = cv2.GaussianBlur(mask, (0, 0), max(0.8, 0.35 * typical)).astype(np.float32) / 255
     wobble = 0.3 * smooth_field((height, width), max(4, int(max(height, width) / (2 * typical))), rng)
     blob = clip((soft + wobble - 0.6) * np.float32(rng.uniform(3, 8)) + 0.5)
-    edge_px = max(0.6, (1 - focus) * rng.uniform(0.15, 0.45) * typical)
+    widest = 1.0 if focus == 0 else 0.45
+    edge_px = max(0.6, (1 - focus) * rng.uniform(0.15, widest) * typical)
     edge: Field = cv2.GaussianBlur(blob, (0, 0), edge_px)
     density = rng.uniform(0.8, 1.0) if focus else rng.uniform(0.5, 1.0)
     thickness = 1 - rng.uniform(0, 0.6) * smooth_field((height, width), 6, rng)  # some drops are mere films
@@ -97,5 +99,5 @@ def _shade(lens: Image, alpha: Field, focus: float, rng: Random) -> Image:
     light = crisp * (rng.normal(0, 0.35) * rim + rng.uniform(-0.8, 0.8) * tilt) + rng.normal(0.03, 0.06)
     grey = luminance(lens)[..., None]
     paler = lens + (grey - lens) * np.float32(rng.uniform(0, 0.7))  # sky light washes the colours out
-    haze = rng.uniform(0, 0.4)
-    return clip(paler * (1 - haze) + haze * rng.uniform(0.5, 0.9) + light[..., None])
+    sky = rng.uniform(0.2, 0.75) if rng.random() < 0.5 else rng.uniform(0, 0.4)
+    return clip(paler * (1 - sky) + sky * greyish(rng, 0.5, 0.95, cast=0.03) + light[..., None])
