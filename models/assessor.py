@@ -139,10 +139,18 @@ class Assessor(nn.Module):
 
     def image_features(self, crops: Tensor) -> Tensor:
         """Unit features of crops in [0, 1]: (V, 3, S, S) -> (V, E)."""
-        mean, std = (crops.new_tensor(value)[:, None, None] for value in (self.config.mean, self.config.std))
         tower: Any = self.clip  # open_clip is untyped
-        features: Tensor = tower.encode_image((crops - mean) / std)
+        features: Tensor = tower.encode_image(self._normalised(crops))
         return F.normalize(features.float(), dim=-1)
+
+    def evidence(self, crops: Tensor) -> Tensor:
+        """What a `BranchTower` sees of crops in [0, 1]: (V, 3, S, S) -> (V, F)."""
+        tower: Any = self.clip
+        return tower.visual.evidence(self._normalised(crops))  # type: ignore[no-any-return]
+
+    def _normalised(self, crops: Tensor) -> Tensor:
+        mean, std = (crops.new_tensor(value)[:, None, None] for value in (self.config.mean, self.config.std))
+        return (crops - mean) / std
 
     def logits(self, features: Tensor) -> Tensor:
         """exp(logit_scale) * cosine with each class prompt: (V, E) -> (V, K)."""

@@ -33,10 +33,6 @@ class VisionConfig:
     mlp_ratio: float = 4.0
 
 
-REPLACED = VisionConfig(image_size=32, layers=1, width=64, patch_size=32)
-"""open_clip builds an image tower in any case; this one is small."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     context_length: int = 77
@@ -51,7 +47,7 @@ class TextConfig:
 class ClipConfig:
     """Defaults are OpenAI's ViT-L/14, the tower of the published AutoDIR.
 
-    With a `tower` of our own, `vision` counts for its `image_size` alone, and `mean` and `std` must be 0.5.
+    With a `tower`, CLIP's own image tower (`vision`) is one among others in it.
     """
 
     embed_dim: int = 768
@@ -64,19 +60,19 @@ class ClipConfig:
 
 
 def build_clip(config: ClipConfig) -> nn.Module:
-    """An open_clip `CLIP` of these sizes with random weights, and its image tower or ours."""
+    """An open_clip `CLIP` of these sizes with random weights, its image tower within ours where there is one."""
     mend_torchvision()
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg  # after the mend: open_clip imports torchvision
 
-    vision = config.vision if config.tower is None else REPLACED
     clip: nn.Module = CLIP(
         embed_dim=config.embed_dim,
-        vision_cfg=CLIPVisionCfg(**asdict(vision)),
+        vision_cfg=CLIPVisionCfg(**asdict(config.vision)),
         text_cfg=CLIPTextCfg(**asdict(config.text)),
         quick_gelu=config.quick_gelu,
     )
     if config.tower is not None:
-        clip.visual = BranchTower(config.tower, config.embed_dim)
+        own = clip.get_submodule("visual")
+        clip.visual = BranchTower(config.tower, own, config.embed_dim, config.mean, config.std)
     return clip
 
 

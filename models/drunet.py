@@ -48,16 +48,16 @@ class ResBlock(nn.Module):
         return x + self.conv2(F.relu(self.conv1(x)))  # type: ignore[no-any-return]
 
 
-class DRUNetEncoder(nn.Module):
-    """The way down, for what wants features and no picture."""
+class DRUNet(nn.Module):
+    """The restored picture: what comes in plus what the network finds that it lacks."""
 
-    FACING: tuple[str, ...] = ("head",)
+    FACING = ("head", "tail")
 
     def __init__(self, config: DRUNetConfig) -> None:
         super().__init__()
         self.config = config
-        width, bias = config.width, config.tonal
-        self.head = nn.Conv2d(3 * config.patch**2, width, 3, padding=1, bias=bias)
+        area, width, bias = config.patch**2, config.width, config.tonal
+        self.head = nn.Conv2d(3 * area, width, 3, padding=1, bias=bias)
         self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
         for blocks in config.blocks[:-1]:
             self.encoders.append(_level(width, blocks, bias))
@@ -66,47 +66,29 @@ class DRUNetEncoder(nn.Module):
         if config.tonal:
             self.whole = nn.Conv2d(width, width, 1)
         self.body = _level(width, config.blocks[-1], bias)
+        self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
+        for blocks in reversed(config.blocks[:-1]):
+            self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False))
+            width //= 2
+            self.decoders.append(_level(width, blocks, bias))
+        self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=bias)
 
-    def features(self, degraded: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> each level's (B, width 2^i, H / (patch 2^i), W / (patch 2^i)), H and W padded first."""
-        x, found = self._first(degraded), []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            found.append(encoder(x))
-            x = down(found[-1])
-        return [*found, self._bottom(x)]
+    def forward(self, degraded: Tensor, levels: list[Tensor] | None = None) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W), not clamped.  Weights in half precision see the picture in theirs.
 
-    def _first(self, degraded: Tensor) -> Tensor:
-        """Weights in half precision see the picture in theirs."""
+        `levels` receives the features of every level on the way down, of the bottom, and of the last level up.
+        """
+        height, width = degraded.shape[-2:]
         x = pad_to_multiple(degraded.to(self.head.weight.dtype), self.config.stride, "reflect")
-        return self.head(fold(x, self.config.patch).contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        x = self.head(fold(x, self.config.patch).contiguous(memory_format=torch.channels_last))
+        x = self.tail(down_and_up(x, self.encoders, self.downs, self._bottom, self.ups, self.decoders, levels))
+        x = unfold(x, self.config.patch)
+        return degraded + x[..., :height, :width].to(degraded.dtype)
 
     def _bottom(self, x: Tensor) -> Tensor:
         if self.config.tonal:
             x = x + self.whole(x.mean(dim=(2, 3), keepdim=True))
         return self.body(x)  # type: ignore[no-any-return]
-
-
-class DRUNet(DRUNetEncoder):
-    """The restored picture: what comes in plus what the network finds that it lacks."""
-
-    FACING = ("head", "tail")
-
-    def __init__(self, config: DRUNetConfig) -> None:
-        super().__init__(config)
-        width = config.width * 2 ** (len(config.blocks) - 1)
-        self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
-        for blocks in reversed(config.blocks[:-1]):
-            self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False))
-            width //= 2
-            self.decoders.append(_level(width, blocks, config.tonal))
-        self.tail = nn.Conv2d(width, 3 * config.patch**2, 3, padding=1, bias=config.tonal)
-
-    def forward(self, degraded: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W), not clamped."""
-        height, width = degraded.shape[-2:]
-        x = down_and_up(self._first(degraded), self.encoders, self.downs, self._bottom, self.ups, self.decoders)
-        x = unfold(self.tail(x), self.config.patch)
-        return degraded + x[..., :height, :width].to(degraded.dtype)
 
 
 def _level(channels: int, blocks: int, bias: bool) -> nn.Sequential:

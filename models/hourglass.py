@@ -21,15 +21,20 @@ def unfold(x: Tensor, patch: int) -> Tensor:
 
 def down_and_up(
     x: Tensor, encoders: nn.ModuleList, downs: nn.ModuleList, bottom: Callable[[Tensor], Tensor], ups: nn.ModuleList,
-    decoders: nn.ModuleList,
+    decoders: nn.ModuleList, levels: list[Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
-    """Each level's output is added to what comes up to its decoder: (B, C, H, W) -> the same."""
+    """Each level's output is added to what comes up to its decoder: (B, C, H, W) -> the same.
+
+    `levels` receives what comes out of every level on the way down, of the bottom, and at the end.
+    """
     skips = []
     for encoder, down in zip(encoders, downs, strict=True):
         x = encoder(x)
         skips.append(x)
         x = down(x)
-    x = bottom(x)
+    x = lowest = bottom(x)
     for up, decoder, skip in zip(ups, decoders, reversed(skips), strict=True):
         x = decoder(up(x) + skip)
+    if levels is not None:
+        levels += [*skips, lowest, x]
     return x

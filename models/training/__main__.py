@@ -1,7 +1,7 @@
-"""`python -m models.training {assessor|air|scm} --images DIR --out DIR [...]`: train one of the paper's three stages.
+"""`python -m models.training STAGE --images DIR --out DIR [...]`: train one stage.
 
-The order is text tower (`python -m models.training.text`), assessor, AIR, SCM; each stage takes the earlier ones'
-files.
+The paper's are assessor, AIR and SCM.  Ours: text tower (`python -m models.training.text`), specialists, glance,
+assessor, AIR, SCM, in this order; each takes the earlier ones' files.
 """
 
 import argparse
@@ -21,7 +21,11 @@ from models.training.trainer import Stage, Trainer
 
 EXAMPLE = """example:
   python -m models.training.text --out runs/text/text.safetensors
-  python -m models.training assessor --images photos/ --text runs/text/text.safetensors --out runs/assessor --minutes 40
+  python -m models.training detail --images photos/ --out runs/detail    (and weather, light, blur)
+  python -m models.training glance --images photos/ --text runs/text/text.safetensors --out runs/glance --minutes 40
+  python -m models.training assessor --images photos/ --text runs/text/text.safetensors --out runs/assessor \\
+      --glance runs/glance/best.safetensors --specialist detail=runs/detail/best.safetensors \\
+      --specialist weather=runs/weather/best.safetensors
   python -m models.training air --images photos/ --text runs/text/text.safetensors --out runs/air --minutes 60
   python -m models.training scm --images photos/ --text runs/text/text.safetensors --out runs/scm \\
       --air runs/air/best.safetensors
@@ -56,14 +60,10 @@ def parser() -> argparse.ArgumentParser:
         "--start-from", type=Path, help="begin with these weights (a safetensors of the same network)"
     )
     arguments.add_argument("--text", type=Path, help="the trained text tower")
+    arguments.add_argument("--glance", type=Path, help="assessor: what the stage glance wrote")
     arguments.add_argument(
-        "--branch", type=Path, action="append", default=[],
-        help="assessor: begin the tower's branches as these specialists, one --branch each in their order",
-    )  # fmt: skip
-    arguments.add_argument("--frozen", action="store_true", help="assessor: leave the branches as they are")
-    arguments.add_argument(
-        "--repaired", type=float, default=0.0,
-        help="assessor: share of pictures that the specialists of --branch have repaired first, as in a second pass",
+        "--specialist", action="append", default=[],
+        help="assessor: NAME=FILE, what a specialist's stage wrote; repeatable",
     )  # fmt: skip
     arguments.add_argument(
         "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"

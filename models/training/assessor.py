@@ -27,6 +27,7 @@ from models.training.config import RunConfig
 from models.training.dataset import Example, Pairs, batches
 from models.training.photos import PhotoPool
 from models.training.repaired import repair
+from models.training.replay import Replay
 from models.training.sheet import validation_examples
 from models.training.text import load_text_tower
 from models.training.trainer import Validation
@@ -39,8 +40,11 @@ class AssessorConfig:
 
     `cross_entropy` adds as much of it to every L_FID (published: 0): the fidelity loss has no slope where the right
     answer's probability is near zero, so a confident mistake would stay one.  `twins` is the share of the pictures
-    whose clean twin is looked at too (published: 1).  `frozen` leaves the tower's branches as they are;
-    `repaired` is the share of pictures that a specialist has repaired first (published: 0).
+    whose clean twin is looked at too (published: 1).  `repaired` is the share of
+    pictures that a specialist has repaired first (published: 0).
+
+    With `replay`, a tower that asks restorers learns its last layers alone.  What the rest sees of a picture is then
+    the same for ever: each new picture is joined by as many earlier ones, of the last `remembered`.
     """
 
     network: ClipConfig = field(default_factory=ClipConfig)
@@ -48,8 +52,9 @@ class AssessorConfig:
     clean_weight: float = 0.0
     cross_entropy: float = 0.0
     twins: float = 1.0
-    frozen: bool = False
     repaired: float = 0.0
+    replay: int = 0
+    remembered: int = 60_000
 
 
 def fidelity_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -67,21 +72,28 @@ def _overlap(probabilities: Tensor, labels: Tensor) -> Tensor:
     return (labels * probabilities.clamp_min(1e-8)).clamp_min(1e-12).sqrt().mul(labels > 0).sum(dim=-1).mean()
 
 
-def begin_as(tower: nn.Module, specialists: Sequence[Path]) -> None:
-    """Give the tower's branches the way down of specialists that are trained already, one each in their order.
+def begin_as(assessor: Assessor, glance: Path, specialists: Sequence[Path]) -> None:
+    """Give a tower that asks restorers what is trained already: CLIP's own tower, and the restorers in their order.
 
     Raises:
         TrainingError: a file is missing or does not fit, or there are not as many as branches.
     """
+    tower = assessor.clip.get_submodule("visual")
     if not isinstance(tower, BranchTower) or len(specialists) != len(tower.branches):
         there = len(tower.branches) if isinstance(tower, BranchTower) else "no"
-        raise TrainingError(f"got {len(specialists)} --branch for a tower of {there} branches; give one for each")
-    for branch, path in zip(tower.branches, specialists, strict=True):
+        raise TrainingError(f"got {len(specialists)} specialists for a tower of {there} branches; give one for each")
+    prefix = "clip.visual."
+    for part, path in [(tower.own, glance), *zip(tower.branches, specialists, strict=True)]:
         try:
             found = load_file(path)
-            branch.load_state_dict({name: found[name] for name in branch.state_dict()})
-        except (OSError, RuntimeError, KeyError) as error:
-            raise TrainingError(f"{path} does not fit the branch that it is to begin: {error}") from error
+            if part is tower.own:
+                found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+            part.load_state_dict(found)
+        except (OSError, RuntimeError) as error:
+            raise TrainingError(f"{path} does not fit the tower that it is to begin: {error}") from error
+
+
+SEEING = ("visual.own.", "visual.branches.")
 
 
 class AssessorStage:
@@ -91,20 +103,19 @@ class AssessorStage:
 
     def __init__(
         self, config: AssessorConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
-        text: Path, branches: Sequence[Path] = (), specialists: Specialists | None = None,
+        text: Path, specialists: Specialists | None = None,
     ) -> None:  # fmt: skip
         self.config, self.run, self.names = config, run, names
         self.assessor = Assessor(config.network, names)
         load_text_tower(self.assessor.clip, text)
-        if branches:
-            begin_as(self.assessor.clip.get_submodule("visual"), branches)
         self.assessor.forget_prompts()
         self.assessor.prompts()  # before any autocast: they are constants
         self.network: nn.Module = self.assessor
         self.specialists = specialists
         for name, parameter in self.assessor.clip.named_parameters():
-            learns = name.startswith("visual.") and not (config.frozen and name.startswith("visual.branches."))
+            learns = name.startswith("visual.") and not (config.replay and name.startswith(SEEING))
             parameter.requires_grad_(learns or name == "logit_scale")
+        self._replay = Replay(config.remembered)
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
         self.clean = names.index(CLEAN)
         self.held_out = validation_examples(pools[1], names, crop_px=config.network.vision.image_size, each=32)
@@ -116,6 +127,8 @@ class AssessorStage:
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         degraded, labels, gone = self._passed(batch)
         twins = math.ceil(self.config.twins * len(labels))
+        if self.config.replay:
+            return self._again(degraded, labels, gone, batch["clean"][:twins], generator)
         views = torch.cat([degraded, batch["clean"][:twins]]).add(1).div(2)
         logits = self.assessor.logits(self.assessor.image_features(views)).float()
         seen, seen_clean = logits[: len(labels)] + gone, logits[len(labels) :]
@@ -129,6 +142,24 @@ class AssessorStage:
                 is_clean[:, self.clean] = 1
                 loss = loss + self.config.clean_weight * self._agree(twin, is_clean)
         return loss
+
+    def _again(
+        self, degraded: Tensor, labels: Tensor, gone: Tensor, twins: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Fresh pictures and earlier ones, as the tower has seen them; twins are clean pictures among others."""
+        tower = self.assessor.clip.get_submodule("visual")
+        assert isinstance(tower, BranchTower)
+        tower.own.eval()  # its norms too stay as they are
+        with torch.no_grad():
+            seen = self.assessor.evidence(torch.cat([degraded, twins]).add(1).div(2))
+        are_clean = torch.zeros_like(labels[: len(twins)])
+        are_clean[:, self.clean] = 1
+        said = torch.cat([torch.cat([labels, are_clean]), torch.cat([gone, torch.zeros_like(are_clean)])], dim=1)
+        joined = self._replay.join(torch.cat([seen, said], dim=1), self.config.replay, generator)
+        figures, names = seen.shape[1], len(self.names)
+        seen, labels, gone = torch.split(joined, [figures, names, names], dim=1)
+        features = F.normalize(tower.answer(seen).float(), dim=-1)
+        return self._agree(self.assessor.logits(features) + gone, labels)
 
     def _passed(self, batch: Example) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures, labels, and what is added to logits: the last pictures of the batch are shown repaired."""

@@ -61,8 +61,10 @@ def text(classes: str) -> Link:
 
 
 TEXT = ("--text", "{runs}/text.safetensors")
-BRANCHES = tuple(
-    word for key in ("detail", "weather", "light") for word in ("--branch", f"{{runs}}/{key}/best.safetensors")
+SPECIALISTS = tuple(
+    word
+    for key in ("detail", "weather", "light")
+    for word in ("--specialist", f"{key}={{runs}}/{key}/best.safetensors")
 )
 CHAINS = {
     "autodir-small": Chain(
@@ -77,16 +79,10 @@ CHAINS = {
             Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=2.0),
             Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.4),
             Link(name="blur", module="models.training", words=("blur",), steps=8_000, hours=2.0),
+            Link(name="glance", module="models.training", words=("glance", *TEXT), steps=12_000, hours=2.2),
             Link(
-                name="first-look", module="models.training", steps=2_000, hours=0.6,
-                words=("assessor", *TEXT, "--frozen", *BRANCHES),
-            ),
-            Link(
-                name="assessor", module="models.training", steps=6_000, hours=5.0,
-                words=(
-                    "assessor", *TEXT, *BRANCHES, "--start-from", "{runs}/first-look/best.safetensors",
-                    "--repaired", "0.25", "--muon", "0.002",
-                ),
+                name="assessor", module="models.training", steps=2_000, hours=0.8,
+                words=("assessor", *TEXT, "--glance", "{runs}/glance/best.safetensors", *SPECIALISTS),
             ),
             Link(
                 name="autodir-small", module="models.training.package", resumes=False, hours=0.1,

@@ -1,7 +1,7 @@
 """How `autodir-small` is trained: the stages' configurations, and what the command line may change of them."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from models.assessor import Assessor
 from models.errors import TrainingError
 from models.training import daclip_recipes, small
 from models.training.air import AIRStage, AIRStageConfig, Contexts
-from models.training.assessor import AssessorConfig, AssessorStage
+from models.training.assessor import AssessorConfig, AssessorStage, begin_as
 from models.training.config import RunConfig
 from models.training.degradations import Mixture
 from models.training.estimate import Estimator
@@ -96,11 +96,13 @@ SPECIALIST: dict[str, Any] = {
     "minutes": 110.0, "batch": 16, "learning_rate": 1e-3, "muon": 0.008, "warmup_steps": 50, "ema": 0.998,
     "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET),
 }  # fmt: skip
+ASSESSOR: dict[str, Any] = {
+    "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
+    "crop": CropConfig(crop_px=small.GLANCE.vision.image_size, shrink=SHRINK, afar=0.25, soft=0.2, quiet=QUIET),
+}  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "assessor": {
-        "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
-        "crop": CropConfig(crop_px=small.CLIP.vision.image_size, shrink=SHRINK, afar=0.25, soft=0.2, quiet=QUIET),
-    },
+    "glance": ASSESSOR,
+    "assessor": {**ASSESSOR, "weight_decay": 0.02},
     "air": {
         "minutes": 60.0, "batch": 8, "learning_rate": 1e-3, "mixture": RESTORING,
         "crop": CropConfig(crop_px=128, shrink=SHRINK),
@@ -122,10 +124,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 def text_side(path: Path | None) -> Assessor:
     """The small assessor with its trained text tower, for the states that condition AIR."""
-    if path is None:
-        raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
-    assessor = Assessor(small.CLIP, small.NAMES).eval().requires_grad_(False)
-    load_text_tower(assessor.clip, path)
+    assessor = Assessor(small.GLANCE, small.NAMES).eval().requires_grad_(False)
+    load_text_tower(assessor.clip, text_file(path))
     assessor.forget_prompts()
     return assessor
 
@@ -143,19 +143,44 @@ def contexts(path: Path | None, phrasings: int = 48) -> Contexts:
         )
 
 
+def glance(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    config = AssessorConfig(network=small.GLANCE, cross_entropy=1.0, clean_weight=0.12, twins=0.25)
+    return AssessorStage(config, run, pools, small.NAMES, text_file(arguments.text)), config
+
+
 def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
-    config = AssessorConfig(
-        network=small.CLIP, cross_entropy=1.0, clean_weight=0.12, twins=0.25, frozen=arguments.frozen,
-        repaired=arguments.repaired,
-    )  # fmt: skip
-    if arguments.text is None:
-        raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
-    specialists = None
-    if arguments.repaired:
-        chosen = {key: small.SPECIALISTS[key] for key in small.LOOKING}
-        specialists = load_specialists(chosen, arguments.branch)
-    stage = AssessorStage(config, run, pools, small.NAMES, arguments.text, arguments.branch, specialists)
+    config = AssessorConfig(network=small.CLIP, cross_entropy=1.0, twins=0.05, repaired=0.15, replay=9)
+    files = specialist_files(arguments.specialist)
+    specialists = load_specialists({key: small.SPECIALISTS[key] for key in files}, list(files.values()))
+    stage = AssessorStage(config, run, pools, small.NAMES, text_file(arguments.text), specialists)
+    if arguments.glance is None:
+        raise TrainingError("got no --glance; make it with: python -m models.training glance --out DIR")
+    missing = [key for key in small.LOOKING if key not in files]
+    if missing:
+        raise TrainingError(f"got no --specialist {missing[0]}=FILE, which the assessor asks")
+    begin_as(stage.assessor, arguments.glance, [files[key] for key in small.LOOKING])
     return stage, config
+
+
+def specialist_files(said: Sequence[str]) -> dict[str, Path]:
+    """From "weather=FILE".
+
+    Raises:
+        TrainingError: a name is no specialist's.
+    """
+    files = {}
+    for part in said:
+        key, _, path = part.partition("=")
+        if key not in small.SPECIALISTS or not path:
+            raise TrainingError(f"got --specialist {part!r}, expected NAME=FILE of {', '.join(small.SPECIALISTS)}")
+        files[key] = Path(path)
+    return files
+
+
+def text_file(path: Path | None) -> Path:
+    if path is None:
+        raise TrainingError("got no --text; make it with: python -m models.training.text --out FILE")
+    return path
 
 
 def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
@@ -185,6 +210,7 @@ def specialist(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> t
 
 
 RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], tuple[Stage, object]]] = {
+    "glance": glance,
     "assessor": assessor,
     "air": air,
     "scm": scm,

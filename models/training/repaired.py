@@ -27,10 +27,8 @@ def load_specialists(configs: Mapping[str, SpecialistConfig], files: Sequence[Pa
     """Trained specialists, one file for each configuration in their order.
 
     Raises:
-        TrainingError: a file is missing or does not fit, or there are not as many as configurations.
+        TrainingError: a file is missing or does not fit.
     """
-    if len(files) != len(configs):
-        raise TrainingError(f"got {len(files)} --branch for {len(configs)} specialists; give one for each, in order")
     networks = {}
     for (key, config), path in zip(configs.items(), files, strict=True):
         network = DRUNet(config.network)

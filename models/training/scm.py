@@ -19,6 +19,7 @@ from models.training.config import RunConfig
 from models.training.dataset import Example, Pairs, batches
 from models.training.estimate import Estimator
 from models.training.photos import PhotoPool
+from models.training.replay import Replay, mirrored
 from models.training.sheet import score_restoration, validation_examples
 from models.training.trainer import Validation
 
@@ -72,32 +73,6 @@ def _untrained(config: SCMConfig) -> NAFNet:
     return network
 
 
-class Replay:
-    """The last examples as (degraded, diffused, target), each (3, H, W) in half precision; drawn with replacement."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._kept: list[Tensor] = []
-        self._at = 0
-
-    def join(self, fresh: Tensor, times: int, generator: torch.Generator) -> Tensor:
-        """(B, 3, 3, H, W) -> (B * (1 + times), 3, 3, H, W): the fresh ones first, then earlier ones mirrored."""
-        earlier = [self._draw(generator) for _ in range(times * len(fresh))] if self._kept else []
-        for example in fresh.to(torch.float16):
-            if len(self._kept) < self.capacity:
-                self._kept.append(example)
-            else:
-                self._kept[self._at % self.capacity] = example
-            self._at += 1
-        return torch.cat([fresh.float(), torch.stack(earlier).to(fresh.device)]) if earlier else fresh
-
-    def _draw(self, generator: torch.Generator) -> Tensor:
-        index = int(torch.randint(len(self._kept), (), generator=generator))
-        mirrored = int(torch.randint(4, (), generator=generator))
-        axes = [axis for axis, bit in ((-1, 1), (-2, 2)) if mirrored & bit]
-        return self._kept[index].float().flip(axes)  # never turned: rain does not fall sideways
-
-
 class SCMStage:
     """Trains NAFNet on top of a frozen AIR (None: its estimate is always the degraded picture)."""
 
@@ -111,7 +86,7 @@ class SCMStage:
         self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
         self.network: nn.Module = _untrained(config)
         self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
-        self._replay = Replay(config.remembered)
+        self._replay = Replay(config.remembered, mirrored)  # (degraded, diffused, target), each (3, H, W)
 
     def examples(self, start: int) -> Iterator[Example]:
         run = self.run

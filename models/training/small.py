@@ -1,5 +1,7 @@
 """The sizes of the shipped bundle `autodir-small`: the published classes with small configurations."""
 
+from dataclasses import replace
+
 from models.air import AIRConfig, UNetConfig
 from models.autodir import LoopConfig
 from models.clip import ClipConfig, TextConfig, VisionConfig
@@ -26,20 +28,20 @@ SPECIALISTS = {
 }
 """Fine damage needs little context, what falls or moves more of it, and damage of the light the whole picture."""
 
-LOOKING = ("detail", "weather", "light")
-"""Whose ways down the assessor has, in this order."""
-
-CLIP = ClipConfig(
+GLANCE = ClipConfig(
     embed_dim=128,
-    vision=VisionConfig(image_size=128),
-    tower=TowerConfig(branches=tuple(SPECIALISTS[key].network for key in LOOKING)),
+    vision=VisionConfig(image_size=128, layers=(1, 2, 2, 1), width=24, head_width=64),
     text=TextConfig(width=128, heads=4, layers=2),
     quick_gelu=False,
     mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
 )
-"""On native-scale crops of 128 px: an encoder as each specialist has, begun as theirs; a two-layer text tower over
-CLIP's own tokens."""
+"""A CLIP ResNet on native-scale crops of 128 px, and a two-layer text tower over CLIP's own tokens."""
+
+LOOKING = ("detail", "weather")
+"""The specialists whose networks the assessor asks beside its ResNet; *light* added nothing."""
+
+CLIP = replace(GLANCE, tower=TowerConfig(branches=tuple(SPECIALISTS[key].network for key in LOOKING)))
 
 AIR = AIRConfig(
     unet=UNetConfig(

@@ -1,7 +1,7 @@
-"""The image tower of plain convolutions: what it pools, what it begins as, and how a bundle states it."""
+"""The image tower that asks restorers: what it sees of them, what it begins as, and how a bundle states it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,18 +11,20 @@ from safetensors.torch import save_file
 
 from models.assessor import Assessor
 from models.clip import ClipConfig, TextConfig, VisionConfig, build_clip
-from models.drunet import DRUNet, DRUNetConfig, DRUNetEncoder
+from models.drunet import DRUNet, DRUNetConfig
 from models.errors import TrainingError
-from models.tower import BranchTower, TowerConfig, pool
+from models.tower import BranchTower, TowerConfig, change, pool
 from models.training.assessor import begin_as
 from models.training.optimizers import is_kernel
 
 FINE, WIDE = DRUNetConfig(width=4, blocks=(1, 1), patch=2), DRUNetConfig(width=6, blocks=(1, 1, 1), patch=2, tonal=True)
 TOWER = TowerConfig(branches=(FINE, WIDE), hidden=8)
-CLIP = ClipConfig(
-    embed_dim=16, vision=VisionConfig(image_size=32), tower=TOWER, text=TextConfig(width=16, heads=2, layers=1),
-    quick_gelu=False, mean=(0.5,) * 3, std=(0.5,) * 3,
+GLANCE = ClipConfig(
+    embed_dim=16, vision=VisionConfig(image_size=32, layers=(1, 1, 1, 1), width=8, head_width=32),
+    text=TextConfig(width=16, heads=2, layers=1), quick_gelu=False, mean=(0.5,) * 3, std=(0.25,) * 3,
 )  # fmt: skip
+CLIP = replace(GLANCE, tower=TOWER)
+NAMES = ("noise", "clean")
 
 
 def pictures(count=3, side=32, seed=0):
@@ -67,48 +69,79 @@ def test_a_drop_in_one_place_is_seen_wherever_it_lies():
 
 
 @pytest.mark.parametrize("config", [FINE, WIDE])
-def test_an_encoder_s_levels_are_those_of_the_network_it_comes_from(config):
-    """Heard inside the whole network while it restores."""
-    whole = specialist(config, 3)
-    heard = []
-    for level in (*whole.encoders, whole.body):
+def test_a_restorer_s_levels_are_heard_while_it_restores(config):
+    network, heard = specialist(config, 3), []
+    for level in (*network.encoders, network.body, network.decoders[-1]):
         level.register_forward_hook(lambda *said: heard.append(said[-1]))
-    whole(pictures())
-    encoder = DRUNetEncoder(config)
-    encoder.load_state_dict({name: whole.state_dict()[name] for name in encoder.state_dict()})
-    for level, expected in zip(encoder.features(pictures()), heard, strict=True):
+    levels = []
+    restored = network(pictures(), levels)
+    assert torch.equal(restored, network(pictures()))
+    for level, expected in zip(levels, heard, strict=False):
         assert torch.equal(level, expected)
+    assert len(levels) == len(config.blocks) + 1
 
 
-def test_branches_begin_as_specialists(tmp_path):
+def test_the_change_is_told_in_logarithms_of_levels():
+    before = torch.zeros(2, 3, 64, 64)
+    noise = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    after = torch.stack([torch.full((3, 64, 64), 10 / 127.5), noise * 4 / 127.5])
+    size, shift, low, middle, high = change(before, after).exp().sub(0.05).T
+    assert size[0] == pytest.approx(10, rel=1e-3) and shift[0] == pytest.approx(10, rel=1e-3)
+    assert middle[0] == pytest.approx(0, abs=0.01), "an even change has no spread"
+    assert size[1] == pytest.approx(4 * (2 / torch.pi) ** 0.5, rel=0.03) and shift[1] < 0.2
+    assert 3.6 < low[1] < middle[1] < high[1] < 4.4
+
+
+def test_a_restorer_is_asked_about_the_picture_and_not_about_its_normalised_form():
+    tower = BranchTower(TOWER, torch.nn.Identity(), 16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    asked = []
+    tower.branches[0].register_forward_hook(lambda _, said, out: asked.append(said[0]))
+    tower.own = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 16))
+    mean, std = (torch.tensor(value)[:, None, None] for value in ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)))
+    tower.eval()(((pictures() + 1) / 2 - mean) / std)
+    torch.testing.assert_close(asked[0], pictures(), atol=1e-6, rtol=0)
+
+
+def glance(folder):
+    path = folder / "glance.safetensors"
+    torch.manual_seed(5)
+    network = Assessor(GLANCE, NAMES)
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
+    return path, network
+
+
+def test_the_tower_begins_as_what_is_trained_already(tmp_path):
     networks = specialist(FINE, 1), specialist(WIDE, 2)
-    tower = BranchTower(TOWER, embed_dim=16)
-    begin_as(tower, saved(tmp_path, *networks))
+    path, known = glance(tmp_path)
+    assessor = Assessor(CLIP, NAMES)
+    begin_as(assessor, path, saved(tmp_path, *networks))
+    tower = assessor.clip.visual
+    views = pictures()
     for branch, network in zip(tower.branches, networks, strict=True):
-        assert torch.equal(branch.body[0].conv1.weight, network.body[0].conv1.weight)
-        assert torch.equal(branch.head.weight, network.head.weight)
+        assert torch.equal(branch.eval()(views), network(views))
+    assert torch.equal(tower.own.eval()(views), known.clip.visual.eval()(views))
 
 
 @pytest.mark.parametrize("given", [1, 3])
 def test_too_few_or_too_many_specialists_are_refused(tmp_path, given):
     paths = saved(tmp_path, *[specialist(FINE, 1)] * given)
     with pytest.raises(TrainingError, match="2 branches"):
-        begin_as(BranchTower(TOWER, embed_dim=16), paths)
+        begin_as(Assessor(CLIP, NAMES), glance(tmp_path)[0], paths)
 
 
-def test_a_specialist_of_another_size_is_refused_by_name(tmp_path):
-    paths = saved(tmp_path, specialist(WIDE, 1), specialist(WIDE, 2))
+def test_what_does_not_fit_is_refused_by_name(tmp_path):
+    path = glance(tmp_path)[0]
     with pytest.raises(TrainingError, match=r"0\.safetensors does not fit"):
-        begin_as(BranchTower(TOWER, embed_dim=16), paths)
-
-
-def test_a_missing_specialist_is_refused(tmp_path):
+        begin_as(Assessor(CLIP, NAMES), path, saved(tmp_path, specialist(WIDE, 1), specialist(WIDE, 2)))
+    right = saved(tmp_path, specialist(FINE, 1), specialist(WIDE, 2))
     with pytest.raises(TrainingError, match=r"none\.safetensors"):
-        begin_as(BranchTower(TOWER, embed_dim=16), [tmp_path / "none.safetensors"] * 2)
+        begin_as(Assessor(CLIP, NAMES), tmp_path / "none.safetensors", right)
+    with pytest.raises(TrainingError, match=r"0\.safetensors does not fit"):
+        begin_as(Assessor(CLIP, NAMES), right[0], right)
 
 
 def test_a_clip_with_such_a_tower_answers_one_view_as_it_answers_many():
-    assessor = Assessor(CLIP, ("noise", "clean")).eval()
+    assessor = Assessor(CLIP, NAMES).eval()
     views = (pictures() + 1) / 2
     together = assessor.image_features(views)
     assert together.shape == (3, 16)
@@ -117,10 +150,12 @@ def test_a_clip_with_such_a_tower_answers_one_view_as_it_answers_many():
 
 
 def test_the_convolutions_that_face_pixels_are_left_to_adamw():
-    assessor = Assessor(CLIP, ("noise", "clean"))
+    assessor = Assessor(CLIP, NAMES)
     kernels = {name for name, value in assessor.named_parameters() if is_kernel(name, value, assessor.FACING)}
     assert "clip.visual.branches.1.body.0.conv2.weight" in kernels
-    assert not any(name.endswith("head.weight") for name in kernels)
+    assert "clip.visual.own.layer1.0.conv2.weight" in kernels
+    facing = ("head.weight", "tail.weight", "visual.own.conv1.weight")
+    assert not any(name.endswith(facing) for name in kernels)
 
 
 def test_a_manifest_states_the_tower_and_gives_it_back():

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import save_file
 from torch import nn
 
+from models.clip import build_clip
 from models.drunet import DRUNetConfig
 from models.errors import TrainingError
 from models.nafnet import NAFNetConfig
@@ -25,6 +27,7 @@ from models.training.degradations import Mixture
 from models.training.photos import CropConfig, PhotoPool, decode_into, find_photos
 from models.training.scm import SCMConfig, SCMStage
 from models.training.specialist import SpecialistStage, SpecialistStageConfig
+from models.training.text import text_parameters
 from models.training.trainer import Trainer, Validation
 from models.vocabulary import CLEAN
 
@@ -279,10 +282,25 @@ class TestTheCommand:
         assert call("scm", "--images", tmp_path / "empty", "--out", tmp_path / "out", "--device", "cpu") == 3
         assert "holds no photo" in " ".join(capsys.readouterr().err.split())
 
-    @pytest.mark.parametrize("stage", ["assessor", "air"])
+    @pytest.mark.parametrize("stage", ["glance", "assessor", "air"])
     def test_a_stage_that_needs_the_text_tower_says_how_to_make_it(self, call, photos, tmp_path, capsys, stage):
         assert call(stage, "--images", photos, "--out", tmp_path / "out", "--device", "cpu") == 3
         assert "python -m models.training.text" in " ".join(capsys.readouterr().err.split())
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            ([], "--glance; make it with: python -m models.training glance"),
+            (["--specialist", "wind=a.safetensors"], "expected NAME=FILE of detail, weather, light, blur"),
+            (["--specialist", "detail=nowhere.safetensors"], "nowhere.safetensors is no specialist 'detail'"),
+        ],
+    )
+    def test_the_assessor_says_what_it_needs(self, call, photos, tmp_path, capsys, words, told):
+        text = tmp_path / "text.safetensors"
+        save_file(text_parameters(build_clip(small.GLANCE)), text)
+        said = ["assessor", "--images", photos, "--out", tmp_path / "out", "--device", "cpu", "--text", text]
+        assert call(*said, *words) == 3
+        assert told in " ".join(capsys.readouterr().err.split()).replace("- ", "-")
 
     def test_a_killed_process_is_resumed_where_it_last_saved(self, call, photos, tmp_path):
         """SIGKILL in the middle, then --resume: the log goes on after the last saved step, to the budget's end."""
