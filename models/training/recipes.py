@@ -116,7 +116,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         **SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04),
         "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET, striped=0.15),
     },
-    "light": {**SPECIALIST, "mixture": Mixture(weights={**only("light"), CLEAN: 0.3}, two=0.0)},
+    "light": {**SPECIALIST, "mixture": Mixture(weights={**only("light"), CLEAN: 0.15}, two=0.0)},
     "blur": {**SPECIALIST, "mixture": Mixture(weights=only("blur"), two=0.0)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip
