@@ -41,7 +41,7 @@ RESTORING = Mixture(
 ASSESSING = Mixture(
     weights={
         "noise": 2.0, "blur": 2.0, "rain": 2.2, "low-light": 0.7, "haze": 1.8,
-        "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 0.9, "snow": 0.8, "clean": 1.7,
+        "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 0.9, "snow": 0.8, "clean": 1.2,
     },
     two=0.12,
     saved=0.25,

@@ -77,7 +77,7 @@ def smeared_noise(shape: tuple[int, int], rng: Random) -> Field:
 
     It seldom rains alike all over the picture.
     """
-    length, width, lean = log_uniform(rng, 15, 120), log_uniform(rng, 0.7, 5.0), rng.uniform(-0.9, 0.9)
+    length, width, lean = log_uniform(rng, 15, 140), log_uniform(rng, 0.9, 6.0), rng.normal(0, 0.4)
     seed = rng.standard_normal(shape, dtype=np.float32)
     smeared = cv2.filter2D(seed, -1, streak_kernel(length, width, lean), borderType=cv2.BORDER_REFLECT_101)
     smeared /= max(float(smeared.std()), 1e-6)
@@ -85,7 +85,7 @@ def smeared_noise(shape: tuple[int, int], rng: Random) -> Field:
     levels: Field = clip((smeared - np.float32(black)) / np.float32(rng.uniform(1.5, 4)))
     if rng.random() < 0.75:
         levels = levels * clip(smooth_field(shape, int(rng.integers(1, 4)), rng) * np.float32(rng.uniform(1, 2)))
-    return levels * np.float32(rng.uniform(0.25, 1.0))
+    return levels * np.float32(log_uniform(rng, 0.12, 0.9))
 
 
 def layer(
