@@ -45,12 +45,16 @@ def mixture(probabilities: Tensor, states: Tensor) -> Tensor:
 class Assessor(nn.Module):
     """CLIP with its class prompts.
 
-    `most_views` native-scale crops are looked at; `overview` is the share of the answer that the shrunk whole gives.
+    `most_views` native-scale crops are looked at; `overview` is the share of the answer that the shrunk whole gives;
+    `wary` is taken off the logit of "clean".  None of them counts in the strict view.
     """
 
-    def __init__(self, config: ClipConfig, names: Sequence[str], most_views: int = 9, overview: float = 0.0) -> None:
+    def __init__(
+        self, config: ClipConfig, names: Sequence[str], most_views: int = 9, overview: float = 0.0, wary: float = 0.0
+    ) -> None:
         super().__init__()
-        self.config, self.names, self.most_views, self.overview = config, tuple(names), most_views, overview
+        self.config, self.names = config, tuple(names)
+        self.most_views, self.overview, self.wary = most_views, overview, wary
         self.clip = build_clip(config)
         facing = getattr(self.clip.visual, "FACING", ("conv1",))
         self.FACING = tuple(f"clip.visual.{name}" for name in facing)  # modules that face pixels
@@ -120,6 +124,8 @@ class Assessor(nn.Module):
             counts.append(len(seen))
             weights += weight
         logits = self.logits(self.image_features(torch.stack(crops).to(self.device)))
+        if self.wary and not strict:
+            logits = logits - self.wary * logits.new_tensor([float(name == CLEAN) for name in self.names])
         shares = logits.new_tensor(weights)
         return list(zip(torch.split(logits, counts), torch.split(shares, counts), strict=True))
 

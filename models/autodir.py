@@ -64,6 +64,7 @@ class LoopConfig:
             back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
         views: native-scale crops that the assessor looks at, at most.
         overview: the share of its answer that a look at the shrunk whole gives, in [0, 1).
+        wary: taken off the assessor's logit of "clean", which training shows more often than the others.
         cache_every: the U-Net's depths are computed at every so many steps and taken over between; 1, exact, is all.
         guidance_every: what guidance adds is computed at every so many steps and taken over between; 1 is exact.
             Both are approximations (docs/performance.md) that strict mode passes over.
@@ -81,6 +82,7 @@ class LoopConfig:
     blackening: float = 1.0
     views: int = 9
     overview: float = 0.0
+    wary: float = 0.0
     cache_every: int = 1
     guidance_every: int = 1
     native_px: int = 1024 * 1024

@@ -109,7 +109,8 @@ def _spare(stated: Mapping[str, Any], known: Mapping[str, Any], where: str) -> I
 def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
     config = autodir_config(bundle, manifest)
     with torch.device("meta"):  # no memory, no random init
-        assessor = Assessor(config.clip, config.names, config.loop.views, config.loop.overview)
+        loop = config.loop
+        assessor = Assessor(config.clip, config.names, loop.views, loop.overview, loop.wary)
         air, scm = AIR(config.air), NAFNet(config.scm)
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
         _fill(network, bundle, manifest, name, device)

@@ -7,7 +7,7 @@ strength of each repair is calibrated on the photographs that training held out.
 import argparse
 import math
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -19,12 +19,13 @@ from torch import Tensor
 from models import golden
 from models.air import AIR
 from models.assessor import Assessor, prompt_of
+from models.autodir import LoopConfig
 from models.bundle import BundleDegradation, Manifest, write_bundle, write_manifest
 from models.drunet import DRUNet
 from models.families import load_restorer
 from models.nafnet import NAFNet
 from models.training import small
-from models.training.calibrate import floors, sharpness, strengths
+from models.training.calibrate import calibration, floors, strengths
 from models.training.config import RunConfig
 from models.training.photos import PhotoPool, decode_into, find_photos
 from models.training.sheet import validation_examples
@@ -38,7 +39,7 @@ TRAINED_ON = (
 )
 
 
-def manifest(version: str, specialists: Collection[str] = ()) -> Manifest:
+def manifest(version: str, specialists: Collection[str] = (), loop: LoopConfig = small.LOOP) -> Manifest:
     degradations = tuple(
         BundleDegradation(name=name, prompt=prompt_of(name), fidelity=0.0 if name == CLEAN else 1.0)
         for name in small.NAMES
@@ -56,7 +57,7 @@ def manifest(version: str, specialists: Collection[str] = ()) -> Manifest:
             "air": asdict(small.AIR),
             "scm": asdict(small.SCM),
             "specialists": {key: asdict(small.SPECIALISTS[key]) for key in specialists},
-            "loop": asdict(small.LOOP),
+            "loop": asdict(loop),
         },
         weights={},
         files={},
@@ -83,17 +84,19 @@ def main() -> None:
         load_text_tower(assessor.clip, arguments.text)
     air.load_state_dict(load_file(arguments.air))
     scm.load_state_dict(load_file(arguments.scm))
+    loop = small.LOOP
     pool = held_out(arguments.images, arguments.cache) if arguments.images else None
     if pool is not None:
-        factor = sharpen(assessor, pool)
-        Console(stderr=True).print(f"the assessor's logits times {factor:.2f}")
+        factor, wary = calibrate(assessor, pool)
+        loop = replace(loop, wary=wary)
+        Console(stderr=True).print(f"the assessor's logits times {factor:.2f}, of clean {wary:.2f} less")
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
     specialists = {key: path for key in small.SPECIALISTS if (path := getattr(arguments, key)) is not None}
     for key, path in specialists.items():
         network = DRUNet(small.SPECIALISTS[key].network)
         network.load_state_dict(load_file(path))
         networks[f"specialist-{key}"] = network.state_dict()
-    written = write_bundle(arguments.out, manifest(arguments.version, specialists), networks, torch.float16)
+    written = write_bundle(arguments.out, manifest(arguments.version, specialists, loop), networks, torch.float16)
     if pool is not None:
         written = calibrated(arguments.out, written, pool)
         write_manifest(arguments.out, written)
@@ -109,10 +112,10 @@ def held_out(images: list[Path], cache: Path) -> PhotoPool:
 
 
 @torch.no_grad()
-def sharpen(assessor: Assessor, pool: PhotoPool) -> float:
+def calibrate(assessor: Assessor, pool: PhotoPool) -> tuple[float, float]:
     """Make the assessor as sure as it is right, on crops that are looked at in as many views as the loop's.
 
-    Returns the factor on its logits.
+    Returns the factor on its logits, which they have now, and what the loop is to take off the logit of "clean".
     """
     assessor.eval()
     assessor.forget_prompts()
@@ -120,10 +123,10 @@ def sharpen(assessor: Assessor, pool: PhotoPool) -> float:
     examples = validation_examples(pool, small.NAMES, crop_px=3 * small.CLIP.vision.image_size, each=8)
     truth = [index for index, example in enumerate(examples) for _ in example["degraded"]]
     answers = [answer for example in examples for answer in assessor.answers(list(example["degraded"]))]
-    factor = sharpness(answers, truth)
+    factor, wary = calibration(answers, truth, small.NAMES.index(CLEAN))
     scale: Tensor = assessor.clip.get_parameter("logit_scale")
     scale += math.log(factor)
-    return factor
+    return factor, wary
 
 
 def calibrated(bundle: Path, written: Manifest, pool: PhotoPool) -> Manifest:

@@ -1,6 +1,7 @@
 """The blind assessor against the published numbers, and what its views promise."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -161,3 +162,14 @@ def test_the_overview_has_its_share_of_the_answer(tiny_clip, assessor):
     near, far = assessor.look([picture])[0], assessor.look([shrunk])[0]
     expected = {name: 0.75 * near[name] + 0.25 * far[name] for name in NAMES}
     assert_same_probabilities(both.look([picture])[0], expected)
+
+
+def test_a_wary_one_calls_fewer_pictures_clean_but_not_in_the_strict_view(tiny_clip, assessor):
+    image = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(4)) * 2 - 1  # one view
+    plain, wary = (Assessor(tiny_clip, NAMES, wary=value).eval() for value in (0.0, 2.0))
+    for one in (plain, wary):
+        one.clip = assessor.clip
+    before, after = (one.look([image])[0] for one in (plain, wary))
+    odds = [answer[CLEAN] / (1 - answer[CLEAN]) for answer in (before, after)]
+    assert odds[1] == pytest.approx(odds[0] * math.exp(-2), rel=1e-4)
+    assert plain.look([image], strict=True) == wary.look([image], strict=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from models.assessor import prompt_of
 from models.restorer import Report, Restored
-from models.training.calibrate import SHARPNESS, best_share, break_even, floors, sharpness, strengths
+from models.training.calibrate import SHARPNESS, best_share, break_even, calibration, floors, strengths
 from models.vocabulary import CLEAN
 
 NAMES = ("noise", "haze", CLEAN)
@@ -117,23 +117,30 @@ class TestFloors:
         assert found["haze"] == 0.35, "it harms nobody"
 
 
-class TestSharpness:
+class TestCalibration:
     """Answers whose right temperature is known, since the truth was drawn from them."""
 
     @pytest.mark.parametrize("factor", [0.7, 1.0, 2.0])
-    def test_finds_the_factor_that_the_truth_was_drawn_with(self, factor):
+    @pytest.mark.parametrize("wary", [0.0, 1.0])
+    def test_finds_what_the_truth_was_drawn_with(self, factor, wary):
         generator = torch.Generator().manual_seed(0)
         logits = torch.randn(4000, 1, 5, generator=generator) * 2
-        drawn = torch.multinomial((factor * logits[:, 0]).softmax(dim=-1), 1, generator=generator)[:, 0]
-        found = sharpness([(one, torch.ones(1)) for one in logits], drawn.tolist())
-        assert found == pytest.approx(factor, rel=0.1)
+        right = factor * logits[:, 0] - wary * torch.tensor([0, 0, 0, 0, 1])
+        drawn = torch.multinomial(right.softmax(dim=-1), 1, generator=generator)[:, 0]
+        found = calibration([(one, torch.ones(1)) for one in logits], drawn.tolist(), clean=4)
+        assert found[0] == pytest.approx(factor, rel=0.1) and found[1] == pytest.approx(wary, abs=0.15)
 
     def test_views_that_differ_call_for_more_than_one_that_is_right(self):
         """Half of the views see nothing: their mean is less sure than the ones that see are right."""
-        sees, blind = torch.tensor([3.0, 0.0]), torch.zeros(2)
+        sees, blind = torch.tensor([3.0, 0.0, -9.0]), torch.tensor([0.0, 0.0, -9.0])
         answers = [(torch.stack([sees, blind]), torch.full((2,), 0.5))] * 20
-        assert sharpness(answers, [0] * 20) == SHARPNESS[-1]
+        assert calibration(answers, [0] * 20, clean=2)[0] == SHARPNESS[-1]
 
     def test_an_assessor_that_is_wrong_as_often_as_not_is_made_unsure(self):
-        answers = [(torch.tensor([[4.0, 0.0]]), torch.ones(1))] * 20
-        assert sharpness(answers, [0, 1] * 10) == SHARPNESS[0]
+        answers = [(torch.tensor([[4.0, 0.0, -9.0]]), torch.ones(1))] * 20
+        assert calibration(answers, [0, 1] * 10, clean=2)[0] == SHARPNESS[0]
+
+    def test_the_answers_are_left_as_they_were(self):
+        logits = torch.tensor([[1.0, 2.0]])
+        calibration([(logits, torch.ones(1))], [0], clean=1)
+        assert torch.equal(logits, torch.tensor([[1.0, 2.0]]))
