@@ -78,7 +78,6 @@ CHAINS = {
             Link(name="detail", module="models.training", words=("detail",), steps=8_000, hours=2.3),
             Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=2.0),
             Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.4),
-            Link(name="blur", module="models.training", words=("blur",), steps=8_000, hours=2.0),
             Link(name="glance", module="models.training", words=("glance", *TEXT), steps=12_000, hours=2.2),
             Link(
                 name="assessor", module="models.training", steps=2_000, hours=0.8,
@@ -90,7 +89,6 @@ CHAINS = {
                     "--assessor", "{runs}/assessor/best.safetensors", "--air", "{runs}/air/best.safetensors",
                     "--scm", "{runs}/scm/best.safetensors", "--detail", "{runs}/detail/best.safetensors",
                     "--weather", "{runs}/weather/best.safetensors", "--light", "{runs}/light/best.safetensors",
-                    "--blur", "{runs}/blur/best.safetensors",
                     "--out", "{runs}/autodir-small",
                 ),
             ),

@@ -121,7 +121,7 @@ class TestCalibration:
     """Answers whose right temperature is known, since the truth was drawn from them."""
 
     @pytest.mark.parametrize("factor", [0.7, 1.0, 2.0])
-    @pytest.mark.parametrize("wary", [0.0, 1.0])
+    @pytest.mark.parametrize("wary", [0.0, 0.5])
     def test_finds_what_the_truth_was_drawn_with(self, factor, wary):
         generator = torch.Generator().manual_seed(0)
         logits = torch.randn(4000, 1, 5, generator=generator) * 2
