@@ -47,11 +47,11 @@ def best_share(before: Tensor, after: Tensor, truth: Tensor) -> float:
 
 SHARPNESS = tuple(math.exp(step / 12) for step in range(-8, 15))
 """Factors that are tried: 0.5 to 3.2."""
-WARINESS = tuple(step / 8 for step in range(7))
-"""What is tried to be taken off the logit of "clean": 0 to 0.75.
+WARINESS = tuple(step / 8 for step in range(5))
+"""What is tried to be taken off the logit of "clean": 0 to 0.5.
 
-Twice as much makes the truth more probable where one picture in ten is clean, but held-out ones that were clean lost
-more by it than damaged ones gained (docs/experiments.md).
+Three times as much makes the truth more probable where one picture in ten is clean, but held-out ones that were clean
+lost more by it than damaged ones gained (docs/experiments.md).
 """
 
 
