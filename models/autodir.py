@@ -58,8 +58,8 @@ class LoopConfig:
         temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
             picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
-        later_floor: the same for passes after the first, for what the first look gave less than `glimpsed`: a restored
-            picture is like nothing that the assessor learned from, and most pictures have one damage.
+        later_floor: the same for passes after the first, for what the first look gave less than `glimpsed`: what a
+            repair leaves looks like other damage, and most pictures have one.
         blackening: the share of pixels, in [0, 1], that dehazing in the safe loop may drive to black before it is taken
             back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
         views: native-scale crops that the assessor looks at, at most.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from models.assessor import Assessor
 from models.clip import ClipConfig
+from models.drunet import DRUNet
 from models.errors import TrainingError
 from models.specialists import Specialists
 from models.tower import BranchTower
@@ -40,8 +41,8 @@ class AssessorConfig:
 
     `cross_entropy` adds as much of it to every L_FID (published: 0): the fidelity loss has no slope where the right
     answer's probability is near zero, so a confident mistake would stay one.  `twins` is the share of the pictures
-    whose clean twin is looked at too (published: 1).  `repaired` is the share of
-    pictures that a specialist has repaired first (published: 0).
+    whose clean twin is looked at too (published: 1); `repaired` the share that a specialist has repaired first
+    (published: 0).
 
     With `replay`, a tower that asks restorers learns its last layers alone.  What the rest sees of a picture is then
     the same for ever: each new picture is joined by as many earlier ones, of the last `remembered`.
@@ -72,25 +73,27 @@ def _overlap(probabilities: Tensor, labels: Tensor) -> Tensor:
     return (labels * probabilities.clamp_min(1e-8)).clamp_min(1e-12).sqrt().mul(labels > 0).sum(dim=-1).mean()
 
 
-def begin_as(assessor: Assessor, glance: Path, specialists: Sequence[Path]) -> None:
+def begin_as(assessor: Assessor, glance: Path, restorers: Sequence[DRUNet]) -> None:
     """Give a tower that asks restorers what is trained already: CLIP's own tower, and the restorers in their order.
 
     Raises:
-        TrainingError: a file is missing or does not fit, or there are not as many as branches.
+        TrainingError: the file of the stage `glance` is missing or does not fit.
     """
-    tower = assessor.clip.get_submodule("visual")
-    if not isinstance(tower, BranchTower) or len(specialists) != len(tower.branches):
-        there = len(tower.branches) if isinstance(tower, BranchTower) else "no"
-        raise TrainingError(f"got {len(specialists)} specialists for a tower of {there} branches; give one for each")
+    tower = _asking(assessor)
     prefix = "clip.visual."
-    for part, path in [(tower.own, glance), *zip(tower.branches, specialists, strict=True)]:
-        try:
-            found = load_file(path)
-            if part is tower.own:
-                found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-            part.load_state_dict(found)
-        except (OSError, RuntimeError) as error:
-            raise TrainingError(f"{path} does not fit the tower that it is to begin: {error}") from error
+    try:
+        found = {name.removeprefix(prefix): value for name, value in load_file(glance).items() if prefix in name}
+        tower.own.load_state_dict(found)
+    except (OSError, RuntimeError) as error:
+        raise TrainingError(f"{glance} does not fit the tower that it is to begin: {error}") from error
+    for branch, restorer in zip(tower.branches, restorers, strict=True):
+        branch.load_state_dict(restorer.state_dict())
+
+
+def _asking(assessor: Assessor) -> BranchTower:
+    tower = assessor.clip.get_submodule("visual")
+    assert isinstance(tower, BranchTower), "only a tower that asks restorers has evidence to learn from"
+    return tower
 
 
 SEEING = ("visual.own.", "visual.branches.")
@@ -147,8 +150,7 @@ class AssessorStage:
         self, degraded: Tensor, labels: Tensor, gone: Tensor, twins: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Fresh pictures and earlier ones, as the tower has seen them; twins are clean pictures among others."""
-        tower = self.assessor.clip.get_submodule("visual")
-        assert isinstance(tower, BranchTower)
+        tower = _asking(self.assessor)
         tower.own.eval()  # its norms too stay as they are
         with torch.no_grad():
             seen = self.assessor.evidence(torch.cat([degraded, twins]).add(1).div(2))

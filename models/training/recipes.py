@@ -151,14 +151,14 @@ def glance(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple
 def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
     config = AssessorConfig(network=small.CLIP, cross_entropy=1.0, twins=0.05, repaired=0.15, replay=9)
     files = specialist_files(arguments.specialist)
-    specialists = load_specialists({key: small.SPECIALISTS[key] for key in files}, list(files.values()))
+    specialists = load_specialists(small.SPECIALISTS, files, run.device)
     stage = AssessorStage(config, run, pools, small.NAMES, text_file(arguments.text), specialists)
     if arguments.glance is None:
         raise TrainingError("got no --glance; make it with: python -m models.training glance --out DIR")
     missing = [key for key in small.LOOKING if key not in files]
     if missing:
         raise TrainingError(f"got no --specialist {missing[0]}=FILE, which the assessor asks")
-    begin_as(stage.assessor, arguments.glance, [files[key] for key in small.LOOKING])
+    begin_as(stage.assessor, arguments.glance, [specialists.networks[key] for key in small.LOOKING])
     return stage, config
 
 

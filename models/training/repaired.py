@@ -23,21 +23,24 @@ GONE = -1e4
 """Added to the logit of a name that has left the class list; infinity times a label of 0 would be no number."""
 
 
-def load_specialists(configs: Mapping[str, SpecialistConfig], files: Sequence[Path]) -> Specialists:
-    """Trained specialists, one file for each configuration in their order.
+def load_specialists(
+    configs: Mapping[str, SpecialistConfig], files: Mapping[str, Path], device: str = "cpu"
+) -> Specialists:
+    """Those of `configs` that there is a file for, trained.
 
     Raises:
         TrainingError: a file is missing or does not fit.
     """
     networks = {}
-    for (key, config), path in zip(configs.items(), files, strict=True):
-        network = DRUNet(config.network)
+    for key, path in files.items():
+        network = DRUNet(configs[key].network)
         try:
             network.load_state_dict(load_file(path))
         except (OSError, RuntimeError) as error:
             raise TrainingError(f"{path} is no specialist {key!r}: {error}") from error
-        networks[key] = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
-    return Specialists(configs, networks)
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
+        networks[key] = network.eval().requires_grad_(False)
+    return Specialists({key: configs[key] for key in files}, networks)
 
 
 @torch.no_grad()

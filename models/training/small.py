@@ -26,7 +26,10 @@ SPECIALISTS = {
     ),
     "blur": SpecialistConfig(names=("blur",), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)),
 }
-"""Fine damage needs little context, what falls or moves more of it, and damage of the light the whole picture."""
+"""Fine damage needs little context, what falls or moves more of it, and damage of the light the whole picture.
+
+*blur* is not in the shipped bundle: 25 minutes of training gained it nothing on real pictures (docs/experiments.md).
+"""
 
 GLANCE = ClipConfig(
     embed_dim=128,

@@ -73,12 +73,12 @@ def test_the_batch_that_came_in_is_not_changed(specialists):
     assert torch.equal(labels, one_hot({"noise": 1}))
 
 
-def test_trained_specialists_are_loaded_in_order(tmp_path):
-    files = []
-    for key, config in CONFIGS.items():
-        files.append(tmp_path / f"{key}.safetensors")
-        save_file(adding(config.network, 0.1).state_dict(), files[-1])
-    found = load_specialists(CONFIGS, files)
-    assert found.of("rain") == "weather"
+def test_trained_specialists_are_loaded_by_their_names(tmp_path):
+    files = {key: tmp_path / f"{key}.safetensors" for key in CONFIGS}
+    for key, path in files.items():
+        save_file(adding(CONFIGS[key].network, 0.1).state_dict(), path)
+    assert load_specialists(CONFIGS, files).of("rain") == "weather"
+    only = load_specialists(CONFIGS, {"weather": files["weather"]})
+    assert only.of("noise") is None and list(only.networks) == ["weather"]
     with pytest.raises(TrainingError, match=r"weather\.safetensors is no specialist 'detail'"):
-        load_specialists(CONFIGS, files[::-1])
+        load_specialists(CONFIGS, {"detail": files["weather"]})
