@@ -8,6 +8,7 @@ Shapes:  B tracks, H W pixels.  Images are RGB float32 (B, 3, H, W) in [-1, 1].
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from models.drunet import DRUNet, DRUNetConfig
@@ -36,6 +37,15 @@ class Specialists:
         """Tiles are padded to a multiple of it."""
         return self.networks[key].config.stride
 
-    def restore(self, key: str, degraded: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W) in [-1, 1]."""
-        return self.networks[key](degraded).clamp(-1, 1)  # type: ignore[no-any-return]
+    def restore(self, key: str, degraded: Tensor, *, mirrored: bool = False) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W) in [-1, 1].
+
+        `mirrored` takes the mean with what it makes of the pictures' mirror images (self-ensemble of two; Lim et al.
+        2017, arXiv:1707.02921, has eight, but rain that falls sideways is not what a network has learned).  Twice the
+        work.
+        """
+        network = self.networks[key]
+        restored: Tensor = network(degraded)
+        if mirrored:  # one after the other, so that it takes no more memory
+            restored = torch.lerp(restored, network(degraded.flip(-1)).flip(-1), 0.5)
+        return restored.clamp(-1, 1)

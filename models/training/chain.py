@@ -61,11 +61,13 @@ def text(classes: str) -> Link:
 
 
 TEXT = ("--text", "{runs}/text.safetensors")
-SPECIALISTS = tuple(
-    word
-    for key in ("detail", "weather", "light")
-    for word in ("--specialist", f"{key}={{runs}}/{key}/best.safetensors")
-)
+
+
+def specialists(*keys: str) -> tuple[str, ...]:
+    """The words for stages that take trained specialists."""
+    return tuple(word for key in keys for word in ("--specialist", f"{key}={{runs}}/{key}/best.safetensors"))
+
+
 CHAINS = {
     "autodir-small": Chain(
         links=(
@@ -76,12 +78,21 @@ CHAINS = {
                 words=("scm", *TEXT, "--air", "{runs}/air/best.safetensors"),
             ),
             Link(name="detail", module="models.training", words=("detail",), steps=8_000, hours=2.3),
-            Link(name="weather", module="models.training", words=("weather",), steps=8_000, hours=2.0),
-            Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.4),
+            Link(
+                name="weather", module="models.training", steps=8_000, hours=2.4,
+                words=("weather", *specialists("detail")),
+            ),
+            Link(
+                name="light", module="models.training", steps=8_000, hours=1.9,
+                words=("light", *specialists("detail", "weather")),
+            ),
             Link(name="glance", module="models.training", words=("glance", *TEXT), steps=12_000, hours=2.2),
             Link(
                 name="assessor", module="models.training", steps=2_000, hours=0.8,
-                words=("assessor", *TEXT, "--glance", "{runs}/glance/best.safetensors", *SPECIALISTS),
+                words=(
+                    "assessor", *TEXT, "--glance", "{runs}/glance/best.safetensors",
+                    *specialists("detail", "weather", "light"),
+                ),
             ),
             Link(
                 name="autodir-small", module="models.training.package", resumes=False, hours=0.1,

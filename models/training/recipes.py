@@ -96,6 +96,11 @@ SPECIALIST: dict[str, Any] = {
     "minutes": 110.0, "batch": 16, "learning_rate": 1e-3, "muon": 0.008, "warmup_steps": 50, "ema": 0.998,
     "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET),
 }  # fmt: skip
+LATER = {"noise": 1.0, "jpeg": 0.7, "low-resolution": 0.3}
+WEATHER = {"rain": 0.6, "snow": 0.2, "raindrop": 0.2}
+"""What comes upon falling and light damage later, and is repaired earlier, by the other specialists."""
+AGAIN = {"weather": 0.2, "light": 0.2}
+"""Dense rain and thick fog are not gone after one pass."""
 ASSESSOR: dict[str, Any] = {
     "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
     "crop": CropConfig(crop_px=small.GLANCE.vision.image_size, shrink=SHRINK, afar=0.25, soft=0.2, quiet=QUIET),
@@ -113,10 +118,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "detail": {**SPECIALIST, "mixture": Mixture(weights=only("detail"), two=0.08)},
     "weather": {
-        **SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.04),
+        **SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.15, beside=LATER),
         "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET, striped=0.15),
     },
-    "light": {**SPECIALIST, "mixture": Mixture(weights={**only("light"), CLEAN: 0.15}, two=0.0)},
+    "light": {
+        **SPECIALIST,
+        "mixture": Mixture(weights={**only("light"), CLEAN: 0.15}, two=0.35, beside={**LATER, **WEATHER}),
+    },
     "blur": {**SPECIALIST, "mixture": Mixture(weights=only("blur"), two=0.0)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip
@@ -205,8 +213,9 @@ def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[St
 def specialist(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
     """The one that the stage is called after."""
     chosen = small.SPECIALISTS[arguments.stage]
-    config = SpecialistStageConfig(names=chosen.names, network=chosen.network)
-    return SpecialistStage(config, run, pools), config
+    config = SpecialistStageConfig(names=chosen.names, network=chosen.network, again=AGAIN.get(arguments.stage, 0.0))
+    others = load_specialists(small.SPECIALISTS, specialist_files(arguments.specialist), run.device)
+    return SpecialistStage(config, run, pools, others), config
 
 
 RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], tuple[Stage, object]]] = {

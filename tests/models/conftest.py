@@ -16,6 +16,7 @@ from models.assessor import Assessor
 from models.autodir import AutoDIR, AutoDIRConfig, LoopConfig
 from models.clip import ClipConfig, TextConfig, VisionConfig
 from models.convert.bundle import plan
+from models.drunet import DRUNet, DRUNetConfig
 from models.latents import PatchConfig
 from models.nafnet import NAFNet, NAFNetConfig
 from models.vocabulary import CLEAN
@@ -122,3 +123,17 @@ def write() -> Callable[..., NDArray[np.uint8]]:
         return pixels
 
     return write
+
+
+@pytest.fixture(scope="session")
+def adding() -> Callable[[DRUNetConfig, float], DRUNet]:
+    """Makes a network, of a tonal configuration, that adds one number to every pixel."""
+
+    def make(config: DRUNetConfig, level: float) -> DRUNet:
+        network = DRUNet(config)
+        torch.nn.init.zeros_(network.tail.weight)
+        assert network.tail.bias is not None
+        torch.nn.init.constant_(network.tail.bias, level)
+        return network.eval().requires_grad_(False)
+
+    return make

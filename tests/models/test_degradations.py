@@ -296,6 +296,14 @@ def test_kinds_and_mixtures_come_in_their_shares():
     assert all(sum(pair.labels.values()) == pytest.approx(1) for pair in pairs)
 
 
+def test_the_second_kind_is_drawn_from_those_beside():
+    clean, rng = picture(32, 32), np.random.default_rng(5)
+    mix = Mixture(weights={"haze": 1.0, "low-light": 1.0}, two=1.0, beside={"noise": 1.0})
+    pairs = [draw_pair(clean, rng, mix) for _ in range(30)]
+    assert {tuple(sorted(pair.labels)) for pair in pairs} == {("haze", "noise"), ("low-light", "noise")}
+    assert {pair.label for pair in pairs} == {"noise"}
+
+
 def test_a_pair_is_a_function_of_its_seed():
     clean = picture(64, 64)
     for seed in range(10):

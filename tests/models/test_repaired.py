@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.drunet import DRUNet, DRUNetConfig
+from models.drunet import DRUNetConfig
 from models.errors import TrainingError
 from models.specialists import SpecialistConfig, Specialists
 from models.training.repaired import load_specialists, repair
@@ -16,16 +16,8 @@ CONFIGS = {
 }
 
 
-def adding(config, level):
-    """A network that adds `level` to every pixel."""
-    network = DRUNet(config)
-    torch.nn.init.zeros_(network.tail.weight)
-    torch.nn.init.constant_(network.tail.bias, level)
-    return network.eval().requires_grad_(False)
-
-
 @pytest.fixture
-def specialists():
+def specialists(adding):
     levels = {"detail": 0.25, "weather": -0.5}
     return Specialists(CONFIGS, {key: adding(config.network, levels[key]) for key, config in CONFIGS.items()})
 
@@ -73,7 +65,7 @@ def test_the_batch_that_came_in_is_not_changed(specialists):
     assert torch.equal(labels, one_hot({"noise": 1}))
 
 
-def test_trained_specialists_are_loaded_by_their_names(tmp_path):
+def test_trained_specialists_are_loaded_by_their_names(adding, tmp_path):
     files = {key: tmp_path / f"{key}.safetensors" for key in CONFIGS}
     for key, path in files.items():
         save_file(adding(CONFIGS[key].network, 0.1).state_dict(), path)

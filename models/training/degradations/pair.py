@@ -40,11 +40,13 @@ class Mixture:
     Attributes:
         weights: of each kind, "clean" among them.
         two: the share of damaged pictures with two kinds.
+        beside: what the second kind is drawn from; where empty, the other kinds of `weights`.
         saved: the share saved at last as a JPEG of high quality, which files mostly are and which is no damage.
     """
 
     weights: dict[str, float] = field(default_factory=_even_weights)
     two: float = 0.15
+    beside: dict[str, float] = field(default_factory=dict)
     saved: float = 0.0
 
 
@@ -75,7 +77,8 @@ def _draw_kinds(rng: Random, mix: Mixture) -> list[str]:
     kind = _choose(rng, mix.weights)
     if kind == CLEAN:
         return []
-    others = {name: weight for name, weight in mix.weights.items() if name not in (CLEAN, kind) and weight > 0}
+    beside = mix.beside or mix.weights
+    others = {name: weight for name, weight in beside.items() if name not in (CLEAN, kind) and weight > 0}
     if others and rng.random() < mix.two:
         return [kind, _choose(rng, others)]
     return [kind]
