@@ -44,12 +44,12 @@ class Variant:
 
 GUIDED = {"text_guidance": 3.0, "image_guidance": 1.5, "steps": 8}
 PLAIN = (
-    Variant(name="as shipped: DDIM, 4 steps, 999 to 800"),
+    Variant(name="DDIM, 4 steps, 999 to 800", controls={"steps": 4}),
     Variant(name="DDIM, 2 steps", controls={"steps": 2}),
     Variant(name="DDIM, 8 steps", controls={"steps": 8}),
-    Variant(name="DPM-Solver++ 2M, 4 steps", loop={"sampler": "dpm++2m"}),
+    Variant(name="DPM-Solver++ 2M, 4 steps", loop={"sampler": "dpm++2m"}, controls={"steps": 4}),
     Variant(name="DPM-Solver++ 2M, 2 steps", loop={"sampler": "dpm++2m"}, controls={"steps": 2}),
-    Variant(name="depths at every 2nd of 4 steps", loop={"cache_every": 2}),
+    Variant(name="depths at every 2nd of 4 steps", loop={"cache_every": 2}, controls={"steps": 4}),
     Variant(name="depths at every 2nd of 8 steps", loop={"cache_every": 2}, controls={"steps": 8}),
     Variant(name="depths at every 4th of 8 steps", loop={"cache_every": 4}, controls={"steps": 8}),
 )

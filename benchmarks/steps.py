@@ -1,5 +1,7 @@
 """Steps against quality and seconds, for any bundle: `python benchmarks/steps.py --bundle DIR --steps 100 20 10`.
 
+With --diffuse the specialists of an AutoDIR bundle, which take one step whatever is asked, stand aside.
+
 Crops of the pairs below --eval are restored in one pass each, told the right degradation (`only`), with every number of
 steps in turn.  Means of PSNR in dB; seconds of CPU work a picture (set OMP_NUM_THREADS=1).
 """
@@ -14,6 +16,7 @@ from statistics import mean
 
 import torch
 
+from models.autodir import AutoDIR
 from models.bundle import find_bundle, read_manifest
 from models.device import choose_device
 from models.evaluation.metrics import psnr
@@ -46,9 +49,12 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=192)
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 20, 10])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--diffuse", action="store_true", help="leave a bundle's specialists out")
     said = parser.parse_args()
     bundle, chosen = find_bundle(said.bundle), choose_device(said.device)
     restorer, manifest = load_restorer(bundle, chosen.device), read_manifest(bundle)
+    if said.diffuse and isinstance(restorer, AutoDIR):
+        restorer = AutoDIR(restorer.config, restorer.assessor, restorer.air, restorer.scm, restorer.device)
     pairs = [
         pair
         for pair in find_pairs(said.eval, said.tasks.split(","), said.limit)

@@ -65,7 +65,6 @@ class LoopConfig:
         views: native-scale crops that the assessor looks at, at most.
         overview: the share of its answer that a look at the shrunk whole gives, in [0, 1).
         wary: taken off the assessor's logit of "clean", which training shows more often than the others.
-        mirrored: specialists repair the picture and its mirror image, and the mean is taken: better, at twice the work.
         cache_every: the U-Net's depths are computed at every so many steps and taken over between; 1, exact, is all.
         guidance_every: what guidance adds is computed at every so many steps and taken over between; 1 is exact.
             Both are approximations (docs/performance.md) that strict mode passes over.
@@ -84,7 +83,6 @@ class LoopConfig:
     views: int = 9
     overview: float = 0.0
     wary: float = 0.0
-    mirrored: bool = False
     cache_every: int = 1
     guidance_every: int = 1
     native_px: int = 1024 * 1024
@@ -244,7 +242,7 @@ class AutoDIR:
     def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
         stride = self.specialists.stride(specialist)
         pixels = torch.stack([self._padded(track, stride) for track in tracks]).to(self.device)  # (B, 3, H', W')
-        restored = self.specialists.restore(specialist, pixels, mirrored=self.config.loop.mirrored)
+        restored = self.specialists.restore(specialist, pixels)
         for track, image in zip(tracks, restored, strict=True):
             track.restored, track.step = image[:, : track.cut.height, : track.cut.width], 1
 

@@ -16,10 +16,15 @@ from models.drunet import DRUNet, DRUNetConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialistConfig:
-    """The degradations it repairs, and its network."""
+    """The degradations it repairs, and its network.
+
+    `mirrored` takes the mean with what it makes of the picture's mirror image: a self-ensemble of two, at twice the
+    work.  (Lim et al. 2017, arXiv:1707.02921, have eight, but rain that falls sideways is not what a network learned.)
+    """
 
     names: tuple[str, ...]
     network: DRUNetConfig = field(default_factory=DRUNetConfig)
+    mirrored: bool = False
 
 
 class Specialists:
@@ -27,6 +32,7 @@ class Specialists:
 
     def __init__(self, configs: Mapping[str, SpecialistConfig], networks: Mapping[str, DRUNet]) -> None:
         self.networks = dict(networks)
+        self._mirrored = {key: config.mirrored for key, config in configs.items()}
         self._of = {name: key for key, config in configs.items() for name in config.names}
 
     def of(self, degradation: str) -> str | None:
@@ -37,15 +43,10 @@ class Specialists:
         """Tiles are padded to a multiple of it."""
         return self.networks[key].config.stride
 
-    def restore(self, key: str, degraded: Tensor, *, mirrored: bool = False) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W) in [-1, 1].
-
-        `mirrored` takes the mean with what it makes of the pictures' mirror images (self-ensemble of two; Lim et al.
-        2017, arXiv:1707.02921, has eight, but rain that falls sideways is not what a network has learned).  Twice the
-        work.
-        """
+    def restore(self, key: str, degraded: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W) in [-1, 1]."""
         network = self.networks[key]
         restored: Tensor = network(degraded)
-        if mirrored:  # one after the other, so that it takes no more memory
+        if self._mirrored[key]:  # one after the other, so that it takes no more memory
             restored = torch.lerp(restored, network(degraded.flip(-1)).flip(-1), 0.5)
         return restored.clamp(-1, 1)

@@ -21,10 +21,8 @@ from models.training.trainer import Stage, Trainer
 
 EXAMPLE = """example:
   python -m models.training.text --out runs/text/text.safetensors
-  python -m models.training detail --images photos/ --out runs/detail    (and blur)
+  python -m models.training detail --images photos/ --out runs/detail    (and light, blur)
   python -m models.training weather --images photos/ --out runs/weather --specialist detail=runs/detail/best.safetensors
-  python -m models.training light --images photos/ --out runs/light \\
-      --specialist detail=runs/detail/best.safetensors --specialist weather=runs/weather/best.safetensors
   python -m models.training glance --images photos/ --text runs/text/text.safetensors --out runs/glance --minutes 40
   python -m models.training assessor --images photos/ --text runs/text/text.safetensors --out runs/assessor \\
       --glance runs/glance/best.safetensors --specialist detail=runs/detail/best.safetensors \\
@@ -66,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--glance", type=Path, help="assessor: what the stage glance wrote")
     arguments.add_argument(
         "--specialist", action="append", default=[],
-        help="weather, light, assessor: NAME=FILE, what a specialist's stage wrote; repeatable",
+        help="weather, assessor: NAME=FILE, what a specialist's stage wrote; repeatable",
     )  # fmt: skip
     arguments.add_argument(
         "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"

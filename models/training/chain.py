@@ -82,10 +82,7 @@ CHAINS = {
                 name="weather", module="models.training", steps=8_000, hours=2.4,
                 words=("weather", *specialists("detail")),
             ),
-            Link(
-                name="light", module="models.training", steps=8_000, hours=1.9,
-                words=("light", *specialists("detail", "weather")),
-            ),
+            Link(name="light", module="models.training", words=("light",), steps=8_000, hours=1.4),
             Link(name="glance", module="models.training", words=("glance", *TEXT), steps=12_000, hours=2.2),
             Link(
                 name="assessor", module="models.training", steps=2_000, hours=0.8,

@@ -19,11 +19,12 @@ from torch import Tensor
 from models import golden
 from models.air import AIR
 from models.assessor import Assessor, prompt_of
-from models.autodir import LoopConfig
+from models.autodir import AutoDIR, LoopConfig
 from models.bundle import BundleDegradation, Manifest, write_bundle, write_manifest
 from models.drunet import DRUNet
 from models.families import load_restorer
 from models.nafnet import NAFNet
+from models.restorer import Restorer
 from models.training import small
 from models.training.calibrate import calibration, floors, strengths
 from models.training.config import RunConfig
@@ -132,12 +133,19 @@ def calibrate(assessor: Assessor, pool: PhotoPool) -> tuple[float, float]:
 def calibrated(bundle: Path, written: Manifest, pool: PhotoPool) -> Manifest:
     """The manifest with each degradation's best strength and floor."""
     examples = validation_examples(pool, small.NAMES, crop_px=192, each=12)
-    found = strengths(load_restorer(bundle, torch.device("cpu")), examples, small.NAMES)
+    found = strengths(_told(bundle), examples, small.NAMES)
     written = _updated(written, "strength", found)
     write_manifest(bundle, written)  # what a repair risks depends on how much of it is taken
-    restorer = load_restorer(bundle, torch.device("cpu"))
-    measured = floors(restorer, examples, small.NAMES, blackening=small.LOOP.blackening)
+    measured = floors(_told(bundle), examples, small.NAMES, blackening=small.LOOP.blackening)
     return _updated(written, "floor", {**measured, **small.FLOORS})
+
+
+def _told(bundle: Path) -> Restorer:
+    """The bundle at work for who says what to repair: its looks fill the report only, so one view will do."""
+    restorer = load_restorer(bundle, torch.device("cpu"))
+    assert isinstance(restorer, AutoDIR)
+    restorer.assessor.most_views, restorer.assessor.overview = 1, 0.0
+    return restorer
 
 
 def _updated(written: Manifest, field: str, values: dict[str, float]) -> Manifest:

@@ -97,10 +97,9 @@ SPECIALIST: dict[str, Any] = {
     "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET),
 }  # fmt: skip
 LATER = {"noise": 1.0, "jpeg": 0.7, "low-resolution": 0.3}
-WEATHER = {"rain": 0.6, "snow": 0.2, "raindrop": 0.2}
-"""What comes upon falling and light damage later, and is repaired earlier, by the other specialists."""
-AGAIN = {"weather": 0.2, "light": 0.2}
-"""Dense rain and thick fog are not gone after one pass."""
+"""What comes upon rain later, and is repaired earlier, by *detail*."""
+AGAIN = {"weather": 0.2}
+"""Dense rain is not gone after one pass."""
 ASSESSOR: dict[str, Any] = {
     "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSING,
     "crop": CropConfig(crop_px=small.GLANCE.vision.image_size, shrink=SHRINK, afar=0.25, soft=0.2, quiet=QUIET),
@@ -121,10 +120,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         **SPECIALIST, "mixture": Mixture(weights=only("weather"), two=0.15, beside=LATER),
         "crop": CropConfig(crop_px=128, shrink=SHRINK, quiet=QUIET, striped=0.15),
     },
-    "light": {
-        **SPECIALIST,
-        "mixture": Mixture(weights={**only("light"), CLEAN: 0.15}, two=0.35, beside={**LATER, **WEATHER}),
-    },
+    "light": {**SPECIALIST, "mixture": Mixture(weights={**only("light"), CLEAN: 0.15}, two=0.0)},
     "blur": {**SPECIALIST, "mixture": Mixture(weights=only("blur"), two=0.0)},
     **daclip_recipes.DEFAULTS,
 }  # fmt: skip

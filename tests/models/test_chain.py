@@ -37,6 +37,7 @@ def test_a_stage_that_was_stopped_resumes_and_a_share_shortens_it(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("bundle", CHAINS)
 def test_a_trial_makes_a_bundle_that_restores_and_a_second_call_has_nothing_to_do(bundle, tmp_path):
     photos = tmp_path / "photos"

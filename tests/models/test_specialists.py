@@ -1,7 +1,5 @@
 """AutoDIR with specialists: who repairs what, what strict mode does, and that a step is one step."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -26,9 +24,10 @@ def special():
 def build(autodir, special):
     """AutoDIR on random networks with one specialist for these names."""
 
-    def make(*names):
+    def make(*names, mirrored=False):
         plain = autodir()
-        bank = Specialists({"detail": SpecialistConfig(names=names, network=NETWORK)}, {"detail": special})
+        config = SpecialistConfig(names=names, network=NETWORK, mirrored=mirrored)
+        bank = Specialists({"detail": config}, {"detail": special})
         return AutoDIR(plain.config, plain.assessor, plain.air, plain.scm, plain.device, bank)
 
     return make
@@ -75,10 +74,9 @@ def test_what_it_is_not_for_is_diffused_and_corrected(build, autodir, label):
 
 def test_with_its_mirror_image_a_picture_and_its_mirror_image_are_repaired_alike(build, label, special):
     """The mean over a group commutes with it; one pass alone of a random network does not."""
-    model, image = build(label), picture(24, 36)  # multiples of the stride: padding is on one side
+    model, image = build(label, mirrored=True), picture(24, 36)  # multiples of the stride: padding is on one side
     once = special(image[None])[0].clamp(-1, 1)
     assert (special(image.flip(-1)[None])[0].flip(-1) - once).abs().max() > 1e-3
-    model.config = replace(model.config, loop=replace(model.config.loop, mirrored=True))
     done, turned = (restored(model, one, prompt=WORDS).image for one in (image, image.flip(-1)))
     torch.testing.assert_close(turned.flip(-1), done, atol=1e-5, rtol=1e-4)
     assert (done - once).abs().max() > 1e-3
@@ -109,7 +107,7 @@ def test_it_takes_one_step_whatever_was_asked_and_rides_with_those_that_diffuse(
 def test_a_step_that_fails_leaves_both_kinds_where_they_were(model, monkeypatch):
     requests = [Request(image=picture(), controls=Controls(prompt=WORDS, strict=strict)) for strict in (True, False)]
     tracks = [outcome.tracks[0] for outcome in model.begin(requests)]
-    monkeypatch.setattr(model.specialists, "restore", lambda *_, **__: (_ for _ in ()).throw(MemoryError("no room")))
+    monkeypatch.setattr(model.specialists, "restore", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
     with pytest.raises(MemoryError):
         model.step(tracks)
     monkeypatch.undo()
