@@ -30,7 +30,7 @@ SPECIALISTS = {
 }
 """Fine damage needs little context, what falls or moves more of it, and damage of the light the whole picture.
 
-The mean with the mirror image is worth 0.1 to 0.2 dB to fine damage and rain, and nothing to damage of the light.
+The mean with the mirror image is worth up to 0.2 dB to fine damage and rain, and nothing to damage of the light.
 
 *blur* is not in the shipped bundle: 25 minutes of training gained it nothing on real pictures (docs/experiments.md).
 """
