@@ -53,7 +53,9 @@ def main() -> None:
     said = parser.parse_args()
     bundle, chosen = find_bundle(said.bundle), choose_device(said.device)
     restorer, manifest = load_restorer(bundle, chosen.device), read_manifest(bundle)
-    if said.diffuse and isinstance(restorer, AutoDIR):
+    if said.diffuse:
+        if not isinstance(restorer, AutoDIR):
+            parser.error(f"--diffuse leaves an AutoDIR bundle's specialists out; {manifest.name} is of another family")
         restorer = AutoDIR(restorer.config, restorer.assessor, restorer.air, restorer.scm, restorer.device)
     pairs = [
         pair

@@ -82,7 +82,9 @@ def begin_as(assessor: Assessor, glance: Path, restorers: Sequence[DRUNet]) -> N
     tower = _asking(assessor)
     prefix = "clip.visual."
     try:
-        found = {name.removeprefix(prefix): value for name, value in load_file(glance).items() if prefix in name}
+        found = {
+            name.removeprefix(prefix): value for name, value in load_file(glance).items() if name.startswith(prefix)
+        }
         tower.own.load_state_dict(found)
     except (OSError, RuntimeError) as error:
         raise TrainingError(f"{glance} does not fit the tower that it is to begin: {error}") from error

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from models.convert.bundle import plan
 from models.drunet import DRUNet, DRUNetConfig
 from models.latents import PatchConfig
 from models.nafnet import NAFNet, NAFNetConfig
+from models.training.photos import PhotoPool, decode_into
 from models.vocabulary import CLEAN
 
 Converted = tuple[AutoDIRConfig, dict[str, dict[str, Tensor]]]
@@ -137,3 +139,15 @@ def adding() -> Callable[[DRUNetConfig, float], DRUNet]:
         return network.eval().requires_grad_(False)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> tuple[PhotoPool, PhotoPool]:
+    """Two pictures of blobs, 150 px a side: to learn from, and held out."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for index in range(2):
+        blobs = cv2.resize(rng.random((9, 9, 3)), (150, 150), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{index}.png"), (255 * np.clip(blobs, 0, 1)).astype(np.uint8))
+    files = decode_into(folder / "cache", sorted(folder.glob("*.png")), 1600)
+    return PhotoPool(files, validation=False), PhotoPool(files, validation=True)

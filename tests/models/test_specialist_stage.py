@@ -1,7 +1,5 @@
 """What a specialist is shown in training: damage, what another specialist left of it, and what itself left."""
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,22 +9,12 @@ from models.errors import TrainingError
 from models.specialists import SpecialistConfig, Specialists
 from models.training.config import RunConfig
 from models.training.degradations import Mixture
-from models.training.photos import CropConfig, PhotoPool, decode_into, find_photos
+from models.training.photos import CropConfig
 from models.training.specialist import SpecialistStage, SpecialistStageConfig
 from models.vocabulary import CLEAN
 
 TINY = DRUNetConfig(width=4, blocks=(1, 1), patch=2, tonal=True)
 HAZE, CLEAR, NOISE = range(3)
-
-
-@pytest.fixture(scope="module")
-def pools(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        cv2.imwrite(str(folder / f"{index}.png"), rng.integers(0, 256, (160, 200, 3)).astype(np.uint8))
-    files = decode_into(tmp_path_factory.mktemp("cache"), find_photos([folder]), 256)
-    return PhotoPool(files, validation=False), PhotoPool(files, validation=True)
 
 
 @pytest.fixture

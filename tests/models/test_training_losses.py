@@ -3,8 +3,6 @@
 import math
 from dataclasses import replace
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,7 +14,6 @@ from models.training.air import AIRStage, AIRStageConfig, Contexts, denoising_ta
 from models.training.assessor import AssessorConfig, AssessorStage, fidelity_loss, semantic_agnostic_loss
 from models.training.config import RunConfig
 from models.training.estimate import Estimator, amplitudes, draw_timesteps
-from models.training.photos import PhotoPool, decode_into
 from models.training.scm import SCMConfig, SCMStage, restoration_loss
 from models.training.sheet import psnr
 from models.training.text import text_parameters
@@ -37,17 +34,6 @@ def kept(timestep):
     """a_t of the published schedule, from its definition."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     return float((1 - betas)[: timestep + 1].prod())
-
-
-@pytest.fixture(scope="module")
-def pools(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for index in range(2):
-        blobs = cv2.resize(rng.random((9, 9, 3)), (150, 150), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / f"{index}.png"), (255 * np.clip(blobs, 0, 1)).astype(np.uint8))
-    files = decode_into(folder / "cache", sorted(folder.glob("*.png")), 1600)
-    return PhotoPool(files, validation=False), PhotoPool(files, validation=True)
 
 
 @pytest.fixture
