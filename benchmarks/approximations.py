@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.autodir import AutoDIR
+from models.autodir.restorer import AutoDIR
 from models.bundle import find_bundle
-from models.evaluation.metrics import psnr
+from models.drive import restore_one
 from models.evaluation.pairs import Picture
+from models.evaluation.psnr_ssim import psnr
 from models.families import load_restorer
-from models.images import Pixels, to_pixels, to_tensor
-from models.loop import restore_one
+from models.pixels import Pixels, to_pixels, to_tensor
 from models.restorer import Controls, Request
 
 TASKS = {

@@ -28,17 +28,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.air import AIR, AIRConfig, UNetConfig
-from models.assessor import Assessor, centre_crop
-from models.autodir import AutoDIR, AutoDIRConfig, LoopConfig
-from models.clip import ClipConfig, TextConfig, VisionConfig
-from models.denoiser import Denoiser, Memory
-from models.latents import KLConfig
-from models.loop import restore_all
-from models.nafnet import NAFNet, NAFNetConfig
+from models.autodir.air import AIR, AIRConfig, UNetConfig
+from models.autodir.assessor import Assessor, centre_crop
+from models.autodir.config import AutoDIRConfig, LoopConfig
+from models.autodir.denoiser import Denoiser, Memory
+from models.autodir.latents import KLConfig
+from models.autodir.restorer import AutoDIR
+from models.autodir.speed import Speed, hasten, warm
+from models.drive import restore_all
+from models.networks.clip import ClipConfig, TextConfig, VisionConfig
+from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
 from models.restorer import Controls, Request
-from models.speed import Speed, hasten, warm
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
+from models.drive import Progress, restore_one
 from models.families import load_restorer
-from models.loop import Progress, restore_one
 from models.restorer import Controls, Request
 
 SIZES = ((512, 512), (768, 768), (1024, 1024), (2448, 3264))

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.latents import KLCodec, KLConfig, PatchCodec, PatchConfig
-from models.training.dataset import as_tensor
-from models.training.photos import CropConfig, PhotoPool, decode_into, find_photos
-from models.training.sheet import psnr
+from models.autodir.latents import KLCodec, KLConfig, PatchCodec, PatchConfig
+from models.training.core.validation import psnr
+from models.training.data.dataset import as_tensor
+from models.training.data.photos import CropConfig, PhotoPool, decode_into, find_photos
 
 CROP = CropConfig(crop_px=128)
 

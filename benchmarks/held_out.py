@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 
-from models.assessor import prompt_of
+from models.autodir.assessor import prompt_of
 from models.bundle import find_bundle, read_manifest
+from models.drive import restore_all
 from models.families import load_restorer
-from models.loop import restore_all
 from models.restorer import Controls, Request
-from models.training import small
-from models.training.degradations import SYNTHESISERS
-from models.training.package import held_out
-from models.training.sheet import psnr, validation_examples
+from models.training.autodir import autodir_small
+from models.training.autodir.package import held_out
+from models.training.core.validation import psnr, validation_examples
+from models.training.data.degradations import SYNTHESISERS
 
 
 def main() -> None:
@@ -29,14 +29,14 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=192)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
     said = parser.parse_args()
-    examples = validation_examples(held_out(said.images, said.cache), small.NAMES, said.crop, said.each)
+    examples = validation_examples(held_out(said.images, said.cache), autodir_small.NAMES, said.crop, said.each)
     folders = [find_bundle(name) for name in said.bundle]
     restorers = [load_restorer(folder, torch.device("cpu")) for folder in folders]
     stated = [read_manifest(folder) for folder in folders]
     titles = [f"{one.name} {one.version}" for one in stated]
     print(f"# Held-out photographs, told the task: {said.each} crops of {said.crop} px each, dB over the input\n")
     print(f"| degradation | input | {' | '.join(titles)} |\n|---|---|{'---|' * len(titles)}")
-    for name, example in zip(small.NAMES, examples, strict=True):
+    for name, example in zip(autodir_small.NAMES, examples, strict=True):
         if name not in SYNTHESISERS:
             continue
         before, gains = psnr(example["degraded"], example["target"]), []

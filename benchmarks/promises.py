@@ -21,15 +21,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.assessor import prompt_of
+from models.autodir.assessor import prompt_of
 from models.bundle import find_bundle, read_manifest
+from models.drive import restore_one
 from models.families import load_restorer
-from models.loop import restore_one
 from models.restorer import Controls, Request, Restorer
-from models.training.dataset import as_tensor
-from models.training.degradations import PHYSICAL_ORDER, SYNTHESISERS
-from models.training.photos import CropConfig, PhotoPool, decode_into, find_photos
-from models.training.sheet import psnr
+from models.training.core.validation import psnr
+from models.training.data.dataset import as_tensor
+from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESISERS
+from models.training.data.photos import CropConfig, PhotoPool, decode_into, find_photos
 
 MIXTURES = (
     ("rain", "noise"), ("haze", "noise"), ("low-light", "noise"), ("rain", "jpeg"), ("low-light", "jpeg"),

@@ -14,11 +14,11 @@ import cv2
 import torch
 
 from models.bundle import find_bundle, read_manifest
+from models.drive import restore_one
 from models.families import load_restorer
-from models.images import to_tensor
-from models.loop import restore_one
+from models.pixels import to_tensor
 from models.restorer import Controls, Request
-from models.training.photos import Image
+from models.training.data.photos import Image
 
 ASKED = {
     "automatic, one pass": Controls(max_passes=1),

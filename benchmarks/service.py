@@ -33,16 +33,16 @@ import torch
 from PIL import Image
 from redis.asyncio import Redis
 
-from cli.embedded import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from jobs.queue import Queue
 from jobs.spec import JobSpec
 from models.bundle import find_bundle
 from models.device import choose_device
+from models.drive import restore_one
 from models.families import load_restorer
-from models.images import to_pixels, to_tensor
-from models.loop import restore_one
-from models.photo import read_photo
-from models.photo_write import encode_photo
+from models.photo.read import read_photo
+from models.photo.write import encode_photo
+from models.pixels import to_pixels, to_tensor
 from models.restorer import Controls, Request, Restorer
 from worker import picking
 from worker.engine import Engine, Resident

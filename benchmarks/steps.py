@@ -16,14 +16,14 @@ from statistics import mean
 
 import torch
 
-from models.autodir import AutoDIR
+from models.autodir.restorer import AutoDIR
 from models.bundle import find_bundle, read_manifest
 from models.device import choose_device
-from models.evaluation.metrics import psnr
+from models.drive import restore_one
 from models.evaluation.pairs import Pair, find_pairs, read_pictures
+from models.evaluation.psnr_ssim import psnr
 from models.families import load_restorer
-from models.images import to_pixels, to_tensor
-from models.loop import restore_one
+from models.pixels import to_pixels, to_tensor
 from models.restorer import Controls, Request, Restorer
 
 

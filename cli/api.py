@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.console import sentences
 from cli.settings import Settings, settings
-from cli.talk import sentences
-from cli.work import log_as_json
+from cli.worker import log_as_json
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def ensure_bindable(said: "ServiceSettings") -> None:
     """
     from cli.keys import with_redis
     from jobs.api_keys import any_keys
-    from service.binding import check_binding
+    from service.listen_address import check_binding
     from service.refusals import UnsafeBinding
 
     any_key = with_redis(said.redis_url, any_keys)

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.console import Exit, code_of, complain, say, warn
 from cli.inputs import Exists, Work, compare_name, place
+from cli.progress import Watch
 from cli.session import memory_in_words
-from cli.side import side_by_side
-from cli.talk import Exit, code_of, complain, say, warn
-from cli.watch import Watch
+from cli.side_by_side import side_by_side
 from models.errors import ControlsError, ModelsError
-from models.photo import Limits, Photo, format_of, read_photo
-from models.photo_write import encode_photo, losses, write_photo, write_whole
+from models.photo.read import Limits, Photo, format_of, read_photo
+from models.photo.write import encode_photo, losses, write_photo, write_whole
 
 if TYPE_CHECKING:
     from models.restorer import Controls, Report, Restorer
@@ -60,8 +60,8 @@ class Batch:
         return failures
 
     def _restore(self, work: Work, watch: Watch) -> None:
-        from models.images import to_pixels, to_tensor
-        from models.loop import restore_one
+        from models.drive import restore_one
+        from models.pixels import to_pixels, to_tensor
         from models.restorer import Request
 
         started_s = time.monotonic()

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cli.console import Exit, complain, print_table, say, sentences
 from cli.convert import check, convert
 from cli.pull import pull, rm
 from cli.settings import settings
-from cli.talk import Exit, complain, print_table, say, sentences
 from models.errors import BundleError
 from models.folders import bundle_folders
 from models.vocabulary import CLEAN

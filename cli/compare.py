@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from cli.batch import write_row
+from cli.console import say, sentences, stdout
 from cli.inputs import ENDINGS, Exists, place
-from cli.side import side_by_side
-from cli.talk import say, sentences, stdout
+from cli.side_by_side import side_by_side
 from models.errors import ControlsError, PhotoError
-from models.photo import Photo, format_of, read_photo
-from models.photo_write import eight_bits, write_photo
+from models.photo.read import Photo, format_of, read_photo
+from models.photo.write import eight_bits, write_photo
 
 
 def compare(
@@ -45,7 +45,7 @@ def compare(
 
 def _figures(first: Photo, second: Photo) -> tuple[float, float | None]:
     """PSNR in dB and SSIM (None below its window), in 16 bits where both have them."""
-    from models.evaluation.metrics import WINDOW_PX, psnr, ssim
+    from models.evaluation.psnr_ssim import WINDOW_PX, psnr, ssim
 
     deep = first.sixteen_bit and second.sixteen_bit
     left, right = (photo.pixels if deep else eight_bits(photo.pixels) for photo in (first, second))

@@ -10,11 +10,11 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli.talk import Exit, is_terminal, print_table, say, sentences, stderr
+from cli.console import Exit, is_terminal, print_table, say, sentences, stderr
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
-    from models.convert.writing import OnProgress
+    from models.convert.bundle_writer import OnProgress
 
 
 class Family(StrEnum):
@@ -63,14 +63,14 @@ def convert(
       undegrade models convert daclip daclip_ViT-B-32.pt universal-ir.pth --out bundles/daclip
     """
     with sentences():
-        from models.convert.licence import TERMS
+        from models.convert.license import TERMS
 
         terms = TERMS[family]
         say(terms.text)
         if terms.to_accept and not accept_licence:
             raise ControlsError("these terms want your word. Give --accept-licence to go on.")
-        from models.convert.table import CONVERTERS  # from here on torch, which takes seconds to load
-        from models.convert.writing import DTYPES
+        from models.convert.bundle_writer import DTYPES
+        from models.convert.commands import CONVERTERS  # from here on torch, which takes seconds to load
 
         with _bar(f"converting {', '.join(file.name for file in files)}") as on_progress:
             manifest = CONVERTERS[family](files, out, DTYPES[dtype], on_progress)
@@ -92,7 +92,7 @@ def check(
       undegrade models check unet random_uir.pth ../shared/parity/daclip
     """
     with sentences():
-        from models.convert.table import CHECKERS
+        from models.convert.commands import CHECKERS
 
         rows, absent = [], []
         with _bar(f"checking {checkpoint.name}") as on_progress:

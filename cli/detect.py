@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.batch import read_input, report_failure, write_row
+from cli.console import Exit, code_of, end, print_table, sentences
 from cli.inputs import STDIO, find_inputs
 from cli.session import memory_in_words, open_restorer
-from cli.talk import Exit, code_of, end, print_table, sentences
 from models.errors import ControlsError, ModelsError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _sources(words: list[str]) -> tuple[list[Path | None], dict[str, str]]:
 
 
 def _assess(restorer: "Restorer", source: Path | None) -> "Assessment":
-    from models.images import to_tensor
+    from models.pixels import to_tensor
 
     with memory_in_words():
         return restorer.assess([to_tensor(read_input(source).pixels)])[0]

@@ -12,8 +12,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cli.console import Exit, print_table, sentences
 from cli.settings import settings, unknown_settings
-from cli.talk import Exit, print_table, sentences
 
 MEMORY_GIB = 2.0
 """What a photo of a few megapixels takes, weights and libraries included."""
@@ -63,7 +63,7 @@ def _torch() -> str:
 
 
 def _torchvision() -> str:
-    from models.torchvision_mend import mend_torchvision
+    from models.networks.torchvision_mend import mend_torchvision
 
     try:
         mend_torchvision()

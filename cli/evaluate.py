@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.console import Exit, complain, say, sentences
 from cli.settings import settings
-from cli.talk import Exit, complain, say, sentences
 
 if TYPE_CHECKING:  # torch loads in seconds; --help does not wait for it
-    from models.evaluation.regress import Comparison
+    from models.evaluation.comparison import Comparison
     from models.evaluation.report import Report
 
 
@@ -67,8 +67,8 @@ def evaluate(
     """
     with sentences():
         from cli.evaluate_run import Wish, measure, open_session, show, summed_up, write
-        from models.evaluation import regress
-        from models.evaluation.others import read_others, refuse_strangers
+        from models.evaluation import comparison
+        from models.evaluation.other_tools import read_others, refuse_strangers
         from models.evaluation.pairs import clean_pairs, find_pairs
         from models.evaluation.perceptual import read_names
         from models.evaluation.report import read_report
@@ -81,7 +81,7 @@ def evaluate(
         refuse_strangers(others, damaged)
         pairs = damaged + clean_pairs(find_pairs(directory, wanted), clean)
         if old is not None:
-            regress.refuse_incomparable(old, crop, [(pair.task, pair.name) for pair in pairs])
+            comparison.refuse_incomparable(old, crop, [(pair.task, pair.name) for pair in pairs])
         _set_threads(threads)
         controls = Controls(seed=seed, steps=steps, max_passes=max_passes)
         wish = Wish(
@@ -98,7 +98,7 @@ def evaluate(
         say(f"{len(pairs)} pictures · {session.sentence}")
         stopped = measure(session, pairs, pictures)
         report = summed_up(session, pairs)
-        changes = regress.compare(old, report, max_loss) if old is not None else None
+        changes = comparison.compare(old, report, max_loss) if old is not None else None
         write(session, report, changes, table)
         show(report, changes)
     if stopped:

@@ -13,21 +13,21 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cli.console import is_terminal, print_table, say, stderr, stdout, warn
 from cli.settings import settings
-from cli.talk import is_terminal, print_table, say, stderr, stdout, warn
 from models.bundle import find_bundle, read_manifest
 from models.device import choose_device
 from models.evaluation.album import Album
+from models.evaluation.comparison import Comparison, changes_lines
 from models.evaluation.features import FeatureStore
+from models.evaluation.html_page import PAGE_NAME, page
 from models.evaluation.markdown import MARKDOWN_NAME, markdown, terminal_changes, terminal_table
-from models.evaluation.others import Other
-from models.evaluation.page import PAGE_NAME, page
+from models.evaluation.measurements import AUTO, TOLD, Conditions, Row, RowLog, fingerprint
+from models.evaluation.other_tools import Other
 from models.evaluation.pairs import Pair, Picture
 from models.evaluation.perceptual import open_judges
-from models.evaluation.pictures import caption, write_strip
-from models.evaluation.regress import Comparison, changes_lines
 from models.evaluation.report import Report, head, write_report
-from models.evaluation.rows import AUTO, TOLD, Conditions, Row, RowLog, fingerprint
+from models.evaluation.strips import caption, write_strip
 from models.evaluation.suite import Suite
 from models.families import load_restorer
 from models.restorer import Controls

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from models.errors import ControlsError
-from models.photo import FORMATS, format_of
+from models.photo.read import FORMATS, format_of
 
 STDIO = "-"
 ENDINGS = ", ".join(ending for group in FORMATS.values() for ending in group)

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.table import Table
 
-from cli.embedded import ServerError, default_folder, reached
+from cli.console import Exit, complain, print_table, say, sentences
+from cli.embedded_redis import ServerError, default_folder, reached
 from cli.settings import settings
-from cli.talk import Exit, complain, print_table, say, sentences
 from jobs import api_keys
 
 T = TypeVar("T")

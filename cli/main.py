@@ -13,14 +13,14 @@ import typer
 from cli import bundles, keys
 from cli.api import api
 from cli.compare import compare
+from cli.console import Exit, complain, sentences, warn
 from cli.detect import detect
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.restore import restore
 from cli.serve import serve
 from cli.settings import debugging, settings, unknown_settings
-from cli.talk import Exit, complain, sentences, warn
-from cli.work import worker
+from cli.worker import worker
 
 app = typer.Typer(
     name="undegrade",

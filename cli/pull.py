@@ -12,9 +12,9 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from cli.console import Exit, complain, is_terminal, print_table, say, sentences, stderr
+from cli.pulled_bundles import Record, Shelf
 from cli.settings import settings
-from cli.shelf import Record, Shelf
-from cli.talk import Exit, complain, is_terminal, print_table, say, sentences, stderr
 from models.errors import BundleError, ControlsError
 from models.folders import MANIFEST, SHIPPED, bundle_folders, pull_folder
 from models.registry import PLAIN_NAME, SHIPPED_REGISTRY, Entry, Registry, RemoteFile, read_registry
@@ -113,7 +113,7 @@ def _accept(entry: Entry, *, accepted: bool) -> None:
     """
     say(f"Licence: {entry.licence}. {entry.terms}".rstrip())
     if entry.family is not None:
-        from models.convert.licence import TERMS
+        from models.convert.license import TERMS
 
         if entry.family not in TERMS:
             raise ControlsError(f"the registry says family {entry.family!r}, expected one of {', '.join(TERMS)}.")
@@ -219,8 +219,8 @@ def _made(name: str, entry: Entry, downloads: Path, files: Sequence[RemoteFile])
     made = downloads / ".made" / name  # a converted bundle is called as its folder is
     shutil.rmtree(made.parent, ignore_errors=True)
     if entry.family is not None:
-        from models.convert.table import CONVERTERS
-        from models.convert.writing import DTYPES
+        from models.convert.bundle_writer import DTYPES
+        from models.convert.commands import CONVERTERS
 
         checkpoints = [downloads / file.name for file in files]
         with _bar(f"converting {', '.join(file.name for file in files)}") as on_progress:

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from cli.batch import Batch, Output, report_failure
+from cli.console import Exit, end, refuse_terminal, say, sentences
 from cli.inputs import Exists, Plan, Work, plan_work
 from cli.session import open_restorer
-from cli.talk import Exit, end, refuse_terminal, say, sentences
 from models.errors import ControlsError
-from models.photo import FORMATS, format_of
+from models.photo.read import FORMATS, format_of
 from models.vocabulary import names
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import loop
+from cli import event_loop
 from cli.api import Host, Port, ensure_bindable, service_settings
-from cli.embedded import EmbeddedRedis, ServerError, default_folder, dying_with_us
+from cli.console import Exit, complain, say, sentences, warn
+from cli.embedded_redis import EmbeddedRedis, ServerError, default_folder, dying_with_us
 from cli.settings import settings
-from cli.talk import Exit, complain, say, sentences, warn
-from cli.work import Bundles, found_bundles, log_as_json
+from cli.worker import Bundles, found_bundles, log_as_json
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -66,7 +66,7 @@ def _serve(said: "ServiceSettings", redis: EmbeddedRedis | None, open_page: bool
     worker = _Worker(said)
     worker.start()
     try:
-        return loop.run(_answer(said, redis, worker, open_page))
+        return event_loop.run(_answer(said, redis, worker, open_page))
     finally:
         worker.stop()
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cli.console import say
 from cli.settings import settings
-from cli.talk import say
 from models.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ def open_restorer(bundle: str | None, device: str | None) -> "Restorer":
     """
     import torch  # seconds to load: only commands that compute pay for it
 
+    from models.autodir.speed import Speed
     from models.bundle import find_bundle
     from models.device import choose_device
     from models.families import load_restorer
-    from models.speed import Speed
 
     told = settings()
     if told.threads:

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from models.training.degradations.image import Image, Random, as_bytes, clip, from_bytes
-from models.training.degradations.low_light import expose
-from models.training.degradations.noise import gaussian
-from models.training.degradations.rain import blend, layer
+from models.training.data.degradations.image import Image, Random, as_bytes, clip, from_bytes
+from models.training.data.degradations.low_light import expose
+from models.training.data.degradations.rain import blend, layer
+from models.training.data.degradations.sensor_noise import gaussian
 
 HERE = Path(__file__).parent
 QUALITY = 95

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
 
-from jobs import keys
+from jobs import redis_keys
 
 PRESENTED = re.compile(r"ud_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 SECRET_BYTES = 32
@@ -50,7 +50,7 @@ async def create(redis: "Redis", name: str) -> tuple[str, str]:
     key_id = secrets.token_hex(6)
     secret = f"ud_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
     key = ApiKey(id=key_id, name=name, sha256=_digest(secret), created_ms=_now_ms())
-    if not await _client(redis).hsetnx(keys.API_KEYS, key_id, key.dump()):
+    if not await _client(redis).hsetnx(redis_keys.API_KEYS, key_id, key.dump()):
         return await create(redis, name)  # 48 bits of id: once in many million keys, but then it would replace one
     return key_id, secret
 
@@ -61,7 +61,7 @@ async def verify(redis: "Redis", presented: str) -> ApiKey | None:
     How long it takes tells whether there is such an id, which is no secret, and nothing of the secret.
     """
     parts = PRESENTED.fullmatch(presented)
-    stored = await _client(redis).hget(keys.API_KEYS, parts[1]) if parts else None
+    stored = await _client(redis).hget(redis_keys.API_KEYS, parts[1]) if parts else None
     if parts is None or stored is None:
         return None
     key = _read(parts[1], stored)
@@ -72,18 +72,18 @@ async def verify(redis: "Redis", presented: str) -> ApiKey | None:
 
 async def list_keys(redis: "Redis") -> list[ApiKey]:
     """Every key, oldest first."""
-    rows = await _client(redis).hgetall(keys.API_KEYS)
+    rows = await _client(redis).hgetall(redis_keys.API_KEYS)
     return sorted((_read(key_id.decode(), stored) for key_id, stored in rows.items()), key=lambda key: key.created_ms)
 
 
 async def revoke(redis: "Redis", key_id: str) -> bool:
     """End a key at once; False where there is none."""
-    return bool(await _client(redis).hdel(keys.API_KEYS, key_id))
+    return bool(await _client(redis).hdel(redis_keys.API_KEYS, key_id))
 
 
 async def any_keys(redis: "Redis") -> bool:
     """Whether there are keys at all."""
-    return bool(await _client(redis).exists(keys.API_KEYS))
+    return bool(await _client(redis).exists(redis_keys.API_KEYS))
 
 
 async def _noted(redis: "Redis", key: ApiKey, stored: bytes) -> ApiKey:
@@ -91,7 +91,7 @@ async def _noted(redis: "Redis", key: ApiKey, stored: bytes) -> ApiKey:
     if key.last_used_ms is not None and now_ms - key.last_used_ms < USE_NOTED_MS:
         return key
     used = key.model_copy(update={"last_used_ms": now_ms})
-    await _client(redis).eval(REFRESH, 1, keys.API_KEYS, key.id, stored, used.dump())
+    await _client(redis).eval(REFRESH, 1, redis_keys.API_KEYS, key.id, stored, used.dump())
     return used
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from jobs import keys
+from jobs import redis_keys
 from jobs.errors import DuplicateJob, QueueFull, RefusedJob, SpecError
 from jobs.record import JobRecord, Outcome, Progress, State, WorkerInfo, read_record
-from jobs.rq_jobs import MOST_PACKED_BYTES, check, pack
+from jobs.rq_format import MOST_PACKED_BYTES, check, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, load_spec, queue_name
 from jobs.store import CARRIED_BYTES, Blob
 
@@ -95,8 +95,9 @@ class Queue:
             DuplicateJob: the id is taken.
         """
         accepted, before = await self._run(
-            "submit", spec.id, spec.queue, spec.dump(), pack(spec.id), _iso(), most_queued, keys.QUEUED_TTL_S,
-            spec.bundle, keys.EVENTS_KEPT, keys.BELL_KEPT, spec.deadline_ms or "", spec.keep_s, spec.owner or "",
+            "submit", spec.id, spec.queue, spec.dump(), pack(spec.id), _iso(), most_queued, redis_keys.QUEUED_TTL_S,
+            spec.bundle, redis_keys.EVENTS_KEPT, redis_keys.BELL_KEPT, spec.deadline_ms or "", spec.keep_s,
+            spec.owner or "",
             *_carried(blob), *(queue_name(spec.bundle, lane) for lane in LANES),
         )  # fmt: skip
         if accepted == -1:
@@ -116,8 +117,8 @@ class Queue:
             for word in (queue_name(bundle, lane), int(HEAD_START_S[lane] * 1000))
         ]
         rows = await self._run(
-            "lease", most, keys.LEASE_MS, worker, token, _iso(), in_hand, MOST_PACKED_BYTES, keys.EVENTS_KEPT,
-            keys.RQ_STARTED_GRACE_MS, CARRIED_BYTES, *pairs,
+            "lease", most, redis_keys.LEASE_MS, worker, token, _iso(), in_hand, MOST_PACKED_BYTES,
+            redis_keys.EVENTS_KEPT, redis_keys.RQ_STARTED_GRACE_MS, CARRIED_BYTES, *pairs,
         )  # fmt: skip
         leased, refused = [], []
         for row in rows:
@@ -139,7 +140,7 @@ class Queue:
         """Each id's state of affairs: 'ok', 'cancel' (its user wants an end) or 'lost' (another worker has it)."""
         if not ids:
             return {}
-        answers = await self._run("renew", token, keys.LEASE_MS, _iso(), *ids)
+        answers = await self._run("renew", token, redis_keys.LEASE_MS, _iso(), *ids)
         return {job: answer.decode() for job, answer in zip(ids, answers, strict=True)}
 
     async def report(
@@ -149,7 +150,7 @@ class Queue:
         return bool(
             await self._run(
                 "report", token, job, progress.model_dump_json(), outcome.model_dump_json() if outcome else "",
-                event.type if event else "", json.dumps(event.data) if event else "", keys.EVENTS_KEPT,
+                event.type if event else "", json.dumps(event.data) if event else "", redis_keys.EVENTS_KEPT,
             )
         )  # fmt: skip
 
@@ -176,7 +177,7 @@ class Queue:
                 *_carried((blobs or {}).get(job)),
             )
         ]
-        answers = await self._run("commit", token, _iso(), keys.EVENTS_KEPT, keys.DRAIN_KEPT, *words)
+        answers = await self._run("commit", token, _iso(), redis_keys.EVENTS_KEPT, redis_keys.DRAIN_KEPT, *words)
         return [State(answer.decode()) if answer else None for answer in answers]
 
     async def release(self, token: str, ids: Sequence[str], *, died: bool, keep_s: int | None = None) -> dict[str, str]:
@@ -185,18 +186,25 @@ class Queue:
             return {}
         backwards = list(reversed(ids))
         answers = await self._run(
-            "release", token, keys.EVENTS_KEPT, int(died), keys.MOST_DEATHS, _iso(), keep_s or "", *backwards
+            "release",
+            token,
+            redis_keys.EVENTS_KEPT,
+            int(died),
+            redis_keys.MOST_DEATHS,
+            _iso(),
+            keep_s or "",
+            *backwards,
         )
         return {job: answer.decode() for job, answer in zip(backwards, answers, strict=True)}
 
     async def reclaim(self, keep_s: int | None = None) -> dict[str, str]:
         """Put the jobs of dead workers back in line."""
-        rows = await self._run("reclaim", keys.MOST_DEATHS, _iso(), keys.EVENTS_KEPT, keep_s or "", 100)
+        rows = await self._run("reclaim", redis_keys.MOST_DEATHS, _iso(), redis_keys.EVENTS_KEPT, keep_s or "", 100)
         return {job.decode(): answer.decode() for job, answer in rows}
 
     async def cancel(self, job: str, keep_s: int | None = None) -> State | None:
         """Ask for its end; the state it was in, None for an unknown job."""
-        before = await self._run("cancel", job, _iso(), keys.EVENTS_KEPT, keep_s or "")
+        before = await self._run("cancel", job, _iso(), redis_keys.EVENTS_KEPT, keep_s or "")
         return State(before.decode()) if before else None
 
     async def forget(self, *jobs: str) -> int:
@@ -206,14 +214,14 @@ class Queue:
     async def forget_expired(self) -> list[str]:
         """Forget jobs that have been kept long enough."""
         now_ms = await self.now_ms()
-        due = await self.redis.zrangebyscore(keys.EXPIRY, "-inf", now_ms, start=0, num=FORGOTTEN_AT_A_TIME)
+        due = await self.redis.zrangebyscore(redis_keys.EXPIRY, "-inf", now_ms, start=0, num=FORGOTTEN_AT_A_TIME)
         jobs = [job.decode() for job in due]
         await self.forget(*jobs)
         return jobs
 
     async def record(self, job: str) -> JobRecord | None:
         """What is known of a job."""
-        return read_record(await self.redis.hgetall(keys.JOB + job))
+        return read_record(await self.redis.hgetall(redis_keys.JOB + job))
 
     async def look(self, spec: JobSpec) -> tuple[JobRecord | None, bytes | None]:
         """What is known of a job, and the picture that came with its commit, where one did and is still there."""
@@ -227,7 +235,7 @@ class Queue:
         the crack between two pages.
         """
         top = f"({before_ms}" if before_ms is not None else "+inf"
-        index = f"{keys.INDEX}:{owner}" if owner else keys.INDEX
+        index = f"{redis_keys.INDEX}:{owner}" if owner else redis_keys.INDEX
         found = await self.redis.zrevrangebyscore(index, top, "-inf", start=0, num=count, withscores=True)
         ids = [job for job, _ in found]
         if len(found) == count:
@@ -236,23 +244,23 @@ class Queue:
             ids += [job for job in same if job not in ids]
         async with self.redis.pipeline(transaction=False) as pipeline:
             for job in ids:
-                pipeline.hgetall(keys.JOB + job.decode())
+                pipeline.hgetall(redis_keys.JOB + job.decode())
             rows = await pipeline.execute()
         return [record for record in map(read_record, rows) if record]
 
     async def place(self, spec: JobSpec) -> int | None:
         """How many are before it in its lane; None once it has left the line."""
-        place = await self.redis.lpos(keys.RQ_QUEUE + spec.queue, spec.id)
+        place = await self.redis.lpos(redis_keys.RQ_QUEUE + spec.queue, spec.id)
         return int(place) if place is not None else None
 
     async def backlog(self, bundle: str) -> Backlog:
         """What is in line and in hand."""
         async with self.redis.pipeline(transaction=False) as pipeline:
             for lane in LANES:
-                pipeline.llen(keys.RQ_QUEUE + queue_name(bundle, lane))
+                pipeline.llen(redis_keys.RQ_QUEUE + queue_name(bundle, lane))
             for lane in LANES:
-                pipeline.zcard(keys.RQ_STARTED + queue_name(bundle, lane))
-            pipeline.lrange(keys.DRAIN + bundle, 0, -1)
+                pipeline.zcard(redis_keys.RQ_STARTED + queue_name(bundle, lane))
+            pipeline.lrange(redis_keys.DRAIN + bundle, 0, -1)
             answers = await pipeline.execute()
         count = len(LANES)
         return Backlog(
@@ -263,13 +271,13 @@ class Queue:
 
     async def events(self, job: str, after: str = "0-0") -> list[Event]:
         """The job's events after this one."""
-        rows = await self.redis.xrange(keys.EVENTS + job, min=f"({after}")
+        rows = await self.redis.xrange(redis_keys.EVENTS + job, min=f"({after}")
         return [Event(id=i.decode(), type=f[b"type"].decode(), data=json.loads(f[b"data"])) for i, f in rows]
 
     async def changes(self) -> AsyncIterator[tuple[str, bool]]:
         """Every job that changes, as it happens: (id, is it over); a dropped connection ends it with an error."""
         async with self.redis.pubsub() as channel:
-            await channel.subscribe(keys.WAKE)
+            await channel.subscribe(redis_keys.WAKE)
             async for message in channel.listen():
                 if message["type"] == "message":
                     job, _, over = message["data"].decode().partition(" ")
@@ -277,38 +285,38 @@ class Queue:
 
     async def wait_for_work(self, bundles: Sequence[str], timeout_s: float) -> None:
         """Return when a job may have arrived, or after `timeout_s`."""
-        await self.redis.blpop([keys.BELL + bundle for bundle in bundles], timeout=timeout_s)
+        await self.redis.blpop([redis_keys.BELL + bundle for bundle in bundles], timeout=timeout_s)
 
     async def announce(self, *infos: WorkerInfo) -> None:
         """Say that a worker is alive, and what it is: one entry for each of its bundles, all of them at once."""
         async with self.redis.pipeline(transaction=True) as pipeline:
             for info in infos:
                 seat = _seat(info.name, info.bundle)
-                pipeline.sadd(keys.WORKERS, seat)
-                pipeline.set(keys.WORKER + seat, info.model_dump_json(), ex=keys.WORKER_TTL_S)
+                pipeline.sadd(redis_keys.WORKERS, seat)
+                pipeline.set(redis_keys.WORKER + seat, info.model_dump_json(), ex=redis_keys.WORKER_TTL_S)
             await pipeline.execute()
 
     async def withdraw(self, name: str, bundles: Sequence[str]) -> None:
         """A worker says goodbye."""
         seats = [_seat(name, bundle) for bundle in bundles]
-        await self.redis.srem(keys.WORKERS, *seats)
-        await self.redis.delete(*(keys.WORKER + seat for seat in seats))
+        await self.redis.srem(redis_keys.WORKERS, *seats)
+        await self.redis.delete(*(redis_keys.WORKER + seat for seat in seats))
 
     async def workers(self) -> list[WorkerInfo]:
         """The workers that are alive; one with several bundles comes once for each."""
-        names = sorted(name.decode() for name in await self.redis.smembers(keys.WORKERS))
+        names = sorted(name.decode() for name in await self.redis.smembers(redis_keys.WORKERS))
         if not names:
             return []
-        said = await self.redis.mget([keys.WORKER + name for name in names])
+        said = await self.redis.mget([redis_keys.WORKER + name for name in names])
         if dead := [name for name, text in zip(names, said, strict=True) if text is None]:
-            await self.redis.srem(keys.WORKERS, *dead)
+            await self.redis.srem(redis_keys.WORKERS, *dead)
         return [WorkerInfo.model_validate_json(text) for text in said if text is not None]
 
     async def count(self, name: str, by: int = 1) -> None:
-        await self.redis.hincrby(keys.COUNTERS, name, by)
+        await self.redis.hincrby(redis_keys.COUNTERS, name, by)
 
     async def counters(self) -> Mapping[str, int]:
-        return {name.decode(): int(value) for name, value in (await self.redis.hgetall(keys.COUNTERS)).items()}
+        return {name.decode(): int(value) for name, value in (await self.redis.hgetall(redis_keys.COUNTERS)).items()}
 
     async def now_ms(self) -> int:
         """Redis' clock, the only one that all sides share."""
@@ -342,7 +350,7 @@ def _seat(worker: str, bundle: str) -> str:
 
 
 def _carried(blob: Blob | None) -> tuple[str | bytes | int, ...]:
-    return (keys.BLOB + blob.name, blob.data, blob.ttl_s) if blob else ("", "", 0)
+    return (redis_keys.BLOB + blob.name, blob.data, blob.ttl_s) if blob else ("", "", 0)
 
 
 def _seconds_per_job(ended: Sequence[bytes]) -> float | None:

@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 from redis.asyncio import Redis
 
-from jobs import keys
+from jobs import redis_keys
 from jobs.errors import BlobMissing, StoreError
 
 if TYPE_CHECKING:
@@ -155,17 +155,17 @@ class RedisStore:
         self.redis: Any = redis
 
     async def put(self, name: str, data: bytes, ttl_s: int) -> None:
-        await self.redis.set(keys.BLOB + _checked(name), data, ex=ttl_s)
+        await self.redis.set(redis_keys.BLOB + _checked(name), data, ex=ttl_s)
 
     async def get(self, name: str) -> bytes:
-        data: bytes | None = await self.redis.get(keys.BLOB + _checked(name))
+        data: bytes | None = await self.redis.get(redis_keys.BLOB + _checked(name))
         if data is None:
             raise BlobMissing(f"there is no {name} (any more)")
         return data
 
     async def delete(self, *names: str) -> None:
         if names:
-            await self.redis.delete(*(keys.BLOB + _checked(name) for name in names))
+            await self.redis.delete(*(redis_keys.BLOB + _checked(name) for name in names))
 
     async def sweep(self, now_s: float) -> int:
         return 0
@@ -189,7 +189,7 @@ class ObjectStore:
 
     async def put(self, name: str, data: bytes, ttl_s: int) -> None:
         # First the end, then the blob: one that is never written is swept without harm, the other way round it stays
-        await self.redis.zadd(keys.BLOBS, {_checked(name): time.time() + ttl_s})
+        await self.redis.zadd(redis_keys.BLOBS, {_checked(name): time.time() + ttl_s})
         try:
             await asyncio.to_thread(obstore.put, self.store, name, data)
         except (BaseError, OSError) as error:
@@ -209,7 +209,7 @@ class ObjectStore:
             raise failures[0]
 
     async def sweep(self, now_s: float) -> int:
-        due = await self.redis.zrangebyscore(keys.BLOBS, "-inf", now_s, start=0, num=SWEPT_AT_A_TIME)
+        due = await self.redis.zrangebyscore(redis_keys.BLOBS, "-inf", now_s, start=0, num=SWEPT_AT_A_TIME)
         gone, failures = await self._delete([name.decode() for name in due])
         if failures:
             raise failures[0]
@@ -227,7 +227,7 @@ class ObjectStore:
         failures = await asyncio.gather(*(self._delete_one(name, few) for name in names))
         gone = [name for name, failure in zip(names, failures, strict=True) if failure is None]
         if gone:
-            await self.redis.zrem(keys.BLOBS, *gone)
+            await self.redis.zrem(redis_keys.BLOBS, *gone)
         return len(gone), [failure for failure in failures if failure]
 
     async def _delete_one(self, name: str, few: asyncio.Semaphore) -> StoreError | None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.errors import BundleError
 from models.folders import MANIFEST as MANIFEST  # here too, for those who load bundles
 from models.folders import SHIPPED as SHIPPED
-from models.folders import bundle_folders as bundle_folders
+from models.folders import bundle_folders
 
 GOLDEN = "golden.safetensors"
 DEFAULT_BUNDLE = "autodir-small"

@@ -9,24 +9,25 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from models.air import AIR
-from models.assessor import Assessor
-from models.autodir import AutoDIR, AutoDIRConfig
+from models.autodir.air import AIR
+from models.autodir.assessor import Assessor
+from models.autodir.config import AutoDIRConfig
+from models.autodir.restorer import AutoDIR
+from models.autodir.specialists import Specialists
+from models.autodir.speed import Speed, hasten
 from models.bundle import MANIFEST, Manifest, fill, read_manifest, read_weights, verify_bundle
+from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
-from models.daclip.nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.restorer import DaCLIPRestorer
-from models.drunet import DRUNet
 from models.errors import BundleError
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
-from models.nafnet import NAFNet
+from models.networks.drunet import DRUNet
+from models.networks.nafnet import NAFNet
 from models.restorer import Restorer
-from models.specialists import Specialists
-from models.speed import Speed, hasten
 
 C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig, ETDiffIRConfig)
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.bundle import Manifest, write_golden
+from models.drive import restore_one
 from models.errors import DeviceError
-from models.images import to_pixels
-from models.loop import restore_one
 from models.noise import NoiseStream
+from models.pixels import to_pixels
 from models.restorer import Controls, Request, Restorer
 
 SIDE_PX = 96

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from models.images import Tile
+from models.tiles import Tile
 
 
 class NoiseStream:

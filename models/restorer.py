@@ -15,8 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from models.color import match_colours
 from models.errors import ControlsError
-from models.images import match_colours
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from models.images import Tile, tiles
 from models.restorer import Track
+from models.tiles import Tile, tiles
 
 T = TypeVar("T")
 M = TypeVar("M")

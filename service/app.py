@@ -15,15 +15,15 @@ from starlette.types import ASGIApp
 
 from jobs.queue import Queue
 from jobs.store import open_store
-from service.access import Access
+from service.authentication import Gate
 from service.desk import Desk
-from service.gate import Gate
+from service.job_waiters import Wakes
 from service.metrics import QueueCollector, RequestCounts, served
 from service.problems import PROBLEM_TYPE, add_handlers, problem_response
 from service.refusals import Crashed
-from service.routes import about, docs, events, health, jobs, pictures, restore
+from service.request_log import Access
+from service.routes import about, docs, events, health, images, jobs, restore
 from service.settings import ServiceSettings
-from service.wakes import Wakes
 
 DESCRIPTION = "Finds what is wrong with a photo and repairs it, step by step."
 
@@ -55,7 +55,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(Access, count=RequestCounts(registry), crash=_crash)
     add_handlers(app)
-    for room in (restore, jobs, pictures, events, about, health, docs):
+    for room in (restore, jobs, images, events, about, health, docs):
         app.include_router(room.router)
     return app
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import RedisError
 
-from jobs import keys
+from jobs import redis_keys
 from jobs.errors import BlobMissing, DuplicateJob, QueueFull
 from jobs.queue import Backlog, Queue
 from jobs.record import JobRecord, State
 from jobs.spec import LANES, JobControls, JobSpec, Kind, Lane, Output, Source
 from jobs.store import CARRIED_BYTES, Blob, BlobStore
-from service.gate import Caller
-from service.ids import born_ms, new_id
-from service.job_body import JobBody, Place, job_body
-from service.order import DetectOrder, RestoreOrder
-from service.picture import Seen, glance, look
+from service.authentication import Caller
+from service.image_header import Seen, glance, look
+from service.job_ids import born_ms, new_id
+from service.job_view import JobBody, Place, job_body
+from service.job_waiters import Wakes
+from service.options import DetectOrder, RestoreOrder
 from service.problems import retry_after
 from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
 from service.settings import ServiceSettings
-from service.wakes import Wakes
 
 log = structlog.get_logger()
 SEED_BITS = 53
@@ -81,7 +81,7 @@ class Desk:
             await self._ensure_served(order.model)
         spec = self._spec(kind, seen, order, caller, "interactive" if waits else "standard")
         assert spec.source, "_spec names the blob"
-        blob = Blob(spec.source.blob, data, keys.QUEUED_TTL_S + self.settings.keep_s)
+        blob = Blob(spec.source.blob, data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
         carried = self.store.beside_queue and len(data) <= CARRIED_BYTES
         if not carried:
             await self.store.put(blob.name, blob.data, blob.ttl_s)

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from jobs import keys
+from jobs import redis_keys
 from jobs.queue import Backlog, Queue
 from jobs.record import WorkerInfo
 from jobs.spec import LANES, queue_name
@@ -87,8 +87,8 @@ async def _line(queue: Queue, bundle: str) -> Line:
 
 async def _oldest_s(queue: Queue, line: str) -> float:
     """Since its head arrived."""
-    head = await queue.redis.lindex(keys.RQ_QUEUE + line, 0)
-    since_ms = await queue.redis.hget(keys.JOB + head.decode(), "enqueued_ms") if head else None
+    head = await queue.redis.lindex(redis_keys.RQ_QUEUE + line, 0)
+    since_ms = await queue.redis.hget(redis_keys.JOB + head.decode(), "enqueued_ms") if head else None
     return max(0.0, time.time() - int(since_ms) / 1000) if since_ms else 0.0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.spec import Format
-from service.picture import MEDIA_TYPES
+from service.image_header import MEDIA_TYPES
 from service.refusals import NotAcceptable
 
 MOST_WAIT_S = 60

@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from jobs.errors import StoreError
-from service.access import request_id
 from service.refusals import (
     InvalidRequest,
     MethodNotAllowed,
@@ -21,6 +20,7 @@ from service.refusals import (
     Refusal,
     StoreUnavailable,
 )
+from service.request_log import request_id
 
 log = structlog.get_logger()
 PROBLEM_TYPE = "application/problem+json"

@@ -2,8 +2,8 @@
 
 from jobs.spec import Format
 from models.errors import PhotoError
-from models.photo import Limits, read_photo
-from models.photo_write import encode_photo
+from models.photo.read import Limits, read_photo
+from models.photo.write import encode_photo
 from service.refusals import NotAcceptable
 
 OURS = Limits(pixels=2 * 10**8, file_bytes=2 * 2**30)

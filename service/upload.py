@@ -12,8 +12,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from service.order import Fields, T, gathered, merged, read_order
-from service.picture import check_bytes
+from service.image_header import check_bytes
+from service.options import Fields, T, gathered, merged, read_order
 from service.refusals import InvalidRequest, TooLarge, UnsupportedBody
 
 SLACK_BYTES = 64 * 1024

@@ -15,14 +15,14 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["models.vocabulary", "models.photo", "models.errors", "cli.main"])
+@pytest.mark.parametrize("module", ["models.vocabulary", "models.photo.read", "models.errors", "cli.main"])
 def test_a_light_module_leaves_torch_unloaded(module):
     assert loaded_after(f"import {module}").isdisjoint(HEAVY)
 
 
 def test_restoring_loads_neither_opencv_nor_the_training_code():
     script = (
-        "import models.families, models.loop, sys\n"
+        "import models.families, models.drive, sys\n"
         "sys.stdout.write(' '.join(name for name in sys.modules if name.startswith(('cv2', 'models.'))))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)

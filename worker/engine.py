@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 
 from models.errors import ControlsError
-from models.images import to_pixels, to_tensor
+from models.pixels import to_pixels, to_tensor
 from models.restorer import Continues, Controls, Outcome, Report, Request, Restored, Restorer, Track
 from worker.messages import Answer, Done, Failed, Passed, Stepped, Task, Turned
 from worker.picking import Limits, Waiting, first, next_step

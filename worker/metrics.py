@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from jobs.queue import Leased
 from jobs.record import State
-from worker.job import JobRun
+from worker.job_run import JobRun
 from worker.messages import Ready, Turned
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)

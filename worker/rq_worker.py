@@ -9,7 +9,7 @@ from redis import Redis
 from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
 
-from jobs.rq_jobs import ListedJob
+from jobs.rq_format import ListedJob
 
 TTL_S = 20
 

@@ -23,13 +23,13 @@ from jobs.queue import Leased, Queue
 from jobs.record import Degradation, Failure, Outcome, State, WorkerInfo
 from jobs.spec import LANES, Lane, queue_name
 from jobs.store import BlobStore, open_store
-from models.photo import Limits
-from worker.child import EngineConfig
-from worker.job import Abandoned, Ended, EngineAway, JobRun, Room
-from worker.link import EngineLink
+from models.photo.read import Limits
+from worker.codec import Pictures
+from worker.engine_child import EngineConfig
+from worker.engine_link import EngineLink
+from worker.job_run import Abandoned, Ended, EngineAway, JobRun, Room
 from worker.messages import Answer, Done, Failed, NotReady, Passed, Ready, Stepped, Turned
 from worker.metrics import WorkerMetrics
-from worker.pictures import Pictures
 from worker.rq_worker import UndegradeWorker
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.daclip.attention import LinearAttention, Pointwise, Residual, SpatialTransformer
-from models.images import pad_to_multiple
+from models.pixels import pad_to_multiple
 
 
 @dataclass(frozen=True, kw_only=True)

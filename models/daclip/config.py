@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from models.daclip.conditional_nafnet import NAFNetConfig
 from models.daclip.conditional_unet import UNetConfig
 from models.daclip.controller import ControllerConfig
 from models.daclip.irsde import SDEConfig
-from models.daclip.nafnet import NAFNetConfig
 
 
 @dataclass(frozen=True, kw_only=True)

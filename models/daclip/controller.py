@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.clip import ClipConfig, TextConfig, VisionConfig, build_clip, lengths, tokenize
-from models.images import to_pixels
+from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip, lengths, tokenize
+from models.pixels import to_pixels
 
 VOCABULARY = 49408
 TEMPERATURE = 100.0

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.autodir.policy import among, considered
+from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet, Constants
 from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP, as_long, classify, preprocess
@@ -33,12 +35,10 @@ from models.daclip.irsde import (
     sde_step,
     start,
 )
-from models.daclip.nafnet import ConditionalNAFNet
 from models.daclip.track import DaCLIPTrack, Job
 from models.errors import ControlsError
-from models.images import Canvas, Tile, looks, pad_to_multiple
 from models.noise import noise_of
-from models.policy import among, considered
+from models.pixels import pad_to_multiple
 from models.restorer import (
     Assessment,
     Continues,
@@ -52,7 +52,9 @@ from models.restorer import (
     Waits,
     delivered,
 )
+from models.tiles import Canvas, Tile
 from models.tracks import as_before_on_failure, cut_up, own, padded_size, there
+from models.views import looks
 from models.vocabulary import CLEAN
 
 UNSTEERED = "this bundle repairs what it sees, so the prompt changed nothing"

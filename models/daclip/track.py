@@ -10,9 +10,9 @@ from torch import Tensor
 
 from models.daclip.conditional_unet import Constants
 from models.daclip.irsde import IRSDE
-from models.images import Canvas, Tile
 from models.noise import NoiseStream
 from models.restorer import Controls
+from models.tiles import Canvas, Tile
 
 
 @dataclass(eq=False)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from models.evaluation.measurements import AUTO, Row
 from models.evaluation.pairs import Picture
-from models.evaluation.rows import AUTO, Row
 from models.vocabulary import CLEAN
 
 WORST = 5

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.frechet import frechet_distance
+from models.evaluation.measurements import Row
 from models.evaluation.pairs import Picture
 from models.evaluation.perceptual import Features
-from models.evaluation.rows import Row
 from models.vocabulary import CLEAN
 
 TRUTH = "truth"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from models.evaluation.regress import CHANGES, Comparison, changes_grid, changes_lines
+from models.evaluation.comparison import CHANGES, Comparison, changes_grid, changes_lines
 from models.evaluation.report import Report
 from models.evaluation.summary import Summary
 from models.evaluation.tables import (

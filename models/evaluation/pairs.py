@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import ControlsError, PhotoError
-from models.images import Pixels
-from models.photo import read_photo
+from models.photo.read import read_photo
+from models.pixels import Pixels
 from models.vocabulary import CLEAN
 
 Picture = NDArray[np.uint8]  # (H, W, 3)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from models.errors import ControlsError
 from models.evaluation.pairs import Picture
-from models.torchvision_mend import mend_torchvision
+from models.networks.torchvision_mend import mend_torchvision
 
 Score = Callable[[Tensor, Tensor | None], float]
 """From a picture and its truth, None where the metric needs none, to a number."""

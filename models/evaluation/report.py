@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ControlsError
-from models.evaluation.rows import Conditions, Row
+from models.evaluation.measurements import Conditions, Row
 from models.evaluation.summary import Summary, summarise
 
 JSON_NAME = "report.json"

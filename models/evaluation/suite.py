@@ -13,14 +13,14 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from models.drive import restore_one
 from models.errors import ModelsError
-from models.evaluation.metrics import METRICS
-from models.evaluation.others import Other
+from models.evaluation.measurements import AUTO, TOLD, Row, RowLog, Run, Scores
+from models.evaluation.other_tools import Other
 from models.evaluation.pairs import Pair, Picture, Pictures, read_pictures
 from models.evaluation.perceptual import NO_JUDGES, Judges
-from models.evaluation.rows import AUTO, TOLD, Row, RowLog, Run, Scores
-from models.images import to_pixels, to_tensor
-from models.loop import restore_one
+from models.evaluation.psnr_ssim import METRICS
+from models.pixels import to_pixels, to_tensor
 from models.restorer import Controls, Request, Restored, Restorer
 from models.vocabulary import CLEAN, degradation
 

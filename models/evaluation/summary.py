@@ -11,8 +11,8 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.evaluation.metrics import PSNR_CAP_DB
-from models.evaluation.rows import AUTO, TOLD, Row, Run, Scores
+from models.evaluation.measurements import AUTO, TOLD, Row, Run, Scores
+from models.evaluation.psnr_ssim import PSNR_CAP_DB
 from models.vocabulary import CLEAN
 
 UNTOUCHED_DB = 40.0

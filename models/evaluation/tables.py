@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.evaluation.metrics import METRICS
+from models.evaluation.measurements import AUTO, TOLD, Scores
 from models.evaluation.perceptual import FID, arrow
+from models.evaluation.psnr_ssim import METRICS
 from models.evaluation.report import Head, Report
-from models.evaluation.rows import AUTO, TOLD, Scores
 from models.evaluation.summary import UNTOUCHED_DB, CleanTally, Summary, Tally
 
 NOTHING, FEWER = "-", "*"

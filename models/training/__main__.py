@@ -1,6 +1,6 @@
 """`python -m models.training STAGE --images DIR --out DIR [...]`: train one stage.
 
-The paper's are assessor, AIR and SCM.  Ours: text tower (`python -m models.training.text`), specialists, glance,
+The paper's are assessor, AIR and SCM.  Ours: text tower (`python -m models.training.core.text`), specialists, glance,
 assessor, AIR, SCM, in this order; each takes the earlier ones' files.
 """
 
@@ -14,13 +14,13 @@ from rich.console import Console
 
 from models.device import choose_device
 from models.errors import ModelsError, TrainingError
-from models.training import recipes
-from models.training.config import RunConfig
-from models.training.photos import PhotoPool, decode_into, find_photos
-from models.training.trainer import Stage, Trainer
+from models.training.autodir import recipes
+from models.training.core.config import RunConfig
+from models.training.core.trainer import Stage, Trainer
+from models.training.data.photos import PhotoPool, decode_into, find_photos
 
 EXAMPLE = """example:
-  python -m models.training.text --out runs/text/text.safetensors
+  python -m models.training.core.text --out runs/text/text.safetensors
   python -m models.training detail --images photos/ --out runs/detail    (and light, blur)
   python -m models.training weather --images photos/ --out runs/weather --specialist detail=runs/detail/best.safetensors
   python -m models.training glance --images photos/ --text runs/text/text.safetensors --out runs/glance --minutes 40
@@ -71,7 +71,9 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--captions", type=Path, help="daclip and after: lines of path, tab, caption")
     arguments.add_argument("--content", type=float, default=1.0, help="daclip: share of steps that learn the content")
-    arguments.add_argument("--rows", type=Path, help="daclip and after: rows.tsv of models.training.rows, not --images")
+    arguments.add_argument(
+        "--rows", type=Path, help="daclip and after: rows.tsv of models.training.data.captioned_rows, not --images"
+    )
     arguments.add_argument("--wild", action="store_true", help="irsde, nafnet-daclip: the wild pipeline's pictures")
     arguments.add_argument("--size", choices=("small", "published"), default="small", help="daclip and after: networks")
     arguments.add_argument("--base", type=Path, help="daclip: a CLIP (safetensors, open_clip's names) to stay frozen")

@@ -55,7 +55,7 @@ class Chain:
 
 def text(classes: str) -> Link:
     return Link(
-        name="text", module="models.training.text", steps=1200, photos=False, resumes=False, hours=0.1,
+        name="text", module="models.training.core.text", steps=1200, photos=False, resumes=False, hours=0.1,
         words=("--classes", classes, "--out", "{runs}/text.safetensors"),
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ CHAINS = {
                 ),
             ),
             Link(
-                name="autodir-small", module="models.training.package", resumes=False, hours=0.1,
+                name="autodir-small", module="models.training.autodir.package", resumes=False, hours=0.1,
                 words=(
                     "--assessor", "{runs}/assessor/best.safetensors", "--air", "{runs}/air/best.safetensors",
                     "--scm", "{runs}/scm/best.safetensors", "--detail", "{runs}/detail/best.safetensors",
@@ -117,7 +117,7 @@ CHAINS = {
                 ),
             ),
             Link(
-                name="daclip-small", module="models.training.package_daclip", resumes=False, photos=False,
+                name="daclip-small", module="models.training.daclip.package", resumes=False, photos=False,
                 words=(
                     "--daclip", "{runs}/daclip/best.safetensors", "--nafnet", "{runs}/nafnet-daclip/best.safetensors",
                     "--out", "{runs}/daclip-small",

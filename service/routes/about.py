@@ -8,12 +8,12 @@ from pydantic import BaseModel
 from jobs.record import WorkerInfo
 from jobs.spec import LANES
 from models.vocabulary import DEGRADATIONS
+from service.authentication import Guarded
 from service.desk import Desk
-from service.gate import Guarded
+from service.image_header import MEDIA_TYPES, MOST_SIDE_PX
 from service.negotiation import MOST_WAIT_S
-from service.order import LONGEST_DEADLINE_S
-from service.picture import MEDIA_TYPES, MOST_SIDE_PX
-from service.routes.deps import AtDesk, problems
+from service.options import LONGEST_DEADLINE_S
+from service.routes.dependencies import AtDesk, problems
 
 router = APIRouter(tags=["about"])
 

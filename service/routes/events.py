@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 
 from jobs.queue import Event
 from jobs.record import JobRecord
+from service.authentication import Guarded
 from service.desk import Desk
-from service.gate import Guarded
-from service.routes.deps import AtDesk, JobId, problems
+from service.routes.dependencies import AtDesk, JobId, problems
 
 router = APIRouter(tags=["jobs"])
 ENDS = ("completed", "failed", "canceled", "expired")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from service.routes.deps import AtDesk, Documented
+from service.routes.dependencies import AtDesk, Documented
 
 router = APIRouter(tags=["health"])
 

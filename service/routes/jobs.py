@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from jobs.record import State
-from service.gate import Guarded
-from service.job_body import JobBody, JobPage, job_body
+from service.authentication import Guarded
+from service.job_view import JobBody, JobPage, job_body
 from service.negotiation import MOST_WAIT_S
-from service.routes.deps import AtDesk, JobId, prefix, problems
+from service.routes.dependencies import AtDesk, JobId, prefix, problems
 
 router = APIRouter(tags=["jobs"])
 

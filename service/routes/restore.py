@@ -5,16 +5,16 @@ from pydantic import BaseModel
 
 from jobs.record import JobRecord
 from jobs.spec import Format
+from service.authentication import Guarded
 from service.desk import Desk, Waited
-from service.ended import check_succeeded
-from service.gate import Guarded
-from service.job_body import DetectBody, JobBody, found, job_url
+from service.failed_jobs import check_succeeded
+from service.job_view import DetectBody, JobBody, found, job_url
 from service.negotiation import MOST_WAIT_S, Preference, other_format, preference, wants_picture
-from service.order import DetectOrder, RestoreOrder
+from service.openapi import request_docs
+from service.options import DetectOrder, RestoreOrder
 from service.refusals import Gone, NotAcceptable, WaitOver
-from service.request_docs import request_docs
-from service.routes.deps import AtDesk, prefix, problems
-from service.routes.pictures import picture_response
+from service.routes.dependencies import AtDesk, prefix, problems
+from service.routes.images import picture_response
 from service.upload import announced_bytes, read_upload
 
 router = APIRouter(tags=["restore"])

@@ -40,13 +40,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one bundle under the default's name: the real loading code on networks that know nothing."""
     import torch
 
-    from models.air import AIR, AIRConfig, UNetConfig
-    from models.assessor import Assessor, prompt_of
-    from models.autodir import LoopConfig
+    from models.autodir.air import AIR, AIRConfig, UNetConfig
+    from models.autodir.assessor import Assessor, prompt_of
+    from models.autodir.config import LoopConfig
+    from models.autodir.latents import PatchConfig
     from models.bundle import BundleDegradation, Manifest, write_bundle
-    from models.clip import ClipConfig, TextConfig, VisionConfig
-    from models.latents import PatchConfig
-    from models.nafnet import NAFNet, NAFNetConfig
+    from models.networks.clip import ClipConfig, TextConfig, VisionConfig
+    from models.networks.nafnet import NAFNet, NAFNetConfig
 
     names = ("noise", "haze", "rain", "clean")
     clip = ClipConfig(

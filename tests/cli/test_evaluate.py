@@ -15,12 +15,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.main import app
-from models.air import AIR
-from models.assessor import Assessor
+from models.autodir.air import AIR
+from models.autodir.assessor import Assessor
 from models.bundle import write_bundle
-from models.nafnet import NAFNet
-from models.training import small
-from models.training.package import manifest
+from models.networks.nafnet import NAFNet
+from models.training.autodir import autodir_small
+from models.training.autodir.package import manifest
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,11 @@ def bundle(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("bundles") / "untrained"
     with torch.random.fork_rng():
-        networks = {"clip": Assessor(small.CLIP, small.NAMES).clip, "air": AIR(small.AIR), "scm": NAFNet(small.SCM)}
+        networks = {
+            "clip": Assessor(autodir_small.CLIP, autodir_small.NAMES).clip,
+            "air": AIR(autodir_small.AIR),
+            "scm": NAFNet(autodir_small.SCM),
+        }
     write_bundle(folder, manifest("0"), {name: network.state_dict() for name, network in networks.items()})
     return folder
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cli.embedded import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cli.console import Exit
 from cli.settings import Settings
-from cli.talk import Exit
 
 
 @pytest.mark.parametrize(

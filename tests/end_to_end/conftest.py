@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from redis.asyncio import Redis
 
-from cli.embedded import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from jobs.queue import Queue
 from jobs.record import JobRecord
 from jobs.spec import JobControls, JobSpec, Output, Source

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from jobs.record import State
+from models.drive import restore_one
 from models.families import load_restorer
-from models.images import to_pixels, to_tensor
-from models.loop import restore_one
+from models.pixels import to_pixels, to_tensor
 from models.restorer import Controls, Request
 
 DIFFUSED = "remove the blur"

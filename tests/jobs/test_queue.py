@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
-from jobs import keys
+from jobs import redis_keys
 from jobs.errors import BlobMissing, DuplicateJob, QueueFull
 from jobs.queue import Event, Queue
 from jobs.record import Failure, Outcome, Progress, State, WorkerInfo
@@ -61,11 +61,11 @@ class Here:
 
     async def age(self, job: JobSpec, seconds: float) -> None:
         """As though it had arrived earlier."""
-        await self.redis.hincrby(keys.JOB + job.id, "enqueued_ms", -int(seconds * 1000))
+        await self.redis.hincrby(redis_keys.JOB + job.id, "enqueued_ms", -int(seconds * 1000))
 
     async def lease_runs_out(self, *jobs: JobSpec) -> None:
         for job in jobs:
-            await self.redis.zadd(keys.LEASES, {job.id: 1}, xx=True)
+            await self.redis.zadd(redis_keys.LEASES, {job.id: 1}, xx=True)
 
     async def event_types(self, job: JobSpec) -> list[str]:
         return [event.type for event in await self.queue.events(job.id)]
@@ -94,7 +94,7 @@ class Here:
         return [
             key
             for key, value in (await self.everything()).items()
-            if not key.startswith(keys.BELL.encode()) and (job.id.encode() in key or job.id in repr(value))
+            if not key.startswith(redis_keys.BELL.encode()) and (job.id.encode() in key or job.id in repr(value))
         ]
 
 
@@ -147,7 +147,7 @@ def test_a_blob_comes_with_its_job_and_expires_by_itself(run):
         data = bytes(range(256)) * 4
         await here.queue.submit(spec(), MANY, Blob("a/input", data, 60))
         assert await RedisStore(here.redis).get("a/input") == data
-        assert 0 < await here.redis.ttl(keys.BLOB + "a/input") <= 60
+        assert 0 < await here.redis.ttl(redis_keys.BLOB + "a/input") <= 60
 
     run(scenario)
 
@@ -163,7 +163,7 @@ def test_a_result_comes_with_its_commit_and_only_where_that_counts(run, fate):
         await here.queue.commit(
             "a", [(job.id, State.SUCCEEDED, Outcome(), DAY_S, 1.0)], {job.id: Blob("a/result", b"pixels", 60)}
         )
-        kept = await here.redis.get(keys.BLOB + "a/result")
+        kept = await here.redis.get(redis_keys.BLOB + "a/result")
         assert kept == (b"pixels" if fate == "ours" else None)
 
     run(scenario)
@@ -276,8 +276,8 @@ def test_a_lease_says_what_the_worker_must_know(run):
         record = await here.queue.record(job.id)
         assert (record.state, record.attempts) == (State.RUNNING, 1)
         assert record.started_ms >= record.enqueued_ms
-        ends_ms = await here.redis.zscore(keys.LEASES, job.id)
-        assert 0 < ends_ms - record.started_ms <= keys.LEASE_MS
+        ends_ms = await here.redis.zscore(redis_keys.LEASES, job.id)
+        assert 0 < ends_ms - record.started_ms <= redis_keys.LEASE_MS
         assert await here.event_types(job) == ["queued", "started"]
 
     run(scenario)
@@ -362,7 +362,7 @@ def test_a_commit_answers_for_each_job_in_its_order(run):
 def test_a_renewed_lease_ends_later(run):
     async def scenario(here):
         job = await here.running()
-        await here.redis.zadd(keys.LEASES, {job.id: 1})
+        await here.redis.zadd(redis_keys.LEASES, {job.id: 1})
         assert await here.queue.renew("a", [job.id, "unknown"]) == {job.id: "ok", "unknown": "lost"}
         assert await here.queue.reclaim() == {}
         assert await here.queue.renew("a", []) == {}
@@ -397,7 +397,7 @@ def test_a_queued_job_is_cancelled_at_once(run):
         assert await here.event_types(job) == ["queued", "canceled"]
         assert await here.queue.place(job) is None
         assert await here.lease(9) == [other.id]
-        assert await here.redis.zscore(f"{keys.RQ_CANCELED}{job.queue}", job.id) is not None
+        assert await here.redis.zscore(f"{redis_keys.RQ_CANCELED}{job.queue}", job.id) is not None
         assert await here.queue.cancel(job.id) is State.CANCELED, "once more changes nothing"
         assert await here.event_types(job) == ["queued", "canceled"]
 
@@ -570,7 +570,7 @@ def test_the_second_death_ends_a_job_as_suspected_poison(run):
         assert record.outcome.failure.detail and record.outcome.failure.hint
         assert (await here.event_types(job))[-1] == "failed"
         assert await here.lease(9) == []
-        assert await here.redis.zscore(f"{keys.RQ_FAILED}{job.queue}", job.id) is not None
+        assert await here.redis.zscore(f"{redis_keys.RQ_FAILED}{job.queue}", job.id) is not None
 
     run(scenario)
 
@@ -598,7 +598,7 @@ def test_jobs_of_a_dead_worker_go_back_into_line_when_their_lease_ends(run):
         assert (await here.state(lost), await here.state(kept)) == (State.QUEUED, State.RUNNING)
         assert (await here.queue.counters())["lease_expired"] == 1
         assert (await here.queue.record(lost.id)).deaths == 1
-        assert await here.redis.zrange(f"{keys.RQ_STARTED}{lost.queue}", 0, -1) == [f"{kept.id}:a".encode()]
+        assert await here.redis.zrange(f"{redis_keys.RQ_STARTED}{lost.queue}", 0, -1) == [f"{kept.id}:a".encode()]
 
     run(scenario)
 
@@ -658,7 +658,7 @@ def test_nothing_but_counters_and_the_bell_is_left_when_all_are_forgotten(run):
         for job in jobs:
             await here.commit(job)
         await here.queue.forget(*[job.id for job in jobs])
-        left = {keys.BELL + BUNDLE, keys.DRAIN + BUNDLE, keys.COUNTERS, keys.RQ_QUEUES}
+        left = {redis_keys.BELL + BUNDLE, redis_keys.DRAIN + BUNDLE, redis_keys.COUNTERS, redis_keys.RQ_QUEUES}
         assert set(await here.everything()) == {key.encode() for key in left}
 
     run(scenario)
@@ -671,7 +671,7 @@ def test_jobs_are_forgotten_when_they_have_been_kept_long_enough(run):
         for job in (due, kept):
             await here.commit(job, keep_s=3600)
         assert await here.queue.forget_expired() == []
-        await here.redis.zadd(keys.EXPIRY, {due.id: 1}, xx=True)
+        await here.redis.zadd(redis_keys.EXPIRY, {due.id: 1}, xx=True)
         assert await here.queue.forget_expired() == [due.id]
         assert await here.traces(due) == []
         assert await here.state(kept) is State.SUCCEEDED
@@ -685,8 +685,8 @@ def test_a_job_whose_hash_expired_before_the_sweep_leaves_no_trace(run):
     async def scenario(here):
         job = await here.running()
         await here.commit(job, keep_s=60)
-        await here.redis.zadd(keys.EXPIRY, {job.id: 1}, xx=True)
-        for key in (keys.JOB, keys.EVENTS, keys.RQ_JOB, keys.RQ_RESULTS):  # as their TTL does
+        await here.redis.zadd(redis_keys.EXPIRY, {job.id: 1}, xx=True)
+        for key in (redis_keys.JOB, redis_keys.EVENTS, redis_keys.RQ_JOB, redis_keys.RQ_RESULTS):  # as their TTL does
             await here.redis.delete(key + job.id)
         assert await here.queue.forget_expired() == [job.id]
         assert await here.traces(job) == []
@@ -713,7 +713,7 @@ def test_all_that_is_kept_of_an_ended_job_has_a_time_to_live(run, end):
             assert 60 < await here.redis.ttl(key) <= 60 + 2 * 3600, "it outlives the sweep that forgets it, by hours"
         record = await here.queue.record(job.id)
         assert 0 < record.expires_ms - record.ended_ms <= 60_000
-        assert await here.redis.zscore(keys.EXPIRY, job.id) == record.expires_ms
+        assert await here.redis.zscore(redis_keys.EXPIRY, job.id) == record.expires_ms
 
     run(scenario)
 
@@ -738,8 +738,8 @@ def test_a_job_in_line_or_in_hand_does_not_expire_by_itself(run):
         await here.lease()
         lasting = [key for key in await here.everything() if await here.redis.ttl(key) != -1]
         assert lasting == []
-        week_ms = await here.redis.zscore(keys.EXPIRY, running.id) - (await here.queue.now_ms())
-        assert 0 < week_ms <= keys.QUEUED_TTL_S * 1000
+        week_ms = await here.redis.zscore(redis_keys.EXPIRY, running.id) - (await here.queue.now_ms())
+        assert 0 < week_ms <= redis_keys.QUEUED_TTL_S * 1000
 
     run(scenario)
 
@@ -766,7 +766,7 @@ def test_changes_are_told_as_they_happen(run):
         job = await here.running()
         changes = here.queue.changes()
         first = asyncio.ensure_future(anext(changes))
-        while (await here.redis.pubsub_numsub(keys.WAKE))[0][1] == 0:
+        while (await here.redis.pubsub_numsub(redis_keys.WAKE))[0][1] == 0:
             await asyncio.sleep(0.01)
         await here.commit(job)
         assert await first == (job.id, True)
@@ -819,12 +819,12 @@ def test_the_backlog_counts_each_lane_and_those_in_hand(run):
 
 def test_the_drain_rate_is_of_the_last_ends(run):
     async def scenario(here):
-        await here.redis.rpush(keys.DRAIN + BUNDLE, "9000 1.0", "5000 2.0", "3000 1.5")
+        await here.redis.rpush(redis_keys.DRAIN + BUNDLE, "9000 1.0", "5000 2.0", "3000 1.5")
         assert (await here.queue.backlog(BUNDLE)).seconds_per_job == 3.0
-        for _ in range(keys.DRAIN_KEPT):
+        for _ in range(redis_keys.DRAIN_KEPT):
             job = await here.running()
             await here.commit(job)
-        assert await here.redis.llen(keys.DRAIN + BUNDLE) == keys.DRAIN_KEPT
+        assert await here.redis.llen(redis_keys.DRAIN + BUNDLE) == redis_keys.DRAIN_KEPT
 
     run(scenario)
 
@@ -833,8 +833,8 @@ def test_the_newest_jobs_come_first_page_by_page(run):
     async def scenario(here):
         jobs = await here.submit(*["standard"] * 7)
         for number, job in enumerate(jobs):  # a millisecond of its own for each
-            await here.redis.zadd(keys.INDEX, {job.id: 1000 + number})
-            await here.redis.hset(keys.JOB + job.id, "enqueued_ms", 1000 + number)
+            await here.redis.zadd(redis_keys.INDEX, {job.id: 1000 + number})
+            await here.redis.hset(redis_keys.JOB + job.id, "enqueued_ms", 1000 + number)
         seen, before_ms = [], None
         while page := await here.queue.newest(3, before_ms):
             seen += [record.spec.id for record in page]
@@ -848,8 +848,8 @@ def test_jobs_of_one_millisecond_are_on_some_page(run):
     async def scenario(here):
         jobs = await here.submit(*["standard"] * 4)
         for job in jobs:
-            await here.redis.zadd(keys.INDEX, {job.id: 1000})
-            await here.redis.hset(keys.JOB + job.id, "enqueued_ms", 1000)
+            await here.redis.zadd(redis_keys.INDEX, {job.id: 1000})
+            await here.redis.hset(redis_keys.JOB + job.id, "enqueued_ms", 1000)
         seen, before_ms = set(), None
         while page := await here.queue.newest(3, before_ms):
             seen |= {record.spec.id for record in page}
@@ -965,8 +965,8 @@ def test_a_job_that_waited_for_its_input_says_so_when_it_is_gone(run):
 
 def test_the_bell_does_not_pile_up(run):
     async def scenario(here):
-        await here.submit(*["standard"] * (keys.BELL_KEPT + 9))
-        assert await here.redis.llen(keys.BELL + BUNDLE) == keys.BELL_KEPT
+        await here.submit(*["standard"] * (redis_keys.BELL_KEPT + 9))
+        assert await here.redis.llen(redis_keys.BELL + BUNDLE) == redis_keys.BELL_KEPT
 
     run(scenario)
 
@@ -982,11 +982,11 @@ def test_workers_are_known_for_as_long_as_they_say_so(run):
         for info in infos:
             await here.queue.announce(info)
         assert await here.queue.workers() == infos
-        assert 0 < await here.redis.ttl(keys.WORKER + f"w1/{BUNDLE}") <= keys.WORKER_TTL_S
+        assert 0 < await here.redis.ttl(redis_keys.WORKER + f"w1/{BUNDLE}") <= redis_keys.WORKER_TTL_S
         await here.queue.withdraw("w1", [BUNDLE])
-        await here.redis.delete(keys.WORKER + f"w2/{BUNDLE}")  # it fell silent
+        await here.redis.delete(redis_keys.WORKER + f"w2/{BUNDLE}")  # it fell silent
         assert await here.queue.workers() == infos[2:]
-        assert await here.redis.smembers(keys.WORKERS) == {f"w3/{BUNDLE}".encode()}
+        assert await here.redis.smembers(redis_keys.WORKERS) == {f"w3/{BUNDLE}".encode()}
 
     run(scenario)
 
@@ -1023,10 +1023,10 @@ def test_eight_workers_end_each_of_500_jobs_exactly_once(run):
         await asyncio.gather(submit(), *(work(number) for number in range(8)))
         assert all(states == [State.SUCCEEDED] for states in ends.values())
         assert (await here.queue.counters())[f"ended:{BUNDLE}:succeeded"] == count
-        assert await here.redis.zcard(keys.LEASES) == 0
+        assert await here.redis.zcard(redis_keys.LEASES) == 0
         backlog = await here.queue.backlog(BUNDLE)
         assert (backlog.total, backlog.running) == (0, 0)
-        finished = [await here.redis.zcard(f"{keys.RQ_FINISHED}{BUNDLE}.{lane}") for lane in LANES]
+        finished = [await here.redis.zcard(f"{redis_keys.RQ_FINISHED}{BUNDLE}.{lane}") for lane in LANES]
         assert sum(finished) == count
         for job in jobs[::50]:
             assert (await here.event_types(job)).count("completed") == 1
@@ -1072,7 +1072,7 @@ class Life(RuleBasedStateMachine):
             self.deaths[job.id] -= deaths  # nobody counts the deaths of a job that ends anyway
             self.state[job.id] = State.CANCELED
             return "canceled"
-        poison = self.deaths[job.id] >= keys.MOST_DEATHS
+        poison = self.deaths[job.id] >= redis_keys.MOST_DEATHS
         self.state[job.id] = State.FAILED if poison else State.QUEUED
         return "poison" if poison else "queued"
 
@@ -1160,19 +1160,21 @@ class Life(RuleBasedStateMachine):
 
     async def compare(self):
         redis = self.redis
-        lines = [job for lane in LANES for job in await redis.lrange(f"{keys.RQ_QUEUE}{BUNDLE}.{lane}", 0, -1)]
+        lines = [job for lane in LANES for job in await redis.lrange(f"{redis_keys.RQ_QUEUE}{BUNDLE}.{lane}", 0, -1)]
         in_state = {
             state: sorted(job.id.encode() for job in self.jobs if self.state[job.id] is state) for state in State
         }
         assert sorted(lines) == in_state[State.QUEUED], "each once, in line"
         running = in_state[State.RUNNING]
-        assert sorted(await redis.zrange(keys.LEASES, 0, -1)) == running
-        wip = [entry for lane in LANES for entry in await redis.zrange(f"{keys.RQ_STARTED}{BUNDLE}.{lane}", 0, -1)]
+        assert sorted(await redis.zrange(redis_keys.LEASES, 0, -1)) == running
+        wip = [
+            entry for lane in LANES for entry in await redis.zrange(f"{redis_keys.RQ_STARTED}{BUNDLE}.{lane}", 0, -1)
+        ]
         assert sorted(wip) == [job + b":" + self.holder[job.decode()].encode() for job in running]
         for registry, states in (
-            (keys.RQ_FINISHED, [State.SUCCEEDED]),
-            (keys.RQ_FAILED, [State.FAILED, State.EXPIRED]),
-            (keys.RQ_CANCELED, [State.CANCELED]),
+            (redis_keys.RQ_FINISHED, [State.SUCCEEDED]),
+            (redis_keys.RQ_FAILED, [State.FAILED, State.EXPIRED]),
+            (redis_keys.RQ_CANCELED, [State.CANCELED]),
         ):
             seen = [job for lane in LANES for job in await redis.zrange(f"{registry}{BUNDLE}.{lane}", 0, -1)]
             assert sorted(seen) == sorted(job for state in states for job in in_state[state])

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from models.air import AIR, AIRConfig, UNetConfig
-from models.assessor import Assessor
-from models.autodir import AutoDIR, AutoDIRConfig, LoopConfig
-from models.clip import ClipConfig, TextConfig, VisionConfig
-from models.convert.bundle import plan
-from models.drunet import DRUNet, DRUNetConfig
-from models.latents import PatchConfig
-from models.nafnet import NAFNet, NAFNetConfig
-from models.training.photos import PhotoPool, decode_into
+from models.autodir.air import AIR, AIRConfig, UNetConfig
+from models.autodir.assessor import Assessor
+from models.autodir.config import AutoDIRConfig, LoopConfig
+from models.autodir.latents import PatchConfig
+from models.autodir.restorer import AutoDIR
+from models.convert.autodir.bundle import plan
+from models.networks.clip import ClipConfig, TextConfig, VisionConfig
+from models.networks.drunet import DRUNet, DRUNetConfig
+from models.networks.nafnet import NAFNet, NAFNetConfig
+from models.training.data.photos import PhotoPool, decode_into
 from models.vocabulary import CLEAN
 
 Converted = tuple[AutoDIRConfig, dict[str, dict[str, Tensor]]]

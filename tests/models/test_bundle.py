@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.assessor import prompt_of
+from models.autodir.assessor import prompt_of
 from models.bundle import (
     MANIFEST,
     BundleDegradation,
@@ -22,10 +22,10 @@ from models.bundle import (
     verify_bundle,
     write_bundle,
 )
+from models.drive import restore_one
 from models.errors import BundleError
 from models.families import load_restorer
-from models.loop import restore_one
-from models.nafnet import NAFNet
+from models.networks.nafnet import NAFNet
 from models.restorer import Controls, Request
 from models.vocabulary import CLEAN
 

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models.images import Canvas, feather, overview, pad_to_multiple, tiles, to_pixels, to_tensor, views
+from models.pixels import pad_to_multiple, to_pixels, to_tensor
+from models.tiles import Canvas, feather, tiles
+from models.views import overview, views
 
 sides = st.integers(1, 90)
 

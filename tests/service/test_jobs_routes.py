@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.ids import new_id
+from service.job_ids import new_id
 
 
 def until(client, job, status, most_s=10):

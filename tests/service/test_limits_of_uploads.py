@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jobs.store import CARRIED_BYTES
-from service.picture import look
+from service.image_header import look
 from service.refusals import NotAnImage, TooManyPixels
 
 

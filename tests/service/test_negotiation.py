@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.ids import born_ms, new_id
+from service.job_ids import born_ms, new_id
 from service.negotiation import accepted, other_format, preference, wants_picture
 from service.refusals import NotAcceptable
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.autodir import AutoDIR
+from models.autodir.restorer import AutoDIR
 from models.errors import ControlsError
 from models.restorer import Assessment, Continues, Controls, PassReport, Report, Request, Restored, Waits
 from worker.engine import DeviceBroken, Engine, Resident
@@ -646,8 +646,8 @@ def test_images_that_share_an_engine_come_out_as_if_alone(shipped, one_thread):
     """Bit for bit on a CPU with batches of one; three sizes, two passes allowed, begun one after another."""
     from PIL import Image
 
-    from models.images import to_pixels, to_tensor
-    from models.loop import restore_one
+    from models.drive import restore_one
+    from models.pixels import to_pixels, to_tensor
 
     with Image.open(PHOTO) as photo:
         whole = np.asarray(photo.convert("RGB"))
@@ -703,8 +703,8 @@ def test_images_of_one_shape_that_share_batches_come_out_all_but_alike(shipped, 
     """A batch of another size may round otherwise: at most a level or so of 255 apart from being restored alone."""
     from PIL import Image
 
-    from models.images import to_pixels, to_tensor
-    from models.loop import restore_one
+    from models.drive import restore_one
+    from models.pixels import to_pixels, to_tensor
 
     with Image.open(PHOTO) as photo:
         whole = np.asarray(photo.convert("RGB"))

@@ -5,7 +5,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["worker.supervisor", "worker.link", "worker.job", "worker.child", "worker.pictures"]
+    "module", ["worker.supervisor", "worker.engine_link", "worker.job_run", "worker.engine_child", "worker.codec"]
 )
 def test_the_supervisors_side_leaves_torch_unloaded(module):
     script = f"import {module}, sys\nassert 'torch' not in sys.modules, 'torch is loaded'"

@@ -1,0 +1,96 @@
+"""What AutoDIR keeps of an image between steps and passes.
+
+Shapes:  C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32 (3, H, W)
+in [-1, 1], in host memory.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from models.autodir.denoiser import Memory
+from models.autodir.samplers import Plan
+from models.noise import NoiseStream
+from models.restorer import Controls, PassReport
+from models.tiles import Canvas, Tile
+from models.vocabulary import CLEAN
+
+
+@dataclass(eq=False)
+class Job:
+    """One image's way through the passes."""
+
+    controls: Controls
+    original: Tensor  # (3, H, W)
+    image: Tensor  # (3, H, W): what this pass starts from
+    result: Tensor  # (3, H, W): what the user would get now
+    remaining: tuple[str, ...]
+    before: dict[str, float]  # the assessment of `image`
+    first: dict[str, float] = field(default_factory=dict)
+    condition: Tensor | None = None  # (L, D)
+    label: str = CLEAN
+    source: str = "auto"
+    specialist: str | None = None  # who repairs it in this pass; None is diffusion and correction
+    passes: list[PassReport] = field(default_factory=list)
+    restored: Canvas | None = None
+    diffused: Canvas | None = None  # only where the next pass starts from it
+    tiles_left: int = 0
+    started_s: float = 0.0
+    tile_px: int | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class PassTrack:
+    """A tile of a job in one pass."""
+
+    job: Job
+    cut: Tile
+    padded: tuple[int, int]
+    pass_index: int
+    passes: int
+    steps: int
+    step: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.padded
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        return self.cut.index, self.cut.count
+
+
+@dataclass(eq=False, kw_only=True)
+class SpecialistTrack(PassTrack):
+    """One that a specialist restores, in one step."""
+
+    restored: Tensor | None = None  # (3, h, w) of the tile, on the device
+
+    def mark(self) -> None:
+        """Its one step sets everything at its end."""
+
+    def rewind(self, mark: None) -> None:
+        self.step, self.restored = 0, None
+
+
+@dataclass(eq=False, kw_only=True)
+class AutoDIRTrack(PassTrack):
+    """One that is diffused and corrected.
+
+    Latents exist from its first step to its last, so waiting tiles cost nothing.
+    """
+
+    plan: Plan
+    stream: NoiseStream
+    z: Tensor | None = None  # (C, h, w), in the sampler's own space
+    z_image: Tensor | None = None  # (C, h, w)
+    earlier: Tensor | None = None  # (C, h, w): the previous denoised estimate
+    memory: Memory = field(default_factory=Memory)
+
+    def mark(self) -> tuple[int, Tensor | None, Tensor | None, Tensor]:
+        """Where it stands, for `rewind`."""
+        return self.step, self.z, self.earlier, self.stream.mark()
+
+    def rewind(self, mark: tuple[int, Tensor | None, Tensor | None, Tensor]) -> None:
+        self.step, self.z, self.earlier, stream = mark
+        self.stream.rewind(stream)

@@ -1,0 +1,274 @@
+"""AutoDIR's released checkpoint: its sizes, read from the tensors' shapes, and its rules.
+
+Their names are those of the CompVis latent-diffusion code (U-Net, autoencoder), of transformers (CLIP) and of NAFNet;
+ours are diffusers', open_clip's and, for NAFNet, the same.
+
+Some sizes leave no trace in a shape.  The published constants stand for them: 8 heads and 32 norm groups in the U-Net
+and the autoencoder, heads of 64 channels in CLIP, but never fewer than 4 of them.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from models.autodir.air import AIR, AIRConfig, UNetConfig
+from models.autodir.config import AutoDIRConfig
+from models.autodir.latents import KLConfig
+from models.convert.recipe import Rule, place
+from models.convert.sizes import Shapes, clip_heads, count, mlp_ratio, shape_of
+from models.errors import BundleError
+from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
+from models.networks.nafnet import NAFNet, NAFNetConfig
+from models.vocabulary import AUTODIR_NAMES, CLEAN, NOTHING, degradation
+
+UNET = "model.diffusion_model."
+CODEC = "first_stage_model."
+CLIP = "model_assessment.clipmodel."
+SCM = "NAFNet."
+_UNET, _CODEC, _CLIP, _SCM = (re.escape(prefix) for prefix in (UNET, CODEC, CLIP, SCM))
+NAMES = (*AUTODIR_NAMES, CLEAN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """Numbers of attention heads, which no shape tells; None: the published head width."""
+
+    unet: int = 8
+    text: int | None = None
+    vision: int | None = None
+
+
+# --- sizes
+
+
+def config_of(shapes: Shapes, heads: Heads | None = None) -> AutoDIRConfig:
+    """The networks that the tensors fit, with the published loop.
+
+    Raises:
+        BundleError: a tensor that tells a size is missing; the message names it.
+    """
+    heads = heads or Heads()
+    return AutoDIRConfig(
+        names=NAMES,
+        fidelity={name: (NOTHING if name == CLEAN else degradation(name)).fidelity for name in NAMES},
+        clip=_clip(shapes, heads),
+        air=AIRConfig(unet=_unet(shapes, heads.unet), codec=_codec(shapes)),
+        scm=_scm(shapes),
+    )
+
+
+def _shape(shapes: Shapes, key: str, dimensions: int) -> torch.Size:
+    return shape_of(shapes, key, dimensions, "it is not AutoDIR's. Give the released autodir.ckpt.")
+
+
+def _unet(shapes: Shapes, heads: int) -> UNetConfig:
+    levels = 1 + sum(1 for key in shapes if re.fullmatch(rf"{_UNET}input_blocks\.\d+\.0\.op\.weight", key))
+    blocks = count(shapes, rf"{_UNET}input_blocks\.(\d+)\.")
+    layers, rest = blocks // levels - 1, blocks % levels  # conv_in, then layers a level with a halving between
+    if rest or layers < 1:
+        raise BundleError(f"the checkpoint's U-Net has {blocks} input blocks on {levels} levels, which do not divide.")
+    first = [1 + level * (layers + 1) for level in range(levels)]
+    return UNetConfig(
+        block_channels=tuple(_shape(shapes, f"{UNET}input_blocks.{at}.0.out_layers.3.weight", 4)[0] for at in first),
+        layers_per_block=layers,
+        attention=tuple(f"{UNET}input_blocks.{at}.1.proj_in.weight" in shapes for at in first),
+        heads=heads,
+        context_dim=_shape(shapes, f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2)[1],
+    )
+
+
+def _codec(shapes: Shapes) -> KLConfig:
+    levels = count(shapes, rf"{_CODEC}encoder\.down\.(\d+)\.")
+    return KLConfig(
+        block_channels=tuple(
+            _shape(shapes, f"{CODEC}encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in range(levels)
+        ),
+        layers_per_block=count(shapes, rf"{_CODEC}encoder\.down\.0\.block\.(\d+)\."),
+        channels=_shape(shapes, f"{CODEC}post_quant_conv.weight", 4)[0],
+    )
+
+
+def _clip(shapes: Shapes, heads: Heads) -> ClipConfig:
+    width, _, patch, _ = _shape(shapes, f"{CLIP}vision_model.embeddings.patch_embedding.weight", 4)
+    positions = _shape(shapes, f"{CLIP}vision_model.embeddings.position_embedding.weight", 2)[0]
+    length, text_width = _shape(shapes, f"{CLIP}text_model.embeddings.position_embedding.weight", 2)
+    return ClipConfig(
+        embed_dim=_shape(shapes, f"{CLIP}text_projection.weight", 2)[0],
+        vision=VisionConfig(
+            image_size=math.isqrt(positions - 1) * patch,
+            layers=_layers(shapes, "vision_model"),
+            width=width,
+            patch_size=patch,
+            head_width=width // (heads.vision or clip_heads(width)),
+            mlp_ratio=_mlp_ratio(shapes, "vision_model", width),
+        ),
+        text=TextConfig(
+            context_length=length,
+            vocab_size=_shape(shapes, f"{CLIP}text_model.embeddings.token_embedding.weight", 2)[0],
+            width=text_width,
+            heads=heads.text or clip_heads(text_width),
+            layers=_layers(shapes, "text_model"),
+            mlp_ratio=_mlp_ratio(shapes, "text_model", text_width),
+        ),
+    )
+
+
+def _layers(shapes: Shapes, tower: str) -> int:
+    return count(shapes, rf"{_CLIP}{tower}\.encoder\.layers\.(\d+)\.")
+
+
+def _mlp_ratio(shapes: Shapes, tower: str, width: int) -> float:
+    rows = _shape(shapes, f"{CLIP}{tower}.encoder.layers.0.mlp.fc1.weight", 2)[0]
+    return mlp_ratio(rows, width)
+
+
+def _scm(shapes: Shapes) -> NAFNetConfig:
+    width, inputs, _, _ = _shape(shapes, f"{SCM}intro.weight", 4)
+    levels = count(shapes, rf"{_SCM}encoders\.(\d+)\.")
+    return NAFNetConfig(
+        width=width,
+        encoder_blocks=tuple(count(shapes, rf"{_SCM}encoders\.{level}\.(\d+)\.") for level in range(levels)),
+        middle_blocks=count(shapes, rf"{_SCM}middle_blks\.(\d+)\."),
+        decoder_blocks=tuple(count(shapes, rf"{_SCM}decoders\.{level}\.(\d+)\.") for level in range(levels)),
+        patch=max(1, math.isqrt(inputs // 6)),
+    )
+
+
+# --- rules
+
+BUFFERS = (
+    r"(betas|alphas_cumprod|alphas_cumprod_prev|sqrt_alphas_cumprod|sqrt_one_minus_alphas_cumprod|"
+    r"log_one_minus_alphas_cumprod|sqrt_recip_alphas_cumprod|sqrt_recipm1_alphas_cumprod|posterior_variance|"
+    r"posterior_log_variance_clipped|posterior_mean_coef1|posterior_mean_coef2)"
+)
+"""The noise schedule, which models.autodir.samplers computes."""
+
+LEAF = r"\.(weight|bias)"
+
+RESIDUAL = [  # of the U-Net
+    Rule(rf"in_layers\.0{LEAF}", r"norm1.\1"),
+    Rule(rf"in_layers\.2{LEAF}", r"conv1.\1"),
+    Rule(rf"emb_layers\.1{LEAF}", r"time_emb_proj.\1"),
+    Rule(rf"out_layers\.0{LEAF}", r"norm2.\1"),
+    Rule(rf"out_layers\.3{LEAF}", r"conv2.\1"),
+    Rule(rf"skip_connection{LEAF}", r"conv_shortcut.\1"),
+]
+TRANSFORMER = [Rule(r"((?:norm|proj_in|proj_out|transformer_blocks)\..*)", r"\1")]
+
+CODEC_RESIDUAL = [
+    Rule(rf"(norm1|conv1|norm2|conv2){LEAF}", r"\1.\2"),
+    Rule(rf"nin_shortcut{LEAF}", r"conv_shortcut.\1"),
+]
+CODEC_ATTENTION = [  # 1 x 1 convolutions there, linear layers here
+    Rule(rf"norm{LEAF}", r"group_norm.\1"),
+    Rule(r"(q|k|v)\.weight", r"to_\1.weight", "matrix"),
+    Rule(r"(q|k|v)\.bias", r"to_\1.bias"),
+    Rule(r"proj_out\.weight", "to_out.0.weight", "matrix"),
+    Rule(r"proj_out\.bias", "to_out.0.bias"),
+]
+
+CLIP_BLOCK = [
+    Rule(r"(\d+)\.self_attn\.q_proj\.(weight|bias)", r"\1.attn.in_proj_\2", "q"),
+    Rule(r"(\d+)\.self_attn\.k_proj\.(weight|bias)", r"\1.attn.in_proj_\2", "k"),
+    Rule(r"(\d+)\.self_attn\.v_proj\.(weight|bias)", r"\1.attn.in_proj_\2", "v"),
+    Rule(r"(\d+)\.self_attn\.out_proj\.(weight|bias)", r"\1.attn.out_proj.\2"),
+    Rule(r"(\d+)\.layer_norm([12])\.(weight|bias)", r"\1.ln_\2.\3"),
+    Rule(r"(\d+)\.mlp\.fc1\.(weight|bias)", r"\1.mlp.c_fc.\2"),
+    Rule(r"(\d+)\.mlp\.fc2\.(weight|bias)", r"\1.mlp.c_proj.\2"),
+]
+CLIP_RULES = [
+    Rule(rf"{_CLIP}(text|vision)_model\.embeddings\.position_ids", None),  # 0, 1, 2, ...
+    Rule(rf"{_CLIP}logit_scale", "clip:logit_scale"),
+    Rule(rf"{_CLIP}text_projection\.weight", "clip:text_projection", "transpose"),
+    Rule(rf"{_CLIP}visual_projection\.weight", "clip:visual.proj", "transpose"),
+    Rule(rf"{_CLIP}text_model\.embeddings\.token_embedding\.weight", "clip:token_embedding.weight"),
+    Rule(rf"{_CLIP}text_model\.embeddings\.position_embedding\.weight", "clip:positional_embedding"),
+    Rule(rf"{_CLIP}text_model\.final_layer_norm{LEAF}", r"clip:ln_final.\1"),
+    *place(rf"{_CLIP}text_model\.encoder\.layers\.", "clip:transformer.resblocks.", CLIP_BLOCK),
+    Rule(rf"{_CLIP}vision_model\.embeddings\.class_embedding", "clip:visual.class_embedding"),
+    Rule(rf"{_CLIP}vision_model\.embeddings\.patch_embedding\.weight", "clip:visual.conv1.weight"),
+    Rule(rf"{_CLIP}vision_model\.embeddings\.position_embedding\.weight", "clip:visual.positional_embedding"),
+    Rule(rf"{_CLIP}vision_model\.pre_layrnorm{LEAF}", r"clip:visual.ln_pre.\1"),  # their spelling
+    Rule(rf"{_CLIP}vision_model\.post_layernorm{LEAF}", r"clip:visual.ln_post.\1"),
+    *place(rf"{_CLIP}vision_model\.encoder\.layers\.", "clip:visual.transformer.resblocks.", CLIP_BLOCK),
+]
+
+
+def rules(config: AutoDIRConfig) -> list[Rule]:
+    """The whole table.  The U-Net's and the autoencoder's blocks are numbered through there, and by level here."""
+    codec = config.air.codec
+    assert isinstance(codec, KLConfig), "the released layout has no other"
+    return [
+        Rule(BUFFERS, None),
+        Rule(rf"{_CODEC}loss\..*", None),  # the training's discriminator, where a file still has it
+        *_unet_rules(config.air.unet),
+        *_codec_rules(codec),
+        *CLIP_RULES,
+        Rule(rf"{_SCM}(.*)", r"scm:\1"),
+    ]
+
+
+def _unet_rules(config: UNetConfig) -> list[Rule]:
+    ours, layers, levels = "air:unet.", config.layers_per_block, len(config.block_channels)
+    table = [
+        Rule(rf"{_UNET}time_embed\.0{LEAF}", rf"{ours}time_embedding.linear_1.\1"),
+        Rule(rf"{_UNET}time_embed\.2{LEAF}", rf"{ours}time_embedding.linear_2.\1"),
+        Rule(rf"{_UNET}input_blocks\.0\.0{LEAF}", rf"{ours}conv_in.\1"),
+        Rule(rf"{_UNET}out\.0{LEAF}", rf"{ours}conv_norm_out.\1"),
+        Rule(rf"{_UNET}out\.2{LEAF}", rf"{ours}conv_out.\1"),
+        *place(rf"{_UNET}middle_block\.0\.", f"{ours}mid_block.resnets.0.", RESIDUAL),
+        *place(rf"{_UNET}middle_block\.1\.", f"{ours}mid_block.attentions.0.", TRANSFORMER),
+        *place(rf"{_UNET}middle_block\.2\.", f"{ours}mid_block.resnets.1.", RESIDUAL),
+    ]
+    for level in range(levels):
+        down, up = f"{ours}down_blocks.{level}.", f"{ours}up_blocks.{level}."
+        for layer in range(layers):
+            at = rf"{_UNET}input_blocks\.{1 + level * (layers + 1) + layer}\."
+            table += place(rf"{at}0\.", f"{down}resnets.{layer}.", RESIDUAL)
+            table += place(rf"{at}1\.", f"{down}attentions.{layer}.", TRANSFORMER)
+        last = (level + 1) * (layers + 1)
+        table.append(Rule(rf"{_UNET}input_blocks\.{last}\.0\.op{LEAF}", rf"{down}downsamplers.0.conv.\1"))
+        for layer in range(layers + 1):
+            at = rf"{_UNET}output_blocks\.{level * (layers + 1) + layer}\."
+            table += place(rf"{at}0\.", f"{up}resnets.{layer}.", RESIDUAL)
+            table.append(Rule(rf"{at}[12]\.conv{LEAF}", rf"{up}upsamplers.0.conv.\1"))
+            table += place(rf"{at}1\.", f"{up}attentions.{layer}.", TRANSFORMER)
+    return table
+
+
+def _codec_rules(config: KLConfig) -> list[Rule]:
+    ours, levels = "air:codec.autoencoder.", len(config.block_channels)
+    table = [
+        Rule(rf"{_CODEC}(quant_conv|post_quant_conv){LEAF}", rf"{ours}\1.\2"),
+        Rule(rf"{_CODEC}(encoder|decoder)\.(conv_in|conv_out){LEAF}", rf"{ours}\1.\2.\3"),
+        Rule(rf"{_CODEC}(encoder|decoder)\.norm_out{LEAF}", rf"{ours}\1.conv_norm_out.\2"),
+    ]
+    for half in ("encoder", "decoder"):
+        middle, theirs = f"{ours}{half}.mid_block.", rf"{_CODEC}{half}\.mid\."
+        table += place(rf"{theirs}block_1\.", f"{middle}resnets.0.", CODEC_RESIDUAL)
+        table += place(rf"{theirs}attn_1\.", f"{middle}attentions.0.", CODEC_ATTENTION)
+        table += place(rf"{theirs}block_2\.", f"{middle}resnets.1.", CODEC_RESIDUAL)
+    for level in range(levels):
+        down, up = rf"{_CODEC}encoder\.down\.{level}\.", rf"{_CODEC}decoder\.up\.{level}\."
+        above = levels - 1 - level  # the decoder's levels are counted from the picture there, from the latent here
+        for layer in range(config.layers_per_block + 1):
+            table += place(
+                rf"{down}block\.{layer}\.", f"{ours}encoder.down_blocks.{level}.resnets.{layer}.", CODEC_RESIDUAL
+            )
+            table += place(
+                rf"{up}block\.{layer}\.", f"{ours}decoder.up_blocks.{above}.resnets.{layer}.", CODEC_RESIDUAL
+            )
+        table.append(
+            Rule(rf"{down}downsample\.conv{LEAF}", rf"{ours}encoder.down_blocks.{level}.downsamplers.0.conv.\1")
+        )
+        table.append(Rule(rf"{up}upsample\.conv{LEAF}", rf"{ours}decoder.up_blocks.{above}.upsamplers.0.conv.\1"))
+    return table
+
+
+def networks(config: AutoDIRConfig) -> dict[str, nn.Module]:
+    """The networks that the converted tensors must fit, on the meta device."""
+    with torch.device("meta"):  # no memory, no random init
+        return {"clip": build_clip(config.clip), "air": AIR(config.air), "scm": NAFNet(config.scm)}

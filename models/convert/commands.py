@@ -1,0 +1,46 @@
+"""Which checkpoints are converted and which are checked, by the words of the command line."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from models.bundle import Manifest
+from models.convert.autodir.bundle import convert_autodir
+from models.convert.autodir.check import check_autodir
+from models.convert.bundle_writer import OnProgress
+from models.convert.daclip.bundle import convert_daclip
+from models.convert.daclip.check import check_daclip, check_nafnet, check_unet, check_wild
+from models.convert.etdiffir.bundle import convert_etdiffir
+from models.convert.etdiffir.check import check_erunet
+from models.convert.verdicts import Row
+from models.errors import ControlsError
+
+Convert = Callable[[Sequence[Path], Path, torch.dtype, OnProgress | None], Manifest]
+"""(the authors' files, the bundle's folder, how weights are stored, progress) -> what was written."""
+
+Check = Callable[[Path, Path, OnProgress | None], Iterator[Row | str]]
+"""(a checkpoint, the vectors' folder, progress) -> rows, and the names of files that are not there."""
+
+
+def _autodir(files: Sequence[Path], out: Path, dtype: torch.dtype, on_progress: OnProgress | None) -> Manifest:
+    if len(files) != 1:
+        raise ControlsError(f"got {len(files)} files, expected one: the released autodir.ckpt.")
+    return convert_autodir(files[0], out, dtype, on_progress)
+
+
+CONVERTERS: dict[str, Convert] = {
+    "autodir": _autodir,
+    "daclip": convert_daclip,
+    "daclip-wild": partial(convert_daclip, wild=True),
+    "etdiffir": convert_etdiffir,
+}
+CHECKERS: dict[str, Check] = {
+    "autodir": check_autodir,
+    "daclip": check_daclip,
+    "unet": check_unet,
+    "wild": check_wild,
+    "erunet": check_erunet,
+    "nafnet": check_nafnet,
+}

@@ -1,0 +1,95 @@
+"""DRUNet, a U-Net of plain residual blocks (Zhang et al. 2021, arXiv:2008.13751, section 4.1): the specialists'.
+
+No norms, no biases (but see `tonal`), ReLU once a block; strided 2 x 2 convolutions down, transposed ones up, skips
+added.
+
+Shapes:  B batch, H W pixels (any size, reflected to a multiple of the stride inside and cropped back).  Images are RGB
+(B, 3, H, W) in [-1, 1].
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.networks.encoder_decoder import down_and_up, fold, unfold
+from models.pixels import pad_to_multiple
+
+
+@dataclass(frozen=True, kw_only=True)
+class DRUNetConfig:
+    """Defaults are the published denoiser's, without its map of the noise's level.
+
+    `blocks` a level, the last one at the bottom; widths double from level to level.  `patch` > 1 folds patch x patch
+    pixels into channels first.  `tonal` is for damage of the light, whose repair depends on how bright the whole
+    picture is: convolutions have biases, and the bottom is told its own mean.
+    """
+
+    width: int = 64
+    blocks: tuple[int, ...] = (4, 4, 4, 4)
+    patch: int = 1
+    tonal: bool = False
+
+    @property
+    def stride(self) -> int:
+        return int(self.patch * 2 ** (len(self.blocks) - 1))
+
+
+class ResBlock(nn.Module):
+    """x + conv(relu(conv(x))) on (B, C, H, W)."""
+
+    def __init__(self, channels: int, bias: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))  # type: ignore[no-any-return]
+
+
+class DRUNet(nn.Module):
+    """The restored picture: what comes in plus what the network finds that it lacks."""
+
+    FACING = ("head", "tail")
+
+    def __init__(self, config: DRUNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        area, width, bias = config.patch**2, config.width, config.tonal
+        self.head = nn.Conv2d(3 * area, width, 3, padding=1, bias=bias)
+        self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
+        for blocks in config.blocks[:-1]:
+            self.encoders.append(_level(width, blocks, bias))
+            self.downs.append(nn.Conv2d(width, 2 * width, 2, stride=2, bias=False))
+            width *= 2
+        if config.tonal:
+            self.whole = nn.Conv2d(width, width, 1)
+        self.body = _level(width, config.blocks[-1], bias)
+        self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
+        for blocks in reversed(config.blocks[:-1]):
+            self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False))
+            width //= 2
+            self.decoders.append(_level(width, blocks, bias))
+        self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=bias)
+
+    def forward(self, degraded: Tensor, levels: list[Tensor] | None = None) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W), not clamped.  Weights in half precision see the picture in theirs.
+
+        `levels` receives the features of every level on the way down, of the bottom, and of the last level up.
+        """
+        height, width = degraded.shape[-2:]
+        x = pad_to_multiple(degraded.to(self.head.weight.dtype), self.config.stride, "reflect")
+        x = self.head(fold(x, self.config.patch).contiguous(memory_format=torch.channels_last))
+        x = self.tail(down_and_up(x, self.encoders, self.downs, self._bottom, self.ups, self.decoders, levels))
+        x = unfold(x, self.config.patch)
+        return degraded + x[..., :height, :width].to(degraded.dtype)
+
+    def _bottom(self, x: Tensor) -> Tensor:
+        if self.config.tonal:
+            x = x + self.whole(x.mean(dim=(2, 3), keepdim=True))
+        return self.body(x)  # type: ignore[no-any-return]
+
+
+def _level(channels: int, blocks: int, bias: bool) -> nn.Sequential:
+    return nn.Sequential(*(ResBlock(channels, bias) for _ in range(blocks)))

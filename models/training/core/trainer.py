@@ -1,0 +1,231 @@
+"""The training loop that all stages share: schedule, moving average, validation with pictures, resumable checkpoints.
+
+A stage brings the network, the loss of a batch and a validation; nothing here knows which.  A killed run goes on from
+its last validation with `--resume`: weights, optimiser, data position and elapsed time are in `last.pt`.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models.errors import TrainingError
+from models.training.core.config import RunConfig
+from models.training.core.optimizers import MuonAdamW
+from models.training.data.dataset import Example
+from models.training.data.photos import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """`score`: larger is better and decides which weights are kept as the best; `pictures` is one contact sheet."""
+
+    score: float
+    figures: dict[str, float]
+    pictures: Image | None = None
+
+
+class Stage(Protocol):
+    """One of the paper's stages."""
+
+    name: str
+    network: nn.Module  # what is trained; whatever else the stage needs is frozen elsewhere
+
+    def examples(self, start: int) -> Iterator[Example]:
+        """Batches from example `start` on."""
+        ...
+
+    def loss(self, batch: Example, generator: torch.Generator) -> Tensor: ...
+
+    def validate(self, network: nn.Module) -> Validation:
+        """Score these weights (the moving average) on the held-out photographs."""
+        ...
+
+
+@dataclass
+class Progressed:
+    """How far a run is: what a checkpoint restores besides the weights."""
+
+    step: int = 0
+    elapsed_s: float = 0.0
+    best: float = -math.inf
+
+
+class Trainer:
+    """Drives a stage through its budget."""
+
+    def __init__(self, stage: Stage, run: RunConfig, device: torch.device, stage_config: object) -> None:
+        self.stage, self.run_config, self.device = stage, run, device
+        self.out = run.out
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.network: nn.Module = stage.network.to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
+        self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        named = [(name, value) for name, value in self.network.named_parameters() if value.requires_grad]
+        self.optimizer = MuonAdamW(
+            named, getattr(self.network, "FACING", ()), muon=run.muon, adamw=run.learning_rate,
+            weight_decay=run.weight_decay,
+        )  # fmt: skip
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.at = Progressed()
+        self._config = {"run": asdict(run), stage.name: asdict(stage_config)}  # type: ignore[call-overload]
+
+    def resume(self) -> None:
+        """Go on from `last.pt`.
+
+        Raises:
+            TrainingError: there is none, or it belongs to another network.
+        """
+        path = self.out / "last.pt"
+        if not path.exists():
+            raise TrainingError(f"{path} does not exist: nothing to resume; leave out --resume to start")
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        try:
+            self.network.load_state_dict(saved["network"])
+        except RuntimeError as error:
+            raise TrainingError(f"{path} does not fit this configuration: {error}") from error
+        self.average = saved["average"]
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{path} was written with another optimiser ({error}): go on with the same --muon, or use --start-from"
+            ) from error
+        self.at = Progressed(**saved["at"])
+
+    def start_from(self, path: Path) -> None:
+        """Begin with another run's weights; step count and optimiser start afresh.
+
+        Raises:
+            TrainingError: they do not fit.
+        """
+        try:
+            self.network.load_state_dict(load_file(path))
+        except (OSError, RuntimeError) as error:
+            raise TrainingError(f"cannot start from {path}: {error}") from error
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+
+    def train(self, console: Console, on_step: Callable[[Progressed], None] | None = None) -> Validation:
+        """Train to the end of the budget and return the best validation."""
+        run, at = self.run_config, self.at
+        _write_json(self.out / "config.json", self._config)
+        examples = self.stage.examples(at.step * run.batch)
+        best, validated_s, last_s = None, at.elapsed_s, time.monotonic()
+        with Progress(
+            TextColumn(f"{self.stage.name} {{task.description}}"), BarColumn(), TextColumn("{task.percentage:>5.1f}%"),
+            TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
+        ) as bar:  # fmt: skip
+            task = bar.add_task("", total=1.0)
+            while self.fraction() < 1:
+                loss = self._step(next(examples))
+                now_s = time.monotonic()
+                at.step, at.elapsed_s, last_s = at.step + 1, at.elapsed_s + now_s - last_s, now_s
+                bar.update(task, completed=min(self.fraction(), 1), description=f"step {at.step} loss {loss:.4f}")
+                if on_step:
+                    on_step(at)
+                if at.elapsed_s - validated_s >= run.validate_every_s:
+                    best = self._validate(console, loss) or best
+                    validated_s, last_s = at.elapsed_s, time.monotonic()
+            final = self._validate(console, float("nan")) or best
+        return final or Validation(score=at.best, figures={})
+
+    def fraction(self) -> float:
+        """The share of the budget that is spent."""
+        run = self.run_config
+        return self.at.step / run.steps if run.steps is not None else self.at.elapsed_s / (60 * run.minutes)
+
+    def _step(self, batch: Example) -> float:
+        run, at = self.run_config, self.at
+        warm = min(1.0, (at.step + 1) / max(run.warmup_steps, 1))
+        rate = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(self.fraction(), 1))))
+        generator = torch.Generator().manual_seed(run.seed * 1_000_003 + at.step)
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        self.network.train()
+        bf16 = self.device.type == "cuda" if run.bf16 is None else run.bf16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            loss = self.stage.loss(batch, generator)
+        self.network.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters, run.clip_norm)
+        if bool(torch.isfinite(norm)):  # one broken batch must not end hours of work
+            self.optimizer.step(rate)
+            self._follow()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the weights; quickly at first, so that it does not remember the random start."""
+        keep = min(self.run_config.ema, (1 + self.at.step) / (10 + self.at.step))
+        for name, value in self.network.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.average[name].lerp_(value, 1 - keep)
+            else:
+                self.average[name].copy_(value)
+
+    @torch.no_grad()
+    def _validate(self, console: Console, loss: float) -> Validation | None:
+        """Validate the average and save; the validation where it is the best so far."""
+        at = self.at
+        live = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        self.network.eval()
+        result = self.stage.validate(self.network)
+        better = result.score > at.best
+        if better:
+            at.best = result.score
+            save_weights(self.average, self.out / "best.safetensors")
+        self.network.load_state_dict(live)
+        self._save(live)
+        row = {
+            "step": at.step,
+            "minutes": round(at.elapsed_s / 60, 2),
+            "loss": loss,
+            "score": result.score,
+            **result.figures,
+        }
+        with (self.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps({key: _rounded(value) for key, value in row.items()}) + "\n")
+        console.print(" ".join(f"{key} {_rounded(value)}" for key, value in row.items()) + (" *" if better else ""))
+        if result.pictures is not None:
+            save_picture(result.pictures, self.out / "validation.png")
+        return result if better else None
+
+    def _save(self, live: dict[str, Tensor]) -> None:
+        state = {
+            "network": live, "average": self.average, "optimizer": self.optimizer.state_dict(), "at": asdict(self.at),
+        }  # fmt: skip
+        partial = self.out / "last.part"
+        torch.save(state, partial)
+        partial.replace(self.out / "last.pt")
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def save_weights(state: dict[str, Any], path: Path) -> None:
+    """Write tensors to a safetensors file, atomically."""
+    partial = path.with_suffix(".part")
+    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, partial)
+    partial.replace(path)
+
+
+def save_picture(image: Image, path: Path) -> None:
+    """Write (H, W, 3) in [0, 1] as PNG."""
+    pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+    cv2.imwrite(str(path), pixels[..., ::-1])

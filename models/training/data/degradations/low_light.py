@@ -1,0 +1,36 @@
+"""Underexposure: a dark, noisy, coarsely quantised picture, as the LOL set's short exposures are."""
+
+import cv2
+import numpy as np
+
+from models.training.data.degradations.image import Image, Random, log_uniform, power, quantise, smooth_field
+
+
+def low_light(clean: Image, rng: Random) -> Image:
+    """Mostly very dark (LOL's means are 0.03..0.10), one in four mildly underexposed."""
+    mild = rng.random() < 0.25
+    dark = expose(clean, rng, log_uniform(rng, 0.3, 0.65) if mild else log_uniform(rng, 0.07, 0.3))
+    return quantise(dark + _grain(dark, rng), rng, probability=1.0)
+
+
+def expose(clean: Image, rng: Random, factor: float) -> Image:
+    """`factor` times the display values after a darkening curve, unevenly lit sometimes, with a small colour cast."""
+    curve = rng.uniform(1.0, 2.2) if rng.random() < 0.7 else 1.0  # LOL's tone curves have exponents of 1..2
+    gains = factor * np.exp(rng.normal(0, 0.06, 3))
+    dark = power(clean, curve) * gains.astype(np.float32)
+    if rng.random() < 0.3:
+        light = smooth_field((clean.shape[0], clean.shape[1]), 2, rng)
+        dark *= (0.6 + 0.8 * light)[..., None].astype(np.float32)
+    return dark
+
+
+def _grain(dark: Image, rng: Random) -> Image:
+    """Sensor noise of 0.5..6 of 255, growing with the light, strongest in blue, a little smeared."""
+    sigma = log_uniform(rng, 0.5, 6.0) / 255
+    white = rng.standard_normal(dark.shape, dtype=np.float32)
+    if rng.random() < 0.5:
+        blur = rng.uniform(0.4, 0.9)
+        white = cv2.GaussianBlur(white, (0, 0), blur) * np.float32(1 + 2 * blur)  # roughly back to unit variance
+    gains = sigma * np.array([1.1, 0.85, 1.4])
+    grain: Image = white * np.sqrt(0.3 + 4 * dark) * gains.astype(np.float32)
+    return grain

@@ -1,0 +1,55 @@
+"""Gaussian and Poisson noise of the published pipeline, coloured or grey.
+
+Shapes:  H W pixels.  Images are BGR (H, W, 3) float32 in [0, 1]; sigmas are in steps of 255.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.data.wild.draws import Draws
+
+GAUSSIAN_ODDS = 0.6
+SIGMA_255 = (1.0, 5.0)
+SCALE = (0.01, 0.5)
+GREY = 0.4
+
+Image = NDArray[np.floating]
+
+
+def gaussian(image: Image, sigma_255: float, draws: Draws, *, grey: bool = False) -> Image:
+    """White noise added, clipped to [0, 1]; grey noise is the same in the three channels."""
+    shape = (*image.shape[:2], 1) if grey else image.shape
+    noise = draws.numbers.standard_normal(shape).astype(np.float32) * sigma_255 / 255.0
+    noisy: Image = np.clip(image + noise, 0, 1)
+    return noisy
+
+
+def poisson(image: Image, scale: float, draws: Draws, *, grey: bool = False) -> Image:
+    """`scale` times the photon noise of a sensor that tells as many levels apart as the picture has, clipped."""
+    seen = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] if grey else image
+    seen = np.clip((seen * 255.0).round(), 0, 255) / 255.0
+    levels = float(2 ** np.ceil(np.log2(len(np.unique(seen)))))
+    noise = (draws.numbers.poisson(seen * levels) / levels).astype(np.float32) - seen
+    noisy: Image = np.clip(image + noise * scale, 0, 1)
+    return noisy
+
+
+def random_gaussian(image: Image, draws: Draws) -> Image:
+    sigma = draws.uniform(*SIGMA_255)
+    return gaussian(image, sigma, draws, grey=draws.numbers.uniform() < GREY)
+
+
+def random_poisson(image: Image, draws: Draws) -> Image:
+    scale = draws.uniform(*SCALE)
+    return poisson(image, scale, draws, grey=draws.numbers.uniform() < GREY)
+
+
+def random_noise(image: Image, draws: Draws) -> NDArray[np.float64]:
+    """Either, both or neither, then onto the 8-bit grid."""
+    if draws.happens(GAUSSIAN_ODDS):
+        image = random_gaussian(image, draws)
+    if draws.happens(1 - GAUSSIAN_ODDS):
+        image = random_poisson(image, draws)
+    rounded: NDArray[np.float64] = np.clip((image * 255.0).round(), 0, 255).astype(np.uint8) / 255.0
+    return rounded

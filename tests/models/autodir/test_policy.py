@@ -1,0 +1,114 @@
+"""What the iterative loop decides, from probabilities alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.autodir.policy import among, choose, considered, helped
+from models.errors import ControlsError
+from models.vocabulary import AUTODIR_NAMES, CLEAN
+
+KNOWN = ("noise", "haze", "rain", CLEAN)
+SEEN = {"noise": 0.5, "haze": 0.2, "rain": 0.1, CLEAN: 0.2}
+
+
+def test_everything_is_considered_unless_something_is_said():
+    assert considered(KNOWN, (), ()) == KNOWN
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "left"),
+    [
+        (("haze",), (), ("haze", CLEAN)),
+        (("fog", "grain"), (), ("noise", "haze", CLEAN)),
+        ((), ("rain",), ("noise", "haze", CLEAN)),
+        (("haze", "rain"), ("rain",), ("haze", CLEAN)),
+        ((), ("clean",), KNOWN),
+    ],
+)
+def test_only_and_skip_take_names_away_and_always_leave_clean(only, skip, left):
+    assert considered(KNOWN, only, skip) == left
+
+
+@pytest.mark.parametrize(("only", "skip"), [(("fgo",), ()), ((), ("fgo",))])
+def test_an_unknown_word_is_refused_with_the_nearest_one(only, skip):
+    with pytest.raises(ControlsError, match=r"'fgo'.*Did you mean 'haze'"):
+        considered(KNOWN, only, skip)
+
+
+def test_a_name_that_this_bundle_cannot_repair_is_refused_with_those_that_it_can():
+    with pytest.raises(ControlsError, match="does not know 'snow'; it knows noise, haze, rain"):
+        considered(KNOWN, ("snow",), ())
+
+
+@pytest.mark.parametrize(("only", "skip"), [(("haze",), ("haze",)), ((), ("noise", "haze", "rain")), (("clean",), ())])
+def test_leaving_nothing_to_consider_is_refused(only, skip):
+    with pytest.raises(ControlsError, match="nothing to consider"):
+        considered(KNOWN, only, skip)
+
+
+def test_the_most_probable_name_is_repaired():
+    assert choose(SEEN, KNOWN, 0.0).label == "noise"
+
+
+def test_a_repaired_name_leaves_the_softmax():
+    choice = choose(SEEN, ("haze", "rain", CLEAN), 0.0)
+    assert choice.probabilities == pytest.approx({"haze": 0.4, "rain": 0.2, CLEAN: 0.4})
+
+
+def test_clean_stops_before_restoring():
+    choice = choose({"noise": 0.2, CLEAN: 0.8}, ("noise", CLEAN), 0.0)
+    assert (choice.label, choice.stop) == (None, "clean")
+
+
+def test_below_the_floor_the_image_is_left_alone():
+    assert choose(SEEN, KNOWN, 0.51).stop == "uncertain"
+    assert choose(SEEN, KNOWN, 0.5).label == "noise"
+
+
+def test_the_floor_is_compared_among_the_names_considered():
+    assert choose(SEEN, ("noise", CLEAN), 0.7).label == "noise"  # 0.5 of 0.7
+
+
+def test_an_empty_list_ends_the_loop():
+    choice = choose(SEEN, (CLEAN,), 0.0)
+    assert (choice.label, choice.stop) == (None, "nothing-left")
+
+
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.sets(st.sampled_from(KNOWN), min_size=1))
+def test_probabilities_among_fewer_names_sum_to_one_and_keep_their_order(values, allowed):
+    whole = dict(zip(KNOWN, values, strict=True))
+    left = among(whole, sorted(allowed))
+    assert sum(left.values()) == pytest.approx(1)
+    for a in left:
+        for b in left:
+            assert whole[a] > whole[b] or left[a] <= left[b] or sum(whole[name] for name in left) == 0
+
+
+def test_the_published_list_runs_dry_after_seven_repairs():
+    """Each class at most once: with a strict floor of zero and never "clean", seven passes empty the list."""
+    seen = {name: 1.0 for name in AUTODIR_NAMES} | {CLEAN: 0.0}
+    remaining, repaired = (*AUTODIR_NAMES, CLEAN), []
+    while (label := choose(seen, remaining, 0.0).label) is not None:
+        repaired.append(label)
+        remaining = tuple(name for name in remaining if name != label)
+    assert repaired == list(AUTODIR_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        ({"noise": 0.3, CLEAN: 0.2}, True),  # less of what was repaired
+        ({"noise": 0.6, CLEAN: 0.3}, True),  # cleaner
+        ({"noise": 0.5, CLEAN: 0.2}, False),  # nothing changed
+        ({"noise": 0.9, CLEAN: 0.1}, False),  # worse
+    ],
+)
+def test_a_pass_is_kept_when_it_helped(after, kept):
+    assert helped("noise", SEEN, after) is kept
+
+
+def test_a_repair_may_want_more_confidence_than_the_others():
+    assert choose(SEEN, KNOWN, 0.35, {"haze": 0.7}).label == "noise"
+    assert choose(SEEN, KNOWN, 0.35, {"noise": 0.7}).stop == "uncertain"
+    assert choose(SEEN, KNOWN, 0.6, {"noise": 0.1}).stop == "uncertain", "never less than the loop's own"

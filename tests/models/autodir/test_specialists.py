@@ -1,0 +1,139 @@
+"""AutoDIR with specialists: who repairs what, what strict mode does, and that a step is one step."""
+
+import pytest
+import torch
+
+from models.autodir.restorer import AutoDIR
+from models.autodir.specialists import SpecialistConfig, Specialists
+from models.autodir.track import AutoDIRTrack, SpecialistTrack
+from models.drive import restore_all, restore_one
+from models.networks.drunet import DRUNet, DRUNetConfig
+from models.restorer import Continues, Controls, Request, Restored
+
+NETWORK = DRUNetConfig(width=4, blocks=(1, 1), patch=2)
+WORDS = "remove the noise"
+
+
+@pytest.fixture(scope="module")
+def special():
+    torch.manual_seed(3)
+    return DRUNet(NETWORK).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def build(autodir, special):
+    """AutoDIR on random networks with one specialist for these names."""
+
+    def make(*names, mirrored=False):
+        plain = autodir()
+        config = SpecialistConfig(names=names, network=NETWORK, mirrored=mirrored)
+        bank = Specialists({"detail": config}, {"detail": special})
+        return AutoDIR(plain.config, plain.assessor, plain.air, plain.scm, plain.device, bank)
+
+    return make
+
+
+@pytest.fixture
+def label(autodir):
+    """What the random assessor takes the words for."""
+    understood = autodir().assessor.understood(WORDS)
+    return max(autodir().names, key=lambda name: understood[name])
+
+
+@pytest.fixture
+def model(build, label):
+    return build(label)
+
+
+def picture(height=24, width=32, seed=0):
+    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def restored(model, image, **controls):
+    return restore_one(model, Request(image=image, controls=Controls(**controls)))
+
+
+def test_its_degradation_is_restored_by_the_specialist_alone(model, special, label):
+    image = picture(23, 37)
+    done = restored(model, image, prompt=WORDS)
+    torch.testing.assert_close(done.image, special(image[None])[0].clamp(-1, 1), atol=1e-5, rtol=1e-4)
+    assert [(one.label, one.by) for one in done.report.passes] == [(label, "specialist detail")]
+
+
+def test_strict_mode_passes_over_it(model, autodir):
+    image, controls = picture(), {"prompt": WORDS, "strict": True}
+    assert torch.equal(restored(model, image, **controls).image, restored(autodir(), image, **controls).image)
+
+
+def test_what_it_is_not_for_is_diffused_and_corrected(build, autodir, label):
+    image, others = picture(), [name for name in autodir().names if name != label]
+    done = restored(build(*others), image, prompt=WORDS)
+    assert torch.equal(done.image, restored(autodir(), image, prompt=WORDS).image)
+    assert [one.by for one in done.report.passes] == ["diffusion"]
+
+
+def test_with_its_mirror_image_a_picture_and_its_mirror_image_are_repaired_alike(build, label, special):
+    """The mean over a group commutes with it; one pass alone of a random network does not."""
+    model, image = build(label, mirrored=True), picture(24, 36)  # multiples of the stride: padding is on one side
+    once = special(image[None])[0].clamp(-1, 1)
+    assert (special(image.flip(-1)[None])[0].flip(-1) - once).abs().max() > 1e-3
+    done, turned = (restored(model, one, prompt=WORDS).image for one in (image, image.flip(-1)))
+    torch.testing.assert_close(turned.flip(-1), done, atol=1e-5, rtol=1e-4)
+    assert (done - once).abs().max() > 1e-3
+
+
+def test_w_says_how_much_of_its_change_is_taken(model):
+    image = picture()
+    whole, half, none = (restored(model, image, prompt=WORDS, fidelity=w).image for w in (1.0, 0.5, 0.0))
+    torch.testing.assert_close(half, (image + whole) / 2, atol=1e-6, rtol=1e-5)
+    assert torch.equal(none, image)
+
+
+def test_it_takes_one_step_whatever_was_asked_and_rides_with_those_that_diffuse(model):
+    noise = Request(image=picture(), controls=Controls(prompt=WORDS, steps=9))
+    diffused = Request(image=picture(seed=1), controls=Controls(prompt=WORDS, strict=True))
+    outcomes = model.begin([noise, diffused])
+    assert all(isinstance(outcome, Continues) for outcome in outcomes)
+    tracks = [outcome.tracks[0] for outcome in outcomes]
+    assert isinstance(tracks[0], SpecialistTrack) and isinstance(tracks[1], AutoDIRTrack)
+    assert tracks[0].shape == tracks[1].shape and tracks[0].steps == 1
+    model.step(tracks)
+    assert [track.step for track in tracks] == [1, 1]
+    (done,) = model.finish(tracks[:1])
+    assert isinstance(done, Restored)
+    assert torch.equal(done.image, restored(model, picture(), prompt=WORDS).image)
+
+
+def test_a_step_that_fails_leaves_both_kinds_where_they_were(model, monkeypatch):
+    requests = [Request(image=picture(), controls=Controls(prompt=WORDS, strict=strict)) for strict in (True, False)]
+    tracks = [outcome.tracks[0] for outcome in model.begin(requests)]
+    monkeypatch.setattr(model.specialists, "restore", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+    with pytest.raises(MemoryError):
+        model.step(tracks)
+    monkeypatch.undo()
+    assert tracks[1].step == 0 and tracks[1].restored is None
+    expected = [restored(model, picture(), prompt=WORDS, strict=strict).image for strict in (True, False)]
+    while left := [track for track in tracks if track.step < track.steps]:
+        model.step(left)
+    for outcome, image in zip(model.finish(tracks), expected, strict=True):
+        torch.testing.assert_close(outcome.image, image, atol=1e-5, rtol=1e-4)
+
+
+def test_a_large_picture_is_restored_in_tiles_that_leave_no_seams(build, label, special):
+    """The first tile is the network's own; one that changes nothing gives the picture back."""
+    image = picture(100, 90)
+    model = build(label)
+    done = restored(model, image, prompt=WORDS)  # native_px of the random loop is 64 x 64
+    first = special(image[None, :, :32, :32])[0].clamp(-1, 1)
+    torch.testing.assert_close(done.image[:, :16, :16], first[:, :16, :16], atol=1e-5, rtol=1e-4)
+    silent = DRUNet(NETWORK).eval().requires_grad_(False)
+    silent.tail.weight.zero_()
+    model.specialists.networks["detail"] = silent
+    torch.testing.assert_close(restored(model, image, prompt=WORDS).image, image, atol=1e-6, rtol=1e-5)
+
+
+def test_neighbours_do_not_matter(model):
+    requests = [Request(image=picture(seed=seed), controls=Controls(prompt=WORDS)) for seed in range(3)]
+    together = [done.image for done in restore_all(model, requests, together=3)]
+    for request, image in zip(requests, together, strict=True):
+        torch.testing.assert_close(restore_one(model, request).image, image, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,292 @@
+"""The family: what the user's words mean to it, and that no image feels another."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.convert.daclip.bundle import convert_daclip
+from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
+from models.daclip.conditional_unet import ConditionalUNet
+from models.daclip.config import DaCLIPConfig
+from models.daclip.controller import preprocess
+from models.daclip.restorer import DaCLIPRestorer
+from models.drive import restore_all, restore_one
+from models.errors import BundleError, ControlsError
+from models.families import load_restorer
+from models.restorer import Continues, Controls, Request, Restored
+
+CPU = torch.device("cpu")
+ROUNDING = 2e-3
+"""At the far end the estimate of the clean picture multiplies rounding by 200, and a random network goes on from there;
+another image's influence is of the size of the picture itself."""
+
+
+@pytest.fixture(scope="module")
+def restorer(checkpoint, tmp_path_factory) -> DaCLIPRestorer:
+    """The converted random pair, loaded as the product does it."""
+    bundle = tmp_path_factory.mktemp("bundles") / "daclip-random"
+    convert_daclip([checkpoint("daclip"), checkpoint("unet", 64)], bundle, torch.float32)
+    return load_restorer(bundle, CPU)
+
+
+@pytest.fixture(scope="module")
+def wild(checkpoint, tmp_path_factory) -> DaCLIPRestorer:
+    bundle = tmp_path_factory.mktemp("bundles") / "daclip-wild-random"
+    convert_daclip([checkpoint("daclip"), checkpoint("wild", 64)], bundle, torch.float32, wild=True)
+    return load_restorer(bundle, CPU)
+
+
+@pytest.fixture(scope="module")
+def one_step(restorer) -> DaCLIPRestorer:
+    """The same controller beside a NAFNet whose zero gains are not zero."""
+    config = NAFNetConfig(width=32, encoder_blocks=(1, 1), middle_blocks=1, decoder_blocks=(1, 1), context_dim=64)
+    torch.manual_seed(0)
+    network = ConditionalNAFNet(config).eval().requires_grad_(False)
+    for name, value in network.named_parameters():
+        if name.endswith(("beta", "gamma", "proj_out.weight")):
+            torch.nn.init.normal_(value, std=0.1)
+    whole = DaCLIPConfig(words=restorer.config.words, controller=restorer.config.controller, nafnet=config)
+    return DaCLIPRestorer(whole, restorer.controller, network, CPU)
+
+
+def photo(height, width, seed=0):
+    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def request(image, **words):
+    return Request(image=image, controls=Controls(**{"steps": 3, **words}))
+
+
+def start(restorer, *requests):
+    tracks = []
+    for outcome in restorer.begin(requests):
+        assert isinstance(outcome, Continues)
+        tracks += outcome.tracks
+    return tracks
+
+
+@pytest.mark.parametrize("family", ["restorer", "wild", "one_step"])
+def test_an_image_does_not_feel_its_neighbours(family, request_of, request):
+    restorer = request.getfixturevalue(family)
+    requests = [request_of(photo(41, 35, 1), seed=1), request_of(photo(48, 48, 2), seed=2, steps=5)]
+    alone = [restore_one(restorer, one).image for one in requests]
+    first, second = start(restorer, *requests)
+    assert first.shape == second.shape == (48, 48) or family == "one_step"
+    restorer.step([second])  # so that they stand at different steps of different schedules
+    if first.shape == second.shape and family != "one_step":
+        restorer.step([first, second])
+    for track in (first, second):
+        while track.step < track.steps:
+            restorer.step([track])
+    together = [outcome.image for outcome in restorer.finish([first, second])]
+    for found, expected in zip(together, alone, strict=True):
+        torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
+
+
+@pytest.fixture
+def request_of():
+    return request
+
+
+def test_a_batch_of_one_step_networks_answers_as_each_alone(one_step):
+    requests = [request(photo(41, 35, seed)) for seed in range(3)]
+    together = restore_all(one_step, requests, together=3)
+    for found, own in zip(together, requests, strict=True):
+        assert (found.report.steps, found.report.stop_reason) == (1, "max-passes")
+        torch.testing.assert_close(found.image, restore_one(one_step, own).image, atol=1e-5, rtol=0)
+
+
+def test_the_colour_fix_gives_the_result_the_inputs_means(restorer):
+    image = photo(40, 48)
+    plain, fixed = (restore_one(restorer, request(image, colour_fix=fix)).image for fix in (False, True))
+    assert (plain.mean((1, 2)) - image.mean((1, 2))).abs().max() > 1e-2
+    torch.testing.assert_close(fixed.mean((1, 2)), image.mean((1, 2)), atol=1e-5, rtol=0)
+
+
+def test_strength_zero_is_the_input_and_a_half_is_half_way(restorer):
+    image = photo(33, 40)
+    nothing = restore_one(restorer, request(image, strength=0.0))
+    assert torch.equal(nothing.image, image) and nothing.report.stop_reason == "strength-zero"
+    whole, half = (restore_one(restorer, request(image, strength=s)).image for s in (1.0, 0.5))
+    torch.testing.assert_close(half, (image + whole) / 2)
+    assert whole.abs().max() <= 1
+
+
+def test_the_seed_decides_and_nothing_else_does(restorer):
+    image = photo(32, 32)
+    first, again, other = (restore_one(restorer, request(image, seed=seed)).image for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_published_recipe_step_by_step(restorer):
+    """The restorer against its parts, put together by hand as the recipe says: 1 look, x_T, posterior steps."""
+    from models.daclip.controller import preprocess
+    from models.daclip.irsde import IRSDE, SDEConfig, posterior_step
+    from models.noise import NoiseStream
+
+    image = photo(41, 35)
+    found = restore_one(restorer, request(image, seed=9, steps=4)).image
+    stream, sde = NoiseStream(9), IRSDE(SDEConfig(sample_steps=4))
+    network = restorer.network
+    assert isinstance(network, ConditionalUNet)
+    with torch.inference_mode():
+        content, degradation = restorer.controller(preprocess(image, restorer.config.controller.clip)[None])
+        constants = network.prepare(content, degradation)
+        mu = (image[None] + 1) / 2
+        x = mu + 50 / 255 * stream.draw((3, 41, 35))
+        for t, told in ((4, 100.0), (3, 75.0), (2, 50.0), (1, 25.0)):
+            eps = network(x, mu, torch.tensor([told]), constants)
+            x = posterior_step(x, mu, eps, stream.draw((3, 41, 35)), sde.at(torch.tensor([t])))
+    torch.testing.assert_close(found, x[0].clamp(0, 1) * 2 - 1, atol=ROUNDING, rtol=0)
+
+
+def test_tiles_cover_the_image_and_share_one_look(restorer, monkeypatch):
+    looks = []
+    whole_look = DaCLIPRestorer._embedded
+    monkeypatch.setattr(
+        DaCLIPRestorer, "_embedded", lambda self, image: (looks.append(image.shape), whole_look(self, image))[1]
+    )
+    image = photo(64, 100)
+    (outcome,) = restorer.begin([replace(request(image), tile_px=48)])
+    assert isinstance(outcome, Continues)
+    tracks = outcome.tracks
+    assert len(tracks) == tracks[0].tile[1] > 4 and looks == [(3, 64, 100)]
+    assert len({id(track.job.constants) for track in tracks}) == 1
+    restored = restore_one(restorer, replace(request(image), tile_px=48)).image
+    assert restored.shape == image.shape and bool(torch.isfinite(restored).all())
+
+
+def test_views_are_native_crops_whose_embeddings_are_averaged_with_the_shrunk_whole(restorer):
+    """Four quadrants that touch, by hand: four fifths of their mean and a fifth of the whole."""
+    side = restorer.config.controller.clip.vision.image_size
+    image = photo(2 * side, 2 * side)
+    loop = replace(restorer.config.loop, views=4, overview=0.2)
+    config = replace(restorer.config, loop=loop)
+    seen = DaCLIPRestorer(config, restorer.controller, restorer.network, CPU).assess([image])[0].condition
+
+    def embedding(crop):
+        with torch.inference_mode():
+            return restorer.controller.degradation(preprocess(crop, restorer.config.controller.clip)[None])[0]
+
+    quadrants = [image[:, y : y + side, x : x + side] for y in (0, side) for x in (0, side)]
+    shrunk = torch.nn.functional.interpolate(image[None], (side, side), mode="area")[0]
+    whole = torch.stack([embedding(shrunk)] * 2).mean(dim=0)  # the whole may come in two crops, here the same
+    expected = 0.8 * torch.stack([embedding(crop) for crop in quadrants]).mean(dim=0) + 0.2 * whole
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bundle_that_speaks_is_conditioned_by_its_most_probable_word(one_step, monkeypatch):
+    """As if the user had said the word; published, it is the picture's own embedding."""
+    image = photo(48, 40)
+    found = one_step.assess([image])[0]
+    word = one_step.config.words[max(found.probabilities, key=found.probabilities.get)]
+    config = replace(one_step.config, loop=replace(one_step.config.loop, spoken=True))
+    speaks = DaCLIPRestorer(config, one_step.controller, one_step.network, CPU)
+    conditions = []
+    prepare = one_step.network.prepare
+
+    def noted(content, degradation):
+        conditions.append(degradation)
+        return prepare(content, degradation)
+
+    monkeypatch.setattr(one_step.network, "prepare", noted)
+    assert restore_one(speaks, request(image)).report.passes[0].source == "auto"
+    restore_one(one_step, request(image, prompt=word))
+    restore_one(one_step, request(image))
+    spoken, told, published = conditions
+    torch.testing.assert_close(spoken, told, atol=1e-5, rtol=1e-5)
+    assert torch.equal(published, found.condition)
+    assert float(torch.cosine_similarity(spoken, published)) < 0.9
+
+
+def test_without_views_the_whole_is_looked_at_as_published(restorer):
+    image = photo(200, 90)
+    with torch.inference_mode():
+        expected = restorer.controller.degradation(preprocess(image, restorer.config.controller.clip)[None])[0]
+    assert torch.equal(restorer.assess([image])[0].condition, expected)
+
+
+def test_a_step_that_fails_leaves_its_tracks_as_they_were(restorer, monkeypatch):
+    image = photo(32, 32)
+    expected = restore_one(restorer, request(image, seed=4)).image
+    (track,) = start(restorer, request(image, seed=4))
+    restorer.step([track])
+
+    def fails(*_):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ConditionalUNet, "denoise", fails)
+        with pytest.raises(RuntimeError):
+            restorer.step([track])
+    while track.step < track.steps:
+        restorer.step([track])
+    (done,) = restorer.finish([track])
+    assert isinstance(done, Restored) and torch.equal(done.image, expected)
+
+
+def test_names_that_are_left_decide_and_the_picture_s_own_answer_stays_its_own(restorer):
+    image = photo(32, 32)
+    plain = restore_one(restorer, request(image))
+    best, second = list(plain.report.degradations)[:2]
+    assert plain.report.labels == (best,)
+    kept = restore_one(restorer, request(image, only=(best,)))
+    assert torch.equal(kept.image, plain.image)  # its own embedding, as published
+    other = restore_one(restorer, request(image, skip=(best,)))
+    assert other.report.labels == (second,) and not torch.equal(other.image, plain.image)
+    with pytest.raises(ControlsError, match="does not know 'low-resolution'"):
+        restorer.begin([request(image, only=("low-resolution",))])
+
+
+def test_a_prompt_is_a_word_of_its_own(restorer):
+    image = photo(32, 32)
+    told = restore_one(restorer, request(image, prompt="snowy")).report
+    assert (told.labels, told.stop_reason, told.passes[0].source) == (("snow",), "prompt-done", "user")
+    with pytest.raises(ControlsError, match="together with only or skip"):
+        restorer.begin([request(image, prompt="snowy", only=("snow",))])
+
+
+def test_the_wild_network_says_that_it_cannot_be_told(wild):
+    image = photo(32, 32)
+    plain, told = (restore_one(wild, request(image, prompt=prompt)) for prompt in (None, "snowy"))
+    assert torch.equal(plain.image, told.image)
+    assert told.report.warnings == ("this bundle repairs what it sees, so the prompt changed nothing",)
+    assert plain.report.warnings == ()
+    with pytest.raises(ControlsError, match="takes no only or skip"):
+        wild.begin([request(image, skip=("snow",))])
+
+
+def test_assessing_gives_the_ten_names_and_the_published_probabilities(restorer, vectors):
+    own = vectors("a_daclip_small")
+    seen = restorer.assess([photo(96, 96)])[0]
+    assert len(seen.probabilities) == 10 and sum(seen.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    for embedding, expected in zip(own["degra_features"], own["probs"], strict=True):
+        found = restorer._named(embedding[None])
+        torch.testing.assert_close(torch.tensor(list(found.values())), expected, atol=1e-5, rtol=0)
+
+
+def test_a_strip_is_no_reason_to_run_out_of_memory(restorer):
+    assert restore_one(restorer, request(photo(1, 3000), steps=1)).image.shape == (3, 1, 3000)
+
+
+def test_a_bundle_with_two_networks_or_none_is_refused(checkpoint, tmp_path):
+    manifest = convert_daclip([checkpoint("daclip"), checkpoint("unet", 64)], tmp_path / "b", torch.float32)
+    from models.bundle import write_manifest
+
+    networks = {name: value for name, value in manifest.networks.items() if name != "unet"}
+    write_manifest(tmp_path / "b", manifest.model_copy(update={"networks": networks}))
+    with pytest.raises(BundleError, match="expected one of unet and nafnet"):
+        load_restorer(tmp_path / "b", CPU)
+
+
+def test_a_nafnet_beside_da_clip_goes_through_its_file_and_its_bundle(one_step, checkpoint, tmp_path):
+    torch.save(one_step.network.state_dict(), tmp_path / "nafnet.pth")
+    convert_daclip([checkpoint("daclip"), tmp_path / "nafnet.pth"], tmp_path / "made", torch.float32)
+    loaded = load_restorer(tmp_path / "made", CPU)
+    assert isinstance(loaded, DaCLIPRestorer) and loaded.config.nafnet == one_step.config.nafnet
+    own = request(photo(41, 35))
+    found, expected = restore_one(loaded, own), restore_one(one_step, own)
+    torch.testing.assert_close(found.image, expected.image, atol=1e-5, rtol=0)
+    assert found.report.labels == expected.report.labels
+    assert not torch.allclose(found.image, own.image, atol=1e-2)

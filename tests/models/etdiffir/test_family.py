@@ -1,0 +1,139 @@
+"""From the authors' files to restored pictures, and what a caption, only and skip do."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.convert.checkpoint import open_checkpoint
+from models.convert.etdiffir.bundle import convert_etdiffir, plan_etdiffir
+from models.daclip.controller import DaCLIP
+from models.errors import BundleError, ControlsError
+from models.etdiffir.captions import caption_feature
+from models.etdiffir.erunet import EfficientUNet
+from models.etdiffir.restorer import ETDiffIRRestorer
+from models.restorer import Controls, Request
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def parts(pair):
+    """The configuration and both networks, as converted."""
+    config, entries = plan_etdiffir([open_checkpoint(path) for path in pair], torch.float32)
+    controller, network = DaCLIP(config.controller), EfficientUNet(config.unet)
+    for name, module in (("daclip", controller), ("unet", network)):
+        module.load_state_dict({entry.name: entry.load() for entry in entries[name]})
+        module.eval().requires_grad_(False)
+    return config, controller, network
+
+
+@pytest.fixture(scope="module")
+def restorer(parts):
+    return ETDiffIRRestorer(*parts, CPU)
+
+
+@pytest.fixture
+def image():
+    return torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def run(restorer, image, **controls):
+    (outcome,) = restorer.begin([Request(image=image, controls=Controls(steps=2, **controls))])
+    if not hasattr(outcome, "tracks"):
+        return outcome
+    (track,) = outcome.tracks
+    while track.step < track.steps:
+        restorer.step([track])
+    return restorer.finish([track])[0]
+
+
+def test_two_files_become_a_bundle(pair, tmp_path):
+    manifest = convert_etdiffir(pair[::-1], tmp_path / "et", torch.float32)  # in any order
+    assert manifest.family == "etdiffir"
+    assert set(manifest.weights) == {"daclip", "unet"}
+    assert manifest.networks["unet"]["mode"] == "published-code"
+    assert [entry.prompt for entry in manifest.degradations][:2] == ["motion-blurry", "hazy"]
+
+
+def test_a_bundle_loads_and_restores_as_its_parts_do(pair, restorer, image, tmp_path):
+    from models.families import FAMILIES, load_restorer
+
+    if "etdiffir" not in FAMILIES:
+        pytest.skip("the family is not in models.families yet")
+    convert_etdiffir(pair, tmp_path / "et", torch.float32)
+    found = run(load_restorer(tmp_path / "et", CPU), image, seed=4)
+    torch.testing.assert_close(found.image, run(restorer, image, seed=4).image)
+
+
+def test_one_file_or_two_of_a_kind_are_refused(pair, tmp_path):
+    with pytest.raises(ControlsError, match="got 1 files, expected two"):
+        convert_etdiffir(pair[:1], tmp_path / "et")
+    with pytest.raises(BundleError, match="expected one and a DA-CLIP"):
+        convert_etdiffir([pair[1], pair[1]], tmp_path / "et")
+    assert not (tmp_path / "et").exists()
+
+
+def test_files_that_do_not_go_together_are_refused(pair, erunet_file, tmp_path):
+    with pytest.raises(BundleError, match="64 wide and the U-Net takes 48"):
+        convert_etdiffir([pair[0], erunet_file], tmp_path / "et")
+
+
+def test_the_seed_decides_the_picture(restorer, image):
+    first, again, other = (run(restorer, image, seed=seed).image for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == image.shape
+    assert first.abs().max() <= 1
+
+
+def test_strength_zero_is_the_input(restorer, image):
+    assert torch.equal(run(restorer, image, strength=0.0).image, image)
+
+
+def test_a_caption_changes_the_picture_and_not_what_is_repaired(restorer, image):
+    plain, told = run(restorer, image), run(restorer, image, prompt="a dog on a beach")
+    assert not torch.equal(plain.image, told.image)
+    assert plain.report.labels == told.report.labels
+    assert plain.report.degradations == told.report.degradations
+
+
+def test_a_caption_may_come_with_only(restorer, image):
+    assert run(restorer, image, prompt="a dog on a beach", only=("haze",)).report.labels == ("haze",)
+
+
+def test_the_default_caption_is_the_pictures_own_content(parts, image):
+    """Telling the same feature by hand gives the same picture; the other fallbacks give others."""
+    config, controller, network = parts
+    pictures = {
+        fallback: run(ETDiffIRRestorer(replace(config, fallback=fallback), controller, network, CPU), image).image
+        for fallback in ("content", "word", "neutral")
+    }
+    assert not torch.equal(pictures["content"], pictures["word"])
+    assert not torch.equal(pictures["word"], pictures["neutral"])
+    content, word = torch.randn(1, 64), "hazy"
+    with torch.inference_mode():
+        assert caption_feature(controller, None, "content", content, word) is content
+        assert torch.equal(caption_feature(controller, None, "word", content, word), controller.words(["hazy"]))
+        assert torch.equal(caption_feature(controller, "a cat", "word", content, word), controller.words(["a cat"]))
+
+
+def test_tracks_at_different_steps_share_a_batch(restorer, image):
+    images = [image, image.flip(-1)]
+    alone = [run(restorer, one, seed=seed).image for seed, one in enumerate(images)]
+    first, second = (
+        restorer.begin([Request(image=one, controls=Controls(steps=2, seed=seed))])[0].tracks[0]
+        for seed, one in enumerate(images)
+    )
+    restorer.step([first])
+    restorer.step([first, second])
+    restorer.step([second])
+    together = [outcome.image for outcome in restorer.finish([first, second])]
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_the_ten_words_are_assessed(restorer, image):
+    (seen,) = restorer.assess([image])
+    assert len(seen.probabilities) == 10
+    assert sum(seen.probabilities.values()) == pytest.approx(1, abs=1e-5)

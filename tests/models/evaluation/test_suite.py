@@ -1,0 +1,307 @@
+"""The suite with hand-written restorers whose numbers are known: one that knows the truth, one that does nothing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.bundle import BundleDegradation, BundleFile, Manifest
+from models.errors import ControlsError
+from models.evaluation.measurements import Conditions, Row, RowLog, Run, fingerprint
+from models.evaluation.other_tools import Command
+from models.evaluation.pairs import clean_pairs, find_pairs
+from models.evaluation.suite import AUTO, TOLD, Suite
+from models.pixels import to_tensor
+from models.restorer import Controls, PassReport, Report, Restored
+
+CONDITIONS = Conditions(
+    bundle="fake", version="1", fingerprint="0" * 64, device="cpu", crop_px=0, seed=0, steps=None, max_passes=None
+)
+
+
+class FakeRestorer:
+    """Finds `label`, and answers every image with `answer` or, where that is None, the image itself."""
+
+    names = ("noise", "low-resolution")
+
+    def __init__(self, label="noise", answer=None):
+        self.label, self.answer, self.asked = label, answer, []
+
+    def assess(self, images):
+        raise AssertionError("the suite reads the report's assessment")
+
+    def begin(self, requests):
+        self.asked += [request.controls for request in requests]
+        return [self._restored(request) for request in requests]
+
+    def _restored(self, request):
+        kept = self.answer is not None
+        entry = PassReport(
+            by="diffusion",
+            label="noise",
+            source="auto",
+            probability_before=0.7,
+            probability_after=0.1,
+            kept=kept,
+            seconds=0.0,
+        )
+        others = {name: 0.1 for name in (*self.names, "clean") if name != self.label}
+        report = Report(
+            degradations={self.label: 0.8, **others},
+            passes=(entry,),
+            stop_reason="clean" if kept else "did-not-help",
+            seed=0,
+            steps=4,
+        )
+        return Restored(image=to_tensor(self.answer) if kept else request.image, report=report)
+
+    def step(self, tracks):
+        raise AssertionError("nothing was begun")
+
+    def finish(self, tracks):
+        raise AssertionError("nothing was begun")
+
+
+class Notes:
+    """A watcher that remembers."""
+
+    def __init__(self):
+        self.names, self.pictures = [], []
+
+    def started(self, pair):
+        self.names.append(pair.name)
+
+    def measured(self, row, pictures):
+        self.pictures.append(pictures)
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((16, 18, 3), value, np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / "eval/denoise/lq" / name, 90)
+        write(tmp_path / "eval/denoise/gt" / name, 100)
+    write(tmp_path / "eval/shadow/lq/c.png", 90)
+    write(tmp_path / "eval/shadow/gt/c.png", 100)
+    write(tmp_path / "eval/snow/lq/d.png", 90)
+    return tmp_path / "eval"
+
+
+def run(restorer, pairs, folder, **options):
+    log, notes = RowLog.open(folder, CONDITIONS), Notes()
+    Suite(restorer=restorer, controls=Controls(seed=3), crop_px=0, **options).run(pairs, log, notes)
+    return log, notes
+
+
+def test_a_restorer_that_knows_the_truth_is_measured_as_equal_to_it(tree, tmp_path):
+    log, notes = run(FakeRestorer(answer=np.full((16, 18, 3), 100, np.uint8)), find_pairs(tree, ["denoise"]), tmp_path)
+    row = log.rows[0]
+    assert row.scores["psnr"] == pytest.approx(20 * math.log10(255 / 10))
+    assert row.runs[AUTO].scores == {"psnr": math.inf, "ssim": pytest.approx(1)}
+    assert row.gain_db(AUTO) == pytest.approx(100 - 20 * math.log10(25.5))  # infinite counts as 100 dB
+    assert (row.runs[AUTO].label, row.runs[AUTO].repaired, row.runs[AUTO].passes) == ("noise", ("noise",), 1)
+    assert [*notes.pictures[0]] == ["input", AUTO, TOLD, "truth"]
+    np.testing.assert_array_equal(notes.pictures[0][AUTO], notes.pictures[0]["truth"])
+
+
+def test_a_restorer_that_does_nothing_gains_nothing(tree, tmp_path):
+    log, _ = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path)
+    assert [row.gain_db(AUTO) for row in log.rows] == [0, 0]
+    assert log.rows[0].runs[AUTO].repaired == ()
+
+
+def test_automatic_mode_says_nothing_of_the_task_and_told_mode_names_it(tree, tmp_path):
+    restorer = FakeRestorer()
+    run(restorer, find_pairs(tree, ["denoise"], limit=1), tmp_path)
+    assert [controls.prompt for controls in restorer.asked] == [None, "A photo needs noise artifact reduction"]
+    assert {controls.seed for controls in restorer.asked} == {3}
+
+
+def test_a_label_that_the_bundle_does_not_know_is_neither_told_nor_counted(tree, tmp_path):
+    log, _ = run(FakeRestorer(), find_pairs(tree, ["shadow"]), tmp_path)
+    assert log.rows[0].expected is None
+    assert [*log.rows[0].runs] == [AUTO]
+
+
+def test_a_picture_without_truth_has_labels_and_seconds_but_no_scores(tree, tmp_path):
+    log, notes = run(FakeRestorer(), find_pairs(tree, ["snow"]), tmp_path)
+    (row,) = log.rows
+    assert row.scores == row.runs[AUTO].scores == {}
+    assert row.runs[AUTO].seconds >= 0
+    assert [*notes.pictures[0]] == ["input", AUTO]
+
+
+def test_clean_photographs_run_automatically_only_and_are_measured_against_themselves(tree, tmp_path):
+    clean = clean_pairs(find_pairs(tree, ["denoise"]), limit=5)
+    log, _ = run(FakeRestorer("clean"), clean, tmp_path)
+    (row,) = log.rows  # both truths have the same bytes
+    assert row.expected == "clean" and [*row.runs] == [AUTO]
+    assert row.runs[AUTO].scores["psnr"] == math.inf
+
+
+def test_a_file_that_is_no_picture_is_a_row_with_its_error_and_the_rest_is_measured(tree, tmp_path):
+    (tree / "denoise/lq/a.png").write_text("<html>")
+    log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path)
+    assert [row.error is None for row in log.rows] == [False, True]
+    assert "a.png" in log.rows[0].error
+    assert notes.names == ["a.png", "b.png"]
+
+
+def test_a_network_that_fails_on_one_picture_is_a_row_too(tree, tmp_path):
+    class Failing(FakeRestorer):
+        def begin(self, requests):
+            if torch.all(requests[0].image < 0.5) and len(self.asked) < 1:
+                self.asked.append(None)
+                raise RuntimeError("sizes of tensors\nmust match")
+            return super().begin(requests)
+
+    log, _ = run(Failing(), find_pairs(tree, ["denoise"]), tmp_path)
+    assert [row.error for row in log.rows] == ["RuntimeError: sizes of tensors must match", None]
+
+
+def test_a_stopped_run_keeps_its_rows_and_goes_on_where_it_stopped(tree, tmp_path):
+    class Interrupted(FakeRestorer):
+        def begin(self, requests):
+            if len(self.asked) >= 2:
+                raise KeyboardInterrupt
+            return super().begin(requests)
+
+    pairs = find_pairs(tree, ["denoise"])
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupted(), pairs, tmp_path / "out")
+    log, notes = run(FakeRestorer(), pairs, tmp_path / "out")
+    assert notes.names == ["b.png"]
+    assert [row.name for row in log.rows] == ["a.png", "b.png"]
+
+
+def test_a_picture_that_failed_is_tried_again(tree, tmp_path):
+    good = (tree / "denoise/lq/a.png").read_bytes()
+    (tree / "denoise/lq/a.png").write_text("<html>")
+    run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out")
+    (tree / "denoise/lq/a.png").write_bytes(good)
+    log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out")
+    assert notes.names == ["a.png"]
+    assert [row.error for row in log.rows] == [None, None]
+
+
+COPY = Command(name="copy", source="cp {input} {output}")
+FAILING = Command(name="failing", source="false {input} {output}")
+
+
+def test_a_tool_that_copies_its_input_gains_exactly_nothing_and_stands_beside_ours(tree, tmp_path):
+    log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[COPY])
+    assert [row.gain_db("copy") for row in log.rows] == [0, 0]
+    assert [*log.rows[0].runs] == [AUTO, TOLD, "copy"]
+    assert [*notes.pictures[0]] == ["input", AUTO, TOLD, "copy", "truth"]
+
+
+def test_a_tool_that_fails_is_said_per_picture_and_takes_nothing_from_ours(tree, tmp_path):
+    log, _ = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[FAILING, COPY])
+    assert [row.error for row in log.rows] == [None, None]
+    assert all("exit code 1" in row.runs["failing"].error and not row.runs["failing"].scores for row in log.rows)
+    assert [row.gain_db("copy") for row in log.rows] == [0, 0]
+
+
+def test_a_tool_that_joins_later_is_measured_alone_and_one_that_failed_is_tried_again(tree, tmp_path):
+    pairs = find_pairs(tree, ["denoise"])
+    first, _ = run(FakeRestorer(), pairs, tmp_path / "out", others=[FAILING])
+    silent = FakeRestorer()
+    log, notes = run(silent, pairs, tmp_path / "out", others=[COPY, Command(name="failing", source=COPY.source)])
+    assert silent.asked == []
+    assert [row.runs[AUTO] for row in log.rows] == [row.runs[AUTO] for row in first.rows]
+    assert [row.runs["failing"].error for row in log.rows] == [None, None]
+    assert [*notes.pictures[0]] == ["input", "copy", "failing", "truth"]
+    assert run(silent, pairs, tmp_path / "out", others=[COPY])[1].names == []
+
+
+def test_a_tool_that_joins_when_the_file_is_gone_takes_nothing_from_what_was_measured(tree, tmp_path):
+    pairs = find_pairs(tree, ["denoise"], limit=1)
+    (first,) = run(FakeRestorer(), pairs, tmp_path / "out")[0].rows
+    pairs[0].degraded.unlink()
+    log, notes = run(FakeRestorer(), pairs, tmp_path / "out", others=[COPY])
+    (row,) = log.rows
+    assert row.error is None and row.runs[AUTO] == first.runs[AUTO]
+    assert "a.png" in row.runs["copy"].error and notes.pictures == [{}]
+
+
+def test_tools_may_join_a_folder_of_rows_but_none_may_change_under_its_name(tmp_path):
+    def conditions(**against):
+        return CONDITIONS.model_copy(update={"against": against})
+
+    RowLog.open(tmp_path, CONDITIONS).append(row())
+    RowLog.open(tmp_path, conditions(one="1 {input} {output}"))
+    log = RowLog.open(tmp_path, conditions(two="2 {input} {output}"))
+    assert log.conditions.against == {"one": "1 {input} {output}", "two": "2 {input} {output}"}
+    assert RowLog.open(tmp_path, CONDITIONS).conditions == log.conditions
+    with pytest.raises(ControlsError, match=r"against one '1 .* instead of '3"):
+        RowLog.open(tmp_path, conditions(one="3 {input} {output}"))
+
+
+def row(name="a.png", psnr=30.0):
+    found = {"noise": 0.6, "clean": 0.4}
+    one = Run(scores={"psnr": psnr}, found=found, repaired=("noise",), passes=1, stop_reason="clean", seconds=1.5)
+    return Row(task="denoise", subset="Nam", name=name, expected="noise", scores={"psnr": 20.0}, runs={AUTO: one})
+
+
+def test_rows_come_back_from_disk_as_they_were_even_infinite_ones(tmp_path):
+    log = RowLog.open(tmp_path, CONDITIONS)
+    rows = [row("a.png"), row("b.png", math.inf)]
+    for one in rows:
+        log.append(one)
+    assert RowLog.open(tmp_path, CONDITIONS).rows == rows
+
+
+def test_a_line_that_a_kill_cut_short_is_measured_again(tmp_path):
+    log = RowLog.open(tmp_path, CONDITIONS)
+    log.append(row("a.png"))
+    log.append(row("b.png"))
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    again = RowLog.open(tmp_path, CONDITIONS)
+    assert [one.name for one in again.rows] == ["a.png"]
+    again.append(row("b.png"))
+    assert [one.name for one in RowLog.open(tmp_path, CONDITIONS).rows] == ["a.png", "b.png"]
+
+
+def test_rows_of_another_bundle_are_refused_and_named_unless_forgotten(tmp_path):
+    RowLog.open(tmp_path, CONDITIONS).append(row())
+    other = CONDITIONS.model_copy(update={"fingerprint": "1" * 64, "crop_px": 256})
+    with pytest.raises(ControlsError, match=r"fingerprint.*crop_px 0 instead of 256"):
+        RowLog.open(tmp_path, other)
+    assert RowLog.open(tmp_path, other, restart=True).rows == []
+
+
+def test_a_bundle_keeps_its_fingerprint_when_its_quality_is_written_down_but_not_when_a_weight_changes():
+    file = BundleFile(bytes=10, sha256="a" * 64)
+    manifest = Manifest(
+        family="autodir",
+        name="small",
+        version="1",
+        description="",
+        licence="Apache-2.0",
+        degradations=(BundleDegradation(name="noise", prompt="noise", fidelity=1),),
+        networks={"loop": {"steps": 4}},
+        weights={"air": ("air.safetensors",)},
+        files={"air.safetensors": file},
+    )
+    measured = manifest.model_copy(update={"quality": {"psnr": 30.0}, "version": "2"})
+    retrained = manifest.model_copy(update={"files": {"air.safetensors": BundleFile(bytes=10, sha256="b" * 64)}})
+    faster = manifest.model_copy(update={"networks": {"loop": {"steps": 2}}})
+    assert fingerprint(manifest) == fingerprint(measured)
+    assert len({fingerprint(entry) for entry in (manifest, retrained, faster)}) == 3
+
+
+def test_a_line_that_is_no_row_is_named(tmp_path):
+    RowLog.open(tmp_path, CONDITIONS).append(row())
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"task": 7}\n')
+    with pytest.raises(ControlsError, match="--restart"):
+        RowLog.open(tmp_path, CONDITIONS)

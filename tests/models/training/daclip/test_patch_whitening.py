@@ -1,0 +1,65 @@
+"""The whitened patch embedding: equal power on photographs, and noise is seen."""
+
+import pytest
+import torch
+from torch import nn
+
+from models.training.daclip.patch_whitening import LEAST, whiten
+
+
+def photographs(count=64, side=32, seed=0):
+    """Random pictures whose power falls with the square of the frequency, as photographs' does."""
+    generator = torch.Generator().manual_seed(seed)
+    spectrum = torch.fft.rfft2(torch.randn(count, 3, side, side, generator=generator))
+    across = torch.fft.rfftfreq(side)[None]
+    down = torch.fft.fftfreq(side)[:, None]
+    pictures = torch.fft.irfft2(spectrum / (across**2 + down**2).sqrt().clamp_min(1 / side), s=(side, side))
+    return pictures / pictures.std()
+
+
+@pytest.fixture
+def patches():
+    return nn.Conv2d(3, 48, 8, stride=8, bias=False)
+
+
+def deviations(patches, pictures):
+    with torch.no_grad():
+        return patches(pictures).transpose(0, 1).flatten(1).std(dim=1)
+
+
+def test_every_filter_answers_photographs_equally_strongly(patches):
+    pictures = photographs()
+    before = deviations(patches, pictures)
+    whiten(patches, pictures, torch.Generator().manual_seed(0))
+    after = deviations(patches, pictures)
+    assert before.max() / before.min() > 1.5  # random filters differ by how much brightness they see
+    torch.testing.assert_close(after, torch.ones(48), rtol=0.05, atol=0)
+
+
+def test_white_noise_stands_out(patches):
+    """Half as much again as random filters show, which see brightness above all."""
+    pictures = photographs()
+    noisy = pictures + 0.1 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1))
+    plain = (deviations(patches, noisy) / deviations(patches, pictures)).median()
+    whiten(patches, pictures, torch.Generator().manual_seed(0))
+    whitened = (deviations(patches, noisy) / deviations(patches, pictures)).median()
+    assert whitened - 1 > 1.5 * (plain - 1)
+
+
+def test_what_photographs_never_show_is_not_blown_up_without_end(patches):
+    flat = photographs()[:, :1].repeat(1, 3, 1, 1)  # grey: two thirds of the components have no power
+    whiten(patches, flat, torch.Generator().manual_seed(0))
+    assert patches.weight.flatten(1).norm(dim=1).max() <= 1 / LEAST + 1e-3
+
+
+def test_the_same_seed_gives_the_same_filters_and_more_filters_than_numbers_are_zeros():
+    first, second = (nn.Conv2d(3, 60, 4, stride=4, bias=False) for _ in range(2))
+    for patches in (first, second):
+        whiten(patches, photographs(), torch.Generator().manual_seed(3))
+    assert torch.equal(first.weight, second.weight)
+    assert torch.count_nonzero(first.weight[48:]) == 0
+
+
+def test_too_few_patches_are_refused(patches):
+    with pytest.raises(ValueError, match="expected at least 192"):
+        whiten(patches, photographs(count=1, side=16), torch.Generator())
