@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.autodir.air import AIR, AIRConfig, UNetConfig
-from models.autodir.assessor import Assessor, centre_crop
+from models.autodir.assessor import Assessor, center_crop
 from models.autodir.config import AutoDIRConfig, LoopConfig
 from models.autodir.denoiser import Denoiser, Memory
 from models.autodir.latents import KLConfig
@@ -114,7 +114,7 @@ class Reference:
     def _run(self, image: Tensor, seed: int) -> Tensor:
         assessor, air = self.model.assessor, self.model.air
         assessor.forget_prompts()  # their program computes all text states anew for each picture
-        crop = centre_crop(image[0].cpu(), self.model.config.clip.vision.image_size)
+        crop = center_crop(image[0].cpu(), self.model.config.clip.vision.image_size)
         assessor.logits(assessor.image_features(crop[None].to(self.device)))
         cond, null = assessor.user_states([PROMPT]), assessor.user_states([""])
         z_image = air.encode(image)
@@ -198,7 +198,7 @@ class Peak:
 def timed(action: Callable[[], T], device: torch.device, repeats: int) -> tuple[float, float, T]:
     """Median seconds after one warm-up, peak MiB, and the answer.
 
-    On a CPU seconds of its own work, summed over threads: the clock on the wall counts the neighbours' too.
+    On a CPU seconds of its own work, summed over threads: the clock on the wall counts the neighbors' too.
     """
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     answer = action()

@@ -18,7 +18,7 @@ from models.restorer import Controls, Request
 from models.training.autodir import autodir_small
 from models.training.autodir.package import held_out
 from models.training.core.validation import psnr, validation_examples
-from models.training.data.degradations import SYNTHESISERS
+from models.training.data.degradations import SYNTHESIZERS
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"# Held-out photographs, told the task: {said.each} crops of {said.crop} px each, dB over the input\n")
     print(f"| degradation | input | {' | '.join(titles)} |\n|---|---|{'---|' * len(titles)}")
     for name, example in zip(autodir_small.NAMES, examples, strict=True):
-        if name not in SYNTHESISERS:
+        if name not in SYNTHESIZERS:
             continue
         before, gains = psnr(example["degraded"], example["target"]), []
         for restorer in restorers:

@@ -21,9 +21,9 @@ LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 def sigma_of(image: Pixels) -> float:
     """The standard deviation of white noise, of 255 (Immerkaer 1996: the mean response of a Laplacian difference)."""
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    mean = np.abs(cv2.filter2D(grey, -1, LAPLACIAN)[1:-1, 1:-1]).mean()
-    # Of grey, whose weights shrink independent noise by the root of their squares' sum
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    mean = np.abs(cv2.filter2D(gray, -1, LAPLACIAN)[1:-1, 1:-1]).mean()
+    # Of gray, whose weights shrink independent noise by the root of their squares' sum
     return float(np.sqrt(np.pi / 2) / 6 * mean / np.sqrt(0.299**2 + 0.587**2 + 0.114**2))
 
 

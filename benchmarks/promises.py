@@ -28,7 +28,7 @@ from models.families import load_restorer
 from models.restorer import Controls, Request, Restorer
 from models.training.core.validation import psnr
 from models.training.data.dataset import as_tensor
-from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESISERS
+from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESIZERS
 from models.training.data.photos import CropConfig, PhotoPool, decode_into, find_photos
 
 MIXTURES = (
@@ -62,7 +62,7 @@ def mixtures(restorer: Restorer, pool: PhotoPool, each: int, crop_px: int) -> It
             clean = picture = pool.crop(rng, CropConfig(crop_px=crop_px, shrink=(0.5, 0.9)))
             order = sorted(kinds, key=PHYSICAL_ORDER.index)
             for kind in order:
-                picture = SYNTHESISERS[kind](picture, rng)
+                picture = SYNTHESIZERS[kind](picture, rng)
             truth, degraded = as_tensor(clean)[None], as_tensor(picture)
             single = max(psnr(restored(restorer, degraded, prompt=prompt_of(kind))[None], truth) for kind in kinds)
             done = restore_one(restorer, Request(image=degraded, controls=Controls()))
@@ -84,9 +84,9 @@ def mixtures(restorer: Restorer, pool: PhotoPool, each: int, crop_px: int) -> It
 def strengths(restorer: Restorer, pool: PhotoPool, crop_px: int) -> Iterator[str]:
     yield "| degradation | " + " | ".join(f"{strength:g}" for strength in STRENGTHS) + " | grows |"
     yield "|---" * (len(STRENGTHS) + 2) + "|"
-    for number, kind in enumerate(name for name in restorer.names if name in SYNTHESISERS):
+    for number, kind in enumerate(name for name in restorer.names if name in SYNTHESIZERS):
         rng = np.random.default_rng([3, number])
-        degraded = as_tensor(SYNTHESISERS[kind](pool.crop(rng, CropConfig(crop_px=crop_px)), rng))
+        degraded = as_tensor(SYNTHESIZERS[kind](pool.crop(rng, CropConfig(crop_px=crop_px)), rng))
         moved = [
             float((restored(restorer, degraded, prompt=prompt_of(kind), strength=strength) - degraded).abs().mean())
             for strength in STRENGTHS

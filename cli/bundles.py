@@ -52,7 +52,7 @@ def list_all() -> None:
 
 @app.command()
 def show(name: Name = None) -> None:
-    """A bundle's manifest as JSON: networks, prompts, files, licence, what it was trained on."""
+    """A bundle's manifest as JSON: networks, prompts, files, license, what it was trained on."""
     with sentences():
         from models.bundle import find_bundle, read_manifest
 

@@ -50,15 +50,15 @@ def convert(
     files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="The authors' files, such as autodir.ckpt.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle's folder; must not be there yet.")],
     dtype: Annotated[Dtype, typer.Option(help="How the weights are stored; float32 is exact.")] = Dtype.FLOAT16,
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="You have read the terms that the command prints.")
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="You have read the terms that the command prints.")
     ] = False,
 ) -> None:
     """Convert checkpoints as their authors released them into a bundle.
 
     Examples:
 
-      undegrade models convert autodir autodir.ckpt --out bundles/autodir --accept-licence
+      undegrade models convert autodir autodir.ckpt --out bundles/autodir --accept-license
 
       undegrade models convert daclip daclip_ViT-B-32.pt universal-ir.pth --out bundles/daclip
     """
@@ -67,8 +67,8 @@ def convert(
 
         terms = TERMS[family]
         say(terms.text)
-        if terms.to_accept and not accept_licence:
-            raise ControlsError("these terms want your word. Give --accept-licence to go on.")
+        if terms.to_accept and not accept_license:
+            raise ControlsError("these terms want your word. Give --accept-license to go on.")
         from models.convert.bundle_writer import DTYPES
         from models.convert.commands import CONVERTERS  # from here on torch, which takes seconds to load
 

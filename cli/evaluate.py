@@ -24,7 +24,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many pairs of each subset.")] = None,
     clean: Annotated[int, typer.Option(min=0, help="So many ground truths as clean photographs.")] = 20,
     crop: Annotated[
-        int, typer.Option(min=0, help="Centre crops of at most so many px a side; 0 for whole pictures.")
+        int, typer.Option(min=0, help="Center crops of at most so many px a side; 0 for whole pictures.")
     ] = 512,
     told: Annotated[bool, typer.Option(help="Also restore with the right degradation as the prompt.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="The noise of every picture.")] = 0,

@@ -29,8 +29,8 @@ def pull(
     name: Annotated[str | None, typer.Argument(help="A name in the registry.")] = None,
     registry: Annotated[Path | None, typer.Option(help="A registry file; default: UNDEGRADE_REGISTRY.")] = None,
     list_all: Annotated[bool, typer.Option("--list", help="Show what the registry has, and what is here.")] = False,
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="You have read the terms that the command prints.")
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="You have read the terms that the command prints.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network; say what is missing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch it although it is here, and replace it.")] = False,
@@ -43,7 +43,7 @@ def pull(
 
       undegrade models pull --list
 
-      undegrade models pull autodir --registry registry.toml --accept-licence
+      undegrade models pull autodir --registry registry.toml --accept-license
     """
     with sentences():
         told = settings()
@@ -58,7 +58,7 @@ def pull(
         with shelf.locked(name, on_wait=lambda: say(f"another process is fetching {name}; waiting for it")):
             if _is_here(shelf, name, entry, force=force):
                 return
-            _accept(entry, accepted=accept_licence)
+            _accept(entry, accepted=accept_license)
             _pull(shelf, name, entry, path, offline=offline or told.offline)
 
 
@@ -82,10 +82,10 @@ def _list(known: Registry, path: Path, shelf: Shelf) -> None:
     if not known.models:
         say(f"the registry {path} has nothing. Give one with --registry or UNDEGRADE_REGISTRY (docs/models.md).")
         return
-    table = Table("name", "kind", "MiB", "licence", "here", "what it is")
+    table = Table("name", "kind", "MiB", "license", "here", "what it is")
     for name, entry in sorted(known.models.items()):
         here = "yes" if shelf.holds(name) else "begun" if shelf.downloads(name).is_dir() else "no"
-        table.add_row(name, entry.kind, f"{entry.bytes / 2**20:.1f}", entry.licence, here, entry.description)
+        table.add_row(name, entry.kind, f"{entry.bytes / 2**20:.1f}", entry.license, here, entry.description)
     print_table(table)
 
 
@@ -111,7 +111,7 @@ def _accept(entry: Entry, *, accepted: bool) -> None:
     Raises:
         ControlsError: they are not accepted, or of a family that cannot be converted.
     """
-    say(f"Licence: {entry.licence}. {entry.terms}".rstrip())
+    say(f"License: {entry.license}. {entry.terms}".rstrip())
     if entry.family is not None:
         from models.convert.license import TERMS
 
@@ -119,7 +119,7 @@ def _accept(entry: Entry, *, accepted: bool) -> None:
             raise ControlsError(f"the registry says family {entry.family!r}, expected one of {', '.join(TERMS)}.")
         say(TERMS[entry.family].text)
     if not accepted:
-        raise ControlsError("these terms want your word. Give --accept-licence to go on.")
+        raise ControlsError("these terms want your word. Give --accept-license to go on.")
 
 
 def _pull(shelf: Shelf, name: str, entry: Entry, registry: Path, *, offline: bool) -> None:
@@ -134,7 +134,7 @@ def _pull(shelf: Shelf, name: str, entry: Entry, registry: Path, *, offline: boo
         say("interrupted; what has arrived is kept, and the same command goes on with it")
         raise typer.Exit(Exit.INTERRUPTED) from None
     record = Record(
-        registry=str(registry.resolve()), licence=entry.licence,
+        registry=str(registry.resolve()), license=entry.license,
         pulled_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=tuple(file.model_copy(update={"url": file.place}) for file in files),
     )  # fmt: skip

@@ -22,7 +22,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     registry: str
-    licence: str
+    license: str
     pulled_at: str
     files: tuple[RemoteFile, ...]
 

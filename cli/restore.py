@@ -30,9 +30,7 @@ def restore(
     skip: Annotated[list[str] | None, typer.Option(help="Never repair these.")] = None,
     strength: Annotated[float, typer.Option(help="0 returns the input pixel for pixel, 1 all of it.")] = 1.0,
     fidelity: Annotated[float | None, typer.Option(help="SCM weight w; 1 stays closest to the input.")] = None,
-    colour_fix: Annotated[
-        bool, typer.Option("--colour-fix", help="Keep the input's mean colours and contrast.")
-    ] = False,
+    color_fix: Annotated[bool, typer.Option("--color-fix", help="Keep the input's mean colors and contrast.")] = False,
     max_passes: Annotated[int | None, typer.Option(help="At most so many repairs, one after the other.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps a pass.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes on one device.")] = 0,
@@ -71,7 +69,7 @@ def restore(
 
             controls = Controls(
                 prompt=prompt, only=only_names, skip=skip_names, strength=strength, fidelity=fidelity,
-                colour_fix=colour_fix, max_passes=max_passes, steps=steps, seed=seed, strict=strict,
+                color_fix=color_fix, max_passes=max_passes, steps=steps, seed=seed, strict=strict,
             )  # fmt: skip
             output = Output(kind=kind, quality=quality, compare=compare is not None, exists=exists, as_json=as_json)
             failures += Batch(restorer=open_restorer(bundle, device), controls=controls, output=output).run(work)

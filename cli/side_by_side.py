@@ -12,4 +12,4 @@ def side_by_side(before: Photo, after: Photo) -> Photo:
     """Before | after with a white line between, in 8 bits."""
     left, right = eight_bits(before.pixels), eight_bits(after.pixels)
     line = np.full((left.shape[0], LINE_PX, 3), 255, dtype=np.uint8)
-    return Photo(pixels=np.concatenate([left, line, right], axis=1), format="png", icc=before.icc, grey=before.grey)
+    return Photo(pixels=np.concatenate([left, line, right], axis=1), format="png", icc=before.icc, gray=before.gray)

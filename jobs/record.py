@@ -111,7 +111,7 @@ class WorkerInfo(Frozen):
     bundle: str
     family: str
     bundle_version: str
-    licence: str = ""
+    license: str = ""
     device: str
     lanes: tuple[str, ...]
     degradations: tuple[Degradation, ...] = ()

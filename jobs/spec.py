@@ -27,7 +27,7 @@ class JobControls(Frozen):
     skip: tuple[str, ...] = Field(default=(), max_length=32)
     strength: float = Field(default=1.0, ge=0, le=1)
     fidelity: float | None = Field(default=None, ge=0, le=1)
-    colour_fix: bool = False
+    color_fix: bool = False
     max_passes: int | None = Field(default=None, ge=1, le=100)
     steps: int | None = Field(default=None, ge=1, le=1000)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -54,7 +54,7 @@ class Output(Frozen):
     format: Format | None = None
     quality: int | None = Field(default=None, ge=1, le=100)
     metadata: bool = True
-    steps: bool = True  # keep a picture of each pass
+    passes: bool = True  # keep a picture of each pass
 
 
 class JobSpec(Frozen):

@@ -56,14 +56,15 @@ class BundleDegradation(BaseModel):
 class Manifest(BaseModel):
     """`bundle.json`.  `networks` holds the family's configuration, and `weights` the files of each network."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     format: int = Field(default=1, ge=1, le=1)
     family: str
     name: str
     version: str
     description: str
-    licence: str
+    # Format 1 spells its key in British English, and bundles of format 1 exist
+    license: str = Field(validation_alias="licence", serialization_alias="licence")
     restrictions: str = ""
     degradations: tuple[BundleDegradation, ...]
     networks: dict[str, Any]
@@ -219,7 +220,7 @@ def write_golden(bundle: Path, manifest: Manifest, answer: Mapping[str, Tensor])
 
 
 def write_manifest(bundle: Path, manifest: Manifest) -> None:
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False) + "\n"
     partial = bundle / (MANIFEST + ".part")
     partial.write_text(text)
     partial.replace(bundle / MANIFEST)

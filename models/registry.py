@@ -48,13 +48,13 @@ class RemoteFile(BaseModel):
 
 
 class Entry(BaseModel):
-    """What a name stands for.  `terms` is what must be accepted beyond the licence's name."""
+    """What a name stands for.  `terms` is what must be accepted beyond the license's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["bundle", "archive", "checkpoint"]
     description: str
-    licence: str = Field(min_length=1)
+    license: str = Field(min_length=1)
     terms: str = ""
     family: str | None = None
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"

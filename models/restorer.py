@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from models.color import match_colours
+from models.color import match_colors
 from models.errors import ControlsError
 
 
@@ -32,9 +32,9 @@ class Controls:
         max_passes: at most so many passes of the loop, at least 1.
         steps: denoising steps a pass, 1 to 1000.
         seed: the same seed gives the same bytes on one device.
-        colour_fix: give each channel of the result the mean and the deviation of the input's (AdaIN), as the published
-            program does on request.  It takes back a drift of colours, and the repair of low light and haze with it.
-        strict: the published program to the letter (centre-crop view, no clamping, no confidence floor).
+        color_fix: give each channel of the result the mean and the deviation of the input's (AdaIN), as the published
+            program does on request.  It takes back a drift of colors, and the repair of low light and haze with it.
+        strict: the published program to the letter (center-crop view, no clamping, no confidence floor).
         text_guidance, image_guidance: InstructPix2Pix scales from 0 to 30; 1 and 1 need one network call a step
             instead of three.
     """
@@ -47,7 +47,7 @@ class Controls:
     max_passes: int | None = None
     steps: int | None = None
     seed: int = 0
-    colour_fix: bool = False
+    color_fix: bool = False
     strict: bool = False
     text_guidance: float = 1.0
     image_guidance: float = 1.0
@@ -121,9 +121,9 @@ class Report:
 
 
 def delivered(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
-    """What the user gets of a result: with the input's colours where asked for, mixed with the input by `strength`."""
-    if controls.colour_fix and result is not original:  # what was not touched stays as it is, to the bit
-        result = match_colours(result, original)
+    """What the user gets of a result: with the input's colors where asked for, mixed with the input by `strength`."""
+    if controls.color_fix and result is not original:  # what was not touched stays as it is, to the bit
+        result = match_colors(result, original)
     return result if controls.strength == 1 else torch.lerp(original, result, controls.strength)
 
 

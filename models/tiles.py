@@ -26,7 +26,7 @@ class Tile:
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Evenly spread starts of equal tiles that cover `length` with at least `overlap` between neighbours."""
+    """Evenly spread starts of equal tiles that cover `length` with at least `overlap` between neighbors."""
     if length <= tile:
         return [0]
     count = -(-(length - overlap) // (tile - overlap))

@@ -56,7 +56,7 @@ class Params(BaseModel):
     skip: tuple[str, ...]
     strength: float
     fidelity: float | None
-    colour_fix: bool
+    color_fix: bool
     max_passes: int | None
     steps: int | None
     seed: int
@@ -147,7 +147,7 @@ def job_body(record: JobRecord, place: Place | None = None, prefix: str = "") ->
         queue=place,
         progress=_progress(record),
         degradations=found(outcome.degradations),
-        passes=[_pass(entry, f"{url}/steps/{number}/image") for number, entry in enumerate(outcome.passes, 1)],
+        passes=[_pass(entry, f"{url}/passes/{number}/image") for number, entry in enumerate(outcome.passes, 1)],
         stop_reason=outcome.stop_reason,
         params=_params(record),
         timings=outcome.seconds,

@@ -41,7 +41,7 @@ class RestoreOrder(DetectOrder):
     skip: tuple[str, ...] = Field(default=(), max_length=32, description="Never repair these degradations.")
     strength: float = Field(default=1.0, ge=0, le=1, description="0 returns the input, 1 the full restoration.")
     fidelity: float | None = Field(default=None, ge=0, le=1, description="1 stays closest to the input.")
-    colour_fix: bool = Field(default=False, description="Give the result the input's mean colours and contrast.")
+    color_fix: bool = Field(default=False, description="Give the result the input's mean colors and contrast.")
     max_passes: int | None = Field(default=None, ge=1, le=100, description="At most so many passes.")
     steps: int | None = Field(default=None, ge=1, le=1000, description="Denoising steps a pass.")
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="The same seed repeats a result.")

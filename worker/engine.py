@@ -1,7 +1,7 @@
 """The step-level engine: admit, pick, step, finish, over any Restorer.
 
 A batch is formed at every denoising step.  A new image joins at the next step, a finished one leaves at once, a
-cancelled one is dropped between steps, and nobody waits for a batch to fill or for the longest job to end.  Several
+canceled one is dropped between steps, and nobody waits for a batch to fill or for the longest job to end.  Several
 bundles, of one family or of several, may be resident: their images take turns in one line, each step is one bundle's.
 
 What goes wrong with one image ends that image.  Out of memory: the batch is halved, then the tile, then that image
@@ -106,7 +106,7 @@ class Engine:
         self._entries[task.id] = Entry(task, request, by)
 
     def cancel(self, task: str) -> None:
-        """Drop an image; its neighbours never notice."""
+        """Drop an image; its neighbors never notice."""
         self._entries.pop(task, None)
 
     def turn(self) -> None:

@@ -90,7 +90,7 @@ def _open(connection: Connection, config: EngineConfig):  # type: ignore[no-unty
         residents[name] = Resident(restorer, limits)
         loaded.append(
             Loaded(
-                name=name, family=manifest.family, version=manifest.version, licence=manifest.licence,
+                name=name, family=manifest.family, version=manifest.version, license=manifest.license,
                 together=limits.together, budget_mp=round(limits.megapixels, 2),
                 load_s=loading_s[name] + time.monotonic() - start_s,
                 degradations=tuple(

@@ -149,7 +149,7 @@ class JobRun:
         task = Task(
             id=self.task_id, bundle=self.spec.bundle, pixels=photo.pixels, controls=self.spec.controls.model_dump(),
             lane=LANES.index(self.spec.lane), since_s=self.spec.submitted_ms / 1000,
-            detect_only=self.spec.kind == "detect", pictures=self.spec.output.steps,
+            detect_only=self.spec.kind == "detect", pictures=self.spec.output.passes,
         )  # fmt: skip
         while not self.answers.empty():  # canceled while it was decoded
             if isinstance(asked := self.answers.get_nowait(), Ended | Abandoned):
@@ -203,7 +203,7 @@ class JobRun:
             await self._keep_pass(photo, passed.pixels, done)
         progress = Progress(fraction=0.0, pass_index=done, passes=max(done + 1, self.spec.controls.max_passes or 1))
         event = Event(
-            id="", type="step.completed" if done else "detected",
+            id="", type="pass.completed" if done else "detected",
             data={"passes": done, "degradations": self.outcome.degradations},
         )  # fmt: skip
         await self.room.queue.report(self.room.token, self.spec.id, progress, self.outcome, event)
@@ -243,7 +243,7 @@ class JobRun:
         )  # fmt: skip
         warnings = (*self.outcome.warnings, *self.room.pictures.warnings(photo, output.format))
         passes = self.outcome.passes
-        if passes and output.steps:
+        if passes and output.passes:
             passes = (*passes[:-1], passes[-1].model_copy(update={"blob": blob if passes[-1].kept else None}))
         self.outcome = self._with(result=result, warnings=warnings, passes=passes)
 

@@ -51,7 +51,7 @@ class Loaded:
     name: str
     family: str
     version: str
-    licence: str
+    license: str
     degradations: tuple[dict[str, Any], ...]
     together: int
     budget_mp: float

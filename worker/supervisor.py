@@ -249,7 +249,7 @@ class Supervisor:
             *(
                 WorkerInfo(
                     name=self.name, host=socket.gethostname(), bundle=bundle.name, family=bundle.family,
-                    bundle_version=bundle.version, licence=bundle.licence, device=ready.device,
+                    bundle_version=bundle.version, license=bundle.license, device=ready.device,
                     lanes=self.config.lanes, degradations=tuple(Degradation(**entry) for entry in bundle.degradations),
                     max_batch=bundle.together, budget_mp=bundle.budget_mp, ready=True,
                     in_hand=sum(run.spec.bundle == bundle.name for run in self.runs.values()),

@@ -27,7 +27,7 @@ def prompt_of(name: str) -> str:
     return (NOTHING if name == CLEAN else degradation(name)).prompt
 
 
-def centre_crop(image: Tensor, side: int) -> Tensor:
+def center_crop(image: Tensor, side: int) -> Tensor:
     """The published view: (3, H, W) in [-1, 1] -> (3, side, side) in [0, 1], native scale, black around."""
     height, width = image.shape[-2:]
     down, right = max(side - height, 0), max(side - width, 0)
@@ -107,7 +107,7 @@ class Assessor(nn.Module):
     def look(self, images: Sequence[Tensor], strict: bool = False) -> list[dict[str, float]]:
         """A probability for each name and image.
 
-        The strict view is the published centre crop; the default one averages native-scale crops over the whole image,
+        The strict view is the published center crop; the default one averages native-scale crops over the whole image,
         because damage such as raindrops or local blur need not be in the middle, and the shrunk whole, because fog or
         a heavy blur may leave nothing to be seen in a crop.
         """
@@ -133,7 +133,7 @@ class Assessor(nn.Module):
         """Crops (3, S, S) in [0, 1] and their shares of the answer, which sum to 1."""
         side = self.config.vision.image_size
         if strict:
-            return [centre_crop(image, side)], [1.0]
+            return [center_crop(image, side)], [1.0]
         seen, weights = looks(image, side, self.most_views, self.overview)
         return [(view.clamp(-1, 1) + 1) / 2 for view in seen], weights
 
@@ -146,15 +146,15 @@ class Assessor(nn.Module):
     def image_features(self, crops: Tensor) -> Tensor:
         """Unit features of crops in [0, 1]: (V, 3, S, S) -> (V, E)."""
         tower: Any = self.clip  # open_clip is untyped
-        features: Tensor = tower.encode_image(self._normalised(crops))
+        features: Tensor = tower.encode_image(self._normalized(crops))
         return F.normalize(features.float(), dim=-1)
 
     def evidence(self, crops: Tensor) -> Tensor:
         """What a `BranchTower` sees of crops in [0, 1]: (V, 3, S, S) -> (V, F)."""
         tower: Any = self.clip
-        return tower.visual.evidence(self._normalised(crops))  # type: ignore[no-any-return]
+        return tower.visual.evidence(self._normalized(crops))  # type: ignore[no-any-return]
 
-    def _normalised(self, crops: Tensor) -> Tensor:
+    def _normalized(self, crops: Tensor) -> Tensor:
         mean, std = (crops.new_tensor(value)[:, None, None] for value in (self.config.mean, self.config.std))
         return (crops - mean) / std
 

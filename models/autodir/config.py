@@ -16,7 +16,7 @@ class LoopConfig:
         sampler: a name of models.autodir.samplers.
         end_timestep: where the last estimate of the clean picture is taken (models.autodir.samplers.plan); 0 as
             published.
-        temperature: amplitude of the first noise, 1 as published.  Towards 0 the sampler heads for the mean of what the
+        temperature: amplitude of the first noise, 1 as published.  Toward 0 the sampler heads for the mean of what the
             picture may have been, which is nearer to the truth and less inventive.
         floor: least probability, among the names considered, at which the safe loop repairs something.
         later_floor: the same for passes after the first, for what the first look gave less than `glimpsed`: what a

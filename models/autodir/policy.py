@@ -39,7 +39,7 @@ def considered(known: Sequence[str], only: Sequence[str], skip: Sequence[str]) -
 
 
 def among(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, float]:
-    """The probabilities of a softmax over fewer names: those of the full one, renormalised."""
+    """The probabilities of a softmax over fewer names: those of the full one, renormalized."""
     total = sum(probabilities[name] for name in allowed)
     if total <= 0:
         return {name: 1 / len(allowed) for name in allowed}

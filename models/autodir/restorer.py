@@ -3,7 +3,7 @@
 Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32
 (3, H, W) in [-1, 1], in host memory; only the tiles of the tracks at hand are on the device.
 
-Two ways to run the loop.  Strict is the published program: centre-crop view, values carried over unclamped, the same
+Two ways to run the loop.  Strict is the published program: center-crop view, values carried over unclamped, the same
 noise each pass, the diffusion picture carried over after low resolution.  The safe default looks at the whole image,
 clamps between passes, wants a minimum of confidence, takes back a pass that did not help, and lets the bundle's
 specialists repair what they are for.
@@ -297,8 +297,8 @@ class AutoDIR:
 
     def _helped(self, job: Job, result: Tensor, after: dict[str, float]) -> bool:
         # Noise over black is bright, and its repair black again; only what takes a veil away can take too much
-        spoilt = job.label == VEIL and blackened(job.image, result) > self.config.loop.blackening
-        return helped(job.label, job.before, after) and not spoilt
+        spoiled = job.label == VEIL and blackened(job.image, result) > self.config.loop.blackening
+        return helped(job.label, job.before, after) and not spoiled
 
     def _done(self, job: Job, reason: str) -> Restored:
         return Restored(image=delivered(job.original, job.result, job.controls), report=self._report(job, reason))

@@ -52,7 +52,7 @@ class NoiseSchedule:
         return len(self._log_sigmas) - 1
 
     def at(self, timesteps: Tensor) -> Tensor:
-        """a_t = alpha^2 at fractional timesteps, linear between its neighbours: (B,) -> (B,) float32."""
+        """a_t = alpha^2 at fractional timesteps, linear between its neighbors: (B,) -> (B,) float32."""
         kept = self.alphas_cumprod.to(timesteps.device)
         position = timesteps.float().clamp(0, self.last)
         below = position.floor().long()
@@ -140,7 +140,7 @@ def euler_ancestral(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Pl
 
 
 def _preserving(schedule: NoiseSchedule, steps: int, end: float) -> tuple[list[float], list[float], list[float]]:
-    """Timesteps from 999 towards `end` in equal strides, and (alpha, sigma) there and after the last: no noise left."""
+    """Timesteps from 999 toward `end` in equal strides, and (alpha, sigma) there and after the last: no noise left."""
     timesteps = [schedule.last - (schedule.last - end) * i / steps for i in range(steps)]
     ratios = [schedule.sigma(t) for t in timesteps]
     alphas = [1 / math.sqrt(1 + ratio**2) for ratio in ratios]

@@ -120,7 +120,7 @@ class ConditionalNAFNet(nn.Module):
         return [part for part in self.middle_blks.modules() if isinstance(part, SpatialTransformer)]
 
     def prepare(self, image_context: Tensor | None, degradation: Tensor | None = None) -> Constants:
-        """Once an image: content and degradation embeddings (B, D), not normalised.
+        """Once an image: content and degradation embeddings (B, D), not normalized.
 
         Raises:
             ValueError: an embedding is missing that the network was made for.

@@ -1,6 +1,6 @@
 """IR-SDE's U-Net with DA-CLIP's two conditions (arXiv:2310.01018, section 4; wild variant: arXiv:2404.09732).
 
-The degradation embedding becomes a soft choice of a learnt prompt and is added to the time embedding; the content
+The degradation embedding becomes a soft choice of a learned prompt and is added to the time embedding; the content
 embedding is the one token of the cross-attentions.  What is constant for an image is computed once, by `prepare`.
 
 Shapes:  B images, H W pixels (any size; reflected at the right and the bottom to a multiple of 2^levels), D context,
@@ -195,7 +195,7 @@ class ConditionalUNet(nn.Module):
         return [part.fn.fn for part in parts if isinstance(part.fn.fn, SpatialTransformer)]
 
     def prepare(self, image_context: Tensor | None, degradation: Tensor | None = None) -> Constants:
-        """Once an image: content and degradation embeddings (B, D), not normalised, as DA-CLIP gives them.
+        """Once an image: content and degradation embeddings (B, D), not normalized, as DA-CLIP gives them.
 
         Without a degradation the prompt is left out, as published; networks without a condition ignore it.
 

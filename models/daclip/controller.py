@@ -1,11 +1,11 @@
 """DA-CLIP: a controller beside a frozen CLIP image tower (Luo et al. 2024, arXiv:2310.01018, section 3).
 
-The controller is a copy of the tower that learnt to see the degradation.  Its class token is the degradation
+The controller is a copy of the tower that learned to see the degradation.  Its class token is the degradation
 embedding; its hidden states, through dense links, correct the frozen tower, whose class token becomes the content
 embedding of the picture as it would be without damage.
 
-Shapes:  B pictures, S the tower's side in px, L tokens, N texts, W tower width, D joint width.  Pixels are normalised
-with CLIP's mean and deviation.  Embeddings are not normalised: the restoration networks were trained on them as they
+Shapes:  B pictures, S the tower's side in px, L tokens, N texts, W tower width, D joint width.  Pixels are normalized
+with CLIP's mean and deviation.  Embeddings are not normalized: the restoration networks were trained on them as they
 are.
 """
 
@@ -122,7 +122,7 @@ def _walk(tower: nn.Module, pixels: Tensor, controls: Sequence[Tensor] = ()) -> 
 
 
 def classify(degradation: Tensor, words: Tensor) -> Tensor:
-    """Probabilities of the words: (B, D) and (N, D), normalised here -> (B, N)."""
+    """Probabilities of the words: (B, D) and (N, D), normalized here -> (B, N)."""
     cosines = F.normalize(degradation, dim=-1) @ F.normalize(words, dim=-1).T
     return (TEMPERATURE * cosines).softmax(dim=-1)
 
@@ -141,9 +141,9 @@ def tokens(texts: Sequence[str], vocabulary: int = VOCABULARY, length: int = 77)
 
 
 def preprocess(image: Tensor, config: ClipConfig) -> Tensor:
-    """The tower's view of a whole picture: (3, H, W) in [-1, 1] -> (3, S, S), normalised.
+    """The tower's view of a whole picture: (3, H, W) in [-1, 1] -> (3, S, S), normalized.
 
-    The shorter side becomes S by antialiased bicubic resizing in 8 bits, then the centre is cut out, as published.
+    The shorter side becomes S by antialiased bicubic resizing in 8 bits, then the center is cut out, as published.
     """
     side = config.vision.image_size
     picture = Image.fromarray(to_pixels(_middle(image)))
@@ -167,5 +167,5 @@ def _middle(image: Tensor) -> Tensor:
 
 
 def as_long(features: Tensor, own: Tensor) -> Tensor:
-    """Text features at the lengths of pictures' embeddings, which are not normalised: 2 x (B, D) -> (B, D)."""
+    """Text features at the lengths of pictures' embeddings, which are not normalized: 2 x (B, D) -> (B, D)."""
     return F.normalize(features, dim=-1) * own.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
 """IR-SDE, the mean-reverting diffusion (Luo et al. 2023, arXiv:2301.11699; posterior step: arXiv:2404.09732, Eq. 7).
 
-A clean picture x0 drifts towards its degraded one mu while noise grows to a fixed level; a network that knows the
+A clean picture x0 drifts toward its degraded one mu while noise grows to a fixed level; a network that knows the
 noise eps takes it back.  Everything is arithmetic on one step: no model, no device, no clock.
 
 Shapes:  B images; x, mu, x0, eps, z (B, C, H, W), pictures in [0, 1]; each field of `Coefficients` (B, 1, 1, 1), so a

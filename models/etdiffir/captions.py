@@ -19,7 +19,7 @@ NEUTRAL = "a photo"
 
 
 def caption_feature(controller: DaCLIP, prompt: str | None, fallback: Fallback, content: Tensor, word: str) -> Tensor:
-    """What stands for the caption, (B, D), not normalised; `content` is the picture's own embedding (B, D)."""
+    """What stands for the caption, (B, D), not normalized; `content` is the picture's own embedding (B, D)."""
     if prompt is not None:
         return controller.words([prompt])
     if fallback == "content":

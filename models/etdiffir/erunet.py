@@ -1,6 +1,6 @@
 """The efficient U-Net of ETDiffIR: IR-SDE's U-Net with efficient residual blocks (ERB) in place of convolutions.
 
-An ERB is a depthwise 7 x 7 convolution and a two-layer perceptron over channels with global response normalisation
+An ERB is a depthwise 7 x 7 convolution and a two-layer perceptron over channels with global response normalization
 (Woo et al. 2023, arXiv:2301.00808), both residual.  There are two modes:
 
     published-code   what the authors' code does: the decoder's ERBs are built and stored, but never run

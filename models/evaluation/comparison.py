@@ -47,7 +47,7 @@ class Comparison(BaseModel):
     changes: tuple[Change, ...]
     clean: int
     untouched: tuple[int, int]
-    labelled: int
+    labeled: int
     right: tuple[int, int]
     only_old: int
     only_new: int
@@ -87,13 +87,13 @@ def compare(old: Report, new: Report, max_loss_db: float = MAX_LOSS_DB) -> Compa
     before, now = ({row.key: row for row in report.rows if row.error is None} for report in (old, new))
     pairs = [(before[key], now[key]) for key in now if key in before]
     clean = [(one.runs[AUTO], two.runs[AUTO]) for one, two in pairs if one.task == CLEAN]
-    labelled = [(one, two) for one, two in pairs if one.expected is not None and one.expected == two.expected]
+    labeled = [(one, two) for one, two in pairs if one.expected is not None and one.expected == two.expected]
     return Comparison(
         changes=tuple(_changes(pairs)),
         clean=len(clean),
         untouched=_both([(a.scores["psnr"] >= UNTOUCHED_DB, b.scores["psnr"] >= UNTOUCHED_DB) for a, b in clean]),
-        labelled=len(labelled),
-        right=_both([(_is_right(one), _is_right(two)) for one, two in labelled]),
+        labeled=len(labeled),
+        right=_both([(_is_right(one), _is_right(two)) for one, two in labeled]),
         only_old=len(before.keys() - now.keys()),
         only_new=len(now.keys() - before.keys()),
         others=tuple(_others(old.head.conditions, new.head.conditions)),
@@ -124,7 +124,7 @@ def changes_lines(comparison: Comparison) -> list[str]:
     """What the table does not hold."""
     (untouched, untouched_now), (right, right_now) = comparison.untouched, comparison.right
     lines = [
-        f"labels right: {right} -> {right_now} of {comparison.labelled}",
+        f"labels right: {right} -> {right_now} of {comparison.labeled}",
         f"clean photographs within {UNTOUCHED_DB:.0f} dB: {untouched} -> {untouched_now} of {comparison.clean}",
     ]
     if comparison.only_old or comparison.only_new:

@@ -1,6 +1,6 @@
 """Fréchet distance between two sets of features (Dowson and Landau 1982; FID: Heusel et al. 2017, eq. 6).
 
-With centred features X (n, D) and Y (m, D), tr((S_x S_y)^(1/2)) is the nuclear norm of X Y^T over
+With centered features X (n, D) and Y (m, D), tr((S_x S_y)^(1/2)) is the nuclear norm of X Y^T over
 sqrt((n - 1)(m - 1)), which needs no root of a D x D matrix and is exact for sets smaller than D, where S_x and S_y are
 singular.  A set larger than D stands in for itself by the R of its QR decomposition.
 """
@@ -19,13 +19,13 @@ def frechet_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"got sets of {len(a)} and {len(b)}, expected at least 2 pictures in each")
-    (mean_a, left), (mean_b, right) = _centred(a), _centred(b)
+    (mean_a, left), (mean_b, right) = _centered(a), _centered(b)
     overlap = np.linalg.svd(left @ right.T, compute_uv=False).sum()
     spread = np.square(left).sum() + np.square(right).sum() - 2 * overlap
     return float(np.square(mean_a - mean_b).sum() + max(spread, 0.0))
 
 
-def _centred(rows: NDArray[np.float32]) -> tuple[Rows, Rows]:
+def _centered(rows: NDArray[np.float32]) -> tuple[Rows, Rows]:
     """The mean, and R with R^T R = covariance."""
     exact = rows.astype(np.float64)
     mean = exact.mean(axis=0)

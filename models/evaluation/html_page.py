@@ -97,7 +97,7 @@ def _is_number(cells: Iterable[str]) -> bool:
 
 
 def _confusion(summary: Summary) -> str:
-    """Shaded by the share of the row: the diagonal in one colour, what is wrong in another."""
+    """Shaded by the share of the row: the diagonal in one color, what is wrong in another."""
     if not summary.confusion:
         return "<p>No picture has a label that this bundle knows.</p>"
     names = found_labels(summary)
@@ -112,7 +112,7 @@ def _confusion(summary: Summary) -> str:
 def _shaded(count: int, of: int, right: bool) -> str:
     if not count:
         return "<td></td>"
-    # at most 60 % of the colour, so that the figure on it stays readable on light and dark paper
+    # at most 60 % of the color, so that the figure on it stays readable on light and dark paper
     return f'<td style="background: rgb(var(--{"right" if right else "wrong"}) / {0.6 * count / of:.2f})">{count}</td>'
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from models.errors import ControlsError, PhotoError
 from models.evaluation.measurements import AUTO, TOLD
-from models.evaluation.pairs import Pair, Picture, Pictures, centre_crop, counterpart, read_picture
+from models.evaluation.pairs import Pair, Picture, Pictures, center_crop, counterpart, read_picture
 from models.vocabulary import CLEAN
 
 INPUT, OUTPUT = "{input}", "{output}"
@@ -70,7 +70,7 @@ class Folder:
         picture = read_picture(self.find(pair))
         if picture.shape[:2] != pictures.whole:
             raise PhotoError(_sizes(self.find(pair), picture, pictures.whole))
-        return centre_crop(picture, crop_px), None
+        return center_crop(picture, crop_px), None
 
     def find(self, pair: Pair) -> Path:
         """The file that answers a pair.

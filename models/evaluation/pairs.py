@@ -142,7 +142,7 @@ def clean_pairs(pairs: Iterable[Pair], limit: int) -> list[Pair]:
 
 
 def read_pictures(pair: Pair, crop_px: int = 0) -> Pictures:
-    """A pair's pixels, the input enlarged to the truth's size where it is smaller; centre crops unless `crop_px` is 0.
+    """A pair's pixels, the input enlarged to the truth's size where it is smaller; center crops unless `crop_px` is 0.
 
     Raises:
         PhotoError: a file cannot be read, or the two cannot be of one scene by their sizes.
@@ -151,9 +151,9 @@ def read_pictures(pair: Pair, crop_px: int = 0) -> Pictures:
     truth = None if pair.truth is None else read_picture(pair.truth)
     if truth is not None:
         degraded = _enlarged(degraded, truth.shape[1], truth.shape[0], pair.name)
-        truth = centre_crop(truth, crop_px)
+        truth = center_crop(truth, crop_px)
     height, width = degraded.shape[:2]
-    return Pictures(degraded=centre_crop(degraded, crop_px), truth=truth, whole=(height, width))
+    return Pictures(degraded=center_crop(degraded, crop_px), truth=truth, whole=(height, width))
 
 
 def read_picture(path: Path) -> Picture:
@@ -165,7 +165,7 @@ def read_picture(path: Path) -> Picture:
     return _eight_bits(read_photo(path).pixels)
 
 
-def centre_crop(picture: Picture, side_px: int) -> Picture:
+def center_crop(picture: Picture, side_px: int) -> Picture:
     """At most `side_px` a side from the middle; 0 is the whole picture.
 
     It starts on a multiple of 8 px, so that JPEG's blocks lie where they lie in whole files.

@@ -112,7 +112,7 @@ KINDS: dict[str, Kind] = {
             lower_is_better=False,
             needs_truth=False,
             modules=("pyiqa",),
-            install="pip install pyiqa; not among our extras, since its licence forbids commercial use",
+            install="pip install pyiqa; not among our extras, since its license forbids commercial use",
             folder=pyiqa_cache,
             files=("musiq_koniq_ckpt-e95806b9.pth",),
         ),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ControlsError
 from models.evaluation.measurements import Conditions, Row
-from models.evaluation.summary import Summary, summarise
+from models.evaluation.summary import Summary, summarize
 
 JSON_NAME = "report.json"
 
@@ -98,7 +98,7 @@ def write_report(
     fid: dict[str, dict[str, float]] | None = None,
 ) -> Report:
     """Write report.json into a folder; returns what it says."""
-    report = Report(head=of, summary=summarise(rows), fid=fid or {}, notes=tuple(notes), rows=tuple(rows))
+    report = Report(head=of, summary=summarize(rows), fid=fid or {}, notes=tuple(notes), rows=tuple(rows))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_NAME).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return report

@@ -42,7 +42,7 @@ class ModeTally(BaseModel):
 
 
 class Tally(BaseModel):
-    """A subset, a task (subset None) or everything with a truth (task None).  `right` of `labelled` were recognised."""
+    """A subset, a task (subset None) or everything with a truth (task None).  `right` of `labeled` were recognized."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,7 +53,7 @@ class Tally(BaseModel):
     errors: int
     scores: Scores
     modes: dict[str, ModeTally]
-    labelled: int
+    labeled: int
     right: int
 
 
@@ -118,7 +118,7 @@ class Summary(BaseModel):
         return _ours_first(mode for tally in self.tasks for mode in tally.modes)
 
 
-def summarise(rows: Sequence[Row], first: str = AUTO) -> Summary:
+def summarize(rows: Sequence[Row], first: str = AUTO) -> Summary:
     """Aggregate rows; labels, clean photographs and hurt pairs are those of the mode `first`."""
     pairs = [row for row in rows if row.task != CLEAN]
     tasks: dict[str, list[Row]] = {}
@@ -156,7 +156,7 @@ def _by_subset(row: Row) -> tuple[str, list[str | int]]:
 
 def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str) -> Tally:
     good = [row for row in rows if row.error is None]
-    labelled = [row for row in good if row.expected is not None and first in row.runs]
+    labeled = [row for row in good if row.expected is not None and first in row.runs]
     modes = _ours_first((mode for row in good for mode in row.runs), first)
     return Tally(
         task=task,
@@ -166,8 +166,8 @@ def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str
         errors=len(rows) - len(good),
         scores=mean_scores(row.scores for row in good),
         modes={mode: _mode_tally([row for row in good if mode in row.runs], mode) for mode in modes},
-        labelled=len(labelled),
-        right=sum(row.runs[first].label == row.expected for row in labelled),
+        labeled=len(labeled),
+        right=sum(row.runs[first].label == row.expected for row in labeled),
     )
 
 

@@ -164,7 +164,7 @@ def _cells(tally: Tally, modes: Sequence[str], timed: Sequence[str]) -> tuple[st
         str(tally.pictures),
         scores_text(tally.scores),
         *(_mode(tally, mode) for mode in modes),
-        f"{tally.right}/{tally.labelled}" if tally.labelled else NOTHING,
+        f"{tally.right}/{tally.labeled}" if tally.labeled else NOTHING,
         *(_seconds(of.seconds if (of := tally.modes.get(mode)) else None) for mode in (*modes[:1], *timed)),
     )
 

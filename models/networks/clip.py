@@ -3,7 +3,7 @@
 The towers are open_clip's (any size); this module adds the two views of the text tower that open_clip does not offer:
 states before pooling, and a padding mask.
 
-Shapes:  B batch, N texts, L tokens (77), D text width, E joint width.  Pixels are normalised with `mean` and `std`.
+Shapes:  B batch, N texts, L tokens (77), D text width, E joint width.  Pixels are normalized with `mean` and `std`.
 """
 
 import functools
@@ -97,7 +97,7 @@ def lengths(tokens: Tensor) -> Tensor:
 
 
 def text_states(clip: nn.Module, tokens: Tensor, masked: bool) -> tuple[Tensor, Tensor]:
-    """The text tower's states after its final LayerNorm (N, L, D), and its projected features (N, E), unnormalised.
+    """The text tower's states after its final LayerNorm (N, L, D), and its projected features (N, E), unnormalized.
 
     `masked` hides padding from attention.  AutoDIR masks its class prompts and does not mask null and user prompts;
     real tokens agree either way (attention is causal), padded positions do not, and the denoiser attends to all of

@@ -33,7 +33,7 @@ class TowerConfig:
 
 
 class BranchTower(nn.Module):
-    """CLIP's `visual`.  Views come normalised by CLIP's mean and standard deviation."""
+    """CLIP's `visual`.  Views come normalized by CLIP's mean and standard deviation."""
 
     def __init__(
         self, config: TowerConfig, own: nn.Module, embed_dim: int, mean: Sequence[float], std: Sequence[float]

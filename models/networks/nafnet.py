@@ -54,7 +54,7 @@ def gate(x: Tensor) -> Tensor:
 
 
 class NAFBlock(nn.Module):
-    """Depthwise convolution with channel attention, then a gated 1x1 pair; both residual, zero-initialised."""
+    """Depthwise convolution with channel attention, then a gated 1x1 pair; both residual, zero-initialized."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Image files and their pixels, with everything that must survive a restoration.
 
-Orientation is applied; the ICC profile, alpha, EXIF (without GPS), 16 bits and greyness are kept.  Sizes are checked on
+Orientation is applied; the ICC profile, alpha, EXIF (without GPS), 16 bits and grayness are kept.  Sizes are checked on
 the header, before anything is decoded.  Torch-free, since other processes decode and encode.
 
 Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
@@ -55,7 +55,7 @@ class Photo:
     alpha: Samples | None = None  # (H, W)
     icc: bytes | None = None
     exif: bytes | None = None  # orientation reset, GPS removed
-    grey: bool = False
+    gray: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
@@ -178,7 +178,7 @@ def _check_size(size: tuple[int, int], limits: Limits, name: str) -> None:
         )
 
 
-GREY_MODES = ("1", "L", "LA", "La")
+GRAY_MODES = ("1", "L", "LA", "La")
 
 
 def _photo(image: Image.Image, kind: str, name: str, notes: list[str]) -> Photo:
@@ -188,17 +188,17 @@ def _photo(image: Image.Image, kind: str, name: str, notes: list[str]) -> Photo:
     exif, icc = carried_exif(image), image.info.get("icc_profile")
     image.load()
     orientation = orientation_of(image)  # 1 for a loaded TIFF: Pillow turns it by itself
-    alpha, grey = None, image.mode in GREY_MODES
+    alpha, gray = None, image.mode in GRAY_MODES
     if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("LA" if grey else "RGBA")
+        image = image.convert("LA" if gray else "RGBA")
         alpha = turned(np.asarray(image.getchannel("A")), orientation)
     if image.mode in ("CMYK", "LAB"):
         image, note = _to_srgb(image, icc)
-        icc = None  # it describes the old colour space
+        icc = None  # it describes the old color space
         notes.append(f"{name}: {note}")
     pixels = turned(np.asarray(image.convert("RGB")), orientation)
     return Photo(
-        pixels=pixels, format=kind, alpha=alpha, icc=icc, exif=exif, grey=grey, warnings=tuple(notes)
+        pixels=pixels, format=kind, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(notes)
     )  # fmt: skip
 
 
@@ -221,14 +221,14 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
 
 def _deep_photo(samples: NDArray[np.uint16], image: Image.Image, kind: str, notes: tuple[str, ...]) -> Photo:
     samples = turned(samples, orientation_of(image))
-    grey, has_alpha = samples.shape[2] <= 2, samples.shape[2] in (2, 4)
+    gray, has_alpha = samples.shape[2] <= 2, samples.shape[2] in (2, 4)
     return Photo(
-        pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
+        pixels=np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3]),
         format=kind,
         alpha=samples[..., -1].copy() if has_alpha else None,
         icc=image.info.get("icc_profile"),
         exif=carried_exif(image),
-        grey=grey,
+        gray=gray,
         warnings=notes,
     )
 

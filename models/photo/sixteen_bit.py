@@ -1,6 +1,6 @@
 """PNG and TIFF with 16 bits a sample, which Pillow would cut to 8.
 
-Shapes:  H W pixels, C samples a pixel: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.  Samples are uint16.
+Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.  Samples are uint16.
 """
 
 import io
@@ -41,7 +41,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def decode_tiff(data: bytes) -> Deep | None:
-    """(H, W, C) of the first picture; None unless it is grey or RGB with 16 bits."""
+    """(H, W, C) of the first picture; None unless it is gray or RGB with 16 bits."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -60,16 +60,16 @@ def decode_tiff(data: bytes) -> Deep | None:
         return _alpha_settled(samples, 3 if page.photometric == kind.RGB else 1, tuple(page.extrasamples))
 
 
-def _alpha_settled(samples: Deep, colours: int, extras: tuple[int, ...]) -> Deep:
-    """Colours, then straight alpha if the first extra sample is one (TIFF 6.0: 1 premultiplied, 2 straight)."""
+def _alpha_settled(samples: Deep, colors: int, extras: tuple[int, ...]) -> Deep:
+    """Colors, then straight alpha if the first extra sample is one (TIFF 6.0: 1 premultiplied, 2 straight)."""
     if not extras or extras[0] not in (1, 2):
-        return samples[..., :colours]
-    samples = samples[..., : colours + 1]
+        return samples[..., :colors]
+    samples = samples[..., : colors + 1]
     if extras[0] == 2:
         return samples
-    alpha = np.maximum(samples[..., colours:], 1).astype(np.float64)
-    straight = np.minimum(np.round(samples[..., :colours] * (TOP / alpha)), TOP).astype(np.uint16)
-    return np.concatenate([straight, samples[..., colours:]], axis=2)
+    alpha = np.maximum(samples[..., colors:], 1).astype(np.float64)
+    straight = np.minimum(np.round(samples[..., :colors] * (TOP / alpha)), TOP).astype(np.uint16)
+    return np.concatenate([straight, samples[..., colors:]], axis=2)
 
 
 def _with_channels(samples: Deep) -> Deep:

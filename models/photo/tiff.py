@@ -2,7 +2,7 @@
 
 Pillow writes no 16-bit RGB, and its compressed TIFFs lose the Exif directory.
 
-Shapes:  H W pixels, C samples a pixel: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.photo.exif import tiff_header
 
 DEFLATE, HORIZONTAL_DIFFERENCES, STRAIGHT_ALPHA = 8, 2, 2
-GREY, RGB = 1, 2
+GRAY, RGB = 1, 2
 
 
 def encode_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], icc: bytes | None, exif: bytes | None) -> bytes:
@@ -24,7 +24,7 @@ def encode_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], icc: bytes | No
     differences = np.diff(samples, axis=1, prepend=samples.dtype.type(0))  # modulo 2^bits, as the predictor wants it
     strip = zlib.compress(differences.astype(f"<u{bits // 8}", copy=False).tobytes())
     structure: dict[int, Any] = {
-        256: width, 257: height, 258: (bits,) * channels, 259: DEFLATE, 262: GREY if channels < 3 else RGB,
+        256: width, 257: height, 258: (bits,) * channels, 259: DEFLATE, 262: GRAY if channels < 3 else RGB,
         273: 0,  # the strip's place, counted by Pillow from the end of the directories
         277: channels, 278: height, 279: len(strip), 284: 1, 317: HORIZONTAL_DIFFERENCES,
     }  # fmt: skip

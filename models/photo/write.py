@@ -38,7 +38,7 @@ def encode_photo(photo: Photo, kind: str | None = None, quality: int | None = No
     kind = kind or photo.format
     if kind == "tiff" or (kind == "png" and photo.sixteen_bit):
         samples = _samples(photo, kind)
-        icc = _fitting_icc(photo, grey=samples.shape[2] < 3)
+        icc = _fitting_icc(photo, gray=samples.shape[2] < 3)
         return encode_tiff(samples, icc, photo.exif) if kind == "tiff" else encode_png(samples, icc, photo.exif)
     image, target = _image(photo, kind), io.BytesIO()
     try:
@@ -63,14 +63,14 @@ def losses(photo: Photo, kind: str) -> tuple[str, ...]:
 def _options(photo: Photo, kind: str, quality: int | None) -> dict[str, Any]:
     """What Pillow's encoder is told."""
     options: dict[str, Any] = {}
-    if icc := _fitting_icc(photo, grey=photo.grey and kind not in ("webp", "avif")):  # these two store grey as RGB
+    if icc := _fitting_icc(photo, gray=photo.gray and kind not in ("webp", "avif")):  # these two store gray as RGB
         options["icc_profile"] = icc
     if photo.exif and not (kind == "jpeg" and len(photo.exif) > JPEG_SEGMENT_BYTES):
         options["exif"] = photo.exif
     if kind in QUALITY:
         options["quality"] = quality or QUALITY[kind]
     if kind == "jpeg":
-        options |= {"subsampling": 0, "optimize": True}  # a restored edge is not to lose its colour again
+        options |= {"subsampling": 0, "optimize": True}  # a restored edge is not to lose its color again
     return options
 
 
@@ -107,37 +107,37 @@ def eight_bits(samples: Samples) -> Samples:
 
 def _image(photo: Photo, kind: str) -> Image.Image:
     pixels = eight_bits(photo.pixels)
-    image = Image.fromarray(_luma(pixels)) if photo.grey else Image.fromarray(pixels)
+    image = Image.fromarray(_luma(pixels)) if photo.gray else Image.fromarray(pixels)
     if photo.alpha is None:
         return image
     alpha = Image.fromarray(eight_bits(photo.alpha))
     if kind == "jpeg":
         return Image.composite(image, Image.new(image.mode, image.size, "white"), alpha)
-    if kind in ("webp", "avif") and photo.grey:
-        image = image.convert("RGB")  # neither has grey with alpha
+    if kind in ("webp", "avif") and photo.gray:
+        image = image.convert("RGB")  # neither has gray with alpha
     image.putalpha(alpha)
     return image
 
 
 def _luma(pixels: Samples) -> Samples:
-    """(H, W, 3) -> (H, W) by Rec. 601; grey pixels keep their value exactly."""
+    """(H, W, 3) -> (H, W) by Rec. 601; gray pixels keep their value exactly."""
     weights = np.array([299, 587, 114], dtype=np.uint32)
     luma = (pixels.astype(np.uint32) @ weights + 500) // 1000
     return luma.astype(np.uint16) if pixels.dtype == np.uint16 else luma.astype(np.uint8)
 
 
 def _samples(photo: Photo, kind: str) -> Samples:
-    """(H, W, C): grey or RGB, then alpha."""
-    # Pillow cannot open a TIFF of 16-bit grey with alpha, and it is not alone
-    grey = photo.grey and not (kind == "tiff" and photo.sixteen_bit and photo.alpha is not None)
-    colours = _luma(photo.pixels)[..., None] if grey else photo.pixels
+    """(H, W, C): gray or RGB, then alpha."""
+    # Pillow cannot open a TIFF of 16-bit gray with alpha, and it is not alone
+    gray = photo.gray and not (kind == "tiff" and photo.sixteen_bit and photo.alpha is not None)
+    colors = _luma(photo.pixels)[..., None] if gray else photo.pixels
     if photo.alpha is None:
-        return colours
-    alpha = photo.alpha if photo.alpha.dtype == colours.dtype else eight_bits(photo.alpha)
-    return np.concatenate([colours, alpha[..., None]], axis=2)
+        return colors
+    alpha = photo.alpha if photo.alpha.dtype == colors.dtype else eight_bits(photo.alpha)
+    return np.concatenate([colors, alpha[..., None]], axis=2)
 
 
-def _fitting_icc(photo: Photo, grey: bool) -> bytes | None:
-    """The profile if it is one for the samples that are written (ICC.1: bytes 16 to 19 name the colour space)."""
-    fits = photo.icc is not None and photo.icc[16:20] == (b"GRAY" if grey else b"RGB ")
+def _fitting_icc(photo: Photo, gray: bool) -> bytes | None:
+    """The profile if it is one for the samples that are written (ICC.1: bytes 16 to 19 name the color space)."""
+    fits = photo.icc is not None and photo.icc[16:20] == (b"GRAY" if gray else b"RGB ")
     return photo.icc if fits else None

@@ -48,7 +48,7 @@ class ModelBody(BaseModel):
     name: str
     family: str
     version: str
-    licence: str
+    license: str
     degradations: list[str]
     workers: int
     ready: int
@@ -147,7 +147,7 @@ def _model(workers: list[WorkerInfo]) -> ModelBody:
         name=first.bundle,
         family=first.family,
         version=first.bundle_version,
-        licence=first.licence,
+        license=first.license,
         degradations=sorted({entry.name for worker in workers for entry in worker.degradations}),
         workers=len(workers),
         ready=sum(worker.ready for worker in workers),

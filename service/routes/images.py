@@ -1,4 +1,4 @@
-"""`GET /jobs/{id}/result` and `/jobs/{id}/steps/{n}/image`: the pictures themselves."""
+"""`GET /jobs/{id}/result` and `/jobs/{id}/passes/{n}/image`: the pictures themselves."""
 
 import asyncio
 from typing import Annotated
@@ -63,7 +63,7 @@ async def result(
 
 
 @router.get(
-    "/jobs/{job_id}/steps/{number}/image",
+    "/jobs/{job_id}/passes/{number}/image",
     response_class=Response,
     responses={**PICTURE, **problems(401, 404, 410, 422, 503)},
 )

@@ -63,7 +63,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     networks = {"clip": Assessor(clip, names).clip, "air": AIR(air), "scm": NAFNet(scm)}
     manifest = Manifest(
-        family="autodir", name="autodir-small", version="0", description="random", licence="Apache-2.0",
+        family="autodir", name="autodir-small", version="0", description="random", license="Apache-2.0",
         degradations=tuple(BundleDegradation(name=name, prompt=prompt_of(name), fidelity=1) for name in names),
         networks={"clip": asdict(clip), "air": asdict(air), "scm": asdict(scm), "loop": asdict(loop)},
         weights={}, files={},

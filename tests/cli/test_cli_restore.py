@@ -86,17 +86,17 @@ def test_what_surrounds_the_pixels_survives(with_bundle, photo):
         assert ExifTags.IFD.GPSInfo not in image.getexif()
 
 
-def test_sixteen_bits_alpha_and_grey_go_through_a_pass(with_bundle, workplace):
+def test_sixteen_bits_alpha_and_gray_go_through_a_pass(with_bundle, workplace):
     rng = np.random.default_rng(0)
     deep = rng.integers(0, 65536, (20, 24, 4), dtype=np.uint16)
     Path("deep.png").write_bytes(imagecodecs.png_encode(deep))
-    Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save("grey.png")
-    assert with_bundle("restore", "deep.png", "grey.png", *PASS).code == 0
+    Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save("gray.png")
+    assert with_bundle("restore", "deep.png", "gray.png", *PASS).code == 0
     after = imagecodecs.png_decode(Path("deep.restored.png").read_bytes())
     assert after.dtype == np.uint16
     assert len(np.unique(after[..., :3])) > 256
     np.testing.assert_array_equal(after[..., 3], deep[..., 3])
-    assert pixels("grey.restored.png").ndim == 2
+    assert pixels("gray.restored.png").ndim == 2
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3000, 2), (600, 40)])

@@ -108,12 +108,12 @@ def test_another_tool_stands_beside_ours_in_table_report_page_and_strip(tree, bu
 def test_a_tool_that_fails_is_named_per_picture_and_ours_is_measured_all_the_same(tree, bundle, tmp_path):
     out = tmp_path / "out"
     common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told")
-    result = invoke(*common, "--against", "broken=sh -c 'echo no licence >&2; exit 4' {input} {output}")
+    result = invoke(*common, "--against", "broken=sh -c 'echo no license >&2; exit 4' {input} {output}")
     assert result.exit_code == 1
     assert "2 failed" in result.stderr
     errors = json.loads((out / "report.json").read_text())["summary"]["errors"]
     assert [*errors] == ["denoise/nam_0.png (broken)", "denoise/nam_1.png (broken)"]
-    assert all("exit code 4: no licence" in said for said in errors.values())
+    assert all("exit code 4: no license" in said for said in errors.values())
     again = invoke(*common)
     assert "nam_0.png: auto" not in again.stderr  # ours were not measured again
 

@@ -34,7 +34,7 @@ def registry_of(path, name="tiny", **entry):
     """Write a registry with one entry; values are the same in TOML and JSON."""
     files = [file.model_dump() for file in entry.pop("files")]
     lines = ["format = 1", f"[models.{name}]"]
-    lines += [f"{key} = {json.dumps(value)}" for key, value in {"description": "", "licence": "MIT", **entry}.items()]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in {"description": "", "license": "MIT", **entry}.items()]
     for file in files:
         lines += [f"[[models.{name}.files]]", *(f"{key} = {json.dumps(value)}" for key, value in file.items())]
     path.write_text("\n".join(lines))
@@ -57,9 +57,9 @@ def stocked(shop, source, home, workplace, monkeypatch):
 
 def test_a_bundle_is_fetched_listed_and_found_by_its_name(undegrade, shop, stocked, source, home, photo):
     assert "tiny" in undegrade("models", "pull", "--list").text
-    done = undegrade("models", "pull", "tiny", "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--accept-license")
     assert done.code == 0, done.err
-    assert "Licence: MIT" in done.err
+    assert "License: MIT" in done.err
     for path in source.iterdir():
         assert (home / "tiny" / path.name).read_bytes() == path.read_bytes()
     assert sorted(path for path, *_ in shop.asked) == sorted(shop.files)
@@ -70,19 +70,19 @@ def test_a_bundle_is_fetched_listed_and_found_by_its_name(undegrade, shop, stock
 
 
 def test_what_is_here_is_not_fetched_again_unless_forced(undegrade, shop, stocked, home):
-    undegrade("models", "pull", "tiny", "--accept-licence")
+    undegrade("models", "pull", "tiny", "--accept-license")
     asked = len(shop.asked)
     again = undegrade("models", "pull", "tiny")
     assert (again.code, len(shop.asked)) == (0, asked)
     assert "is here already" in again.err
     (home / "tiny" / "scm.safetensors").write_bytes(b"damaged")
-    assert undegrade("models", "pull", "tiny", "--force", "--accept-licence").code == 0
+    assert undegrade("models", "pull", "tiny", "--force", "--accept-license").code == 0
     assert len(shop.asked) == 2 * asked
     assert undegrade("models", "verify", "tiny").code == 0
 
 
 def test_a_new_version_in_the_registry_is_named(undegrade, stocked, workplace):
-    undegrade("models", "pull", "tiny", "--accept-licence")
+    undegrade("models", "pull", "tiny", "--accept-license")
     newer = stocked["bundle.json"].model_copy(update={"sha256": "1" * 64})
     registry_of(workplace / "registry.toml", kind="bundle", files=[newer])
     done = undegrade("models", "pull", "tiny")
@@ -91,8 +91,8 @@ def test_a_new_version_in_the_registry_is_named(undegrade, stocked, workplace):
 
 def test_a_bundle_that_was_put_there_otherwise_is_neither_replaced_nor_removed(undegrade, shop, stocked, source, home):
     shutil.copytree(source, home / "tiny")
-    assert undegrade("models", "pull", "tiny", "--accept-licence").code == 0
-    assert undegrade("models", "pull", "tiny", "--force", "--accept-licence").code == 2
+    assert undegrade("models", "pull", "tiny", "--accept-license").code == 0
+    assert undegrade("models", "pull", "tiny", "--force", "--accept-license").code == 2
     assert undegrade("models", "rm", "tiny").code == 3
     assert (home / "tiny" / "bundle.json").is_file()
     assert shop.asked == []
@@ -100,20 +100,20 @@ def test_a_bundle_that_was_put_there_otherwise_is_neither_replaced_nor_removed(u
 
 def test_the_first_folder_of_the_environment_takes_it(undegrade, stocked, workplace, monkeypatch):
     monkeypatch.setenv("UNDEGRADE_BUNDLES", f"{workplace / 'first'}{os.pathsep}{workplace / 'second'}")
-    assert undegrade("models", "pull", "tiny", "--accept-licence").code == 0
+    assert undegrade("models", "pull", "tiny", "--accept-license").code == 0
     assert (workplace / "first" / "tiny" / "bundle.json").is_file()
 
 
-def test_without_the_licence_accepted_nothing_is_asked_for(undegrade, shop, stocked, home):
+def test_without_the_license_accepted_nothing_is_asked_for(undegrade, shop, stocked, home):
     done = undegrade("models", "pull", "tiny")
     assert done.code == 2
-    assert "Licence: MIT" in done.err and "--accept-licence" in done.err
+    assert "License: MIT" in done.err and "--accept-license" in done.err
     assert shop.asked == [] and not (home / "tiny").exists()
 
 
 def test_a_refused_file_leaves_no_bundle_and_says_which(undegrade, shop, stocked, home):
     del shop.files["/scm.safetensors"]
-    done = undegrade("models", "pull", "tiny", "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--accept-license")
     assert done.code == 5
     assert "/scm.safetensors answered 404 Not Found" in done.err
     assert not (home / "tiny").exists()
@@ -122,16 +122,16 @@ def test_a_refused_file_leaves_no_bundle_and_says_which(undegrade, shop, stocked
 
 def test_what_has_arrived_is_not_fetched_twice(undegrade, shop, stocked, source, home):
     del shop.files["/scm.safetensors"]
-    undegrade("models", "pull", "tiny", "--accept-licence")
+    undegrade("models", "pull", "tiny", "--accept-license")
     shop.add("scm.safetensors", (source / "scm.safetensors").read_bytes())
     shop.asked.clear()
-    assert undegrade("models", "pull", "tiny", "--accept-licence").code == 0
+    assert undegrade("models", "pull", "tiny", "--accept-license").code == 0
     assert [path for path, *_ in shop.asked] == ["/scm.safetensors"]
 
 
 def test_a_file_that_the_manifest_does_not_mean_is_found(undegrade, shop, stocked, home):
     shop.files["/scm.safetensors"] = shop.files["/scm.safetensors"][::-1]
-    done = undegrade("models", "pull", "tiny", "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--accept-license")
     assert done.code == 3
     assert "sha256" in done.err and not (home / "tiny").exists()
 
@@ -140,7 +140,7 @@ def test_a_file_that_the_manifest_does_not_mean_is_found(undegrade, shop, stocke
 def test_offline_asks_nobody_and_says_what_to_bring(undegrade, shop, stocked, source, home, monkeypatch, way):
     if way == "setting":
         monkeypatch.setenv("UNDEGRADE_OFFLINE", "1")
-    words = ("models", "pull", "tiny", "--accept-licence", *(["--offline"] if way == "option" else []))
+    words = ("models", "pull", "tiny", "--accept-license", *(["--offline"] if way == "option" else []))
     done = undegrade(*words)
     assert done.code == 3
     place = home / ".downloads" / "tiny"
@@ -154,14 +154,14 @@ def test_offline_asks_nobody_and_says_what_to_bring(undegrade, shop, stocked, so
 def test_offline_refuses_a_file_that_is_not_the_one(undegrade, stocked, source, home):
     shutil.copytree(source, home / ".downloads" / "tiny")
     (home / ".downloads" / "tiny" / "bundle.json").write_text("{}")
-    done = undegrade("models", "pull", "tiny", "--accept-licence", "--offline")
+    done = undegrade("models", "pull", "tiny", "--accept-license", "--offline")
     assert (done.code, "bundle.json has sha256" in done.err) == (3, True)
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_asked_for(undegrade, shop, stocked, workplace):
     large = stocked["bundle.json"].model_copy(update={"bytes": 10**16})
     registry_of(workplace / "registry.toml", kind="bundle", files=[large])
-    done = undegrade("models", "pull", "tiny", "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--accept-license")
     assert (done.code, "GB free, expected 10000000.00" in done.err) == (3, True)
     assert shop.asked == []
 
@@ -170,7 +170,7 @@ def test_secrets_of_an_address_are_neither_shown_nor_kept(undegrade, shop, stock
     file = stocked["bundle.json"]
     signed = file.model_copy(update={"url": file.url.replace("127", "user:pass@127") + "?signature=xyzzy"})
     registry_of(workplace / "registry.toml", kind="bundle", files=[signed])
-    done = undegrade("models", "pull", "tiny", "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--accept-license")
     assert done.code == 0, done.err
     for text in (done.err, (home / "tiny" / "pulled.json").read_text()):
         assert file.url in text and "xyzzy" not in text and "user:pass" not in text
@@ -178,14 +178,14 @@ def test_secrets_of_an_address_are_neither_shown_nor_kept(undegrade, shop, stock
 
 def test_a_proxy_that_cannot_be_used_is_named(undegrade, stocked, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://proxy")
-    done = undegrade("models", "pull", "tiny", "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--accept-license")
     assert (done.code, "the proxy that the environment names" in done.err) == (5, True)
 
 
 def test_looking_and_refusing_does_not_wait_for_torch(stocked):
     script = (
         "import sys\nfrom cli.main import app\n"
-        "for words in (['--list'], ['tiny'], ['tiny', '--accept-licence', '--offline']):\n"
+        "for words in (['--list'], ['tiny'], ['tiny', '--accept-license', '--offline']):\n"
         "    app(['models', 'pull', *words], standalone_mode=False)\n"
         "    assert 'torch' not in sys.modules, words\n"
     )
@@ -212,7 +212,7 @@ def until(condition):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_download_leaves_no_bundle_and_is_taken_up(undegrade, shop, stocked, home, number):
     shop.gate = threading.Event()
-    process = start("models", "pull", "tiny", "--accept-licence")
+    process = start("models", "pull", "tiny", "--accept-license")
     part = home / ".downloads" / "tiny" / "bundle.json.part"
     until(lambda: part.is_file() and part.stat().st_size)
     process.send_signal(number)
@@ -223,16 +223,16 @@ def test_an_interrupted_download_leaves_no_bundle_and_is_taken_up(undegrade, sho
     had = part.stat().st_size
     shop.gate.set()
     shop.asked.clear()
-    assert undegrade("models", "pull", "tiny", "--accept-licence").code == 0
+    assert undegrade("models", "pull", "tiny", "--accept-license").code == 0
     assert shop.asked[0] == ("/bundle.json", f"bytes={had}-", '"one"')
     assert undegrade("models", "verify", "tiny").code == 0
 
 
 def test_two_at_once_fetch_it_once(undegrade, shop, stocked):
     shop.gate = threading.Event()
-    first = start("models", "pull", "tiny", "--accept-licence")
+    first = start("models", "pull", "tiny", "--accept-license")
     until(lambda: shop.asked)
-    second = start("models", "pull", "tiny", "--accept-licence")
+    second = start("models", "pull", "tiny", "--accept-license")
     assert b"another process is fetching tiny" in second.stderr.readline()
     held = undegrade("models", "rm", "tiny")
     assert (held.code, "is being fetched right now" in held.err) == (2, True)
@@ -264,7 +264,7 @@ def tar_of(*members):
 def test_an_archive_becomes_a_bundle(undegrade, shop, source, home, workplace, prefix):
     content = tar_of(*((prefix + path.name, path.read_bytes()) for path in source.iterdir()))
     path = registry_of(workplace / "own.toml", kind="archive", files=[shop.add("tiny.tar.gz", content)])
-    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-license")
     assert done.code == 0, done.err
     assert undegrade("models", "verify", "tiny").code == 0
     assert sorted(os.listdir(home / "tiny")) == sorted([*(path.name for path in source.iterdir()), "pulled.json"])
@@ -286,7 +286,7 @@ def test_a_wrong_archive_gets_a_sentence_and_nothing_leaves_its_folder(undegrade
     if callable(content):
         content = content(tar_of(("bundle.json", os.urandom(10_000))))
     path = registry_of(workplace / "own.toml", kind="archive", files=[shop.add("tiny.tar", content)])
-    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-license")
     assert (done.code, sentence in done.err, "Traceback" in done.err) == (3, True, False)
     assert not list(workplace.rglob("evil"))
     assert not (home / "tiny").exists()
@@ -305,7 +305,7 @@ def test_a_checkpoint_is_fetched_and_converted(undegrade, shop, home, workplace,
     words = ("models", "pull", "own", "--registry", path)
     refused = undegrade(*words)
     assert (refused.code, "OpenRAIL" in refused.err) == (2, True)
-    done = undegrade(*words, "--accept-licence")
+    done = undegrade(*words, "--accept-license")
     assert done.code == 0, done.err
     manifest = json.loads((home / "own" / "bundle.json").read_text())
     assert manifest["name"] == "own" and file.sha256 in manifest["description"]
@@ -321,16 +321,16 @@ def test_two_checkpoints_that_do_not_go_together_make_no_bundle(undegrade, shop,
         subprocess.run(words, check=True, timeout=120)
         files.append(shop.add(name, (workplace / name).read_bytes()))
     path = registry_of(workplace / "own.toml", kind="checkpoint", family="daclip", files=files)
-    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-license")
     assert (done.code, "do not go together" in done.err) == (3, True), done.err
     assert not (home / "tiny").exists()
-    again = undegrade("models", "pull", "tiny", "--registry", path, "--accept-licence")
+    again = undegrade("models", "pull", "tiny", "--registry", path, "--accept-license")
     assert (again.code, len(shop.asked)) == (3, 2)  # nothing is fetched twice
 
 
 def test_a_family_that_cannot_be_converted_is_refused_before_anything_is_asked_for(undegrade, shop, home, workplace):
     path = registry_of(workplace / "own.toml", kind="checkpoint", family="gan", files=[shop.add("a.pt", b"x")])
-    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-licence")
+    done = undegrade("models", "pull", "tiny", "--registry", path, "--accept-license")
     assert (done.code, "family 'gan', expected one of autodir" in done.err, shop.asked) == (2, True, [])
 
 
@@ -338,11 +338,11 @@ def test_a_family_that_cannot_be_converted_is_refused_before_anything_is_asked_f
 
 
 def test_a_fetched_bundle_is_removed_and_so_is_what_is_under_way(undegrade, shop, stocked, home):
-    undegrade("models", "pull", "tiny", "--accept-licence")
+    undegrade("models", "pull", "tiny", "--accept-license")
     assert undegrade("models", "rm", "tiny").code == 0
     assert not (home / "tiny").exists()
     del shop.files["/scm.safetensors"]
-    undegrade("models", "pull", "tiny", "--accept-licence")
+    undegrade("models", "pull", "tiny", "--accept-license")
     assert undegrade("models", "rm", "tiny").code == 0
     assert os.listdir(home / ".downloads") == ["tiny.lock"]
     assert undegrade("models", "rm", "tiny").code == 3
@@ -350,7 +350,7 @@ def test_a_fetched_bundle_is_removed_and_so_is_what_is_under_way(undegrade, shop
 
 @pytest.mark.parametrize("name", ["autodir-small", "../data", ".downloads", "/", "."])
 def test_nothing_else_can_be_removed(undegrade, stocked, home, workplace, name):
-    undegrade("models", "pull", "tiny", "--accept-licence")
+    undegrade("models", "pull", "tiny", "--accept-license")
     assert undegrade("models", "rm", name).code in (2, 3)
     assert (home / "tiny" / "bundle.json").is_file()
 
@@ -360,7 +360,7 @@ def test_nothing_else_can_be_removed(undegrade, stocked, home, workplace, name):
 
 def test_the_shipped_registry_is_one_and_an_empty_one_says_what_to_do(undegrade, home):
     read_registry(SHIPPED_REGISTRY)
-    done = undegrade("models", "pull", "nothing", "--accept-licence")
+    done = undegrade("models", "pull", "nothing", "--accept-license")
     assert done.code == 3
     assert "UNDEGRADE_REGISTRY" in done.err
 
@@ -373,7 +373,7 @@ WRONG = {
     "another scheme": ({}, {"url": "file:///etc/passwd"}, "url"),
     "no size": ({}, {"bytes": 0}, "bytes"),
     "a misspelt field": ({"licens": "MIT"}, {}, "licens"),
-    "no licence": ({"licence": ""}, {}, "licence"),
+    "no license": ({"license": ""}, {}, "license"),
     "another kind": ({"kind": "zip"}, {}, "kind"),
     "a checkpoint without a family": ({"kind": "checkpoint"}, {}, "family"),
     "no manifest": ({}, {"name": "other.json"}, "bundle.json"),

@@ -50,7 +50,7 @@ def spec(data: bytes, **said) -> JobSpec:
     controls = JobControls(**{"steps": 2, "max_passes": 1, "seed": 5, **said.pop("controls", {})})
     return JobSpec(
         id=job, bundle=said.pop("bundle", "autodir-small"), submitted_ms=int(time.time() * 1000), controls=controls,
-        source=source, output=Output(steps=False), **said,
+        source=source, output=Output(passes=False), **said,
     )  # fmt: skip
 
 

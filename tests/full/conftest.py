@@ -92,7 +92,7 @@ def released(folder: Path) -> Path:
 def converted(released: Path, folder: Path) -> tuple[Path, Ended, int]:
     """The bundle, how the conversion went, and the checkpoint's bytes; the checkpoint is gone."""
     size, bundle = released.stat().st_size, folder / "autodir"
-    words = ["-m", "cli", "models", "convert", "autodir", str(released), "--out", str(bundle), "--accept-licence"]
+    words = ["-m", "cli", "models", "convert", "autodir", str(released), "--out", str(bundle), "--accept-license"]
     done = _run(words, folder)
     released.unlink()
     return bundle, done, size

@@ -55,7 +55,7 @@ def test_the_command_restores_a_photo_in_two_steps(by_command, photo):
     picture, report = by_command
     with Image.open(photo) as before:
         assert picture.shape == (before.height, before.width, 3)
-    assert len(np.unique(picture)) > 16  # values that are no numbers end as one flat colour
+    assert len(np.unique(picture)) > 16  # values that are no numbers end as one flat color
     assert (report["repaired"], report["steps"]) == (["haze"], 2)
 
 

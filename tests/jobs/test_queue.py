@@ -387,7 +387,7 @@ def test_progress_and_what_is_known_so_far_are_published(run):
 # --- the user wants an end
 
 
-def test_a_queued_job_is_cancelled_at_once(run):
+def test_a_queued_job_is_canceled_at_once(run):
     async def scenario(here):
         job, other = await here.submit("standard", "standard")
         assert await here.queue.cancel(job.id, keep_s=60) is State.QUEUED
@@ -439,7 +439,7 @@ def test_a_job_that_is_over_stays_as_it_is(run, state):
     run(scenario)
 
 
-def test_an_unknown_job_cannot_be_cancelled(run):
+def test_an_unknown_job_cannot_be_canceled(run):
     async def scenario(here):
         assert await here.queue.cancel("0" * 32) is None
         assert await here.everything() == {}
@@ -448,7 +448,7 @@ def test_an_unknown_job_cannot_be_cancelled(run):
 
 
 @pytest.mark.parametrize("died", [True, False])
-def test_a_cancelled_job_that_is_handed_back_ends_there(run, died):
+def test_a_canceled_job_that_is_handed_back_ends_there(run, died):
     async def scenario(here):
         job = await here.running()
         await here.queue.cancel(job.id)
@@ -459,7 +459,7 @@ def test_a_cancelled_job_that_is_handed_back_ends_there(run, died):
     run(scenario)
 
 
-def test_a_cancelled_job_of_a_dead_worker_ends_there(run):
+def test_a_canceled_job_of_a_dead_worker_ends_there(run):
     async def scenario(here):
         job = await here.running()
         await here.queue.cancel(job.id)

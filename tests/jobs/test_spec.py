@@ -15,13 +15,13 @@ EVERYTHING = JobSpec(
     lane="interactive",
     controls=JobControls(
         prompt="remove the rain, please", only=("rain", "haze"), skip=("noise",), strength=0.75, fidelity=0.5,
-        colour_fix=True, max_passes=3, steps=40, seed=2**63 - 1,
+        color_fix=True, max_passes=3, steps=40, seed=2**63 - 1,
     ),
     source=Source(
         blob="00112233445566778899aabbccddeeff/input", bytes=123456, format="jpeg", width_px=4000, height_px=3000,
         sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     ),
-    output=Output(format="webp", quality=90, metadata=False, steps=False),
+    output=Output(format="webp", quality=90, metadata=False, passes=False),
     submitted_ms=1_760_000_000_000,
     deadline_ms=1_760_000_060_000,
     keep_s=3600,
@@ -70,10 +70,10 @@ def test_a_jobs_queue_is_its_bundle_and_lane():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("colour", "blue"),
-        ("controls.colour", "blue"),
-        ("source.colour", "blue"),
-        ("output.colour", "blue"),
+        ("color", "blue"),
+        ("controls.color", "blue"),
+        ("source.color", "blue"),
+        ("output.color", "blue"),
         ("version", 2),
         ("version", "1"),
         ("id", "0" * 31),

@@ -52,7 +52,7 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store of the kind that the test is parametrised with."""
+    """The URL of an empty store of the kind that the test is parametrized with."""
     if request.param == "s3":
         return str(request.getfixturevalue("bucket"))
     return {"memory": "memory://", "file": f"file://{tmp_path}/blobs", "redis": "redis://"}[request.param]
@@ -106,13 +106,13 @@ def test_a_blob_that_never_was_is_missing_by_its_name(valkey_url, url):
 @every_backend
 def test_delete_takes_the_named_ones_and_minds_no_missing_one(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
-        for name in ("job/input", "job/result", "job/steps/1"):
+        for name in ("job/input", "job/result", "job/passes/1"):
             await store.put(name, b"x", HOUR_S)
-        await store.delete("job/input", "job/never", "job/steps/1")
+        await store.delete("job/input", "job/never", "job/passes/1")
         await store.delete("job/input")
         await store.delete()
         assert await store.get("job/result") == b"x"
-        for gone in ("job/input", "job/steps/1"):
+        for gone in ("job/input", "job/passes/1"):
             with pytest.raises(BlobMissing):
                 await store.get(gone)
 
@@ -190,7 +190,7 @@ def test_blobs_and_their_ends_survive_a_restart(valkey_url, url):
 def test_a_job_that_is_gone_leaves_no_folder(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         await store.put("job/input", b"x", 10)
-        await store.put("job/steps/1", b"x", 10)
+        await store.put("job/passes/1", b"x", 10)
         await store.sweep(time.time() + 60)
 
     run(valkey_url, url, scenario)
@@ -200,7 +200,7 @@ def test_a_job_that_is_gone_leaves_no_folder(valkey_url, url):
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
-def test_a_put_beside_the_delete_of_its_last_neighbour_finds_its_folder(valkey_url, url):
+def test_a_put_beside_the_delete_of_its_last_neighbor_finds_its_folder(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         for _turn in range(100):
             await store.put("job/input", b"x", HOUR_S)

@@ -46,7 +46,7 @@ def manifest(random_config):
         for name in random_config.names
     )
     return Manifest(
-        family="autodir", name="tiny", version="1", description="Random weights.", licence="Apache-2.0",
+        family="autodir", name="tiny", version="1", description="Random weights.", license="Apache-2.0",
         degradations=degradations, networks=networks, weights={}, files={},
     )  # fmt: skip
 

@@ -103,7 +103,7 @@ def test_tiles_that_lie_edge_to_edge_are_put_side_by_side():
     assert torch.equal(blended(32, 48, 16, 0, lambda tile: tile.cut(image)), image)
 
 
-def test_neighbours_fade_into_each_other_without_a_step():
+def test_neighbors_fade_into_each_other_without_a_step():
     """Two tiles of different brightness: within the overlap the blend climbs evenly from one to the other."""
     overlap, brightness = 9, [0.0, 1.0]
     row = blended(1, 31, 20, overlap, lambda tile: torch.full((3, 1, 20), brightness[tile.index]))[0, 0]
@@ -114,7 +114,7 @@ def test_neighbours_fade_into_each_other_without_a_step():
     assert steps.max() == pytest.approx(1 / (overlap + 1), abs=1e-5)
 
 
-def test_feathers_ramp_only_towards_neighbours():
+def test_feathers_ramp_only_toward_neighbors():
     assert feather(6, 0, 6, 3).tolist() == [1, 1, 1, 1, 1, 1]
     assert feather(6, 0, 20, 3).tolist() == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25])
     assert feather(6, 14, 20, 3).tolist() == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
@@ -139,16 +139,16 @@ class TestAConvolutionalNetworkInTiles:
     def test_away_from_seams_the_result_is_that_of_the_whole(self, network, image):
         side, overlap = 40, 12
         result = blended(70, 100, side, overlap, lambda tile: network(tile.cut(image)[None])[0])
-        spoilt = torch.zeros(70, 100, dtype=torch.bool)
+        spoiled = torch.zeros(70, 100, dtype=torch.bool)
         for tile in tiles(70, 100, side, overlap):
             rim = torch.ones(tile.height, tile.width, dtype=torch.bool)
             above, left = (self.reach if start else 0 for start in (tile.top, tile.left))
             below = self.reach if tile.top + tile.height < 70 else 0
             right = self.reach if tile.left + tile.width < 100 else 0
             rim[above : tile.height - below, left : tile.width - right] = False
-            tile.cut(spoilt).logical_or_(rim)
-        assert 0.4 < (~spoilt).float().mean() < 1
-        torch.testing.assert_close(result[:, ~spoilt], network(image[None])[0][:, ~spoilt], atol=1e-6, rtol=1e-5)
+            tile.cut(spoiled).logical_or_(rim)
+        assert 0.4 < (~spoiled).float().mean() < 1
+        torch.testing.assert_close(result[:, ~spoiled], network(image[None])[0][:, ~spoiled], atol=1e-6, rtol=1e-5)
 
     def test_across_seams_the_feather_keeps_the_error_small(self, network, image):
         whole = network(image[None])[0]

@@ -22,7 +22,7 @@ def test_the_first_draw_is_torch_s_own_for_that_seed():
     assert drawn.dtype == torch.float32 and drawn.device.type == "cpu"
 
 
-def test_an_image_s_noise_does_not_feel_its_neighbours():
+def test_an_image_s_noise_does_not_feel_its_neighbors():
     together = noise([3, 1, 2], SHAPE)
     assert together.shape == (3, *SHAPE)
     for row, seed in zip(together, [3, 1, 2], strict=True):

@@ -33,15 +33,15 @@ from service.settings import ServiceSettings
 BUNDLE = "toy"
 
 
-def encoded(kind: str = "png", size: tuple[int, int] = (24, 16), colour: str = "teal", **options: Any) -> bytes:
+def encoded(kind: str = "png", size: tuple[int, int] = (24, 16), color: str = "teal", **options: Any) -> bytes:
     target = io.BytesIO()
-    Image.new("RGB", size, colour).save(target, kind, **options)
+    Image.new("RGB", size, color).save(target, kind, **options)
     return target.getvalue()
 
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., bytes]:
-    """Makes image files: picture("jpeg", size=(8, 8), colour="red")."""
+    """Makes image files: picture("jpeg", size=(8, 8), color="red")."""
     return encoded
 
 

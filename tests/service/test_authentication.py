@@ -96,7 +96,7 @@ def test_a_key_sees_its_own_jobs_only(client, worker, new_key, picture):
     mine, other = new_key("mine"), new_key("other")
     job = client.post("/restore", files={"image": picture()}, headers={**bearer(mine), "Prefer": "wait=20"}).json()
     client.post("/restore", files={"image": picture()}, headers=bearer(other))
-    for path in ("", "/result", "/steps/1/image", "/events"):
+    for path in ("", "/result", "/passes/1/image", "/events"):
         assert client.get(f"/jobs/{job['id']}{path}", headers=bearer(mine)).status_code == 200
         answer = client.get(f"/jobs/{job['id']}{path}", headers=bearer(other))
         assert answer.status_code == 404 and answer.json()["code"] == "no-such-job"

@@ -49,7 +49,7 @@ def test_degradations_say_which_a_worker_repairs(client, worker):
 def test_models_and_system_come_from_the_workers(client, worker, submitted):
     until_ready(client)
     assert client.get("/models").json() == [
-        {"name": "toy", "family": "toy", "version": "1", "licence": "", "degradations": ["noise"], "workers": 1,
+        {"name": "toy", "family": "toy", "version": "1", "license": "", "degradations": ["noise"], "workers": 1,
          "ready": 1}
     ]  # fmt: skip
     submitted(headers={"Prefer": "wait=20"})

@@ -77,4 +77,4 @@ def test_the_picture_of_a_pass_is_its_own(client, job):
 
 @pytest.mark.parametrize(("number", "status"), [("2", 404), ("3", 404), ("0", 422), ("x", 422)])
 def test_a_pass_without_a_picture_is_404(client, job, number, status):
-    assert client.get(f"/jobs/{job['id']}/steps/{number}/image").status_code == status
+    assert client.get(f"/jobs/{job['id']}/passes/{number}/image").status_code == status

@@ -66,7 +66,7 @@ def test_the_eta_is_as_fast_as_jobs_have_ended(service, submitted, valkey):
     assert 6 <= service.client.get(f"/jobs/{job['id']}").json()["queue"]["eta_s"] < 60
 
 
-@pytest.mark.parametrize("path", ["", "/result", "/steps/1/image", "/events"])
+@pytest.mark.parametrize("path", ["", "/result", "/passes/1/image", "/events"])
 def test_an_unknown_job_is_404_and_an_old_one_410(service, path):
     fresh, old = new_id(), new_id(int((time.time() - service.settings.keep_s - 60) * 1000))
     answers = [service.client.get(f"/jobs/{job}{path}") for job in (fresh, old, "nonsense", "f" * 32)]

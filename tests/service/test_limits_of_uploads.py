@@ -61,7 +61,7 @@ def test_nothing_is_decoded():
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff", "avif"])
-def test_every_format_is_recognised(picture, kind):
+def test_every_format_is_recognized(picture, kind):
     seen = look(picture(kind, size=(30, 20)), 50)
     assert (seen.format, seen.width_px, seen.height_px) == (kind, 30, 20)
 

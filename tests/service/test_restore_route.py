@@ -79,7 +79,7 @@ def test_prefer_wait_answers_200_with_the_finished_job(client, worker, picture):
     assert job["degradations"][0] == {"name": "noise", "probability": 0.75}
     assert job["stop_reason"] == "clean" and job["timings"] == {"restore": 0.01} and job["params"]["steps"] == 2
     first, second = job["passes"]
-    assert first["image"] == f"/jobs/{job['id']}/steps/1/image" and first["probability_after"] == 0.1
+    assert first["image"] == f"/jobs/{job['id']}/passes/1/image" and first["probability_after"] == 0.1
     assert second["image"] is None and second["kept"] is False
     result = job["result"]
     assert result["url"] == f"/jobs/{job['id']}/result" and (result["width"], result["height"]) == (24, 16)

@@ -42,7 +42,7 @@ def die() -> None:
 
 
 def die_once(marker: str) -> str:
-    """Runs in the pool; survives the second time, as a neighbour of the file that kills would."""
+    """Runs in the pool; survives the second time, as a neighbor of the file that kills would."""
     if not os.path.exists(marker):
         open(marker, "w").close()
         os.kill(os.getpid(), signal.SIGKILL)

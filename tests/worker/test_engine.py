@@ -330,7 +330,7 @@ def test_a_batch_keeps_to_the_megapixels():
     assert turned[-1].megapixels == pytest.approx(turned[-1].images * 64 * 64 / 1e6)
 
 
-def test_a_cancelled_image_is_dropped_between_steps_and_its_neighbours_finish():
+def test_a_canceled_image_is_dropped_between_steps_and_its_neighbors_finish():
     bench = Bench()
     for number in (1, 2, 3):
         bench.admit(number)
@@ -345,7 +345,7 @@ def test_a_cancelled_image_is_dropped_between_steps_and_its_neighbours_finish():
     assert 2 not in {name for batch in bench.restorer.batches[3:] for name, _ in batch}
 
 
-def test_an_image_is_cancelled_before_it_was_begun():
+def test_an_image_is_canceled_before_it_was_begun():
     bench = Bench()
     bench.admit(1)
     bench.engine.cancel("1")
@@ -402,7 +402,7 @@ def test_an_error_ends_the_image_that_made_it_and_no_other(stage, alone):
     assert failed.hint
 
 
-def test_no_image_is_stepped_more_or_less_often_for_a_bad_neighbour():
+def test_no_image_is_stepped_more_or_less_often_for_a_bad_neighbor():
     finished = []
     bench = Bench(
         FakeRestorer(
@@ -419,7 +419,7 @@ def test_bad_controls_are_told_as_such():
     bench = Bench(FakeRestorer(at_begin=named(1, ControlsError("got degradation 'dust', expected noise"))))
     bench.admit(1)
     bench.admit(2, strength=7)
-    bench.admit(3, colour="blue")
+    bench.admit(3, color="blue")
     bench.admit(4)
     bench.run()
     assert bench.ends() == {1: ["bad-controls"], 2: ["bad-controls"], 3: ["bad-controls"], 4: ["done"]}
@@ -429,13 +429,13 @@ def test_bad_controls_are_told_as_such():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_result_that_is_no_picture_fails_as_not_finite(bad):
-    def spoilt(image):
+    def spoiled(image):
         picture = image.request.image.clone()
         if image.name == 2:
             picture[1, 3, 5] = bad
         return picture
 
-    bench = Bench(FakeRestorer(result=spoilt))
+    bench = Bench(FakeRestorer(result=spoiled))
     for number in (1, 2, 3):
         bench.admit(number)
     bench.run()

@@ -187,7 +187,7 @@ def test_an_image_that_is_only_assessed_has_no_result():
 
 
 def test_the_engine_is_told_what_the_user_said():
-    bench = Bench(DONE, lane="bulk", controls=JobControls(seed=9, steps=3), output=Output(steps=False))
+    bench = Bench(DONE, lane="bulk", controls=JobControls(seed=9, steps=3), output=Output(passes=False))
     bench.end()
     (task,) = bench.engine.sent
     assert (task.lane, task.controls["seed"], task.controls["steps"], task.pictures) == (2, 9, 3, False)
@@ -226,7 +226,7 @@ def test_a_job_past_its_deadline_is_not_begun():
     assert (state, outcome.failure.code, bench.engine.sent) == (State.EXPIRED, "deadline", [])
 
 
-def test_a_job_that_was_cancelled_before_is_not_begun():
+def test_a_job_that_was_canceled_before_is_not_begun():
     bench = Bench(DONE, cancel=True)
     assert (bench.end()[0], bench.engine.sent) == (State.CANCELED, [])
 
@@ -258,7 +258,7 @@ def test_what_a_run_stored_can_be_taken_back():
     assert set(bench.store.blobs) == {"input"}
 
 
-def test_a_job_that_is_cancelled_while_it_is_decoded_does_not_keep_the_engine_busy():
+def test_a_job_that_is_canceled_while_it_is_decoded_does_not_keep_the_engine_busy():
     bench = Bench()
     bench.run.interrupt(Ended(State.CANCELED))
     assert bench.end()[0] is State.CANCELED

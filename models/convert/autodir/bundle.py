@@ -57,7 +57,7 @@ def _manifest(name: str, config: AutoDIRConfig, checkpoint: Path) -> Manifest:
         name=name,
         version="1",
         description=f"AutoDIR as its authors released it, converted from {checkpoint.name} (sha256 {sha256}).",
-        licence="none stated by the authors",
+        license="none stated by the authors",
         restrictions=AUTODIR,
         degradations=tuple(
             BundleDegradation(name=entry, prompt=prompt_of(entry), fidelity=config.fidelity[entry])

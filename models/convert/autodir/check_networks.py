@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.autodir.assessor import centre_crop, mixture, prompt_of
+from models.autodir.assessor import center_crop, mixture, prompt_of
 from models.autodir.guidance import guided
 from models.autodir.restorer import AutoDIR
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, euler_ancestral
@@ -61,7 +61,7 @@ def clip(model: AutoDIR, vectors: Vectors, path: Path) -> Iterator[Row]:
         if found is not None and name in vectors:
             yield row(f"clip {name}", 2e-5, [(found, vectors[name])])
     for at in groups(vectors, "image_u8"):
-        crop = centre_crop(to_tensor(vectors[f"{at}image_u8"].numpy()), assessor.config.vision.image_size)
+        crop = center_crop(to_tensor(vectors[f"{at}image_u8"].numpy()), assessor.config.vision.image_size)
         logits = assessor.logits(assessor.image_features(crop[None]))  # (1, K)
         probabilities = logits.softmax(dim=-1)
         yield row(f"clip {at}logits", 2e-5, [(logits.T, vectors[f"{at}logits_per_text"])])

@@ -18,7 +18,7 @@ from models.autodir.assessor import prompt_of
 from models.autodir.policy import among
 from models.autodir.restorer import AutoDIR
 from models.autodir.track import AutoDIRTrack, Job
-from models.color import match_colours
+from models.color import match_colors
 from models.convert.verdicts import Check, Measure, Row, Vectors, row
 from models.errors import BundleError, ControlsError
 from models.noise import NoiseStream
@@ -180,7 +180,7 @@ def _saved(key: str, expected: Tensor, image: Tensor, passes: Sequence[Pass]) ->
     if picture is None:
         return torch.full(expected.shape, torch.nan)
     if where[3]:
-        picture = match_colours(picture, image)
+        picture = match_colors(picture, image)
     return torch.from_numpy(to_pixels(picture, truncate=True))
 
 

@@ -118,7 +118,7 @@ def _manifest(name: str, config: DaCLIPConfig, checkpoints: Sequence[Path], wild
         name=name,
         version="1",
         description=f"DA-CLIP with its restoration network as their authors released them, converted from {files}.",
-        licence="MIT",
+        license="MIT",
         restrictions=DACLIP,
         degradations=tuple(
             BundleDegradation(name=entry, prompt=word, fidelity=1) for entry, word in config.words.items()

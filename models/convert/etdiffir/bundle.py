@@ -119,7 +119,7 @@ def _manifest(name: str, config: ETDiffIRConfig, checkpoints: Sequence[Path]) ->
         name=name,
         version="1",
         description=f"ETDiffIR: DA-CLIP and the efficient U-Net, converted from {files}.",
-        licence="none stated by the authors",
+        license="none stated by the authors",
         restrictions=ETDIFFIR,
         degradations=tuple(
             BundleDegradation(name=entry, prompt=word, fidelity=1) for entry, word in config.words.items()

@@ -37,7 +37,7 @@ from models.vocabulary import CLEAN
 
 @dataclass(frozen=True, kw_only=True)
 class AssessorConfig:
-    """`sa_weight` is the paper's lambda; `clean_weight` adds L_FID of the clean twin towards "clean" (published: 0).
+    """`sa_weight` is the paper's lambda; `clean_weight` adds L_FID of the clean twin toward "clean" (published: 0).
 
     `cross_entropy` adds as much of it to every L_FID (published: 0): the fidelity loss has no slope where the right
     answer's probability is near zero, so a confident mistake would stay one.  `twins` is the share of the pictures

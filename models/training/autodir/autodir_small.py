@@ -81,7 +81,7 @@ over 0.65, and 0.65 much over nothing (docs/experiments.md).  A glimpse of 0.2 o
 FLOORS = {"haze": 0.5, "low-light": 0.5, "rain": 0.5, "raindrop": 0.65}
 """Over the measured ones.
 
-Haze and low light: a clean picture that is taken for one is spoilt, by 20 dB, so no guess is tried.  Rain: 0.5 costs
+Haze and low light: a clean picture that is taken for one is spoiled, by 20 dB, so no guess is tried.  Rain: 0.5 costs
 held-out photographs nothing against 0.65 (docs/experiments.md).  Raindrop: this bundle gains little there yet, so a
 doubtful pass is a risk for nothing.
 """

@@ -3,7 +3,7 @@ held-out photographs.
 
 Each view learned to be as sure as it is right, but their mean is less sure than it is right.  One factor on CLIP's
 temperature mends that (Guo et al. 2017, arXiv:1706.04599, section 4.2): the one with the least negative log-likelihood.
-In training a third of what it sees is clean, so "clean" is taken down until no name is favoured (their section 4.2's
+In training a third of what it sees is clean, so "clean" is taken down until no name is favored (their section 4.2's
 bias, for one name).
 
 The share of a repair is the blend with the input that has the least error.

@@ -52,7 +52,7 @@ def manifest(version: str, specialists: Collection[str] = (), loop: LoopConfig =
         version=version,
         description="A small AutoDIR for a CPU: assessor, denoiser on lossless 8 x 8 patches, NAFNet correction"
         + (f", and specialists: {', '.join(specialists)}." if specialists else "."),
-        licence="Apache-2.0",
+        license="Apache-2.0",
         degradations=degradations,
         networks={
             "clip": asdict(autodir_small.CLIP),

@@ -15,7 +15,7 @@ from models.errors import TrainingError
 
 APART = ("step", "minutes", "loss", "score", "clean")
 """What is no line of its own; "clean" is a PSNR, on another scale than gains."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555", "#b8a000", "#003f5c")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555", "#b8a000", "#003f5c")
 WIDE, HIGH = 330, 240
 LEFT, RIGHT, TOP, BOTTOM = 40, 92, 30, 34
 
@@ -78,10 +78,10 @@ def _panel(run: Curves) -> Iterator[str]:
     yield f'<text x="{LEFT}" y="{HIGH - 16}" fill="#555">0</text>'
     yield f'<text x="{WIDE - RIGHT}" y="{HIGH - 16}" text-anchor="end" fill="#555">{last:.0f} min</text>'
     ends = _spread([y(line[-1]) for line in run.lines.values()], 12)
-    for (name, line), colour, end in zip(run.lines.items(), COLOURS * 2, ends, strict=False):
+    for (name, line), color, end in zip(run.lines.items(), COLORS * 2, ends, strict=False):
         points = " ".join(f"{x(m):.1f},{y(v):.1f}" for m, v in zip(run.minutes, line, strict=True))
-        yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
-        yield f'<text x="{WIDE - RIGHT + 5}" y="{end + 4:.1f}" fill="{colour}">{escape(name)}</text>'
+        yield f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.8"/>'
+        yield f'<text x="{WIDE - RIGHT + 5}" y="{end + 4:.1f}" fill="{color}">{escape(name)}</text>'
 
 
 def _spread(heights: Sequence[float], apart: float) -> list[float]:

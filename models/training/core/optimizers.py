@@ -23,7 +23,7 @@ def is_kernel(name: str, parameter: Tensor, facing: Collection[str]) -> bool:
 
 
 class MuonAdamW:
-    """Both as one optimiser; `rate` in [0, 1] scales the two learning rates of a step.  `muon` None is AdamW alone.
+    """Both as one optimizer; `rate` in [0, 1] scales the two learning rates of a step.  `muon` None is AdamW alone.
 
     Muon wants matrices, and a view of a channels-last kernel is one without a copy.
     """

@@ -1,7 +1,7 @@
 """The training loop that all stages share: schedule, moving average, validation with pictures, resumable checkpoints.
 
 A stage brings the network, the loss of a batch and a validation; nothing here knows which.  A killed run goes on from
-its last validation with `--resume`: weights, optimiser, data position and elapsed time are in `last.pt`.
+its last validation with `--resume`: weights, optimizer, data position and elapsed time are in `last.pt`.
 """
 
 import json
@@ -100,12 +100,12 @@ class Trainer:
             self.optimizer.load_state_dict(saved["optimizer"])
         except (KeyError, ValueError) as error:
             raise TrainingError(
-                f"{path} was written with another optimiser ({error}): go on with the same --muon, or use --start-from"
+                f"{path} was written with another optimizer ({error}): go on with the same --muon, or use --start-from"
             ) from error
         self.at = Progressed(**saved["at"])
 
     def start_from(self, path: Path) -> None:
-        """Begin with another run's weights; step count and optimiser start afresh.
+        """Begin with another run's weights; step count and optimizer start afresh.
 
         Raises:
             TrainingError: they do not fit.
@@ -165,7 +165,7 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Move the average towards the weights; quickly at first, so that it does not remember the random start."""
+        """Move the average toward the weights; quickly at first, so that it does not remember the random start."""
         keep = min(self.run_config.ema, (1 + self.at.step) / (10 + self.at.step))
         for name, value in self.network.state_dict().items():
             if value.dtype.is_floating_point:

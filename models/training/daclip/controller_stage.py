@@ -112,7 +112,7 @@ def _nearest(network: DaCLIP, features: Tensor, own: Tensor) -> Tensor:
 
 
 def seen(images: Tensor, config: ControllerConfig) -> Tensor:
-    """The towers' view of whole crops: (B, 3, H, W) in [-1, 1] -> (B, 3, S, S), normalised.
+    """The towers' view of whole crops: (B, 3, H, W) in [-1, 1] -> (B, 3, S, S), normalized.
 
     Resized by torch on the device, in float; at inference PIL does it in 8 bits, about half a step away on the mean.
     """

@@ -6,7 +6,7 @@ shift.  What only the new network has begins so that it changes nothing: modulat
 attention takes the place of channel attention, so there the two differ from the start.
 
 The published prompt begins as numbers in [0, 1] times a softmax over 4 width entries: the words would reach the blocks
-about a hundred times too weakly to be learnt in an hour, so it begins 4 width times as large.
+about a hundred times too weakly to be learned in an hour, so it begins 4 width times as large.
 """
 
 from pathlib import Path

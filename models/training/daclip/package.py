@@ -84,7 +84,7 @@ def package(arguments: argparse.Namespace) -> Manifest:
         name=arguments.out.resolve().name,
         version=arguments.version,
         description=f"A small {'ETDiffIR' if efficient else 'DA-CLIP'} for a CPU, trained by this project.",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         degradations=tuple(BundleDegradation(name=entry, prompt=word, fidelity=1) for entry, word in WORDS.items()),
         networks={part: stated[part] for part in PARTS if stated.get(part)},
         weights={},

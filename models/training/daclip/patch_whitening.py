@@ -3,7 +3,7 @@
 The power of photographs falls with the square of the frequency, so random filters see little but brightness, while
 noise, blur and compression show in the finest frequencies.  A vision transformer trained for an hour does not get
 over that by itself.  The filters begin as principal components of clean patches, scaled to equal power: the strongest
-each by itself, the many weak ones in groups of neighbours with random signs.
+each by itself, the many weak ones in groups of neighbors with random signs.
 
 Shapes:  N patches, F = 3 P P numbers of a patch, C filters.
 """
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 ALONE = 1 / 3
 """The share of the filters that see one component each."""
 LEAST = 0.02
-"""No component is scaled up from below this deviation (of normalised pixels): that is where 8-bit rounding lies."""
+"""No component is scaled up from below this deviation (of normalized pixels): that is where 8-bit rounding lies."""
 
 
 @torch.no_grad()
 def whiten(patches: nn.Conv2d, pictures: Tensor, generator: torch.Generator) -> None:
-    """Set the filters (C, 3, P, P) from normalised clean pictures (B, 3, S, S), in place.
+    """Set the filters (C, 3, P, P) from normalized clean pictures (B, 3, S, S), in place.
 
     Raises:
         ValueError: there are fewer patches than numbers in a patch.
@@ -36,7 +36,7 @@ def whiten(patches: nn.Conv2d, pictures: Tensor, generator: torch.Generator) -> 
 
 
 def _grouped(whitened: Tensor, count: int) -> Tensor:
-    """(F, F) -> (C, F): the first ones alone, the others as sums of neighbours at the same power."""
+    """(F, F) -> (C, F): the first ones alone, the others as sums of neighbors at the same power."""
     if count >= len(whitened):
         return torch.cat([whitened, whitened.new_zeros(count - len(whitened), whitened.shape[1])])
     alone = round(count * ALONE)

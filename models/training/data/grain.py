@@ -1,6 +1,6 @@
 """How much grain a photograph has by itself: what is trained to be "clean" should have none.
 
-Small photographs of telephones and older cameras, used at their native size, have as much coloured grain as the real
+Small photographs of telephones and older cameras, used at their native size, have as much colored grain as the real
 noise of a test set; an assessor that learns from them that such grain is clean takes camera noise for clean.
 
 Shapes:  H W pixels.  Photos are RGB (H, W, 3) uint8.
@@ -20,7 +20,7 @@ Understanding 64)."""
 
 
 def grain(photo: NDArray[np.uint8]) -> float:
-    """Of the flattest blocks in the middle, in levels of 255: fine grain half as much again, or colour blotches."""
+    """Of the flattest blocks in the middle, in levels of 255: fine grain half as much again, or color blotches."""
     top, left = (max(0, (side - WINDOW_PX) // 2) for side in photo.shape[:2])
     window = photo[top : top + WINDOW_PX, left : left + WINDOW_PX].astype(np.float32)
     rows, columns = (side // BLOCK_PX for side in window.shape[:2])
@@ -29,8 +29,8 @@ def grain(photo: NDArray[np.uint8]) -> float:
     flat = _spread(smooth, BLOCK_PX)
     flattest = flat <= np.quantile(flat, FLATTEST)
     fine = _spread(cv2.filter2D(window, -1, LAPLACIAN).mean(axis=2), BLOCK_PX)
-    colour = cv2.resize(window[..., 0] - window[..., 1], None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    blotches = _spread(colour - cv2.GaussianBlur(colour, (0, 0), 3), BLOCK_PX // 4)
+    color = cv2.resize(window[..., 0] - window[..., 1], None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    blotches = _spread(color - cv2.GaussianBlur(color, (0, 0), 3), BLOCK_PX // 4)
     return max(1.5 * float(np.median(fine[flattest])), float(np.median(blotches[flattest])))
 
 

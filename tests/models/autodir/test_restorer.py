@@ -130,25 +130,25 @@ class TestTheLoop:
         assert torch.equal(outcome.image, picture())
         assert outcome.report.stop_reason == "uncertain"
 
-    def test_the_colour_fix_gives_each_channel_the_inputs_mean_and_deviation(self, autodir):
+    def test_the_color_fix_gives_each_channel_the_inputs_mean_and_deviation(self, autodir):
         answers = sees(noise=0.8), sees(haze=0.7), sees(clean=0.9)
         drifted, fixed = (
-            restored(autodir(assessor=Script(*answers)), picture(), colour_fix=fix) for fix in (False, True)
+            restored(autodir(assessor=Script(*answers)), picture(), color_fix=fix) for fix in (False, True)
         )
         assert (fixed.image.mean((1, 2)) - drifted.image.mean((1, 2))).abs().max() > 1e-3
         torch.testing.assert_close(fixed.image.mean((1, 2)), picture().mean((1, 2)), atol=1e-5, rtol=0)
         torch.testing.assert_close(fixed.image.std((1, 2)), picture().std((1, 2)), atol=1e-4, rtol=0)
 
-    def test_the_colour_fix_changes_what_is_delivered_and_not_what_the_next_pass_sees(self, autodir):
+    def test_the_color_fix_changes_what_is_delivered_and_not_what_the_next_pass_sees(self, autodir):
         answers = sees(noise=0.8), sees(haze=0.7), sees(clean=0.9)
         scripts = [Script(*answers), Script(*answers)]
         for script, fix in zip(scripts, (False, True), strict=True):
-            restored(autodir(assessor=script), picture(), colour_fix=fix)
+            restored(autodir(assessor=script), picture(), color_fix=fix)
         for plain, fixed in zip(scripts[0].shown, scripts[1].shown, strict=True):
             assert torch.equal(plain, fixed)
 
-    def test_the_colour_fix_leaves_a_clean_picture_as_it_is(self, autodir):
-        outcome = restored(autodir(assessor=Script(sees(clean=0.9))), picture(), colour_fix=True)
+    def test_the_color_fix_leaves_a_clean_picture_as_it_is(self, autodir):
+        outcome = restored(autodir(assessor=Script(sees(clean=0.9))), picture(), color_fix=True)
         assert torch.equal(outcome.image, picture())
 
     @pytest.mark.parametrize(("name", "kept"), [("haze", False), ("noise", True)])

@@ -209,7 +209,7 @@ def posterior_mean(scaled, step):
 
 
 def exact(start, begin, end):
-    """The probability flow's solution: the standardised state never changes (end is (alpha, sigma))."""
+    """The probability flow's solution: the standardized state never changes (end is (alpha, sigma))."""
     first = math.sqrt(begin.alpha**2 * DEVIATION**2 + begin.sigma**2)
     last = math.sqrt(end[0] ** 2 * DEVIATION**2 + end[1] ** 2)
     return end[0] * MEAN + last * (start - begin.alpha * MEAN) / first

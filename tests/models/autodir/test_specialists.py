@@ -132,7 +132,7 @@ def test_a_large_picture_is_restored_in_tiles_that_leave_no_seams(build, label, 
     torch.testing.assert_close(restored(model, image, prompt=WORDS).image, image, atol=1e-6, rtol=1e-5)
 
 
-def test_neighbours_do_not_matter(model):
+def test_neighbors_do_not_matter(model):
     requests = [Request(image=picture(seed=seed), controls=Controls(prompt=WORDS)) for seed in range(3)]
     together = [done.image for done in restore_all(model, requests, together=3)]
     for request, image in zip(requests, together, strict=True):

@@ -321,7 +321,7 @@ class TestApproximations:
         for scales in ({}, {"text_guidance": 3.0}):
             assert torch.equal(restored(autodir(**loop), **words, **scales), restored(autodir(), **words, **scales))
 
-    def test_an_approximated_image_does_not_feel_its_neighbours(self, autodir):
+    def test_an_approximated_image_does_not_feel_its_neighbors(self, autodir):
         """Of four, each at its own rate of its own guidance; all join at different steps."""
         model = autodir(cache_every=2, guidance_every=2)
         words = ({}, {"text_guidance": 3.0}, {"strict": True}, {"text_guidance": 2.0, "image_guidance": 1.5})

@@ -1,4 +1,4 @@
-"""AutoDIR's tracks on random networks: identities, published guidance, and independence of neighbours and tiles."""
+"""AutoDIR's tracks on random networks: identities, published guidance, and independence of neighbors and tiles."""
 
 import pytest
 import torch
@@ -89,7 +89,7 @@ class TestIdentities:
         assert outcome.image.abs().max() <= 1
 
 
-class TestNeighbours:
+class TestNeighbors:
     REQUESTS = (
         Request(image=picture(seed=1), controls=Controls(prompt="haze", seed=1, steps=2)),
         Request(image=picture(seed=2), controls=Controls(prompt="grainy", seed=2, steps=5, text_guidance=2.0)),
@@ -98,7 +98,7 @@ class TestNeighbours:
     )
 
     @pytest.mark.parametrize("sampler", ["ddim", "euler-ancestral", "dpm++2m"])
-    def test_an_image_does_not_feel_its_neighbours(self, autodir, sampler):
+    def test_an_image_does_not_feel_its_neighbors(self, autodir, sampler):
         """Tracks join at any time, stand at different steps of plans of different lengths, and leave alone."""
         model = autodir(sampler=sampler)
         waiting = [outcome.tracks[0] for outcome in model.begin(self.REQUESTS)]

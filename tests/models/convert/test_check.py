@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from models.color import match_colours
+from models.color import match_colors
 from models.convert.autodir.check import check_autodir
 from models.convert.verdicts import Row, row
 from models.errors import BundleError, ControlsError
@@ -101,8 +101,8 @@ def test_what_is_no_number_is_a_miss(measure):
     assert not Row(group="g", absolute=math.inf, relative=math.inf, tolerance=1.0, measure=measure).ok
 
 
-def test_colours_are_corrected_to_the_moments_of_the_other_picture():
+def test_colors_are_corrected_to_the_moments_of_the_other_picture():
     image, like = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * torch.tensor(0.3) + 0.1
-    corrected = match_colours(image * 2 - 0.5, like)
+    corrected = match_colors(image * 2 - 0.5, like)
     torch.testing.assert_close(corrected.mean((1, 2)), like.mean((1, 2)), atol=1e-5, rtol=0)
     torch.testing.assert_close(corrected.std((1, 2)), like.std((1, 2)), atol=1e-3, rtol=0)

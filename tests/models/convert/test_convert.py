@@ -175,7 +175,7 @@ def test_a_wrong_file_gets_a_sentence_runs_nothing_and_leaves_nothing(kind, tmp_
     make, sentence = WRONG[kind]
     path, mark = tmp_path / "wrong.ckpt", tmp_path / "mark"
     path.write_bytes(make(mark))
-    done = undegrade("models", "convert", "autodir", path, "--out", tmp_path / "made", "--accept-licence")
+    done = undegrade("models", "convert", "autodir", path, "--out", tmp_path / "made", "--accept-license")
     assert done.exit_code == 3
     assert sentence in done.stderr and "Traceback" not in done.stderr
     assert left_in(tmp_path) == []
@@ -183,21 +183,21 @@ def test_a_wrong_file_gets_a_sentence_runs_nothing_and_leaves_nothing(kind, tmp_
 
 def test_a_missing_file_gets_a_sentence(tmp_path, undegrade):
     done = undegrade(
-        "models", "convert", "autodir", tmp_path / "no.ckpt", "--out", tmp_path / "made", "--accept-licence"
+        "models", "convert", "autodir", tmp_path / "no.ckpt", "--out", tmp_path / "made", "--accept-license"
     )
     assert done.exit_code == 3 and "No such file" in done.stderr
 
 
-def test_without_the_licence_accepted_it_is_printed_and_nothing_done(tmp_path, undegrade):
+def test_without_the_license_accepted_it_is_printed_and_nothing_done(tmp_path, undegrade):
     done = undegrade("models", "convert", "autodir", tmp_path / "no.ckpt", "--out", tmp_path / "made")
     assert done.exit_code == 2
-    assert "no licence" in done.stderr and "--accept-licence" in done.stderr
+    assert "no license" in done.stderr and "--accept-license" in done.stderr
     assert left_in(tmp_path) == []
 
 
 def test_a_converted_bundle_restores_a_photo(released, tmp_path, undegrade):
     bundle = tmp_path / "autodir"
-    done = undegrade("models", "convert", "autodir", released, "--out", bundle, "--accept-licence")
+    done = undegrade("models", "convert", "autodir", released, "--out", bundle, "--accept-license")
     assert done.exit_code == 0, done.stderr
     Image.effect_noise((70, 50), 60).convert("RGB").save(tmp_path / "photo.png")
     words = ("--bundle", bundle, "--steps", 1, "--prompt", "haze", "--device", "cpu")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from parity_check import assert_parity
 
 from models.convert.daclip.bundle import convert_daclip
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
@@ -17,7 +18,7 @@ from models.families import load_restorer
 from models.restorer import Continues, Controls, Request, Restored
 
 CPU = torch.device("cpu")
-ROUNDING = 2e-3
+AMPLIFIED = 2e-3
 """At the far end the estimate of the clean picture multiplies rounding by 200, and a random network goes on from there;
 another image's influence is of the size of the picture itself."""
 
@@ -67,7 +68,7 @@ def start(restorer, *requests):
 
 
 @pytest.mark.parametrize("family", ["restorer", "wild", "one_step"])
-def test_an_image_does_not_feel_its_neighbours(family, request_of, request):
+def test_an_image_does_not_feel_its_neighbors(family, request_of, request):
     restorer = request.getfixturevalue(family)
     requests = [request_of(photo(41, 35, 1), seed=1), request_of(photo(48, 48, 2), seed=2, steps=5)]
     alone = [restore_one(restorer, one).image for one in requests]
@@ -81,7 +82,7 @@ def test_an_image_does_not_feel_its_neighbours(family, request_of, request):
             restorer.step([track])
     together = [outcome.image for outcome in restorer.finish([first, second])]
     for found, expected in zip(together, alone, strict=True):
-        torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
+        assert_parity(found, expected, of_range=AMPLIFIED)
 
 
 @pytest.fixture
@@ -94,12 +95,12 @@ def test_a_batch_of_one_step_networks_answers_as_each_alone(one_step):
     together = restore_all(one_step, requests, together=3)
     for found, own in zip(together, requests, strict=True):
         assert (found.report.steps, found.report.stop_reason) == (1, "max-passes")
-        torch.testing.assert_close(found.image, restore_one(one_step, own).image, atol=1e-5, rtol=0)
+        assert_parity(found.image, restore_one(one_step, own).image)
 
 
-def test_the_colour_fix_gives_the_result_the_inputs_means(restorer):
+def test_the_color_fix_gives_the_result_the_inputs_means(restorer):
     image = photo(40, 48)
-    plain, fixed = (restore_one(restorer, request(image, colour_fix=fix)).image for fix in (False, True))
+    plain, fixed = (restore_one(restorer, request(image, color_fix=fix)).image for fix in (False, True))
     assert (plain.mean((1, 2)) - image.mean((1, 2))).abs().max() > 1e-2
     torch.testing.assert_close(fixed.mean((1, 2)), image.mean((1, 2)), atol=1e-5, rtol=0)
 
@@ -138,7 +139,7 @@ def test_the_published_recipe_step_by_step(restorer):
         for t, told in ((4, 100.0), (3, 75.0), (2, 50.0), (1, 25.0)):
             eps = network(x, mu, torch.tensor([told]), constants)
             x = posterior_step(x, mu, eps, stream.draw((3, 41, 35)), sde.at(torch.tensor([t])))
-    torch.testing.assert_close(found, x[0].clamp(0, 1) * 2 - 1, atol=ROUNDING, rtol=0)
+    assert_parity(found, x[0].clamp(0, 1) * 2 - 1, of_range=AMPLIFIED)
 
 
 def test_tiles_cover_the_image_and_share_one_look(restorer, monkeypatch):
@@ -195,7 +196,7 @@ def test_a_bundle_that_speaks_is_conditioned_by_its_most_probable_word(one_step,
     restore_one(one_step, request(image, prompt=word))
     restore_one(one_step, request(image))
     spoken, told, published = conditions
-    torch.testing.assert_close(spoken, told, atol=1e-5, rtol=1e-5)
+    assert_parity(spoken, told)
     assert torch.equal(published, found.condition)
     assert float(torch.cosine_similarity(spoken, published)) < 0.9
 
@@ -263,7 +264,7 @@ def test_assessing_gives_the_ten_names_and_the_published_probabilities(restorer,
     assert len(seen.probabilities) == 10 and sum(seen.probabilities.values()) == pytest.approx(1, abs=1e-5)
     for embedding, expected in zip(own["degra_features"], own["probs"], strict=True):
         found = restorer._named(embedding[None])
-        torch.testing.assert_close(torch.tensor(list(found.values())), expected, atol=1e-5, rtol=0)
+        assert_parity(torch.tensor(list(found.values())), expected)
 
 
 def test_a_strip_is_no_reason_to_run_out_of_memory(restorer):
@@ -287,6 +288,6 @@ def test_a_nafnet_beside_da_clip_goes_through_its_file_and_its_bundle(one_step, 
     assert isinstance(loaded, DaCLIPRestorer) and loaded.config.nafnet == one_step.config.nafnet
     own = request(photo(41, 35))
     found, expected = restore_one(loaded, own), restore_one(one_step, own)
-    torch.testing.assert_close(found.image, expected.image, atol=1e-5, rtol=0)
+    assert_parity(found.image, expected.image)
     assert found.report.labels == expected.report.labels
     assert not torch.allclose(found.image, own.image, atol=1e-2)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from parity_check import assert_parity
 
 from models.convert.checkpoint import open_checkpoint
 from models.convert.etdiffir.bundle import convert_etdiffir, plan_etdiffir
@@ -63,7 +64,7 @@ def test_a_bundle_loads_and_restores_as_its_parts_do(pair, restorer, image, tmp_
         pytest.skip("the family is not in models.families yet")
     convert_etdiffir(pair, tmp_path / "et", torch.float32)
     found = run(load_restorer(tmp_path / "et", CPU), image, seed=4)
-    torch.testing.assert_close(found.image, run(restorer, image, seed=4).image)
+    assert_parity(found.image, run(restorer, image, seed=4).image)
 
 
 def test_one_file_or_two_of_a_kind_are_refused(pair, tmp_path):
@@ -130,7 +131,7 @@ def test_tracks_at_different_steps_share_a_batch(restorer, image):
     restorer.step([second])
     together = [outcome.image for outcome in restorer.finish([first, second])]
     for one, other in zip(alone, together, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+        assert_parity(one, other)
 
 
 def test_the_ten_words_are_assessed(restorer, image):

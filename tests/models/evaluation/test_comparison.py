@@ -8,7 +8,7 @@ from models.errors import ControlsError
 from models.evaluation.comparison import changes_grid, changes_lines, compare, refuse_incomparable
 from models.evaluation.measurements import Conditions, Row, Run
 from models.evaluation.report import Report, head
-from models.evaluation.summary import summarise
+from models.evaluation.summary import summarize
 
 CONDITIONS = Conditions(bundle="fake", version="1", fingerprint="ab" * 32, device="cpu", crop_px=384, seed=0)
 
@@ -28,7 +28,7 @@ def clean(name, psnr):
 
 def report(rows, **conditions):
     of = head(CONDITIONS.model_copy(update=conditions), "undegrade evaluate")
-    return Report(head=of, summary=summarise(rows), rows=rows)
+    return Report(head=of, summary=summarize(rows), rows=rows)
 
 
 def test_a_report_against_itself_changes_nothing_and_loses_nothing():

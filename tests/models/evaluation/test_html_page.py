@@ -14,7 +14,7 @@ from models.evaluation.album import Album, worst
 from models.evaluation.html_page import page
 from models.evaluation.measurements import Conditions, Row, Run
 from models.evaluation.report import Report, head
-from models.evaluation.summary import summarise
+from models.evaluation.summary import summarize
 
 CONDITIONS = Conditions(bundle="fake", version="0.1", fingerprint="ab" * 32, device="cpu", crop_px=512, seed=0)
 VOID = {"meta", "img", "br"}
@@ -70,7 +70,7 @@ class Parsed(HTMLParser):
 
 
 def shown(rows, folder, notes=()):
-    report = Report(head=head(CONDITIONS, "undegrade evaluate <DIR>"), summary=summarise(rows), notes=notes, rows=rows)
+    report = Report(head=head(CONDITIONS, "undegrade evaluate <DIR>"), summary=summarize(rows), notes=notes, rows=rows)
     text = page(report, Album(folder))
     return text, Parsed(text)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from models.errors import ControlsError, PhotoError
-from models.evaluation.pairs import LABELS, SUBSETS, centre_crop, clean_pairs, find_pairs, read_pictures
+from models.evaluation.pairs import LABELS, SUBSETS, center_crop, clean_pairs, find_pairs, read_pictures
 from models.vocabulary import DEGRADATIONS
 
 SHARED = Path(__file__).parents[4] / "shared" / "eval"
@@ -113,18 +113,18 @@ def test_both_pictures_are_cropped_alike_after_enlarging(tree):
 @pytest.mark.parametrize(("length", "side", "start"), [(100, 0, 0), (100, 100, 0), (100, 200, 0), (768, 512, 128)])
 def test_a_crop_lies_in_the_middle_and_never_outside(length, side, start):
     picture = np.arange(length, dtype=np.int64)[:, None, None].repeat(3, axis=2)
-    cropped = centre_crop(picture, side)
+    cropped = center_crop(picture, side)
     assert len(cropped) == (min(length, side) if side else length)
     assert cropped[0, 0, 0] == start
 
 
 def test_a_crop_keeps_the_grid_of_jpeg_blocks():
     rows = np.arange(618)[:, None, None]
-    start = centre_crop(rows, 512)[0, 0, 0]
+    start = center_crop(rows, 512)[0, 0, 0]
     assert start % 8 == 0 and abs(start - (618 - 512) / 2) < 8
 
 
-def test_clean_photographs_are_truths_of_every_labelled_task_each_once(tree, write):
+def test_clean_photographs_are_truths_of_every_labeled_task_each_once(tree, write):
     for name in ("a.png", "b.png"):
         write(tree / "underwater/lq" / name, seed=20)
         write(tree / "underwater/gt" / name, seed=21)

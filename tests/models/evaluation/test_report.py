@@ -15,7 +15,7 @@ from models.evaluation.markdown import markdown, terminal_table
 from models.evaluation.measurements import Conditions, Row, Run
 from models.evaluation.report import commit, head, read_report, write_report
 from models.evaluation.strips import caption, strip, write_strip
-from models.evaluation.summary import summarise
+from models.evaluation.summary import summarize
 from models.evaluation.tables import main_grid, metrics_grid
 
 CONDITIONS = Conditions(bundle="fake", version="0.1", fingerprint="ab" * 32, device="cpu", crop_px=512, seed=0)
@@ -48,7 +48,7 @@ ROWS = [
 
 @pytest.fixture
 def summary():
-    return summarise(ROWS)
+    return summarize(ROWS)
 
 
 def by_name(tallies):
@@ -73,13 +73,13 @@ def test_a_task_is_the_mean_of_pictures_and_not_of_subsets(summary):
 def test_subsets_stand_in_the_order_of_their_numbers():
     names = ["LIVE1 q100", "LIVE1 q20", "LIVE1 q10", "CBSD68 noise 15"]
     rows = [row("t", name, name, None, 20.0, auto=run(21.0)) for name in names]
-    assert [tally.subset for tally in summarise(rows).subsets] == names[::-1][:1] + names[2::-1]
+    assert [tally.subset for tally in summarize(rows).subsets] == names[::-1][:1] + names[2::-1]
 
 
 def test_accuracy_counts_only_pairs_with_a_label(summary):
-    assert (summary.overall.right, summary.overall.labelled) == (2, 4)  # a b right, c d wrong; e has none; f no truth
+    assert (summary.overall.right, summary.overall.labeled) == (2, 4)  # a b right, c d wrong; e has none; f no truth
     snow = by_name(summary.tasks)["snow", None]
-    assert (snow.right, snow.labelled, snow.pairs) == (1, 1, 0)
+    assert (snow.right, snow.labeled, snow.pairs) == (1, 1, 0)
     assert snow.modes["auto"].gain_db is None
 
 
@@ -90,7 +90,7 @@ def test_clean_photographs_are_counted_apart(summary):
     assert "clean" not in {tally.task for tally in summary.tasks}
 
 
-def test_the_confusion_matrix_holds_every_labelled_picture_once(summary):
+def test_the_confusion_matrix_holds_every_labeled_picture_once(summary):
     assert summary.confusion == {
         "noise": {"noise": 2, "jpeg": 1},
         "haze": {"clean": 1},
@@ -118,7 +118,7 @@ BESIDE = [
 
 
 def test_another_tool_stands_in_the_same_row_over_the_pictures_it_answered():
-    summary = summarise(BESIDE)
+    summary = summarize(BESIDE)
     of = summary.overall.modes["other"]
     assert (of.pairs, of.errors, of.gain_db, of.seconds, of.stops, of.passes_taken) == (1, 1, 5, 4, {}, {})
     assert summary.modes == ["auto", "other"]
@@ -170,7 +170,7 @@ def test_other_metrics_have_a_table_of_their_own_only_where_they_were_measured(t
 
 def test_a_tool_that_answered_nothing_is_an_empty_column():
     failing = [row("sr", "x4", "a", None, 20.0, auto=run(21.0), other=Run(error="PhotoError: no"))]
-    grid = main_grid(summarise(failing))
+    grid = main_grid(summarize(failing))
     assert dict(zip(grid.columns, grid.lines[0], strict=True))["other"] == "-"
 
 

@@ -286,7 +286,7 @@ def test_a_bundle_keeps_its_fingerprint_when_its_quality_is_written_down_but_not
         name="small",
         version="1",
         description="",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         degradations=(BundleDegradation(name="noise", prompt="noise", fidelity=1),),
         networks={"loop": {"steps": 4}},
         weights={"air": ("air.safetensors",)},

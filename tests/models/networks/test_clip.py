@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parity_check import assert_parity
 from safetensors.torch import load_file
 
 from models.networks.clip import (
@@ -61,7 +62,7 @@ def test_a_text_that_is_too_long_is_cut_and_still_ends():
 def test_masked_states_of_the_class_prompts_are_those_published(clip, parity, hidden):
     with torch.inference_mode():
         states, _ = text_states(clip, load_file(parity / "clip_small.safetensors")["prompt_ids"], masked=True)
-    torch.testing.assert_close(states, hidden["text_hidden"], atol=1e-5, rtol=1e-5)
+    assert_parity(states, hidden["text_hidden"])
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -69,13 +70,13 @@ def test_states_of_the_null_prompt_are_those_published(clip, hidden, masked):
     with torch.inference_mode():
         states, _ = text_states(clip, tokenize([""]), masked)
     expected = hidden["null_hidden_masked" if masked else "null_hidden_nomask"]
-    torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
+    assert_parity(states, expected)
 
 
 def test_states_of_a_user_prompt_are_those_published(clip, hidden):
     with torch.inference_mode():
         states, _ = text_states(clip, hidden["user_ids"], masked=False)
-    torch.testing.assert_close(states, hidden["user_hidden_nomask"], atol=1e-5, rtol=1e-5)
+    assert_parity(states, hidden["user_hidden_nomask"])
 
 
 def test_masking_changes_padded_positions_only(clip):
@@ -98,12 +99,12 @@ def test_pooled_features_are_those_of_open_clip(clip):
     torch.testing.assert_close(pooled, expected)
 
 
-def test_a_text_does_not_feel_its_neighbours(clip):
+def test_a_text_does_not_feel_its_neighbors(clip):
     tokens = tokenize(["rain", "a much longer text about fog and haze", ""])
     with torch.inference_mode():
         together, _ = text_states(clip, tokens, masked=True)
         alone = torch.cat([text_states(clip, row[None], masked=True)[0] for row in tokens])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    assert_parity(together, alone)
 
 
 def test_an_image_tower_may_be_a_residual_network():

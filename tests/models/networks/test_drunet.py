@@ -18,7 +18,7 @@ def picture(height=24, width=32, images=1):
 
 
 def test_with_the_noise_map_s_channel_it_has_the_published_number_of_weights():
-    """32,640,960 for colour pictures, as the authors' repository (cszn/DPIR) states; the map is a fourth channel in."""
+    """32,640,960 for color pictures, as the authors' repository (cszn/DPIR) states; the map is a fourth channel in."""
     with torch.device("meta"):
         found = sum(parameter.numel() for parameter in DRUNet(DRUNetConfig()).parameters())
     assert found + 64 * 3 * 3 == 32_640_960

@@ -53,7 +53,7 @@ def exif(orientation=1):
 def test_eight_bits_are_read_as_they_were_written(kind):
     photo = read_photo(written(Image.fromarray(RGB), kind, **EXACT[kind]))
     np.testing.assert_array_equal(photo.pixels, RGB)
-    assert (photo.format, photo.alpha, photo.grey, photo.warnings) == (kind, None, False, ())
+    assert (photo.format, photo.alpha, photo.gray, photo.warnings) == (kind, None, False, ())
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "avif"])
@@ -135,7 +135,7 @@ def test_exif_that_is_too_long_for_jpeg_does_not_stop_the_photo():
 
 @pytest.mark.parametrize("samples", [RGB, RGB16], ids=["8 bits", "16 bits"])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_the_colour_profile_survives_byte_for_byte(kind, samples):
+def test_the_color_profile_survives_byte_for_byte(kind, samples):
     data = written(Image.fromarray(RGB), kind, icc_profile=SRGB)
     photo = read_photo(data)
     assert photo.icc == SRGB
@@ -144,10 +144,10 @@ def test_the_colour_profile_survives_byte_for_byte(kind, samples):
     assert read_photo(again).icc == SRGB
 
 
-def test_a_profile_for_grey_does_not_go_into_a_file_of_colours():
-    grey_icc = SRGB[:16] + b"GRAY" + SRGB[20:]
-    photo = read_photo(written(Image.fromarray(RGB[..., 0]), "png", icc_profile=grey_icc))
-    assert opened(encode_photo(photo)).info["icc_profile"] == grey_icc
+def test_a_profile_for_gray_does_not_go_into_a_file_of_colors():
+    gray_icc = SRGB[:16] + b"GRAY" + SRGB[20:]
+    photo = read_photo(written(Image.fromarray(RGB[..., 0]), "png", icc_profile=gray_icc))
+    assert opened(encode_photo(photo)).info["icc_profile"] == gray_icc
     assert "icc_profile" not in opened(encode_photo(photo, "webp")).info
 
 
@@ -166,7 +166,7 @@ def test_avif_keeps_alpha():
     assert np.abs(read_photo(encode_photo(photo)).alpha.astype(int) - ALPHA).mean() < 8
 
 
-def test_grey_with_alpha_stays_grey_with_alpha():
+def test_gray_with_alpha_stays_gray_with_alpha():
     photo = read_photo(written(Image.fromarray(np.dstack([RGB[..., 0], ALPHA]), "LA"), "png"))
     again = opened(encode_photo(photo))
     assert again.mode == "LA"
@@ -189,50 +189,50 @@ def test_a_palette_becomes_rgb_and_its_transparent_entry_alpha():
 
 
 @pytest.mark.parametrize("samples", [RGB[..., 0], RGB[..., 0] > 100, RGB16[..., 0]], ids=["8", "1", "16"])
-def test_a_transparent_grey_of_a_png_becomes_alpha_at_any_depth(samples):
+def test_a_transparent_gray_of_a_png_becomes_alpha_at_any_depth(samples):
     photo = read_photo(with_transparency(written(Image.fromarray(samples), "png"), int(samples[3, 5])))
-    assert photo.grey
+    assert photo.gray
     np.testing.assert_array_equal(photo.alpha == 0, samples == samples[3, 5])
 
 
-def with_transparency(png, grey):
+def with_transparency(png, gray):
     """The same PNG with a tRNS chunk before its samples."""
-    body = b"tRNS" + struct.pack(">H", grey)
+    body = b"tRNS" + struct.pack(">H", gray)
     place = png.index(b"IDAT") - 4
     return png[:place] + struct.pack(">I", 2) + body + struct.pack(">I", zlib.crc32(body)) + png[place:]
 
 
-def test_a_transparent_colour_of_an_rgb_png_becomes_alpha():
+def test_a_transparent_color_of_an_rgb_png_becomes_alpha():
     photo = read_photo(written(Image.fromarray(RGB), "png", transparency=tuple(RGB[3, 5].tolist())))
     assert photo.alpha[3, 5] == 0
     assert photo.alpha.sum() == 255 * (RGB.shape[0] * RGB.shape[1] - 1)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
-def test_a_grey_photo_comes_back_grey(kind):
+def test_a_gray_photo_comes_back_gray(kind):
     data = written(Image.fromarray(RGB[..., 0]), kind)
     photo = read_photo(data)
-    assert photo.grey
+    assert photo.gray
     assert photo.pixels.shape == (10, 14, 3)
     assert opened(encode_photo(photo)).mode == "L"
     if kind != "jpeg":
         np.testing.assert_array_equal(np.asarray(opened(encode_photo(photo))), RGB[..., 0])
 
 
-def test_black_and_white_is_read_as_grey():
+def test_black_and_white_is_read_as_gray():
     photo = read_photo(written(Image.fromarray(RGB[..., 0] > 100), "png"))
-    assert photo.grey
+    assert photo.gray
     assert set(np.unique(photo.pixels)) == {0, 255}
 
 
-def test_print_colours_become_rgb_with_a_word_about_it():
+def test_print_colors_become_rgb_with_a_word_about_it():
     cmyk = Image.merge("CMYK", [Image.new("L", (4, 4), value) for value in (0, 255, 255, 0)])
     photo = read_photo(written(cmyk, "tiff"))
     assert photo.pixels[0, 0].tolist() == [255, 0, 0]
     assert "CMYK" in photo.warnings[0]
 
 
-def test_a_damaged_profile_of_print_colours_costs_the_profile_and_not_the_photo():
+def test_a_damaged_profile_of_print_colors_costs_the_profile_and_not_the_photo():
     cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), value) for value in (0, 255, 255, 0)])
     photo = read_photo(written(cmyk, "jpeg", quality=95, icc_profile=b"no profile" * 20))
     assert np.abs(photo.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
@@ -243,7 +243,7 @@ def test_a_damaged_profile_of_print_colours_costs_the_profile_and_not_the_photo(
 def test_lab_becomes_rgb():
     lab = Image.merge("LAB", [Image.new("L", (4, 4), value) for value in (255, 128, 128)])
     photo = read_photo(written(lab, "tiff"))
-    assert photo.pixels.min() >= 253  # L* 100, no colour: white
+    assert photo.pixels.min() >= 253  # L* 100, no color: white
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff"])
@@ -265,9 +265,9 @@ def test_sixteen_bits_survive_exactly(kind, alpha):
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff"])
-def test_sixteen_bit_grey_survives_exactly(kind):
+def test_sixteen_bit_gray_survives_exactly(kind):
     photo = read_photo(written(Image.fromarray(RGB16[..., 0]), kind))
-    assert photo.grey
+    assert photo.gray
     again = opened(encode_photo(photo))
     assert again.mode == "I;16"
     np.testing.assert_array_equal(np.asarray(again), RGB16[..., 0])
@@ -306,7 +306,7 @@ def test_sixteen_bits_are_rounded_where_the_format_has_eight():
 
 @pytest.mark.parametrize("kind", ["png", "webp", "tiff", "avif", "mpo"])
 def test_of_an_animation_the_first_picture_is_taken_with_a_warning(kind):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     photo = read_photo(written(frames[0], kind, save_all=True, append_images=frames[1:], duration=50))
     assert np.abs(photo.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
     assert "2 pictures" in photo.warnings[0]

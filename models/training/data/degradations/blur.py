@@ -13,7 +13,7 @@ from models.training.data.degradations.image import (
     Random,
     clip,
     log_uniform,
-    quantise,
+    quantize,
     smooth_field,
     to_display,
     to_linear,
@@ -37,7 +37,7 @@ def blur(clean: Image, rng: Random) -> Image:
         blurred = convolve(light, disk_kernel(log_uniform(rng, 1.2, 6)))
     else:
         blurred = cv2.GaussianBlur(light, (0, 0), log_uniform(rng, 0.8, 4), borderType=cv2.BORDER_REFLECT_101)
-    return quantise(to_display(blurred) if linear else blurred, rng)
+    return quantize(to_display(blurred) if linear else blurred, rng)
 
 
 def _length_px(image: Image, rng: Random) -> float:
@@ -109,10 +109,10 @@ def camera_motion(light: Image, rng: Random) -> Image:
     direction = rng.uniform(0, 2 * np.pi)
     cosine, sine, scale = np.cos(roll / 32), np.sin(roll / 32), 1 + zoom / 32
     linear = scale * np.array([[cosine, -sine], [sine, cosine]])
-    centre = rng.uniform(0.1, 0.9, 2) * (width, height)
+    center = rng.uniform(0.1, 0.9, 2) * (width, height)
     shift = length / 32 * np.array([np.cos(direction), np.sin(direction)])
     step = np.eye(3)
-    step[:2, :2], step[:2, 2] = linear, centre - linear @ centre + shift
+    step[:2, :2], step[:2, 2] = linear, center - linear @ center + shift
     # Half the motion before the picture's own instant, half after, so that the target is not displaced.
     mean = _warp(light, np.linalg.matrix_power(np.linalg.inv(step), 16))
     for level in range(5):

@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 
 from models.training.data.degradations.image import Image, as_bytes, from_bytes
-from models.training.data.degradations.kinds import SYNTHESISERS
+from models.training.data.degradations.kinds import SYNTHESIZERS
 
 
 def contact_sheet(photos: Sequence[Image], seed: int, columns: int = 8, tile_px: int = 192) -> Image:
     """Rows of kinds, the clean row first; photos (H, W, 3) in [0, 1] are cut to tiles from their middle."""
     tiles = [_tile(photo, tile_px) for photo in photos[:columns]]
     rows = [_row("clean", tiles)]
-    for row, (name, synthesise) in enumerate(SYNTHESISERS.items()):
+    for row, (name, synthesize) in enumerate(SYNTHESIZERS.items()):
         rows.append(
-            _row(name, [synthesise(tile, np.random.default_rng([seed, row, i])) for i, tile in enumerate(tiles)])
+            _row(name, [synthesize(tile, np.random.default_rng([seed, row, i])) for i, tile in enumerate(tiles)])
         )
     return np.concatenate(rows)
 
@@ -31,6 +31,6 @@ def _tile(photo: Image, tile_px: int) -> Image:
 
 def _row(name: str, tiles: Sequence[Image]) -> Image:
     row = as_bytes(np.concatenate(tiles, axis=1))  # putText knows bytes only
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(row, name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, thickness, cv2.LINE_AA)
+    for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(row, name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.55, color, thickness, cv2.LINE_AA)
     return from_bytes(row)

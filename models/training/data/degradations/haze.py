@@ -13,9 +13,9 @@ from models.training.data.degradations.image import (
     Image,
     Random,
     clip,
-    greyish,
+    grayish,
     luminance,
-    quantise,
+    quantize,
     smooth_field,
 )
 
@@ -23,7 +23,7 @@ LEAST_TRANSMISSION = np.float32(0.05)
 """Less leaves fewer than 13 of 256 levels, and nothing to restore."""
 
 LIT = 0.3
-"""The share of fog in rooms and among lamps, whose light is of one colour and unevenly spread (as in REVIDE)."""
+"""The share of fog in rooms and among lamps, whose light is of one color and unevenly spread (as in REVIDE)."""
 
 
 def haze(clean: Image, rng: Random) -> Image:
@@ -31,10 +31,10 @@ def haze(clean: Image, rng: Random) -> Image:
     near_even = rng.random() < 0.2
     depth = 0.8 + 0.2 * smooth_field(clean.shape[:2], 3, rng) if near_even else depth_map(clean, rng)
     transmission = _transmission(depth, 0.15 + 0.65 * rng.beta(1.5, 1.3))
-    airlight = greyish(rng, 0.6, 1.0, cast=float(rng.choice([0.015, 0.03, 0.08], p=[0.6, 0.15, 0.25])))
+    airlight = grayish(rng, 0.6, 1.0, cast=float(rng.choice([0.015, 0.03, 0.08], p=[0.6, 0.15, 0.25])))
     if rng.random() < LIT:
-        return quantise(scatter(clean, transmission, _lit(airlight, clean.shape[:2], rng)), rng)
-    return quantise(scatter(clean, transmission, airlight), rng)
+        return quantize(scatter(clean, transmission, _lit(airlight, clean.shape[:2], rng)), rng)
+    return quantize(scatter(clean, transmission, airlight), rng)
 
 
 def _lit(airlight: NDArray[np.float32], shape: tuple[int, int], rng: Random) -> Image:

@@ -1,4 +1,4 @@
-"""What every synthesiser shares: the image type, the 8-bit grid, linear light, smooth random fields.
+"""What every synthesizer shares: the image type, the 8-bit grid, linear light, smooth random fields.
 
 Shapes:  H W pixels, each at least 32.  Images are RGB (H, W, 3) float32 in [0, 1]; fields are (H, W) float32.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.float32]
 Field = NDArray[np.float32]
 Random = np.random.Generator
-Synthesiser = Callable[[Image, Random], Image]
+Synthesizer = Callable[[Image, Random], Image]
 
 DISPLAY_GAMMA = 2.2
 ROUNDED = 0.9
@@ -25,7 +25,7 @@ def clip(image: NDArray[np.floating]) -> Image:
     return clipped
 
 
-def quantise(image: NDArray[np.floating], rng: Random, probability: float = ROUNDED) -> Image:
+def quantize(image: NDArray[np.floating], rng: Random, probability: float = ROUNDED) -> Image:
     """The last step of every synthesis: into [0, 1] and, with this probability, onto the grid of an 8-bit file."""
     clipped = clip(image)
     if rng.random() < probability:
@@ -83,10 +83,10 @@ def smooth_field(shape: tuple[int, int], cells: int, rng: Random) -> Field:
 
 def luminance(image: Image) -> Field:
     """(H, W, 3) -> (H, W), Rec. 601 weights."""
-    grey: Field = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return grey
+    gray: Field = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return gray
 
 
-def greyish(rng: Random, low: float, high: float, cast: float) -> NDArray[np.float32]:
-    """A light colour (3,): one brightness in [low, high], its channels apart by about `cast`."""
+def grayish(rng: Random, low: float, high: float, cast: float) -> NDArray[np.float32]:
+    """A light color (3,): one brightness in [low, high], its channels apart by about `cast`."""
     return clip(rng.uniform(low, high) + rng.normal(0, cast, 3))

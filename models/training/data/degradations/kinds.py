@@ -1,8 +1,8 @@
-"""The kinds of damage that can be synthesised, by their vocabulary names."""
+"""The kinds of damage that can be synthesized, by their vocabulary names."""
 
 from models.training.data.degradations.blur import blur
 from models.training.data.degradations.haze import haze
-from models.training.data.degradations.image import Synthesiser
+from models.training.data.degradations.image import Synthesizer
 from models.training.data.degradations.jpeg import jpeg
 from models.training.data.degradations.low_light import low_light
 from models.training.data.degradations.low_resolution import low_resolution
@@ -11,7 +11,7 @@ from models.training.data.degradations.raindrop import raindrop
 from models.training.data.degradations.sensor_noise import noise
 from models.training.data.degradations.snow import snow
 
-SYNTHESISERS: dict[str, Synthesiser] = {
+SYNTHESIZERS: dict[str, Synthesizer] = {
     "noise": noise,
     "blur": blur,
     "rain": rain,

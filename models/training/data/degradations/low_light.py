@@ -1,20 +1,20 @@
-"""Underexposure: a dark, noisy, coarsely quantised picture, as the LOL set's short exposures are."""
+"""Underexposure: a dark, noisy, coarsely quantized picture, as the LOL set's short exposures are."""
 
 import cv2
 import numpy as np
 
-from models.training.data.degradations.image import Image, Random, log_uniform, power, quantise, smooth_field
+from models.training.data.degradations.image import Image, Random, log_uniform, power, quantize, smooth_field
 
 
 def low_light(clean: Image, rng: Random) -> Image:
     """Mostly very dark (LOL's means are 0.03..0.10), one in four mildly underexposed."""
     mild = rng.random() < 0.25
     dark = expose(clean, rng, log_uniform(rng, 0.3, 0.65) if mild else log_uniform(rng, 0.07, 0.3))
-    return quantise(dark + _grain(dark, rng), rng, probability=1.0)
+    return quantize(dark + _grain(dark, rng), rng, probability=1.0)
 
 
 def expose(clean: Image, rng: Random, factor: float) -> Image:
-    """`factor` times the display values after a darkening curve, unevenly lit sometimes, with a small colour cast."""
+    """`factor` times the display values after a darkening curve, unevenly lit sometimes, with a small color cast."""
     curve = rng.uniform(1.0, 2.2) if rng.random() < 0.7 else 1.0  # LOL's tone curves have exponents of 1..2
     gains = factor * np.exp(rng.normal(0, 0.06, 3))
     dark = power(clean, curve) * gains.astype(np.float32)

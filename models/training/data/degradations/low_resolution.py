@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import Image, Random, log_uniform, quantise
+from models.training.data.degradations.image import Image, Random, log_uniform, quantize
 
 
 def low_resolution(clean: Image, rng: Random) -> Image:
@@ -20,7 +20,7 @@ def low_resolution(clean: Image, rng: Random) -> Image:
     factor = _factor(rng)
     small_height, small_width = max(4, round(height / factor)), max(4, round(width / factor))
     small = _shrink(clean, small_height, small_width, rng)
-    return quantise(_enlarge(quantise(small, rng), height, width, rng), rng)
+    return quantize(_enlarge(quantize(small, rng), height, width, rng), rng)
 
 
 def _factor(rng: Random) -> float:
@@ -63,10 +63,10 @@ def _resize_rows(image: Image, target: int) -> Image:
 def cubic_taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """(target, taps) source indices and their weights; each row sums to 1, borders mirror."""
     scale = min(1.0, target / source)
-    centres = (np.arange(target) + 0.5) * source / target - 0.5
-    first = np.floor(centres - 2 / scale).astype(np.intp) + 1
+    centers = (np.arange(target) + 0.5) * source / target - 0.5
+    first = np.floor(centers - 2 / scale).astype(np.intp) + 1
     taps = first[:, None] + np.arange(int(np.ceil(4 / scale)) + 1)
-    weights = keys_cubic((centres[:, None] - taps) * scale)
+    weights = keys_cubic((centers[:, None] - taps) * scale)
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = np.mod(taps, 2 * source)
     return np.where(mirrored < source, mirrored, 2 * source - 1 - mirrored), weights.astype(np.float32)

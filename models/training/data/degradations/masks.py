@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import Image, Random, log_uniform, quantise
+from models.training.data.degradations.image import Image, Random, log_uniform, quantize
 
 COVER = (0.04, 0.5)
 """Shares of the picture that are missing."""
@@ -16,7 +16,7 @@ COVER = (0.04, 0.5)
 def incomplete(clean: Image, rng: Random) -> Image:
     """White where a mask says so."""
     holes = hole_mask(clean.shape[:2], rng)
-    return quantise(np.where(holes[..., None], np.float32(1), clean), rng)
+    return quantize(np.where(holes[..., None], np.float32(1), clean), rng)
 
 
 def hole_mask(size: tuple[int, int], rng: Random) -> NDArray[np.bool_]:
@@ -50,8 +50,8 @@ def _stroke(mask: NDArray[np.uint8], rng: Random) -> None:
 def _blot(mask: NDArray[np.uint8], rng: Random) -> None:
     height, width = mask.shape
     axes = np.maximum(1, rng.uniform(0.02, 0.15, 2) * min(height, width)).astype(int)
-    centre = (rng.uniform(0, 1, 2) * (width, height)).astype(int)
-    cv2.ellipse(mask, centre.tolist(), axes.tolist(), rng.uniform(0, 180), 0, 360, 1, -1)
+    center = (rng.uniform(0, 1, 2) * (width, height)).astype(int)
+    cv2.ellipse(mask, center.tolist(), axes.tolist(), rng.uniform(0, 180), 0, 360, 1, -1)
 
 
 def _rectangle(mask: NDArray[np.uint8], rng: Random) -> None:

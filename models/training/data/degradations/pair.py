@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.training.data.degradations.image import Image, Random, quantise
+from models.training.data.degradations.image import Image, Random, quantize
 from models.training.data.degradations.jpeg import compress
-from models.training.data.degradations.kinds import PHYSICAL_ORDER, SYNTHESISERS
+from models.training.data.degradations.kinds import PHYSICAL_ORDER, SYNTHESIZERS
 from models.vocabulary import CLEAN
 
 VISIBLE_RMS = 1 / 255
@@ -30,7 +30,7 @@ class Pair:
 
 
 def _even_weights() -> dict[str, float]:
-    return {CLEAN: 1.0, **dict.fromkeys(SYNTHESISERS, 1.0)}
+    return {CLEAN: 1.0, **dict.fromkeys(SYNTHESIZERS, 1.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Mixture:
 
 def draw_pair(clean: Image, rng: Random, mix: Mixture) -> Pair:
     """Damage a clean crop (H, W, 3).  Damage that cannot be seen after a few redraws is not claimed by the labels."""
-    clean = quantise(clean, rng)
+    clean = quantize(clean, rng)
     kinds = _draw_kinds(rng, mix)
     pictures, seen = [clean], []
     for kind in sorted(kinds, key=PHYSICAL_ORDER.index):
@@ -92,7 +92,7 @@ def _choose(rng: Random, weights: Mapping[str, float]) -> str:
 def _visibly(kind: str, image: Image, rng: Random) -> Image | None:
     """The first of `1 + REDRAWS` draws that can be seen; None where none can, such as blur on a flat wall."""
     for _ in range(1 + REDRAWS):
-        degraded = SYNTHESISERS[kind](image, rng)
+        degraded = SYNTHESIZERS[kind](image, rng)
         if float(np.sqrt(np.mean((degraded - image) ** 2))) > VISIBLE_RMS:
             return degraded
     return None

@@ -15,9 +15,9 @@ from models.training.data.degradations.image import (
     Image,
     Random,
     clip,
-    greyish,
+    grayish,
     log_uniform,
-    quantise,
+    quantize,
     smooth_field,
 )
 
@@ -34,7 +34,7 @@ def rain(clean: Image, rng: Random) -> Image:
     else:
         streaks, veil = smeared_noise(clean.shape[:2], rng), 0.1
     scene = _mist(clean, rng) if rng.random() < veil else clean
-    return quantise(blend(scene, streaks, rng), rng)
+    return quantize(blend(scene, streaks, rng), rng)
 
 
 def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
@@ -126,24 +126,24 @@ def streak_kernel(length_px: float, width_px: float, lean: float) -> NDArray[np.
 
 
 def blend(scene: Image, streaks: Field, rng: Random) -> Image:
-    """Added, screened, or laid over the scene in a light grey."""
+    """Added, screened, or laid over the scene in a light gray."""
     how = rng.random()
     if 0.5 <= how < 0.75:
         return screen(scene, streaks, rng)
     s = np.clip(streaks, 0, 1)[..., None]
-    colour = greyish(rng, 0.75, 1.0, cast=0.01)
+    color = grayish(rng, 0.75, 1.0, cast=0.01)
     if how < 0.5:
-        return scene + s * colour
-    return scene * (1 - s) + colour * s
+        return scene + s * color
+    return scene * (1 - s) + color * s
 
 
 def screen(scene: Image, streaks: Field, rng: Random) -> Image:
     """1 - (1 - scene) (1 - streaks): light upon light, which never passes white."""
     s = np.clip(streaks, 0, 1)[..., None]
-    return 1 - (1 - scene) * (1 - s * greyish(rng, 0.75, 1.0, cast=0.01))
+    return 1 - (1 - scene) * (1 - s * grayish(rng, 0.75, 1.0, cast=0.01))
 
 
 def _mist(clean: Image, rng: Random) -> Image:
     """What far rain adds up to: a light, uneven veil."""
     density = rng.uniform(0.05, 0.35) * (0.5 + smooth_field(clean.shape[:2], 3, rng))[..., None]
-    return clip(clean * (1 - density) + greyish(rng, 0.6, 0.9, cast=0.01) * density)
+    return clip(clean * (1 - density) + grayish(rng, 0.6, 0.9, cast=0.01) * density)

@@ -13,10 +13,10 @@ from models.training.data.degradations.image import (
     Image,
     Random,
     clip,
-    greyish,
+    grayish,
     log_uniform,
     luminance,
-    quantise,
+    quantize,
     smooth_field,
 )
 
@@ -34,7 +34,7 @@ def raindrop(clean: Image, rng: Random) -> Image:
     alpha = _alpha(drops, height, width, focus, rng)
     lens = _shade(refract(clean, drops, focus, rng), alpha, focus, rng)
     a = alpha[..., None]
-    return quantise(clean * (1 - a) + lens * a, rng)
+    return quantize(clean * (1 - a) + lens * a, rng)
 
 
 def _draw_drops(height: int, width: int, rng: Random) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def _alpha(drops: NDArray[np.float64], height: int, width: int, focus: float, rn
 
 
 def refract(clean: Image, drops: NDArray[np.float64], focus: float, rng: Random) -> Image:
-    """What the drops show, (H, W, 3): around each one's centre the scene turned over and several times smaller."""
+    """What the drops show, (H, W, 3): around each one's center the scene turned over and several times smaller."""
     height, width = clean.shape[:2]
     small_width, small_height = width // SHRINK, height // SHRINK
     small = cv2.resize(clean, (small_width, small_height), interpolation=cv2.INTER_AREA)
@@ -90,14 +90,14 @@ def refract(clean: Image, drops: NDArray[np.float64], focus: float, rng: Random)
 
 
 def _shade(lens: Image, alpha: Field, focus: float, rng: Random) -> Image:
-    """A rim, bright or dark, lit from above or below; and a drop's own greyish gleam."""
+    """A rim, bright or dark, lit from above or below; and a drop's own grayish gleam."""
     around = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(2, 5))
     rim = alpha - around
     tilt = np.zeros_like(alpha)
     tilt[2:-2] = around[4:] - around[:-4]
     crisp = 0.25 + 0.75 * focus
     light = crisp * (rng.normal(0, 0.35) * rim + rng.uniform(-0.8, 0.8) * tilt) + rng.normal(0.03, 0.06)
-    grey = luminance(lens)[..., None]
-    paler = lens + (grey - lens) * np.float32(rng.uniform(0, 0.7))  # sky light washes the colours out
+    gray = luminance(lens)[..., None]
+    paler = lens + (gray - lens) * np.float32(rng.uniform(0, 0.7))  # sky light washes the colors out
     sky = rng.uniform(0.2, 0.75) if rng.random() < 0.5 else rng.uniform(0, 0.4)
-    return clip(paler * (1 - sky) + sky * greyish(rng, 0.5, 0.95, cast=0.03) + light[..., None])
+    return clip(paler * (1 - sky) + sky * grayish(rng, 0.5, 0.95, cast=0.03) + light[..., None])

@@ -1,4 +1,4 @@
-"""Sensor noise: white Gaussian, photon noise, and the correlated colour noise of a camera's processed picture.
+"""Sensor noise: white Gaussian, photon noise, and the correlated color noise of a camera's processed picture.
 
 The standard deviations are in [0, 1] units unless a name says `_255`.
 """
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import Image, Random, clip, log_uniform, quantise, to_display, to_linear
+from models.training.data.degradations.image import Image, Random, clip, log_uniform, quantize, to_display, to_linear
 from models.training.data.degradations.jpeg import compress
 
 SIGMA_255 = (3.0, 60.0)
@@ -25,7 +25,7 @@ def noise(clean: Image, rng: Random) -> Image:
         noisy = camera(clean, rng)
         if rng.random() < 0.5:
             noisy = compress(clip(noisy), int(rng.integers(85, 99)))
-    return quantise(noisy, rng)
+    return quantize(noisy, rng)
 
 
 def _sigma_255(rng: Random) -> float:

@@ -14,7 +14,7 @@ from models.training.data.degradations.image import (
     Random,
     clip,
     log_uniform,
-    quantise,
+    quantize,
     smooth_field,
     to_display,
     to_linear,
@@ -30,7 +30,7 @@ def shadow(clean: Image, rng: Random) -> Image:
     shade = _shade(clean.shape[:2], rng)[..., None]
     left = rng.uniform(0.15, 0.6)
     ambient = clip(left * (1 + rng.normal(0, 0.03, 3)) * np.array([0.94, 1.0, 1.08]))  # sky light is bluer
-    return quantise(to_display(to_linear(clean) * (1 - shade * (1 - ambient))), rng)
+    return quantize(to_display(to_linear(clean) * (1 - shade * (1 - ambient))), rng)
 
 
 def _shade(size: tuple[int, int], rng: Random) -> Field:
@@ -60,8 +60,8 @@ def _blob(size: tuple[int, int], rng: Random) -> NDArray[np.uint8]:
     radius = np.clip(radius, 0.15, None) * min(height, width) * rng.uniform(0.2, 0.45)
     x, y = radius * np.cos(angles) * rng.uniform(0.5, 1.8), radius * np.sin(angles)
     turn = rng.uniform(0, np.pi)
-    centre = rng.uniform(0.1, 0.9, 2) * (width, height)
-    points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1) + centre
+    center = rng.uniform(0.1, 0.9, 2) * (width, height)
+    points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1) + center
     return _filled(points, size)
 
 
@@ -71,11 +71,11 @@ def _band(size: tuple[int, int], rng: Random) -> NDArray[np.uint8]:
     reach = float(np.hypot(height, width))
     turn = rng.uniform(0, 2 * np.pi)
     along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
-    centre = rng.uniform(0.2, 0.8, 2) * (width, height)
+    center = rng.uniform(0.2, 0.8, 2) * (width, height)
     start = -reach if rng.random() < 0.6 else 0.0
     near, far = rng.uniform(0.03, 0.3, 2) * reach
-    corners = [centre + start * along + near * across, centre + reach * along + far * across,
-               centre + reach * along - far * across, centre + start * along - near * across]  # fmt: skip
+    corners = [center + start * along + near * across, center + reach * along + far * across,
+               center + reach * along - far * across, center + start * along - near * across]  # fmt: skip
     return _filled(np.stack(corners), size)
 
 

@@ -15,9 +15,9 @@ from models.training.data.degradations.image import (
     Random,
     clip,
     from_bytes,
-    greyish,
+    grayish,
     log_uniform,
-    quantise,
+    quantize,
     smooth_field,
 )
 from models.training.data.degradations.rain import streak_kernel
@@ -49,7 +49,7 @@ def snow(clean: Image, rng: Random) -> Image:
             cover = 1 - (1 - cover) * (1 - flakes(clean.shape[:2], distance, wind, rng))
     scene = _veil(clean, rng) if rng.random() < 0.5 else clean
     s = np.clip(cover, 0, 1)[..., None]
-    return quantise(scene * (1 - s) + greyish(rng, 0.82, 1.0, cast=0.012) * s, rng)
+    return quantize(scene * (1 - s) + grayish(rng, 0.82, 1.0, cast=0.012) * s, rng)
 
 
 def flakes(shape: tuple[int, int], distance: Distance, wind: float, rng: Random) -> Field:
@@ -57,14 +57,14 @@ def flakes(shape: tuple[int, int], distance: Distance, wind: float, rng: Random)
     height, width = shape
     count = max(1, round(log_uniform(rng, *distance.per_10k) * height * width / 10_000))
     unit = 1 << SUBPIXEL_BITS
-    centres = (rng.random((count, 2)) * (width, height) * unit).astype(int)
+    centers = (rng.random((count, 2)) * (width, height) * unit).astype(int)
     radii = rng.uniform(*distance.radius_px, count)
     squeeze = rng.uniform(0.55, 1.0, count)
     axes = np.maximum(np.stack([radii, radii * squeeze], axis=1) * unit, 1).astype(int)
     turns, tones = rng.uniform(0, 180, count), rng.integers(130, 256, count)
     canvas = np.zeros(shape, np.uint8)
-    for centre, axis, turn, tone in zip(centres.tolist(), axes.tolist(), turns.tolist(), tones.tolist(), strict=True):
-        cv2.ellipse(canvas, centre, axis, turn, 0, 360, tone, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    for center, axis, turn, tone in zip(centers.tolist(), axes.tolist(), turns.tolist(), tones.tolist(), strict=True):
+        cv2.ellipse(canvas, center, axis, turn, 0, 360, tone, -1, cv2.LINE_AA, SUBPIXEL_BITS)
     return _soften(from_bytes(canvas), distance, wind, rng) * np.float32(rng.uniform(*distance.opacity))
 
 
@@ -84,4 +84,4 @@ def _soften(layer: Field, distance: Distance, wind: float, rng: Random) -> Field
 
 def _veil(clean: Image, rng: Random) -> Image:
     density = rng.uniform(0.03, 0.35) * (0.6 + 0.8 * smooth_field(clean.shape[:2], 3, rng))[..., None]
-    return clip(clean * (1 - density) + greyish(rng, 0.7, 0.95, cast=0.015) * density)
+    return clip(clean * (1 - density) + grayish(rng, 0.7, 0.95, cast=0.015) * density)

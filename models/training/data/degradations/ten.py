@@ -1,10 +1,10 @@
-"""DA-CLIP's ten kinds by their words, in the published order, and how each is synthesised."""
+"""DA-CLIP's ten kinds by their words, in the published order, and how each is synthesized."""
 
 import numpy as np
 
 from models.training.data.degradations.blur import blur
 from models.training.data.degradations.haze import haze
-from models.training.data.degradations.image import Image, Random, Synthesiser
+from models.training.data.degradations.image import Image, Random, Synthesizer
 from models.training.data.degradations.jpeg import jpeg
 from models.training.data.degradations.low_light import low_light
 from models.training.data.degradations.masks import incomplete
@@ -15,7 +15,7 @@ from models.training.data.degradations.sensor_noise import noise
 from models.training.data.degradations.shadow import shadow
 from models.training.data.degradations.snow import snow
 
-TEN: dict[str, Synthesiser] = {
+TEN: dict[str, Synthesizer] = {
     "motion-blurry": blur,
     "hazy": haze,
     "jpeg-compressed": jpeg,

@@ -1,4 +1,4 @@
-"""Gaussian and Poisson noise of the published pipeline, coloured or grey.
+"""Gaussian and Poisson noise of the published pipeline, colored or gray.
 
 Shapes:  H W pixels.  Images are BGR (H, W, 3) float32 in [0, 1]; sigmas are in steps of 255.
 """
@@ -12,22 +12,22 @@ from models.training.data.wild.draws import Draws
 GAUSSIAN_ODDS = 0.6
 SIGMA_255 = (1.0, 5.0)
 SCALE = (0.01, 0.5)
-GREY = 0.4
+GRAY = 0.4
 
 Image = NDArray[np.floating]
 
 
-def gaussian(image: Image, sigma_255: float, draws: Draws, *, grey: bool = False) -> Image:
-    """White noise added, clipped to [0, 1]; grey noise is the same in the three channels."""
-    shape = (*image.shape[:2], 1) if grey else image.shape
+def gaussian(image: Image, sigma_255: float, draws: Draws, *, gray: bool = False) -> Image:
+    """White noise added, clipped to [0, 1]; gray noise is the same in the three channels."""
+    shape = (*image.shape[:2], 1) if gray else image.shape
     noise = draws.numbers.standard_normal(shape).astype(np.float32) * sigma_255 / 255.0
     noisy: Image = np.clip(image + noise, 0, 1)
     return noisy
 
 
-def poisson(image: Image, scale: float, draws: Draws, *, grey: bool = False) -> Image:
+def poisson(image: Image, scale: float, draws: Draws, *, gray: bool = False) -> Image:
     """`scale` times the photon noise of a sensor that tells as many levels apart as the picture has, clipped."""
-    seen = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] if grey else image
+    seen = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] if gray else image
     seen = np.clip((seen * 255.0).round(), 0, 255) / 255.0
     levels = float(2 ** np.ceil(np.log2(len(np.unique(seen)))))
     noise = (draws.numbers.poisson(seen * levels) / levels).astype(np.float32) - seen
@@ -37,12 +37,12 @@ def poisson(image: Image, scale: float, draws: Draws, *, grey: bool = False) -> 
 
 def random_gaussian(image: Image, draws: Draws) -> Image:
     sigma = draws.uniform(*SIGMA_255)
-    return gaussian(image, sigma, draws, grey=draws.numbers.uniform() < GREY)
+    return gaussian(image, sigma, draws, gray=draws.numbers.uniform() < GRAY)
 
 
 def random_poisson(image: Image, draws: Draws) -> Image:
     scale = draws.uniform(*SCALE)
-    return poisson(image, scale, draws, grey=draws.numbers.uniform() < GREY)
+    return poisson(image, scale, draws, gray=draws.numbers.uniform() < GRAY)
 
 
 def random_noise(image: Image, draws: Draws) -> NDArray[np.float64]:

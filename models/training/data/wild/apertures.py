@@ -11,7 +11,7 @@ LONGEST_PX = 15
 
 
 def defocus_kernel(size: int) -> NDArray[np.float32]:
-    """A disk of radius size // 2 + 1 about the centre pixel; at 3 and 5 the corners are cut off as well."""
+    """A disk of radius size // 2 + 1 about the center pixel; at 3 and 5 the corners are cut off as well."""
     axis = np.arange(size) - size // 2
     disk = axis[:, None] ** 2 + axis[None, :] ** 2 < (size // 2 + 1) ** 2
     if size <= 5:
@@ -29,7 +29,7 @@ def line_size(size: int) -> int:
 
 
 def line_kernel(size: int, index: int) -> NDArray[np.float32]:
-    """The `index`-th of the 2 * size - 2 distinct lines through the centre, turning counter-clockwise from level."""
+    """The `index`-th of the 2 * size - 2 distinct lines through the center, turning counter-clockwise from level."""
     (row, column), (last_row, last_column) = _ends(size, index)
     down, right = last_row - row, last_column - column
     steps = np.arange(max(abs(down), abs(right)) + 1)

@@ -1,8 +1,8 @@
-"""Smooth blur kernels: Gaussian, generalised Gaussian and plateau, round or stretched, and the published mixture.
+"""Smooth blur kernels: Gaussian, generalized Gaussian and plateau, round or stretched, and the published mixture.
 
 With q(x) = x^T S^-1 x over the kernel's grid (Real-ESRGAN, Wang et al. 2021, arXiv:2107.10833, section 3.1):
 
-    Gaussian exp(-q / 2)      generalised exp(-q^beta / 2)      plateau 1 / (1 + q^beta)
+    Gaussian exp(-q / 2)      generalized exp(-q^beta / 2)      plateau 1 / (1 + q^beta)
 
 Kernels are (K, K), K odd, and sum to 1.  Sigmas are in pixels.
 """
@@ -19,7 +19,7 @@ from models.training.data.wild.apertures import box_kernel, defocus_kernel, line
 from models.training.data.wild.draws import Draws
 
 Kernel = NDArray[np.floating]
-Profile = Literal["gaussian", "generalised", "plateau"]
+Profile = Literal["gaussian", "generalized", "plateau"]
 
 PUBLISHED: dict[str, float] = {
     "iso": 0.35, "aniso": 0.2, "generalized_iso": 0.1, "generalized_aniso": 0.03, "plateau_iso": 0.1,
@@ -28,7 +28,7 @@ PUBLISHED: dict[str, float] = {
 """Kinds and their odds, in the order in which the draw goes through them."""
 
 _PROFILES: dict[str, Profile] = {
-    "iso": "gaussian", "aniso": "gaussian", "generalized_iso": "generalised", "generalized_aniso": "generalised",
+    "iso": "gaussian", "aniso": "gaussian", "generalized_iso": "generalized", "generalized_aniso": "generalized",
     "plateau_iso": "plateau", "plateau_aniso": "plateau",
 }  # fmt: skip
 
@@ -39,13 +39,13 @@ class KernelConfig:
 
     Attributes:
         sigma_px: of the smooth kernels, on either axis.
-        generalised_beta, plateau_beta: half of the draws from (low, 1), half from (1, high).
-        jitter: each weight of the Gaussian and generalised kernels is multiplied by a number from this range.
+        generalized_beta, plateau_beta: half of the draws from (low, 1), half from (1, high).
+        jitter: each weight of the Gaussian and generalized kernels is multiplied by a number from this range.
     """
 
     odds: Mapping[str, float] = field(default_factory=lambda: dict(PUBLISHED))
     sigma_px: tuple[float, float] = (0.2, 2.2)
-    generalised_beta: tuple[float, float] = (0.5, 2.0)
+    generalized_beta: tuple[float, float] = (0.5, 2.0)
     plateau_beta: tuple[float, float] = (1.0, 1.5)
     jitter: tuple[float, float] | None = (0.9, 1.1)
 
@@ -61,7 +61,7 @@ def smooth_kernel(
     q = inverse[0, 0] * x**2 + (inverse[0, 1] + inverse[1, 0]) * x * y + inverse[1, 1] * y**2
     if profile == "gaussian":
         weights = np.exp(-0.5 * q)
-    elif profile == "generalised":
+    elif profile == "generalized":
         weights = np.exp(-0.5 * q**beta)
     else:
         weights = 1 / (1 + q**beta)
@@ -79,7 +79,7 @@ def random_smooth_kernel(
         angle = draws.uniform(-math.pi, math.pi)
     beta = 1.0
     if profile != "gaussian":
-        low, high = config.generalised_beta if profile == "generalised" else config.plateau_beta
+        low, high = config.generalized_beta if profile == "generalized" else config.plateau_beta
         beta = draws.uniform(low, 1) if draws.numbers.uniform() < 0.5 else draws.uniform(1, high)
     kernel = smooth_kernel(profile, size, sigma_x, sigma_y, angle, beta)
     if profile == "plateau" or config.jitter is None:

@@ -58,11 +58,11 @@ def _shake(rng: np.random.Generator) -> Spread:
 
 
 def _trimmed(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Without the empty frame, the centre where it was."""
-    centre = len(kernel) // 2
+    """Without the empty frame, the center where it was."""
+    center = len(kernel) // 2
     rows, columns = np.nonzero(kernel)
-    reach = max(2, int(np.abs(np.stack([rows, columns]) - centre).max()))
-    return np.ascontiguousarray(kernel[centre - reach : centre + reach + 1, centre - reach : centre + reach + 1])
+    reach = max(2, int(np.abs(np.stack([rows, columns]) - center).max()))
+    return np.ascontiguousarray(kernel[center - reach : center + reach + 1, center - reach : center + reach + 1])
 
 
 def _display(rng: np.random.Generator) -> Spread:

@@ -32,7 +32,7 @@ def random_under_display(
 def _fitted(spread: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.floating]:
     """Padded with zeros or cut about its middle to `size`.
 
-    What is left over goes to the bottom and the right, so on even sides the centre is one pixel off the origin: the
+    What is left over goes to the bottom and the right, so on even sides the center is one pixel off the origin: the
     published program's shift, kept for its seeds.
     """
     for axis, wanted in enumerate(size):

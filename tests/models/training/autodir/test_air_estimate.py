@@ -46,7 +46,7 @@ class TestASample:
         assert torch.equal(first, again)
         assert not torch.allclose(first, other, atol=1e-3)
 
-    def test_of_an_image_does_not_feel_its_neighbours(self, estimator, loop):
+    def test_of_an_image_does_not_feel_its_neighbors(self, estimator, loop):
         examples = batch()
         others = {"degraded": examples["degraded"].clone(), "label": examples["label"].clone()}
         others["degraded"][[0, 2]] = -1.0

@@ -41,16 +41,16 @@ class TestTheBestShare:
         )
 
     def test_stays_within_nothing_and_all(self):
-        before, towards = pictures(seed=1), pictures(seed=2) - 1
-        assert best_share(before, before - towards, before + towards) == 0
-        assert best_share(before, before + towards / 3, before + towards) == 1
+        before, toward = pictures(seed=1), pictures(seed=2) - 1
+        assert best_share(before, before - toward, before + toward) == 0
+        assert best_share(before, before + toward / 3, before + toward) == 1
 
     def test_of_a_repair_that_changes_nothing_is_harmless(self):
         before = pictures()
         assert best_share(before, before, pictures(seed=1)) == 1
 
     def test_weighs_every_picture_by_its_change(self):
-        """One picture wholly mended and one wholly spoilt by as much: s minimises (1 - s)^2 + (1 + s)^2, so 0."""
+        """One picture wholly mended and one wholly spoiled by as much: s minimizes (1 - s)^2 + (1 + s)^2, so 0."""
         before, change = torch.zeros(2, 3, 4, 4), torch.full((1, 3, 4, 4), 0.3)
         after, truth = torch.cat([change, change]), torch.cat([change, -change])
         assert best_share(before, after, truth) == 0

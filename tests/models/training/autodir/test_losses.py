@@ -146,7 +146,7 @@ class TestTheDenoisersLoss:
         assert value(stage.loss(batch(64), generator())) == pytest.approx(1, abs=0.03)
 
     @pytest.mark.parametrize("timestep", [0, 300, 999])
-    def test_v_of_a_grey_picture_is_the_noise_weakened_by_the_signal(self, random_config, run, pools, timestep):
+    def test_v_of_a_gray_picture_is_the_noise_weakened_by_the_signal(self, random_config, run, pools, timestep):
         """z = 0, so v = sqrt(a) eps and E |v|^2 = a."""
         stage = self.stage(random_config, run, pools, "v_prediction", timesteps=(timestep, timestep))
         assert value(stage.loss(batch(64, target=0.0), generator())) == pytest.approx(kept(timestep), rel=0.04)
@@ -260,6 +260,6 @@ class TestTheCorrectionsLoss:
 
     def test_psnr_by_hand(self):
         """An error of 0.2 in [-1, 1] is 0.1 of the range: 20 dB."""
-        grey = torch.zeros(2, 3, 8, 8)
-        assert psnr(grey + 0.2, grey) == pytest.approx(20, abs=1e-4)
-        assert psnr(torch.full_like(grey, 3.0), torch.ones_like(grey)) == psnr(grey, grey), "results are clamped"
+        gray = torch.zeros(2, 3, 8, 8)
+        assert psnr(gray + 0.2, gray) == pytest.approx(20, abs=1e-4)
+        assert psnr(torch.full_like(gray, 3.0), torch.ones_like(gray)) == psnr(gray, gray), "results are clamped"

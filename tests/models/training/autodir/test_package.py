@@ -104,10 +104,10 @@ def test_every_weight_is_the_trained_one_in_half_precision(pack, weights):
             torch.testing.assert_close(state[name], value.half().float(), atol=0, rtol=0, msg=f"{stage} {name}")
 
 
-def test_the_manifest_states_version_origin_licence_and_published_prompts(pack, weights):
+def test_the_manifest_states_version_origin_license_and_published_prompts(pack, weights):
     stated = read_manifest(pack(weights, "--version", "2.1"))
     assert (stated.family, stated.name, stated.version) == ("autodir", "autodir-small", "2.1")
-    assert stated.licence == "Apache-2.0"
+    assert stated.license == "Apache-2.0"
     assert "openly licensed" in stated.trained_on and "synthetic" in stated.trained_on
     assert {entry.name: (entry.prompt, entry.fidelity, entry.strength) for entry in stated.degradations} == {
         "noise": ("A photo needs noise artifact reduction", 1.0, 1.0),

@@ -342,7 +342,7 @@ class TestSpecialists:
         for name, value in ends[0].items():
             torch.testing.assert_close(ends[1][name], value, msg=name)
 
-    def test_a_run_of_another_optimiser_cannot_be_resumed(self, files, tmp_path):
+    def test_a_run_of_another_optimizer_cannot_be_resumed(self, files, tmp_path):
         run = specialist_run(tmp_path / "run")
         specialist(run, files).train(QUIET)
         with pytest.raises(TrainingError, match="--muon"):

@@ -47,7 +47,7 @@ def test_white_noise_stands_out(patches):
 
 
 def test_what_photographs_never_show_is_not_blown_up_without_end(patches):
-    flat = photographs()[:, :1].repeat(1, 3, 1, 1)  # grey: two thirds of the components have no power
+    flat = photographs()[:, :1].repeat(1, 3, 1, 1)  # gray: two thirds of the components have no power
     whiten(patches, flat, torch.Generator().manual_seed(0))
     assert patches.weight.flatten(1).norm(dim=1).max() <= 1 / LEAST + 1e-3
 

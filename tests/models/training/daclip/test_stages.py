@@ -123,7 +123,7 @@ def test_the_temperature_never_leaves_its_range(found, tmp_path):
     assert float(stage.network.logit_scale.detach()) == pytest.approx(MOST)
 
 
-def test_the_robust_stage_pulls_towards_the_clean_pictures_embedding(found, tmp_path):
+def test_the_robust_stage_pulls_toward_the_clean_pictures_embedding(found, tmp_path):
     run = run_config(tmp_path)
     plain, robust = (daclip_stage(run, found, wild=True, robust=flag) for flag in (False, True))
     batch = next(plain.examples(0))

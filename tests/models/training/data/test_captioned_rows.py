@@ -73,7 +73,7 @@ def test_an_example_depends_on_seed_and_index_alone(photos, tmp_path):
 
 
 def test_a_caption_stays_with_its_photo(tmp_path):
-    """Two photos of one flat colour each, captioned by it: every crop must show what its caption says."""
+    """Two photos of one flat color each, captioned by it: every crop must show what its caption says."""
     for name, bgr in (("red", (0, 0, 200)), ("blue", (200, 0, 0))):
         (tmp_path / name).mkdir()
         noise = np.random.default_rng(0).integers(-40, 40, (96, 96, 3))

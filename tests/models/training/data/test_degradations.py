@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESISERS, Mixture, draw_pair, quantise
+from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESIZERS, Mixture, draw_pair, quantize
 from models.training.data.degradations.blur import camera_motion, convolve, disk_kernel, motion_kernel
 from models.training.data.degradations.contact_sheet import contact_sheet
 from models.training.data.degradations.haze import scatter
@@ -20,7 +20,7 @@ from models.training.data.degradations.raindrop import refract
 from models.training.data.degradations.sensor_noise import gaussian, photons
 from models.vocabulary import CLEAN, DEGRADATIONS
 
-KINDS = list(SYNTHESISERS)
+KINDS = list(SYNTHESIZERS)
 
 # The mean input PSNR (dB) that 40 draws of a textured picture may have; the published test sets lie inside.
 PLAUSIBLE_DB = {
@@ -62,7 +62,7 @@ def test_a_degraded_picture_keeps_size_type_and_range_and_the_input_is_untouched
     clean = picture(*shape)
     clean.flags.writeable = False
     for seed in range(12):
-        degraded = SYNTHESISERS[kind](clean, np.random.default_rng(seed))
+        degraded = SYNTHESIZERS[kind](clean, np.random.default_rng(seed))
         assert degraded.shape == clean.shape and degraded.dtype == np.float32
         assert degraded.min() >= 0 and degraded.max() <= 1  # False for NaN as well
         assert not np.shares_memory(degraded, clean)
@@ -73,14 +73,14 @@ def test_a_degraded_picture_keeps_size_type_and_range_and_the_input_is_untouched
 def test_black_and_white_pictures_are_no_trouble(kind, value):
     flat = np.full((40, 36, 3), value, np.float32)
     for seed in range(12):
-        degraded = SYNTHESISERS[kind](flat, np.random.default_rng(seed))
+        degraded = SYNTHESIZERS[kind](flat, np.random.default_rng(seed))
         assert np.isfinite(degraded).all() and degraded.min() >= 0 and degraded.max() <= 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(kind):
     clean = picture()
-    first, again, other = (SYNTHESISERS[kind](clean, np.random.default_rng([7, seed])) for seed in (1, 1, 2))
+    first, again, other = (SYNTHESIZERS[kind](clean, np.random.default_rng([7, seed])) for seed in (1, 1, 2))
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != other.tobytes()
 
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(kin
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_damage_is_of_a_plausible_size(kind):
     clean = picture(128, 128)
-    draws = [psnr(SYNTHESISERS[kind](clean, np.random.default_rng(seed)), clean) for seed in range(40)]
+    draws = [psnr(SYNTHESIZERS[kind](clean, np.random.default_rng(seed)), clean) for seed in range(40)]
     low, high = PLAUSIBLE_DB[kind]
     assert low < np.mean(draws) < high
     assert np.std(draws) > 0.8  # a kind comes in many strengths
@@ -98,23 +98,23 @@ def test_most_pictures_lie_on_the_8_bit_grid():
     image = picture()
     on_grid = 0
     for seed in range(300):
-        levels = quantise(image, np.random.default_rng(seed)) * 255
+        levels = quantize(image, np.random.default_rng(seed)) * 255
         on_grid += bool(np.abs(levels - np.rint(levels)).max() < 1e-4)
     assert 0.83 < on_grid / 300 < 0.96
 
 
 def test_rounding_moves_a_value_by_half_a_level_at_most():
     image = picture()
-    assert np.abs(quantise(image, np.random.default_rng(0), probability=1) - image).max() <= 0.5 / 255 + 1e-6
+    assert np.abs(quantize(image, np.random.default_rng(0), probability=1) - image).max() <= 0.5 / 255 + 1e-6
 
 
 def test_gaussian_noise_has_the_standard_deviation_asked_for():
-    grey = np.full((256, 256, 3), 0.5, np.float32)
-    noise = gaussian(grey, 25 / 255, np.random.default_rng(0)) - grey
+    gray = np.full((256, 256, 3), 0.5, np.float32)
+    noise = gaussian(gray, 25 / 255, np.random.default_rng(0)) - gray
     assert noise.std() == pytest.approx(25 / 255, rel=0.01)
     assert noise.mean() == pytest.approx(0, abs=0.001)
-    neighbours = np.corrcoef(noise[:, 1:, 0].ravel(), noise[:, :-1, 0].ravel())[0, 1]
-    assert abs(neighbours) < 0.02  # white
+    neighbors = np.corrcoef(noise[:, 1:, 0].ravel(), noise[:, :-1, 0].ravel())[0, 1]
+    assert abs(neighbors) < 0.02  # white
 
 
 def test_photon_noise_has_the_variance_of_a_poisson_count():
@@ -135,11 +135,11 @@ def test_haze_obeys_the_scattering_model():
 def test_haze_lowers_contrast():
     clean = picture(128, 128)
     for seed in range(20):
-        assert SYNTHESISERS["haze"](clean, np.random.default_rng(seed)).std() < clean.std()
+        assert SYNTHESIZERS["haze"](clean, np.random.default_rng(seed)).std() < clean.std()
 
 
 @pytest.mark.parametrize("length_px", [4, 11, 32])
-def test_motion_kernels_are_shares_of_light_centred_and_no_longer_than_the_motion(length_px):
+def test_motion_kernels_are_shares_of_light_centered_and_no_longer_than_the_motion(length_px):
     for seed in range(10):
         kernel = motion_kernel(np.random.default_rng(seed), length_px)
         assert kernel.sum() == pytest.approx(1, abs=1e-5) and kernel.min() >= 0
@@ -171,7 +171,7 @@ def test_blur_keeps_a_flat_picture_and_the_total_light():
 def test_blur_never_sharpens():
     clean = picture(128, 128)
     for seed in range(20):
-        blurred = SYNTHESISERS["blur"](clean, np.random.default_rng(seed))
+        blurred = SYNTHESIZERS["blur"](clean, np.random.default_rng(seed))
         assert np.abs(np.diff(blurred, axis=1)).mean() < np.abs(np.diff(clean, axis=1)).mean()
 
 
@@ -188,7 +188,7 @@ def test_a_streak_leans_as_told():
 def test_what_falls_from_the_sky_brightens_a_dark_scene(kind):
     dark = np.full((64, 64, 3), 0.2, np.float32)
     for seed in range(20):
-        assert SYNTHESISERS[kind](dark, np.random.default_rng(seed)).min() >= 0.2 - 1 / 255
+        assert SYNTHESIZERS[kind](dark, np.random.default_rng(seed)).min() >= 0.2 - 1 / 255
 
 
 def test_a_drop_shows_the_scene_upside_down():
@@ -200,9 +200,9 @@ def test_a_drop_shows_the_scene_upside_down():
 
 
 def test_a_pane_with_drops_leaves_part_of_the_scene_as_it_was():
-    clean = quantise(picture(128, 128), np.random.default_rng(0), probability=1)
+    clean = quantize(picture(128, 128), np.random.default_rng(0), probability=1)
     for seed in range(20):
-        degraded = SYNTHESISERS["raindrop"](clean, np.random.default_rng(seed))
+        degraded = SYNTHESIZERS["raindrop"](clean, np.random.default_rng(seed))
         untouched = (np.abs(degraded - clean).max(axis=2) < 2 / 255).mean()
         assert 0.05 < untouched < 0.99
 
@@ -216,7 +216,7 @@ def test_underexposure_scales_the_display_values():
 
 def test_low_light_pictures_are_dark_on_average():
     clean = picture(64, 64)
-    means = [SYNTHESISERS["low-light"](clean, np.random.default_rng(seed)).mean() for seed in range(60)]
+    means = [SYNTHESIZERS["low-light"](clean, np.random.default_rng(seed)).mean() for seed in range(60)]
     assert 0.02 < np.median(means) < 0.12  # LOL's short exposures: 0.03..0.10
 
 
@@ -242,7 +242,7 @@ def test_a_low_frequency_picture_survives_low_resolution():
     axis = np.linspace(0, np.pi, 128, dtype=np.float32)
     smooth = np.repeat((0.5 + 0.4 * np.cos(axis)[:, None] * np.cos(axis)[None, :])[..., None], 3, axis=2)
     for seed in range(15):
-        assert psnr(SYNTHESISERS["low-resolution"](smooth, np.random.default_rng(seed)), smooth) > 38
+        assert psnr(SYNTHESIZERS["low-resolution"](smooth, np.random.default_rng(seed)), smooth) > 38
 
 
 @pytest.mark.parametrize(("sampling", "subsampling"), [(SAMPLING_420, "4:2:0"), (SAMPLING_444, "4:4:4")])
@@ -258,7 +258,7 @@ def test_compression_is_what_pillow_makes_of_the_same_quality(quality, sampling,
     assert np.abs(psnr(ours, clean) - psnr(theirs, clean)) < 0.1
 
 
-def test_a_single_kind_is_labelled_and_its_target_is_the_clean_crop():
+def test_a_single_kind_is_labeled_and_its_target_is_the_clean_crop():
     clean = picture(64, 64)
     for kind in KINDS:
         pair = draw_pair(clean, np.random.default_rng(3), Mixture(weights={kind: 1.0}))
@@ -280,8 +280,8 @@ def test_a_mixture_is_undone_from_its_last_damage():
 
 
 def test_damage_that_cannot_be_seen_is_called_clean():
-    grey = np.full((64, 64, 3), 0.5, np.float32)
-    pair = draw_pair(grey, np.random.default_rng(0), Mixture(weights={"blur": 1.0}))
+    gray = np.full((64, 64, 3), 0.5, np.float32)
+    pair = draw_pair(gray, np.random.default_rng(0), Mixture(weights={"blur": 1.0}))
     assert pair.label == CLEAN and pair.labels == {CLEAN: 1.0}
     np.testing.assert_array_equal(pair.degraded, pair.target)
 

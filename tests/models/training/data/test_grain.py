@@ -34,7 +34,7 @@ def test_white_noise_counts_half_as_much_again(sigma):
     assert grain(noisy(sigma)) == pytest.approx(1.5 * sigma / np.sqrt(3), rel=0.15)
 
 
-def test_coloured_blotches_count_though_brightness_is_smooth():
+def test_colored_blotches_count_though_brightness_is_smooth():
     rng = np.random.default_rng(2)
     blotches = cv2.GaussianBlur(rng.normal(0, 1, (480, 480)), (0, 0), 2.5)
     blotches *= 3 / blotches.std()

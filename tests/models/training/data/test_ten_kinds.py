@@ -44,8 +44,8 @@ def test_a_shadow_only_darkens_and_leaves_a_part_as_it_was(clean, seed):
 
 
 def test_shadows_are_bluer_than_the_light():
-    grey = np.full((64, 64, 3), 0.5, np.float32)
-    casts = [float((shaded[..., 2] - shaded[..., 0]).max()) for shaded in (shadow(grey, rng(s)) for s in range(30))]
+    gray = np.full((64, 64, 3), 0.5, np.float32)
+    casts = [float((shaded[..., 2] - shaded[..., 0]).max()) for shaded in (shadow(gray, rng(s)) for s in range(30))]
     assert np.mean(casts) > 0.005
 
 

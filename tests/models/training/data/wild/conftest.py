@@ -19,7 +19,7 @@ def spreads_file(shared):
 
 @pytest.fixture
 def picture():
-    """(48, 64, 3) BGR with an edge, a ramp and colour."""
+    """(48, 64, 3) BGR with an edge, a ramp and color."""
     rows, columns = np.mgrid[:48, :64].astype(np.float32)
     image = np.stack([columns / 63, rows / 47, (columns > 30).astype(np.float32)], axis=-1)
     return np.clip(image, 0, 1)

@@ -27,7 +27,7 @@ def test_a_random_kernel_is_the_published_one(ops, kind, size):
 
 
 @pytest.mark.parametrize("size", range(5, 22, 2))
-def test_every_line_through_the_centre_is_the_published_one(ops, size):
+def test_every_line_through_the_center_is_the_published_one(ops, size):
     lines = np.stack([line_kernel(size, index) for index in range(2 * size - 2)])
     np.testing.assert_array_equal(lines, ops[f"line_all.{size}"])
 
