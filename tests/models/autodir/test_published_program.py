@@ -1,4 +1,7 @@
-"""The strict loop against the published program's own run: every pass's picture, in order, on its random weights."""
+"""The strict loop against the published program's own run: the picture of every pass, in order, on its random weights.
+
+The vector in tests/parity holds every third row and column of the pictures; the files in ../shared hold all of them.
+"""
 
 import json
 from dataclasses import dataclass
@@ -12,18 +15,20 @@ from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig, LoopConfig
 from models.autodir.restorer import AutoDIR
 from models.networks.nafnet import NAFNet, NAFNetConfig
+from models.noise import NoiseStream
 from models.pixels import to_tensor
 from models.restorer import Continues, Controls, Request
 from models.vocabulary import AUTODIR_NAMES, CLEAN, degradation
 
 NAMES = (*AUTODIR_NAMES, CLEAN)
+EVERY = 3
 
 
 @dataclass
-class Recorded:
-    """The published run's noises of one pass, in place of a track's own."""
+class RecordedNoise:
+    """The noise of the published run, in place of the track's own stream."""
 
-    noises: list
+    draws: list
 
     def mark(self):
         return None
@@ -32,7 +37,7 @@ class Recorded:
         raise AssertionError("a step of the published program failed")
 
     def draw(self, shape):
-        noise = self.noises.pop(0)
+        noise = self.draws.pop(0)
         assert noise.shape == shape
         return noise
 
@@ -47,41 +52,87 @@ def published(tiny_clip, tiny_clip_state, tiny_air, checkpoint):
     return AutoDIR(config, assessor, tiny_air, scm, torch.device("cpu"))
 
 
-def run(model, outcome, noises):
-    """Step a pass to its end with the recorded noises."""
-    assert isinstance(outcome, Continues)
-    (track,) = outcome.tracks
-    track.stream = Recorded(list(noises))
-    while track.step < track.steps:
-        model.step([track])
-    return track.job, track.z, model.finish([track])[0]
+@pytest.fixture(scope="module")
+def vectors(parity):
+    return load_file(parity / "pipeline_small.safetensors")
 
 
-def test_every_pass_of_the_automatic_loop_is_that_of_the_published_program(published, shared):
-    folder = shared / "parity" / "autodir"
-    vectors = load_file(folder / "pipeline_auto.safetensors")
-    words = [label for _, label in json.loads((folder / "pipeline.json").read_text())["labels"]["auto"]]
-    labels = [degradation(word).name for word in words[:-1]]
+@pytest.fixture(scope="module")
+def labels(parity):
+    """What the published program repaired, in order; its last answer was "no"."""
+    words = [word for _, word in json.loads((parity / "pipeline.json").read_text())["labels"]["auto"]]
     assert words[-1] == "no"
-    image = to_tensor(vectors["image_u8"].numpy())
-    (outcome,) = published.begin([Request(image=image, controls=Controls(strict=True, fidelity=1.0))])
-    for index, noises in enumerate(vectors["noises"][:, 0].chunk(len(labels))):
-        job, z, outcome = run(published, outcome, noises)
-        assert_parity(z, vectors[f"{index}.z"][0], of_range=PROGRAM)
-        assert_parity(job.result, vectors[f"{index}.I_res"][0], of_range=PROGRAM)
-        carried = "I_sd" if labels[index] == "low-resolution" else "I_res"
-        assert_parity(job.image, vectors[f"{index}.{carried}"][0], of_range=PROGRAM)
-    assert outcome.report.labels == tuple(labels)
-    assert outcome.report.stop_reason == "clean"
+    return [degradation(word).name for word in words[:-1]]
 
 
-def test_a_user_prompt_with_guidance_is_that_of_the_published_program(published, shared):
-    vectors = load_file(shared / "parity" / "autodir" / "pipeline_user.safetensors")
-    controls = Controls(
-        strict=True, fidelity=1.0, prompt="A photo needs haze artifact reduction", text_guidance=3.0, image_guidance=1.5
-    )
-    (outcome,) = published.begin([Request(image=to_tensor(vectors["image_u8"].numpy()), controls=controls)])
-    _, z, outcome = run(published, outcome, vectors["noises"][:, 0])
-    assert_parity(z, vectors["0.z"][0], of_range=PROGRAM)
-    assert_parity(outcome.image, vectors["0.I_res"][0], of_range=PROGRAM)
-    assert outcome.report.stop_reason == "prompt-done"
+def run_passes(model, vectors, controls):
+    """Run the loop with the recorded noise.  Returns (z, result, what the next pass starts from) a pass, and the end.
+
+    The published program draws the same noise in every pass.
+    """
+    (outcome,) = model.begin([Request(image=to_tensor(vectors["image_u8"].numpy()), controls=controls)])
+    passes = []
+    while isinstance(outcome, Continues):
+        (track,) = outcome.tracks
+        track.stream = RecordedNoise(list(vectors["noises"][:6, 0]))
+        while track.step < track.steps:
+            model.step([track])
+        z, job = track.z, track.job
+        (outcome,) = model.finish([track])
+        passes.append((z, job.result, job.image))
+    return passes, outcome
+
+
+@pytest.fixture(scope="module")
+def automatic(published, vectors):
+    return run_passes(published, vectors, Controls(strict=True, fidelity=1.0))
+
+
+@pytest.fixture(scope="module")
+def prompted(published, vectors):
+    words = {"prompt": "A photo needs haze artifact reduction", "text_guidance": 3.0, "image_guidance": 1.5}
+    return run_passes(published, vectors, Controls(strict=True, fidelity=1.0, **words))
+
+
+def assert_passes(passes, labels, expected, every=1):
+    """`expected` holds the tensors by "PASS.KIND"."""
+    assert len(passes) == len(labels)
+    for index, (label, (z, result, carried)) in enumerate(zip(labels, passes, strict=True)):
+        assert_parity(z, expected[f"{index}.z"][0], of_range=PROGRAM)
+        assert_parity(result[..., ::every, ::every], expected[f"{index}.I_res"][0], of_range=PROGRAM)
+        kind = "I_sd" if label == "low-resolution" else "I_res"  # goes on to the next pass
+        assert_parity(carried[..., ::every, ::every], expected[f"{index}.{kind}"][0], of_range=PROGRAM)
+
+
+def below(vectors, prefix):
+    return {key.removeprefix(prefix): value for key, value in vectors.items() if key.startswith(prefix)}
+
+
+def test_the_automatic_loop_repairs_what_the_published_program_repairs_in_its_order(automatic, labels):
+    _, restored = automatic
+    assert restored.report.labels == tuple(labels)
+    assert restored.report.stop_reason == "clean"
+
+
+def test_every_pass_of_the_automatic_loop_is_that_of_the_published_program(automatic, labels, vectors):
+    assert_passes(automatic[0], labels, below(vectors, "auto."), EVERY)
+
+
+def test_every_pixel_of_the_automatic_loop_is_that_of_the_published_program(automatic, labels, shared):
+    assert_passes(automatic[0], labels, load_file(shared / "parity" / "autodir" / "pipeline_auto.safetensors"))
+
+
+def test_a_user_prompt_with_guidance_is_that_of_the_published_program(prompted, vectors):
+    passes, restored = prompted
+    assert_passes(passes, ["haze"], below(vectors, "user."), EVERY)
+    assert restored.report.stop_reason == "prompt-done"
+
+
+def test_every_pixel_of_a_user_prompt_is_that_of_the_published_program(prompted, shared):
+    assert_passes(prompted[0], ["haze"], load_file(shared / "parity" / "autodir" / "pipeline_user.safetensors"))
+
+
+def test_the_noise_of_a_seed_is_that_of_the_published_program(vectors):
+    stream = NoiseStream(7)
+    for noise in vectors["noises"][:, 0]:
+        assert_parity(stream.draw(tuple(noise.shape)), noise)
