@@ -21,9 +21,9 @@ from models.autodir.restorer import AutoDIR
 from models.bundle import find_bundle
 from models.drive import restore_one
 from models.evaluation.pairs import Picture
-from models.evaluation.psnr_ssim import psnr
 from models.families import load_restorer
 from models.pixels import Pixels, to_pixels, to_tensor
+from models.psnr import psnr
 from models.restorer import Controls, Request
 
 TASKS = {

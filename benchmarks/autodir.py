@@ -34,11 +34,13 @@ from models.autodir.config import AutoDIRConfig, LoopConfig
 from models.autodir.denoiser import Denoiser, Memory
 from models.autodir.latents import KLConfig
 from models.autodir.restorer import AutoDIR
-from models.autodir.speed import Speed, hasten, warm
+from models.autodir.speed import warm_up
+from models.device import Speed
 from models.drive import restore_all
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
+from models.psnr import psnr
 from models.restorer import Controls, Request
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 
@@ -159,12 +161,6 @@ def flops(config: AutoDIRConfig, side: int, steps: int) -> float:
         return float(once + steps * counted(lambda: air.predict(z, z, at, text)))
 
 
-def psnr(a: Tensor, b: Tensor) -> float:
-    """In dB, of pictures in [-1, 1]."""
-    error = float((a.double() - b.double()).square().mean())
-    return 10 * math.log10(4 / error) if error else math.inf
-
-
 class Peak:
     """Most memory in use within the block, in MiB above its start: of the device on CUDA, else of the process."""
 
@@ -231,8 +227,9 @@ def whole_pass(arguments: argparse.Namespace, device: torch.device) -> Iterator[
         rate = batch / seconds
         reached = rate * work / 1e12
         share = f"{reached / BF16_TFLOPS:.1%}" if on_cuda else "–"
+        near = psnr(picture.cpu(), exact.cpu(), peak=2)
         return (
-            f"| {name} | {batch} | {rate:.3f} | {1000 * seconds:.0f} | {peak:.0f} | {psnr(picture, exact):.1f} | "
+            f"| {name} | {batch} | {rate:.3f} | {1000 * seconds:.0f} | {peak:.0f} | {near:.1f} | "
             f"{reached:.2f} | {share} | {rate / base:.2f} |"
         )
 
@@ -244,19 +241,17 @@ def whole_pass(arguments: argparse.Namespace, device: torch.device) -> Iterator[
         yield row(name, 1, seconds, peak, picture)
     model.assessor.forget_prompts()
     speed = replace(Speed.of(device), weights=arguments.weights) if arguments.weights else Speed.of(device)
-    for name, way in (("ours", speed), *((("ours, compiled", replace(speed, compiled=True)),) if on_cuda else ())):
-        model.air.network = None
-        hasten(model, way)
-        for batch in arguments.batches:
-            requests = [
-                Request(image=image, controls=Controls(prompt=PROMPT, seed=seed, fidelity=1.0))
-                for seed, image in enumerate(images[:batch])
-            ]
-            for made in warm(model, [(batch, side, side)]):
-                yield f"<!-- warm-up {made.shapes} {made.seconds:.1f} s {made.refused or ''} -->"
-            action = partial(restore_all, model, requests, together=batch)
-            seconds, peak, restored = timed(action, device, repeats)
-            yield row(f"{name}, {way.weights}", batch, seconds, peak, restored[0].image)
+    model.accelerate(speed)
+    for batch in arguments.batches:
+        requests = [
+            Request(image=image, controls=Controls(prompt=PROMPT, seed=seed, fidelity=1.0))
+            for seed, image in enumerate(images[:batch])
+        ]
+        for made in warm_up(model.air, model.assessor, [(batch, side, side)]):
+            yield f"<!-- warm-up {made.shapes} {made.seconds:.1f} s {made.refused or ''} -->"
+        action = partial(restore_all, model, requests, together=batch)
+        seconds, peak, restored = timed(action, device, repeats)
+        yield row(f"ours, {speed.weights}", batch, seconds, peak, restored[0].image)
 
 
 def one_step(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.autodir.latents import KLCodec, KLConfig, PatchCodec, PatchConfig
-from models.training.core.validation import psnr
+from models.psnr import mean_psnr
 from models.training.data.dataset import as_tensor
 from models.training.data.photos import CropConfig, PhotoPool, decode_into, find_photos
 
@@ -40,9 +40,8 @@ def main() -> None:
     train, held_out = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
     clean = crops(held_out, np.random.default_rng(1), 64)
     patch = PatchCodec(PatchConfig())
-    print(
-        f"patches, 192 channels, 0 parameters: {psnr(patch.decode(patch.encode(clean)), clean):.1f} dB (45 is the cap)"
-    )
+    score = mean_psnr(patch.decode(patch.encode(clean)), clean)
+    print(f"patches, 192 channels, 0 parameters: {score:.1f} dB (45 is the cap)")
     config = KLConfig(block_channels=(24, 48, 64, 96), layers_per_block=1, channels=arguments.channels, norm_groups=8)
     codec = KLCodec(config)
     size = sum(parameter.numel() for parameter in codec.parameters())
@@ -67,7 +66,7 @@ def main() -> None:
 
 @torch.no_grad()
 def report(codec: KLCodec, clean: Tensor, size: int, step: int, spent_s: float, channels: int) -> None:
-    score = psnr(codec.decode(codec.encode(clean)).float(), clean)
+    score = mean_psnr(codec.decode(codec.encode(clean)).float(), clean)
     spent = f"{step} steps, {spent_s / 60:.1f} min"
     print(f"autoencoder, {channels} channels, {size / 1e6:.2f} M parameters, {spent}: {score:.2f} dB", flush=True)
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from models.etdiffir.config import Fallback
 from models.etdiffir.restorer import ETDiffIRRestorer
-from models.evaluation.psnr_ssim import psnr
 from models.families import load_restorer
 from models.pixels import Pixels, to_pixels, to_tensor
+from models.psnr import psnr
 from models.restorer import Continues, Controls, Request, Restored
 
 OTHER = "a printed page of sheet music"

@@ -14,10 +14,11 @@ from models.autodir.assessor import prompt_of
 from models.bundle import find_bundle, read_manifest
 from models.drive import restore_all
 from models.families import load_restorer
+from models.psnr import mean_psnr
 from models.restorer import Controls, Request
 from models.training.autodir import autodir_small
 from models.training.autodir.package import held_out
-from models.training.core.validation import psnr, validation_examples
+from models.training.core.validation import validation_examples
 from models.training.data.degradations import SYNTHESIZERS
 
 
@@ -39,13 +40,13 @@ def main() -> None:
     for name, example in zip(autodir_small.NAMES, examples, strict=True):
         if name not in SYNTHESIZERS:
             continue
-        before, gains = psnr(example["degraded"], example["target"]), []
+        before, gains = mean_psnr(example["degraded"], example["target"]), []
         for restorer in restorers:
             requests = [
                 Request(image=image, controls=Controls(prompt=prompt_of(name))) for image in example["degraded"]
             ]
             results = torch.stack([done.image for done in restore_all(restorer, requests, together=1)])
-            gains.append(f"{psnr(results, example['target']) - before:+.2f}")
+            gains.append(f"{mean_psnr(results, example['target']) - before:+.2f}")
         print(f"| {name} | {before:.2f} | {' | '.join(gains)} |", flush=True)
 
 

@@ -25,8 +25,8 @@ from models.autodir.assessor import prompt_of
 from models.bundle import find_bundle, read_manifest
 from models.drive import restore_one
 from models.families import load_restorer
+from models.psnr import mean_psnr
 from models.restorer import Controls, Request, Restorer
-from models.training.core.validation import psnr
 from models.training.data.dataset import as_tensor
 from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESIZERS
 from models.training.data.photos import CropConfig, PhotoPool, decode_into, find_photos
@@ -64,13 +64,13 @@ def mixtures(restorer: Restorer, pool: PhotoPool, each: int, crop_px: int) -> It
             for kind in order:
                 picture = SYNTHESIZERS[kind](picture, rng)
             truth, degraded = as_tensor(clean)[None], as_tensor(picture)
-            single = max(psnr(restored(restorer, degraded, prompt=prompt_of(kind))[None], truth) for kind in kinds)
+            single = max(mean_psnr(restored(restorer, degraded, prompt=prompt_of(kind))[None], truth) for kind in kinds)
             done = restore_one(restorer, Request(image=degraded, controls=Controls()))
             kept = sum(one.kept for one in done.report.passes)
             told = degraded
             for kind in reversed(order):
                 told = restored(restorer, told, prompt=prompt_of(kind))
-            results = [psnr(image[None], truth) for image in (degraded, done.image, told)]
+            results = [mean_psnr(image[None], truth) for image in (degraded, done.image, told)]
             rows.append((kinds, results[0], single, results[1], kept, results[2]))
     groups = [(" + ".join(kinds), [row for row in rows if row[0] == kinds]) for kinds in MIXTURES]
     for name, group in [*groups, ("**all**", rows)]:

@@ -21,9 +21,9 @@ from models.bundle import find_bundle, read_manifest
 from models.device import choose_device
 from models.drive import restore_one
 from models.evaluation.pairs import Pair, find_pairs, read_pictures
-from models.evaluation.psnr_ssim import psnr
 from models.families import load_restorer
 from models.pixels import to_pixels, to_tensor
+from models.psnr import psnr
 from models.restorer import Controls, Request, Restorer
 
 

@@ -45,7 +45,8 @@ def compare(
 
 def _figures(first: Photo, second: Photo) -> tuple[float, float | None]:
     """PSNR in dB and SSIM (None below its window), in 16 bits where both have them."""
-    from models.evaluation.psnr_ssim import WINDOW_PX, psnr, ssim
+    from models.evaluation.psnr_ssim import WINDOW_PX, ssim
+    from models.psnr import psnr
 
     deep = first.sixteen_bit and second.sixteen_bit
     left, right = (photo.pixels if deep else eight_bits(photo.pixels) for photo in (first, second))

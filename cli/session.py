@@ -20,9 +20,8 @@ def open_restorer(bundle: str | None, device: str | None) -> "Restorer":
     """
     import torch  # seconds to load: only commands that compute pay for it
 
-    from models.autodir.speed import Speed
     from models.bundle import find_bundle
-    from models.device import choose_device
+    from models.device import Speed, choose_device
     from models.families import load_restorer
 
     told = settings()

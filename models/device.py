@@ -1,26 +1,46 @@
-"""Which device a process runs on, and why."""
+"""Which device a process runs on, how networks run there, and how tensors get there."""
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from models.errors import DeviceError
 
 
 @dataclass(frozen=True)
 class ChosenDevice:
-    """A device that is there; `why` is for the user."""
+    """An available device; `why` tells the user why it was chosen."""
 
     device: torch.device
     why: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """The type of the weights of the large networks, and whether CUDA graphs are used."""
+
+    weights: Literal["float32", "float16", "bfloat16"] = "float32"
+    graphs: bool = False
+
+    @classmethod
+    def of(cls, device: torch.device, graphs: bool = True) -> "Speed":
+        """The default of a device: weights as stored on a CPU, half precision (as published) and graphs on CUDA."""
+        return cls(weights="float16", graphs=graphs) if device.type == "cuda" else cls()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        types = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+        return types[self.weights]
+
+
 def choose_device(name: str = "auto") -> ChosenDevice:
-    """What "auto" finds (the first CUDA device, else the CPU), or what "cpu", "cuda" or "cuda:1" names.
+    """Returns the device that "cpu", "cuda" or "cuda:1" names; "auto" is the first CUDA device, else the CPU.
 
     Raises:
-        DeviceError: CUDA was asked for and is not there; the message says what is missing.
+        DeviceError: the name is unknown, or CUDA is not available; the message says why.
     """
     if name == "auto":
         return _cuda(0, "auto: found") if torch.cuda.is_available() else _cpu(f"auto: {_no_cuda()}, so")
@@ -36,6 +56,17 @@ def choose_device(name: str = "auto") -> ChosenDevice:
     if index >= count:
         raise DeviceError(f"cannot run on {name}: the highest CUDA device is cuda:{count - 1}.")
     return _cuda(index, "asked for:")
+
+
+def to_device(host: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of any shape and type from host memory without waiting; on a CPU it is the tensor itself.
+
+    A plain copy of pageable memory waits for all queued work, and the device is then idle until Python continues.  A
+    copy from pinned memory joins the queue, and torch keeps the pinned block until the copy is done.
+    """
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
 
 
 def _cuda(index: int, why: str) -> ChosenDevice:

@@ -1,19 +1,19 @@
-"""What can go wrong in this room.
+"""The errors of this room.
 
 ModelsError
 ├── BundleError       a bundle is missing, damaged, or does not fit its networks
-├── DeviceError       the device asked for is not there, or ran out of memory
+├── DeviceError       the requested device is not available, is broken, or ran out of memory
 ├── PhotoError        a file is not a photo that can be restored
 │   └── PhotoTooLarge
-├── ControlsError     a user's word (degradation name, range) is not understood
-└── TrainingError     a training run cannot start or go on
+├── ControlsError     a degradation name or a number of the user is not valid
+└── TrainingError     a training run cannot start or continue
 
 Every message says what is wrong, why, and what to do next.
 """
 
 
 class ModelsError(Exception):
-    """The root: one sentence for the user, never a traceback."""
+    """The root; its message is one sentence for the user."""
 
 
 class BundleError(ModelsError):
@@ -21,7 +21,7 @@ class BundleError(ModelsError):
 
 
 class DeviceError(ModelsError):
-    """The device asked for is not there, or ran out of memory."""
+    """The requested device is not available, is broken, or ran out of memory."""
 
 
 class PhotoError(ModelsError):
@@ -33,8 +33,8 @@ class PhotoTooLarge(PhotoError):
 
 
 class ControlsError(ModelsError):
-    """A user's word is not understood: a degradation name, or a number out of its range."""
+    """A degradation name is unknown, or a number is out of its range."""
 
 
 class TrainingError(ModelsError):
-    """A training run cannot start or go on."""
+    """A training run cannot start or continue."""

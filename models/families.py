@@ -1,4 +1,4 @@
-"""From a bundle's folder to its family's restorer, resident on a device."""
+"""Loads a bundle's folder as a restorer of its family, resident on a device."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -14,46 +14,46 @@ from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.restorer import AutoDIR
 from models.autodir.specialists import Specialists
-from models.autodir.speed import Speed, hasten
 from models.bundle import MANIFEST, Manifest, fill, read_manifest, read_weights, verify_bundle
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
 from models.daclip.restorer import DaCLIPRestorer
+from models.device import Speed
 from models.errors import BundleError
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
+from models.optional import not_none
 from models.restorer import Restorer
 
 C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig, ETDiffIRConfig)
 
 
 def load_restorer(bundle: Path, device: torch.device, speed: Speed | None = None) -> Restorer:
-    """Load a bundle, every file checked against its sha256, strictly; `speed` None: what suits the device.
+    """Load a bundle, with every file checked against its sha256; `speed` None: the default of the device.
 
     Raises:
-        BundleError: the manifest or a weight file is missing, damaged or does not fit; the message names file and key.
+        BundleError: the family is unknown, or the manifest or a weight file is missing, damaged or does not fit.
     """
     manifest = read_manifest(bundle)
     loader = FAMILIES.get(manifest.family)
     if loader is None:
-        raise BundleError(f"{bundle} is of family {manifest.family!r}; this version knows {', '.join(FAMILIES)}")
+        raise BundleError(
+            f"{bundle}: got family {manifest.family!r}, expected one of {', '.join(FAMILIES)}. Install a newer version."
+        )
     verify_bundle(bundle)
-    model = loader(bundle, manifest, device)
-    if isinstance(model, AutoDIR):
-        hasten(model, speed or Speed.of(device))
-    return model
+    return loader(bundle, manifest, device, speed or Speed.of(device))
 
 
 def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
-    """The family's configuration as the manifest states it.
+    """Returns the configuration of an AutoDIR bundle from its manifest.
 
     Raises:
-        BundleError: a field is missing, spare or of the wrong type, or a specialist names what is not its own.
+        BundleError: a field is missing, unknown or of the wrong type, or the names of a specialist are not valid.
     """
     stated = {
         **manifest.networks,
@@ -63,26 +63,26 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "floors": {entry.name: entry.floor for entry in manifest.degradations},
     }
     config = _config(bundle, manifest, AutoDIRConfig, stated)
-    claimed = [name for specialist in config.specialists.values() for name in specialist.names]
-    for name in claimed:
-        if name not in config.names or claimed.count(name) > 1:
+    assigned = [name for specialist in config.specialists.values() for name in specialist.names]
+    for name in assigned:
+        if name not in config.names or assigned.count(name) > 1:
             raise BundleError(
-                f"{bundle / MANIFEST}: networks.specialists: {name!r} is no degradation of the bundle, or named twice. "
-                "Each specialist names degradations of its own."
+                f"{bundle / MANIFEST}: networks.specialists: {name!r} is not a degradation of the bundle, or is listed "
+                "twice. List each degradation under one specialist at most."
             )
     return config
 
 
 def daclip_config(bundle: Path, manifest: Manifest) -> DaCLIPConfig:
-    """The same for the DA-CLIP family.
+    """Returns the configuration of a DA-CLIP bundle from its manifest.
 
     Raises:
-        BundleError: a field is missing, spare or of the wrong type, or there is not exactly one restoration network.
+        BundleError: a field is missing, unknown or of the wrong type, or there is not exactly one restoration network.
     """
     words = {entry.name: entry.prompt for entry in manifest.degradations}
     config = _config(bundle, manifest, DaCLIPConfig, {**manifest.networks, "words": words})
     if (config.unet is None) == (config.nafnet is None):
-        raise BundleError(f"{bundle / MANIFEST}: networks: expected one of unet and nafnet. Convert the bundle again.")
+        raise BundleError(f"{bundle / MANIFEST}: networks: expected either unet or nafnet. Convert the bundle again.")
     return config
 
 
@@ -93,21 +93,21 @@ def _config(bundle: Path, manifest: Manifest, kind: type[C], stated: Mapping[str
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{bundle / MANIFEST}: networks.{where}: {first['msg']}") from error
-    for where in _spare(manifest.networks, asdict(config), "networks"):
-        raise BundleError(f"{bundle / MANIFEST}: {where}: this version knows no such field. Check its spelling.")
+    for where in _unknown_fields(manifest.networks, asdict(config), "networks"):
+        raise BundleError(f"{bundle / MANIFEST}: {where}: unknown field. Check its spelling.")
     return config
 
 
-def _spare(stated: Mapping[str, Any], known: Mapping[str, Any], where: str) -> Iterator[str]:
-    """Fields that the configuration does not have; pydantic passes over those of plain dataclasses."""
+def _unknown_fields(stated: Mapping[str, Any], known: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yields fields that the configuration does not have; pydantic ignores them in plain dataclasses."""
     for name, value in stated.items():
         if name not in known:
             yield f"{where}.{name}"
         elif isinstance(value, Mapping) and isinstance(known[name], Mapping):
-            yield from _spare(value, known[name], f"{where}.{name}")
+            yield from _unknown_fields(value, known[name], f"{where}.{name}")
 
 
-def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
+def load_autodir(bundle: Path, manifest: Manifest, device: torch.device, speed: Speed) -> Restorer:
     config = autodir_config(bundle, manifest)
     with torch.device("meta"):  # no memory, no random init
         loop = config.loop
@@ -116,11 +116,13 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device) -> Rest
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
         _fill(network, bundle, manifest, name, device)
     assessor.eval()
-    return AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device))
+    model = AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device))
+    model.accelerate(speed)
+    return model
 
 
 def _specialists(bundle: Path, manifest: Manifest, config: AutoDIRConfig, device: torch.device) -> Specialists:
-    """Weights of `KEY` lie in the manifest under "specialist-KEY"."""
+    """Loads each specialist `KEY`; the manifest lists its weights under "specialist-KEY"."""
     networks = {}
     for key, specialist in config.specialists.items():
         with torch.device("meta"):
@@ -133,23 +135,25 @@ def _specialists(bundle: Path, manifest: Manifest, config: AutoDIRConfig, device
 def _fill(
     network: nn.Module, bundle: Path, manifest: Manifest, part: str, device: torch.device, *, channels_last: bool = True
 ) -> None:
-    """Give a network on the meta device the weights of this part."""
+    """Load the weights of this part of the bundle into a network on the meta device."""
     fill(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})")
     if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
 
 
-def load_daclip(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
+def load_daclip(bundle: Path, manifest: Manifest, device: torch.device, _speed: Speed) -> Restorer:
+    """Load a DA-CLIP bundle; its networks run as stored, whatever the speed."""
     config = daclip_config(bundle, manifest)
     with torch.device("meta"):
         controller = DaCLIP(config.controller)
-        network = ConditionalUNet(config.unet) if config.unet else ConditionalNAFNet(_there(config.nafnet))
+        network = ConditionalUNet(config.unet) if config.unet else ConditionalNAFNet(not_none(config.nafnet))
     _fill(controller, bundle, manifest, "daclip", device, channels_last=False)
     _fill(network, bundle, manifest, "unet" if config.unet else "nafnet", device)
     return DaCLIPRestorer(config, controller, network, device)
 
 
-def load_etdiffir(bundle: Path, manifest: Manifest, device: torch.device) -> Restorer:
+def load_etdiffir(bundle: Path, manifest: Manifest, device: torch.device, _speed: Speed) -> Restorer:
+    """Load an ETDiffIR bundle; its networks run as stored, whatever the speed."""
     words = {entry.name: entry.prompt for entry in manifest.degradations}
     config = _config(bundle, manifest, ETDiffIRConfig, {**manifest.networks, "words": words})
     with torch.device("meta"):
@@ -159,12 +163,7 @@ def load_etdiffir(bundle: Path, manifest: Manifest, device: torch.device) -> Res
     return ETDiffIRRestorer(config, controller, network, device)
 
 
-def _there(value: C | None) -> C:
-    assert value is not None, "the configuration was checked"
-    return value
-
-
-FAMILIES: dict[str, Callable[[Path, Manifest, torch.device], Restorer]] = {
+FAMILIES: dict[str, Callable[[Path, Manifest, torch.device, Speed], Restorer]] = {
     "autodir": load_autodir,
     "daclip": load_daclip,
     "etdiffir": load_etdiffir,

@@ -1,8 +1,8 @@
-"""The golden image: does this bundle on this device still answer as it did when it was made?
+"""The golden image: proves that a bundle gives the recorded result on this device.
 
-A worker asks before it takes work.  A broken driver, a damaged kernel cache or a poisoned CUDA context often answers
-with garbage and no error.  The picture is mathematics and noise of a known seed, so nothing has to be shipped but the
-answer, which `bundle.json` names and hashes.
+A worker checks it before it takes jobs.  A broken driver, a damaged kernel cache or a poisoned CUDA context often
+returns garbage without an error.  The input is computed from formulas and seeded noise, so only the recorded result is
+stored; `bundle.json` holds its name and hash.
 
 Shapes:  96 x 96 px.  Images are RGB (3, H, W) in [-1, 1], pixels (H, W, 3) uint8.
 """
@@ -18,16 +18,17 @@ from models.drive import restore_one
 from models.errors import DeviceError
 from models.noise import NoiseStream
 from models.pixels import to_pixels
+from models.psnr import psnr
 from models.restorer import Controls, Request, Restorer
 
 SIDE_PX = 96
-KEY = "restored"
-LEAST_PSNR_DB = 32.0
-"""Half precision and another device's rounding stay above 40; garbage is below 20."""
+RESTORED = "restored"
+MIN_PSNR_DB = 32.0
+"""Half precision and the rounding of another device stay above 40; garbage is below 20."""
 
 
-def picture() -> Tensor:
-    """Rings over a gradient, with noise."""
+def golden_image() -> Tensor:
+    """Returns the input (3, 96, 96): rings over a gradient, with noise."""
     axis = torch.linspace(-1, 1, SIDE_PX)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     rings = torch.cos(12 * torch.hypot(x, y))
@@ -35,37 +36,39 @@ def picture() -> Tensor:
     return (scene + 0.15 * NoiseStream(7).draw((3, SIDE_PX, SIDE_PX))).clamp(-1, 1)
 
 
-def answer(restorer: Restorer) -> Tensor:
-    """What it makes of the picture: (96, 96, 3) uint8."""
+def restore_golden(restorer: Restorer) -> Tensor:
+    """Returns the restored golden image, (96, 96, 3) uint8.
+
+    Raises:
+        DeviceError: the result contains NaN or infinite values.
+    """
     controls = Controls(prompt="remove the noise", steps=2, seed=7)
-    restored = restore_one(restorer, Request(image=picture(), controls=controls)).image
+    restored = restore_one(restorer, Request(image=golden_image(), controls=controls)).image
     if not bool(torch.isfinite(restored).all()):
-        raise DeviceError("the golden image came back with values that are no numbers. Do not use this device.")
+        raise DeviceError("the golden image contains NaN or infinite values. Do not use this device.")
     return torch.from_numpy(to_pixels(restored))
 
 
 def record(restorer: Restorer, bundle: Path, manifest: Manifest) -> Manifest:
-    """Store today's answer with the bundle."""
-    return write_golden(bundle, manifest, {KEY: answer(restorer)})
+    """Store the current result with the bundle; returns the manifest that names it."""
+    return write_golden(bundle, manifest, {RESTORED: restore_golden(restorer)})
 
 
 def check(restorer: Restorer, bundle: Path, manifest: Manifest) -> float | None:
-    """The PSNR in dB to the stored answer; None where the bundle has none (then it must at least be no constant).
+    """Returns the PSNR in dB to the recorded result; None if the bundle has none (then it must not be blank).
 
     Raises:
-        DeviceError: it is another picture.
+        DeviceError: the result differs too much from the recorded result, or is blank.
     """
-    found = answer(restorer)
+    found = restore_golden(restorer)
     if manifest.golden is None:
         if float(found.float().std()) < 1:
-            raise DeviceError("the golden image came back blank. Do not use this device.")
+            raise DeviceError("the golden image is blank. Do not use this device.")
         return None
-    expected = load_file(bundle / manifest.golden)[KEY]
-    error = (found.double() - expected.double()).square().mean().clamp_min(1e-6)
-    score = float(10 * torch.log10(255**2 / error))
-    if score < LEAST_PSNR_DB:
+    score_db = psnr(found, load_file(bundle / manifest.golden)[RESTORED])
+    if score_db < MIN_PSNR_DB:
         raise DeviceError(
-            f"the golden image came back {score:.1f} dB from what this bundle once made of it, expected "
-            f"{LEAST_PSNR_DB:.0f}. Do not use this device, or verify the bundle."
+            f"the golden image has a PSNR of {score_db:.1f} dB to the recorded result, expected at least "
+            f"{MIN_PSNR_DB:.0f}. Do not use this device, or verify the bundle."
         )
-    return score
+    return score_db

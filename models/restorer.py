@@ -1,9 +1,9 @@
-"""The seam between a family of restoration systems and whatever drives it (the command line's loop, a worker's engine).
+"""The interface between a family of restoration systems and its driver (the command line's loop, a worker's engine).
 
 A family assesses images, begins them as tracks, advances any mix of tracks by one denoising step, and finishes a
-track's pass.  A **track** is one image, or one tile of one, on its way through the denoiser.  Because `step` takes
-tracks that stand at different steps, the driver batches per step and not per job; because noise belongs to the track, a
-result never depends on who shared the batch.
+track's pass.  A **track** is an image, or a tile of an image, on its way through the denoiser.  `step` takes tracks at
+different steps, so the driver batches per step and not per job.  Noise belongs to the track, so a result never depends
+on the other images of the batch.
 
 Shapes:  H W pixels, L D text tokens and width.  Images are RGB float32 (3, H, W) in [-1, 1], in host memory.
 """
@@ -21,20 +21,20 @@ from models.errors import ControlsError
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """The user's words.  None means the bundle's default.
+    """The user's options.  None means the bundle's default.
 
     Attributes:
-        prompt: any words; one pass with them as the condition, no assessment of what to repair.
+        prompt: free text; one pass with the prompt as the condition, and no automatic choice of the repair.
         only: degradation names to consider; empty for all.
         skip: degradation names never to repair.
         strength: 0 returns the input pixel for pixel, 1 the full restoration.
         fidelity: the SCM weight w in [0, 1]; 1 stays closest to the input.
-        max_passes: at most so many passes of the loop, at least 1.
+        max_passes: largest number of passes of the loop, 1 to 100.
         steps: denoising steps a pass, 1 to 1000.
         seed: the same seed gives the same bytes on one device.
-        color_fix: give each channel of the result the mean and the deviation of the input's (AdaIN), as the published
-            program does on request.  It takes back a drift of colors, and the repair of low light and haze with it.
-        strict: the published program to the letter (center-crop view, no clamping, no confidence floor).
+        color_fix: give each channel of the result the mean and the standard deviation of the input (AdaIN), as the
+            published program does on request.  It undoes a drift of colors, and also the repair of low light and haze.
+        strict: run exactly as the published program (center-crop view, no clamping, no confidence floor).
         text_guidance, image_guidance: InstructPix2Pix scales from 0 to 30; 1 and 1 need one network call a step
             instead of three.
     """
@@ -69,46 +69,47 @@ def _within(name: str, value: float | None, low: float, high: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One image to restore and what its user said."""
+    """One image to restore, with the user's options."""
 
     image: Tensor  # (3, H, W) float32 in [-1, 1]
     controls: Controls = field(default_factory=Controls)
-    tile_px: int | None = None  # the largest side that goes through whole, where memory is short; None: the bundle's
+    tile_px: int | None = None  # largest side of a tile when memory is short; None: the bundle's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """What is wrong with an image: a probability per name (with "clean" they sum to 1), the denoiser's condition."""
+    """What is wrong with an image: a probability a name (with "clean" they sum to 1), and the denoiser's condition."""
 
     probabilities: dict[str, float]
     condition: Tensor  # (L, D)
 
     @property
     def label(self) -> str:
+        """The most probable name."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassReport:
-    """One pass of the loop: what was repaired, who asked for it, by what, and whether it helped."""
+    """One pass of the loop: what was repaired, at whose request, by which network, and whether the result was kept."""
 
     label: str
     source: str  # "auto" | "user"
-    by: str  # "diffusion", "network" for one that answers in one step, or "specialist NAME"
+    by: str  # "diffusion", "network" (a one-step network), or "specialist NAME"
     probability_before: float
-    probability_after: float | None  # None when nothing assessed the result
+    probability_after: float | None  # None if the result was not assessed
     kept: bool
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found, what was done, and why it stopped."""
+    """The degradations found, the passes made, and the reason to stop."""
 
     degradations: dict[str, float]  # the first assessment, most probable first
     passes: tuple[PassReport, ...]
     stop_reason: str
-    """Empty while it goes on, then clean | uncertain | did-not-help | max-passes | prompt-done | nothing-left |
+    """Empty while passes follow, then clean | uncertain | did-not-help | max-passes | prompt-done | nothing-left |
     strength-zero."""
     seed: int
     steps: int
@@ -116,19 +117,19 @@ class Report:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What was repaired, in order."""
+        """The repaired degradations, in order."""
         return tuple(entry.label for entry in self.passes if entry.kept)
 
 
-def delivered(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
-    """What the user gets of a result: with the input's colors where asked for, mixed with the input by `strength`."""
-    if controls.color_fix and result is not original:  # what was not touched stays as it is, to the bit
+def final_image(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
+    """Returns the image for the user: with the colors of the input on request, mixed with the input by `strength`."""
+    if controls.color_fix and result is not original:  # an untouched image stays equal to the bit
         result = match_colors(result, original)
     return result if controls.strength == 1 else torch.lerp(original, result, controls.strength)
 
 
 class Track(Protocol):
-    """One image or tile on its way.  Tracks of one `shape` may share a step, whatever steps they stand at."""
+    """An image or tile on its way.  Tracks of one `shape` may share a batch, also at different steps."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -139,14 +140,14 @@ class Track(Protocol):
     @property
     def pass_index(self) -> int: ...
     @property
-    def passes(self) -> int: ...  # passes at most
+    def passes(self) -> int: ...  # largest number of passes
     @property
     def tile(self) -> tuple[int, int]: ...  # (index, count) within its image's pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """An image is done."""
+    """The image is finished."""
 
     image: Tensor  # (3, H, W) float32 in [-1, 1]
     report: Report
@@ -154,10 +155,10 @@ class Restored:
 
 @dataclass(frozen=True, kw_only=True)
 class Continues:
-    """An image goes on: these tracks are to be stepped, then finished.
+    """The image needs a pass: step these tracks, then finish them.
 
-    `report` says what was found and done so far, with an empty stop reason; `image` is the picture after the last pass,
-    None before the first.
+    `report` has the findings and passes so far, and an empty stop reason; `image` is the result of the last pass, None
+    before the first.
     """
 
     tracks: Sequence[Track]
@@ -167,10 +168,13 @@ class Continues:
 
 @dataclass(frozen=True)
 class Waits:
-    """A tile is done; its image waits for the other tiles."""
+    """The tile is finished; its image waits for the other tiles."""
 
 
 Outcome = Restored | Continues | Waits
+
+Shape = tuple[int, int, int]
+"""Number of images, height and width in pixels of a batch."""
 
 
 class Restorer(Protocol):
@@ -178,21 +182,25 @@ class Restorer(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The degradations it can repair."""
+        """The degradations that it can repair."""
+        ...
+
+    def warm_up(self, shapes: Sequence[Shape]) -> None:
+        """Compute constants, and prepare for batches of these shapes, so that the first image need not wait for it."""
         ...
 
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
-        """What is wrong with each image, in the default view."""
+        """Returns what is wrong with each image, in the default view."""
         ...
 
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Start each image: `Continues` with its tracks, or `Restored` at once when there is nothing to do."""
+        """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do."""
         ...
 
     def step(self, tracks: Sequence[Track]) -> None:
-        """One denoising step for each; all of one shape, at any steps."""
+        """Advance each track by one denoising step; all have one shape, and may be at different steps."""
         ...
 
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
-        """End the pass of each track whose steps are done: the next pass's tracks, the result, or a wait."""
+        """End the pass of tracks whose steps are done: the next tracks, a result, or a wait for other tiles."""
         ...

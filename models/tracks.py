@@ -1,4 +1,4 @@
-"""What families do alike with their tracks: cut an image into tiles, and leave no trace of a step that failed.
+"""Operations on tracks that all families share: cut an image into tiles, and undo a step that failed.
 
 Shapes:  H W pixels.  Images are RGB float32 (3, H, W) in [-1, 1].
 """
@@ -17,7 +17,7 @@ M = TypeVar("M")
 
 
 class Tiling(Protocol):
-    """Images of at most `native_px` pixels go through whole; larger ones as tiles of `tile_px` a side."""
+    """Images of at most `native_px` pixels are processed whole; larger ones as tiles of `tile_px` a side."""
 
     @property
     def native_px(self) -> int: ...
@@ -27,8 +27,8 @@ class Tiling(Protocol):
     def overlap_px(self) -> int: ...
 
 
-def cut_up(image: Tensor, tiling: Tiling, tile_px: int | None) -> tuple[list[Tile], int]:
-    """The tiles of an image and their overlap in pixels; `tile_px` is the largest side where memory is short."""
+def cut_into_tiles(image: Tensor, tiling: Tiling, tile_px: int | None) -> tuple[list[Tile], int]:
+    """Returns the tiles of an image and their overlap in pixels; `tile_px` limits the side when memory is short."""
     height, width = image.shape[-2:]
     side = tile_px or (max(height, width) if height * width <= tiling.native_px else tiling.tile_px)
     overlap = min(tiling.overlap_px, side // 2)
@@ -36,12 +36,12 @@ def cut_up(image: Tensor, tiling: Tiling, tile_px: int | None) -> tuple[list[Til
 
 
 def padded_size(tile: Tile, stride: int) -> tuple[int, int]:
-    """The tile's height and width as multiples of the network's stride."""
+    """Returns the tile's height and width, rounded up to multiples of the network's stride."""
     return tile.height + -tile.height % stride, tile.width + -tile.width % stride
 
 
-class Rewinding(Protocol[M]):
-    """A track that can go back to where it was."""
+class Rewindable(Protocol[M]):
+    """A track that can return to an earlier state."""
 
     def mark(self) -> M: ...
 
@@ -49,8 +49,8 @@ class Rewinding(Protocol[M]):
 
 
 @contextmanager
-def as_before_on_failure(tracks: Sequence[Rewinding[M]]) -> Iterator[None]:
-    """A step that fails, as one without memory does, leaves every track as it was: it may be tried again."""
+def rewound_on_failure(tracks: Sequence[Rewindable[M]]) -> Iterator[None]:
+    """Restore every track to its state before the block if the block fails, so that the step can be tried again."""
     marks = [track.mark() for track in tracks]
     try:
         yield
@@ -60,14 +60,8 @@ def as_before_on_failure(tracks: Sequence[Rewinding[M]]) -> Iterator[None]:
         raise
 
 
-def own(tracks: Sequence[Track], kind: type[T]) -> list[T]:
-    """The tracks as a family's own; another family's are a mistake of the driver."""
+def of_family(tracks: Sequence[Track], kind: type[T]) -> list[T]:
+    """Returns the tracks as tracks of this family; a track of another family is a bug of the driver."""
     found: list[T] = [track for track in tracks if isinstance(track, kind)]
-    assert len(found) == len(tracks), "a track of another family"
+    assert len(found) == len(tracks), f"expected tracks of type {kind.__name__} only"
     return found
-
-
-def there(value: T | None) -> T:
-    """What a track must have by now."""
-    assert value is not None, "a track was stepped or finished out of turn"
-    return value

@@ -1,6 +1,6 @@
-"""The degradations by name: what users type, what the assessor is asked, how strongly each is corrected.
+"""The degradations: their names and aliases, their words in the assessor's prompts, and their default fidelity.
 
-Torch-free, since the service and the command line list them without loading a model.
+Torch-free, because the service and the command line list them without loading a model.
 """
 
 import difflib
@@ -18,8 +18,8 @@ CLEAN = "clean"
 class Degradation:
     """One kind of damage.
 
-    `word` fills AutoDIR's prompt template; `fidelity` is the default SCM weight w in [0, 1] (paper: 1, but 0.1 for
-    super-resolution, where the diffusion model's detail is wanted).
+    `word` fills AutoDIR's prompt template.  `fidelity` is the default SCM weight w in [0, 1].  The paper has 1, and 0.1
+    for super-resolution, where the detail of the diffusion model is wanted.
     """
 
     name: str
@@ -52,47 +52,47 @@ DEGRADATIONS: tuple[Degradation, ...] = (
     Degradation(name="shadow", word="shadow", aliases=("shadowed", "shadows")),
     Degradation(name="inpainting", word="missing part", aliases=("inpaint", "uncompleted", "holes", "missing-parts")),
 )
-"""Every kind that any family knows; a bundle's manifest says which of them it can repair, and in what order it asks."""
+"""Every degradation that any family knows; a bundle's manifest lists those that it repairs, in the assessor's order."""
 
 NOTHING = Degradation(name=CLEAN, word="no", fidelity=0.0, aliases=("no", "none", "nothing"))
 """The assessor's answer that ends the loop."""
 
 AUTODIR_NAMES = ("noise", "blur", "rain", "low-light", "haze", "low-resolution", "raindrop")
-"""AutoDIR's published classes, in the published order ('no' comes last)."""
+"""AutoDIR's published classes in the published order, without the last one, 'no'."""
 
 DACLIP_WORDS = (
     "motion-blurry", "hazy", "jpeg-compressed", "low-light", "noisy", "raindrop", "rainy", "shadowed", "snowy",
     "uncompleted",
 )  # fmt: skip
-"""What DA-CLIP was trained to tell apart, bare words in the published order; each is an alias of a name of ours."""
+"""The words that DA-CLIP was trained on, in the published order; each is a name or an alias of a degradation above."""
 
 
-def _key(word: str) -> str:
+def _normalized(word: str) -> str:
     return re.sub(r"[\s_]+", "-", word.strip().lower())
 
 
-_BY_KEY = {
-    _key(alias): degradation
+_BY_WORD = {
+    _normalized(alias): degradation
     for degradation in (*DEGRADATIONS, NOTHING)
     for alias in (degradation.name, degradation.word, *degradation.aliases)
 }
 
 
 def degradation(word: str) -> Degradation:
-    """The degradation that a user's word names ("low light", "fog", "JPEG").
+    """Returns the degradation that a user's word names ("low light", "fog", "JPEG").
 
     Raises:
-        ControlsError: no degradation has that name; the message names the nearest one.
+        ControlsError: the word is unknown; the message suggests the nearest known word.
     """
-    found = _BY_KEY.get(_key(word))
+    found = _BY_WORD.get(_normalized(word))
     if found is None:
         names = ", ".join(entry.name for entry in DEGRADATIONS)
-        near = difflib.get_close_matches(_key(word), _BY_KEY, n=1)
-        hint = f" Did you mean {_BY_KEY[near[0]].name!r}?" if near else ""
+        near = difflib.get_close_matches(_normalized(word), _BY_WORD, n=1)
+        hint = f" Did you mean {_BY_WORD[near[0]].name!r}?" if near else ""
         raise ControlsError(f"got degradation {word!r}, expected one of {names}.{hint}")
     return found
 
 
 def names(words: Iterable[str]) -> tuple[str, ...]:
-    """The canonical names of several users' words, in their order, each once."""
+    """Returns the canonical names of users' words, in order, without duplicates."""
     return tuple(dict.fromkeys(degradation(word).name for word in words))

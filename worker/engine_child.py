@@ -68,9 +68,8 @@ def main(connection: Connection, config: EngineConfig, parent: int) -> None:
 def _open(connection: Connection, config: EngineConfig):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch is not loaded yet
     import torch
 
-    from models.autodir.speed import Speed
     from models.bundle import read_manifest
-    from models.device import choose_device
+    from models.device import Speed, choose_device
     from models.families import load_restorer
     from worker.engine import Engine, Resident
 
@@ -107,12 +106,9 @@ def _open(connection: Connection, config: EngineConfig):  # type: ignore[no-unty
 def _proved(restorer, config, name, manifest, device) -> Limits:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """The limits of a restorer that is quick, and right about the golden image."""
     from models import golden
-    from models.autodir.restorer import AutoDIR
-    from models.autodir.speed import warm
 
     on_cuda = device.type == "cuda"
-    if isinstance(restorer, AutoDIR):
-        warm(restorer, WARMED if on_cuda else ())
+    restorer.warm_up(WARMED if on_cuda else ())
     golden.check(restorer, config.bundles[name], manifest)
     together = config.together or (TOGETHER_ON_CUDA if on_cuda else 1)
     return Limits(together=together, megapixels=config.budget_mp or _budget_mp(restorer, device))

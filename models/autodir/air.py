@@ -22,9 +22,9 @@ Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig:
-    """diffusers' UNet2DConditionModel; defaults are the published network (859.5 M parameters).
+    """Configuration of diffusers' UNet2DConditionModel; defaults are the published network (859.5 M parameters).
 
-    `attention` says for each level whether it attends to the text; the middle always does.
+    `attention` says for each level whether it attends to the text; the middle block always does.
     """
 
     block_channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -37,10 +37,10 @@ class UNetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AIRConfig:
-    """Defaults are the published system.
+    """Configuration of the denoiser and its latent space; defaults are the published system.
 
-    `residual` adds -sigma_t z_I (in scaled latents) to the U-Net's v, which is the v of "nothing is wrong" at the noisy
-    end: the network then learns what to change instead of how to copy 8 x 8 patches.  Only with v_prediction.
+    `residual` adds -sigma_t z_I (in scaled latents) to the U-Net's v.  At the noisy end that is the v of an unchanged
+    image, so the network learns what to change instead of how to copy 8 x 8 patches.  Only with v_prediction.
     """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
@@ -53,8 +53,8 @@ class AIRConfig:
 class AIR(nn.Module):
     """The denoiser and its latent space.
 
-    Both take and give float32 whatever type their weights are of: latents, and with them the sampler, stay exact.
-    `network` is another way to call the U-Net (models.autodir.speed puts a quicker one there); None: `eager`.
+    Both take and return float32, whatever the type of their weights, so latents and the sampler stay exact.  `network`
+    replaces the plain call of the U-Net (models.autodir.speed sets a faster one); None: `eager`.
     """
 
     def __init__(self, config: AIRConfig) -> None:
@@ -81,50 +81,51 @@ class AIR(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Image sides must be multiples of it: the codec's factor times the U-Net's down-sampling."""
+        """The codec's factor times the U-Net's down-sampling; image sides must be multiples of it."""
         return int(self.config.codec.factor * 2 ** (len(self.config.unet.block_channels) - 1))
 
     @property
     def scale(self) -> float:
+        """Scaled latents are `scale` times unscaled ones."""
         return self.config.codec.scale
 
     def encode(self, image: Tensor) -> Tensor:
-        """The image condition z_I: (B, 3, H, W) -> (B, C, h, w), unscaled."""
+        """Returns the image condition z_I, unscaled: (B, 3, H, W) -> (B, C, h, w)."""
         return self.codec.encode(image.to(_dtype(self.codec, image))).to(image.dtype)
 
     def decode(self, z: Tensor) -> Tensor:
-        """A scaled latent as pixels: (B, C, h, w) -> (B, 3, H, W)."""
+        """Returns the pixels of a scaled latent: (B, C, h, w) -> (B, 3, H, W)."""
         return self.codec.decode((z / self.scale).to(_dtype(self.codec, z))).to(z.dtype)
 
     def predict(
         self, z_t: Tensor, z_image: Tensor, timestep: Tensor, context: Tensor, network: Network | None = None
     ) -> Tensor:
-        """The network's output (eps or v, see the configuration).
+        """Returns the network's output (eps or v, see the configuration).
 
-        z_t (B, C, h, w) in variance-preserving scale, timestep (B,) and fractional at will, context (B, L, D);
-        `network` is called in place of the usual one.
+        z_t (B, C, h, w) in variance-preserving scale, timestep (B,) that may be fractional, context (B, L, D);
+        `network` is called instead of the usual network.
         """
-        own = _dtype(self.unet, z_t)
+        dtype = _dtype(self.unet, z_t)
         network = network or self.network or self.eager
-        output = network(torch.cat([z_t, z_image], dim=1).to(own), timestep, context.to(own)).to(z_t.dtype)
+        output = network(torch.cat([z_t, z_image], dim=1).to(dtype), timestep, context.to(dtype)).to(z_t.dtype)
         if self.config.residual:
-            output = output + self._unchanged(z_t, z_image, timestep)
+            output = output + self._residual(z_t, z_image, timestep)
         return output
 
     def eager(self, stacked: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
-        """The U-Net as it is; see `Network`."""
+        """Calls the U-Net directly; see `Network`."""
         output: Tensor = self.unet(stacked, timestep, encoder_hidden_states=context, return_dict=False)[0]
         return output
 
-    def _unchanged(self, z_t: Tensor, z_image: Tensor, timestep: Tensor) -> Tensor:
-        """sigma (alpha z_t - z_I), z_I in scaled latents: near sigma 1 the v whose clean latent is the degraded one.
+    def _residual(self, z_t: Tensor, z_image: Tensor, timestep: Tensor) -> Tensor:
+        """Returns sigma (alpha z_t - z_I), z_I in scaled latents: near sigma 1 the v of the unchanged degraded latent.
 
-        The exact one has 1 / sigma for sigma, which explodes where the noise ends; there this term fades out instead.
+        The exact v has 1 / sigma in place of sigma, which explodes where the noise ends; this term vanishes there.
         """
         kept = self.schedule.at(timestep)[:, None, None, None]
         return (1 - kept).sqrt() * (kept.sqrt() * z_t - self.scale * z_image)
 
 
 def _dtype(network: nn.Module, otherwise: Tensor) -> torch.dtype:
-    """Of a network's weights; that of `otherwise` where it has none."""
+    """Returns the type of a network's weights; that of `otherwise` if it has none."""
     return next((parameter.dtype for parameter in network.parameters()), otherwise.dtype)

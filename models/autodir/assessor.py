@@ -1,4 +1,4 @@
-"""BIQA, AutoDIR's blind assessor: which prompt does an image answer to (arXiv:2310.10123, section 3.1).
+"""BIQA, AutoDIR's blind quality assessor: how well each class prompt fits an image (arXiv:2310.10123, section 3.1).
 
 One CLIP gives both the probabilities and the denoiser's condition.  Probabilities are a softmax over the class prompts
 with CLIP's temperature; the condition e_auto is the mixture of the prompts' token *sequences* by these probabilities.
@@ -19,16 +19,16 @@ from models.views import looks
 from models.vocabulary import CLEAN, NOTHING, degradation
 
 PROMPTS_KEPT = 64
-"""Of users; 0.24 MB each at the published size."""
+"""Number of user prompts whose states are kept; 0.24 MB each at the published size."""
 
 
 def prompt_of(name: str) -> str:
-    """The class prompt: "A photo needs {word} artifact reduction"."""
+    """Returns the class prompt: "A photo needs {word} artifact reduction"."""
     return (NOTHING if name == CLEAN else degradation(name)).prompt
 
 
 def center_crop(image: Tensor, side: int) -> Tensor:
-    """The published view: (3, H, W) in [-1, 1] -> (3, side, side) in [0, 1], native scale, black around."""
+    """Returns the published view, native scale with black around: (3, H, W) in [-1, 1] -> (3, side, side) in [0, 1]."""
     height, width = image.shape[-2:]
     down, right = max(side - height, 0), max(side - width, 0)
     unit = F.pad((image + 1) / 2, (right // 2, right - right // 2, down // 2, down - down // 2))
@@ -38,15 +38,15 @@ def center_crop(image: Tensor, side: int) -> Tensor:
 
 
 def mixture(probabilities: Tensor, states: Tensor) -> Tensor:
-    """e_auto = sum_i p_i H_i: (K,) and (K, L, D) -> (L, D)."""
+    """Returns e_auto = sum_i p_i H_i: (K,) and (K, L, D) -> (L, D)."""
     return torch.einsum("k,kld->ld", probabilities, states)
 
 
 class Assessor(nn.Module):
     """CLIP with its class prompts.
 
-    `most_views` native-scale crops are looked at; `overview` is the share of the answer that the shrunk whole gives;
-    `wary` is taken off the logit of "clean".  None of them counts in the strict view.
+    At most `most_views` native-scale crops are assessed; `overview` is the share of the shrunk whole image in the
+    answer; `wary` is subtracted from the logit of "clean".  The strict view ignores all three.
     """
 
     def __init__(
@@ -56,17 +56,17 @@ class Assessor(nn.Module):
         self.config, self.names = config, tuple(names)
         self.most_views, self.overview, self.wary = most_views, overview, wary
         self.clip = build_clip(config)
-        facing = getattr(self.clip.visual, "FACING", ("conv1",))
-        self.FACING = tuple(f"clip.visual.{name}" for name in facing)  # modules that face pixels
+        layers = getattr(self.clip.visual, "PIXEL_LAYERS", ("conv1",))
+        self.PIXEL_LAYERS = tuple(f"clip.visual.{name}" for name in layers)  # layers that read or write pixels
         self._prompts: tuple[Tensor, Tensor] | None = None
-        self._heard: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self._user_prompts: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
 
     @property
     def device(self) -> torch.device:
         return next(self.clip.parameters()).device
 
     def prompts(self) -> tuple[Tensor, Tensor]:
-        """States (K, L, D) and unit features (K, E) of the class prompts; computed once, the text tower is frozen."""
+        """Returns states (K, L, D) and unit features (K, E) of the class prompts; computed once."""
         if self._prompts is None:
             with torch.no_grad():
                 states, pooled = self._text([prompt_of(name) for name in self.names], masked=True)
@@ -74,54 +74,54 @@ class Assessor(nn.Module):
         return self._prompts
 
     def forget_prompts(self) -> None:
-        """Call after the text tower's weights change."""
+        """Drop all kept text states; call it after the weights of the text encoder change."""
         self._prompts = None
-        self._heard.clear()
+        self._user_prompts.clear()
 
     def user_states(self, prompts: Sequence[str]) -> Tensor:
-        """Token states (N, L, D) of users' words ("" is the null prompt); padding is not masked, as published."""
+        """Returns token states (N, L, D) of user prompts ("" is the null prompt), padding not masked, as published."""
         if len(prompts) == 1:
-            return self._hear(prompts[0])[0]
+            return self._user_prompt(prompts[0])[0]
         return self._text(prompts, masked=False)[0]
 
-    def understood(self, prompt: str) -> dict[str, float]:
-        """Which class prompts a user's words resemble: a probability for each name."""
-        _, pooled = self._hear(prompt)
+    def prompt_probabilities(self, prompt: str) -> dict[str, float]:
+        """Returns a probability for each name: how much a user prompt resembles its class prompt."""
+        _, pooled = self._user_prompt(prompt)
         return self._named(self._softmax(F.normalize(pooled, dim=-1))[0])
 
-    def _hear(self, prompt: str) -> tuple[Tensor, Tensor]:
-        """States (1, L, D) and features (1, E) of a user's words.
+    def _user_prompt(self, prompt: str) -> tuple[Tensor, Tensor]:
+        """Returns states (1, L, D) and features (1, E) of a user prompt.
 
-        Kept for the last few: a request asks for both, its tiles and the null prompt come again and again, and the
-        text tower is frozen.
+        The last few are kept: a request needs both, its tiles and the null prompt repeat them, and the text encoder is
+        frozen.
         """
-        found = self._heard.pop(prompt, None)
+        found = self._user_prompts.pop(prompt, None)
         if found is None:
-            with torch.inference_mode(False), torch.no_grad():  # what is kept must serve outside inference mode too
+            with torch.inference_mode(False), torch.no_grad():  # kept tensors must work outside inference mode, too
                 found = self._text([prompt], masked=False)
-        self._heard[prompt] = found
-        if len(self._heard) > PROMPTS_KEPT:
-            self._heard.popitem(last=False)
+        self._user_prompts[prompt] = found
+        if len(self._user_prompts) > PROMPTS_KEPT:
+            self._user_prompts.popitem(last=False)
         return found
 
-    def look(self, images: Sequence[Tensor], strict: bool = False) -> list[dict[str, float]]:
-        """A probability for each name and image.
+    def assess(self, images: Sequence[Tensor], strict: bool = False) -> list[dict[str, float]]:
+        """Returns a probability for each name and image.
 
-        The strict view is the published center crop; the default one averages native-scale crops over the whole image,
-        because damage such as raindrops or local blur need not be in the middle, and the shrunk whole, because fog or
-        a heavy blur may leave nothing to be seen in a crop.
+        The strict view is the published center crop.  The default view averages native-scale crops of the whole image,
+        because raindrops or local blur need not be in the middle, and the shrunk whole image, because a crop of fog or
+        heavy blur may show nothing.
         """
         return [
-            self._named(weights @ logits.softmax(dim=-1)) for logits, weights in self.answers(images, strict=strict)
+            self._named(weights @ logits.softmax(dim=-1)) for logits, weights in self.view_logits(images, strict=strict)
         ]
 
-    def answers(self, images: Sequence[Tensor], strict: bool = False) -> list[tuple[Tensor, Tensor]]:
-        """What each view of an image says: logits (V, K), and its share of the answer (V,)."""
+    def view_logits(self, images: Sequence[Tensor], strict: bool = False) -> list[tuple[Tensor, Tensor]]:
+        """Returns for each image the logits (V, K) of its views, and the shares (V,) of the views in the answer."""
         crops, counts, weights = [], [], []
         for image in images:
-            seen, weight = self._views(image, strict)
-            crops += seen
-            counts.append(len(seen))
+            views, weight = self._views(image, strict)
+            crops += views
+            counts.append(len(views))
             weights += weight
         logits = self.logits(self.image_features(torch.stack(crops).to(self.device)))
         if self.wary and not strict:
@@ -130,38 +130,38 @@ class Assessor(nn.Module):
         return list(zip(torch.split(logits, counts), torch.split(shares, counts), strict=True))
 
     def _views(self, image: Tensor, strict: bool) -> tuple[list[Tensor], list[float]]:
-        """Crops (3, S, S) in [0, 1] and their shares of the answer, which sum to 1."""
+        """Returns crops (3, S, S) in [0, 1] and their shares in the answer, which sum to 1."""
         side = self.config.vision.image_size
         if strict:
             return [center_crop(image, side)], [1.0]
-        seen, weights = looks(image, side, self.most_views, self.overview)
-        return [(view.clamp(-1, 1) + 1) / 2 for view in seen], weights
+        views, weights = looks(image, side, self.most_views, self.overview)
+        return [(view.clamp(-1, 1) + 1) / 2 for view in views], weights
 
     def condition(self, probabilities: dict[str, float]) -> Tensor:
-        """e_auto (L, D) for the names given; the others have left the class list."""
+        """Returns e_auto (L, D) for the given names only."""
         states, _ = self.prompts()
         chosen = [self.names.index(name) for name in probabilities]
         return mixture(states.new_tensor(list(probabilities.values())), states[chosen])
 
     def image_features(self, crops: Tensor) -> Tensor:
-        """Unit features of crops in [0, 1]: (V, 3, S, S) -> (V, E)."""
-        tower: Any = self.clip  # open_clip is untyped
-        features: Tensor = tower.encode_image(self._normalized(crops))
+        """Returns unit features of crops in [0, 1]: (V, 3, S, S) -> (V, E)."""
+        clip: Any = self.clip  # open_clip is untyped
+        features: Tensor = clip.encode_image(self._normalized(crops))
         return F.normalize(features.float(), dim=-1)
 
     def evidence(self, crops: Tensor) -> Tensor:
-        """What a `BranchTower` sees of crops in [0, 1]: (V, 3, S, S) -> (V, F)."""
-        tower: Any = self.clip
-        return tower.visual.evidence(self._normalized(crops))  # type: ignore[no-any-return]
+        """Returns the evidence that an `EvidenceEncoder` finds in crops in [0, 1]: (V, 3, S, S) -> (V, F)."""
+        clip: Any = self.clip
+        return clip.visual.evidence(self._normalized(crops))  # type: ignore[no-any-return]
 
     def _normalized(self, crops: Tensor) -> Tensor:
         mean, std = (crops.new_tensor(value)[:, None, None] for value in (self.config.mean, self.config.std))
         return (crops - mean) / std
 
     def logits(self, features: Tensor) -> Tensor:
-        """exp(logit_scale) * cosine with each class prompt: (V, E) -> (V, K)."""
-        tower: Any = self.clip
-        scale: Tensor = tower.logit_scale.exp()
+        """Returns exp(logit_scale) * cosine with each class prompt: (V, E) -> (V, K)."""
+        clip: Any = self.clip
+        scale: Tensor = clip.logit_scale.exp()
         return scale * features @ self.prompts()[1].T
 
     def _softmax(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The configuration of an AutoDIR bundle: its networks, and how the loop runs by default."""
+"""The configuration of an AutoDIR bundle: its networks, and the defaults of the loop."""
 
 from dataclasses import dataclass, field
 
@@ -10,26 +10,27 @@ from models.networks.nafnet import NAFNetConfig
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How a bundle runs by default.
+    """The defaults of a bundle's loop.
 
     Attributes:
         sampler: a name of models.autodir.samplers.
-        end_timestep: where the last estimate of the clean picture is taken (models.autodir.samplers.plan); 0 as
-            published.
-        temperature: amplitude of the first noise, 1 as published.  Toward 0 the sampler heads for the mean of what the
-            picture may have been, which is nearer to the truth and less inventive.
-        floor: least probability, among the names considered, at which the safe loop repairs something.
-        later_floor: the same for passes after the first, for what the first look gave less than `glimpsed`: what a
-            repair leaves looks like other damage, and most pictures have one.
-        blackening: the share of pixels, in [0, 1], that dehazing in the safe loop may drive to black before it is taken
-            back; black holds nothing, and a picture that was not hazy turns black when it is dehazed.
-        views: native-scale crops that the assessor looks at, at most.
-        overview: the share of its answer that a look at the shrunk whole gives, in [0, 1).
-        wary: taken off the assessor's logit of "clean", which training shows more often than the others.
-        cache_every: the U-Net's depths are computed at every so many steps and taken over between; 1, exact, is all.
-        guidance_every: what guidance adds is computed at every so many steps and taken over between; 1 is exact.
-            Both are approximations (docs/performance.md) that strict mode passes over.
-        native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.
+        end_timestep: timestep of the last estimate of the clean picture (models.autodir.samplers.plan); 0 as published.
+        temperature: amplitude of the first noise, 1 as published.  Toward 0 the sampler approaches the mean of all
+            plausible pictures, which is closer to the truth and less inventive.
+        floor: least probability, among the allowed names, at which the safe loop repairs a degradation.
+        later_floor: the floor of passes after the first, for degradations whose first probability was below `glimpsed`:
+            the traces of a repair look like other damage, and most pictures have one degradation.
+        glimpsed: see `later_floor`.
+        blackening: largest share of pixels, in [0, 1], that dehazing in the safe loop may turn black; beyond it the
+            repair is taken back.  Black pixels hold no detail, and dehazing turns a picture without haze black.
+        views: largest number of native-scale crops that the assessor sees.
+        overview: share of the shrunk whole image in the assessor's answer, in [0, 1).
+        wary: subtracted from the assessor's logit of "clean", which is the most frequent class in training.
+        cache_every: the U-Net's deep features are computed at every n-th step and reused between; 1 is exact.
+        guidance_every: the guidance offset is computed at every n-th step and reused between; 1 is exact.  Both are
+            approximations (docs/performance.md) that strict mode ignores.
+        native_px: images of at most this many pixels are processed whole; larger ones as tiles of `tile_px` a side.
+        overlap_px: overlap of neighboring tiles.
     """
 
     sampler: str = "euler-ancestral"
@@ -55,9 +56,9 @@ class LoopConfig:
 class AutoDIRConfig:
     """The networks and the loop.
 
-    `names` in the assessor's order; `fidelity` the default w of each; `strength` how much of a change the safe loop
-    takes (1 where unnamed): the share with the least error on held-out photographs, since a small network overshoots.
-    `floors` the confidence that the safe loop wants beyond `loop.floor`, for repairs that harm what they do not fit.
+    `names` are in the assessor's order, and `fidelity` is the default w of each name.  `strength` is the share of a
+    repair that the safe loop applies (default 1): the share with the least error on held-out photos, because a small
+    network overshoots.  `floors` are least probabilities above `loop.floor`, for repairs that harm undamaged images.
     """
 
     names: tuple[str, ...]

@@ -1,8 +1,8 @@
-"""The U-Net without its depths: features of low resolution change slowly from step to step (DeepCache, Ma et al. 2023,
-arXiv:2312.00858), so a step in between may take over those of an earlier one.
+"""DeepCache: a U-Net call that reuses the deep features of an earlier step (Ma et al. 2023, arXiv:2312.00858).
 
-Kept is what enters the last up block.  A shallow call computes the input convolution, the first down block, that up
-block and the output convolution.  With the depths of its own inputs it gives the whole network's output exactly.
+Features of low resolution change slowly from step to step.  The input of the last up block is kept; a cached call
+computes only the input convolution, the first down block, that up block and the output convolution.  With the deep
+features of its own inputs it gives the output of the full network exactly.
 
 Shapes:  B images, C h w of the latent, L D text tokens and width; `deep` is (B, C', h, w), C' of the last up block.
 """
@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 
-def whole(network: nn.Module, stacked: Tensor, timestep: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-    """The output (B, C, h, w) of diffusers' UNet2DConditionModel, and the depths it went through.
+def full_forward(network: nn.Module, stacked: Tensor, timestep: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the output (B, C, h, w) of diffusers' UNet2DConditionModel, and its deep features.
 
     stacked (B, 2 C, h, w), timestep (B,), context (B, L, D).
     """
@@ -31,8 +31,8 @@ def whole(network: nn.Module, stacked: Tensor, timestep: Tensor, context: Tensor
     return output, kept[0]
 
 
-def shallow(network: nn.Module, stacked: Tensor, timestep: Tensor, context: Tensor, deep: Tensor) -> Tensor:
-    """The output (B, C, h, w) with the depths of another step."""
+def cached_forward(network: nn.Module, stacked: Tensor, timestep: Tensor, context: Tensor, deep: Tensor) -> Tensor:
+    """Returns the output (B, C, h, w) with the deep features of another step."""
     unet: Any = network
     down, up = unet.down_blocks[0], unet.up_blocks[-1]
     time = unet.time_embedding(unet.time_proj(timestep).to(stacked.dtype))
@@ -45,5 +45,5 @@ def shallow(network: nn.Module, stacked: Tensor, timestep: Tensor, context: Tens
 
 
 def _text(block: nn.Module, context: Tensor) -> dict[str, Tensor]:
-    """Blocks that attend to the text take it, the others do not."""
+    """Only blocks with cross-attention take the text."""
     return {"encoder_hidden_states": context} if getattr(block, "has_cross_attention", False) else {}

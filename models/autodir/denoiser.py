@@ -1,9 +1,9 @@
-"""What the network says of each image of a step: exactly, or with less computed where a bundle asks for that.
+"""Calls the denoising network for each image of a step, exactly or with the savings that a bundle asks for.
 
-Exactly is one call over the guidance branches that count (models.autodir.guidance).  The two savings are approximations
-and off unless LoopConfig sets them: `cache_every` takes the U-Net's depths over from an earlier step
-(models.autodir.deep_cache), and `guidance_every` what guidance adds to cond.  Both remember per image, so neighbors at
-other steps do not matter.
+The exact way is one call over the guidance branches with a weight other than zero (models.autodir.guidance).  The two
+savings are approximations and off unless LoopConfig sets them: `cache_every` reuses deep features of an earlier step
+(models.autodir.deep_cache), `guidance_every` reuses the guidance offset: guided output minus cond.  Both are kept for
+each image, so a result does not depend on neighbors at other steps.
 
 Shapes:  B images, C h w of the latent, L D text tokens and width.
 """
@@ -16,30 +16,30 @@ import torch
 from torch import Tensor
 
 from models.autodir.air import AIR
-from models.autodir.deep_cache import shallow, whole
+from models.autodir.deep_cache import cached_forward, full_forward
 from models.autodir.guidance import branch_weights, guided
-from models.autodir.transfer import sent
+from models.device import to_device
 
 Scale = tuple[float, float]
-"""Of guidance: text, image."""
-PLAIN: Scale = (1.0, 1.0)
-"""At these only cond counts."""
-Parts = tuple[Tensor, Tensor, Tensor, Tensor]
-"""z, z_I, timestep and context of the images at hand."""
+"""Guidance scales: text, image."""
+NO_GUIDANCE: Scale = (1.0, 1.0)
+"""At these scales only cond has a weight."""
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
+"""z, z_I, timestep and context of the images that are computed in the same way."""
 
 
 @dataclass(eq=False)
-class Memory:
-    """What one image's earlier steps left, on the device; empty unless an approximation is on."""
+class StepCache:
+    """Tensors of an image's earlier steps, on the device; empty unless an approximation is on."""
 
-    exact: bool = False  # nothing may be taken over
-    deep: Tensor | None = None  # (C', h, w), what models.autodir.deep_cache takes over
-    push: Tensor | None = None  # (C, h, w), guided output minus cond
+    exact: bool = False  # nothing may be reused
+    deep: Tensor | None = None  # (C', h, w), the deep features
+    guidance_offset: Tensor | None = None  # (C, h, w), guided output minus cond
 
 
 @dataclass(frozen=True, kw_only=True)
 class Denoiser:
-    """`null` gives the null prompt's states (L, D) when they are needed; 1 computes everything at every step."""
+    """`null` returns the null prompt's states (L, D); at 1 and 1 everything is computed at every step."""
 
     air: AIR
     null: Callable[[], Tensor]
@@ -48,65 +48,67 @@ class Denoiser:
 
     def __call__(
         self, z: Tensor, z_image: Tensor, timestep: Tensor, context: Tensor,
-        scales: Sequence[Scale], steps: Sequence[int], memories: Sequence[Memory],
+        scales: Sequence[Scale], steps: Sequence[int], caches: Sequence[StepCache],
     ) -> Tensor:  # fmt: skip
-        """The guided output (B, C, h, w).
+        """Returns the guided output (B, C, h, w).
 
-        `z` is scaled to the network's input; `scales`, `steps` (done so far) and `memories` hold one entry an image.
+        `z` is scaled to the network's input; `scales`, `steps` (done so far) and `caches` hold one entry an image.
         """
         if self.cache_every == self.guidance_every == 1:
             return guided(self.air.predict, z, z_image, timestep, context, self.null, scales)
-        ways: dict[Way, list[int]] = {}
-        for i, (scale, step, memory) in enumerate(zip(scales, steps, memories, strict=True)):
-            ways.setdefault(self._way(scale, step, memory), []).append(i)
+        methods: dict[Method, list[int]] = {}
+        for i, (scale, step, cache) in enumerate(zip(scales, steps, caches, strict=True)):
+            methods.setdefault(self._method(scale, step, cache), []).append(i)
         output = torch.empty_like(z)
-        for way, chosen in ways.items():
-            rows = sent(torch.tensor(chosen), z.device)
-            parts = z[rows], z_image[rows], timestep[rows], context[rows]
-            output[rows] = way(self, parts, [scales[i] for i in chosen], [memories[i] for i in chosen])
+        for method, chosen in methods.items():
+            rows = to_device(torch.tensor(chosen), z.device)
+            inputs = z[rows], z_image[rows], timestep[rows], context[rows]
+            output[rows] = method(self, inputs, [scales[i] for i in chosen], [caches[i] for i in chosen])
         return output
 
-    def _way(self, scale: Scale, step: int, memory: Memory) -> "Way":
-        if memory.exact:
+    def _method(self, scale: Scale, step: int, cache: StepCache) -> "Method":
+        if cache.exact:
             return Denoiser._exact
-        if scale == PLAIN and self.cache_every > 1:
-            return Denoiser._whole if memory.deep is None or step % self.cache_every == 0 else Denoiser._shallow
-        if scale != PLAIN and scale[0] != 0 and self.guidance_every > 1:
-            return Denoiser._guided if memory.push is None or step % self.guidance_every == 0 else Denoiser._pushed
+        if scale == NO_GUIDANCE and self.cache_every > 1:
+            return Denoiser._keep_deep if cache.deep is None or step % self.cache_every == 0 else Denoiser._reuse_deep
+        if scale != NO_GUIDANCE and scale[0] != 0 and self.guidance_every > 1:
+            due = cache.guidance_offset is None or step % self.guidance_every == 0
+            return Denoiser._keep_offset if due else Denoiser._reuse_offset
         return Denoiser._exact
 
-    def _exact(self, parts: Parts, scales: Sequence[Scale], _memories: Sequence[Memory]) -> Tensor:
-        return guided(self.air.predict, *parts, self.null, scales)
+    def _exact(self, inputs: Inputs, scales: Sequence[Scale], _caches: Sequence[StepCache]) -> Tensor:
+        return guided(self.air.predict, *inputs, self.null, scales)
 
-    def _whole(self, parts: Parts, _scales: Sequence[Scale], memories: Sequence[Memory]) -> Tensor:
+    def _keep_deep(self, inputs: Inputs, _scales: Sequence[Scale], caches: Sequence[StepCache]) -> Tensor:
         def network(stacked: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
-            output, deep = whole(self.air.unet, stacked, timestep, context)
-            for memory, kept in zip(memories, deep, strict=True):
-                memory.deep = kept
+            output, deep = full_forward(self.air.unet, stacked, timestep, context)
+            for cache, kept in zip(caches, deep, strict=True):
+                cache.deep = kept
             return output
 
-        return self.air.predict(*parts, network)
+        return self.air.predict(*inputs, network)
 
-    def _shallow(self, parts: Parts, _scales: Sequence[Scale], memories: Sequence[Memory]) -> Tensor:
-        deep = torch.stack([memory.deep for memory in memories if memory.deep is not None])
-        return self.air.predict(*parts, partial(shallow, self.air.unet, deep=deep))
+    def _reuse_deep(self, inputs: Inputs, _scales: Sequence[Scale], caches: Sequence[StepCache]) -> Tensor:
+        deep = torch.stack([cache.deep for cache in caches if cache.deep is not None])
+        return self.air.predict(*inputs, partial(cached_forward, self.air.unet, deep=deep))
 
-    def _guided(self, parts: Parts, scales: Sequence[Scale], memories: Sequence[Memory]) -> Tensor:
+    def _keep_offset(self, inputs: Inputs, scales: Sequence[Scale], caches: Sequence[StepCache]) -> Tensor:
         outputs: list[Tensor] = []
 
         def predict(z: Tensor, z_image: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
             outputs.append(self.air.predict(z, z_image, timestep, context))
             return outputs[0]
 
-        total = guided(predict, *parts, self.null, scales)
-        place = 0  # guided asks for each image's branches in turn, cond first
-        for memory, scale, pushed in zip(memories, scales, total, strict=True):
-            memory.push = pushed - outputs[0][place]
+        total = guided(predict, *inputs, self.null, scales)
+        place = 0  # the branches of each image follow each other, cond first
+        for cache, scale, result in zip(caches, scales, total, strict=True):
+            cache.guidance_offset = result - outputs[0][place]
             place += sum(weight != 0 for weight in branch_weights(*scale))
         return total
 
-    def _pushed(self, parts: Parts, _scales: Sequence[Scale], memories: Sequence[Memory]) -> Tensor:
-        return self.air.predict(*parts) + torch.stack([memory.push for memory in memories if memory.push is not None])
+    def _reuse_offset(self, inputs: Inputs, _scales: Sequence[Scale], caches: Sequence[StepCache]) -> Tensor:
+        offsets = [cache.guidance_offset for cache in caches if cache.guidance_offset is not None]
+        return self.air.predict(*inputs) + torch.stack(offsets)
 
 
-Way = Callable[[Denoiser, Parts, Sequence[Scale], Sequence[Memory]], Tensor]
+Method = Callable[[Denoiser, Inputs, Sequence[Scale], Sequence[StepCache]], Tensor]

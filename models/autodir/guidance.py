@@ -3,7 +3,7 @@
     D = uncond + s_T (cond - image) + s_I (image - uncond)
 
 with cond = (text, z_I), image = (null text, z_I), uncond = (null text, zero latent).  Sorted by branch the weights are
-s_T, s_I - s_T and 1 - s_I; a branch whose weight is zero is not computed, which is exact: at 1/1 only cond is left.
+s_T, s_I - s_T and 1 - s_I.  A branch of weight zero is not computed, which is exact: at 1/1 only cond is left.
 
 Shapes:  B images, C latent channels, h w latent pixels, L D text tokens and width.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from models.autodir.transfer import sent
+from models.device import to_device
 
 Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(z (B, C, h, w), z_I, timestep (B,), context (B, L, D)) -> the network's output (B, C, h, w)."""
@@ -24,7 +24,7 @@ ONLY_COND = (1.0, 0.0, 0.0)
 
 
 def branch_weights(text: float, image: float) -> tuple[float, float, float]:
-    """The weights of cond, image and uncond; they sum to 1."""
+    """Returns the weights of cond, image and uncond, which sum to 1."""
     return text, image - text, 1 - image
 
 
@@ -37,24 +37,24 @@ def guided(
     null: Callable[[], Tensor],
     scales: Sequence[tuple[float, float]],
 ) -> Tensor:
-    """The guided output (B, C, h, w), in one network call over just the branches that count.
+    """Returns the guided output (B, C, h, w) from one network call over the branches with a weight other than zero.
 
-    `scales` holds (text, image) for each image; `null` gives the null prompt's states (L, D) when they are needed.
+    `scales` holds (text, image) for each image; `null` returns the null prompt's states (L, D) and is called on demand.
     """
     weights = [branch_weights(*scale) for scale in scales]
     if all(row == ONLY_COND for row in weights):
         return predict(z, z_image, timestep, context).to(z.dtype)
     wanted = [(i, branch) for i, row in enumerate(weights) for branch in range(3) if row[branch] != 0]
-    rows = sent(torch.tensor([i for i, _ in wanted]), z.device)
+    rows = to_device(torch.tensor([i for i, _ in wanted]), z.device)
     contexts = [context[i] if branch == 0 else null().to(context) for i, branch in wanted]
     images = [torch.zeros_like(z_image[i]) if branch == 2 else z_image[i] for i, branch in wanted]
     outputs = predict(z[rows], torch.stack(images), timestep[rows], torch.stack(contexts))
-    share = sent(torch.tensor([weights[i][branch] for i, branch in wanted], dtype=z.dtype), z.device)
+    share = to_device(torch.tensor([weights[i][branch] for i, branch in wanted], dtype=z.dtype), z.device)
     weighted = (share[:, None, None, None] * outputs).to(z.dtype)
     total = torch.zeros_like(z)
-    for branch in range(3):  # one at a time: CUDA adds several values for one place in no fixed order
+    for branch in range(3):  # branch by branch: CUDA adds several values at one index in no fixed order
         places = [place for place, (_, of) in enumerate(wanted) if of == branch]
         if places:
-            here = sent(torch.tensor(places), z.device)
-            total.index_add_(0, rows[here], weighted[here])
+            chosen = to_device(torch.tensor(places), z.device)
+            total.index_add_(0, rows[chosen], weighted[chosen])
     return total

@@ -1,20 +1,21 @@
-"""The denoiser's latent space: a lossless patch codec for the small system, KL-f8 for the published one.
+"""The denoiser's latent space: a lossless patch codec for the small system, KL-f8 for the published system.
 
-Both turn (B, 3, H, W) in [-1, 1] into (B, C, H/f, W/f) and back.  Two scales matter: z_t lives in *scaled* latents, of
+Both convert (B, 3, H, W) in [-1, 1] to (B, C, H/f, W/f) and back.  There are two scales: z_t is in *scaled* latents, of
 about unit variance; the image condition z_I is the *unscaled* posterior mode, as AutoDIR concatenates it.
 """
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.networks.torchvision_mend import mend_torchvision
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatchConfig:
-    """Fold f x f pixels into channels.  `scale` brings natural images (std about 0.5) to unit variance."""
+    """Folds f x f pixels into channels.  `scale` gives natural images (std about 0.5) unit variance."""
 
     kind: Literal["patch"] = "patch"
     factor: int = 8
@@ -52,7 +53,7 @@ class Codec(Protocol):
 
 
 class PatchCodec(nn.Module):
-    """Space-to-depth: nothing is learned, nothing is lost."""
+    """Space-to-depth: lossless, without parameters."""
 
     def __init__(self, config: PatchConfig) -> None:
         super().__init__()
@@ -70,8 +71,6 @@ class KLCodec(nn.Module):
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
-        from models.networks.torchvision_mend import mend_torchvision
-
         mend_torchvision()
         from diffusers import AutoencoderKL  # after the mend: diffusers may import torchvision
 
@@ -94,8 +93,3 @@ class KLCodec(nn.Module):
 
 def build_codec(config: CodecConfig) -> PatchCodec | KLCodec:
     return PatchCodec(config) if isinstance(config, PatchConfig) else KLCodec(config)
-
-
-def zero_latent(like: Tensor) -> Tensor:
-    """The image condition of the unconditional guidance branch."""
-    return torch.zeros_like(like)

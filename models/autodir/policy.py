@@ -1,8 +1,8 @@
-"""What the iterative loop does next: pure decisions over probabilities, no tensors, no clock.
+"""Decides what the iterative loop does next, from probabilities alone.
 
-Published (arXiv:2310.10123, section 3.4): repair the most probable of the remaining classes; 'no' stops before
-restoring; a repaired class leaves the list, so none repeats.  The safe default adds a floor of confidence and a look
-back.
+Published rule (arXiv:2310.10123, section 3.4): repair the most probable of the remaining classes; 'no' stops before
+restoring; a repaired class leaves the list, so no repair repeats.  The safe default also wants a minimum of confidence,
+and takes back a repair that did not help.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,32 +14,32 @@ from models.vocabulary import CLEAN, names
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The next repair, or why there is none; `probabilities` are those of the softmax over the remaining names."""
+    """The next repair, or the reason to stop; `probabilities` are a softmax over the remaining names."""
 
     probabilities: dict[str, float]
     label: str | None = None
     stop: str | None = None  # clean | uncertain | nothing-left
 
 
-def considered(known: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
-    """The names that the assessor may answer with, in the bundle's order, "clean" always among them.
+def allowed_names(known: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names that the loop may choose from, in the bundle's order, always with "clean".
 
     Raises:
-        ControlsError: a word is no degradation, the bundle cannot repair it, or nothing is left to consider.
+        ControlsError: a word is unknown, the bundle cannot repair it, or nothing is left to consider.
     """
     wanted, unwanted = names(only), names(skip)
     for name in (*wanted, *unwanted):
         if name not in known:
-            there = ", ".join(entry for entry in known if entry != CLEAN)
-            raise ControlsError(f"this bundle does not know {name!r}; it knows {there}")
+            choices = ", ".join(entry for entry in known if entry != CLEAN)
+            raise ControlsError(f"this bundle does not know {name!r}; it knows {choices}")
     left = tuple(n for n in known if n == CLEAN or ((not wanted or n in wanted) and n not in unwanted))
     if left == (CLEAN,):
-        raise ControlsError("only and skip leave nothing to consider; take a name out of skip")
+        raise ControlsError("only and skip leave nothing to consider; remove a name from skip")
     return left
 
 
-def among(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, float]:
-    """The probabilities of a softmax over fewer names: those of the full one, renormalized."""
+def renormalized(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, float]:
+    """Returns the softmax over fewer names: the probabilities of the full softmax, divided by their sum."""
     total = sum(probabilities[name] for name in allowed)
     if total <= 0:
         return {name: 1 / len(allowed) for name in allowed}
@@ -49,11 +49,11 @@ def among(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, 
 def choose(
     probabilities: dict[str, float], remaining: Sequence[str], floor: float, floors: Mapping[str, float] | None = None
 ) -> Choice:
-    """The most probable of the remaining names.
+    """Returns the most probable of the remaining names, or a reason to stop.
 
-    `floor` in [0, 1] is the confidence that a repair needs, `floors` what some need beyond it.
+    `floor` in [0, 1] is the least probability of any repair; `floors` holds higher ones for single names.
     """
-    left = among(probabilities, remaining)
+    left = renormalized(probabilities, remaining)
     label = max(left, key=lambda name: left[name])
     if tuple(remaining) == (CLEAN,):
         return Choice(probabilities=left, stop="nothing-left")
@@ -64,6 +64,6 @@ def choose(
     return Choice(probabilities=left, label=label)
 
 
-def helped(label: str, before: dict[str, float], after: dict[str, float]) -> bool:
-    """Whether a pass may be kept: the assessor sees less of what was repaired, or a cleaner image, than before."""
+def improved(label: str, before: dict[str, float], after: dict[str, float]) -> bool:
+    """Whether to keep a pass: the repaired degradation is less probable than before, or "clean" is more probable."""
     return after[label] < before[label] or after[CLEAN] > before[CLEAN]

@@ -1,12 +1,12 @@
-"""AutoDIR as a family: assess, diffuse, correct, until the image is clean (Jiang et al. 2023, arXiv:2310.10123).
+"""AutoDIR as a family: assess, diffuse and correct until the image is clean (Jiang et al. 2023, arXiv:2310.10123).
 
 Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32
-(3, H, W) in [-1, 1], in host memory; only the tiles of the tracks at hand are on the device.
+(3, H, W) in [-1, 1], in host memory; only the tiles of the tracks in a batch are on the device.
 
-Two ways to run the loop.  Strict is the published program: center-crop view, values carried over unclamped, the same
-noise each pass, the diffusion picture carried over after low resolution.  The safe default looks at the whole image,
-clamps between passes, wants a minimum of confidence, takes back a pass that did not help, and lets the bundle's
-specialists repair what they are for.
+The loop runs in one of two modes.  Strict is the published program: center-crop view, no clamping between passes, the
+same noise in each pass, and the next pass after low resolution starts from the diffusion picture.  The safe default
+assesses the whole image, clamps between passes, wants a minimum of confidence, takes back a pass that did not help, and
+uses the bundle's specialists.
 """
 
 import time
@@ -18,15 +18,17 @@ from torch import Tensor
 from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
-from models.autodir.denoiser import Denoiser, Memory
-from models.autodir.policy import choose, considered, helped
+from models.autodir.denoiser import Denoiser, StepCache
+from models.autodir.policy import allowed_names, choose, improved
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
+from models.autodir.speed import accelerate, warm_up
 from models.autodir.track import AutoDIRTrack, Job, PassTrack, SpecialistTrack
-from models.autodir.transfer import coefficients, sent
+from models.device import Speed, to_device
 from models.errors import ControlsError
 from models.networks.nafnet import NAFNet
-from models.noise import noise_of
+from models.noise import tile_noise
+from models.optional import not_none
 from models.pixels import blackened, pad_to_multiple
 from models.restorer import (
     Assessment,
@@ -37,15 +39,17 @@ from models.restorer import (
     Report,
     Request,
     Restored,
+    Shape,
     Track,
     Waits,
-    delivered,
+    final_image,
 )
 from models.tiles import Canvas, Tile
-from models.tracks import as_before_on_failure, cut_up, own, padded_size, there
+from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
 from models.vocabulary import CLEAN
 
 VEIL = "haze"
+"""The repair that may remove too much: it subtracts light."""
 
 
 class AutoDIR:
@@ -60,7 +64,7 @@ class AutoDIR:
         self.specialists = specialists or Specialists({}, {})
         self.schedule = air.schedule
         self._denoiser = Denoiser(
-            air=air, null=lambda: assessor.user_states([""])[0],  # the assessor keeps what it has heard
+            air=air, null=lambda: assessor.user_states([""])[0],  # the assessor keeps its states
             cache_every=config.loop.cache_every, guidance_every=config.loop.guidance_every,
         )  # fmt: skip
 
@@ -68,12 +72,24 @@ class AutoDIR:
     def names(self) -> tuple[str, ...]:
         return tuple(name for name in self.config.names if name != CLEAN)
 
+    def accelerate(self, speed: Speed) -> None:
+        """Change the networks in place before the first image (models.autodir.speed).
+
+        Raises:
+            ValueError: graphs for a device other than CUDA.
+        """
+        accelerate(self.air, (self.scm, *self.specialists.networks.values()), self.device, speed)
+
+    def warm_up(self, shapes: Sequence[Shape]) -> None:
+        """Compute the states of fixed prompts, and capture CUDA graphs for these shapes where graphs are on."""
+        warm_up(self.air, self.assessor, shapes)
+
     @torch.inference_mode()
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
-        """What is wrong with each image, in the view over the whole of it."""
+        """Returns what is wrong with each image, from views of the whole image."""
         return [
-            Assessment(probabilities=seen, condition=self.assessor.condition(seen))
-            for seen in self.assessor.look(images)
+            Assessment(probabilities=found, condition=self.assessor.condition(found))
+            for found in self.assessor.assess(images)
         ]
 
     @torch.inference_mode()
@@ -81,32 +97,33 @@ class AutoDIR:
         """Assess and start each image.
 
         Raises:
-            ControlsError: a degradation that the bundle does not know, or a prompt together with only or skip.
+            ControlsError: the bundle does not know a degradation, or a prompt comes together with only or skip.
         """
         return [self._open(request) for request in requests]
 
     def _open(self, request: Request) -> Outcome:
         controls = request.controls
         if controls.prompt is not None and (controls.only or controls.skip):
-            raise ControlsError("got a prompt together with only or skip; a prompt already says what to repair")
-        remaining = considered(self.config.names, controls.only, controls.skip)
-        seen = self.assessor.look([request.image], strict=controls.strict)[0]
+            raise ControlsError("got a prompt together with only or skip; leave them out: a prompt says what to repair")
+        remaining = allowed_names(self.config.names, controls.only, controls.skip)
+        found = self.assessor.assess([request.image], strict=controls.strict)[0]
         job = Job(
-            controls, request.image, request.image, request.image, remaining, seen, first=seen, tile_px=request.tile_px
-        )
+            controls, request.image, request.image, request.image, remaining, found, first=found,
+            tile_px=request.tile_px,
+        )  # fmt: skip
         if controls.strength == 0:
             return self._done(job, "strength-zero")
         if controls.prompt is not None:
-            understood = self.assessor.understood(controls.prompt)
+            resembles = self.assessor.prompt_probabilities(controls.prompt)
             job.source = "user"
-            job.label = max(self.names, key=lambda name: understood[name])
+            job.label = max(self.names, key=lambda name: resembles[name])
             job.condition = self.assessor.user_states([controls.prompt])[0]
             return self._start(job)
         return self._choose(job)
 
     def _choose(self, job: Job) -> Outcome:
-        """The next pass, or the end."""
-        if len(job.passes) >= self._most_passes(job.controls):
+        """Start the next pass, or end the loop."""
+        if len(job.passes) >= self._max_passes(job.controls):
             return self._done(job, "max-passes")
         if job.controls.strict:
             choice = choose(job.before, job.remaining, 0.0)
@@ -115,31 +132,31 @@ class AutoDIR:
         if choice.label is None:
             return self._done(job, choice.stop or "clean")
         job.label = choice.label
-        # A doubtful assessor's mixture asks for a little of everything; the safe loop asks for what it decided on
+        # The mixture of an uncertain assessor asks for a little of everything; the safe loop asks for its choice only
         job.condition = self.assessor.condition(choice.probabilities if job.controls.strict else {job.label: 1.0})
         return self._start(job)
 
     def _floors(self, job: Job) -> dict[str, float]:
-        """What each repair wants beyond the loop's floor, in this pass."""
+        """Returns the least probability of each repair in this pass, where it is above the loop's floor."""
         loop, floors = self.config.loop, self.config.floors
         if not job.passes:
             return floors
         later = {name: loop.later_floor for name in job.remaining if job.first[name] < loop.glimpsed}
         return {name: max(floors.get(name, 0.0), later.get(name, 0.0)) for name in job.remaining}
 
-    def _most_passes(self, controls: Controls) -> int:
+    def _max_passes(self, controls: Controls) -> int:
         if controls.prompt is not None:
             return 1
         return controls.max_passes or self.config.loop.max_passes
 
     def _start(self, job: Job) -> Outcome:
         height, width = job.image.shape[-2:]
-        cuts, overlap = cut_up(job.image, self.config.loop, job.tile_px)
+        cuts, overlap = cut_into_tiles(job.image, self.config.loop, job.tile_px)
         job.restored = Canvas(height, width, overlap)
-        # I_sd goes on after low resolution as published; the safe loop goes on with what the user would get
+        # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
         job.diffused = Canvas(height, width, overlap) if self._carries_diffused(job) else None
         job.tiles_left, job.started_s = len(cuts), time.monotonic()
-        job.specialist = None if job.controls.strict else self.specialists.of(job.label)
+        job.specialist = None if job.controls.strict else self.specialists.key_of(job.label)
         return Continues(
             tracks=[self._track(job, cut) for cut in cuts],
             report=self._report(job, ""),
@@ -150,7 +167,7 @@ class AutoDIR:
         return job.controls.strict and job.label == "low-resolution"
 
     def _track(self, job: Job, cut: Tile) -> PassTrack:
-        index, passes = len(job.passes), self._most_passes(job.controls)
+        index, passes = len(job.passes), self._max_passes(job.controls)
         if job.specialist is not None:
             padded = padded_size(cut, self.specialists.stride(job.specialist))
             return SpecialistTrack(job=job, cut=cut, padded=padded, pass_index=index, passes=passes, steps=1)
@@ -158,23 +175,23 @@ class AutoDIR:
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
         return AutoDIRTrack(
             job=job, cut=cut, padded=padded_size(cut, self.air.stride), pass_index=index, passes=passes,
-            steps=len(planned), plan=planned, stream=noise_of(job.controls.seed, cut),
-            memory=Memory(exact=job.controls.strict),
+            steps=len(planned), plan=planned, stream=tile_noise(job.controls.seed, cut),
+            cache=StepCache(exact=job.controls.strict),
         )  # fmt: skip
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:
-        """One step for each, of denoising or a specialist's only one; all of one shape, at any steps of any plans.
+        """Advance each track by one denoising step, or by the single step of its specialist.
 
-        A step that fails leaves no trace.
+        All tracks have one shape, and may be at any steps of any plans.  If a step fails, no track changes.
         """
-        ours = own(tracks, PassTrack)
+        ours = of_family(tracks, PassTrack)
         diffusing = [track for track in ours if isinstance(track, AutoDIRTrack)]
         specials = [track for track in ours if isinstance(track, SpecialistTrack)]
-        with as_before_on_failure(diffusing), as_before_on_failure(specials):
+        with rewound_on_failure(diffusing), rewound_on_failure(specials):
             if diffusing:
                 self._advance(diffusing)
-            for key in dict.fromkeys(there(track.job.specialist) for track in specials):
+            for key in dict.fromkeys(not_none(track.job.specialist) for track in specials):
                 self._restore(key, [track for track in specials if track.job.specialist == key])
 
     def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
@@ -188,8 +205,8 @@ class AutoDIR:
         fresh = [track for track in tracks if track.z is None]
         if fresh:
             self._encode(fresh)
-        at = coefficients([track.plan[track.step] for track in tracks], self.device)
-        z = torch.stack([there(track.z) for track in tracks])  # (B, C, h, w)
+        at = StepCoefficients.stack([track.plan[track.step] for track in tracks], self.device)
+        z = torch.stack([not_none(track.z) for track in tracks])  # (B, C, h, w)
         denoised = self._denoise(tracks, z, at)
         earlier = torch.stack(
             [now if track.earlier is None else track.earlier for track, now in zip(tracks, denoised, strict=True)]
@@ -199,22 +216,22 @@ class AutoDIR:
             track.z, track.earlier, track.step = state, estimate, track.step + 1
 
     def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
-        """The clean latents as estimated from here: (B, C, h, w)."""
-        z_image = torch.stack([there(track.z_image) for track in tracks])
-        context = torch.stack([there(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
+        """Returns the estimated clean latents (B, C, h, w)."""
+        z_image = torch.stack([not_none(track.z_image) for track in tracks])
+        context = torch.stack([not_none(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
         scales = [(track.job.controls.text_guidance, track.job.controls.image_guidance) for track in tracks]
         scaled = at.input_scale * z
         output = self._denoiser(
             scaled, z_image, at.timestep, context, scales,
-            [track.step for track in tracks], [track.memory for track in tracks],
+            [track.step for track in tracks], [track.cache for track in tracks],
         )  # fmt: skip
         return denoised_from(self.config.air.prediction, scaled, output, at)
 
     def _noise(self, tracks: Sequence[AutoDIRTrack], like: Tensor) -> Tensor:
-        """Each image's own next draw, where its step wants one: (B, C, h, w)."""
+        """Returns each image's own next draw, zero for steps without noise: (B, C, h, w)."""
         shape = tuple(like.shape[1:])
         drawn = [t.stream.draw(shape) if t.plan[t.step].spread else torch.zeros(shape) for t in tracks]
-        return sent(torch.stack(drawn), like.device)
+        return to_device(torch.stack(drawn), like.device)
 
     def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
         padded = [self._padded(track, self.air.stride) for track in tracks]
@@ -224,7 +241,7 @@ class AutoDIR:
             track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * self._amplitude(track)
 
     def _amplitude(self, track: AutoDIRTrack) -> float:
-        """Of the first noise; the published program knows no temperature."""
+        """Returns the amplitude of the first noise; the published program has no temperature."""
         temperature = 1.0 if track.job.controls.strict else self.config.loop.temperature
         return track.plan.initial_scale * temperature
 
@@ -234,43 +251,43 @@ class AutoDIR:
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
         """Decode and correct each tile; the last tile of an image ends its pass."""
-        return [self._close(track) for track in own(tracks, PassTrack)]
+        return [self._close(track) for track in of_family(tracks, PassTrack)]
 
     def _close(self, track: PassTrack) -> Outcome:
         job = track.job
         if isinstance(track, SpecialistTrack):
             degraded = track.cut.cut(job.image).to(self.device)
-            restored = torch.lerp(degraded, there(track.restored), self._fidelity(job))
+            restored = torch.lerp(degraded, not_none(track.restored), self._fidelity(job))
             track.restored = None
         else:
-            restored = self._corrected(own([track], AutoDIRTrack)[0])
-        there(job.restored).add(track.cut, restored)
+            restored = self._corrected(of_family([track], AutoDIRTrack)[0])
+        not_none(job.restored).add(track.cut, restored)
         job.tiles_left -= 1
         return self._end_pass(job) if job.tiles_left == 0 else Waits()
 
     def _corrected(self, track: AutoDIRTrack) -> Tensor:
-        """I_res of the tile: (3, h, w)."""
+        """Returns I_res of the tile, (3, h, w), and frees the latents."""
         job, cut = track.job, track.cut
-        diffused = self.air.decode(there(track.z)[None])[..., : cut.height, : cut.width].float()
+        diffused = self.air.decode(not_none(track.z)[None])[..., : cut.height, : cut.width].float()
         if not job.controls.strict:
             diffused = diffused.clamp(-1, 1)
         degraded = cut.cut(job.image)[None].to(self.device)
         if job.diffused is not None:
             job.diffused.add(cut, diffused[0])
         track.z = track.z_image = track.earlier = None
-        track.memory.deep = track.memory.push = None
+        track.cache.deep = track.cache.guidance_offset = None
         return self.scm(degraded, diffused, self._fidelity(job))[0]  # type: ignore[no-any-return]
 
     def _fidelity(self, job: Job) -> float:
-        said = job.controls.fidelity
-        return self.config.fidelity.get(job.label, 1.0) if said is None else said
+        fidelity = job.controls.fidelity
+        return self.config.fidelity.get(job.label, 1.0) if fidelity is None else fidelity
 
     def _end_pass(self, job: Job) -> Outcome:
-        result = there(job.restored).image()
+        result = not_none(job.restored).image()
         if not job.controls.strict:
             result = torch.lerp(job.image, result.clamp_(-1, 1), self.config.strength.get(job.label, 1.0))
         carried = result if job.diffused is None else job.diffused.image()
-        after = self.assessor.look([result], strict=job.controls.strict)[0]
+        after = self.assessor.assess([result], strict=job.controls.strict)[0]
         kept = job.controls.strict or job.source == "user" or self._helped(job, result, after)
         job.passes.append(
             PassReport(
@@ -291,17 +308,17 @@ class AutoDIR:
         if job.source == "user":
             return self._done(job, "prompt-done")
         if carried is not result:
-            after = self.assessor.look([carried], strict=True)[0]
+            after = self.assessor.assess([carried], strict=True)[0]
         job.before = after
         return self._choose(job)
 
     def _helped(self, job: Job, result: Tensor, after: dict[str, float]) -> bool:
-        # Noise over black is bright, and its repair black again; only what takes a veil away can take too much
+        # Only dehazing can remove too much light.  Denoising may turn pixels black: noise over black is bright
         spoiled = job.label == VEIL and blackened(job.image, result) > self.config.loop.blackening
-        return helped(job.label, job.before, after) and not spoiled
+        return improved(job.label, job.before, after) and not spoiled
 
     def _done(self, job: Job, reason: str) -> Restored:
-        return Restored(image=delivered(job.original, job.result, job.controls), report=self._report(job, reason))
+        return Restored(image=final_image(job.original, job.result, job.controls), report=self._report(job, reason))
 
     def _report(self, job: Job, reason: str) -> Report:
         return Report(

@@ -1,18 +1,18 @@
-"""Samplers as arithmetic on one step: no model, no device, no clock, no progress bar.
+"""Samplers as arithmetic on one step: no model, no clock, no progress bar.
 
 Every sampler here moves an image by
 
     x' = keep * x + clean * D + earlier * D_before + spread * noise
 
-with D the network's estimate of the clean latent, D_before that of the previous step, and four numbers that depend on
-the image's own place in its own plan.  A batch may therefore hold images at different steps of different plans: its
+with D the network's estimate of the clean latent, D_before that of the previous step, and four numbers that depend only
+on the image's own step in its own plan.  So a batch may hold images at different steps of different plans: its
 coefficients are stacked rows.
 
 Shapes:  B images, n steps.  Latents are (B, C, h, w) in scaled latent space (about unit variance when clean).
 
-Two state spaces occur.  Euler ancestral works on x = z + sigma eps (Karras et al. 2022, arXiv:2206.00364), the other
-two on the variance-preserving x = alpha z + sqrt(1 - alpha^2) eps; `input_scale` brings either to what the network
-expects.
+There are two state spaces.  Euler ancestral works on x = z + sigma eps (Karras et al. 2022, arXiv:2206.00364), the
+other two on the variance-preserving x = alpha z + sqrt(1 - alpha^2) eps.  `input_scale` scales x to the input of the
+network.
 """
 
 import math
@@ -25,14 +25,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.device import to_device
+
 Floats = NDArray[np.float64]
 
 
 class NoiseSchedule:
-    """Stable Diffusion's: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps ("scaled linear").
+    """Stable Diffusion's schedule: betas linear in their square roots, 0.00085 to 0.012 over 1000 steps.
 
-    `terminal_signal` is what is left of the clean latent's amplitude at timestep 999; None leaves the published 0.068.
-    That much gives away the mean of a patch of 8 x 8 pixels, which a sampler that starts from noise does not know; the
+    `terminal_signal` is the amplitude of the clean latent at timestep 999; None keeps the published 0.068.  That
+    amplitude reveals the mean of a patch of 8 x 8 pixels, which a sampler that starts from noise does not know.  The
     other amplitudes are shifted and stretched with it (Lin et al. 2023, arXiv:2305.08891, Algorithm 1).
     """
 
@@ -52,18 +54,18 @@ class NoiseSchedule:
         return len(self._log_sigmas) - 1
 
     def at(self, timesteps: Tensor) -> Tensor:
-        """a_t = alpha^2 at fractional timesteps, linear between its neighbors: (B,) -> (B,) float32."""
+        """Returns a_t = alpha^2 at fractional timesteps, interpolated linearly: (B,) -> (B,) float32."""
         kept = self.alphas_cumprod.to(timesteps.device)
         position = timesteps.float().clamp(0, self.last)
         below = position.floor().long()
         return torch.lerp(kept[below], kept[(below + 1).clamp(max=self.last)], position - below)
 
     def sigma(self, timestep: float) -> float:
-        """sqrt((1 - a) / a) at a fractional timestep, interpolated in log sigma."""
+        """Returns sqrt((1 - a) / a) at a fractional timestep, interpolated in log sigma."""
         return math.exp(float(np.interp(timestep, np.arange(len(self._log_sigmas)), self._log_sigmas)))
 
     def timestep(self, sigma: float) -> float:
-        """The inverse of `sigma`, clamped to the schedule."""
+        """Returns the fractional timestep of a sigma, clamped to the schedule."""
         return float(np.interp(math.log(sigma), self._log_sigmas, np.arange(len(self._log_sigmas))))
 
 
@@ -86,7 +88,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """One image's way from noise to latent; the first x is a standard normal draw times `initial_scale`."""
+    """All steps of one image from noise to latent; the first x is a standard normal draw times `initial_scale`."""
 
     steps: tuple[Step, ...]
     initial_scale: float
@@ -100,7 +102,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class StepCoefficients:
-    """Rows of a batch as tensors: `timestep` (B,), the others (B, 1, 1, 1)."""
+    """The rows of a batch as tensors: `timestep` (B,), the others (B, 1, 1, 1)."""
 
     timestep: Tensor
     input_scale: Tensor
@@ -113,12 +115,12 @@ class StepCoefficients:
 
     @classmethod
     def stack(cls, rows: Sequence[Step], device: torch.device | str = "cpu") -> "StepCoefficients":
-        table = {
-            entry.name: torch.tensor([getattr(row, entry.name) for row in rows], dtype=torch.float32, device=device)
-            for entry in fields(Step)
-        }
+        """Stack one row an image; the whole table reaches the device in one copy."""
+        names = [entry.name for entry in fields(Step)]
+        host = torch.tensor([[getattr(row, name) for row in rows] for name in names], dtype=torch.float32)
+        columns = dict(zip(names, to_device(host, torch.device(device)), strict=True))
         return cls(
-            **{name: column if name == "timestep" else column[:, None, None, None] for name, column in table.items()}
+            **{name: column if name == "timestep" else column[:, None, None, None] for name, column in columns.items()}
         )
 
 
@@ -139,8 +141,10 @@ def euler_ancestral(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Pl
     return Plan(tuple(rows), initial_scale=sigmas[0])
 
 
-def _preserving(schedule: NoiseSchedule, steps: int, end: float) -> tuple[list[float], list[float], list[float]]:
-    """Timesteps from 999 toward `end` in equal strides, and (alpha, sigma) there and after the last: no noise left."""
+def _variance_preserving(
+    schedule: NoiseSchedule, steps: int, end: float
+) -> tuple[list[float], list[float], list[float]]:
+    """Returns equally spaced timesteps from 999 toward `end`, and their alphas and sigmas plus a pair without noise."""
     timesteps = [schedule.last - (schedule.last - end) * i / steps for i in range(steps)]
     ratios = [schedule.sigma(t) for t in timesteps]
     alphas = [1 / math.sqrt(1 + ratio**2) for ratio in ratios]
@@ -150,7 +154,7 @@ def _preserving(schedule: NoiseSchedule, steps: int, end: float) -> tuple[list[f
 
 def ddim(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
     """Deterministic DDIM (Song et al. 2021, arXiv:2010.02502, Eq. 12 with eta 0)."""
-    timesteps, alphas, sigmas = _preserving(schedule, steps, end)
+    timesteps, alphas, sigmas = _variance_preserving(schedule, steps, end)
     rows = []
     for i, timestep in enumerate(timesteps):
         keep = sigmas[i + 1] / sigmas[i]
@@ -163,7 +167,7 @@ def ddim(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
 
 def dpm_solver_2m(schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
     """DPM-Solver++ 2M (Lu et al. 2022, arXiv:2211.01095, Algorithm 2); the first and last steps are of first order."""
-    timesteps, alphas, sigmas = _preserving(schedule, steps, end)
+    timesteps, alphas, sigmas = _variance_preserving(schedule, steps, end)
     half_snr = [math.log(alpha / sigma) for alpha, sigma in zip(alphas[:-1], sigmas[:-1], strict=True)]
     rows = []
     for i, timestep in enumerate(timesteps):
@@ -189,13 +193,13 @@ SAMPLERS: dict[str, Callable[[NoiseSchedule, int, float], Plan]] = {
 
 
 def plan(name: str, schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Plan:
-    """The plan of a named sampler, its steps spread from timestep 999 to `end`; the last one goes on to no noise.
+    """Returns the plan of a named sampler with steps from timestep 999 to `end`; the last step removes all noise.
 
-    `end` above 0 takes the last estimate where the noise is still strong: a small denoiser that was mostly trained
-    there adds more error than detail below.
+    With `end` above 0 the last estimate is made where the noise is still strong.  A small denoiser that was mostly
+    trained there adds more error than detail below.
 
     Raises:
-        ValueError: no such sampler, or fewer than one step.
+        ValueError: the sampler is unknown, or there is fewer than one step.
     """
     if name not in SAMPLERS:
         raise ValueError(f"got sampler {name!r}, expected one of {', '.join(SAMPLERS)}")
@@ -205,7 +209,7 @@ def plan(name: str, schedule: NoiseSchedule, steps: int, end: float = 0.0) -> Pl
 
 
 def denoised_from(prediction: str, scaled: Tensor, output: Tensor, at: StepCoefficients) -> Tensor:
-    """The clean latent that the network's output implies, at its input `scaled` = input_scale * x: (B, C, h, w).
+    """Returns the clean latent (B, C, h, w) from the network's output at its input `scaled` = input_scale * x.
 
     "epsilon": (x - sigma eps) / alpha;  "v_prediction": alpha x - sigma v (Salimans & Ho 2022, arXiv:2202.00512).
     """
@@ -215,5 +219,5 @@ def denoised_from(prediction: str, scaled: Tensor, output: Tensor, at: StepCoeff
 
 
 def advance(x: Tensor, denoised: Tensor, earlier: Tensor, noise: Tensor, at: StepCoefficients) -> Tensor:
-    """The state after this step; `earlier` is the previous step's `denoised` (anything where its coefficient is 0)."""
+    """Returns x after this step; `earlier` is the previous `denoised` (any value where its coefficient is 0)."""
     return at.keep * x + at.clean * denoised + at.earlier * earlier + at.spread * noise

@@ -1,95 +1,68 @@
-"""How AutoDIR's networks run on a device: the type of their weights, CUDA graphs, compiled kernels.
+"""Makes AutoDIR's networks fast on a device: the type of their weights, CUDA graphs, and constants computed early.
 
-The picture is the same up to rounding: see docs/performance.md.  CLIP stays in float32, since it decides what is
-repaired and takes a hundredth of the time.
+The picture is the same up to rounding: see docs/performance.md.  CLIP stays in float32, because it decides what is
+repaired and takes 1 % of the time.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
 import structlog
 import torch
+from torch import Tensor, nn
 
-from models.autodir.cuda_graphs import ByShape, Warmed, both, compiling, graphs
-from models.autodir.restorer import AutoDIR
+from models.autodir.air import AIR
+from models.autodir.assessor import Assessor
+from models.autodir.cuda_graphs import FastPerShape, WarmedShape, graph_maker
+from models.device import Speed
+from models.restorer import Shape
 
 log = structlog.get_logger()
 
-Shape = tuple[int, int, int]
-"""Images, height and width of the picture or tile in pixels."""
-MOST_COMPILED = 8
-"""torch's own limit of versions of one function, beyond which it silently stops compiling."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """`weights` of denoiser, autoencoder and correction.  `graphs` and `compiled` need CUDA."""
-
-    weights: Literal["float32", "float16", "bfloat16"] = "float32"
-    graphs: bool = False
-    compiled: bool = False
-
-    @classmethod
-    def of(cls, device: torch.device, graphs: bool = True) -> "Speed":
-        """What suits a device: as stored on a CPU, half precision (the published program's) and graphs on CUDA."""
-        return cls(weights="float16", graphs=graphs) if device.type == "cuda" else cls()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        types = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-        return types[self.weights]
-
-
-def hasten(model: AutoDIR, speed: Speed) -> None:
-    """Change a loaded model in place, before its first image.
+def accelerate(air: AIR, others: Iterable[nn.Module], device: torch.device, speed: Speed) -> None:
+    """Change the loaded denoiser, and the other networks that run in its precision, in place before the first image.
 
     Raises:
-        ValueError: graphs or compiled kernels for a device other than CUDA.
+        ValueError: graphs for a device other than CUDA.
     """
-    if (speed.graphs or speed.compiled) and model.device.type != "cuda":
-        raise ValueError(f"got graphs or compiled kernels for {model.device}, expected a CUDA device")
-    schedule = model.air.schedule  # a residual network asks it at every step: it must not come from the host each time
-    schedule.alphas_cumprod = schedule.alphas_cumprod.to(model.device)
+    if speed.graphs and device.type != "cuda":
+        raise ValueError(f"got graphs for {device}, expected a CUDA device")
+    schedule = air.schedule  # a residual network reads it at every step, so it must not be copied from the host
+    schedule.alphas_cumprod = schedule.alphas_cumprod.to(device)
     if speed.weights != "float32":
-        model.air.to(speed.dtype)
-        model.scm.to(speed.dtype)
-        for network in model.specialists.networks.values():
+        for network in (air, *others):
             network.to(speed.dtype)
-    if speed.compiled:
-        make = both(compiling(), graphs()) if speed.graphs else compiling()
-        model.air.network = ByShape(model.air.eager, make, kept=MOST_COMPILED, sightings=None)
-    elif speed.graphs:
-        model.air.network = ByShape(model.air.eager, graphs())
+    if speed.graphs:
+        air.network = FastPerShape(air.eager, graph_maker())
 
 
 @torch.inference_mode()
-def warm(model: AutoDIR, shapes: Sequence[Shape] = ()) -> list[Warmed]:
-    """Compute what does not depend on a picture, then make the denoiser quick for these shapes; logs what it did.
+def warm_up(air: AIR, assessor: Assessor, shapes: Sequence[Shape] = ()) -> list[WarmedShape]:
+    """Compute the constants of the prompts, then capture a graph for each shape; logs `network.warmed`.
 
-    The states of the class prompts and of the null prompt are kept by the assessor.  Sides are padded to the network's
-    stride, as a picture's are.  Nothing is made for shapes unless `hasten` asked for it.
+    The assessor keeps the states of the class prompts and of the null prompt.  Sides are padded to the network's stride
+    as those of a picture are.  Without graphs (see `accelerate`) the shapes change nothing.
     """
-    model.assessor.prompts()
-    model.assessor.user_states([""])
-    network = model.air.network
-    if not isinstance(network, ByShape):
+    assessor.prompts()
+    assessor.user_states([""])
+    network = air.network
+    if not isinstance(network, FastPerShape):
         return []
-    made = [network.warm(*_inputs(model, shape)) for shape in shapes]
+    made = [network.warm_up(*_typical_inputs(air, assessor, shape)) for shape in shapes]
     refused = [entry.refused for entry in made if entry.refused]
     seconds = round(sum(entry.seconds for entry in made), 1)
     log.info("network.warmed", shapes=len(made) - len(refused), refused=len(refused), seconds=seconds)
     return made
 
 
-def _inputs(model: AutoDIR, shape: Shape) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Such as the U-Net meets halfway: noise and latents of unit variance, some prompt."""
+def _typical_inputs(air: AIR, assessor: Assessor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs of the U-Net halfway through a pass: noise and latents of unit variance, and the null prompt."""
     images, *sides = shape
-    config, stride = model.air.config, model.air.stride
+    config, stride = air.config, air.stride
     height, width = ((side + -side % stride) // config.codec.factor for side in sides)
-    own = model.air.unet.conv_in.weight.dtype
+    dtype, device = air.unet.conv_in.weight.dtype, assessor.device
     generator = torch.Generator().manual_seed(0)
     stacked = torch.randn(images, 2 * config.codec.channels, height, width, generator=generator)
-    context = model.assessor.user_states([""]).expand(images, -1, -1)
-    timestep = torch.full((images,), 500.5, device=model.device)
-    return stacked.to(model.device, own), timestep, context.to(own).contiguous()
+    context = assessor.user_states([""]).expand(images, -1, -1)
+    timestep = torch.full((images,), 500.5, device=device)
+    return stacked.to(device, dtype), timestep, context.to(dtype).contiguous()

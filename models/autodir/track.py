@@ -1,4 +1,4 @@
-"""What AutoDIR keeps of an image between steps and passes.
+"""The state of an image, and of its tiles, between steps and passes of AutoDIR.
 
 Shapes:  C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32 (3, H, W)
 in [-1, 1], in host memory.
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from models.autodir.denoiser import Memory
+from models.autodir.denoiser import StepCache
 from models.autodir.samplers import Plan
 from models.noise import NoiseStream
 from models.restorer import Controls, PassReport
@@ -18,22 +18,22 @@ from models.vocabulary import CLEAN
 
 @dataclass(eq=False)
 class Job:
-    """One image's way through the passes."""
+    """The state of one image through all passes."""
 
     controls: Controls
     original: Tensor  # (3, H, W)
-    image: Tensor  # (3, H, W): what this pass starts from
-    result: Tensor  # (3, H, W): what the user would get now
+    image: Tensor  # (3, H, W): the input of this pass
+    result: Tensor  # (3, H, W): the best result so far
     remaining: tuple[str, ...]
     before: dict[str, float]  # the assessment of `image`
     first: dict[str, float] = field(default_factory=dict)
     condition: Tensor | None = None  # (L, D)
     label: str = CLEAN
     source: str = "auto"
-    specialist: str | None = None  # who repairs it in this pass; None is diffusion and correction
+    specialist: str | None = None  # repairs this pass; None: diffusion and correction
     passes: list[PassReport] = field(default_factory=list)
     restored: Canvas | None = None
-    diffused: Canvas | None = None  # only where the next pass starts from it
+    diffused: Canvas | None = None  # only if the next pass starts from it
     tiles_left: int = 0
     started_s: float = 0.0
     tile_px: int | None = None
@@ -62,12 +62,12 @@ class PassTrack:
 
 @dataclass(eq=False, kw_only=True)
 class SpecialistTrack(PassTrack):
-    """One that a specialist restores, in one step."""
+    """A track that a specialist restores in one step."""
 
     restored: Tensor | None = None  # (3, h, w) of the tile, on the device
 
     def mark(self) -> None:
-        """Its one step sets everything at its end."""
+        """Its one step changes the state only at its end."""
 
     def rewind(self, mark: None) -> None:
         self.step, self.restored = 0, None
@@ -75,9 +75,9 @@ class SpecialistTrack(PassTrack):
 
 @dataclass(eq=False, kw_only=True)
 class AutoDIRTrack(PassTrack):
-    """One that is diffused and corrected.
+    """A track for diffusion and correction.
 
-    Latents exist from its first step to its last, so waiting tiles cost nothing.
+    Latents exist only from the first step to the last, so waiting tiles need no device memory.
     """
 
     plan: Plan
@@ -85,10 +85,10 @@ class AutoDIRTrack(PassTrack):
     z: Tensor | None = None  # (C, h, w), in the sampler's own space
     z_image: Tensor | None = None  # (C, h, w)
     earlier: Tensor | None = None  # (C, h, w): the previous denoised estimate
-    memory: Memory = field(default_factory=Memory)
+    cache: StepCache = field(default_factory=StepCache)
 
     def mark(self) -> tuple[int, Tensor | None, Tensor | None, Tensor]:
-        """Where it stands, for `rewind`."""
+        """Returns the current state, for `rewind`."""
         return self.step, self.z, self.earlier, self.stream.mark()
 
     def rewind(self, mark: tuple[int, Tensor | None, Tensor | None, Tensor]) -> None:

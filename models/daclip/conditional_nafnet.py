@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from models.daclip.attention import ChannelGain, Residual, SpatialTransformer
 from models.daclip.conditional_unet import Constants, Sinusoid
 from models.networks.encoder_decoder import fold, unfold
-from models.networks.nafnet import gate
+from models.networks.nafnet import simple_gate
 from models.pixels import pad_to_multiple
 
 
@@ -50,7 +50,7 @@ class Gate(nn.Module):
     """SimpleGate over dimension 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return gate(x)
+        return simple_gate(x)
 
 
 class NAFBlock(nn.Module):
@@ -78,10 +78,10 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor, cross: Tensor | None = None) -> Tensor:
         shift1, scale1, shift2, scale2 = self.mlp(embedding)[:, :, None, None].chunk(4, dim=1)
-        y = gate(self.conv2(self.conv1(self.norm1(x) * (1 + scale1) + shift1)))
+        y = simple_gate(self.conv2(self.conv1(self.norm1(x) * (1 + scale1) + shift1)))
         y = y * self.sca(y) if cross is None else self.att(y, cross)
         x = x + self.beta * self.conv3(y)
-        y = gate(self.conv4(self.norm2(x) * (1 + scale2) + shift2))
+        y = simple_gate(self.conv4(self.norm2(x) * (1 + scale2) + shift2))
         return x + self.gamma * self.conv5(y)  # type: ignore[no-any-return]
 
 

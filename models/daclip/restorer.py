@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.autodir.policy import among, considered
+from models.autodir.policy import allowed_names, renormalized
 from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet, Constants
 from models.daclip.config import DaCLIPConfig
@@ -37,7 +37,8 @@ from models.daclip.irsde import (
 )
 from models.daclip.track import DaCLIPTrack, Job
 from models.errors import ControlsError
-from models.noise import noise_of
+from models.noise import tile_noise
+from models.optional import not_none
 from models.pixels import pad_to_multiple
 from models.restorer import (
     Assessment,
@@ -48,12 +49,13 @@ from models.restorer import (
     Report,
     Request,
     Restored,
+    Shape,
     Track,
     Waits,
-    delivered,
+    final_image,
 )
 from models.tiles import Canvas, Tile
-from models.tracks import as_before_on_failure, cut_up, own, padded_size, there
+from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
 from models.views import looks
 from models.vocabulary import CLEAN
 
@@ -81,6 +83,11 @@ class DaCLIPRestorer:
     def steered(self) -> bool:
         """Whether the network takes a degradation embedding."""
         return self.config.nafnet is not None or (self.config.unet is not None and self.config.unet.prompt)
+
+    @torch.inference_mode()
+    def warm_up(self, shapes: Sequence[Shape]) -> None:
+        """Compute the embeddings of the words; shapes need no preparation."""
+        self._features()
 
     @torch.inference_mode()
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
@@ -121,14 +128,16 @@ class DaCLIPRestorer:
             raise ControlsError("got a prompt together with only or skip; a prompt already says what to repair")
         if (controls.only or controls.skip) and not self.steered:
             raise ControlsError("this bundle repairs what it sees and takes no only or skip; leave them out")
-        return tuple(name for name in considered((*self.names, CLEAN), controls.only, controls.skip) if name != CLEAN)
+        return tuple(
+            name for name in allowed_names((*self.names, CLEAN), controls.only, controls.skip) if name != CLEAN
+        )
 
     def _chosen(self, job: Job, left: tuple[str, ...], own: Tensor) -> Tensor:
         """The picture's own embedding where its most probable name is left and speaks for itself, else the best word's.
 
         (1, D).
         """
-        shares = among(job.seen, left)
+        shares = renormalized(job.seen, left)
         job.label = max(left, key=lambda name: shares[name])
         job.probability = shares[job.label]
         if not self.config.loop.spoken and job.label == max(job.seen, key=lambda name: job.seen[name]):
@@ -147,11 +156,11 @@ class DaCLIPRestorer:
 
     def _start(self, job: Job, tile_px: int | None) -> Outcome:
         height, width = job.image.shape[-2:]
-        cuts, overlap = cut_up(job.image, self.config.loop, tile_px)
+        cuts, overlap = cut_into_tiles(job.image, self.config.loop, tile_px)
         sde = self._schedule(job.controls)
         if sde is not None:
             times = sde.at(torch.arange(sde.T, 0, -1)).time.flatten().to(self.device)
-            job.embeddings = self._unet.embed(times, there(job.constants))
+            job.embeddings = self._unet.embed(times, not_none(job.constants))
         job.canvas = Canvas(height, width, overlap)
         job.tiles_left, job.started_s = len(cuts), time.monotonic()
         return Continues(tracks=[self._track(job, cut, sde) for cut in cuts], report=self._report(job, ""))
@@ -163,7 +172,7 @@ class DaCLIPRestorer:
 
     def _track(self, job: Job, cut: Tile, sde: IRSDE | None) -> DaCLIPTrack:
         padded = padded_size(cut, self.network.config.stride)
-        return DaCLIPTrack(job, cut, sde, padded, noise_of(job.controls.seed, cut))
+        return DaCLIPTrack(job, cut, sde, padded, tile_noise(job.controls.seed, cut))
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:
@@ -171,8 +180,8 @@ class DaCLIPRestorer:
 
         A step that fails leaves no trace.
         """
-        ours = own(tracks, DaCLIPTrack)
-        with as_before_on_failure(ours):
+        ours = of_family(tracks, DaCLIPTrack)
+        with rewound_on_failure(ours):
             self._advance(ours)
 
     def _advance(self, tracks: Sequence[DaCLIPTrack]) -> None:
@@ -180,7 +189,7 @@ class DaCLIPRestorer:
             if track.x is None:
                 self._enter(track)
         mu = self._stacked([track.mu for track in tracks])  # (B, 3, H', W')
-        constants = Constants.stack([there(track.job.constants) for track in tracks])
+        constants = Constants.stack([not_none(track.job.constants) for track in tracks])
         if isinstance(self.network, ConditionalNAFNet):
             after = self.network(mu, constants)
         else:
@@ -200,9 +209,9 @@ class DaCLIPRestorer:
     def _denoised(self, tracks: Sequence[DaCLIPTrack], mu: Tensor, constants: Constants) -> Tensor:
         """The states one step on: (B, 3, H', W').  What is beyond a track's own size is cut off by the caller."""
         x = self._stacked([track.x for track in tracks])
-        rows = [there(track.sde).at(torch.tensor([track.steps - track.step])) for track in tracks]
+        rows = [not_none(track.sde).at(torch.tensor([track.steps - track.step])) for track in tracks]
         at = Coefficients.stack(rows, self.device)
-        embedding = torch.stack([there(track.job.embeddings)[track.step] for track in tracks])  # (B, E)
+        embedding = torch.stack([not_none(track.job.embeddings)[track.step] for track in tracks])  # (B, E)
         eps = self._unet.denoise(x, mu, embedding, constants.crosses)
         if self.config.loop.sampler == "ode":
             return ode_step(x, mu, score_from_noise(eps, at), at)
@@ -221,17 +230,17 @@ class DaCLIPRestorer:
         """Padded each by itself, as the U-Net does it alone, so that sizes of one padded shape may share a step."""
         stride = self.network.config.stride
         mode = "reflect" if self.config.unet else "constant"
-        return torch.cat([pad_to_multiple(there(part)[None], stride, mode) for part in parts])
+        return torch.cat([pad_to_multiple(not_none(part)[None], stride, mode) for part in parts])
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
         """Put each tile into its image; the last one ends it."""
-        return [self._close(track) for track in own(tracks, DaCLIPTrack)]
+        return [self._close(track) for track in of_family(tracks, DaCLIPTrack)]
 
     def _close(self, track: DaCLIPTrack) -> Outcome:
         job = track.job
-        canvas = there(job.canvas)
-        canvas.add(track.cut, there(track.x).mul(2).sub_(1).clamp_(-1, 1))
+        canvas = not_none(job.canvas)
+        canvas.add(track.cut, not_none(track.x).mul(2).sub_(1).clamp_(-1, 1))
         track.x = track.mu = None
         job.tiles_left -= 1
         if job.tiles_left:
@@ -241,7 +250,7 @@ class DaCLIPRestorer:
         return self._done(job, result, "prompt-done" if job.source == "user" else "max-passes")
 
     def _done(self, job: Job, result: Tensor, reason: str) -> Restored:
-        return Restored(image=delivered(job.image, result, job.controls), report=self._report(job, reason))
+        return Restored(image=final_image(job.image, result, job.controls), report=self._report(job, reason))
 
     def _report(self, job: Job, reason: str) -> Report:
         passed = PassReport(

@@ -25,6 +25,7 @@ from torch import Tensor
 from models.errors import ControlsError
 from models.evaluation.pairs import Picture
 from models.networks.torchvision_mend import mend_torchvision
+from models.optional import not_none
 
 Score = Callable[[Tensor, Tensor | None], float]
 """From a picture and its truth, None where the metric needs none, to a number."""
@@ -190,13 +191,13 @@ def read_names(entries: Iterable[str]) -> list[str]:
 def _lpips(kind: Kind, device: Device) -> Score:
     metric = importlib.import_module("torchmetrics.image.lpip").LearnedPerceptualImagePatchSimilarity
     network = metric(net_type="alex", normalize=True).to(device)
-    return lambda picture, truth: float(network(picture.to(device), _there(truth).to(device)))
+    return lambda picture, truth: float(network(picture.to(device), not_none(truth).to(device)))
 
 
 def _dists(kind: Kind, device: Device) -> Score:
     # the class, since torchmetrics' function reads VGG anew for every picture
     network = importlib.import_module("torchmetrics.functional.image.dists").DISTSNetwork().to(device).eval()
-    return lambda picture, truth: float(network(picture.to(device), _there(truth).to(device)))
+    return lambda picture, truth: float(network(picture.to(device), not_none(truth).to(device)))
 
 
 def _clip_iqa(kind: Kind, device: Device) -> Score:
@@ -228,11 +229,6 @@ LOADERS: dict[str, Callable[[Kind, Device], Score]] = {
     "clip-iqa": _clip_iqa,
     "musiq": _musiq,
 }
-
-
-def _there(truth: Tensor | None) -> Tensor:
-    assert truth is not None, "a metric that needs a truth was asked without one"
-    return truth
 
 
 def _unit(picture: Picture) -> Tensor:

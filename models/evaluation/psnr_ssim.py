@@ -3,29 +3,18 @@
 Shapes:  H W pixels.  Pictures are RGB (H, W, 3), both uint8 or both uint16; the peak is the type's largest value.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.pixels import Pixels
+from models.psnr import peak_of, psnr
 
 Plane = NDArray[np.float64]  # (H, W)
 
 WINDOW_PX, WINDOW_SIGMA_PX = 11, 1.5
 K1, K2 = 0.01, 0.03
-
-
-def psnr(a: Pixels, b: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels; infinite when equal.
-
-    Raises:
-        ValueError: the shapes or types differ.
-    """
-    peak = _peak(a, b)
-    error = float(np.mean(np.square(a.astype(np.float64) - b)))
-    return 10 * math.log10(peak**2 / error) if error > 0 else math.inf
 
 
 def ssim(a: Pixels, b: Pixels) -> float:
@@ -36,7 +25,7 @@ def ssim(a: Pixels, b: Pixels) -> float:
     Raises:
         ValueError: the shapes or types differ, or a side is shorter than the window.
     """
-    peak = _peak(a, b)
+    peak = peak_of(a, b)
     if min(a.shape[:2]) < WINDOW_PX:
         raise ValueError(f"got pictures of {a.shape[1]}x{a.shape[0]} px, expected at least {WINDOW_PX} a side for SSIM")
     # one channel at a time: the moments of a 24 MP photo in float64 would take several GB at once
@@ -49,12 +38,6 @@ PSNR_CAP_DB = 100.0
 
 METRICS: dict[str, Callable[[Pixels, Pixels], float]] = {"psnr": psnr, "ssim": ssim}
 """What the suite measures against a ground truth; for each, more is better."""
-
-
-def _peak(a: Pixels, b: Pixels) -> float:
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"got {a.dtype} {a.shape} and {b.dtype} {b.shape}, expected pictures of one shape and type")
-    return float(np.iinfo(a.dtype).max)
 
 
 def _similarity(x: Plane, y: Plane, peak: float) -> float:

@@ -1,6 +1,6 @@
-"""CLIP as AutoDIR uses it: image features, and the text tower's token states as well as its pooled features.
+"""CLIP as AutoDIR uses it: image features, and the token states and pooled features of texts.
 
-The towers are open_clip's (any size); this module adds the two views of the text tower that open_clip does not offer:
+The networks are open_clip's, of any size.  This module adds two options of the text encoder that open_clip lacks:
 states before pooling, and a padding mask.
 
 Shapes:  B batch, N texts, L tokens (77), D text width, E joint width.  Pixels are normalized with `mean` and `std`.
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.networks.evidence_tower import BranchTower, TowerConfig
+from models.networks.evidence_encoder import EvidenceEncoder, EvidenceEncoderConfig
 from models.networks.torchvision_mend import mend_torchvision
 
 END_OF_TEXT = 49407
@@ -23,7 +23,7 @@ END_OF_TEXT = 49407
 
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig:
-    """The image tower: a ViT when `layers` is a number, CLIP's ResNet when it is four numbers."""
+    """The image encoder: a ViT if `layers` is a number, CLIP's ResNet if it is four numbers."""
 
     image_size: int = 224
     layers: int | tuple[int, int, int, int] = 24
@@ -45,14 +45,14 @@ class TextConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Defaults are OpenAI's ViT-L/14, the tower of the published AutoDIR.
+    """Defaults are OpenAI's ViT-L/14, as in the published AutoDIR.
 
-    With a `tower`, CLIP's own image tower (`vision`) is one among others in it.
+    With a `tower`, the image encoder is an `EvidenceEncoder`, and CLIP's own image encoder (`vision`) is a part of it.
     """
 
     embed_dim: int = 768
     vision: VisionConfig = field(default_factory=VisionConfig)
-    tower: TowerConfig | None = None
+    tower: EvidenceEncoderConfig | None = None
     text: TextConfig = field(default_factory=TextConfig)
     quick_gelu: bool = True
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
@@ -60,7 +60,7 @@ class ClipConfig:
 
 
 def build_clip(config: ClipConfig) -> nn.Module:
-    """An open_clip `CLIP` of these sizes with random weights, its image tower within ours where there is one."""
+    """Returns an open_clip `CLIP` of these sizes with random weights."""
     mend_torchvision()
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg  # after the mend: open_clip imports torchvision
 
@@ -72,17 +72,17 @@ def build_clip(config: ClipConfig) -> nn.Module:
     )
     if config.tower is not None:
         own = clip.get_submodule("visual")
-        clip.visual = BranchTower(config.tower, own, config.embed_dim, config.mean, config.std)
+        clip.visual = EvidenceEncoder(config.tower, own, config.embed_dim, config.mean, config.std)
     return clip
 
 
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
-    """CLIP's byte-pair tokens (N, L) int64, padded with the end token as AutoDIR does; longer texts are cut."""
+    """Returns CLIP's byte-pair tokens (N, L) int64, padded with the end token as in AutoDIR; longer texts are cut."""
     tokens = _tokenizer(context_length)(list(texts))
     return torch.where(torch.arange(context_length) < lengths(tokens), tokens, END_OF_TEXT)
 
 
-@functools.cache  # reading the merges takes 0.13 s, as long as a training step of the small tower
+@functools.cache  # reading the merges takes 0.13 s, as long as a training step of the small image encoder
 def _tokenizer(context_length: int) -> Callable[[list[str]], Tensor]:
     mend_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
@@ -91,28 +91,28 @@ def _tokenizer(context_length: int) -> Callable[[list[str]], Tensor]:
 
 
 def lengths(tokens: Tensor) -> Tensor:
-    """Tokens of each text, begin and end included, whatever it is padded with: (N, L) -> (N, 1)."""
+    """Returns the number of tokens of each text with begin and end, without padding: (N, L) -> (N, 1)."""
     before_end = (tokens == END_OF_TEXT).cumsum(dim=-1) == 0
     return before_end.sum(dim=-1, keepdim=True) + 1
 
 
 def text_states(clip: nn.Module, tokens: Tensor, masked: bool) -> tuple[Tensor, Tensor]:
-    """The text tower's states after its final LayerNorm (N, L, D), and its projected features (N, E), unnormalized.
+    """Returns the text states after the final LayerNorm (N, L, D), and the projected features (N, E), unnormalized.
 
-    `masked` hides padding from attention.  AutoDIR masks its class prompts and does not mask null and user prompts;
-    real tokens agree either way (attention is causal), padded positions do not, and the denoiser attends to all of
-    them.
+    `masked` hides padding from attention.  AutoDIR masks its class prompts, but not null and user prompts.  The states
+    of real tokens are equal either way (attention is causal), those of padding are not, and the denoiser attends to
+    all of them.
     """
-    tower: Any = clip  # open_clip is untyped
+    encoder: Any = clip  # open_clip is untyped
     length = tokens.shape[1]
-    x = tower.token_embedding(tokens) + tower.positional_embedding[:length]  # (N, L, D)
+    x = encoder.token_embedding(tokens) + encoder.positional_embedding[:length]  # (N, L, D)
     mask = torch.full((length, length), -torch.inf, device=x.device).triu(1)
     if masked:
         hidden = torch.arange(length, device=x.device) >= lengths(tokens)  # (N, L): padding
         mask = mask.expand(len(tokens), -1, -1).masked_fill(hidden[:, None, :], -torch.inf)
-        heads = tower.transformer.resblocks[0].attn.num_heads
+        heads = encoder.transformer.resblocks[0].attn.num_heads
         mask = mask.repeat_interleave(heads, dim=0)  # (N * heads, L, L)
-    states = tower.ln_final(tower.transformer(x, attn_mask=mask.to(x.dtype)))
+    states = encoder.ln_final(encoder.transformer(x, attn_mask=mask.to(x.dtype)))
     ends = lengths(tokens)[:, 0] - 1
     pooled = states[torch.arange(len(tokens), device=x.device), ends]
-    return states, pooled @ tower.text_projection
+    return states, pooled @ encoder.text_projection

@@ -1,7 +1,7 @@
-"""DRUNet, a U-Net of plain residual blocks (Zhang et al. 2021, arXiv:2008.13751, section 4.1): the specialists'.
+"""DRUNet, the specialists' network: a U-Net of residual blocks (Zhang et al. 2021, arXiv:2008.13751, section 4.1).
 
-No norms, no biases (but see `tonal`), ReLU once a block; strided 2 x 2 convolutions down, transposed ones up, skips
-added.
+It has no norms, no biases (but see `tonal`), and one ReLU a block; strided 2 x 2 convolutions down, transposed ones up,
+and skips that are added.
 
 Shapes:  B batch, H W pixels (any size, reflected to a multiple of the stride inside and cropped back).  Images are RGB
 (B, 3, H, W) in [-1, 1].
@@ -19,11 +19,11 @@ from models.pixels import pad_to_multiple
 
 @dataclass(frozen=True, kw_only=True)
 class DRUNetConfig:
-    """Defaults are the published denoiser's, without its map of the noise's level.
+    """Defaults are the published denoiser, without its noise level map.
 
-    `blocks` a level, the last one at the bottom; widths double from level to level.  `patch` > 1 folds patch x patch
-    pixels into channels first.  `tonal` is for damage of the light, whose repair depends on how bright the whole
-    picture is: convolutions have biases, and the bottom is told its own mean.
+    `blocks` counts the blocks of each level, the last one at the bottom; widths double from level to level.  A `patch`
+    above 1 folds patch x patch pixels into channels first.  `tonal` is for damage of the light, whose repair depends on
+    the brightness of the whole picture: convolutions have biases, and the bottom gets its own mean as an input.
     """
 
     width: int = 64
@@ -49,9 +49,9 @@ class ResBlock(nn.Module):
 
 
 class DRUNet(nn.Module):
-    """The restored picture: what comes in plus what the network finds that it lacks."""
+    """Returns the restored picture: the input plus the correction that the network computes."""
 
-    FACING = ("head", "tail")
+    PIXEL_LAYERS = ("head", "tail")
 
     def __init__(self, config: DRUNetConfig) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class DRUNet(nn.Module):
         self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=bias)
 
     def forward(self, degraded: Tensor, levels: list[Tensor] | None = None) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W), not clamped.  Weights in half precision see the picture in theirs.
+        """(B, 3, H, W) -> (B, 3, H, W), not clamped.  The network computes in the precision of its weights.
 
         `levels` receives the features of every level on the way down, of the bottom, and of the last level up.
         """

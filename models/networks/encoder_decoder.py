@@ -1,4 +1,4 @@
-"""What NAFNet and DRUNet do alike: pixels folded into channels, and the way down through their levels and up again.
+"""Parts that NAFNet and DRUNet share: pixels folded into channels, and the path down through the levels and up again.
 
 Shapes:  B batch, C channels, H W pixels.
 """
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 
 def fold(x: Tensor, patch: int) -> Tensor:
-    """(B, C, H, W) -> (B, C patch^2, H / patch, W / patch); 1 leaves it."""
+    """(B, C, H, W) -> (B, C patch^2, H / patch, W / patch); a patch of 1 changes nothing."""
     return F.pixel_unshuffle(x, patch) if patch > 1 else x
 
 
 def unfold(x: Tensor, patch: int) -> Tensor:
-    """What undoes `fold`."""
+    """Undoes `fold`."""
     return F.pixel_shuffle(x, patch) if patch > 1 else x
 
 
@@ -23,9 +23,9 @@ def down_and_up(
     x: Tensor, encoders: nn.ModuleList, downs: nn.ModuleList, bottom: Callable[[Tensor], Tensor], ups: nn.ModuleList,
     decoders: nn.ModuleList, levels: list[Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
-    """Each level's output is added to what comes up to its decoder: (B, C, H, W) -> the same.
+    """Runs the encoders, the bottom and the decoders, with skips that are added: (B, C, H, W) -> (B, C, H, W).
 
-    `levels` receives what comes out of every level on the way down, of the bottom, and at the end.
+    `levels` receives the output of every level on the way down, of the bottom, and of the last decoder.
     """
     skips = []
     for encoder, down in zip(encoders, downs, strict=True):

@@ -18,8 +18,8 @@ from models.pixels import pad_to_multiple
 class NAFNetConfig:
     """Defaults are the published SCM.
 
-    `patch` > 1 folds patch x patch pixels into channels first (1 is the published network): the same field of view for
-    a fraction of the work, which is what makes the small network quick on a CPU.
+    `patch` > 1 folds patch x patch pixels into channels first (1 is the published network).  The field of view stays
+    the same at a fraction of the work, which makes the small network fast on a CPU.
     """
 
     width: int = 64
@@ -42,13 +42,13 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        last = x.permute(0, 2, 3, 1)  # with channels_last this is a view, and LayerNorm runs over contiguous memory
+        last = x.permute(0, 2, 3, 1)  # with channels_last this is a view of contiguous memory
         normed: Tensor = F.layer_norm(last, last.shape[-1:], self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
         return normed
 
 
-def gate(x: Tensor) -> Tensor:
-    """SimpleGate: half of the channels times the other half."""
+def simple_gate(x: Tensor) -> Tensor:
+    """SimpleGate: the product of the two halves of the channels, (B, 2 C, H, W) -> (B, C, H, W)."""
     a, b = x.chunk(2, dim=1)
     return a * b
 
@@ -70,9 +70,9 @@ class NAFBlock(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = gate(self.conv2(self.conv1(self.norm1(x))))
+        y = simple_gate(self.conv2(self.conv1(self.norm1(x))))
         x = x + self.beta * self.conv3(y * self.sca(y))
-        x = x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+        x = x + self.gamma * self.conv5(simple_gate(self.conv4(self.norm2(x))))
         return x
 
 
@@ -81,9 +81,9 @@ def _level(channels: int, blocks: int) -> nn.Sequential:
 
 
 class NAFNet(nn.Module):
-    """What the diffusion model's picture lacks, from that picture and the degraded one."""
+    """Corrects the diffusion model's picture with the help of the degraded picture."""
 
-    FACING = ("intro", "ending")
+    PIXEL_LAYERS = ("intro", "ending")
 
     def __init__(self, config: NAFNetConfig) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class NAFNet(nn.Module):
             self.decoders.append(_level(width, blocks))
 
     def correction(self, degraded: Tensor, diffused: Tensor) -> Tensor:
-        """What is to be added to `diffused`: 2 x (B, 3, H, W) -> (B, 3, H, W)."""
+        """Returns the correction to add to `diffused`: 2 x (B, 3, H, W) -> (B, 3, H, W)."""
         height, width = degraded.shape[-2:]
         x = pad_to_multiple(torch.cat([degraded, diffused], dim=1), self.config.stride)  # (B, 6, H', W')
         x = self.intro(fold(x, self.config.patch).contiguous(memory_format=torch.channels_last))
@@ -112,10 +112,10 @@ class NAFNet(nn.Module):
         return unfold(x, self.config.patch)[..., :height, :width]
 
     def forward(self, degraded: Tensor, diffused: Tensor, fidelity: float | Tensor = 1.0) -> Tensor:
-        """I_res = w * net(I, I_sd) + I_sd.  `fidelity` is w: a number, or one an image as (B, 1, 1, 1).
+        """I_res = w * net(I, I_sd) + I_sd.  `fidelity` is w: a number, or (B, 1, 1, 1) with one value an image.
 
-        Weights in half precision see the pictures in theirs; what is corrected stays exact.
+        The network computes in the precision of its weights; the sum is in that of `diffused`.
         """
-        own = self.intro.weight.dtype
-        correction = self.correction(degraded.to(own), diffused.to(own)).to(diffused.dtype)
+        dtype = self.intro.weight.dtype
+        correction = self.correction(degraded.to(dtype), diffused.to(dtype)).to(diffused.dtype)
         return diffused + fidelity * correction

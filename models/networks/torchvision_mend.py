@@ -1,8 +1,8 @@
-"""Lets torchvision import beside a CPU build of torch.
+"""Makes torchvision importable beside a CPU build of torch.
 
-torchvision 0.28 links its C++ operators against CUDA.  Beside a CPU torch they do not load, and the import dies while
-it declares the shape of `torchvision::nms`, taking open_clip, timm and diffusers with it.  Declaring the two operators'
-schemas first is enough: nothing here calls them, and `torchvision.ops.nms` still raises its own clear error.
+torchvision 0.28 links its C++ operators against CUDA.  Beside a CPU build of torch they do not load, and the import
+fails at the shape of `torchvision::nms`; open_clip, timm and diffusers then fail, too.  Declaring the schemas of the
+two operators first is enough: nothing here calls them, and `torchvision.ops.nms` still raises its own clear error.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-_declared: list[torch.library.Library] = []  # a Library that is collected takes its operators along
+_declared: list[torch.library.Library] = []  # the operators vanish when their Library is collected
 
 
 def mend_torchvision() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.device import choose_device
+from models.device import Speed, choose_device, to_device
 from models.errors import DeviceError
 
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -47,3 +47,12 @@ def test_a_cuda_device_is_taken_by_its_number_if_there_are_so_many():
     assert choose_device("cuda").device == torch.device("cuda:0")
     with pytest.raises(DeviceError, match="the highest"):
         choose_device(f"cuda:{torch.cuda.device_count()}")
+
+
+def test_on_a_cpu_nothing_is_copied():
+    value = torch.rand(3)
+    assert to_device(value, torch.device("cpu")) is value
+
+
+def test_a_cpu_keeps_the_weights_as_they_are():
+    assert Speed.of(torch.device("cpu")) == Speed(weights="float32", graphs=False)

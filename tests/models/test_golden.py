@@ -31,15 +31,15 @@ class Manifest:
 
 
 def test_the_picture_is_the_same_every_time_and_in_range():
-    assert torch.equal(golden.picture(), golden.picture())
-    assert golden.picture().abs().max() <= 1
+    assert torch.equal(golden.golden_image(), golden.golden_image())
+    assert golden.golden_image().abs().max() <= 1
 
 
 def test_an_answer_that_is_blank_or_no_number_is_refused_even_without_a_stored_one(tmp_path):
     for image in (torch.full((3, 96, 96), 0.2), torch.full((3, 96, 96), float("nan"))):
         with pytest.raises(DeviceError, match="Do not use this device"):
             golden.check(Answers(image), tmp_path, Manifest())
-    assert golden.check(Answers(golden.picture()), tmp_path, Manifest()) is None
+    assert golden.check(Answers(golden.golden_image()), tmp_path, Manifest()) is None
 
 
 @pytest.fixture
@@ -54,17 +54,17 @@ def packed(tmp_path):
 
 
 def test_the_stored_answer_is_verified_and_close_answers_pass(packed):
-    manifest = golden.record(Answers(golden.picture()), packed, read_manifest(packed))
+    manifest = golden.record(Answers(golden.golden_image()), packed, read_manifest(packed))
     verify_bundle(packed)
-    assert golden.check(Answers(golden.picture()), packed, manifest) > 60
-    nearly = golden.picture() + 0.01 * torch.randn(3, 96, 96, generator=torch.Generator().manual_seed(1))
-    assert golden.check(Answers(nearly), packed, manifest) > golden.LEAST_PSNR_DB
-    with pytest.raises(DeviceError, match=r"came back \d+\.\d dB"):
-        golden.check(Answers(-golden.picture()), packed, manifest)
+    assert golden.check(Answers(golden.golden_image()), packed, manifest) > 60
+    nearly = golden.golden_image() + 0.01 * torch.randn(3, 96, 96, generator=torch.Generator().manual_seed(1))
+    assert golden.check(Answers(nearly), packed, manifest) > golden.MIN_PSNR_DB
+    with pytest.raises(DeviceError, match=r"PSNR of \d+\.\d dB"):
+        golden.check(Answers(-golden.golden_image()), packed, manifest)
 
 
 def test_a_stored_answer_that_was_changed_is_found_when_verifying(packed):
-    golden.record(Answers(golden.picture()), packed, read_manifest(packed))
+    golden.record(Answers(golden.golden_image()), packed, read_manifest(packed))
     path = packed / "golden.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

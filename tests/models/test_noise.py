@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from models.noise import NoiseStream, noise
+from models.noise import NoiseStream
 
 SHAPE = (4, 16, 24)
 
@@ -22,13 +22,6 @@ def test_the_first_draw_is_torch_s_own_for_that_seed():
     assert drawn.dtype == torch.float32 and drawn.device.type == "cpu"
 
 
-def test_an_image_s_noise_does_not_feel_its_neighbors():
-    together = noise([3, 1, 2], SHAPE)
-    assert together.shape == (3, *SHAPE)
-    for row, seed in zip(together, [3, 1, 2], strict=True):
-        assert torch.equal(row, noise([seed], SHAPE)[0])
-
-
 def test_streams_that_take_turns_draw_what_they_draw_alone():
     a, b = NoiseStream(1), NoiseStream(2)
     mixed = [stream.draw(SHAPE) for stream in (a, b, b, a)]
@@ -40,10 +33,10 @@ def test_streams_that_take_turns_draw_what_they_draw_alone():
 def test_the_global_generator_is_neither_read_nor_moved():
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    first = noise([5], SHAPE)
+    first = NoiseStream(5).draw(SHAPE)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(1)
-    assert torch.equal(noise([5], SHAPE), first)
+    assert torch.equal(NoiseStream(5).draw(SHAPE), first)
 
 
 def test_draws_are_standard_normal_and_unrelated():

@@ -9,8 +9,9 @@ from torch import Tensor
 
 NETWORK = 1e-5
 """One network, or one step: about a hundred roundings of float32 (6e-8 each)."""
-PROGRAM = 5e-4
-"""A whole published program with random weights, which amplify rounding from step to step and from pass to pass."""
+PROGRAM = 2.5e-4
+"""A whole program with random weights, which amplify rounding from step to step and from pass to pass.  It is three
+times the worst that was measured with the published program's vectors: 7.8e-5 with SSE4.1 kernels, 4.1e-5 with AVX2."""
 
 
 def assert_parity(found: Tensor, expected: Tensor, of_range: float = NETWORK, message: str = "") -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.autodir.assessor import prompt_of
-from models.autodir.policy import among
+from models.autodir.policy import renormalized
 from models.autodir.restorer import AutoDIR
 from models.autodir.track import AutoDIRTrack, Job
 from models.color import match_colors
@@ -85,7 +85,7 @@ def follow(model: AutoDIR, image: Tensor, controls: Controls, noises: Sequence[T
 
 def _started(model: AutoDIR, job: Job) -> Pass:
     """A pass as it begins; what a prompt asked for has no mixture of its own."""
-    left = among(job.before, job.remaining)
+    left = renormalized(job.before, job.remaining)
     return Pass(image=job.image, probabilities=left, condition=model.assessor.condition(left), label=job.label)
 
 

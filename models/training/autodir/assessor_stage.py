@@ -23,7 +23,7 @@ from models.autodir.specialists import Specialists
 from models.errors import TrainingError
 from models.networks.clip import ClipConfig
 from models.networks.drunet import DRUNet
-from models.networks.evidence_tower import BranchTower
+from models.networks.evidence_encoder import EvidenceEncoder
 from models.training.autodir.second_pass import repair
 from models.training.core.config import RunConfig
 from models.training.core.replay import Replay
@@ -92,9 +92,9 @@ def begin_as(assessor: Assessor, glance: Path, restorers: Sequence[DRUNet]) -> N
         branch.load_state_dict(restorer.state_dict())
 
 
-def _asking(assessor: Assessor) -> BranchTower:
+def _asking(assessor: Assessor) -> EvidenceEncoder:
     tower = assessor.clip.get_submodule("visual")
-    assert isinstance(tower, BranchTower), "only a tower that asks restorers has evidence to learn from"
+    assert isinstance(tower, EvidenceEncoder), "only a tower that asks restorers has evidence to learn from"
     return tower
 
 
@@ -162,7 +162,7 @@ class AssessorStage:
         joined = self._replay.join(torch.cat([seen, said], dim=1), self.config.replay, generator)
         figures, names = seen.shape[1], len(self.names)
         seen, labels, gone = torch.split(joined, [figures, names, names], dim=1)
-        features = F.normalize(tower.answer(seen).float(), dim=-1)
+        features = F.normalize(tower.embed(seen).float(), dim=-1)
         return self._agree(self.assessor.logits(features) + gone, labels)
 
     def _passed(self, batch: Example) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from models.autodir.latents import PatchConfig
 from models.autodir.specialists import SpecialistConfig
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.networks.drunet import DRUNetConfig
-from models.networks.evidence_tower import TowerConfig
+from models.networks.evidence_encoder import EvidenceEncoderConfig
 from models.networks.nafnet import NAFNetConfig
 
 NAMES = ("noise", "blur", "rain", "low-light", "haze", "low-resolution", "raindrop", "jpeg", "snow", "clean")
@@ -48,7 +48,7 @@ GLANCE = ClipConfig(
 LOOKING = ("detail", "weather")
 """The specialists whose networks the assessor asks beside its ResNet; *light* added nothing."""
 
-CLIP = replace(GLANCE, tower=TowerConfig(branches=tuple(SPECIALISTS[key].network for key in LOOKING)))
+CLIP = replace(GLANCE, tower=EvidenceEncoderConfig(branches=tuple(SPECIALISTS[key].network for key in LOOKING)))
 
 AIR = AIRConfig(
     unet=UNetConfig(

@@ -27,8 +27,8 @@ from models.autodir.assessor import prompt_of
 from models.autodir.restorer import VEIL
 from models.drive import restore_all
 from models.pixels import blackened
+from models.psnr import mean_psnr
 from models.restorer import Controls, Request, Restorer
-from models.training.core.validation import psnr
 from models.training.data.dataset import Example
 from models.vocabulary import CLEAN
 
@@ -125,4 +125,4 @@ def _gain(restorer: Restorer, example: Example, controls: Controls, blackening: 
             for image, done in zip(example["degraded"], restore_all(restorer, requests, together=8), strict=True)
         ]
     )
-    return psnr(results, example["target"]) - psnr(example["degraded"], example["target"])
+    return mean_psnr(results, example["target"]) - mean_psnr(example["degraded"], example["target"])

@@ -128,7 +128,7 @@ def calibrate(assessor: Assessor, pool: PhotoPool) -> tuple[float, float]:
     assessor.most_views, assessor.overview = autodir_small.LOOP.views, autodir_small.LOOP.overview
     examples = validation_examples(pool, autodir_small.NAMES, crop_px=3 * autodir_small.CLIP.vision.image_size, each=8)
     truth = [index for index, example in enumerate(examples) for _ in example["degraded"]]
-    answers = [answer for example in examples for answer in assessor.answers(list(example["degraded"]))]
+    answers = [answer for example in examples for answer in assessor.view_logits(list(example["degraded"]))]
     factor, wary = calibration(answers, truth, autodir_small.NAMES.index(CLEAN))
     scale: Tensor = assessor.clip.get_parameter("logit_scale")
     scale += math.log(factor)

@@ -54,7 +54,7 @@ def repair(
     pictures, left, gone = degraded.clone(), labels.clone(), torch.zeros_like(labels)
     clean = names.index(CLEAN)
     for index, kind in enumerate(label.tolist()):
-        key = specialists.of(names[kind])
+        key = specialists.key_of(names[kind])
         if key is None:
             continue
         pictures[index] = specialists.restore(key, degraded[index][None])[0].to(degraded.dtype)

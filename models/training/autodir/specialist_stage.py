@@ -73,7 +73,7 @@ class SpecialistStage:
         self.names = (*config.names, CLEAN)
         self.drawn = (*self.names, *(name for name in run.mixture.beside if name not in self.names))
         for name in self.drawn:
-            if name not in self.names and self.others.of(name) is None:
+            if name not in self.names and self.others.key_of(name) is None:
                 raise TrainingError(f"got no --specialist NAME=FILE for {name}, which is drawn as a second damage")
         self.pairs = Pairs(pools[0], run.crop, run.mixture, self.drawn, run.seed)
         self.network: nn.Module = _untrained(config)

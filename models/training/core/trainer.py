@@ -74,7 +74,7 @@ class Trainer:
         self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         named = [(name, value) for name, value in self.network.named_parameters() if value.requires_grad]
         self.optimizer = MuonAdamW(
-            named, getattr(self.network, "FACING", ()), muon=run.muon, adamw=run.learning_rate,
+            named, getattr(self.network, "PIXEL_LAYERS", ()), muon=run.muon, adamw=run.learning_rate,
             weight_decay=run.weight_decay,
         )  # fmt: skip
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.psnr import mean_psnr
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, Pairs
 from models.training.data.degradations import Mixture
@@ -30,12 +31,6 @@ def validation_examples(pool: PhotoPool, names: Sequence[str], crop_px: int, eac
     return found
 
 
-def psnr(a: Tensor, b: Tensor) -> float:
-    """Mean over the batch of the PSNR in dB, for images in [-1, 1] clamped to their range; at most 45."""
-    error = (a.clamp(-1, 1) - b).square().mean(dim=(1, 2, 3)) / 4
-    return float(-10 * torch.log10(error.clamp_min(3e-5)).mean())
-
-
 def score_restoration(
     examples: Sequence[Example], names: Sequence[str], restore: Callable[[Example], Sequence[Tensor]]
 ) -> Validation:
@@ -46,7 +41,7 @@ def score_restoration(
     figures, rows = {}, []
     for name, example in zip(names, examples, strict=True):
         pictures = restore(example)
-        before, after = psnr(example["degraded"], example["target"]), psnr(pictures[-1], example["target"])
+        before, after = mean_psnr(example["degraded"], example["target"]), mean_psnr(pictures[-1], example["target"])
         figures[name] = after if name == CLEAN else after - before
         for i in range(min(2, len(example["degraded"]))):
             rows.append([example["degraded"][i], *(picture[i] for picture in pictures), example["target"][i]])

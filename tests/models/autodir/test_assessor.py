@@ -10,7 +10,7 @@ from parity_check import assert_parity
 from safetensors.torch import load_file
 
 from models.autodir.assessor import Assessor, center_crop, mixture, prompt_of
-from models.autodir.policy import among
+from models.autodir.policy import renormalized
 from models.pixels import to_tensor
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 
@@ -70,7 +70,7 @@ def test_every_strict_view_is_the_published_one(assessor, all_vectors, name):
 
 
 def test_probabilities_and_mixture_of_a_picture_are_those_published(assessor, vectors):
-    seen = assessor.look([picture(vectors, "small")], strict=True)[0]
+    seen = assessor.assess([picture(vectors, "small")], strict=True)[0]
     assert_same_probabilities(seen, named(vectors["small.probs"][0]))
     assert_parity(assessor.condition(seen), vectors["small.e_auto"][0])
 
@@ -80,7 +80,7 @@ def test_logits_probabilities_and_mixtures_are_those_published(assessor, all_vec
     image = picture(all_vectors, name)
     logits = assessor.logits(assessor.image_features(center_crop(image, 224)[None]))
     assert_parity(logits, all_vectors[f"{name}.logits_per_text"].T)
-    seen = assessor.look([image], strict=True)[0]
+    seen = assessor.assess([image], strict=True)[0]
     assert_same_probabilities(seen, named(all_vectors[f"{name}.probs"][0]))
     assert_parity(assessor.condition(seen), all_vectors[f"{name}.e_auto"][0])
 
@@ -90,7 +90,7 @@ def test_later_passes_ask_for_fewer_classes_and_see_unclamped_values(assessor, p
     """The published program drops each repaired class before the next softmax; its pictures leave [-1, 1]."""
     words = json.loads((shared / "parity" / "autodir" / "pipeline.json").read_text())["labels"]["auto"][index][0]
     remaining = [name for name in NAMES if prompt_of(name) in words]
-    seen = among(assessor.look([passes[f"{index}.biqa_in"][0]], strict=True)[0], remaining)
+    seen = renormalized(assessor.assess([passes[f"{index}.biqa_in"][0]], strict=True)[0], remaining)
     assert_same_probabilities(seen, dict(zip(remaining, passes[f"{index}.probs"][0].tolist(), strict=True)))
     assert_parity(assessor.condition(seen), passes[f"{index}.e_auto"][0])
 
@@ -99,7 +99,7 @@ def test_fewer_names_are_a_softmax_over_fewer_logits(assessor):
     logits = torch.tensor([3.0, -1.0, 0.5, 2.0])
     whole = dict(zip("abcd", logits.softmax(0).tolist(), strict=True))
     expected = dict(zip("acd", logits[[0, 2, 3]].softmax(0).tolist(), strict=True))
-    assert among(whole, ("a", "c", "d")) == pytest.approx(expected)
+    assert renormalized(whole, ("a", "c", "d")) == pytest.approx(expected)
 
 
 def test_a_certain_answer_is_conditioned_on_its_own_prompt(assessor):
@@ -116,21 +116,21 @@ def test_the_mixture_is_linear_in_the_token_sequences():
 def test_probabilities_sum_to_one_for_any_size(assessor):
     images = [torch.rand(3, height, width) * 2 - 1 for height, width in [(1, 1), (5, 300), (224, 224), (470, 230)]]
     for strict in (True, False):
-        for seen in assessor.look(images, strict=strict):
+        for seen in assessor.assess(images, strict=strict):
             assert tuple(seen) == NAMES
             assert sum(seen.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_one_crop_fills_the_strict_and_the_default_view_alike(assessor):
     image = torch.rand(3, 224, 224) * 2 - 1
-    assert_same_probabilities(assessor.look([image])[0], assessor.look([image], strict=True)[0])
+    assert_same_probabilities(assessor.assess([image])[0], assessor.assess([image], strict=True)[0])
 
 
 def test_the_default_view_averages_crops_over_the_whole_picture(assessor):
     """Two halves side by side: the answer is the mean of what is seen in each."""
     left, right = torch.rand(2, 3, 224, 224) * torch.tensor([2.0, 0.2]).view(2, 1, 1, 1) - 1
-    wide = assessor.look([torch.cat([left, right], dim=2)])[0]
-    apart = assessor.look([left, right])
+    wide = assessor.assess([torch.cat([left, right], dim=2)])[0]
+    apart = assessor.assess([left, right])
     assert_same_probabilities(wide, {name: (apart[0][name] + apart[1][name]) / 2 for name in NAMES})
 
 
@@ -138,20 +138,20 @@ def test_damage_at_the_edge_is_seen_by_the_default_view_only(assessor):
     flat = torch.zeros(3, 224, 900)
     damaged = flat.clone()
     damaged[:, :, :224] = torch.rand(3, 224, 224) * 2 - 1
-    (before, after), strict = assessor.look([flat, damaged]), assessor.look([flat, damaged], strict=True)
+    (before, after), strict = assessor.assess([flat, damaged]), assessor.assess([flat, damaged], strict=True)
     assert_same_probabilities(strict[0], strict[1])
     assert max(abs(before[name] - after[name]) for name in NAMES) > 1e-3
 
 
 def test_an_image_does_not_feel_its_neighbors(assessor):
     images = [torch.rand(3, 300, 100), -torch.rand(3, 224, 500), torch.zeros(3, 60, 60)]
-    for together, alone in zip(assessor.look(images), (assessor.look([image])[0] for image in images), strict=True):
+    for together, alone in zip(assessor.assess(images), (assessor.assess([image])[0] for image in images), strict=True):
         assert_same_probabilities(together, alone)
 
 
 def test_a_class_prompt_in_a_users_mouth_is_understood_as_its_class(assessor):
     for name in NAMES:
-        understood = assessor.understood(prompt_of(name))
+        understood = assessor.prompt_probabilities(prompt_of(name))
         assert max(understood, key=understood.get) == name
 
 
@@ -160,9 +160,9 @@ def test_the_overview_has_its_share_of_the_answer(tiny_clip, assessor):
     both = Assessor(tiny_clip, NAMES, most_views=4, overview=0.25).eval()
     both.clip = assessor.clip
     shrunk = F.interpolate(picture[None], (224, 224), mode="area")[0]
-    near, far = assessor.look([picture])[0], assessor.look([shrunk])[0]
+    near, far = assessor.assess([picture])[0], assessor.assess([shrunk])[0]
     expected = {name: 0.75 * near[name] + 0.25 * far[name] for name in NAMES}
-    assert_same_probabilities(both.look([picture])[0], expected)
+    assert_same_probabilities(both.assess([picture])[0], expected)
 
 
 def test_a_wary_one_calls_fewer_pictures_clean_but_not_in_the_strict_view(tiny_clip, assessor):
@@ -170,7 +170,41 @@ def test_a_wary_one_calls_fewer_pictures_clean_but_not_in_the_strict_view(tiny_c
     plain, wary = (Assessor(tiny_clip, NAMES, wary=value).eval() for value in (0.0, 2.0))
     for one in (plain, wary):
         one.clip = assessor.clip
-    before, after = (one.look([image])[0] for one in (plain, wary))
+    before, after = (one.assess([image])[0] for one in (plain, wary))
     odds = [answer[CLEAN] / (1 - answer[CLEAN]) for answer in (before, after)]
     assert odds[1] == pytest.approx(odds[0] * math.exp(-2), rel=1e-4)
-    assert plain.look([image], strict=True) == wary.look([image], strict=True)
+    assert plain.assess([image], strict=True) == wary.assess([image], strict=True)
+
+
+def test_a_prompt_goes_through_the_text_encoder_once_however_often_it_comes(autodir, count_rows, restore):
+    model = autodir()
+    model.assessor.forget_prompts()
+    model.assessor.prompts()
+    rows = count_rows(model.assessor.clip.transformer)
+    for seed in range(3):
+        restore(model, seed=seed, prompt="wash the fog away")
+    assert len(rows) == 1
+    for _ in range(2):
+        restore(model, prompt="wash the fog away", text_guidance=2.0)
+    assert len(rows) == 2  # the null prompt was added
+
+
+def test_the_states_of_a_kept_prompt_are_those_of_the_text_encoder(autodir):
+    assessor = autodir().assessor
+    assessor.forget_prompts()
+    with torch.inference_mode():
+        first = assessor.user_states(["grainy"])
+    kept = assessor.user_states(["grainy"])
+    assert kept is first
+    assert_parity(kept, assessor.user_states(["grainy", ""])[:1])
+    assert not kept.is_inference()  # training may continue with it
+
+
+def test_only_the_last_prompts_are_kept(autodir, count_rows, monkeypatch):
+    monkeypatch.setattr("models.autodir.assessor.PROMPTS_KEPT", 2)
+    assessor = autodir().assessor
+    assessor.forget_prompts()
+    rows = count_rows(assessor.clip.transformer)
+    for words in ("one", "two", "one", "three", "one", "two"):
+        assessor.user_states([words])
+    assert len(rows) == 4  # one, two, three, and two again

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parity_check import assert_parity
 
 from models.autodir.guidance import branch_weights, guided
 
@@ -42,7 +43,7 @@ def three_branches(z, z_image, timestep, context, text, image):
 @pytest.mark.parametrize("scale", SETTINGS)
 def test_guidance_is_the_published_sum(scale):
     ours = guided(Network(), *inputs(), lambda: NULL, [scale])
-    torch.testing.assert_close(ours, three_branches(*inputs(), *scale), atol=1e-5, rtol=1e-5)
+    assert_parity(ours, three_branches(*inputs(), *scale))
 
 
 @pytest.mark.parametrize("scale", SETTINGS)
@@ -91,7 +92,7 @@ def test_images_with_different_scales_share_a_call_and_come_out_as_if_alone():
     assert len(call[0]) == 3 + 1 + 2
     for i, scale in enumerate(scales):
         alone = guided(Network(), *(part[i : i + 1] for part in batch), lambda: NULL, [scale])
-        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-6, rtol=1e-6)
+        assert_parity(together[i : i + 1], alone)
 
 
 def test_a_half_precision_network_still_gives_an_answer_in_the_latent_s_precision():
@@ -101,3 +102,20 @@ def test_a_half_precision_network_still_gives_an_answer_in_the_latent_s_precisio
     ours = guided(half, *inputs(), lambda: NULL, [(7.5, 1.5)])
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, three_branches(*inputs(), 7.5, 1.5), atol=0.2, rtol=0.02)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_guided_sum_is_added_up_in_one_order(order):
+    """1e8 + 1 - 1e8 is 0 or 1 in float32 by the order; cond, image, uncond gives the same for every place."""
+    values = {0.0: 1e8, 1.0: 1.0}
+
+    def network(z, z_image, timestep, context):
+        cond = (context.mean(dim=(1, 2)) > 0.5).float()
+        return torch.stack([torch.full_like(z[0], values[float(flag)]) for flag in cond])
+
+    z = torch.zeros(3, 1, 2, 2)
+    context = torch.ones(3, 5, 6)
+    scales = [(2.0, 1.0), (7.5, 1.5), (1.0, 1.0)]
+    found = guided(network, z, z + 1, torch.zeros(3), context, lambda: NULL * 0, [scales[i] for i in order])
+    alone = [guided(network, z[:1], z[:1] + 1, torch.zeros(1), context[:1], lambda: NULL * 0, [s]) for s in scales]
+    assert torch.equal(found, torch.cat([alone[i] for i in order]))

@@ -6,7 +6,7 @@ from parity_check import assert_parity
 from safetensors.torch import load_file
 
 from models.autodir.air import AIR, AIRConfig, UNetConfig
-from models.autodir.latents import KLConfig, PatchCodec, PatchConfig, build_codec, zero_latent
+from models.autodir.latents import KLConfig, PatchCodec, PatchConfig, build_codec
 
 
 @pytest.mark.parametrize("factor", [1, 2, 8])
@@ -34,10 +34,6 @@ def test_the_scale_is_undone_by_decoding():
     image = torch.rand(1, 3, 16, 16) * 2 - 1
     assert air.encode(image).abs().max() <= 1
     assert torch.equal(air.decode(air.encode(image) * air.scale), image)
-
-
-def test_zero_latents_are_the_unconditional_image():
-    assert zero_latent(torch.rand(2, 4, 3, 3)).tolist() == torch.zeros(2, 4, 3, 3).tolist()
 
 
 class TestTheAutoencoder:

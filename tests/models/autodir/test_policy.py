@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.autodir.policy import among, choose, considered, helped
+from models.autodir.policy import allowed_names, choose, improved, renormalized
 from models.errors import ControlsError
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 
@@ -13,7 +13,7 @@ SEEN = {"noise": 0.5, "haze": 0.2, "rain": 0.1, CLEAN: 0.2}
 
 
 def test_everything_is_considered_unless_something_is_said():
-    assert considered(KNOWN, (), ()) == KNOWN
+    assert allowed_names(KNOWN, (), ()) == KNOWN
 
 
 @pytest.mark.parametrize(
@@ -27,24 +27,24 @@ def test_everything_is_considered_unless_something_is_said():
     ],
 )
 def test_only_and_skip_take_names_away_and_always_leave_clean(only, skip, left):
-    assert considered(KNOWN, only, skip) == left
+    assert allowed_names(KNOWN, only, skip) == left
 
 
 @pytest.mark.parametrize(("only", "skip"), [(("fgo",), ()), ((), ("fgo",))])
 def test_an_unknown_word_is_refused_with_the_nearest_one(only, skip):
     with pytest.raises(ControlsError, match=r"'fgo'.*Did you mean 'haze'"):
-        considered(KNOWN, only, skip)
+        allowed_names(KNOWN, only, skip)
 
 
 def test_a_name_that_this_bundle_cannot_repair_is_refused_with_those_that_it_can():
     with pytest.raises(ControlsError, match="does not know 'snow'; it knows noise, haze, rain"):
-        considered(KNOWN, ("snow",), ())
+        allowed_names(KNOWN, ("snow",), ())
 
 
 @pytest.mark.parametrize(("only", "skip"), [(("haze",), ("haze",)), ((), ("noise", "haze", "rain")), (("clean",), ())])
 def test_leaving_nothing_to_consider_is_refused(only, skip):
     with pytest.raises(ControlsError, match="nothing to consider"):
-        considered(KNOWN, only, skip)
+        allowed_names(KNOWN, only, skip)
 
 
 def test_the_most_probable_name_is_repaired():
@@ -78,7 +78,7 @@ def test_an_empty_list_ends_the_loop():
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.sets(st.sampled_from(KNOWN), min_size=1))
 def test_probabilities_among_fewer_names_sum_to_one_and_keep_their_order(values, allowed):
     whole = dict(zip(KNOWN, values, strict=True))
-    left = among(whole, sorted(allowed))
+    left = renormalized(whole, sorted(allowed))
     assert sum(left.values()) == pytest.approx(1)
     for a in left:
         for b in left:
@@ -105,7 +105,7 @@ def test_the_published_list_runs_dry_after_seven_repairs():
     ],
 )
 def test_a_pass_is_kept_when_it_helped(after, kept):
-    assert helped("noise", SEEN, after) is kept
+    assert improved("noise", SEEN, after) is kept
 
 
 def test_a_repair_may_want_more_confidence_than_the_others():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parity_check import assert_parity
 
 from models.drive import restore_one
 from models.errors import ControlsError
@@ -19,7 +20,7 @@ class Script:
     def __init__(self, *answers):
         self.answers, self.shown, self.strict = list(answers), [], []
 
-    def look(self, images, strict=False):
+    def assess(self, images, strict=False):
         self.shown += images
         self.strict.append(strict)
         return [self.answers.pop(0) if len(self.answers) > 1 else self.answers[0] for _ in images]
@@ -30,7 +31,7 @@ class Script:
     def user_states(self, prompts):
         return torch.stack([torch.full((5, 16), len(prompt) / 20) for prompt in prompts])
 
-    def understood(self, prompt):
+    def prompt_probabilities(self, prompt):
         return sees(haze=0.9)
 
 
@@ -307,4 +308,11 @@ class TestWords:
         assert found.label == max(found.probabilities, key=found.probabilities.get)
         states, _ = random_networks[0].prompts()
         expected = sum(found.probabilities[name] * states[NAMES.index(name)] for name in NAMES)
-        torch.testing.assert_close(found.condition, expected, atol=1e-5, rtol=1e-5)
+        assert_parity(found.condition, expected)
+
+    def test_each_tile_and_pass_is_encoded_once(self, autodir, monkeypatch):
+        model, rows = autodir(), []
+        encode = model.air.encode
+        monkeypatch.setattr(model.air, "encode", lambda images: rows.append(len(images)) or encode(images))
+        restored(model, picture(70, 80), prompt="haze")
+        assert sum(rows) == 9

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parity_check import PROGRAM, assert_parity
 
 from models.autodir.restorer import AutoDIR
 from models.autodir.specialists import SpecialistConfig, Specialists
@@ -36,7 +37,7 @@ def build(autodir, special):
 @pytest.fixture
 def label(autodir):
     """What the random assessor takes the words for."""
-    understood = autodir().assessor.understood(WORDS)
+    understood = autodir().assessor.prompt_probabilities(WORDS)
     return max(autodir().names, key=lambda name: understood[name])
 
 
@@ -56,7 +57,7 @@ def restored(model, image, **controls):
 def test_its_degradation_is_restored_by_the_specialist_alone(model, special, label):
     image = picture(23, 37)
     done = restored(model, image, prompt=WORDS)
-    torch.testing.assert_close(done.image, special(image[None])[0].clamp(-1, 1), atol=1e-5, rtol=1e-4)
+    assert_parity(done.image, special(image[None])[0].clamp(-1, 1))
     assert [(one.label, one.by) for one in done.report.passes] == [(label, "specialist detail")]
 
 
@@ -78,14 +79,14 @@ def test_with_its_mirror_image_a_picture_and_its_mirror_image_are_repaired_alike
     once = special(image[None])[0].clamp(-1, 1)
     assert (special(image.flip(-1)[None])[0].flip(-1) - once).abs().max() > 1e-3
     done, turned = (restored(model, one, prompt=WORDS).image for one in (image, image.flip(-1)))
-    torch.testing.assert_close(turned.flip(-1), done, atol=1e-5, rtol=1e-4)
+    assert_parity(turned.flip(-1), done)
     assert (done - once).abs().max() > 1e-3
 
 
 def test_w_says_how_much_of_its_change_is_taken(model):
     image = picture()
     whole, half, none = (restored(model, image, prompt=WORDS, fidelity=w).image for w in (1.0, 0.5, 0.0))
-    torch.testing.assert_close(half, (image + whole) / 2, atol=1e-6, rtol=1e-5)
+    assert_parity(half, (image + whole) / 2)
     assert torch.equal(none, image)
 
 
@@ -116,7 +117,7 @@ def test_a_step_that_fails_leaves_both_kinds_where_they_were(model, monkeypatch)
     while left := [track for track in tracks if track.step < track.steps]:
         model.step(left)
     for outcome, image in zip(model.finish(tracks), expected, strict=True):
-        torch.testing.assert_close(outcome.image, image, atol=1e-5, rtol=1e-4)
+        assert_parity(outcome.image, image, of_range=PROGRAM)
 
 
 def test_a_large_picture_is_restored_in_tiles_that_leave_no_seams(build, label, special):
@@ -125,15 +126,15 @@ def test_a_large_picture_is_restored_in_tiles_that_leave_no_seams(build, label, 
     model = build(label)
     done = restored(model, image, prompt=WORDS)  # native_px of the random loop is 64 x 64
     first = special(image[None, :, :32, :32])[0].clamp(-1, 1)
-    torch.testing.assert_close(done.image[:, :16, :16], first[:, :16, :16], atol=1e-5, rtol=1e-4)
+    assert_parity(done.image[:, :16, :16], first[:, :16, :16])
     silent = DRUNet(NETWORK).eval().requires_grad_(False)
     silent.tail.weight.zero_()
     model.specialists.networks["detail"] = silent
-    torch.testing.assert_close(restored(model, image, prompt=WORDS).image, image, atol=1e-6, rtol=1e-5)
+    assert_parity(restored(model, image, prompt=WORDS).image, image)
 
 
 def test_neighbors_do_not_matter(model):
     requests = [Request(image=picture(seed=seed), controls=Controls(prompt=WORDS)) for seed in range(3)]
     together = [done.image for done in restore_all(model, requests, together=3)]
     for request, image in zip(requests, together, strict=True):
-        torch.testing.assert_close(restore_one(model, request).image, image, atol=1e-5, rtol=1e-4)
+        assert_parity(restore_one(model, request).image, image)

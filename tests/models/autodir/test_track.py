@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parity_check import PROGRAM, assert_parity
 
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.drive import restore_all, restore_one
@@ -79,7 +80,7 @@ class TestIdentities:
         image, model = picture(), autodir(sampler=sampler)
         controls = Controls(prompt="too dark", text_guidance=scales[0], image_guidance=scales[1], fidelity=1.0)
         ours = restore_one(model, Request(image=image, controls=controls)).image
-        torch.testing.assert_close(ours, by_hand(model, image, controls, *scales), atol=1e-5, rtol=1e-5)
+        assert_parity(ours, by_hand(model, image, controls, *scales), of_range=PROGRAM)
 
     @pytest.mark.parametrize("size", [(1, 1), (7, 50), (33, 32)])
     def test_any_size_comes_back_in_its_size(self, autodir, size):
@@ -111,14 +112,14 @@ class TestNeighbors:
                 results[track.job.controls.prompt] = model.finish([track])[0].image
         for request in self.REQUESTS:
             alone = restore_one(model, request).image
-            torch.testing.assert_close(results[request.controls.prompt], alone, atol=1e-5, rtol=1e-5)
+            assert_parity(results[request.controls.prompt], alone, of_range=PROGRAM)
 
     def test_the_order_in_a_batch_does_not_matter(self, autodir):
         model = autodir()
         forwards = restore_all(model, self.REQUESTS)
         backwards = restore_all(model, self.REQUESTS[::-1])[::-1]
         for one, other in zip(forwards, backwards, strict=True):
-            torch.testing.assert_close(one.image, other.image, atol=1e-5, rtol=1e-5)
+            assert_parity(one.image, other.image, of_range=PROGRAM)
 
     def test_tiles_do_not_feel_who_they_are_stepped_with(self, autodir):
         """Tiles are tracks like any other: they may share steps with a small image and with tiles of another."""
@@ -128,7 +129,7 @@ class TestNeighbors:
         alone = [restore_all(model, [request], together=1)[0].image for request in (large, small)]
         for together in (3, 16):
             for found, expected in zip(restore_all(model, [large, small], together=together), alone, strict=True):
-                torch.testing.assert_close(found.image, expected, atol=1e-5, rtol=1e-5)
+                assert_parity(found.image, expected, of_range=PROGRAM)
 
 
 class TestTiles:

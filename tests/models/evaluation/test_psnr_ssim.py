@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.evaluation.pairs import read_picture
-from models.evaluation.psnr_ssim import METRICS, psnr, ssim
+from models.evaluation.psnr_ssim import METRICS, ssim
+from models.psnr import psnr
 
 SHARED = Path(__file__).parents[4] / "shared" / "eval"
 

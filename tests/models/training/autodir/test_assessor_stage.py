@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.drunet import DRUNetConfig
-from models.networks.evidence_tower import TowerConfig
+from models.networks.evidence_encoder import EvidenceEncoderConfig
 from models.training.autodir.assessor_stage import AssessorConfig, AssessorStage
 from models.training.core.config import RunConfig
 from models.training.core.text import text_parameters
@@ -19,7 +19,7 @@ from models.vocabulary import CLEAN
 NAMES = ("low-light", "haze", CLEAN)
 CLIP = ClipConfig(
     embed_dim=16, vision=VisionConfig(image_size=32, layers=(1, 1, 1, 1), width=8, head_width=32),
-    tower=TowerConfig(branches=(DRUNetConfig(width=4, blocks=(1, 1), patch=2),), hidden=16, dropout=0.0),
+    tower=EvidenceEncoderConfig(branches=(DRUNetConfig(width=4, blocks=(1, 1), patch=2),), hidden=16, dropout=0.0),
     text=TextConfig(width=16, heads=2, layers=1), quick_gelu=False, mean=(0.5,) * 3, std=(0.25,) * 3,
 )  # fmt: skip
 CONFIG = AssessorConfig(network=CLIP, cross_entropy=1.0, twins=0.25, replay=3, remembered=64)
@@ -86,7 +86,7 @@ def test_what_it_learned_it_answers_when_asked_as_a_whole(make):
     trained(stage)
     stage.network.eval()
     fresh = batch(9, seed=99)
-    answers = stage.assessor.look(list(fresh["degraded"]), strict=True)
+    answers = stage.assessor.assess(list(fresh["degraded"]), strict=True)
     assert [max(answer, key=answer.get) for answer in answers] == [NAMES[i] for i in fresh["label"]]
 
 

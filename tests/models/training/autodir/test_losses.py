@@ -10,13 +10,13 @@ from torch import nn
 
 from models.autodir.air import AIR
 from models.autodir.samplers import NoiseSchedule
+from models.psnr import mean_psnr
 from models.training.autodir.air_estimate import Estimator, amplitudes, draw_timesteps
 from models.training.autodir.air_stage import AIRStage, AIRStageConfig, Contexts, denoising_target, drops
 from models.training.autodir.assessor_stage import AssessorConfig, AssessorStage, fidelity_loss, semantic_agnostic_loss
 from models.training.autodir.scm_stage import SCMConfig, SCMStage, restoration_loss
 from models.training.core.config import RunConfig
 from models.training.core.text import text_parameters
-from models.training.core.validation import psnr
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", CLEAN)
@@ -90,7 +90,7 @@ class TestTheAssessorsLoss:
 
     def test_the_stage_adds_both_and_asks_damaged_pairs_only_for_their_twin(self, stage):
         examples = batch(side=32)
-        seen, twins = (stage.assessor.look(list(examples[key]), strict=True) for key in ("degraded", "clean"))
+        seen, twins = (stage.assessor.assess(list(examples[key]), strict=True) for key in ("degraded", "clean"))
         rights = ["low-light", "low-light", CLEAN, CLEAN]
         fidelity = sum(1 - math.sqrt(answer[right]) for answer, right in zip(seen, rights, strict=True)) / 4
         semantic = sum(math.sqrt(answer["low-light"]) for answer in twins[:2]) / 2
@@ -261,5 +261,7 @@ class TestTheCorrectionsLoss:
     def test_psnr_by_hand(self):
         """An error of 0.2 in [-1, 1] is 0.1 of the range: 20 dB."""
         gray = torch.zeros(2, 3, 8, 8)
-        assert psnr(gray + 0.2, gray) == pytest.approx(20, abs=1e-4)
-        assert psnr(torch.full_like(gray, 3.0), torch.ones_like(gray)) == psnr(gray, gray), "results are clamped"
+        assert mean_psnr(gray + 0.2, gray) == pytest.approx(20, abs=1e-4)
+        assert mean_psnr(torch.full_like(gray, 3.0), torch.ones_like(gray)) == mean_psnr(gray, gray), (
+            "results are clamped"
+        )

@@ -7,7 +7,7 @@ from torch import nn
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.training.core.optimizers import MuonAdamW, is_kernel
 
-FACING = DRUNet.FACING
+PIXEL_LAYERS = DRUNet.PIXEL_LAYERS
 
 
 def build(seed=0):
@@ -17,7 +17,7 @@ def build(seed=0):
 
 def optimizer(network, **said):
     words = {"muon": 0.1, "adamw": 1e-3, "weight_decay": 0.0, **said}
-    return MuonAdamW(list(network.named_parameters()), FACING, **words)
+    return MuonAdamW(list(network.named_parameters()), PIXEL_LAYERS, **words)
 
 
 def learn(network, steps, own, seed=0):
@@ -36,7 +36,7 @@ def apart(network, image):
 
 def test_kernels_go_to_muon_and_what_faces_pixels_or_is_no_matrix_does_not():
     network = build()
-    kernels = {name for name, value in network.named_parameters() if is_kernel(name, value, FACING)}
+    kernels = {name for name, value in network.named_parameters() if is_kernel(name, value, PIXEL_LAYERS)}
     assert "head.weight" not in kernels and "tail.weight" not in kernels
     assert "encoders.0.0.conv1.weight" in kernels and "downs.0.weight" in kernels
     assert not is_kernel("bias", torch.zeros(8), ())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from models.psnr import psnr
 from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESIZERS, Mixture, draw_pair, quantize
 from models.training.data.degradations.blur import camera_motion, convolve, disk_kernel, motion_kernel
 from models.training.data.degradations.contact_sheet import contact_sheet
@@ -47,10 +48,6 @@ def picture(height=96, width=80, seed=0):
     return np.clip(image + 0.04 * rng.standard_normal(image.shape, dtype=np.float32), 0, 1).astype(np.float32)
 
 
-def psnr(first, second):
-    return -10 * np.log10(np.mean((first - second) ** 2) + 1e-12)
-
-
 def test_every_kind_is_a_word_of_the_vocabulary_and_has_a_place_in_the_physical_order():
     assert set(KINDS) <= {degradation.name for degradation in DEGRADATIONS}
     assert sorted(PHYSICAL_ORDER) == sorted(KINDS)
@@ -88,7 +85,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(kin
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_damage_is_of_a_plausible_size(kind):
     clean = picture(128, 128)
-    draws = [psnr(SYNTHESIZERS[kind](clean, np.random.default_rng(seed)), clean) for seed in range(40)]
+    draws = [psnr(SYNTHESIZERS[kind](clean, np.random.default_rng(seed)), clean, peak=1) for seed in range(40)]
     low, high = PLAUSIBLE_DB[kind]
     assert low < np.mean(draws) < high
     assert np.std(draws) > 0.8  # a kind comes in many strengths
@@ -242,7 +239,7 @@ def test_a_low_frequency_picture_survives_low_resolution():
     axis = np.linspace(0, np.pi, 128, dtype=np.float32)
     smooth = np.repeat((0.5 + 0.4 * np.cos(axis)[:, None] * np.cos(axis)[None, :])[..., None], 3, axis=2)
     for seed in range(15):
-        assert psnr(SYNTHESIZERS["low-resolution"](smooth, np.random.default_rng(seed)), smooth) > 38
+        assert psnr(SYNTHESIZERS["low-resolution"](smooth, np.random.default_rng(seed)), smooth, peak=1) > 38
 
 
 @pytest.mark.parametrize(("sampling", "subsampling"), [(SAMPLING_420, "4:2:0"), (SAMPLING_444, "4:4:4")])
@@ -255,7 +252,7 @@ def test_compression_is_what_pillow_makes_of_the_same_quality(quality, sampling,
     theirs = np.asarray(Pillow.open(file)).astype(np.float32) / 255
     ours = compress(clean, quality, sampling)
     assert np.abs(ours - theirs).mean() < 0.5 / 255
-    assert np.abs(psnr(ours, clean) - psnr(theirs, clean)) < 0.1
+    assert np.abs(psnr(ours, clean, peak=1) - psnr(theirs, clean, peak=1)) < 0.1
 
 
 def test_a_single_kind_is_labeled_and_its_target_is_the_clean_crop():

@@ -1,10 +1,10 @@
-"""An image tower that asks restorers: CLIP's own tower, and networks that have learned to restore, side by side.
+"""An image encoder that gathers evidence of damage from restoration networks, beside CLIP's own image encoder.
 
-Not of the paper, whose tower is a ViT that has seen the internet.  A small tower learns from labels alone, a few bits a
-picture; a network that restores has been told every pixel, and what it sees and what it would change tell of the damage
-(docs/decisions/0015).
+It is not part of the paper, whose image encoder is a ViT trained on web data.  A small encoder learns from labels
+alone, a few bits a picture.  A restoration network has learned from every pixel, so its features, and the change that
+it would make, tell of the damage (docs/decisions/0015).
 
-Shapes:  B views of S x S pixels, F figures of evidence, E joint width.
+Shapes:  B views of S x S pixels, F features of evidence, E joint width.
 """
 
 from collections.abc import Sequence
@@ -17,48 +17,48 @@ from torch import Tensor, nn
 from models.networks.drunet import DRUNet, DRUNetConfig
 
 GRID = 8
-"""Levels are looked at in GRID x GRID blocks for their extremes: a drop is in one place."""
+"""The extremes of a level are taken over GRID x GRID blocks, because a drop is in one place."""
 COMPRESSION = 4.0
 CHANGE_PX = 16
 CHANGES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class TowerConfig:
-    """The restorers' networks, and the width between evidence and the joint space."""
+class EvidenceEncoderConfig:
+    """The restoration networks, and the width of the layer between evidence and joint space."""
 
     branches: tuple[DRUNetConfig, ...]
     hidden: int = 256
     dropout: float = 0.3
 
 
-class BranchTower(nn.Module):
-    """CLIP's `visual`.  Views come normalized by CLIP's mean and standard deviation."""
+class EvidenceEncoder(nn.Module):
+    """Replaces CLIP's `visual`.  Views are normalized with CLIP's mean and standard deviation."""
 
     def __init__(
-        self, config: TowerConfig, own: nn.Module, embed_dim: int, mean: Sequence[float], std: Sequence[float]
+        self, config: EvidenceEncoderConfig, own: nn.Module, embed_dim: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
         self.own = own
         self.branches = nn.ModuleList(DRUNet(branch) for branch in config.branches)
-        self.FACING = (
+        self.PIXEL_LAYERS = (
             "own.conv1",
-            *(f"branches.{i}.{end}" for i in range(len(self.branches)) for end in DRUNet.FACING),
+            *(f"branches.{i}.{end}" for i in range(len(self.branches)) for end in DRUNet.PIXEL_LAYERS),
         )
         self.mean, self.std = tuple(mean), tuple(std)
         channels = sum(branch.width * 2 ** len(branch.blocks) for branch in config.branches)
-        figures = embed_dim + 4 * channels + CHANGES * len(config.branches)
-        self.norm = nn.BatchNorm1d(figures)
-        self.hidden = nn.Linear(figures, config.hidden)
+        features = embed_dim + 4 * channels + CHANGES * len(config.branches)
+        self.norm = nn.BatchNorm1d(features)
+        self.hidden = nn.Linear(features, config.hidden)
         self.project = nn.Linear(config.hidden, embed_dim)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, views: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, E)."""
-        return self.answer(self.evidence(views))
+        return self.embed(self.evidence(views))
 
     def evidence(self, views: Tensor) -> Tensor:
-        """What the towers see and would change: (B, 3, S, S) -> (B, F) float32."""
+        """Returns features of all networks, and the size of their changes: (B, 3, S, S) -> (B, F) float32."""
         mean, std = (views.new_tensor(value)[:, None, None] for value in (self.mean, self.std))
         pictures = (views * std + mean) * 2 - 1
         found = [F.normalize(self.own(views).float(), dim=-1)]
@@ -69,27 +69,27 @@ class BranchTower(nn.Module):
         # levels differ by orders of magnitude, as noise of sigma 3 and 50 do
         return torch.asinh(COMPRESSION * torch.cat(found, dim=1))
 
-    def answer(self, evidence: Tensor) -> Tensor:
-        """(B, F) -> (B, E)."""
+    def embed(self, evidence: Tensor) -> Tensor:
+        """Embed evidence in the joint space: (B, F) -> (B, E)."""
         x = F.gelu(self.hidden(self.dropout(self.norm(evidence))))
         return self.project(self.dropout(x))  # type: ignore[no-any-return]
 
 
 def pool(level: Tensor) -> Tensor:
-    """Mean, standard deviation, and the largest and smallest mean of a block: (B, C, H, W) -> (B, 4 C) float32."""
+    """Returns mean, standard deviation, largest and smallest block mean: (B, C, H, W) -> (B, 4 C) float32."""
     x = level.float()
     blocks = F.avg_pool2d(x, max(1, min(x.shape[-2:]) // GRID))
     mean = x.mean(dim=(2, 3))
-    # the root has no slope at 0, where a channel is silent
+    # the gradient of the root is infinite at 0, the spread of a constant channel
     spread = (x.square().mean(dim=(2, 3)) - mean.square()).clamp_min(1e-8).sqrt()
     return torch.cat([mean, spread, blocks.amax(dim=(2, 3)), blocks.amin(dim=(2, 3))], dim=1)
 
 
 def change(before: Tensor, after: Tensor) -> Tensor:
-    """How much a restorer would change, and how evenly: (B, 3, H, W) twice in [-1, 1] -> (B, CHANGES) float32.
+    """Returns how much a network changed, and how evenly: 2 x (B, 3, H, W) in [-1, 1] -> (B, CHANGES) float32.
 
-    Logarithms of levels of 255: the mean change, the size of the mean, and the quarter, half and 95 % points of the
-    blocks' standard deviations.
+    Logarithms, in levels of 255: the mean absolute change, the absolute mean change, and the 25, 50 and 95 % quantiles
+    of the standard deviations of blocks.
     """
     changed = (after.float().clamp(-1, 1) - before.float()) * 127.5
     blocks = changed.unfold(2, CHANGE_PX, CHANGE_PX).unfold(3, CHANGE_PX, CHANGE_PX)  # (B, 3, h, w, 16, 16)

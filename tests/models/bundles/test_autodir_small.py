@@ -28,7 +28,7 @@ def assessor():
 
 def ranked(assessor, words):
     """The names, most probable first."""
-    understood = assessor.understood(words)
+    understood = assessor.prompt_probabilities(words)
     return sorted(understood, key=lambda name: -understood[name])
 
 
@@ -79,12 +79,12 @@ def test_two_wishes_in_one_sentence_are_both_among_the_first_three(assessor, sen
     ],
 )
 def test_words_that_name_nothing_still_get_probabilities(assessor, words):
-    understood = assessor.understood(words)
+    understood = assessor.prompt_probabilities(words)
     assert tuple(understood) == NAMES
     assert sum(understood.values()) == pytest.approx(1, abs=1e-5)
     assert all(0 <= share <= 1 for share in understood.values())
 
 
 def test_case_and_spaces_around_make_no_difference(assessor):
-    plain = assessor.understood("get rid of the grain")
-    assert assessor.understood("  Get RID of  the GRAIN \n") == pytest.approx(plain, abs=1e-6)
+    plain = assessor.prompt_probabilities("get rid of the grain")
+    assert assessor.prompt_probabilities("  Get RID of  the GRAIN \n") == pytest.approx(plain, abs=1e-6)

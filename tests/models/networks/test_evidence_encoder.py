@@ -14,12 +14,12 @@ from models.autodir.assessor import Assessor
 from models.errors import TrainingError
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.drunet import DRUNet, DRUNetConfig
-from models.networks.evidence_tower import BranchTower, TowerConfig, change, pool
+from models.networks.evidence_encoder import EvidenceEncoder, EvidenceEncoderConfig, change, pool
 from models.training.autodir.assessor_stage import begin_as
 from models.training.core.optimizers import is_kernel
 
 FINE, WIDE = DRUNetConfig(width=4, blocks=(1, 1), patch=2), DRUNetConfig(width=6, blocks=(1, 1, 1), patch=2, tonal=True)
-TOWER = TowerConfig(branches=(FINE, WIDE), hidden=8)
+TOWER = EvidenceEncoderConfig(branches=(FINE, WIDE), hidden=8)
 GLANCE = ClipConfig(
     embed_dim=16, vision=VisionConfig(image_size=32, layers=(1, 1, 1, 1), width=8, head_width=32),
     text=TextConfig(width=16, heads=2, layers=1), quick_gelu=False, mean=(0.5,) * 3, std=(0.25,) * 3,
@@ -87,7 +87,7 @@ def test_the_change_is_told_in_logarithms_of_levels():
 
 
 def test_a_restorer_is_asked_about_the_picture_and_not_about_its_normalized_form():
-    tower = BranchTower(TOWER, torch.nn.Identity(), 16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    tower = EvidenceEncoder(TOWER, torch.nn.Identity(), 16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     asked = []
     tower.branches[0].register_forward_hook(lambda _, said, out: asked.append(said[0]))
     tower.own = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 16))
@@ -145,7 +145,7 @@ def test_a_clip_with_such_a_tower_answers_one_view_as_it_answers_many():
 
 def test_the_convolutions_that_face_pixels_are_left_to_adamw():
     assessor = Assessor(CLIP, NAMES)
-    kernels = {name for name, value in assessor.named_parameters() if is_kernel(name, value, assessor.FACING)}
+    kernels = {name for name, value in assessor.named_parameters() if is_kernel(name, value, assessor.PIXEL_LAYERS)}
     assert "clip.visual.branches.1.body.0.conv2.weight" in kernels
     assert "clip.visual.own.layer1.0.conv2.weight" in kernels
     facing = ("head.weight", "tail.weight", "visual.own.conv1.weight")
