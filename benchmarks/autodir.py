@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.autodir.air import AIR, AIRConfig, UNetConfig
 from models.autodir.assessor import Assessor, center_crop
 from models.autodir.config import AutoDIRConfig, LoopConfig
-from models.autodir.denoiser import Denoiser, Memory
+from models.autodir.denoiser import Denoiser, StepCache
 from models.autodir.latents import KLConfig
 from models.autodir.restorer import AutoDIR
 from models.autodir.speed import warm_up
@@ -269,7 +269,7 @@ def one_step(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
     nothing = torch.zeros_like(z_image)
     ours = Denoiser(air=air, null=lambda: null[0])
     kept = Denoiser(air=air, null=lambda: null[0], cache_every=2)
-    memory = Memory()
+    cache = StepCache()
 
     def three() -> Tensor:
         branches = ((text, z_image), (null, z_image), (null, nothing))
@@ -277,7 +277,7 @@ def one_step(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
         return c + (a - b) + (b - c)
 
     def one(denoiser: Denoiser, step: int, at: Tensor = at) -> Tensor:
-        return denoiser(z, z_image, at, text, [(1.0, 1.0)], [step], [memory])
+        return denoiser(z, z_image, at, text, [(1.0, 1.0)], [step], [cache])
 
     with torch.inference_mode():
         one(kept, 0, at + 20)  # the step before, of 50
@@ -288,7 +288,7 @@ def one_step(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
         variants: tuple[tuple[str, Callable[[], Tensor]], ...] = (
             ("reference: three calls", three),
             ("ours at guidance 1 and 1: one call", lambda: one(ours, 1)),
-            ("the same, depths of another step (approximate)", lambda: one(kept, 1)),
+            ("the same, deep features of another step (approximate)", lambda: one(kept, 1)),
         )
         for name, action in variants:
             seconds, peak, output = timed(action, device, arguments.repeats)

@@ -1,4 +1,4 @@
-"""The choice of a device, held against what torch itself says of this machine."""
+"""The choice of a device, compared with torch's own report of this machine."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from models.errors import DeviceError
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 
 
-def test_the_cpu_is_always_there_and_says_how_many_threads():
+def test_the_cpu_is_always_available_and_reports_its_threads():
     chosen = choose_device("cpu")
     assert chosen.device == torch.device("cpu")
     assert f"{torch.get_num_threads()} CPU thread" in chosen.why
 
 
-def test_auto_takes_cuda_where_it_is_and_says_what_it_took():
+def test_auto_chooses_cuda_where_available_and_says_so():
     chosen = choose_device()
     assert chosen.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert chosen.why.startswith("auto: ")
@@ -36,14 +36,14 @@ def test_cuda_without_cuda_fails_with_the_reason(name):
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "mps", "", "CUDA 0"])
-def test_a_name_that_is_no_device_is_answered_with_those_that_are(name):
+def test_an_unknown_device_name_is_refused_with_the_valid_names(name):
     with pytest.raises(DeviceError, match="expected auto, cpu, cuda or cuda:N"):
         choose_device(name)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_cuda_device_is_taken_by_its_number_if_there_are_so_many():
+def test_a_cuda_device_is_chosen_by_its_number_if_it_exists():
     assert choose_device("cuda").device == torch.device("cuda:0")
     with pytest.raises(DeviceError, match="the highest"):
         choose_device(f"cuda:{torch.cuda.device_count()}")

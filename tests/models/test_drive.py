@@ -1,4 +1,4 @@
-"""The loop with a hand-written restorer: who is stepped with whom, in what order, and what comes out."""
+"""The loop with a hand-written restorer: the batches, their order, and the results."""
 
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ class FakeTrack:
 
 @dataclass
 class FakeImage:
-    """What an image needs: passes of tiles of steps; no passes for one that is clean."""
+    """The passes, tiles and steps of an image; a clean image has no passes."""
 
     passes: int = 1
     tiles: int = 1
@@ -32,14 +32,14 @@ class FakeImage:
 
 @dataclass
 class FakeRestorer:
-    """Adds 1 to an image for each of its passes, and writes down what is asked of it."""
+    """Adds 1 to an image for each of its passes, and records the batches."""
 
     images: list[FakeImage]
     batches: list[list[tuple[int, int, int]]] = field(default_factory=list)
     """(image, pass, tile) of each batch, in order of finishing."""
     left: dict[int, int] = field(default_factory=dict)
-    under_way: int = 0
-    most_under_way: int = 0
+    in_progress: int = 0
+    most_in_progress: int = 0
 
     def begin(self, requests):
         self.requests = requests
@@ -63,14 +63,14 @@ class FakeRestorer:
     def step(self, tracks):
         assert len({track.shape for track in tracks}) == 1
         assert all(track.step < track.steps for track in tracks)
-        self.under_way += sum(track.step == 0 for track in tracks)
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.in_progress += sum(track.step == 0 for track in tracks)
+        self.most_in_progress = max(self.most_in_progress, self.in_progress)
         for track in tracks:
             track.step += 1
 
     def finish(self, tracks):
         assert all(track.step == track.steps for track in tracks)
-        self.under_way -= len(tracks)
+        self.in_progress -= len(tracks)
         self.batches.append([(track.image, track.pass_index, track.tile[0]) for track in tracks])
         return [self.close(track) for track in tracks]
 
@@ -88,30 +88,30 @@ def run(*images, **options):
     return restorer, restore_all(restorer, requests(len(images)), **options)
 
 
-def test_results_come_in_the_order_of_the_requests_whatever_each_needs():
+def test_results_are_in_the_order_of_the_requests():
     _, results = run(
         FakeImage(passes=3), FakeImage(passes=0), FakeImage(passes=1, tiles=5), FakeImage(passes=2, steps=7)
     )
     assert [result.image[0, 0, 0].item() for result in results] == [3, 10, 21, 32]
 
 
-def test_no_requests_are_no_work():
+def test_no_requests_give_no_results():
     assert run()[1] == []
 
 
-def test_tiles_go_to_their_end_a_few_at_a_time_and_in_order():
+def test_a_few_tiles_at_a_time_run_to_their_end_in_order():
     restorer, _ = run(FakeImage(tiles=5, passes=2), together=2)
     first = [[(0, 0, 0), (0, 0, 1)], [(0, 0, 2), (0, 0, 3)], [(0, 0, 4)]]
     assert restorer.batches == first + [[(image, 1, tile) for image, _, tile in batch] for batch in first]
 
 
 @pytest.mark.parametrize("together", [1, 2, 3])
-def test_never_more_tracks_are_under_way_than_allowed(together):
+def test_at_most_the_allowed_number_of_tracks_is_in_progress(together):
     restorer, _ = run(*[FakeImage(tiles=4, passes=2, steps=3) for _ in range(3)], together=together)
-    assert restorer.most_under_way == together
+    assert restorer.most_in_progress == together
 
 
-def test_an_image_that_has_begun_is_brought_to_its_end_before_another_starts():
+def test_a_started_image_is_finished_before_another_starts():
     restorer, _ = run(FakeImage(passes=2, tiles=2), FakeImage(passes=2, tiles=2), together=1)
     assert [image for batch in restorer.batches for image, _, _ in batch] == [0, 0, 0, 0, 1, 1, 1, 1]
 
@@ -127,7 +127,7 @@ def test_images_that_continue_keep_their_order():
     assert restorer.batches == [[(0, 0, 0), (1, 0, 0), (2, 0, 0)], [(0, 1, 0), (1, 1, 0), (2, 1, 0)]]
 
 
-def test_tracks_with_fewer_steps_rest_while_the_others_go_on():
+def test_tracks_with_fewer_steps_wait_for_the_others():
     restorer, results = run(FakeImage(steps=1), FakeImage(steps=4))
     assert restorer.batches == [[(0, 0, 0), (1, 0, 0)]]
     assert len(results) == 2
@@ -138,13 +138,13 @@ def test_progress_names_the_image_the_pass_the_tile_and_the_step():
     images = [FakeImage(passes=2, tiles=2, steps=2)]
     restore_one(FakeRestorer(images), requests(1)[0], seen.append)
     places = [(at.pass_index, at.tile, at.step) for at in seen]
-    # the two tiles ride together: the first speaks for both
+    # the two tiles share a batch, and progress is that of the first
     assert places == [(0, 0, 1), (0, 0, 2), (1, 0, 1), (1, 0, 2)]
     assert {(at.passes, at.tiles, at.steps) for at in seen} == {(2, 2, 2)}
 
 
 @pytest.mark.parametrize("together", [1, 2, 3])
-def test_progress_never_runs_back_within_a_pass(together):
+def test_progress_never_decreases_within_a_pass(together):
     seen = []
     restorer = FakeRestorer([FakeImage(tiles=3, steps=4)])
     restore_all(restorer, requests(1), lambda _, at: seen.append(at.fraction), together=together)

@@ -1,4 +1,4 @@
-"""The golden image: the same bundle passes, a damaged network or a blank answer does not."""
+"""The golden image: the same bundle passes, and another or a blank result does not."""
 
 import dataclasses
 
@@ -11,8 +11,8 @@ from models.errors import BundleError, DeviceError
 from models.restorer import Report, Restored
 
 
-class Answers:
-    """A restorer that answers with one picture, whatever it is asked."""
+class FixedResult:
+    """A restorer that returns one fixed picture."""
 
     def __init__(self, image):
         self.image = image
@@ -24,7 +24,7 @@ class Answers:
 
 @dataclasses.dataclass
 class Manifest:
-    """As much of a manifest as is asked for."""
+    """The fields of a manifest that the check reads."""
 
     golden: str | None = None
     files: dict = dataclasses.field(default_factory=dict)
@@ -35,11 +35,11 @@ def test_the_picture_is_the_same_every_time_and_in_range():
     assert golden.golden_image().abs().max() <= 1
 
 
-def test_an_answer_that_is_blank_or_no_number_is_refused_even_without_a_stored_one(tmp_path):
+def test_a_blank_result_or_one_with_nan_is_refused_even_without_a_recorded_result(tmp_path):
     for image in (torch.full((3, 96, 96), 0.2), torch.full((3, 96, 96), float("nan"))):
         with pytest.raises(DeviceError, match="Do not use this device"):
-            golden.check(Answers(image), tmp_path, Manifest())
-    assert golden.check(Answers(golden.golden_image()), tmp_path, Manifest()) is None
+            golden.check(FixedResult(image), tmp_path, Manifest())
+    assert golden.check(FixedResult(golden.golden_image()), tmp_path, Manifest()) is None
 
 
 @pytest.fixture
@@ -53,18 +53,18 @@ def packed(tmp_path):
     return copytree(shipped, tmp_path / "bundle")
 
 
-def test_the_stored_answer_is_verified_and_close_answers_pass(packed):
-    manifest = golden.record(Answers(golden.golden_image()), packed, read_manifest(packed))
+def test_results_close_to_the_recorded_one_pass(packed):
+    manifest = golden.record(FixedResult(golden.golden_image()), packed, read_manifest(packed))
     verify_bundle(packed)
-    assert golden.check(Answers(golden.golden_image()), packed, manifest) > 60
+    assert golden.check(FixedResult(golden.golden_image()), packed, manifest) > 60
     nearly = golden.golden_image() + 0.01 * torch.randn(3, 96, 96, generator=torch.Generator().manual_seed(1))
-    assert golden.check(Answers(nearly), packed, manifest) > golden.MIN_PSNR_DB
+    assert golden.check(FixedResult(nearly), packed, manifest) > golden.MIN_PSNR_DB
     with pytest.raises(DeviceError, match=r"PSNR of \d+\.\d dB"):
-        golden.check(Answers(-golden.golden_image()), packed, manifest)
+        golden.check(FixedResult(-golden.golden_image()), packed, manifest)
 
 
-def test_a_stored_answer_that_was_changed_is_found_when_verifying(packed):
-    golden.record(Answers(golden.golden_image()), packed, read_manifest(packed))
+def test_a_changed_recorded_result_fails_verification(packed):
+    golden.record(FixedResult(golden.golden_image()), packed, read_manifest(packed))
     path = packed / "golden.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

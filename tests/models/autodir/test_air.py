@@ -39,14 +39,14 @@ def test_a_fraction_of_a_timestep_counts(air):
     torch.testing.assert_close(middle, (low + high) / 2, atol=1e-4, rtol=0)
 
 
-def test_an_image_does_not_feel_its_neighbors_nor_their_timesteps(air):
+def test_the_result_of_an_image_does_not_depend_on_its_batch(air):
     batch = inputs(3)
     alone = torch.cat([air.predict(*(part[i : i + 1] for part in batch)) for i in range(3)])
     assert_parity(air.predict(*batch), alone)
 
 
 @pytest.mark.parametrize("changed", range(4))
-def test_every_input_has_a_say(air, changed):
+def test_every_input_changes_the_output(air, changed):
     parts = list(inputs(1))
     before = air.predict(*parts)
     parts[changed] = parts[changed] * 0.5

@@ -1,4 +1,4 @@
-"""The blind assessor against the published numbers, and what its views promise."""
+"""The blind assessor against the published numbers, and the properties of its views."""
 
 import json
 import math
@@ -121,13 +121,13 @@ def test_probabilities_sum_to_one_for_any_size(assessor):
             assert sum(seen.values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_one_crop_fills_the_strict_and_the_default_view_alike(assessor):
+def test_an_image_of_one_crop_gives_the_same_result_in_both_views(assessor):
     image = torch.rand(3, 224, 224) * 2 - 1
     assert_same_probabilities(assessor.assess([image])[0], assessor.assess([image], strict=True)[0])
 
 
 def test_the_default_view_averages_crops_over_the_whole_picture(assessor):
-    """Two halves side by side: the answer is the mean of what is seen in each."""
+    """Of two halves side by side: the answer is the mean of those for each half."""
     left, right = torch.rand(2, 3, 224, 224) * torch.tensor([2.0, 0.2]).view(2, 1, 1, 1) - 1
     wide = assessor.assess([torch.cat([left, right], dim=2)])[0]
     apart = assessor.assess([left, right])
@@ -143,19 +143,19 @@ def test_damage_at_the_edge_is_seen_by_the_default_view_only(assessor):
     assert max(abs(before[name] - after[name]) for name in NAMES) > 1e-3
 
 
-def test_an_image_does_not_feel_its_neighbors(assessor):
+def test_the_result_of_an_image_does_not_depend_on_its_batch(assessor):
     images = [torch.rand(3, 300, 100), -torch.rand(3, 224, 500), torch.zeros(3, 60, 60)]
     for together, alone in zip(assessor.assess(images), (assessor.assess([image])[0] for image in images), strict=True):
         assert_same_probabilities(together, alone)
 
 
-def test_a_class_prompt_in_a_users_mouth_is_understood_as_its_class(assessor):
+def test_a_user_prompt_equal_to_a_class_prompt_resembles_its_class(assessor):
     for name in NAMES:
         understood = assessor.prompt_probabilities(prompt_of(name))
         assert max(understood, key=understood.get) == name
 
 
-def test_the_overview_has_its_share_of_the_answer(tiny_clip, assessor):
+def test_the_overview_gives_its_share_of_the_answer(tiny_clip, assessor):
     picture = torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(3)) * 2 - 1
     both = Assessor(tiny_clip, NAMES, most_views=4, overview=0.25).eval()
     both.clip = assessor.clip
@@ -165,7 +165,7 @@ def test_the_overview_has_its_share_of_the_answer(tiny_clip, assessor):
     assert_same_probabilities(both.assess([picture])[0], expected)
 
 
-def test_a_wary_one_calls_fewer_pictures_clean_but_not_in_the_strict_view(tiny_clip, assessor):
+def test_wary_lowers_the_probability_of_clean_but_not_in_the_strict_view(tiny_clip, assessor):
     image = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(4)) * 2 - 1  # one view
     plain, wary = (Assessor(tiny_clip, NAMES, wary=value).eval() for value in (0.0, 2.0))
     for one in (plain, wary):

@@ -1,4 +1,4 @@
-"""AutoDIR's loop under a scripted assessor: what is repaired, what is carried over, and every way that it may end."""
+"""AutoDIR's loop with a scripted assessor: the repairs, the input of each pass, and every reason to stop."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ NAMES = ("noise", "haze", "low-resolution", CLEAN)
 
 
 class Script:
-    """An assessor with prepared answers, one an image; the last one is repeated.  It remembers what it was shown."""
+    """An assessor with prepared answers, one an image; the last answer is repeated.  It records the images."""
 
     def __init__(self, *answers):
         self.answers, self.shown, self.strict = list(answers), [], []
@@ -36,7 +36,7 @@ class Script:
 
 
 def sees(**said):
-    """Probabilities over NAMES; what is not said is shared by the others."""
+    """Probabilities over NAMES; the other names share the rest equally."""
     said = {name.replace("_", "-"): share for name, share in said.items()}
     rest = (1 - sum(said.values())) / (len(NAMES) - len(said))
     return {name: said.get(name, rest) for name in NAMES}
@@ -51,7 +51,7 @@ def restored(model, image, **controls):
 
 
 class TestTheLoop:
-    def test_what_looks_clean_is_returned_as_it_is(self, autodir):
+    def test_a_clean_image_is_returned_unchanged(self, autodir):
         image = picture()
         outcome = restored(autodir(assessor=Script(sees(clean=0.6))), image)
         assert torch.equal(outcome.image, image)
@@ -60,13 +60,13 @@ class TestTheLoop:
     @pytest.mark.parametrize(
         ("later", "passes", "reason"), [(0.0, 2, "clean"), (0.45, 2, "clean"), (0.6, 1, "uncertain")]
     )
-    def test_a_second_repair_may_want_a_surer_assessor_than_the_first(self, autodir, later, passes, reason):
+    def test_a_later_repair_may_need_a_higher_probability_than_the_first(self, autodir, later, passes, reason):
         script = Script(sees(noise=0.5), sees(haze=0.5, noise=0.1), sees(clean=0.9))
         report = restored(autodir(assessor=script, floor=0.4, later_floor=later), picture()).report
         assert (len(report.passes), report.stop_reason) == (passes, reason)
 
     @pytest.mark.parametrize(("seen_first", "passes"), [(0.3, 2), (0.1, 1)])
-    def test_what_the_first_look_glimpsed_needs_no_more_than_a_first_repair(self, autodir, seen_first, passes):
+    def test_the_higher_floor_holds_only_for_names_that_were_improbable_at_first(self, autodir, seen_first, passes):
         script = Script(sees(noise=0.6, haze=seen_first), sees(haze=0.5, noise=0.1), sees(clean=0.9))
         model = autodir(assessor=script, floor=0.4, later_floor=0.9, glimpsed=0.2)
         assert len(restored(model, picture()).report.passes) == passes
@@ -90,19 +90,19 @@ class TestTheLoop:
         assert not torch.equal(script.shown[1], script.shown[2])
 
     def test_a_repaired_class_leaves_the_list(self, autodir):
-        """However sure of noise the assessor stays, noise is repaired once."""
+        """Noise is repaired once, even if the assessor still finds it."""
         falling = [sees(noise=share, haze=0.3, clean=0.01) for share in (0.69, 0.68, 0.67, 0.66)]
         report = restored(autodir(assessor=Script(*falling)), picture(), strict=True).report
         assert report.labels == ("noise", "haze", "low-resolution")
         assert report.stop_reason == "nothing-left"
 
-    def test_a_second_image_does_not_start_depleted(self, autodir):
+    def test_a_second_image_starts_with_all_names(self, autodir):
         script = Script(*[sees(noise=0.8), sees(clean=0.9)] * 2)
         model = autodir(assessor=script)
         reports = [restored(model, picture(seed=seed)).report for seed in (1, 2)]
         assert [report.labels for report in reports] == [("noise",), ("noise",)]
 
-    def test_max_passes_end_it(self, autodir):
+    def test_max_passes_ends_the_loop(self, autodir):
         script = Script(sees(noise=0.9), sees(haze=0.9), sees(low_resolution=0.9), sees(clean=0.9))
         report = restored(autodir(assessor=script), picture(), max_passes=2).report
         assert report.labels == ("noise", "haze")
@@ -111,7 +111,7 @@ class TestTheLoop:
         assert len(restored(autodir(assessor=script, max_passes=1), picture()).report.passes) == 1
 
     def test_a_pass_that_did_not_help_is_taken_back(self, autodir):
-        """Noise goes away; the repair of haze then makes haze likelier and the image no cleaner."""
+        """Noise is repaired; the repair of haze then makes haze more probable and "clean" less probable."""
         worse = sees(haze=0.8, clean=0.05)
         script = Script(sees(noise=0.8), sees(haze=0.7, clean=0.1), worse)
         outcome = restored(autodir(assessor=script), picture())
@@ -120,13 +120,13 @@ class TestTheLoop:
         assert [entry.kept for entry in outcome.report.passes] == [True, False]
         assert outcome.report.stop_reason == "did-not-help"
 
-    def test_when_nothing_helps_the_input_comes_back(self, autodir):
+    def test_the_input_is_returned_if_no_repair_helps(self, autodir):
         script = Script(sees(noise=0.8, clean=0.1), sees(noise=0.9, clean=0.05))
         outcome = restored(autodir(assessor=script), picture())
         assert torch.equal(outcome.image, picture())
         assert outcome.report.labels == ()
 
-    def test_an_unsure_assessor_leaves_the_image_alone(self, autodir):
+    def test_an_uncertain_assessor_leaves_the_image_unchanged(self, autodir):
         outcome = restored(autodir(assessor=Script(sees(noise=0.3)), floor=0.4), picture())
         assert torch.equal(outcome.image, picture())
         assert outcome.report.stop_reason == "uncertain"
@@ -140,7 +140,7 @@ class TestTheLoop:
         torch.testing.assert_close(fixed.image.mean((1, 2)), picture().mean((1, 2)), atol=1e-5, rtol=0)
         torch.testing.assert_close(fixed.image.std((1, 2)), picture().std((1, 2)), atol=1e-4, rtol=0)
 
-    def test_the_color_fix_changes_what_is_delivered_and_not_what_the_next_pass_sees(self, autodir):
+    def test_the_color_fix_changes_the_final_image_and_not_the_input_of_the_next_pass(self, autodir):
         answers = sees(noise=0.8), sees(haze=0.7), sees(clean=0.9)
         scripts = [Script(*answers), Script(*answers)]
         for script, fix in zip(scripts, (False, True), strict=True):
@@ -153,8 +153,8 @@ class TestTheLoop:
         assert torch.equal(outcome.image, picture())
 
     @pytest.mark.parametrize(("name", "kept"), [("haze", False), ("noise", True)])
-    def test_only_dehazing_is_taken_back_for_what_it_blackens(self, autodir, name, kept):
-        """Noise over black is bright, and its repair black again: that is no fault."""
+    def test_only_dehazing_is_taken_back_for_turning_pixels_black(self, autodir, name, kept):
+        """Noise over black is bright, and its repair is black again, as it should be."""
         dark = picture() * 0.02 - 0.95  # barely above black
         script = Script(sees(**{name: 0.8}), sees(clean=0.9))
         whole = restored(autodir(assessor=Script(sees(**{name: 0.8}), sees(clean=0.9))), dark)
@@ -163,7 +163,7 @@ class TestTheLoop:
         assert (outcome.report.stop_reason == "clean") is kept
         assert torch.equal(outcome.image, dark) is not kept
 
-    def test_the_bundle_may_take_part_of_a_repair_only(self, autodir):
+    def test_a_bundle_may_apply_only_a_share_of_a_repair(self, autodir):
         answers = sees(noise=0.8), sees(clean=0.9)
         whole, part = (
             restored(autodir(assessor=Script(*answers), strength={"noise": share}), picture()).image
@@ -171,8 +171,8 @@ class TestTheLoop:
         )
         torch.testing.assert_close(part, torch.lerp(picture(), whole, 0.25))
 
-    def test_w_is_the_bundles_unless_the_user_says_one(self, autodir):
-        """The prompt is understood as haze, so haze's default counts."""
+    def test_the_bundle_gives_the_fidelity_unless_the_user_does(self, autodir):
+        """The prompt resembles haze, so the default of haze is used."""
         image, script = picture(), Script(sees(haze=0.9))
         model = autodir(assessor=script, fidelity={"haze": 0.25, "noise": 1.0})
         assert torch.equal(
@@ -182,7 +182,7 @@ class TestTheLoop:
             restored(model, image, prompt="x").image, restored(model, image, prompt="x", fidelity=1).image
         )
 
-    def test_the_input_is_left_as_it_was(self, autodir):
+    def test_the_input_tensor_is_not_changed(self, autodir):
         image = picture()
         before = image.clone()
         restored(autodir(assessor=Script(sees(noise=0.9), sees(clean=0.9))), image)
@@ -195,13 +195,13 @@ class TestTheLoop:
 
 
 class TestStrictAndSafe:
-    def test_strict_sees_the_published_view_and_safe_the_whole_image(self, autodir):
+    def test_strict_assesses_the_published_view_and_safe_the_whole_image(self, autodir):
         for strict in (True, False):
             script = Script(sees(noise=0.8), sees(clean=0.9))
             restored(autodir(assessor=script), picture(), strict=strict)
             assert set(script.strict) == {strict}
 
-    def test_strict_carries_values_over_unclamped_and_safe_clamps(self, autodir):
+    def test_strict_does_not_clamp_between_passes_and_safe_does(self, autodir):
         answers = sees(noise=0.8), sees(haze=0.7), sees(clean=0.9)
         strict, safe = Script(*answers), Script(*answers)
         restored(autodir(assessor=strict), picture(), strict=True)
@@ -209,19 +209,19 @@ class TestStrictAndSafe:
         assert strict.shown[1].abs().max() > 1
         assert max(image.abs().max() for image in safe.shown) <= 1
 
-    def test_strict_knows_no_later_floor_either(self, autodir):
+    def test_strict_has_no_later_floor(self, autodir):
         script = Script(sees(noise=0.5), sees(haze=0.5), sees(clean=0.9))
         report = restored(autodir(assessor=script, later_floor=0.9), picture(), strict=True).report
         assert [entry.label for entry in report.passes] == ["noise", "haze"]
 
-    def test_strict_has_no_floor_and_no_way_back(self, autodir):
+    def test_strict_has_no_floor_and_keeps_every_pass(self, autodir):
         script = Script(sees(noise=0.3), sees(noise=0.9, clean=0.05), sees(clean=0.9))
         report = restored(autodir(assessor=script, floor=0.9), picture(), strict=True).report
         assert report.labels[0] == "noise"
         assert report.stop_reason == "clean"
 
-    def test_strict_goes_on_from_the_diffusion_picture_after_low_resolution(self, autodir):
-        """I_sd is what w = 0 gives; were the loop to end there, the user would still get I_res."""
+    def test_strict_continues_from_the_diffusion_picture_after_low_resolution(self, autodir):
+        """I_sd is the result at w = 0; if the loop ended there, the user would still get I_res."""
         seen = sees(low_resolution=0.8), sees(noise=0.8)
         diffused = restored(autodir(assessor=Script(*seen)), picture(), strict=True, fidelity=0, max_passes=1).image
         corrected = restored(autodir(assessor=Script(*seen)), picture(), strict=True, fidelity=1, max_passes=1).image
@@ -236,7 +236,7 @@ class TestStrictAndSafe:
         assert torch.equal(script.shown[-1], diffused), "the next assessment looks at what is carried on"
         assert not torch.equal(corrected, diffused)
 
-    def test_safe_goes_on_from_what_the_user_would_get(self, autodir):
+    def test_safe_continues_from_the_best_result(self, autodir):
         script = Script(sees(low_resolution=0.8), sees(clean=0.9))
         outcome = restored(autodir(assessor=script), picture(), fidelity=1)
         assert torch.equal(script.shown[-1], outcome.image)
@@ -254,11 +254,11 @@ class TestStrictAndSafe:
 
 
 class TestWords:
-    def test_only_considers_nothing_else(self, autodir):
+    def test_only_excludes_all_other_names(self, autodir):
         script = Script(sees(noise=0.8, haze=0.15, clean=0.04), sees(clean=0.9))
         assert restored(autodir(assessor=script), picture(), only=("fog",)).report.labels == ("haze",)
 
-    def test_skip_never_repairs(self, autodir):
+    def test_skipped_names_are_never_repaired(self, autodir):
         script = Script(sees(noise=0.8, haze=0.15, clean=0.04), sees(clean=0.9))
         assert restored(autodir(assessor=script), picture(), skip=("grain",)).report.labels == ("haze",)
 
@@ -267,13 +267,13 @@ class TestWords:
         assert [(entry.label, entry.source) for entry in report.passes] == [("haze", "user")]
         assert report.stop_reason == "prompt-done"
 
-    def test_what_a_user_asked_for_is_kept_even_if_it_seems_not_to_help(self, autodir):
+    def test_a_repair_that_the_user_asked_for_is_kept_even_if_it_does_not_help(self, autodir):
         script = Script(sees(haze=0.5, clean=0.3), sees(haze=0.9, clean=0.05))
         outcome = restored(autodir(assessor=script), picture(), prompt="fog")
         assert not torch.equal(outcome.image, picture())
         assert outcome.report.passes[0].kept
 
-    def test_other_words_give_another_picture(self, autodir):
+    def test_another_prompt_gives_another_picture(self, autodir):
         model = autodir()
         fog, grain = (restored(model, picture(), prompt=words).image for words in ("fog", "get rid of the grain"))
         assert not torch.equal(fog, grain)
@@ -287,7 +287,7 @@ class TestWords:
             ({"prompt": "fog", "only": ("haze",)}, "a prompt together with only or skip"),
         ],
     )
-    def test_words_that_make_no_sense_are_refused(self, autodir, controls, message):
+    def test_contradicting_options_are_refused(self, autodir, controls, message):
         with pytest.raises(ControlsError, match=message):
             restored(autodir(), picture(), **controls)
 

@@ -97,7 +97,7 @@ def test_sigma_and_timestep_are_inverse_and_the_schedule_s_ends_hold():
 
 
 @pytest.mark.parametrize(("name", "scale"), [("1_1", (1.0, 1.0)), ("7.5_1.5", (7.5, 1.5)), ("3_1", (3.0, 1.0))])
-def test_euler_ancestral_walks_the_published_trajectory(published, tiny_unet, name, scale):
+def test_euler_ancestral_follows_the_published_trajectory(published, tiny_unet, name, scale):
     way, x = euler_ancestral(SCHEDULE, 10), published["z_init"]
     assert off(x, published[f"cfg{name}.x"][0]) < 1e-6
     for i, step in enumerate(way.steps):
@@ -146,7 +146,7 @@ def test_dpm_solver_s_coefficients_are_the_paper_s():
     assert steps[0].earlier == steps[-1].earlier == 0
 
 
-def test_euler_ancestral_keeps_the_noise_level_that_it_promises():
+def test_euler_ancestral_keeps_the_planned_noise_level():
     """With the exact noise in x, the kept part and the fresh part add up to the next sigma, in variance."""
     steps = euler_ancestral(SCHEDULE, 12).steps
     for step, after in zip(steps, [*(1 / s.input_scale**2 - 1 for s in steps[1:]), 0.0], strict=True):
@@ -172,8 +172,8 @@ def test_every_plan_falls_from_the_noisiest_step_to_a_clean_latent(sampler, step
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 4, 25])
-def test_a_network_that_knows_the_answer_gives_exactly_that(sampler, steps):
-    """Deterministic samplers also stay on the straight way alpha x0 + sigma eps between."""
+def test_a_perfect_network_leads_to_the_exact_clean_latent(sampler, steps):
+    """Deterministic samplers also stay on the straight line alpha x0 + sigma eps between."""
     clean, eps = torch.randn(2, 1, *SHAPE, generator=torch.Generator().manual_seed(0)).unbind()
     way = plan(sampler, SCHEDULE, steps)
     start = (way[0].alpha * clean + way[0].sigma * eps) / way[0].input_scale
@@ -245,7 +245,7 @@ def test_deterministic_samplers_end_at_the_probability_flow_s_solution(sampler):
 
 
 def test_euler_ancestral_draws_from_the_data_s_distribution():
-    """200 steps: mean and deviation of 40,000 samples; the tolerance covers the discretisation, not only chance."""
+    """200 steps: mean and deviation of 40,000 samples; the tolerance covers the discretization, not only chance."""
     way, generator = euler_ancestral(SCHEDULE, 200), torch.Generator().manual_seed(3)
     x = way.initial_scale * torch.randn(1, 1, 200, 200, generator=generator)
     noises = torch.randn(200, 1, 1, 200, 200, generator=generator)
@@ -258,14 +258,14 @@ def test_euler_ancestral_draws_from_the_data_s_distribution():
 
 
 def alone(network, name, steps, seed, condition):
-    """One image by itself, with its own noise."""
+    """Samples one image alone, with its own noise."""
     way, stream = plan(name, SCHEDULE, steps), NoiseStream(seed)
     x = way.initial_scale * stream.draw(SHAPE)[None]
     noises = torch.stack([stream.draw(SHAPE)[None] for _ in range(steps)])
     return run(way, lambda scaled, step: network(scaled, [step], condition[None]), x, noises)[-1]
 
 
-def test_images_at_different_steps_of_different_plans_come_out_as_if_alone(tiny_unet, published):
+def test_images_at_different_steps_of_different_plans_do_not_change_each_other(tiny_unet, published):
     def network(scaled, steps, conditions):
         at = StepCoefficients.stack(steps)
         context = published["cond"].expand(len(steps), -1, -1)

@@ -1,4 +1,4 @@
-"""AutoDIR with specialists: who repairs what, what strict mode does, and that a step is one step."""
+"""AutoDIR with specialists: which network repairs which degradation, strict mode, and the single step."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def build(autodir, special):
 
 @pytest.fixture
 def label(autodir):
-    """What the random assessor takes the words for."""
+    """The degradation that the random assessor finds in the prompt."""
     understood = autodir().assessor.prompt_probabilities(WORDS)
     return max(autodir().names, key=lambda name: understood[name])
 
@@ -54,27 +54,27 @@ def restored(model, image, **controls):
     return restore_one(model, Request(image=image, controls=Controls(**controls)))
 
 
-def test_its_degradation_is_restored_by_the_specialist_alone(model, special, label):
+def test_the_specialist_alone_repairs_its_degradation(model, special, label):
     image = picture(23, 37)
     done = restored(model, image, prompt=WORDS)
     assert_parity(done.image, special(image[None])[0].clamp(-1, 1))
     assert [(one.label, one.by) for one in done.report.passes] == [(label, "specialist detail")]
 
 
-def test_strict_mode_passes_over_it(model, autodir):
+def test_strict_mode_does_not_use_the_specialist(model, autodir):
     image, controls = picture(), {"prompt": WORDS, "strict": True}
     assert torch.equal(restored(model, image, **controls).image, restored(autodir(), image, **controls).image)
 
 
-def test_what_it_is_not_for_is_diffused_and_corrected(build, autodir, label):
+def test_other_degradations_are_diffused_and_corrected(build, autodir, label):
     image, others = picture(), [name for name in autodir().names if name != label]
     done = restored(build(*others), image, prompt=WORDS)
     assert torch.equal(done.image, restored(autodir(), image, prompt=WORDS).image)
     assert [one.by for one in done.report.passes] == ["diffusion"]
 
 
-def test_with_its_mirror_image_a_picture_and_its_mirror_image_are_repaired_alike(build, label, special):
-    """The mean over a group commutes with it; one pass alone of a random network does not."""
+def test_mirrored_repair_of_a_mirror_image_is_the_mirror_image_of_the_repair(build, label, special):
+    """The mean over a group commutes with the group; a single call of a random network does not."""
     model, image = build(label, mirrored=True), picture(24, 36)  # multiples of the stride: padding is on one side
     once = special(image[None])[0].clamp(-1, 1)
     assert (special(image.flip(-1)[None])[0].flip(-1) - once).abs().max() > 1e-3
@@ -83,14 +83,14 @@ def test_with_its_mirror_image_a_picture_and_its_mirror_image_are_repaired_alike
     assert (done - once).abs().max() > 1e-3
 
 
-def test_w_says_how_much_of_its_change_is_taken(model):
+def test_fidelity_is_the_share_of_the_change_that_is_applied(model):
     image = picture()
     whole, half, none = (restored(model, image, prompt=WORDS, fidelity=w).image for w in (1.0, 0.5, 0.0))
     assert_parity(half, (image + whole) / 2)
     assert torch.equal(none, image)
 
 
-def test_it_takes_one_step_whatever_was_asked_and_rides_with_those_that_diffuse(model):
+def test_a_specialist_takes_one_step_in_the_same_batch_as_diffusion(model):
     noise = Request(image=picture(), controls=Controls(prompt=WORDS, steps=9))
     diffused = Request(image=picture(seed=1), controls=Controls(prompt=WORDS, strict=True))
     outcomes = model.begin([noise, diffused])
@@ -105,7 +105,7 @@ def test_it_takes_one_step_whatever_was_asked_and_rides_with_those_that_diffuse(
     assert torch.equal(done.image, restored(model, picture(), prompt=WORDS).image)
 
 
-def test_a_step_that_fails_leaves_both_kinds_where_they_were(model, monkeypatch):
+def test_a_step_that_fails_changes_neither_kind_of_track(model, monkeypatch):
     requests = [Request(image=picture(), controls=Controls(prompt=WORDS, strict=strict)) for strict in (True, False)]
     tracks = [outcome.tracks[0] for outcome in model.begin(requests)]
     monkeypatch.setattr(model.specialists, "restore", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
@@ -121,7 +121,7 @@ def test_a_step_that_fails_leaves_both_kinds_where_they_were(model, monkeypatch)
 
 
 def test_a_large_picture_is_restored_in_tiles_that_leave_no_seams(build, label, special):
-    """The first tile is the network's own; one that changes nothing gives the picture back."""
+    """The first tile is the network's own result; a network that changes nothing returns the picture."""
     image = picture(100, 90)
     model = build(label)
     done = restored(model, image, prompt=WORDS)  # native_px of the random loop is 64 x 64
@@ -133,7 +133,7 @@ def test_a_large_picture_is_restored_in_tiles_that_leave_no_seams(build, label, 
     assert_parity(restored(model, image, prompt=WORDS).image, image)
 
 
-def test_neighbors_do_not_matter(model):
+def test_the_result_of_an_image_does_not_depend_on_its_batch(model):
     requests = [Request(image=picture(seed=seed), controls=Controls(prompt=WORDS)) for seed in range(3)]
     together = [done.image for done in restore_all(model, requests, together=3)]
     for request, image in zip(requests, together, strict=True):

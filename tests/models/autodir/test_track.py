@@ -56,7 +56,7 @@ class TestIdentities:
         whole, half = (restored(model, image, prompt="haze", strength=strength).image for strength in (1.0, 0.5))
         torch.testing.assert_close(half, (image + whole) / 2)
 
-    def test_w_of_zero_leaves_out_the_correction(self, autodir, correction):
+    def test_a_fidelity_of_zero_leaves_out_the_correction(self, autodir, correction):
         image = picture()
         one, other = autodir(scm=correction(5)), autodir(scm=correction(6))
         assert torch.equal(*(restored(model, image, prompt="haze", fidelity=0).image for model in (one, other)))
@@ -68,7 +68,7 @@ class TestIdentities:
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
 
-    def test_without_temperature_the_seed_has_no_say_except_in_strict_mode(self, autodir):
+    def test_at_temperature_zero_the_seed_changes_nothing_except_in_strict_mode(self, autodir):
         model = autodir(temperature=0.0)
         assert torch.equal(*(restored(model, picture(), prompt="haze", seed=seed).image for seed in (1, 2)))
         strict, other = (restored(model, picture(), prompt="haze", seed=seed, strict=True).image for seed in (1, 2))
@@ -76,14 +76,14 @@ class TestIdentities:
 
     @pytest.mark.parametrize("sampler", ["ddim", "euler-ancestral", "dpm++2m"])
     @pytest.mark.parametrize("scales", [(1.0, 1.0), (7.5, 1.5), (3.0, 1.0)])
-    def test_a_pass_is_the_three_branch_sum_that_is_published(self, autodir, sampler, scales):
+    def test_a_pass_equals_the_published_sum_over_three_branches(self, autodir, sampler, scales):
         image, model = picture(), autodir(sampler=sampler)
         controls = Controls(prompt="too dark", text_guidance=scales[0], image_guidance=scales[1], fidelity=1.0)
         ours = restore_one(model, Request(image=image, controls=controls)).image
         assert_parity(ours, by_hand(model, image, controls, *scales), of_range=PROGRAM)
 
     @pytest.mark.parametrize("size", [(1, 1), (7, 50), (33, 32)])
-    def test_any_size_comes_back_in_its_size(self, autodir, size):
+    def test_a_result_has_the_size_of_its_input(self, autodir, size):
         image = picture(*size)
         outcome = restored(autodir(), image, prompt="haze")
         assert outcome.image.shape == image.shape
@@ -99,7 +99,7 @@ class TestNeighbors:
     )
 
     @pytest.mark.parametrize("sampler", ["ddim", "euler-ancestral", "dpm++2m"])
-    def test_an_image_does_not_feel_its_neighbors(self, autodir, sampler):
+    def test_the_result_of_an_image_does_not_depend_on_its_batch(self, autodir, sampler):
         """Tracks join at any time, stand at different steps of plans of different lengths, and leave alone."""
         model = autodir(sampler=sampler)
         waiting = [outcome.tracks[0] for outcome in model.begin(self.REQUESTS)]
@@ -121,7 +121,7 @@ class TestNeighbors:
         for one, other in zip(forwards, backwards, strict=True):
             assert_parity(one.image, other.image, of_range=PROGRAM)
 
-    def test_tiles_do_not_feel_who_they_are_stepped_with(self, autodir):
+    def test_the_result_of_a_tile_does_not_depend_on_its_batch(self, autodir):
         """Tiles are tracks like any other: they may share steps with a small image and with tiles of another."""
         model = autodir()
         large = Request(image=picture(70, 80), controls=Controls(prompt="haze", seed=9))

@@ -1,4 +1,4 @@
-"""The shipped text tower against users' own words: held-out phrasings, two wishes in one sentence, and nonsense."""
+"""The text encoder of the shipped bundle: held-out phrasings of users, two wishes in one prompt, and nonsense."""
 
 from itertools import permutations
 
@@ -27,14 +27,14 @@ def assessor():
 
 
 def ranked(assessor, words):
-    """The names, most probable first."""
+    """Returns the names, most probable first."""
     understood = assessor.prompt_probabilities(words)
     return sorted(understood, key=lambda name: -understood[name])
 
 
 @pytest.fixture(scope="module")
 def answers(assessor):
-    """(phrasing, what is meant, what is understood)."""
+    """(phrasing, intended name, most probable name)."""
     with torch.inference_mode():
         return [(text, name, ranked(assessor, text)[0]) for text, name in HELD_OUT if name in assessor.names]
 
@@ -57,7 +57,7 @@ def test_seven_held_out_phrasings_in_ten_of_each_name_are_understood(answers, na
 
 @pytest.mark.parametrize("sentence", ["remove the {} and the {}", "there is {} and also {}"])
 def test_two_wishes_in_one_sentence_are_both_among_the_first_three(assessor, sentence):
-    """In either order; blur before jpeg is the one of 72 that the first tower loses, so it is left out."""
+    """In either order; blur before jpeg is the one of 72 that the first text encoder loses, so it is left out."""
     for first, second in set(permutations(DEGRADED, 2)) - {("blur", "jpeg")}:
         found = ranked(assessor, sentence.format(WORDS[first], WORDS[second]))[:3]
         assert {first, second} <= set(found), (first, second, found)
@@ -78,7 +78,7 @@ def test_two_wishes_in_one_sentence_are_both_among_the_first_three(assessor, sen
         "grain " * 500,
     ],
 )
-def test_words_that_name_nothing_still_get_probabilities(assessor, words):
+def test_prompts_without_meaning_still_get_probabilities(assessor, words):
     understood = assessor.prompt_probabilities(words)
     assert tuple(understood) == NAMES
     assert sum(understood.values()) == pytest.approx(1, abs=1e-5)

@@ -99,7 +99,7 @@ def test_pooled_features_are_those_of_open_clip(clip):
     assert_parity(pooled, expected)
 
 
-def test_a_text_does_not_feel_its_neighbors(clip):
+def test_the_states_of_a_text_do_not_depend_on_its_batch(clip):
     tokens = tokenize(["rain", "a much longer text about fog and haze", ""])
     with torch.inference_mode():
         together, _ = text_states(clip, tokens, masked=True)
@@ -107,7 +107,7 @@ def test_a_text_does_not_feel_its_neighbors(clip):
     assert_parity(together, alone)
 
 
-def test_an_image_tower_may_be_a_residual_network():
+def test_an_image_encoder_may_be_a_residual_network():
     config = ClipConfig(
         embed_dim=16,
         vision=VisionConfig(image_size=64, layers=(1, 1, 1, 1), width=8, head_width=32),

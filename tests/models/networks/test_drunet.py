@@ -1,4 +1,4 @@
-"""The specialists' network: the published one's size, and what follows from its being free of biases and norms."""
+"""The specialists' network: its published size, and the properties of a network without biases and norms."""
 
 import pytest
 import torch
@@ -43,33 +43,33 @@ def test_moving_the_picture_by_its_stride_moves_the_restoration():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (33, 50)])
-def test_every_size_comes_back_as_it_went_in(size):
+def test_a_result_has_the_size_of_its_input(size):
     restored = network()(picture(*size))
     assert restored.shape[-2:] == size
     assert restored.isfinite().all()
 
 
-def test_a_whole_multiple_of_the_stride_is_not_touched_by_padding():
-    """The last rows of a picture that needs padding are those of its own reflection."""
+def test_padding_equals_a_reflected_picture_of_full_size():
+    """A picture that needs padding is restored as with its own reflection below it."""
     restore, image = network(), picture(22, 32)
     reflected = torch.cat([image, image[:, :, [-2, -3]]], dim=2)
     assert_parity(restore(image), restore(reflected)[:, :, :22])
 
 
-def test_a_batch_is_its_pictures_one_by_one():
+def test_the_result_of_an_image_does_not_depend_on_its_batch():
     restore, images = network(), picture(images=3)
     each = torch.cat([restore(image[None]) for image in images])
     assert_parity(restore(images), each)
 
 
-def test_a_silent_last_layer_changes_nothing():
+def test_a_last_layer_of_zeros_changes_nothing():
     restore = network()
     restore.tail.weight.zero_()
     image = picture()
     assert torch.equal(restore(image), image)
 
 
-def test_only_the_tonal_one_knows_how_bright_the_far_end_of_a_picture_is():
+def test_only_a_tonal_network_depends_on_the_brightness_of_distant_pixels():
     for tonal in (False, True):
         restore = network(DRUNetConfig(width=4, blocks=(1, 1), tonal=tonal))
         image = picture(128, 128)
@@ -79,8 +79,8 @@ def test_only_the_tonal_one_knows_how_bright_the_far_end_of_a_picture_is():
         assert same is not tonal
 
 
-def test_the_tonal_one_can_lift_black():
-    """Without biases a picture of zeros stays one."""
+def test_a_tonal_network_can_brighten_black():
+    """Without biases a picture of zeros stays zero."""
     zeros = torch.zeros(1, 3, 16, 16)
     assert not network()(zeros).any()
     assert network(DRUNetConfig(width=4, blocks=(1, 1), tonal=True))(zeros).any()

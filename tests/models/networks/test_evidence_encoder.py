@@ -1,4 +1,4 @@
-"""The image tower that asks restorers: what it sees of them, what it begins as, and how a bundle states it."""
+"""The evidence encoder: its features, its initial weights, and its configuration in a bundle."""
 
 import json
 from dataclasses import asdict, replace
@@ -37,7 +37,7 @@ def specialist(config, seed):
     return DRUNet(config).eval().requires_grad_(False)
 
 
-def test_pools_mean_spread_and_the_extreme_blocks():
+def test_pooling_gives_mean_deviation_and_extreme_blocks():
     level = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(1)).double()
     mean, spread, largest, smallest = np.split(pool(level).numpy(), 4, axis=1)
     values = level.numpy()
@@ -48,13 +48,13 @@ def test_pools_mean_spread_and_the_extreme_blocks():
     np.testing.assert_allclose(smallest, blocks.min((2, 3)), atol=1e-6)
 
 
-def test_a_silent_channel_leaves_the_slopes_finite():
+def test_a_constant_channel_has_finite_gradients():
     level = torch.zeros(2, 3, 16, 16, requires_grad=True)
     pool(level).sum().backward()
     assert level.grad.isfinite().all()
 
 
-def test_a_drop_in_one_place_is_seen_wherever_it_lies():
+def test_a_drop_gives_the_same_features_anywhere():
     level = torch.zeros(2, 1, 16, 16)
     level[0, 0, 2:4, 2:4] = 1
     level[1, 0, 12:14, 6:8] = 1
@@ -63,7 +63,7 @@ def test_a_drop_in_one_place_is_seen_wherever_it_lies():
 
 
 @pytest.mark.parametrize("config", [FINE, WIDE])
-def test_a_restorer_s_levels_are_heard_while_it_restores(config):
+def test_the_levels_of_a_network_are_recorded_while_it_restores(config):
     network, heard = specialist(config, 3), []
     for level in (*network.encoders, network.body, network.decoders[-1]):
         level.register_forward_hook(lambda *said: heard.append(said[-1]))
@@ -75,7 +75,7 @@ def test_a_restorer_s_levels_are_heard_while_it_restores(config):
     assert len(levels) == len(config.blocks) + 1
 
 
-def test_the_change_is_told_in_logarithms_of_levels():
+def test_changes_are_logarithms_of_levels():
     before = torch.zeros(2, 3, 64, 64)
     noise = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
     after = torch.stack([torch.full((3, 64, 64), 10 / 127.5), noise * 4 / 127.5])
@@ -86,7 +86,7 @@ def test_the_change_is_told_in_logarithms_of_levels():
     assert 3.6 < low[1] < middle[1] < high[1] < 4.4
 
 
-def test_a_restorer_is_asked_about_the_picture_and_not_about_its_normalized_form():
+def test_a_restoration_network_gets_the_picture_and_not_its_normalized_form():
     tower = EvidenceEncoder(TOWER, torch.nn.Identity(), 16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     asked = []
     tower.branches[0].register_forward_hook(lambda _, said, out: asked.append(said[0]))
@@ -104,7 +104,7 @@ def glance(folder):
     return path, network
 
 
-def test_the_tower_begins_as_what_is_trained_already(tmp_path):
+def test_the_encoder_starts_from_trained_weights(tmp_path):
     networks = specialist(FINE, 1), specialist(WIDE, 2)
     path, known = glance(tmp_path)
     assessor = Assessor(CLIP, NAMES)
@@ -116,7 +116,7 @@ def test_the_tower_begins_as_what_is_trained_already(tmp_path):
     assert torch.equal(tower.own.eval()(views), known.clip.visual.eval()(views))
 
 
-def test_it_learns_on_without_changing_the_specialists_it_began_as(tmp_path):
+def test_training_does_not_change_the_specialists_of_the_initial_weights(tmp_path):
     networks = specialist(FINE, 1), specialist(WIDE, 2)
     assessor = Assessor(CLIP, NAMES)
     begin_as(assessor, glance(tmp_path)[0], networks)
@@ -125,7 +125,7 @@ def test_it_learns_on_without_changing_the_specialists_it_began_as(tmp_path):
     assert torch.equal(networks[0].head.weight, specialist(FINE, 1).head.weight)
 
 
-def test_what_is_no_glance_is_refused_by_name(tmp_path):
+def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path):
     networks = specialist(FINE, 1), specialist(WIDE, 2)
     other = tmp_path / "detail.safetensors"
     save_file(networks[0].state_dict(), other)
@@ -134,7 +134,7 @@ def test_what_is_no_glance_is_refused_by_name(tmp_path):
             begin_as(Assessor(CLIP, NAMES), path, networks)
 
 
-def test_a_clip_with_such_a_tower_answers_one_view_as_it_answers_many():
+def test_the_result_of_a_view_does_not_depend_on_its_batch():
     assessor = Assessor(CLIP, NAMES).eval()
     views = (pictures() + 1) / 2
     together = assessor.image_features(views)
@@ -143,7 +143,7 @@ def test_a_clip_with_such_a_tower_answers_one_view_as_it_answers_many():
     assert_parity(assessor.image_features(views[1:2]), together[1:2])
 
 
-def test_the_convolutions_that_face_pixels_are_left_to_adamw():
+def test_adamw_trains_the_layers_that_read_or_write_pixels():
     assessor = Assessor(CLIP, NAMES)
     kernels = {name for name, value in assessor.named_parameters() if is_kernel(name, value, assessor.PIXEL_LAYERS)}
     assert "clip.visual.branches.1.body.0.conv2.weight" in kernels
@@ -152,7 +152,7 @@ def test_the_convolutions_that_face_pixels_are_left_to_adamw():
     assert not any(name.endswith(facing) for name in kernels)
 
 
-def test_a_manifest_states_the_tower_and_gives_it_back():
+def test_a_manifest_stores_the_configuration():
     stated = json.loads(json.dumps(asdict(CLIP)))
     read = TypeAdapter(ClipConfig).validate_python(stated)
     assert read == CLIP

@@ -69,8 +69,8 @@ def test_trained_specialists_are_loaded_by_their_names(adding, tmp_path):
     files = {key: tmp_path / f"{key}.safetensors" for key in CONFIGS}
     for key, path in files.items():
         save_file(adding(CONFIGS[key].network, 0.1).state_dict(), path)
-    assert load_specialists(CONFIGS, files).of("rain") == "weather"
+    assert load_specialists(CONFIGS, files).key_of("rain") == "weather"
     only = load_specialists(CONFIGS, {"weather": files["weather"]})
-    assert only.of("noise") is None and list(only.networks) == ["weather"]
+    assert only.key_of("noise") is None and list(only.networks) == ["weather"]
     with pytest.raises(TrainingError, match=r"weather\.safetensors is no specialist 'detail'"):
         load_specialists(CONFIGS, {"detail": files["weather"]})
