@@ -1,8 +1,8 @@
 """Bundles: folders with a manifest and safetensors files, which are verified and loaded strictly.
 
 The manifest, `bundle.json`, holds the family, the networks' configurations, the degradations with their prompts and
-default fidelity, the size and sha256 of each file, the training data and the measured quality.  Networks are built on the
-meta device and their weights assigned, so that loading neither needs memory twice nor draws random numbers.
+default fidelity, the size and sha256 of each file, the training data and the measured quality.  Networks are built on
+the meta device and their weights assigned, so that loading neither needs memory twice nor draws random numbers.
 """
 
 import hashlib
@@ -211,7 +211,8 @@ def write_bundle(
             name: (value.to(dtype) if value.dtype.is_floating_point else value).detach().cpu().contiguous()
             for name, value in state.items()
         }
-        shards = split_into_shards(list(stored), lambda name, stored=stored: stored[name].nbytes, MAX_FILE_BYTES)
+        sizes = {name: value.nbytes for name, value in stored.items()}
+        shards = split_into_shards(list(sizes), sizes.__getitem__, MAX_FILE_BYTES)
         weights[network] = shard_names(network, len(shards))
         for file, names in zip(weights[network], shards, strict=True):
             files[file] = _save({name: stored[name] for name in names}, bundle / file)

@@ -2,7 +2,7 @@
 
 An entry has a license, terms, and files with URL, size and sha256.  There are three kinds of entries:
 
-    bundle      the files of a bundle; only bundle.json must be listed, because it names the other files and their hashes
+    bundle      the files of a bundle; bundle.json is enough, because it names the other files and their hashes
     archive     one tar file that contains a bundle
     checkpoint  the authors' file or files, which are converted to a bundle
 
@@ -117,7 +117,7 @@ def read_registry(path: Path) -> Registry:
             f"cannot read the registry {path}: {error.strerror}. Choose another with --registry."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ControlsError(f"the registry {path} is not TOML: {error}. See docs/models.md for an example.") from error
+        raise ControlsError(f"the registry {path} is not TOML: {error}. docs/models.md has an example.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
