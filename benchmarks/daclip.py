@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.daclip.attention import HEAD, LinearAttention, SpatialTransformer, TransformerBlock
+from models.daclip.attention import HEAD_CHANNELS, LinearAttention, SpatialTransformer, TransformerBlock
 from models.daclip.conditional_unet import WILD, ConditionalUNet, Constants, UNetConfig
 
 CONFIGS = {"daclip": UNetConfig(), "wild": WILD}
@@ -35,7 +35,7 @@ class ExplicitAttention(nn.Module):
 
     def __init__(self, channels: int, context: int | None = None) -> None:
         super().__init__()
-        self.heads = channels // HEAD
+        self.heads = channels // HEAD_CHANNELS
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k, self.to_v = (nn.Linear(context or channels, channels, bias=False) for _ in range(2))
         self.to_out = nn.Sequential(nn.Linear(channels, channels))
@@ -43,10 +43,10 @@ class ExplicitAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         other = x if context is None else context
         q, k, v = (
-            y.unflatten(-1, (self.heads, HEAD)).transpose(1, 2)
+            y.unflatten(-1, (self.heads, HEAD_CHANNELS)).transpose(1, 2)
             for y in (self.to_q(x), self.to_k(other), self.to_v(other))
         )
-        scores = (q @ k.transpose(-1, -2) * HEAD**-0.5).softmax(dim=-1)  # (B, h, N, N) or (B, h, N, 1)
+        scores = (q @ k.transpose(-1, -2) * HEAD_CHANNELS**-0.5).softmax(dim=-1)  # (B, h, N, N) or (B, h, N, 1)
         return self.to_out((scores @ v).transpose(1, 2).flatten(2))
 
 
@@ -69,8 +69,8 @@ class ExplicitBlock(nn.Module):
 def explicit_linear(self: LinearAttention, x: Tensor) -> Tensor:
     """All heads of the linear attention at once, channels first."""
     batch, _, height, width = x.shape
-    q, k, v = self.to_qkv(x).reshape(batch, 3, self.heads, HEAD, height * width).unbind(1)
-    q, k = q.softmax(dim=-2) * HEAD**-0.5, k.softmax(dim=-1)
+    q, k, v = self.to_qkv(x).reshape(batch, 3, self.heads, HEAD_CHANNELS, height * width).unbind(1)
+    q, k = q.softmax(dim=-2) * HEAD_CHANNELS**-0.5, k.softmax(dim=-1)
     memory = torch.einsum("bhdn,bhen->bhde", k, v / (height * width))
     found = torch.einsum("bhde,bhdn->bhen", memory, q)
     return self.to_out(found.reshape(batch, -1, height, width))
@@ -122,7 +122,7 @@ def step(config: UNetConfig, ours: bool, side: int, repeats: int, device: torch.
     else:
         count = len(made.transformers())
         made = authors_way(made)
-        SpatialTransformer.constant = lambda self, context: context  # type: ignore[method-assign]
+        SpatialTransformer.cross_vector = lambda self, context: context  # type: ignore[method-assign]
 
     def ask() -> Tensor:
         if ours:
@@ -152,7 +152,7 @@ def peak_mib(device: torch.device) -> float:
 
 def scores_gb(config: UNetConfig, side: int) -> float:
     """The widest score matrix: sixteen heads, or what the last width has, over an eighth of the picture's sides."""
-    heads = config.width * config.multipliers[-1] // HEAD
+    heads = config.width * config.multipliers[-1] // HEAD_CHANNELS
     cells = (side // 2 ** (len(config.multipliers) - 1) // (2 if config.half_scale else 1)) ** 2
     return heads * cells**2 * 4 / 2**30
 

@@ -15,7 +15,7 @@ from cli.session import memory_in_words
 from cli.side_by_side import side_by_side
 from models.errors import ControlsError, ModelsError
 from models.photo.read import Limits, Photo, format_of, read_photo
-from models.photo.write import encode_photo, losses, write_photo, write_whole
+from models.photo.write import conversion_warnings, encode_photo, write_atomically, write_photo
 
 if TYPE_CHECKING:
     from models.restorer import Controls, Report, Restorer
@@ -84,7 +84,7 @@ class Batch:
     def _write(self, work: Work, photo: Photo, restored: Photo) -> Path | None:
         """Where the result went; None for stdout."""
         kind = self.output.kind or (work.target and format_of(work.target)) or photo.format
-        for loss in losses(photo, kind):
+        for loss in conversion_warnings(photo, kind):
             warn(f"{work.name}: {loss}")
         if work.target is None:
             sys.stdout.buffer.write(encode_photo(restored, kind, self.output.quality))
@@ -101,7 +101,7 @@ class Batch:
         if picture is None:
             say(f"{compare_name(target)} is already there, left as it is (--exists replace or rename)")
         else:
-            write_whole(picture, encode_photo(side_by_side(photo, restored), "png"))
+            write_atomically(picture, encode_photo(side_by_side(photo, restored), "png"))
 
 
 def read_input(source: Path | None) -> Photo:

@@ -12,7 +12,7 @@ from cli.inputs import ENDINGS, Exists, place
 from cli.side_by_side import side_by_side
 from models.errors import ControlsError, PhotoError
 from models.photo.read import Photo, format_of, read_photo
-from models.photo.write import eight_bits, write_photo
+from models.photo.write import to_eight_bits, write_photo
 
 
 def compare(
@@ -49,7 +49,7 @@ def _figures(first: Photo, second: Photo) -> tuple[float, float | None]:
     from models.psnr import psnr
 
     deep = first.sixteen_bit and second.sixteen_bit
-    left, right = (photo.pixels if deep else eight_bits(photo.pixels) for photo in (first, second))
+    left, right = (photo.pixels if deep else to_eight_bits(photo.pixels) for photo in (first, second))
     return psnr(left, right), ssim(left, right) if min(left.shape[:2]) >= WINDOW_PX else None
 
 

@@ -1,15 +1,15 @@
-"""Bundles: a folder with a manifest and safetensors, verified and loaded strictly.
+"""Bundles: folders with a manifest and safetensors files, which are verified and loaded strictly.
 
-`bundle.json` names the family, the networks' configurations, the degradations with their prompts and default w, every
-file's size and sha256, what it was trained on and what was measured.  Networks are built on the meta device and filled
-by assignment, so loading takes no memory twice and draws no random numbers.
+The manifest, `bundle.json`, holds the family, the networks' configurations, the degradations with their prompts and
+default fidelity, the size and sha256 of each file, the training data and the measured quality.  Networks are built on
+the meta device and their weights assigned, so that loading neither needs memory twice nor draws random numbers.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,18 +18,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.errors import BundleError
-from models.folders import MANIFEST as MANIFEST  # here too, for those who load bundles
-from models.folders import SHIPPED as SHIPPED
-from models.folders import bundle_folders
+from models.folders import MANIFEST, bundle_folders
+
+T = TypeVar("T")
 
 GOLDEN = "golden.safetensors"
 DEFAULT_BUNDLE = "autodir-small"
-FILE_BYTES = 15 * 2**20
-"""Shipped files stay below 16 MiB each; larger networks are sharded."""
+MAX_FILE_BYTES = 15 * 2**20
+"""The weights in one file of a written bundle, 15.7 MB; larger networks are split into several files."""
 
 
 class BundleFile(BaseModel):
-    """One weight file and what it must be."""
+    """The size and hash of one file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,10 +38,12 @@ class BundleFile(BaseModel):
 
 
 class BundleDegradation(BaseModel):
-    """A name the assessor is asked for and its prompt.
+    """A degradation that the assessor knows, with its prompt.
 
-    `fidelity` is the default SCM weight w, `strength` how much of a pass is taken, `floor` the probability from which
-    the safe loop repairs it (0: the loop's own).
+    Attributes:
+        fidelity: the default weight w of the structural correction (SCM).
+        strength: the share of each pass that is applied.
+        floor: the probability from which the safe loop repairs the degradation; 0 uses the loop's own threshold.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +56,13 @@ class BundleDegradation(BaseModel):
 
 
 class Manifest(BaseModel):
-    """`bundle.json`.  `networks` holds the family's configuration, and `weights` the files of each network."""
+    """The content of `bundle.json`.
+
+    Attributes:
+        networks: the family's configuration.
+        weights: the files of each network.
+        golden: the file with the expected result for the golden image (models.golden).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -63,20 +71,20 @@ class Manifest(BaseModel):
     name: str
     version: str
     description: str
-    # Format 1 spells its key in British English, and bundles of format 1 exist
+    # Bundles of format 1 spell this key in British English
     license: str = Field(validation_alias="licence", serialization_alias="licence")
     restrictions: str = ""
     degradations: tuple[BundleDegradation, ...]
     networks: dict[str, Any]
     weights: dict[str, tuple[str, ...]]
     files: dict[str, BundleFile]
-    golden: str | None = None  # the file with the golden image's answer (models.golden)
+    golden: str | None = None
     trained_on: str = ""
     quality: dict[str, Any] = Field(default_factory=dict)
 
 
 def list_bundles() -> list[Path]:
-    """Every bundle that is there, earlier folders first; a name that is found twice counts once."""
+    """Returns all installed bundles; where two have the same name, the one in the earlier folder."""
     found: dict[str, Path] = {}
     for folder in bundle_folders():
         for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
@@ -85,29 +93,33 @@ def list_bundles() -> list[Path]:
 
 
 def find_bundle(name: str | None = None) -> Path:
-    """The folder of a bundle: a path as it is, a name through the bundle folders, None for the default.
+    """Returns the folder of a bundle.
+
+    Args:
+        name: a path, the name of an installed bundle, or None for the default bundle.
 
     Raises:
-        BundleError: there is none; the message lists those that are there.
+        BundleError: the bundle does not exist; the message lists the installed bundles.
     """
-    wanted = name or DEFAULT_BUNDLE
-    if (Path(wanted) / MANIFEST).is_file():
-        return Path(wanted)
-    for bundle in list_bundles():
-        if bundle.name == wanted:
+    name = name or DEFAULT_BUNDLE
+    if (Path(name) / MANIFEST).is_file():
+        return Path(name)
+    bundles = list_bundles()
+    for bundle in bundles:
+        if bundle.name == name:
             return bundle
-    there = ", ".join(bundle.name for bundle in list_bundles()) or "none"
+    installed = ", ".join(bundle.name for bundle in bundles) or "none"
     raise BundleError(
-        f"no bundle {wanted!r}: it is neither a folder with a {MANIFEST} nor one of: {there}. "
-        "Give a path, or set UNDEGRADE_BUNDLES to the folder that holds it."
+        f"no bundle {name!r}: it is neither a folder with a {MANIFEST} nor an installed bundle ({installed}). "
+        "Give a path, or set UNDEGRADE_BUNDLES to the folder that contains it."
     )
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """The manifest of a bundle's folder.
+    """Read and validate the manifest of a bundle.
 
     Raises:
-        BundleError: it is missing, no JSON, or has a wrong field (named).
+        BundleError: the manifest is missing, is not JSON, or has a wrong field, which the message names.
     """
     path = bundle / MANIFEST
     try:
@@ -117,30 +129,30 @@ def read_manifest(bundle: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{path}: {where}: {first['msg']}. Fetch or convert the bundle again.") from error
+        raise BundleError(f"{path}: {where}: {first['msg']}. Download or convert the bundle again.") from error
 
 
 def verify_bundle(bundle: Path) -> None:
-    """Check every file's size and sha256.
+    """Check the size and sha256 of every file.
 
     Raises:
-        BundleError: a file is missing or differs; the message names it.
+        BundleError: a file is missing or different; the message names it.
     """
     manifest = read_manifest(bundle)
     for name in (name for names in manifest.weights.values() for name in names):
         if name not in manifest.files:
-            raise BundleError(f"{bundle / MANIFEST} gives no sha256 for {name}. Fetch or convert the bundle again.")
+            raise BundleError(f"{bundle / MANIFEST} has no sha256 for {name}. Download or convert the bundle again.")
     for name, expected in manifest.files.items():
         path = bundle / name
         if not path.is_file():
-            raise BundleError(f"{path} is missing. Fetch the bundle again.")
+            raise BundleError(f"{path} is missing. Download the bundle again.")
         size = path.stat().st_size
         if size != expected.bytes:
-            raise BundleError(f"{path} has {size} bytes, expected {expected.bytes}: it is damaged. Fetch it again.")
+            raise BundleError(f"{path} has {size} bytes, expected {expected.bytes}: it is damaged. Download it again.")
         found = sha256_of(path)
         if found != expected.sha256:
             raise BundleError(
-                f"{path} has sha256 {found[:12]}…, expected {expected.sha256[:12]}…: it is damaged. Fetch it again."
+                f"{path} has sha256 {found[:12]}…, expected {expected.sha256[:12]}…: it is damaged. Download it again."
             )
 
 
@@ -150,13 +162,15 @@ def sha256_of(path: Path) -> str:
 
 
 def read_weights(bundle: Path, manifest: Manifest, network: str, device: torch.device) -> dict[str, Tensor]:
-    """All tensors of one network, as stored.
+    """Returns all tensors of one network, in the stored precision.
 
     Raises:
-        BundleError: the manifest names no such network, or a file cannot be read.
+        BundleError: the manifest does not list the network, or a file cannot be read.
     """
     if network not in manifest.weights:
-        raise BundleError(f"{bundle / MANIFEST} names no weights for {network!r}. Fetch or convert the bundle again.")
+        raise BundleError(
+            f"{bundle / MANIFEST} lists no weights for {network!r}. Download or convert the bundle again."
+        )
     state: dict[str, Tensor] = {}
     for name in manifest.weights[network]:
         try:
@@ -168,20 +182,20 @@ def read_weights(bundle: Path, manifest: Manifest, network: str, device: torch.d
     return state
 
 
-def fill(network: nn.Module, state: Mapping[str, Tensor], where: str, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Assign weights to a network on the meta device, strictly, and set it for inference.
+def load_weights(
+    network: nn.Module, state: Mapping[str, Tensor], source: str, dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """Assign weights to a network on the meta device and prepare it for inference; `source` is named in errors.
 
     Raises:
-        BundleError: keys are missing, spare or misshapen; the message names them.
+        BundleError: keys are missing or unexpected, or a shape differs; the message names them.
     """
-    converted = {
-        name: value.to(dtype) if value.dtype.is_floating_point else value for name, value in state.items()
-    }  # fmt: skip
+    converted = {name: value.to(dtype) if value.dtype.is_floating_point else value for name, value in state.items()}
     try:
         network.load_state_dict(converted, strict=True, assign=True)
-    except RuntimeError as error:  # torch lists the missing, unexpected and misshapen keys
+    except RuntimeError as error:  # torch lists the keys
         raise BundleError(
-            f"{where} does not fit {type(network).__name__}: {error}. Convert the checkpoint again with this version."
+            f"{source} does not fit {type(network).__name__}: {error}. Convert the checkpoint again with this version."
         ) from error
     return network.eval().requires_grad_(False)
 
@@ -189,31 +203,27 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], where: str, dtype: tor
 def write_bundle(
     bundle: Path, manifest: Manifest, networks: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype = torch.float16
 ) -> Manifest:
-    """Write a bundle's files, sharded below 16 MiB each, and its manifest with their sizes and hashes; returns it."""
+    """Write the weights in files of at most MAX_FILE_BYTES, then the manifest; returns the complete manifest."""
     bundle.mkdir(parents=True, exist_ok=True)
     weights, files = {}, {}
     for network, state in networks.items():
-        names = []
-        shards = _shards(state, dtype)
-        for index, shard in enumerate(shards):
-            name = (
-                f"{network}.safetensors" if len(shards) == 1 else f"{network}-{index + 1}-of-{len(shards)}.safetensors"
-            )
-            save_file(shard, bundle / name)
-            (bundle / name).chmod(0o644)  # safetensors writes them for the owner alone
-            files[name] = BundleFile(bytes=(bundle / name).stat().st_size, sha256=sha256_of(bundle / name))
-            names.append(name)
-        weights[network] = tuple(names)
+        stored = {
+            name: (value.to(dtype) if value.dtype.is_floating_point else value).detach().cpu().contiguous()
+            for name, value in state.items()
+        }
+        sizes = {name: value.nbytes for name, value in stored.items()}
+        shards = split_into_shards(list(sizes), sizes.__getitem__, MAX_FILE_BYTES)
+        weights[network] = shard_names(network, len(shards))
+        for file, names in zip(weights[network], shards, strict=True):
+            files[file] = _save({name: stored[name] for name in names}, bundle / file)
     complete = manifest.model_copy(update={"weights": weights, "files": files})
     write_manifest(bundle, complete)
     return complete
 
 
 def write_golden(bundle: Path, manifest: Manifest, answer: Mapping[str, Tensor]) -> Manifest:
-    """Add the golden image's answer to a bundle; returns the manifest that names it."""
-    save_file(dict(answer), bundle / GOLDEN)
-    (bundle / GOLDEN).chmod(0o644)
-    entry = BundleFile(bytes=(bundle / GOLDEN).stat().st_size, sha256=sha256_of(bundle / GOLDEN))
+    """Add the expected result for the golden image to a bundle; returns the updated manifest."""
+    entry = _save(answer, bundle / GOLDEN)
     complete = manifest.model_copy(update={"golden": GOLDEN, "files": {**manifest.files, GOLDEN: entry}})
     write_manifest(bundle, complete)
     return complete
@@ -226,16 +236,28 @@ def write_manifest(bundle: Path, manifest: Manifest) -> None:
     partial.replace(bundle / MANIFEST)
 
 
-def _shards(state: Mapping[str, Tensor], dtype: torch.dtype) -> Sequence[dict[str, Tensor]]:
-    """Tensors in order, cut into groups below FILE_BYTES; a single larger tensor gets a file of its own."""
-    shards: list[dict[str, Tensor]] = [{}]
+def _save(tensors: Mapping[str, Tensor], path: Path) -> BundleFile:
+    save_file(dict(tensors), path)
+    path.chmod(0o644)  # safetensors makes it readable by the owner only
+    return BundleFile(bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def split_into_shards(items: Sequence[T], size_bytes: Callable[[T], int], max_bytes: int) -> list[list[T]]:
+    """Split items, in order, into groups of at most `max_bytes`; a larger item gets a group of its own."""
+    shards: list[list[T]] = [[]]
     used = 0
-    for name, value in state.items():
-        stored = (value.to(dtype) if value.dtype.is_floating_point else value).detach().cpu().contiguous()
-        size = stored.numel() * stored.element_size()
-        if shards[-1] and used + size > FILE_BYTES:
-            shards.append({})
+    for item in items:
+        size = size_bytes(item)
+        if shards[-1] and used + size > max_bytes:
+            shards.append([])
             used = 0
-        shards[-1][name] = stored
+        shards[-1].append(item)
         used += size
     return shards
+
+
+def shard_names(network: str, count: int) -> tuple[str, ...]:
+    """Returns the file names of a network that is split into `count` files."""
+    if count == 1:
+        return (f"{network}.safetensors",)
+    return tuple(f"{network}-{index + 1}-of-{count}.safetensors" for index in range(count))

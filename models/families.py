@@ -14,7 +14,7 @@ from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.restorer import AutoDIR
 from models.autodir.specialists import Specialists
-from models.bundle import MANIFEST, Manifest, fill, read_manifest, read_weights, verify_bundle
+from models.bundle import Manifest, load_weights, read_manifest, read_weights, verify_bundle
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.config import DaCLIPConfig
@@ -25,6 +25,7 @@ from models.errors import BundleError
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
+from models.folders import MANIFEST
 from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
 from models.optional import not_none
@@ -136,7 +137,7 @@ def _fill(
     network: nn.Module, bundle: Path, manifest: Manifest, part: str, device: torch.device, *, channels_last: bool = True
 ) -> None:
     """Load the weights of this part of the bundle into a network on the meta device."""
-    fill(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})")
+    load_weights(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})")
     if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
 

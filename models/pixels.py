@@ -1,7 +1,8 @@
-"""Pixels of photos and the tensors that networks take: conversion and padding.
+"""Conversion between pixel arrays and the tensors that networks take, and padding.
+
+Orientation, color profiles and alpha are handled in models/photo/.
 
 Shapes:  H W pixels, C channels.  Pixels are RGB (H, W, 3), uint8 or uint16; tensors are (3, H, W) float32 in [-1, 1].
-Orientation, color profiles and alpha are handled where files are read (models/photo/).
 """
 
 import numpy as np
@@ -14,34 +15,34 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
-    """(H, W, 3) uint8 or uint16 -> (3, H, W) float32 in [-1, 1]: x / 127.5 - 1, and the same for 16 bits."""
-    top = float(np.iinfo(pixels.dtype).max)
-    return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).mul_(2 / top).sub_(1).contiguous()
+    """(H, W, 3) uint8 or uint16 -> (3, H, W) float32 in [-1, 1]: x / 127.5 - 1, and likewise for 16 bits."""
+    max_value = float(np.iinfo(pixels.dtype).max)
+    return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).mul_(2 / max_value).sub_(1).contiguous()
 
 
 def to_pixels(image: Tensor, dtype: type[np.uint8] | type[np.uint16] = np.uint8, *, truncate: bool = False) -> Pixels:
-    """(3, H, W) in [-1, 1] -> (H, W, 3), clamped and rounded; `truncate` drops fractions, as AutoDIR does."""
-    top = float(np.iinfo(dtype).max)
-    scaled = image.detach().float().cpu().add(1).div_(2).clamp_(0, 1).mul_(top)
+    """(3, H, W) in [-1, 1] -> (H, W, 3), clamped and rounded; `truncate` drops fractions, as AutoDIR's code does."""
+    max_value = float(np.iinfo(dtype).max)
+    scaled = image.detach().float().cpu().add(1).div_(2).clamp_(0, 1).mul_(max_value)
     whole = scaled.floor_() if truncate else scaled.round_()
     return np.ascontiguousarray(whole.permute(1, 2, 0).numpy().astype(dtype))
 
 
 def pad_to_multiple(x: Tensor, multiple: int, mode: str = "constant") -> Tensor:
-    """(..., H, W) padded at the right and the bottom; "reflect" falls back to "replicate" where a side is too short."""
+    """Pad (..., H, W) at the right and the bottom; "reflect" becomes "replicate" if a side is too short to reflect."""
     height, width = x.shape[-2:]
-    down, right = -height % multiple, -width % multiple
-    if not down and not right:
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
         return x
-    if mode == "reflect" and (down >= height or right >= width):
+    if mode == "reflect" and (bottom >= height or right >= width):
         mode = "replicate"
-    return F.pad(x, (0, right, 0, down), mode=mode)
+    return F.pad(x, (0, right, 0, bottom), mode=mode)
 
 
-BLACK = -0.97
-"""A value below 4 of 255."""
+BLACK_BELOW = -0.97
+"""Channel values below this count as black; it is just under 4 of 255."""
 
 
-def blackened(before: Tensor, after: Tensor) -> float:
-    """The share of pixels, 0 to 1, with a channel that was not black and now is; (3, H, W) in [-1, 1] each."""
-    return float(((before >= BLACK) & (after < BLACK)).any(dim=0).float().mean())
+def newly_black_share(before: Tensor, after: Tensor) -> float:
+    """Returns the share of pixels, 0 to 1, in which a channel became black; both images (3, H, W) in [-1, 1]."""
+    return float(((before >= BLACK_BELOW) & (after < BLACK_BELOW)).any(dim=0).float().mean())

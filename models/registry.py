@@ -1,8 +1,12 @@
-"""Registries: a TOML file that says, name by name, what can be fetched: files with address, size and sha256, and terms.
+"""Registries: TOML files that list the bundles that `undegrade models pull` can download.
 
-An entry becomes a bundle in one of three ways.  `bundle`: its files are the bundle's; only bundle.json need be listed,
-which names the others with their hashes.  `archive`: one tar file that holds a bundle.  `checkpoint`: the authors' file
-or files, which are converted.  A hash is whole or the entry is refused: half a hash proves nothing.
+An entry has a license, terms, and files with URL, size and sha256.  There are three kinds of entries:
+
+    bundle      the files of a bundle; bundle.json is enough, because it names the other files and their hashes
+    archive     one tar file that contains a bundle
+    checkpoint  the authors' file or files, which are converted to a bundle
+
+A hash must be complete, because an incomplete one proves nothing.
 """
 
 import tomllib
@@ -20,12 +24,12 @@ SHIPPED_REGISTRY = Path(__file__).parent / "registry.toml"
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$"
 Name = Annotated[str, StringConstraints(pattern=PLAIN_NAME)]
-"""Of a bundle or a file: one that is no path, hides nothing and means the same on every disk."""
+"""A bundle or file name that is not a path, not hidden, and valid on every file system."""
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class RemoteFile(BaseModel):
-    """A file, where it is, and what it must be."""
+    """The URL, size and hash of a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,19 +40,19 @@ class RemoteFile(BaseModel):
 
     @property
     def place(self) -> str:
-        """The address as it may be shown: without a name, a password or a signed query."""
+        """The URL without user name, password and query, so that it can be printed and logged."""
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def beside(self, name: str, sha256: str, size_bytes: int) -> "RemoteFile":
-        """Another file of the same folder; it is asked for with the same query."""
+        """Returns another file in the same remote folder, with the same query."""
         query = urlsplit(self.url).query
         url = urljoin(self.url, name) + (f"?{query}" if query else "")
         return RemoteFile(name=name, url=url, sha256=sha256, bytes=size_bytes)
 
 
 class Entry(BaseModel):
-    """What a name stands for.  `terms` is what must be accepted beyond the license's name."""
+    """The files of one name and their license.  `terms` is a text that the user must accept in addition."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,18 +72,18 @@ class Entry(BaseModel):
     def _fits_its_kind(self) -> "Entry":
         named = [file.name for file in self.files]
         if len(set(named)) < len(named) or RECORD in named:
-            raise ValueError(f"files want names of their own, and none may be {RECORD}")
+            raise ValueError(f"file names must be unique, and none may be {RECORD}")
         if self.kind == "bundle" and MANIFEST not in named:
-            raise ValueError(f"a bundle has a file {MANIFEST}")
+            raise ValueError(f"an entry of kind 'bundle' must list {MANIFEST}")
         if self.kind == "archive" and len(named) != 1:
-            raise ValueError("an archive is one file")
+            raise ValueError(f"got {len(named)} files, expected one for an archive")
         if (self.kind == "checkpoint") != (self.family is not None):
-            raise ValueError("a checkpoint has a family, and nothing else has")
+            raise ValueError("a checkpoint must have a family, other kinds must not")
         return self
 
 
 class Registry(BaseModel):
-    """The whole file."""
+    """The content of a registry file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,32 +91,36 @@ class Registry(BaseModel):
     models: dict[Name, Entry] = Field(default_factory=dict)
 
     def find(self, name: str, path: Path) -> Entry:
-        """The entry of a name.
+        """Returns the entry of a name; `path` is the registry's file, for the error message.
 
         Raises:
-            BundleError: there is none; the message lists those that there are.
+            BundleError: there is no such entry; the message lists the names.
         """
         if name in self.models:
             return self.models[name]
         raise BundleError(
-            f"the registry {path} has no {name!r}; it has: {', '.join(sorted(self.models)) or 'nothing'}. "
-            "Give another with --registry or UNDEGRADE_REGISTRY."
+            f"the registry {path} has no bundle {name!r}; it has: {', '.join(sorted(self.models)) or 'none'}. "
+            "Choose another registry with --registry or UNDEGRADE_REGISTRY."
         )
 
 
 def read_registry(path: Path) -> Registry:
-    """Read a registry.
+    """Read and validate a registry.
 
     Raises:
-        ControlsError: it cannot be read, is no TOML, or has a wrong field (named).
+        ControlsError: the file cannot be read, is not TOML, or has a wrong field, which the message names.
     """
     try:
         return Registry.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:
-        raise ControlsError(f"cannot read the registry {path}: {error.strerror}. Give another --registry.") from error
+        raise ControlsError(
+            f"cannot read the registry {path}: {error.strerror}. Choose another with --registry."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ControlsError(f"the registry {path} is no TOML: {error}. docs/models.md shows one.") from error
+        raise ControlsError(f"the registry {path} is not TOML: {error}. docs/models.md has an example.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ControlsError(f"the registry {path}: {where}: {first['msg']}. docs/models.md shows one.") from error
+        raise ControlsError(
+            f"the registry {path}: {where}: {first['msg']}. See docs/models.md for an example."
+        ) from error

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from torch import Tensor
 
 from models.restorer import Track
-from models.tiles import Tile, tiles
+from models.tiles import Tile, tile_grid
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -32,7 +32,7 @@ def cut_into_tiles(image: Tensor, tiling: Tiling, tile_px: int | None) -> tuple[
     height, width = image.shape[-2:]
     side = tile_px or (max(height, width) if height * width <= tiling.native_px else tiling.tile_px)
     overlap = min(tiling.overlap_px, side // 2)
-    return tiles(height, width, side, overlap), overlap
+    return tile_grid(height, width, side, overlap), overlap
 
 
 def padded_size(tile: Tile, stride: int) -> tuple[int, int]:

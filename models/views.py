@@ -1,6 +1,6 @@
-"""Views: the crops of an image that an assessor looks at.
+"""Views: the square crops of an image that an assessor classifies.
 
-Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1]; a view is square.
+Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1].
 """
 
 from collections.abc import Iterator
@@ -8,59 +8,59 @@ from collections.abc import Iterator
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.pixels import pad_to_multiple
 
+def native_views(image: Tensor, side_px: int, max_views: int) -> Iterator[Tensor]:
+    """Yield up to `max_views` crops (3, side_px, side_px) at native scale, spread evenly over the image.
 
-def views(image: Tensor, side: int, most: int) -> Iterator[Tensor]:
-    """Up to `most` native-scale crops (3, side, side) spread evenly over the whole image.
-
-    Short sides are padded by reflection, which keeps the statistics of noise and blur; black bars would look like
-    damage.
+    Short sides are padded by reflection, which keeps the statistics of noise and blur; an assessor would
+    take black bars for damage.
     """
-    padded = pad_to_multiple(image, 1) if min(image.shape[-2:]) >= side else _grow(image, side)
+    padded = image if min(image.shape[-2:]) >= side_px else _reflect_to(image, side_px)
     height, width = padded.shape[-2:]
-    rows, columns = _grid(height / side, width / side, most)
-    for row in range(rows):
-        for column in range(columns):
-            top = (
-                round((height - side) * (row + 0.5) / rows) if rows == 1 else round((height - side) * row / (rows - 1))
-            )
-            left = (
-                round((width - side) * (column + 0.5) / columns)
-                if columns == 1
-                else round((width - side) * column / (columns - 1))
-            )
-            yield padded[:, top : top + side, left : left + side]
+    rows, columns = _grid(height / side_px, width / side_px, max_views)
+    for top in _positions(height - side_px, rows):
+        for left in _positions(width - side_px, columns):
+            yield padded[:, top : top + side_px, left : left + side_px]
 
 
-def overview(image: Tensor, side: int) -> Iterator[Tensor]:
-    """The image as a whole: shrunk by area until its shorter side is `side`, in one or two crops (3, side, side).
+def overview(image: Tensor, side_px: int) -> Iterator[Tensor]:
+    """Yield the whole image, its shorter side area-averaged to `side_px`, as one or two crops (3, side_px, side_px).
 
-    Nothing for images that are hardly larger than a crop: their native-scale views already show it.
+    Yields nothing if the image is less than 1.5 times as large as a crop: its native views already show it.
     """
     height, width = image.shape[-2:]
-    scale = side / min(height, width)
+    scale = side_px / min(height, width)
     if scale > 2 / 3:
         return
-    shrunk = F.interpolate(image[None], (round(height * scale), round(width * scale)), mode="area")[0]
-    yield from views(shrunk, side, 2)
+    small = F.interpolate(image[None], (round(height * scale), round(width * scale)), mode="area")[0]
+    yield from native_views(small, side_px, 2)
 
 
-def looks(image: Tensor, side: int, most: int, far: float) -> tuple[list[Tensor], list[float]]:
-    """Native-scale views and the shrunk whole, (3, side, side) each, and their shares of an answer, which sum to 1.
+def weighted_views(
+    image: Tensor, side_px: int, max_views: int, overview_share: float
+) -> tuple[list[Tensor], list[float]]:
+    """Returns native views and the overview, (3, side_px, side_px) each, and their weights, which sum to 1.
 
-    `far` is the share of the whole, which is left out where the views already show it.
+    The overview's crops together weigh `overview_share`; without an overview the native views weigh 1.
     """
-    near, whole = list(views(image, side, most)), list(overview(image, side)) if far else []
-    share = far if whole else 0.0
-    weights = [(1 - share) / len(near)] * len(near) + [share / max(len(whole), 1)] * len(whole)
-    return near + whole, weights
+    native = list(native_views(image, side_px, max_views))
+    whole = list(overview(image, side_px)) if overview_share else []
+    share = overview_share if whole else 0.0
+    weights = [(1 - share) / len(native)] * len(native) + [share / max(len(whole), 1)] * len(whole)
+    return native + whole, weights
 
 
-def _grid(height: float, width: float, most: int) -> tuple[int, int]:
-    """Rows and columns, at most `most` together, that cover an image of so many crop sides about evenly."""
+def _positions(last: int, count: int) -> list[int]:
+    """Returns evenly spaced positions from 0 to `last`; the middle if there is only one."""
+    if count == 1:
+        return [round(last * 0.5)]
+    return [round(last * index / (count - 1)) for index in range(count)]
+
+
+def _grid(height: float, width: float, max_views: int) -> tuple[int, int]:
+    """Returns the rows and columns that cover an image evenly; `height` and `width` are in sides of a view."""
     rows, columns = max(1, round(height + 0.2)), max(1, round(width + 0.2))
-    while rows * columns > most:
+    while rows * columns > max_views:
         if rows >= columns:
             rows -= 1
         else:
@@ -68,12 +68,13 @@ def _grid(height: float, width: float, most: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _grow(image: Tensor, side: int) -> Tensor:
-    """Mirror an image until both sides are at least `side`."""
-    while min(image.shape[-2:]) < side:
+def _reflect_to(image: Tensor, side_px: int) -> Tensor:
+    """Reflect an image until both sides are at least `side_px`; a side of 1 px is replicated instead."""
+    while min(image.shape[-2:]) < side_px:
         height, width = image.shape[-2:]
-        down, right = min(max(side - height, 0), height - 1), min(max(side - width, 0), width - 1)
-        if (side > height and height == 1) or (side > width and width == 1):
-            return F.pad(image[None], (0, max(side - width, 0), 0, max(side - height, 0)), mode="replicate")[0]
-        image = F.pad(image[None], (0, right, 0, down), mode="reflect")[0]
+        if (side_px > height and height == 1) or (side_px > width and width == 1):
+            padding = (0, max(side_px - width, 0), 0, max(side_px - height, 0))
+            return F.pad(image[None], padding, mode="replicate")[0]
+        bottom, right = min(max(side_px - height, 0), height - 1), min(max(side_px - width, 0), width - 1)
+        image = F.pad(image[None], (0, right, 0, bottom), mode="reflect")[0]
     return image

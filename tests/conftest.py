@@ -1,4 +1,4 @@
-"""What the tests share: published inputs and outputs, and the random checkpoint that made them (tests/parity)."""
+"""Fixtures for all tests: recorded vectors, random checkpoints in the released layouts, and the command line."""
 
 import importlib.util
 import json
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from torch import Tensor  # not at run time: many tests never need torch
+if TYPE_CHECKING:  # not at run time: many tests never need torch
+    import torch
+    from click.testing import Result
+    from torch import Tensor
 
 PARITY = Path(__file__).parent / "parity"
 SHARED = Path(__file__).parents[1].parent / "shared"
@@ -18,19 +20,27 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 
 @pytest.fixture(scope="session")
 def parity() -> Path:
-    """The few vectors that are kept in the repository."""
+    """The folder of AutoDIR vectors that are part of the repository."""
     return PARITY / "autodir"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The development data beside the checkout; the test is skipped where it is absent."""
+    """The folder of development data beside the repository; the test is skipped if it does not exist."""
     if not SHARED.is_dir():
-        pytest.skip("../shared is not there: it holds the larger parity vectors and the test photographs")
+        pytest.skip("../shared does not exist: it holds the larger parity vectors and the test photos")
     return SHARED
 
 
-def _weights() -> ModuleType:
+@pytest.fixture(scope="session")
+def daclip_vectors(shared: Path) -> Path:
+    """The folder of vectors of the DA-CLIP and ETDiffIR families."""
+    return shared / "parity" / "daclip"
+
+
+@pytest.fixture(scope="session")
+def weights() -> ModuleType:
+    """The module tests/parity/weights.py, which computes the random checkpoints behind the vectors."""
     spec = importlib.util.spec_from_file_location("parity_weights", PARITY / "weights.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -39,9 +49,8 @@ def _weights() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def checkpoint() -> "Callable[[str], dict[str, Tensor]]":
-    """The tensors of the random AutoDIR checkpoint below a prefix, by their names without it; no int64 buffers."""
-    weights = _weights()
+def checkpoint(weights: ModuleType) -> "Callable[[str], dict[str, Tensor]]":
+    """Returns the tensors of the random AutoDIR checkpoint below a prefix, which their names lose; no int64 buffers."""
     lines = (PARITY / "autodir" / "keys.tsv").read_text().splitlines()
 
     def below(prefix: str) -> "dict[str, Tensor]":
@@ -53,3 +62,26 @@ def checkpoint() -> "Callable[[str], dict[str, Tensor]]":
         }
 
     return below
+
+
+@pytest.fixture(scope="session")
+def daclip_shapes(daclip_vectors: Path) -> "Callable[[str], dict[str, torch.Size]]":
+    """Reads the shapes of a checkpoint from a key list, such as "daclip_small" or "e_erunet_full"."""
+    import torch
+
+    def read(name: str) -> "dict[str, torch.Size]":
+        keys = json.loads((daclip_vectors / f"{name}_keys.json").read_text())
+        return {key: torch.Size(shape) for key, (shape, _) in keys.items()}
+
+    return read
+
+
+@pytest.fixture
+def undegrade(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Result]":
+    """Runs `undegrade ARGUMENTS` in this process, with a terminal that is wide enough for its tables."""
+    from typer.testing import CliRunner
+
+    from cli.main import app
+
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])

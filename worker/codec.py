@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from models.errors import PhotoError
 from models.photo.read import Limits, Photo, read_photo
-from models.photo.write import encode_photo, losses
+from models.photo.write import conversion_warnings, encode_photo
 from worker.messages import Pixels
 from worker.process_pool import Died, Pool
 
@@ -71,7 +71,7 @@ class Pictures:
 
     def warnings(self, photo: Photo, kind: str | None) -> tuple[str, ...]:
         """What the file format cannot keep."""
-        return (*photo.warnings, *losses(photo, kind or photo.format))
+        return (*photo.warnings, *conversion_warnings(photo, kind or photo.format))
 
     async def _run(self, action: Callable[..., T], *words: object) -> T:
         try:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.clip import ClipConfig, build_clip, text_states, tokenize
-from models.views import looks
+from models.views import weighted_views
 from models.vocabulary import CLEAN, NOTHING, degradation
 
 PROMPTS_KEPT = 64
@@ -134,7 +134,7 @@ class Assessor(nn.Module):
         side = self.config.vision.image_size
         if strict:
             return [center_crop(image, side)], [1.0]
-        views, weights = looks(image, side, self.most_views, self.overview)
+        views, weights = weighted_views(image, side, self.most_views, self.overview)
         return [(view.clamp(-1, 1) + 1) / 2 for view in views], weights
 
     def condition(self, probabilities: dict[str, float]) -> Tensor:

@@ -29,7 +29,7 @@ from models.errors import ControlsError
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import blackened, pad_to_multiple
+from models.pixels import newly_black_share, pad_to_multiple
 from models.restorer import (
     Assessment,
     Continues,
@@ -246,7 +246,7 @@ class AutoDIR:
         return track.plan.initial_scale * temperature
 
     def _padded(self, track: PassTrack, stride: int) -> Tensor:
-        return pad_to_multiple(track.cut.cut(track.job.image)[None], stride, "reflect")[0]
+        return pad_to_multiple(track.cut.crop(track.job.image)[None], stride, "reflect")[0]
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
@@ -256,7 +256,7 @@ class AutoDIR:
     def _close(self, track: PassTrack) -> Outcome:
         job = track.job
         if isinstance(track, SpecialistTrack):
-            degraded = track.cut.cut(job.image).to(self.device)
+            degraded = track.cut.crop(job.image).to(self.device)
             restored = torch.lerp(degraded, not_none(track.restored), self._fidelity(job))
             track.restored = None
         else:
@@ -271,7 +271,7 @@ class AutoDIR:
         diffused = self.air.decode(not_none(track.z)[None])[..., : cut.height, : cut.width].float()
         if not job.controls.strict:
             diffused = diffused.clamp(-1, 1)
-        degraded = cut.cut(job.image)[None].to(self.device)
+        degraded = cut.crop(job.image)[None].to(self.device)
         if job.diffused is not None:
             job.diffused.add(cut, diffused[0])
         track.z = track.z_image = track.earlier = None
@@ -314,7 +314,7 @@ class AutoDIR:
 
     def _helped(self, job: Job, result: Tensor, after: dict[str, float]) -> bool:
         # Only dehazing can remove too much light.  Denoising may turn pixels black: noise over black is bright
-        spoiled = job.label == VEIL and blackened(job.image, result) > self.config.loop.blackening
+        spoiled = job.label == VEIL and newly_black_share(job.image, result) > self.config.loop.blackening
         return improved(job.label, job.before, after) and not spoiled
 
     def _done(self, job: Job, reason: str) -> Restored:

@@ -1,1 +1,5 @@
-"""From the authors' checkpoints to bundles: a table of rules, sizes read from the tensors, one tensor in memory."""
+"""Converts the authors' checkpoints to bundles and checks converted networks against recorded vectors.
+
+The shared machinery is here, and each family has a folder: `rules` (sizes from tensor shapes, and the table of names),
+`bundle` (the conversion) and `check` (the comparison).
+"""

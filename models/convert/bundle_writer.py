@@ -1,4 +1,8 @@
-"""From a checkpoint's tensors to a bundle's files, for every family: planned key by key, then written one by one."""
+"""Writes a bundle from the tensors of a checkpoint, for every family.
+
+All tensors are planned first, by their shapes.  Then they are read, converted and written one by one, so that only one
+is in memory.
+"""
 
 import shutil
 import tempfile
@@ -10,96 +14,98 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.bundle import BundleFile, Manifest, write_manifest
-from models.convert.recipe import Rule, Source, recipe
-from models.convert.shards import SHARD_BYTES, Entry, shards, write_shard
+from models.bundle import BundleFile, Manifest, shard_names, split_into_shards, write_manifest
+from models.convert.recipe import Rule, Source, make_recipe
+from models.convert.shards import SHARD_BYTES, PlannedTensor, write_shard
 from models.errors import BundleError, ControlsError
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 OnProgress = Callable[[int, int], None]
-"""Called with the bytes that are written and all that are to be written."""
+"""Called with the bytes that are written so far and the total."""
 
-Entries = dict[str, list[Entry]]
-"""For each network what is to be written."""
+Plan = dict[str, list[PlannedTensor]]
+"""The tensors to write for each network."""
 
 
-def entries_of(
+def plan_tensors(
     state: Mapping[str, Tensor], networks: Mapping[str, nn.Module], rules: Sequence[Rule], dtype: torch.dtype
-) -> Entries:
-    """What fills the networks (on the meta device), of a checkpoint's tensors; reads shapes only.
+) -> Plan:
+    """Plan the tensors of networks on the meta device; reads only the shapes of the checkpoint's tensors.
 
     Raises:
-        BundleError: a key that no rule names, or a tensor that is missing, spare or misshapen.
+        BundleError: no rule matches a key, or a tensor is missing, unexpected or of the wrong shape.
     """
-    made = recipe(rules, state)
-    entries: Entries = {}
+    recipe = make_recipe(rules, state)
+    plan: Plan = {}
     for network, module in networks.items():
-        expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-        _same_names(network, made.get(network, {}), expected)
-        entries[network] = [_entry(state, name, made[network][name], shape, dtype) for name, shape in expected.items()]
-    return entries
+        shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        _check_names(network, recipe.get(network, {}), shapes)
+        plan[network] = [_planned(state, name, recipe[network][name], shape, dtype) for name, shape in shapes.items()]
+    return plan
 
 
-def refuse_taken(out: Path) -> None:
-    """Before anything is read.
+def require_free(out: Path) -> None:
+    """Check the output folder before anything is read.
 
     Raises:
-        ControlsError: `out` is taken.
+        ControlsError: `out` is a file or a folder with content.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ControlsError(f"{out} is already there. Give --out a folder that is not, or remove it.")
+        raise ControlsError(f"{out} already exists. Give --out a new folder, or remove this one.")
 
 
 def write_converted(
     out: Path,
     manifest: Manifest,
-    entries: Entries,
+    plan: Plan,
     shard_bytes: int = SHARD_BYTES,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
-    """Write a bundle under its name at the end; nothing is left of a failure.  Returns the manifest with its files.
+    """Write a bundle, which appears complete or not at all; returns the manifest with its files.
 
     Raises:
-        BundleError: the disk is too small, or a tensor holds what is no number.
+        BundleError: the disk is too small, or a tensor contains NaN or infinite values.
     """
-    with _staged(out, sum(entry.bytes for network in entries.values() for entry in network)) as staging:
-        weights, files = _write(staging, entries, shard_bytes, on_progress)
+    with _staged(out, sum(tensor.bytes for tensors in plan.values() for tensor in tensors)) as staging:
+        weights, files = _write(staging, plan, shard_bytes, on_progress)
         complete = manifest.model_copy(update={"weights": weights, "files": files})
         write_manifest(staging, complete)
     return complete
 
 
-def _same_names(network: str, made: Mapping[str, tuple[Source, ...]], expected: Mapping[str, object]) -> None:
-    """No tensor may be missing or spare."""
+def _check_names(network: str, recipe: Mapping[str, tuple[Source, ...]], expected: Mapping[str, object]) -> None:
     for name in expected:
-        if name not in made:
-            raise BundleError(f"the checkpoint lacks what {network} needs as {name}. It is incomplete; fetch it again.")
-    for name, sources in made.items():
+        if name not in recipe:
+            raise BundleError(
+                f"the checkpoint has no tensor for {name} of {network}. It is incomplete; download it again."
+            )
+    for name, sources in recipe.items():
         if name not in expected:
             raise BundleError(
-                f"the checkpoint's {sources[0].key} has no place in {network} (as {name}). It is of another model."
+                f"the checkpoint's {sources[0].key} has no place in {network} (as {name}). "
+                "It belongs to another model or version."
             )
 
 
-def _entry(
+def _planned(
     state: Mapping[str, Tensor], name: str, sources: tuple[Source, ...], shape: tuple[int, ...], dtype: torch.dtype
-) -> Entry:
-    found = _shape([state[source.key].shape for source in sources], sources)
+) -> PlannedTensor:
+    found = _converted_shape([state[source.key].shape for source in sources], sources)
     if found != shape:
         keys = ", ".join(source.key for source in sources)
         raise BundleError(f"the checkpoint's {keys} has the shape {list(found)}, expected {list(shape)}.")
-    kept = dtype if shape else torch.float32  # a lone number costs nothing, and logit_scale goes through exp
-    return Entry(name=name, shape=shape, dtype=kept, load=partial(_converted, state, sources, kept))
+    stored = dtype if shape else torch.float32  # scalars stay exact: logit_scale is an exponent
+    return PlannedTensor(name=name, shape=shape, dtype=stored, load=partial(_converted, state, sources, stored))
 
 
-def _shape(shapes: list[torch.Size], sources: tuple[Source, ...]) -> tuple[int, ...]:
-    """Of the converted tensor, by the same arithmetic, without memory."""
+def _converted_shape(shapes: list[torch.Size], sources: tuple[Source, ...]) -> tuple[int, ...]:
+    """Returns the shape after conversion, computed on the meta device."""
     empty = [torch.empty(shape, device="meta") for shape in shapes]
     try:
         return tuple(_assembled(empty, sources).shape)
     except RuntimeError as error:
         keys = ", ".join(source.key for source in sources)
-        raise BundleError(f"the checkpoint's {keys} do not fit each other: {error}.") from error
+        raise BundleError(f"the checkpoint's {keys} do not fit together: {error}.") from error
 
 
 def _assembled(parts: list[Tensor], sources: tuple[Source, ...]) -> Tensor:
@@ -110,16 +116,18 @@ def _assembled(parts: list[Tensor], sources: tuple[Source, ...]) -> Tensor:
         return parts[0].flatten(1)
     if change in ("q", "k", "v"):
         if [source.change for source in sources] != ["q", "k", "v"]:
-            raise BundleError(f"the checkpoint has {sources[0].key} without its two companions. It is incomplete.")
+            raise BundleError(
+                f"the checkpoint has {sources[0].key} without the other two of query, key and value. It is incomplete."
+            )
         return torch.cat(parts)
     return parts[0]
 
 
 def _converted(state: Mapping[str, Tensor], sources: tuple[Source, ...], dtype: torch.dtype) -> Tensor:
-    """Read from disk, assembled and rounded.
+    """Read, convert and round a tensor.
 
     Raises:
-        BundleError: a value is no number, or too large for the type.
+        BundleError: a value is NaN, infinite, or too large for the type.
     """
     exact = _assembled([state[source.key] for source in sources], sources)
     rounded = exact.to(dtype).contiguous()
@@ -127,50 +135,50 @@ def _converted(state: Mapping[str, Tensor], sources: tuple[Source, ...], dtype: 
         key = sources[0].key
         if bool(torch.isfinite(exact).all()):
             raise BundleError(f"the checkpoint's {key} is too large for float16. Convert with --dtype bfloat16.")
-        raise BundleError(f"the checkpoint's {key} has values that are no numbers. It is damaged; fetch it again.")
+        raise BundleError(f"the checkpoint's {key} contains NaN or infinite values. It is damaged; download it again.")
     return rounded
 
 
 def _write(
-    folder: Path, entries: Mapping[str, list[Entry]], shard_bytes: int, on_progress: OnProgress | None
+    folder: Path, plan: Plan, shard_bytes: int, on_progress: OnProgress | None
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, BundleFile]]:
-    total, done = sum(entry.bytes for network in entries.values() for entry in network), 0
+    """Write all files; returns the files of each network, and the size and hash of each file."""
+    total, written = sum(tensor.bytes for tensors in plan.values() for tensor in tensors), 0
 
-    def wrote(count: int) -> None:
-        nonlocal done
-        done += count
+    def on_bytes(count: int) -> None:
+        nonlocal written
+        written += count
         if on_progress:
-            on_progress(done, total)
+            on_progress(written, total)
 
     weights: dict[str, tuple[str, ...]] = {}
     files: dict[str, BundleFile] = {}
-    for network, own in entries.items():
-        parts = list(shards(own, shard_bytes))
-        count = len(parts)
-        names = tuple(f"{network}{f'-{i + 1}-of-{count}' if count > 1 else ''}.safetensors" for i in range(count))
-        for name, part in zip(names, parts, strict=True):
-            files[name] = write_shard(folder / name, part, wrote)
-        weights[network] = names
+    for network, tensors in plan.items():
+        shards = split_into_shards(tensors, lambda tensor: tensor.bytes, shard_bytes)
+        weights[network] = shard_names(network, len(shards))
+        for name, shard in zip(weights[network], shards, strict=True):
+            files[name] = write_shard(folder / name, shard, on_bytes)
     return weights, files
 
 
 @contextmanager
 def _staged(out: Path, needed_bytes: int) -> Iterator[Path]:
-    """A folder beside `out` that takes its name at the end and is gone when anything, Ctrl-C included, comes between.
+    """Create a folder beside `out` that is renamed at the end, and removed after any error or interruption.
 
     Raises:
         BundleError: the disk is too small.
     """
-    there = next(folder for folder in out.absolute().parents if folder.is_dir())
-    free = shutil.disk_usage(there).free
+    parent = next(folder for folder in out.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(parent).free
     if free < needed_bytes * 1.01:
         raise BundleError(
-            f"{there} has {free / 1e9:.1f} GB free, expected {needed_bytes / 1e9:.1f}. Make room or change --out."
+            f"got {free / 1e9:.1f} GB free in {parent}, expected {needed_bytes / 1e9:.1f} GB. "
+            "Free some space or choose another --out."
         )
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.absolute().name}.", suffix=".part", dir=there))
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.absolute().name}.", suffix=".part", dir=parent))
     try:
         yield staging
-        staging.chmod(0o755)  # mkdtemp makes it for the owner alone
+        staging.chmod(0o755)  # mkdtemp makes it readable by the owner only
         out.parent.mkdir(parents=True, exist_ok=True)
         staging.replace(out)
     finally:

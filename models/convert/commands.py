@@ -1,4 +1,4 @@
-"""Which checkpoints are converted and which are checked, by the words of the command line."""
+"""The converters and checkers by their names on the command line."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,10 +18,10 @@ from models.convert.verdicts import Row
 from models.errors import ControlsError
 
 Convert = Callable[[Sequence[Path], Path, torch.dtype, OnProgress | None], Manifest]
-"""(the authors' files, the bundle's folder, how weights are stored, progress) -> what was written."""
+"""(checkpoint files, the bundle's folder, the dtype of stored weights, progress) -> the manifest."""
 
 Check = Callable[[Path, Path, OnProgress | None], Iterator[Row | str]]
-"""(a checkpoint, the vectors' folder, progress) -> rows, and the names of files that are not there."""
+"""(checkpoint, folder of vectors, progress) -> rows, and the names of missing vector files."""
 
 
 def _autodir(files: Sequence[Path], out: Path, dtype: torch.dtype, on_progress: OnProgress | None) -> Manifest:

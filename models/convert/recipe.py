@@ -1,7 +1,7 @@
-"""Conversion is a table: their key, our key, and what happens to the tensor on the way.
+"""Conversion rules: a table of the authors' keys, our keys, and the change of each tensor.
 
-A rule's `theirs` is a regular expression over the whole key, `ours` is "network:key" (None drops the key on purpose),
-and the first match wins.  A key that no rule names is an error.
+`theirs` is a regular expression that must match the whole key.  `ours` is "network:key", or None to drop the key on
+purpose.  The first matching rule applies, and a key without a matching rule is an error.
 """
 
 import re
@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple
 from models.errors import BundleError
 
 Change = Literal["", "transpose", "matrix", "q", "k", "v"]
-"""transpose: (a, b) -> (b, a); matrix: (a, b, 1, 1) -> (a, b); q, k and v are stacked to one tensor in that order."""
+"""transpose: (a, b) -> (b, a); matrix: (a, b, 1, 1) -> (a, b); q, k, v: concatenated to one tensor in this order."""
 
 FUSED: tuple[Change, ...] = ("q", "k", "v")
 
 
 class Rule(NamedTuple):
-    """One line of the table."""
+    """One row of the table."""
 
     theirs: str
     ours: str | None
@@ -25,51 +25,53 @@ class Rule(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A tensor of the checkpoint and what happens to it."""
+    """A tensor of the checkpoint and its change."""
 
     key: str
     change: Change
 
 
 Recipe = dict[str, dict[str, tuple[Source, ...]]]
-"""network -> our key -> the tensors it is made of."""
+"""network -> our key -> its source tensors."""
 
 
-def recipe(rules: Sequence[Rule], keys: Iterable[str]) -> Recipe:
-    """What every tensor of ours is made of, in the order of the checkpoint.
+def make_recipe(rules: Sequence[Rule], keys: Iterable[str]) -> Recipe:
+    """Returns the source tensors of each of our tensors, in the order of the checkpoint.
 
     Raises:
-        BundleError: no rule names a key, or two keys lead to one of ours; the message names them.
+        BundleError: no rule matches a key, or two keys become the same tensor; the message names them.
     """
     table = [(re.compile(rule.theirs), rule) for rule in rules]
-    made: Recipe = {}
-    unnamed: list[str] = []
+    recipe: Recipe = {}
+    unmatched: list[str] = []
     for key in keys:
         for pattern, rule in table:
             if match := pattern.fullmatch(key):
                 if rule.ours is not None:
                     network, _, name = match.expand(rule.ours).partition(":")
-                    _add(made.setdefault(network, {}), name, Source(key, rule.change))
+                    _add(recipe.setdefault(network, {}), name, Source(key, rule.change))
                 break
         else:
-            unnamed.append(key)
-    if unnamed:
-        more = f" and {len(unnamed) - 1} more" if len(unnamed) > 1 else ""
+            unmatched.append(key)
+    if unmatched:
+        more = f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else ""
         raise BundleError(
-            f"the checkpoint has a key that no rule names: {unnamed[0]}{more}. It is of another model or version."
+            f"the checkpoint has unknown keys: {unmatched[0]}{more}. It belongs to another model or version."
         )
-    return made
+    return recipe
 
 
 def _add(network: dict[str, tuple[Source, ...]], name: str, source: Source) -> None:
-    """Fused tensors gather their parts in the order q, k, v, whatever the order in the file."""
+    """Add a source; those of a fused tensor are sorted as q, k, v, whatever their order in the file."""
     parts = [*network.get(name, ()), source]
     changes = [part.change for part in parts]
     if len(parts) > 1 and (source.change not in FUSED or len(set(changes)) < len(changes)):
-        raise BundleError(f"the checkpoint's {parts[0].key} and {source.key} are one tensor of ours. It is damaged.")
+        raise BundleError(
+            f"the checkpoint's {parts[0].key} and {source.key} are the same tensor of ours. It is damaged."
+        )
     network[name] = tuple(sorted(parts, key=lambda part: FUSED.index(part.change) if len(parts) > 1 else 0))
 
 
-def place(theirs: str, ours: str, leaves: Sequence[Rule]) -> list[Rule]:
-    """The leaves of a part at its place: a residual block's tensors under its name here and there."""
-    return [Rule(theirs + leaf.theirs, f"{ours}{leaf.ours}", leaf.change) for leaf in leaves]
+def with_prefix(theirs: str, ours: str, rules: Sequence[Rule]) -> list[Rule]:
+    """Returns the rules of a module, such as a residual block, with the module's path before their keys and ours."""
+    return [Rule(theirs + rule.theirs, f"{ours}{rule.ours}", rule.change) for rule in rules]

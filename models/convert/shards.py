@@ -1,7 +1,7 @@
-"""Writing safetensors one tensor at a time, hashed on the way: safetensors' own writer wants a whole file in memory.
+"""Writes safetensors files one tensor at a time and hashes them; safetensors' own writer needs all tensors in memory.
 
-The format: eight bytes with the length of a JSON header, the header with every tensor's dtype, shape and place, and
-the tensors' bytes one after the other (https://github.com/huggingface/safetensors#format).
+A file is eight bytes with the length of the JSON header, the header with the dtype, shape and offsets of each tensor,
+and the bytes of the tensors (https://github.com/huggingface/safetensors#format).
 """
 
 import hashlib
@@ -18,12 +18,13 @@ from torch import Tensor
 from models.bundle import BundleFile
 
 SHARD_BYTES = 2**31
-NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+"""The default limit of a file, 2.1 GB."""
+DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A tensor that is to be written; `load` gives it, of exactly this shape and type."""
+class PlannedTensor:
+    """A tensor to write; `load` returns it, with exactly this shape and type."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,41 +36,30 @@ class Entry:
         return prod(self.shape) * self.dtype.itemsize
 
 
-def shards(entries: Sequence[Entry], limit_bytes: int = SHARD_BYTES) -> Iterator[list[Entry]]:
-    """The entries in order, cut into files of at most so many bytes; a larger tensor gets one of its own."""
-    shard: list[Entry] = []
-    for entry in entries:
-        if shard and sum(other.bytes for other in shard) + entry.bytes > limit_bytes:
-            yield shard
-            shard = []
-        shard.append(entry)
-    if shard:
-        yield shard
-
-
-def write_shard(path: Path, entries: Sequence[Entry], on_bytes: Callable[[int], None]) -> BundleFile:
-    """Write a file and say what it is; `on_bytes` hears of every tensor."""
+def write_shard(path: Path, tensors: Sequence[PlannedTensor], on_bytes: Callable[[int], None]) -> BundleFile:
+    """Write a file and return its size and hash; `on_bytes` is called with the bytes of each tensor."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for part in _parts(entries, on_bytes):
+        for part in _parts(tensors, on_bytes):
             digest.update(part)
             file.write(part)
     path.chmod(0o644)
     return BundleFile(bytes=path.stat().st_size, sha256=digest.hexdigest())
 
 
-def _parts(entries: Sequence[Entry], on_bytes: Callable[[int], None]) -> Iterator[bytes | memoryview]:
-    header, at = {}, 0
-    for entry in entries:
-        header[entry.name] = {
-            "dtype": NAMES[entry.dtype], "shape": list(entry.shape), "data_offsets": [at, at + entry.bytes]
+def _parts(tensors: Sequence[PlannedTensor], on_bytes: Callable[[int], None]) -> Iterator[bytes | memoryview]:
+    header, start = {}, 0
+    for planned in tensors:
+        end = start + planned.bytes
+        header[planned.name] = {
+            "dtype": DTYPE_NAMES[planned.dtype], "shape": list(planned.shape), "data_offsets": [start, end]
         }  # fmt: skip
-        at += entry.bytes
+        start = end
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the first tensor is aligned
+    text += b" " * (-len(text) % 8)  # aligns the first tensor
     yield struct.pack("<Q", len(text)) + text
-    for entry in entries:
-        tensor = entry.load()
-        assert (tuple(tensor.shape), tensor.dtype) == (entry.shape, entry.dtype), entry.name
+    for planned in tensors:
+        tensor = planned.load()
+        assert (tuple(tensor.shape), tensor.dtype) == (planned.shape, planned.dtype), planned.name
         yield tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
-        on_bytes(entry.bytes)
+        on_bytes(planned.bytes)

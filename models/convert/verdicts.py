@@ -1,7 +1,7 @@
-"""What was found against what was expected, for every kind of check: one row a group of tensors.
+"""Compares computed tensors with recorded vectors, for every kind of check: one row for each group of tensors.
 
-A row holds the largest difference, absolute and relative to the group's largest expected value, and whether it is
-within tolerance.
+A row holds the largest difference, absolute and relative to the largest expected value of the group ("range"), and
+whether it is within the tolerance.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,12 +19,12 @@ from models.errors import BundleError, ControlsError
 M = TypeVar("M")
 Vectors = Mapping[str, Tensor]
 Measure = Literal["absolute", "of range", "differ"]
-"""of range: relative to the group's largest expected value; differ: a count of what should be equal."""
+"""of range: relative to the largest expected value of the group; differ: a number of unequal values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One group's verdict."""
+    """The verdict for one group of tensors."""
 
     group: str
     absolute: float
@@ -34,8 +34,8 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        found = self.relative if self.measure == "of range" else self.absolute
-        return found <= self.tolerance  # false for a difference that is no number
+        difference = self.relative if self.measure == "of range" else self.absolute
+        return difference <= self.tolerance  # False for NaN
 
     @property
     def verdict(self) -> str:
@@ -47,14 +47,14 @@ class Row:
 
 
 Pair = tuple[Tensor, Tensor]
-"""What was found and what was expected."""
+"""The computed and the expected tensor."""
 
 
-def row(group: str, tolerance: float, pairs: list[Pair], measure: Measure = "absolute") -> Row:
-    """The largest differences over all pairs of a group, of which there must be one.
+def compare_pairs(group: str, tolerance: float, pairs: list[Pair], measure: Measure = "absolute") -> Row:
+    """Returns the largest differences over all pairs of a group, which must have at least one.
 
     Raises:
-        BundleError: a pair's shapes differ.
+        BundleError: the shapes of a pair differ.
     """
     absolute, relative = [], []
     for found, expected in pairs:
@@ -64,59 +64,64 @@ def row(group: str, tolerance: float, pairs: list[Pair], measure: Measure = "abs
         scale = float(expected.double().abs().max())
         absolute.append(difference)
         relative.append(difference / scale if scale else difference)
-    # torch's maximum keeps what is no number; Python's loses it
+    # torch's maximum keeps NaN, Python's may lose it
     largest, share = (float(torch.tensor(values, dtype=torch.float64).max()) for values in (absolute, relative))
     return Row(group=group, absolute=largest, relative=share, tolerance=tolerance, measure=measure)
 
 
 Check = Callable[[M, Vectors, Path], Iterator[Row]]
-"""Compares one file's tensors; the path is that of the file, for what lies beside it."""
+"""Compares the tensors of one vector file; gets the file's path, too, to find files beside it."""
 
 
-def files_there(vectors: Path, names: Iterable[str]) -> dict[str, Path]:
-    """The vector files that are there.
+def vector_files(vectors: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Returns those vector files of these names that exist.
 
     Raises:
-        ControlsError: there is none at all.
+        ControlsError: no file exists.
     """
     names = list(names)
-    there = {name: vectors / f"{name}.safetensors" for name in names if (vectors / f"{name}.safetensors").is_file()}
-    if not there:
+    files = {name: vectors / f"{name}.safetensors" for name in names if (vectors / f"{name}.safetensors").is_file()}
+    if not files:
         expected = ", ".join(f"{name}.safetensors" for name in names)
-        raise ControlsError(f"{vectors} has no vectors to compare with. Expected some of {expected}.")
-    return there
+        raise ControlsError(f"{vectors} has no vectors to compare with, expected some of {expected}.")
+    return files
+
+
+def matching_names(vectors: Path, pattern: str, expected: str) -> list[str]:
+    """Returns the sorted names of the vector files that match a pattern; [expected] if there is none."""
+    return sorted(path.stem for path in vectors.glob(f"{pattern}.safetensors")) or [expected]
 
 
 def compare(model: M, checks: Mapping[str, Check[M]], vectors: Path) -> Iterator[Row | str]:
-    """A row for each group of tensors that is there; the names of the files that are not.
+    """Yield a row for each group of tensors, and the name of each missing vector file.
 
     Raises:
-        ControlsError: there is no vector file at all.
-        BundleError: a vector file cannot be read or lacks a tensor.
+        ControlsError: no vector file exists.
+        BundleError: a vector file cannot be read or has no tensor of an expected name.
     """
-    there = files_there(vectors, checks)
+    files = vector_files(vectors, checks)
     for name, check in checks.items():
-        if name not in there:
+        if name not in files:
             yield f"{name}.safetensors"
         else:
-            yield from _rows(model, there[name], check)
+            yield from _rows(model, files[name], check)
 
 
 def _rows(model: M, path: Path, check: Check[M]) -> Iterator[Row]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"cannot read {path}: {error}. Fetch the vectors again.") from error
+        raise BundleError(f"cannot read {path}: {error}. Download the vectors again.") from error
     try:
         with torch.inference_mode():
             rows = list(check(model, tensors, path))
     except KeyError as error:
-        raise BundleError(f"{path} has no tensor {error}. Fetch the vectors again.") from error
+        raise BundleError(f"{path} has no tensor {error}. Download the vectors again.") from error
     if not rows:
-        raise BundleError(f"{path} has none of the tensors that are compared. Fetch the vectors again.")
+        raise BundleError(f"{path} has no tensors to compare. Download the vectors again.")
     yield from rows
 
 
-def groups(vectors: Vectors, leaf: str) -> list[str]:
-    """The prefixes that have a tensor of this name: ["a.", "odd."] for a.result and odd.result."""
+def prefixes_of(vectors: Vectors, leaf: str) -> list[str]:
+    """Returns the prefixes of tensors of this name: ["a.", "odd."] for a.result and odd.result."""
     return sorted(key.removesuffix(leaf) for key in vectors if key.endswith(f".{leaf}"))

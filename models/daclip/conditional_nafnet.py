@@ -1,11 +1,11 @@
-"""NAFNet with IR-SDE's time and with DA-CLIP's two conditions (arXiv:2304.08291; arXiv:2310.01018, section 4.3).
+"""NAFNet conditioned by IR-SDE's time and DA-CLIP's two embeddings (arXiv:2304.08291; arXiv:2310.01018, section 4.3).
 
-The degradation embedding's prompt modulates every block; the content embedding is the one token of the cross-attention
-that takes the place of channel attention in the bottom blocks.  Widths and depths of the paper's variant are not
-published; docs/decisions/0012 says what was chosen.
+The degradation embedding selects a learned prompt, which modulates every block.  The content embedding is the single
+token of the cross-attention that replaces channel attention in the lowest blocks.  The paper does not state widths and
+depths; docs/decisions/0012 explains ours.  Parameter names are those of IR-SDE's files.
 
-Shapes:  B images, C channels, H W pixels (any size; zero-padded to a multiple of the stride and cropped back),
-D context, E = 4 width the embedding.  Pictures are (B, 3, H, W) in [0, 1].  Key names are those of IR-SDE's files.
+Shapes:  B images, C channels, H W pixels (any size; zero-padded to a multiple of the stride and cropped again),
+D context, E = 4 width the embedding.  Images are (B, 3, H, W) in [0, 1].
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.daclip.attention import ChannelGain, Residual, SpatialTransformer
+from models.daclip.attention import ChannelNorm, Residual, SpatialTransformer
 from models.daclip.conditional_unet import Constants, Sinusoid
 from models.networks.encoder_decoder import fold, unfold
 from models.networks.nafnet import simple_gate
@@ -22,11 +22,13 @@ from models.pixels import pad_to_multiple
 
 @dataclass(frozen=True, kw_only=True)
 class NAFNetConfig:
-    """Defaults are the one-step restorer that goes with DA-CLIP.
+    """Defaults are the one-step restorer for DA-CLIP.
 
-    `timed` is IR-SDE's own network: it also takes a state and a time, and answers with the noise.  `context_dim` is the
-    width of both embeddings; None for a network without them.  `patch` > 1 folds patch x patch pixels into channels
-    first, as in models.networks.nafnet: the same field of view for a fraction of the work.
+    Attributes:
+        timed: whether the network is IR-SDE's, which also takes a state and a time, and predicts the noise.
+        context_dim: the width of both embeddings; None for a network without them.
+        patch: above 1, folds patch x patch pixels into channels, as in models.networks.nafnet: the same receptive field
+            at a fraction of the cost.
     """
 
     width: int = 32
@@ -46,8 +48,8 @@ class NAFNetConfig:
         return 4 * self.width
 
 
-class Gate(nn.Module):
-    """SimpleGate over dimension 1."""
+class SimpleGate(nn.Module):
+    """NAFNet's SimpleGate over dimension 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         return simple_gate(x)
@@ -56,14 +58,14 @@ class Gate(nn.Module):
 class NAFBlock(nn.Module):
     """A NAFNet block whose two halves are scaled and shifted by the embedding (B, E).
 
-    With a context, full attention over positions and the context's constant take the place of channel attention.
+    With a context, a transformer block replaces channel attention.
     """
 
     def __init__(self, channels: int, embedding: int, context: int | None = None) -> None:
         super().__init__()
         double = 2 * channels
-        self.mlp = nn.Sequential(Gate(), nn.Linear(embedding // 2, 4 * channels))
-        self.norm1, self.norm2 = ChannelGain(channels), ChannelGain(channels)
+        self.mlp = nn.Sequential(SimpleGate(), nn.Linear(embedding // 2, 4 * channels))
+        self.norm1, self.norm2 = ChannelNorm(channels), ChannelNorm(channels)
         self.conv1 = nn.Conv2d(channels, double, 1)
         self.conv2 = nn.Conv2d(double, double, 3, padding=1, groups=double)
         self.conv3 = nn.Conv2d(channels, channels, 1)
@@ -76,17 +78,17 @@ class NAFBlock(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
-    def forward(self, x: Tensor, embedding: Tensor, cross: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, cross_vector: Tensor | None = None) -> Tensor:
         shift1, scale1, shift2, scale2 = self.mlp(embedding)[:, :, None, None].chunk(4, dim=1)
         y = simple_gate(self.conv2(self.conv1(self.norm1(x) * (1 + scale1) + shift1)))
-        y = y * self.sca(y) if cross is None else self.att(y, cross)
+        y = y * self.sca(y) if cross_vector is None else self.att(y, cross_vector)
         x = x + self.beta * self.conv3(y)
         y = simple_gate(self.conv4(self.norm2(x) * (1 + scale2) + shift2))
         return x + self.gamma * self.conv5(y)  # type: ignore[no-any-return]
 
 
 class ConditionalNAFNet(nn.Module):
-    """One pass from the degraded picture to the clean one; `timed`, the noise in a state."""
+    """Restores the degraded image in one step; if `timed`, predicts the noise in a state instead."""
 
     def __init__(self, config: NAFNetConfig) -> None:
         super().__init__()
@@ -94,7 +96,7 @@ class ConditionalNAFNet(nn.Module):
         width, wide, context = config.width, config.embedding, config.context_dim
         if config.timed:
             self.time_mlp = nn.Sequential(
-                Sinusoid(width), nn.Linear(width, 2 * wide), Gate(), nn.Linear(wide, wide)
+                Sinusoid(width), nn.Linear(width, 2 * wide), SimpleGate(), nn.Linear(wide, wide)
             )  # fmt: skip
         if context is not None:
             self.prompt = nn.Parameter(torch.rand(1, wide))
@@ -116,50 +118,50 @@ class ConditionalNAFNet(nn.Module):
             self.decoders.append(_level(width, wide, blocks))
 
     def transformers(self) -> list[SpatialTransformer]:
-        """Those that take a context, in their order."""
+        """Returns the transformers that take a context, in order."""
         return [part for part in self.middle_blks.modules() if isinstance(part, SpatialTransformer)]
 
     def prepare(self, image_context: Tensor | None, degradation: Tensor | None = None) -> Constants:
-        """Once an image: content and degradation embeddings (B, D), not normalized.
+        """Compute what is constant for an image, from the content and degradation embeddings (B, D), not normalized.
 
         Raises:
-            ValueError: an embedding is missing that the network was made for.
+            ValueError: the network takes both embeddings, and one is missing.
         """
         if self.config.context_dim is None:
             return Constants(None, ())
         if image_context is None or degradation is None:
-            raise ValueError("got one embedding, expected two: this network takes content and degradation")
-        chosen = self.text_mlp(degradation).softmax(dim=-1) * self.prompt
-        crosses = tuple(part.constant(image_context) for part in self.transformers())
-        return Constants(self.prompt_mlp(chosen), crosses)
+            raise ValueError("got one embedding, expected two: content and degradation")
+        prompt = self.text_mlp(degradation).softmax(dim=-1) * self.prompt
+        cross_vectors = tuple(part.cross_vector(image_context) for part in self.transformers())
+        return Constants(self.prompt_mlp(prompt), cross_vectors)
 
     def forward(self, mu: Tensor, constants: Constants, x: Tensor | None = None, t: Tensor | None = None) -> Tensor:
-        """The clean picture of a degraded one; with a state x and its time t (B,), the noise.  All (B, 3, H, W)."""
+        """Returns the restored image; with a state x and its time t (B,), the noise in x.  All images (B, 3, H, W)."""
         height, width = mu.shape[-2:]
         inputs = mu if x is None else torch.cat([x - mu, mu], dim=1)
         folded = fold(pad_to_multiple(inputs, self.config.stride), self.config.patch)
         embedding = self._embedding(t, constants)
-        found = self._body(folded.contiguous(memory_format=torch.channels_last), embedding, constants.crosses)
-        found = unfold(found, self.config.patch)[..., :height, :width]
-        return found if self.config.timed else mu + found
+        output = self._body(folded.contiguous(memory_format=torch.channels_last), embedding, constants.cross_vectors)
+        output = unfold(output, self.config.patch)[..., :height, :width]
+        return output if self.config.timed else mu + output
 
     def _embedding(self, t: Tensor | None, constants: Constants) -> Tensor:
         parts = [] if constants.prompt is None else [constants.prompt]
         if self.config.timed:
-            assert t is not None, "a timed network is asked with a state and its time"
+            assert t is not None, "a timed network needs a state and its time"
             parts.append(self.time_mlp(t))
         return torch.stack(parts).sum(dim=0)
 
-    def _body(self, x: Tensor, embedding: Tensor, crosses: tuple[Tensor, ...]) -> Tensor:
+    def _body(self, x: Tensor, embedding: Tensor, cross_vectors: tuple[Tensor, ...]) -> Tensor:
         x = self.intro(x)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = _through(encoder, x, embedding)
+            x = _run_blocks(encoder, x, embedding)
             skips.append(x)
             x = down(x)
-        x = _through(self.middle_blks, x, embedding, crosses)
+        x = _run_blocks(self.middle_blks, x, embedding, cross_vectors)
         for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
-            x = _through(decoder, up(x) + skip, embedding)
+            x = _run_blocks(decoder, up(x) + skip, embedding)
         return self.ending(x)  # type: ignore[no-any-return]
 
 
@@ -171,7 +173,7 @@ def _blocks(level: nn.Module) -> list[NAFBlock]:
     return [block for block in level.children() if isinstance(block, NAFBlock)]
 
 
-def _through(level: nn.Module, x: Tensor, embedding: Tensor, crosses: tuple[Tensor, ...] = ()) -> Tensor:
+def _run_blocks(level: nn.Module, x: Tensor, embedding: Tensor, cross_vectors: tuple[Tensor, ...] = ()) -> Tensor:
     for index, block in enumerate(_blocks(level)):
-        x = block(x, embedding, crosses[index] if crosses else None)
+        x = block(x, embedding, cross_vectors[index] if cross_vectors else None)
     return x

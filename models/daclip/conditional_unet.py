@@ -1,11 +1,11 @@
-"""IR-SDE's U-Net with DA-CLIP's two conditions (arXiv:2310.01018, section 4; wild variant: arXiv:2404.09732).
+"""IR-SDE's U-Net conditioned by DA-CLIP's two embeddings (arXiv:2310.01018, section 4; wild variant: arXiv:2404.09732).
 
-The degradation embedding becomes a soft choice of a learned prompt and is added to the time embedding; the content
-embedding is the one token of the cross-attentions.  What is constant for an image is computed once, by `prepare`.
+The degradation embedding weights a learned prompt, which is added to the time embedding.  The content embedding is the
+single token of the cross-attentions.  `prepare` computes once what is constant for an image.  Parameter names are those
+of the published checkpoints.
 
 Shapes:  B images, H W pixels (any size; reflected at the right and the bottom to a multiple of 2^levels), D context,
-E = 4 width the embedding.  x (state), mu (degraded picture) and the answer (noise) are (B, 3, H, W), pictures in
-[0, 1].  Key names are those of the published checkpoints.
+E = 4 width the embedding.  x (state), mu (degraded image) and the output (noise) are (B, 3, H, W), images in [0, 1].
 """
 
 import math
@@ -26,8 +26,11 @@ from models.pixels import pad_to_multiple
 class UNetConfig:
     """Defaults are the published universal-ir.pth; `WILD` is wild-ir.pth.
 
-    `prompt` and `cross` say which conditions are used; `half_scale` works at half the picture's size between the first
-    convolution and the last blocks.
+    Attributes:
+        prompt: whether the degradation embedding is used.
+        cross: whether the content embedding is used.
+        half_scale: whether the network works at half the image's size between the first convolution and the last
+            blocks.
     """
 
     width: int = 64
@@ -40,7 +43,7 @@ class UNetConfig:
 
     @property
     def stride(self) -> int:
-        """Pictures are padded to a multiple of this."""
+        """Images are padded to a multiple of this."""
         return int(2 ** len(self.multipliers))
 
     @property
@@ -53,30 +56,30 @@ WILD = UNetConfig(context_dim=768, prompt=False, half_scale=True)
 
 @dataclass(frozen=True)
 class Constants:
-    """What is the same at every step of an image: its prompt (B, E), and one vector (B, C) a cross-attention."""
+    """What is the same at every step of an image: its prompt (B, E), and one vector (B, C) for each cross-attention."""
 
     prompt: Tensor | None
-    crosses: tuple[Tensor, ...]
+    cross_vectors: tuple[Tensor, ...]
 
     def __len__(self) -> int:
-        return len(self.prompt if self.prompt is not None else self.crosses[0])
+        return len(self.prompt if self.prompt is not None else self.cross_vectors[0])
 
     def __getitem__(self, index: int) -> Self:
-        """One image's own, still with a batch of 1."""
+        """Returns the constants of one image, as a batch of 1."""
         part = slice(index, index + 1)
         prompt = None if self.prompt is None else self.prompt[part]
-        return type(self)(prompt, tuple(cross[part] for cross in self.crosses))
+        return type(self)(prompt, tuple(vector[part] for vector in self.cross_vectors))
 
     @classmethod
-    def stack(cls, several: Sequence[Self]) -> Self:
-        """Those of several images, of one network, as a batch."""
-        prompts = [one.prompt for one in several if one.prompt is not None]
-        crosses = zip(*(one.crosses for one in several), strict=True)
-        return cls(torch.cat(prompts) if prompts else None, tuple(torch.cat(parts) for parts in crosses))
+    def stack(cls, images: Sequence[Self]) -> Self:
+        """Returns the constants of several images as a batch; all must come from the same network."""
+        prompts = [image.prompt for image in images if image.prompt is not None]
+        cross_vectors = zip(*(image.cross_vectors for image in images), strict=True)
+        return cls(torch.cat(prompts) if prompts else None, tuple(torch.cat(vectors) for vectors in cross_vectors))
 
 
 class Sinusoid(nn.Module):
-    """(B,) raw times -> (B, width): sines, then cosines, frequencies from 1 to 1e-4."""
+    """(B,) times -> (B, width): sines, then cosines, with frequencies from 1 to 1e-4."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -89,7 +92,7 @@ class Sinusoid(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A 3 x 3 convolution without bias, modulated where a scale and a shift are given, then SiLU."""
+    """A 3 x 3 convolution without bias, modulated if a scale and a shift are given, then SiLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -99,7 +102,7 @@ class Convolution(nn.Module):
         x = self.proj(x)
         if scale is not None and shift is not None:
             x = torch.addcmul(shift, x, 1 + scale)
-        return F.silu(x, inplace=not x.requires_grad)  # a whole level's worth of memory at the top
+        return F.silu(x, inplace=not x.requires_grad)  # saves the memory of a feature map
 
 
 class ResBlock(nn.Module):
@@ -123,11 +126,11 @@ class ResBlock(nn.Module):
 
 
 Block = Callable[[int, int, int], nn.Module]
-"""(inputs, outputs, embedding) -> a residual block that takes (x, embedding)."""
+"""Builds a residual block: (inputs, outputs, embedding) -> a module that takes (x, embedding)."""
 
 
 class Level(nn.ModuleList):
-    """Two residual blocks, an attention, and the way to the next level."""
+    """Two residual blocks, an attention, and the resampling to the next level."""
 
     def __init__(self, first: nn.Module, second: nn.Module, attention: Residual, resample: nn.Module) -> None:
         super().__init__([first, second, attention, resample])
@@ -140,10 +143,10 @@ class Level(nn.ModuleList):
 
 
 class ConditionalUNet(nn.Module):
-    """The noise in a state.  `block` builds the residual blocks; another family puts its own there.
+    """Predicts the noise in a state.  `block` builds the residual blocks; ETDiffIR passes its own.
 
     Raises:
-        ValueError: the configuration has neither condition, or widths that heads of 32 channels do not divide.
+        ValueError: the configuration has neither condition, or a width that is not a multiple of 32.
     """
 
     def __init__(self, config: UNetConfig, block: Block = ResBlock) -> None:
@@ -186,7 +189,7 @@ class ConditionalUNet(nn.Module):
         return Residual(channels, LinearAttention(channels))
 
     def transformers(self) -> list[SpatialTransformer]:
-        """Those that take a context, from the picture down and up again."""
+        """Returns the transformers that take a context, in the order of the forward pass."""
         parts = [
             *(level.attention for level in _levels(self.downs)),
             self.mid_attn,
@@ -195,59 +198,62 @@ class ConditionalUNet(nn.Module):
         return [part.fn.fn for part in parts if isinstance(part.fn.fn, SpatialTransformer)]
 
     def prepare(self, image_context: Tensor | None, degradation: Tensor | None = None) -> Constants:
-        """Once an image: content and degradation embeddings (B, D), not normalized, as DA-CLIP gives them.
+        """Compute what is constant for an image, from DA-CLIP's embeddings (B, D), not normalized.
 
-        Without a degradation the prompt is left out, as published; networks without a condition ignore it.
+        Without a degradation embedding the prompt is left out, as published.  Conditions that the network does not use
+        are ignored.
 
         Raises:
-            ValueError: the network attends to the content, and there is none.
+            ValueError: the network uses the content embedding, and it is missing.
         """
         if self.config.cross and image_context is None:
             raise ValueError("got no image context, expected one: this network attends to it")
-        crosses = () if image_context is None else tuple(part.constant(image_context) for part in self.transformers())
+        cross_vectors: tuple[Tensor, ...] = ()
+        if image_context is not None:
+            cross_vectors = tuple(part.cross_vector(image_context) for part in self.transformers())
         if not self.config.prompt or degradation is None:
-            return Constants(None, crosses)
-        chosen = self.text_mlp(degradation).softmax(dim=-1) * self.prompt
-        return Constants(self.prompt_mlp(chosen), crosses)
+            return Constants(None, cross_vectors)
+        prompt = self.text_mlp(degradation).softmax(dim=-1) * self.prompt
+        return Constants(self.prompt_mlp(prompt), cross_vectors)
 
     def embed(self, t: Tensor, constants: Constants) -> Tensor:
-        """Time and prompt as what modulates every block: t (B,), fractional at will -> (B, E)."""
+        """Returns the embedding of time and prompt that modulates every block: t (B,), may be fractional -> (B, E)."""
         embedding: Tensor = self.time_mlp(t)
         return embedding if constants.prompt is None else embedding + constants.prompt
 
     def forward(self, x: Tensor, mu: Tensor, t: Tensor, constants: Constants) -> Tensor:
-        """The noise in x: t (B,) in steps of the training schedule."""
-        return self.denoise(x, mu, self.embed(t, constants), constants.crosses)
+        """Returns the noise in x; t (B,) counts steps of the training schedule."""
+        return self.denoise(x, mu, self.embed(t, constants), constants.cross_vectors)
 
-    def denoise(self, x: Tensor, mu: Tensor, embedding: Tensor, crosses: Sequence[Tensor]) -> Tensor:
-        """The same from an embedding that was computed before: (B, E), and (B, C) for each cross-attention."""
+    def denoise(self, x: Tensor, mu: Tensor, embedding: Tensor, cross_vectors: Sequence[Tensor]) -> Tensor:
+        """Returns the noise in x from a precomputed embedding (B, E) and a vector (B, C) for each cross-attention."""
         height, width = x.shape[-2:]
         x = pad_to_multiple(torch.cat([x - mu, mu], dim=1), self.config.stride, "reflect")  # (B, 6, H', W')
         x = self.init_conv(x.contiguous(memory_format=torch.channels_last))
         whole = x
         if self.config.half_scale:
             x = self.downsample(x)
-        x = self._body(x, embedding, list(crosses))
+        x = self._body(x, embedding, list(cross_vectors))
         if self.config.half_scale:
             x = self.upsample(x)
         x = self.final_conv(self.final_res_block(torch.cat([x, whole], dim=1), embedding))
         return x[..., :height, :width]
 
-    def _body(self, x: Tensor, embedding: Tensor, crosses: list[Tensor]) -> Tensor:
-        """Down, middle and up; each transformer takes the next of `crosses`."""
+    def _body(self, x: Tensor, embedding: Tensor, cross_vectors: list[Tensor]) -> Tensor:
+        """Run the levels down, the middle, and the levels up; each transformer takes the next of `cross_vectors`."""
         skips = []
         for level in _levels(self.downs):
             x = level[0](x, embedding)
             skips.append(x)
-            x = _attend(level.attention, level[1](x, embedding), crosses)
+            x = _attend(level.attention, level[1](x, embedding), cross_vectors)
             skips.append(x)
             x = level[3](x)
         x = self.mid_block1(x, embedding)
-        x = self.mid_block2(_attend(self.mid_attn, x, crosses), embedding)
+        x = self.mid_block2(_attend(self.mid_attn, x, cross_vectors), embedding)
         for level in _levels(self.ups):
             x = level[0](torch.cat([x, skips.pop()], dim=1), embedding)
             x = level[1](torch.cat([x, skips.pop()], dim=1), embedding)
-            x = level[3](_attend(level.attention, x, crosses))
+            x = level[3](_attend(level.attention, x, cross_vectors))
         return x
 
 
@@ -255,9 +261,9 @@ def _levels(parts: nn.ModuleList) -> list[Level]:
     return [part for part in parts if isinstance(part, Level)]
 
 
-def _attend(attention: Residual, x: Tensor, crosses: list[Tensor]) -> Tensor:
-    taken = [crosses.pop(0)] if isinstance(attention.fn.fn, SpatialTransformer) else []
-    return attention(x, *taken)  # type: ignore[no-any-return]
+def _attend(attention: Residual, x: Tensor, cross_vectors: list[Tensor]) -> Tensor:
+    cross_vector = [cross_vectors.pop(0)] if isinstance(attention.fn.fn, SpatialTransformer) else []
+    return attention(x, *cross_vector)  # type: ignore[no-any-return]
 
 
 def _down(narrow: int, broad: int, last: bool) -> nn.Module:

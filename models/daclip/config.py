@@ -1,4 +1,4 @@
-"""What a bundle of the DA-CLIP family states: its networks and how they are run."""
+"""Configuration of the DA-CLIP family, as bundles store it: the networks and how they run."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,17 +11,17 @@ from models.daclip.irsde import SDEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How a bundle runs by default.
+    """Defaults of a bundle's restoration.
 
     Attributes:
-        sampler: the reverse step; "posterior" as published.
-        views: how many native-scale crops, and the shrunk whole beside them, the controller looks at; 0 for the whole
-            alone, as published, where noise and JPEG's blocks vanish from large pictures.
-        overview: the share of the shrunk whole beside the crops.
-        spoken: whether the most probable word conditions the network, as a prompt does, and not the picture's own
-            embedding, as published.  A small controller's embeddings lie between the words where it is not sure.
-        native_px: images of at most so many pixels go through whole; larger ones as tiles of `tile_px` a side.  Tiles
-            are an approximation: both networks attend to all that they are given.
+        sampler: the reverse step; the published one is "posterior".
+        views: the number of native-scale crops that the controller sees in addition to the downscaled image; 0 for the
+            downscaled image alone, as published, in which noise and JPEG blocks of large images vanish.
+        overview: the weight of the downscaled image beside the crops.
+        spoken: whether the most probable word conditions the network, as a prompt does, instead of the image's own
+            degradation embedding, as published.  An uncertain small controller gives embeddings between the words.
+        native_px: larger images, in pixels, are split into tiles of `tile_px` a side.  Tiles are an approximation,
+            because both networks attend to their whole input.
     """
 
     sampler: Literal["posterior", "sde", "ode"] = "posterior"
@@ -35,9 +35,10 @@ class LoopConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DaCLIPConfig:
-    """The networks and the pass.  `words` are what the controller knows, in its order, by our names.
+    """The controller and one restoration network, either `unet` or `nafnet`.
 
-    One of `unet` and `nafnet` is there.
+    Attributes:
+        words: the controller's words by our names of the degradations, in the controller's order.
     """
 
     words: dict[str, str]

@@ -1,12 +1,11 @@
-"""DA-CLIP: a controller beside a frozen CLIP image tower (Luo et al. 2024, arXiv:2310.01018, section 3).
+"""DA-CLIP: CLIP with a controller for its frozen image encoder (Luo et al. 2024, arXiv:2310.01018, section 3).
 
-The controller is a copy of the tower that learned to see the degradation.  Its class token is the degradation
-embedding; its hidden states, through dense links, correct the frozen tower, whose class token becomes the content
-embedding of the picture as it would be without damage.
+The controller is a copy of the image encoder that was trained to recognize degradations.  Its class token is the
+degradation embedding.  Its hidden states correct the frozen encoder through linear layers, so that the encoder's class
+token becomes the content embedding of the undamaged image.
 
-Shapes:  B pictures, S the tower's side in px, L tokens, N texts, W tower width, D joint width.  Pixels are normalized
-with CLIP's mean and deviation.  Embeddings are not normalized: the restoration networks were trained on them as they
-are.
+Shapes:  B images, S the encoder's side in px, L tokens, N texts, W encoder width, D joint width.  Pixels are normalized
+with CLIP's mean and deviation.  Embeddings are not normalized: the restoration networks were trained without it.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from models.pixels import to_pixels
 
 VOCABULARY = 49408
 TEMPERATURE = 100.0
-"""Of the published classification: softmax(100 cos)."""
+"""The scale of the published classification, softmax(100 cos)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ L14 = ControllerConfig(clip=ClipConfig(quick_gelu=False))
 
 
 class DaCLIP(nn.Module):
-    """Keys: `clip` is open_clip's CLIP, `controller` one more of its image towers, `links` the dense layers."""
+    """The parameters are those of `clip` (open_clip's CLIP), `controller` (another image encoder) and `links`."""
 
     def __init__(self, config: ControllerConfig) -> None:
         super().__init__()
@@ -65,38 +64,38 @@ class DaCLIP(nn.Module):
         return self.logit_scale.device
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and degradation embeddings: (B, 3, S, S) -> 2 x (B, D)."""
+        """Returns the content and degradation embeddings: (B, 3, S, S) -> 2 x (B, D)."""
         degradation, hidden = self.degradation(pixels)
         return self.content(pixels, self.controls(hidden)), degradation
 
     def degradation(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The degradation embedding (B, D), and the controller's state after every block, (B, L, W)."""
-        return _walk(self.controller, pixels)
+        """Returns the degradation embedding (B, D), and the controller's state (B, L, W) after every block."""
+        return _encode(self.controller, pixels)
 
     def controls(self, hidden: Sequence[Tensor]) -> list[Tensor]:
-        """What each block of the frozen tower is corrected by, in its order.
+        """Returns the corrections for the blocks of the frozen encoder, in the encoder's order.
 
-        The last of the controller corrects the first of the tower: the released networks were trained so, although the
-        paper says "corresponding blocks".
+        The controller's last block corrects the encoder's first: the released networks were trained this way, although
+        the paper says "corresponding blocks".
         """
         return [link(state) for link, state in zip(self.links, hidden, strict=True)][::-1]
 
     def content(self, pixels: Tensor, controls: Sequence[Tensor] = ()) -> Tensor:
-        """The content embedding (B, D); without controls it is the original CLIP's image feature."""
-        return _walk(_module(self.clip, "visual"), pixels, controls)[0]
+        """Returns the content embedding (B, D); without controls, the image feature of the original CLIP."""
+        return _encode(_module(self.clip, "visual"), pixels, controls)[0]
 
     def text(self, tokens: Tensor) -> Tensor:
-        """Text features: (N, 77) int64 -> (N, D), taken at the end token, which has the largest number."""
+        """Returns text features, (N, 77) int64 -> (N, D), taken at the end token, which has the largest number."""
         clip, length = self.clip, tokens.shape[1]
         x = _module(clip, "token_embedding")(tokens) + clip.positional_embedding[:length]  # type: ignore[index]
-        # open_clip keeps its mask in a buffer that no file holds, so a network from the meta device has none
+        # open_clip's own mask is a buffer that is not stored; a network built on the meta device lacks it
         mask = torch.full((length, length), -torch.inf, device=x.device).triu(1)
         states = _module(clip, "ln_final")(_module(clip, "transformer")(x, attn_mask=mask))
         pooled = states[torch.arange(len(tokens), device=x.device), tokens.argmax(dim=-1)]
         return pooled @ clip.text_projection  # type: ignore[no-any-return]
 
-    def words(self, texts: Sequence[str]) -> Tensor:
-        """Text features of plain words: (N, D)."""
+    def word_features(self, texts: Sequence[str]) -> Tensor:
+        """Returns the text features of words or sentences, (N, D)."""
         text = self.config.clip.text
         return self.text(tokens(texts, text.vocab_size, text.context_length).to(self.device))
 
@@ -109,8 +108,8 @@ def _blocks(tower: nn.Module) -> list[nn.Module]:
     return list(_module(tower, "transformer.resblocks").children())
 
 
-def _walk(tower: nn.Module, pixels: Tensor, controls: Sequence[Tensor] = ()) -> tuple[Tensor, list[Tensor]]:
-    """Through one of open_clip's image towers, adding each control after its block."""
+def _encode(tower: nn.Module, pixels: Tensor, controls: Sequence[Tensor] = ()) -> tuple[Tensor, list[Tensor]]:
+    """Run one of open_clip's image encoders and add each control after its block."""
     x: Tensor = tower._embeds(pixels)  # type: ignore[operator]  # (B, L, W)
     hidden = []
     for index, block in enumerate(_blocks(tower)):
@@ -122,15 +121,16 @@ def _walk(tower: nn.Module, pixels: Tensor, controls: Sequence[Tensor] = ()) -> 
 
 
 def classify(degradation: Tensor, words: Tensor) -> Tensor:
-    """Probabilities of the words: (B, D) and (N, D), normalized here -> (B, N)."""
+    """Returns the probabilities of the words, (B, D) and (N, D) -> (B, N); normalizes its inputs."""
     cosines = F.normalize(degradation, dim=-1) @ F.normalize(words, dim=-1).T
     return (TEMPERATURE * cosines).softmax(dim=-1)
 
 
 def tokens(texts: Sequence[str], vocabulary: int = VOCABULARY, length: int = 77) -> Tensor:
-    """CLIP's byte-pair tokens (N, L) int64, padded with 0 as open_clip does.
+    """Returns CLIP's byte-pair tokens (N, L) int64, padded with 0 as in open_clip.
 
-    A smaller vocabulary, as networks for tests have, takes tokens modulo its size less two and ends with its last.
+    For a smaller vocabulary, as networks in tests have, tokens are taken modulo its size minus two, and the last token
+    is the end token.
     """
     padded = tokenize(texts, length)
     inside = torch.arange(length) < lengths(padded)
@@ -141,12 +141,12 @@ def tokens(texts: Sequence[str], vocabulary: int = VOCABULARY, length: int = 77)
 
 
 def preprocess(image: Tensor, config: ClipConfig) -> Tensor:
-    """The tower's view of a whole picture: (3, H, W) in [-1, 1] -> (3, S, S), normalized.
+    """Prepare an image for the encoder as published: (3, H, W) in [-1, 1] -> (3, S, S), normalized.
 
-    The shorter side becomes S by antialiased bicubic resizing in 8 bits, then the center is cut out, as published.
+    The shorter side is resized to S (antialiased bicubic, 8 bits), then the center is cropped.
     """
     side = config.vision.image_size
-    picture = Image.fromarray(to_pixels(_middle(image)))
+    picture = Image.fromarray(to_pixels(_central_part(image)))
     width, height = picture.size
     if (short := min(width, height)) != side:
         width, height = side * width // short, side * height // short
@@ -158,14 +158,14 @@ def preprocess(image: Tensor, config: ClipConfig) -> Tensor:
     return (unit - mean) / std
 
 
-def _middle(image: Tensor) -> Tensor:
-    """All but the far ends of a strip, which are cut off anyway and would be blown up to gigabytes first."""
+def _central_part(image: Tensor) -> Tensor:
+    """Crop the ends of a very long image: the center crop drops them, but resizing them would take gigabytes."""
     height, width = image.shape[-2:]
-    most = 16 * min(height, width)
-    top, left = max(height - most, 0) // 2, max(width - most, 0) // 2
-    return image[..., top : top + most, left : left + most]
+    longest = 16 * min(height, width)
+    top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
+    return image[..., top : top + longest, left : left + longest]
 
 
-def as_long(features: Tensor, own: Tensor) -> Tensor:
-    """Text features at the lengths of pictures' embeddings, which are not normalized: 2 x (B, D) -> (B, D)."""
-    return F.normalize(features, dim=-1) * own.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]
+def match_norm(features: Tensor, reference: Tensor) -> Tensor:
+    """Scale features to the norms of reference embeddings, 2 x (B, D) -> (B, D)."""
+    return F.normalize(features, dim=-1) * reference.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]

@@ -1,10 +1,11 @@
 """IR-SDE, the mean-reverting diffusion (Luo et al. 2023, arXiv:2301.11699; posterior step: arXiv:2404.09732, Eq. 7).
 
-A clean picture x0 drifts toward its degraded one mu while noise grows to a fixed level; a network that knows the
-noise eps takes it back.  Everything is arithmetic on one step: no model, no device, no clock.
+The forward process moves a clean image x0 toward its degraded image mu while noise grows to a fixed level.  The reverse
+process needs a network that predicts the noise eps.  Everything here is arithmetic on one step: no model, no device, no
+clock.
 
-Shapes:  B images; x, mu, x0, eps, z (B, C, H, W), pictures in [0, 1]; each field of `Coefficients` (B, 1, 1, 1), so a
-batch may stand at different steps.  t counts steps, 1 to T; 0 is the clean end.
+Shapes:  B images; x, mu, x0, eps, z (B, C, H, W), images in [0, 1]; each field of `Coefficients` (B, 1, 1, 1), so that
+the images of a batch may be at different steps.  t counts steps, 1 to T; 0 is the clean end.
 """
 
 import math
@@ -24,11 +25,12 @@ class SDEConfig:
     """Defaults are the published configuration of all three systems.
 
     Attributes:
-        max_sigma: the noise's level lambda at the far end, of pictures in [0, 1]; values from 1 on are of 255.
+        max_sigma: the noise level lambda at step T, for images in [0, 1]; values of at least 1 are divided by 255.
         steps: T, the steps that the network was trained on.
         schedule: how the speed of reversion grows.
-        eps: what is left of x0 - mu at the far end.
-        sample_steps: steps to take instead of T; the schedule is rebuilt for them, the network is told t T / sample_T.
+        eps: the share of x0 - mu that remains at step T.
+        sample_steps: steps to take instead of T; the schedule is rebuilt for them, and the network gets the time
+            t T / sample_steps.
     """
 
     max_sigma: float = 50.0
@@ -40,34 +42,34 @@ class SDEConfig:
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What one step of each image needs; every field (B, 1, 1, 1), float32."""
+    """The coefficients of one step of each image; every field is (B, 1, 1, 1) float32."""
 
     theta: Tensor
     sigma: Tensor
     sigma_bar: Tensor
-    decay: Tensor  # exp(-thetabar_t dt): what is left of x0 - mu
+    decay: Tensor  # exp(-thetabar_t dt): the remaining share of x0 - mu
     step_decay: Tensor  # exp(-theta_t dt)
     earlier_decay: Tensor  # exp(-thetabar_{t-1} dt)
     posterior_std: Tensor
     dt: Tensor
-    time: Tensor  # what the network is told
+    time: Tensor  # the input of the network
 
     @classmethod
     def stack(cls, rows: Sequence[Self], device: torch.device | str = "cpu") -> Self:
-        """Those of several images as a batch, on the device in one transfer."""
+        """Returns the coefficients of several images as a batch, moved to the device in one transfer."""
         table = torch.stack([torch.cat([getattr(row, field.name) for row in rows]) for field in fields(cls)])
         return cls(*table.to(device))
 
 
 class Posterior(NamedTuple):
-    """Weights of x_t - mu and of x0 - mu in the posterior mean."""
+    """The weights of x_t - mu and of x0 - mu in the posterior mean."""
 
     from_state: Tensor
     from_clean: Tensor
 
 
 class IRSDE:
-    """The schedule's tables, (T + 1,) float32 each, in the authors' precision and order of operations."""
+    """The tables of a schedule, (T + 1,) float32 each, in the authors' precision and order of operations."""
 
     def __init__(self, config: SDEConfig | None = None) -> None:
         self.config = config or SDEConfig()
@@ -82,12 +84,12 @@ class IRSDE:
 
     @property
     def T(self) -> int:
-        """Steps of a whole way."""
+        """The number of steps from noise to the clean image."""
         return self.config.steps if self.config.sample_steps is None else self.config.sample_steps
 
     @cached_property
     def _table(self) -> Coefficients:
-        """Every step's coefficients, (T + 1,) a field.  At 0 the earlier decay is that of 0 itself."""
+        """The coefficients of all steps, (T + 1,) per field.  The earlier decay of step 0 is its own decay."""
         decay, step_decay = _exp(-self.thetas_cumsum * self.dt), _exp(-self.thetas * self.dt)
         earlier = torch.cat([decay[:1], decay[:-1]])
         return Coefficients(
@@ -104,12 +106,12 @@ class IRSDE:
 
     def _posterior_std(self, decay: Tensor, step_decay: Tensor, earlier: Tensor) -> Tensor:
         variance = (1 - step_decay**2) * (1 - earlier**2) / (1 - decay**2)
-        variance[0] = 0.0  # 0 / 0: nothing is left to step
-        # The floor is the authors': the last step's variance is zero, and they take its logarithm
+        variance[0] = 0.0  # 0 / 0: there is no step from 0
+        # The authors clamp, because the last step's variance is zero and they take its logarithm
         return (0.5 * variance.clamp(min=1e-20 * float(self.dt)).log()).exp() * self.max_sigma
 
     def at(self, t: Tensor) -> Coefficients:
-        """The coefficients of each image's step: (B,) int64 in 0..T -> fields (B, 1, 1, 1) on t's device."""
+        """Returns the coefficients of each image's step: (B,) int64 in 0..T -> fields (B, 1, 1, 1) on t's device."""
         table, index = self._table, t.cpu()
         rows = (getattr(table, field.name)[index].reshape(-1, 1, 1, 1).to(t.device) for field in fields(table))
         return Coefficients(*rows)
@@ -117,12 +119,12 @@ class IRSDE:
 
 @lru_cache(maxsize=64)
 def schedule_of(config: SDEConfig, sample_steps: int | None = None) -> IRSDE:
-    """The schedule for so many steps (None: the configuration's own), kept for the next image."""
+    """Returns the cached schedule of a number of steps; None is the configuration's own number."""
     return IRSDE(config if sample_steps is None else replace(config, sample_steps=sample_steps))
 
 
 def _exp(x: Tensor) -> Tensor:
-    """Rounded correctly: one unit in the last place of a decay is 1e-5 in the weights that are made of its square."""
+    """Returns exp(x), correctly rounded: a float32 rounding error in a decay grows to 1e-5 in the posterior weights."""
     return x.double().exp().float()
 
 
@@ -143,33 +145,33 @@ def _thetas(schedule: Schedule, steps: int) -> Tensor:
 # --- marginals
 
 
-def start(mu: Tensor, z: Tensor, max_sigma: float) -> Tensor:
-    """The far end, from where sampling starts: mu + lambda z."""
+def initial_state(mu: Tensor, z: Tensor, max_sigma: float) -> Tensor:
+    """Returns x_T, where sampling starts: mu + lambda z."""
     return mu + max_sigma * z
 
 
 def marginal_mean(x0: Tensor, mu: Tensor, at: Coefficients) -> Tensor:
-    """The mean of x_t: mu + (x0 - mu) exp(-thetabar_t dt)."""
+    """Returns the mean of x_t: mu + (x0 - mu) exp(-thetabar_t dt)."""
     return mu + (x0 - mu) * at.decay
 
 
 def diffuse(x0: Tensor, mu: Tensor, z: Tensor, at: Coefficients) -> Tensor:
-    """x_t, drawn in one go: its mean + sigmabar_t z."""
+    """Returns a sample of x_t: its mean + sigmabar_t z."""
     return marginal_mean(x0, mu, at) + at.sigma_bar * z
 
 
 def score_from_noise(eps: Tensor, at: Coefficients) -> Tensor:
-    """The gradient of the log density: -eps / sigmabar_t."""
+    """Returns the gradient of the log density: -eps / sigmabar_t."""
     return -eps / at.sigma_bar
 
 
 def true_noise(x: Tensor, x0: Tensor, mu: Tensor, at: Coefficients) -> Tensor:
-    """The eps that led from x0 to x."""
+    """Returns the eps that leads from x0 to x."""
     return (x - marginal_mean(x0, mu, at)) / at.sigma_bar
 
 
 def clean_from_noise(x: Tensor, mu: Tensor, eps: Tensor, at: Coefficients) -> Tensor:
-    """The x0 that eps implies: mu + (x - mu - sigmabar_t eps) exp(thetabar_t dt)."""
+    """Returns the x0 that eps implies: mu + (x - mu - sigmabar_t eps) exp(thetabar_t dt)."""
     return (x - mu - at.sigma_bar * eps) / at.decay + mu
 
 
@@ -177,12 +179,12 @@ def clean_from_noise(x: Tensor, mu: Tensor, eps: Tensor, at: Coefficients) -> Te
 
 
 def forward_step(x: Tensor, mu: Tensor, z: Tensor, at: Coefficients) -> Tensor:
-    """One Euler-Maruyama step away from the clean picture."""
+    """One forward Euler-Maruyama step, from t - 1 to t."""
     return x + at.theta * (mu - x) * at.dt + at.sigma * at.dt.sqrt() * z
 
 
 def reverse_drift(x: Tensor, mu: Tensor, score: Tensor, at: Coefficients) -> Tensor:
-    """What the reverse SDE's mean takes off a state in one step."""
+    """Returns the drift of the reverse SDE, which a step subtracts from the state."""
     return (at.theta * (mu - x) - at.sigma**2 * score) * at.dt
 
 
@@ -202,7 +204,7 @@ def ode_step(x: Tensor, mu: Tensor, score: Tensor, at: Coefficients) -> Tensor:
 
 
 def posterior_weights(at: Coefficients) -> Posterior:
-    """At t = 1 these are 0 and 1, so the last step needs no case of its own."""
+    """Returns the weights of the posterior mean.  At t = 1 they are 0 and 1, so the last step is no special case."""
     whole = 1 - at.decay**2
     return Posterior(
         from_state=at.step_decay * (1 - at.earlier_decay**2) / whole,
@@ -211,7 +213,7 @@ def posterior_weights(at: Coefficients) -> Posterior:
 
 
 def posterior_mean(x: Tensor, mu: Tensor, x0: Tensor, at: Coefficients) -> Tensor:
-    """The most likely x_{t-1} between x_t and x0."""
+    """Returns the most likely x_{t-1} given x_t and x0."""
     weights = posterior_weights(at)
     return weights.from_state * (x - mu) + weights.from_clean * (x0 - mu) + mu
 
@@ -225,9 +227,9 @@ def posterior_step(x: Tensor, mu: Tensor, eps: Tensor, z: Tensor, at: Coefficien
 
 
 def matching_loss(x: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, at: Coefficients) -> Tensor:
-    """The "maximum likelihood" loss, a number: mean |reverse step with the predicted noise - best reverse step|.
+    """Returns the "maximum likelihood" loss: mean |predicted reverse step - best reverse step|, a scalar.
 
-    Neither step has noise, and no step is weighted (arXiv:2301.11699, section 4.1; weight 1 as in the released code).
+    Both steps are without noise, and all steps weigh the same (arXiv:2301.11699, section 4.1; as in the released code).
     """
-    reached = sde_mean(x, mu, score_from_noise(eps, at), at)
-    return (reached - posterior_mean(x, mu, x0, at)).abs().mean()
+    predicted = sde_mean(x, mu, score_from_noise(eps, at), at)
+    return (predicted - posterior_mean(x, mu, x0, at)).abs().mean()

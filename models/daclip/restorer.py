@@ -1,17 +1,22 @@
-"""DA-CLIP and a restoration network as a family: one look, one pass (Luo et al. 2024, arXiv:2310.01018 and 2404.09732).
+"""DA-CLIP and a restoration network as a family: one assessment and one pass (arXiv:2310.01018 and arXiv:2404.09732).
 
-The controller looks at the picture once; its two embeddings are shared by all tiles.  An IR-SDE U-Net then walks
-back from the noisy degraded picture, or a NAFNet answers in one step.
+The controller assesses the image once, and all tiles share its two embeddings.  An IR-SDE U-Net then denoises from the
+noisy degraded image, or a NAFNet restores it in one step.
 
-How the user's words are meant here.  `only` and `skip` leave names out; where the picture's own most probable name is
-left, its own embedding conditions the network as published, else (and in a bundle that says `spoken`) the embedding of
-the most probable word that is left, at the same length.  A `prompt` is such a word too.  Networks that take no
-degradation embedding (the wild ones) repair what they see: they refuse `only` and `skip`, and pass a prompt over with a
-warning.  `steps` is sample_T; `strict`, `fidelity`, `max_passes` and guidance change nothing, since there is one pass
-and it is the published one.  There is no answer "clean": the family always restores.
+How this family applies the user's controls:
+
+    only, skip   leave degradations out.  If the image's most probable degradation remains, the image's own embedding
+                 conditions the network, as published.  Otherwise, and in bundles with `spoken`, it is the embedding of
+                 the most probable remaining word, scaled to the same norm.
+    prompt       takes the place of that word.
+    steps        the number of sampling steps.
+    strict, fidelity, max_passes and guidance have no effect, because the family always runs the one published pass.
+
+Networks without a degradation embedding (the wild ones) repair what they recognize: they refuse `only` and `skip`, and
+ignore a prompt with a warning.  No image is assessed as clean: the family always restores.
 
 Shapes:  B tracks, H W pixels, D joint width, E embedding, T steps.  Images are RGB float32 (3, H, W) in [-1, 1], in
-host memory; states of the tracks at hand are on the device, in [0, 1] as the networks want them.
+host memory; states of running tracks are on the device, in [0, 1], the range of the networks.
 """
 
 import time
@@ -24,18 +29,18 @@ from models.autodir.policy import allowed_names, renormalized
 from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet, Constants
 from models.daclip.config import DaCLIPConfig
-from models.daclip.controller import DaCLIP, as_long, classify, preprocess
+from models.daclip.controller import DaCLIP, classify, match_norm, preprocess
 from models.daclip.irsde import (
     IRSDE,
     Coefficients,
+    initial_state,
     ode_step,
     posterior_step,
     schedule_of,
     score_from_noise,
     sde_step,
-    start,
 )
-from models.daclip.track import DaCLIPTrack, Job
+from models.daclip.track import DaCLIPTrack, ImageRun
 from models.errors import ControlsError
 from models.noise import tile_noise
 from models.optional import not_none
@@ -56,14 +61,14 @@ from models.restorer import (
 )
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
-from models.views import looks
+from models.views import weighted_views
 from models.vocabulary import CLEAN
 
-UNSTEERED = "this bundle repairs what it sees, so the prompt changed nothing"
+PROMPT_IGNORED = "this bundle cannot be told what to repair, so the prompt had no effect"
 
 
 class DaCLIPRestorer:
-    """The controller and one restoration network, resident on a device."""
+    """Restores with the controller and one restoration network, both resident on a device."""
 
     def __init__(
         self,
@@ -73,112 +78,110 @@ class DaCLIPRestorer:
         device: torch.device,
     ) -> None:
         self.config, self.controller, self.network, self.device = config, controller, network, device
-        self._words: Tensor | None = None
+        self._word_features: Tensor | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.config.words)
 
     @property
-    def steered(self) -> bool:
-        """Whether the network takes a degradation embedding."""
+    def takes_degradation(self) -> bool:
+        """Whether a degradation embedding conditions the network."""
         return self.config.nafnet is not None or (self.config.unet is not None and self.config.unet.prompt)
 
     @torch.inference_mode()
     def warm_up(self, shapes: Sequence[Shape]) -> None:
         """Compute the embeddings of the words; shapes need no preparation."""
-        self._features()
+        self._features_of_words()
 
     @torch.inference_mode()
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
-        """A probability for each word, from one look at each image; the condition is the embedding (1, D)."""
-        found = []
+        """Returns a probability for each degradation; the condition is the degradation embedding (1, D)."""
+        assessments = []
         for image in images:
-            pixels, shares = self._seen(image)
-            degradation = shares @ self.controller.degradation(pixels)[0]
-            found.append(Assessment(probabilities=self._named(degradation), condition=degradation))
-        return found
+            views, weights = self._views(image)
+            degradation = weights @ self.controller.degradation(views)[0]
+            assessments.append(Assessment(probabilities=self._probabilities(degradation), condition=degradation))
+        return assessments
 
     @torch.inference_mode()
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
         """Assess and start each image.
 
         Raises:
-            ControlsError: a degradation that the bundle does not know, a prompt together with only or skip, or only or
-                skip where the network takes no degradation embedding.
+            ControlsError: `only` or `skip` names an unknown degradation, comes together with a prompt, or cannot be
+                applied because the network takes no degradation embedding.
         """
-        return [self._open(request) for request in requests]
+        return [self._begin(request) for request in requests]
 
-    def _open(self, request: Request) -> Outcome:
+    def _begin(self, request: Request) -> Outcome:
         controls = request.controls
-        left = self._left(controls)
-        content, degradation = self._embedded(request.image)
-        job = Job(controls=controls, image=request.image, seen=self._named(degradation))
+        allowed = self._allowed_names(controls)
+        content, degradation = self._embeddings(request.image)
+        run = ImageRun(controls=controls, image=request.image, probabilities=self._probabilities(degradation))
         if controls.strength == 0:
-            return self._done(job, request.image, "strength-zero")
+            return self._restored(run, request.image, "strength-zero")
         if controls.prompt is not None:
-            degradation = self._told(job, controls.prompt, degradation)
+            degradation = self._condition_from_prompt(run, controls.prompt, degradation)
         else:
-            degradation = self._chosen(job, left, degradation)
-        job.constants = self.network.prepare(content, degradation)
-        return self._start(job, request.tile_px)
+            degradation = self._condition_from_names(run, allowed, degradation)
+        run.constants = self.network.prepare(content, degradation)
+        return self._start(run, request.tile_px)
 
-    def _left(self, controls: Controls) -> tuple[str, ...]:
+    def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
         if controls.prompt is not None and (controls.only or controls.skip):
             raise ControlsError("got a prompt together with only or skip; a prompt already says what to repair")
-        if (controls.only or controls.skip) and not self.steered:
-            raise ControlsError("this bundle repairs what it sees and takes no only or skip; leave them out")
-        return tuple(
-            name for name in allowed_names((*self.names, CLEAN), controls.only, controls.skip) if name != CLEAN
-        )
+        if (controls.only or controls.skip) and not self.takes_degradation:
+            raise ControlsError("this bundle cannot be told what to repair; leave out only and skip")
+        allowed = allowed_names((*self.names, CLEAN), controls.only, controls.skip)
+        return tuple(name for name in allowed if name != CLEAN)
 
-    def _chosen(self, job: Job, left: tuple[str, ...], own: Tensor) -> Tensor:
-        """The picture's own embedding where its most probable name is left and speaks for itself, else the best word's.
+    def _condition_from_names(self, run: ImageRun, allowed: tuple[str, ...], degradation: Tensor) -> Tensor:
+        """Choose the label; returns the degradation embedding (1, D) to use, the image's own or that of a word."""
+        shares = renormalized(run.probabilities, allowed)
+        run.label = max(allowed, key=lambda name: shares[name])
+        run.probability = shares[run.label]
+        most_probable = max(run.probabilities, key=lambda name: run.probabilities[name])
+        if not self.config.loop.spoken and run.label == most_probable:
+            return degradation
+        return match_norm(self._features_of_words()[[self.names.index(run.label)]], degradation)
 
-        (1, D).
-        """
-        shares = renormalized(job.seen, left)
-        job.label = max(left, key=lambda name: shares[name])
-        job.probability = shares[job.label]
-        if not self.config.loop.spoken and job.label == max(job.seen, key=lambda name: job.seen[name]):
-            return own
-        return as_long(self._features()[[self.names.index(job.label)]], own)
+    def _condition_from_prompt(self, run: ImageRun, prompt: str, degradation: Tensor) -> Tensor:
+        """Set the label to the name closest to the prompt; returns the degradation embedding (1, D) to use."""
+        features = self.controller.word_features([prompt])
+        similarity = self._probabilities(features)
+        run.source, run.label = "user", max(similarity, key=lambda name: similarity[name])
+        run.probability = run.probabilities[run.label]
+        if self.takes_degradation:
+            return match_norm(features, degradation)
+        run.warnings = (PROMPT_IGNORED,)
+        return degradation
 
-    def _told(self, job: Job, prompt: str, own: Tensor) -> Tensor:
-        features = self.controller.words([prompt])
-        understood = self._named(features)
-        job.source, job.label = "user", max(understood, key=lambda name: understood[name])
-        job.probability = job.seen[job.label]
-        if self.steered:
-            return as_long(features, own)
-        job.warnings = (UNSTEERED,)
-        return own
-
-    def _start(self, job: Job, tile_px: int | None) -> Outcome:
-        height, width = job.image.shape[-2:]
-        cuts, overlap = cut_into_tiles(job.image, self.config.loop, tile_px)
-        sde = self._schedule(job.controls)
+    def _start(self, run: ImageRun, tile_px: int | None) -> Outcome:
+        height, width = run.image.shape[-2:]
+        areas, overlap = cut_into_tiles(run.image, self.config.loop, tile_px)
+        sde = self._schedule(run.controls)
         if sde is not None:
             times = sde.at(torch.arange(sde.T, 0, -1)).time.flatten().to(self.device)
-            job.embeddings = self._unet.embed(times, not_none(job.constants))
-        job.canvas = Canvas(height, width, overlap)
-        job.tiles_left, job.started_s = len(cuts), time.monotonic()
-        return Continues(tracks=[self._track(job, cut, sde) for cut in cuts], report=self._report(job, ""))
+            run.embeddings = self._unet.embed(times, not_none(run.constants))
+        run.canvas = Canvas(height, width, overlap)
+        run.tiles_left, run.started_s = len(areas), time.monotonic()
+        return Continues(tracks=[self._track(run, area, sde) for area in areas], report=self._report(run, ""))
 
     def _schedule(self, controls: Controls) -> IRSDE | None:
         if self.config.unet is None:
             return None
         return schedule_of(self.config.sde, controls.steps)
 
-    def _track(self, job: Job, cut: Tile, sde: IRSDE | None) -> DaCLIPTrack:
-        padded = padded_size(cut, self.network.config.stride)
-        return DaCLIPTrack(job, cut, sde, padded, tile_noise(job.controls.seed, cut))
+    def _track(self, run: ImageRun, area: Tile, sde: IRSDE | None) -> DaCLIPTrack:
+        padded = padded_size(area, self.network.config.stride)
+        return DaCLIPTrack(run, area, sde, padded, tile_noise(run.controls.seed, area))
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:
-        """One step for each; all of one padded shape, at any steps of any schedules.
+        """Run one step of each track; all must have the same padded shape, but may be at any step of any schedule.
 
-        A step that fails leaves no trace.
+        A step that fails leaves the tracks unchanged.
         """
         ours = of_family(tracks, DaCLIPTrack)
         with rewound_on_failure(ours):
@@ -187,32 +190,32 @@ class DaCLIPRestorer:
     def _advance(self, tracks: Sequence[DaCLIPTrack]) -> None:
         for track in tracks:
             if track.x is None:
-                self._enter(track)
-        mu = self._stacked([track.mu for track in tracks])  # (B, 3, H', W')
-        constants = Constants.stack([not_none(track.job.constants) for track in tracks])
+                self._set_initial_state(track)
+        mu = self._padded_batch([track.mu for track in tracks])  # (B, 3, H', W')
+        constants = Constants.stack([not_none(track.run.constants) for track in tracks])
         if isinstance(self.network, ConditionalNAFNet):
-            after = self.network(mu, constants)
+            states = self.network(mu, constants)
         else:
-            after = self._denoised(tracks, mu, constants)
-        for track, state in zip(tracks, after, strict=True):
-            track.x, track.step = state[:, : track.cut.height, : track.cut.width], track.step + 1
+            states = self._denoised(tracks, mu, constants)
+        for track, state in zip(tracks, states, strict=True):
+            track.x, track.step = state[:, : track.area.height, : track.area.width], track.step + 1
 
-    def _enter(self, track: DaCLIPTrack) -> None:
-        """The first state: the degraded picture with all its noise, or as it is where there is one step."""
-        track.mu = (track.cut.cut(track.job.image) + 1).div_(2).to(self.device)
+    def _set_initial_state(self, track: DaCLIPTrack) -> None:
+        """Start from the degraded image, with noise of the highest level unless there is only one step."""
+        track.mu = (track.area.crop(track.run.image) + 1).div_(2).to(self.device)
         if track.sde is None:
             track.x = track.mu
         else:
             drawn = track.stream.draw(tuple(track.mu.shape)).to(self.device)
-            track.x = start(track.mu, drawn, track.sde.max_sigma)
+            track.x = initial_state(track.mu, drawn, track.sde.max_sigma)
 
     def _denoised(self, tracks: Sequence[DaCLIPTrack], mu: Tensor, constants: Constants) -> Tensor:
-        """The states one step on: (B, 3, H', W').  What is beyond a track's own size is cut off by the caller."""
-        x = self._stacked([track.x for track in tracks])
+        """Returns the next states, (B, 3, H', W'); the caller crops the padding."""
+        x = self._padded_batch([track.x for track in tracks])
         rows = [not_none(track.sde).at(torch.tensor([track.steps - track.step])) for track in tracks]
         at = Coefficients.stack(rows, self.device)
-        embedding = torch.stack([not_none(track.job.embeddings)[track.step] for track in tracks])  # (B, E)
-        eps = self._unet.denoise(x, mu, embedding, constants.crosses)
+        embedding = torch.stack([not_none(track.run.embeddings)[track.step] for track in tracks])  # (B, E)
+        eps = self._unet.denoise(x, mu, embedding, constants.cross_vectors)
         if self.config.loop.sampler == "ode":
             return ode_step(x, mu, score_from_noise(eps, at), at)
         z = self._noise(tracks, x)
@@ -221,82 +224,83 @@ class DaCLIPRestorer:
         return posterior_step(x, mu, eps, z, at)
 
     def _noise(self, tracks: Sequence[DaCLIPTrack], like: Tensor) -> Tensor:
-        """Each tile's own next draw, at its own size, with zeros around: (B, 3, H', W')."""
-        drawn = [track.stream.draw((3, track.cut.height, track.cut.width)) for track in tracks]
+        """Draw the next noise of each tile at its own size and zero-pad it, (B, 3, H', W')."""
+        drawn = [track.stream.draw((3, track.area.height, track.area.width)) for track in tracks]
         stride = self.network.config.stride
-        return torch.stack([pad_to_multiple(one, stride) for one in drawn]).to(like)
+        return torch.stack([pad_to_multiple(noise, stride) for noise in drawn]).to(like)
 
-    def _stacked(self, parts: Sequence[Tensor | None]) -> Tensor:
-        """Padded each by itself, as the U-Net does it alone, so that sizes of one padded shape may share a step."""
+    def _padded_batch(self, parts: Sequence[Tensor | None]) -> Tensor:
+        """Pad each tile as the network pads it alone, so that tiles of one padded shape can share a step."""
         stride = self.network.config.stride
         mode = "reflect" if self.config.unet else "constant"
         return torch.cat([pad_to_multiple(not_none(part)[None], stride, mode) for part in parts])
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
-        """Put each tile into its image; the last one ends it."""
-        return [self._close(track) for track in of_family(tracks, DaCLIPTrack)]
+        """Add each tile to its image; the last tile completes the image."""
+        return [self._finish(track) for track in of_family(tracks, DaCLIPTrack)]
 
-    def _close(self, track: DaCLIPTrack) -> Outcome:
-        job = track.job
-        canvas = not_none(job.canvas)
-        canvas.add(track.cut, not_none(track.x).mul(2).sub_(1).clamp_(-1, 1))
+    def _finish(self, track: DaCLIPTrack) -> Outcome:
+        run = track.run
+        canvas = not_none(run.canvas)
+        canvas.add(track.area, not_none(track.x).mul(2).sub_(1).clamp_(-1, 1))
         track.x = track.mu = None
-        job.tiles_left -= 1
-        if job.tiles_left:
+        run.tiles_left -= 1
+        if run.tiles_left:
             return Waits()
-        job.canvas = job.constants = job.embeddings = None
+        run.canvas = run.constants = run.embeddings = None
         result = canvas.image().clamp_(-1, 1)
-        return self._done(job, result, "prompt-done" if job.source == "user" else "max-passes")
+        return self._restored(run, result, "prompt-done" if run.source == "user" else "max-passes")
 
-    def _done(self, job: Job, result: Tensor, reason: str) -> Restored:
-        return Restored(image=final_image(job.image, result, job.controls), report=self._report(job, reason))
+    def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
+        return Restored(image=final_image(run.image, result, run.controls), report=self._report(run, stop_reason))
 
-    def _report(self, job: Job, reason: str) -> Report:
-        passed = PassReport(
-            label=job.label,
-            source=job.source,
-            by="diffusion" if self._schedule(job.controls) else "network",
-            probability_before=job.probability,
-            probability_after=None,  # a second look would cost more than a pass of the NAFNet
+    def _report(self, run: ImageRun, stop_reason: str) -> Report:
+        sde = self._schedule(run.controls)
+        pass_report = PassReport(
+            label=run.label,
+            source=run.source,
+            by="diffusion" if sde else "network",
+            probability_before=run.probability,
+            probability_after=None,  # assessing the result would cost more than a pass of the NAFNet
             kept=True,
-            seconds=time.monotonic() - job.started_s,
+            seconds=time.monotonic() - run.started_s,
         )
-        sde = self._schedule(job.controls)
         return Report(
-            degradations=dict(sorted(job.seen.items(), key=lambda item: -item[1])),
-            passes=(passed,) if reason not in ("", "strength-zero") else (),
-            stop_reason=reason,
-            seed=job.controls.seed,
+            degradations=dict(sorted(run.probabilities.items(), key=lambda item: -item[1])),
+            passes=(pass_report,) if stop_reason not in ("", "strength-zero") else (),
+            stop_reason=stop_reason,
+            seed=run.controls.seed,
             steps=sde.T if sde else 1,
-            warnings=job.warnings,
+            warnings=run.warnings,
         )
 
     @property
     def _unet(self) -> ConditionalUNet:
-        assert isinstance(self.network, ConditionalUNet), "only the U-Net takes more than one step"
+        assert isinstance(self.network, ConditionalUNet), "only the U-Net runs more than one step"
         return self.network
 
-    def _embedded(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and degradation embeddings, (1, D) each."""
-        pixels, shares = self._seen(image)
-        content, degradation = self.controller(pixels)
-        return shares @ content, shares @ degradation
+    def _embeddings(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the content and degradation embeddings, (1, D) each."""
+        views, weights = self._views(image)
+        content, degradation = self.controller(views)
+        return weights @ content, weights @ degradation
 
-    def _seen(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """What the controller looks at, (V, 3, S, S), and the shares (1, V) of the views in its embeddings."""
+    def _views(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns V inputs of the controller, (V, 3, S, S), and the weights (1, V) of their embeddings."""
         clip, loop = self.config.controller.clip, self.config.loop
-        crops, shares = [image], [1.0]
+        crops, weights = [image], [1.0]
         if loop.views:
-            crops, shares = looks(image, clip.vision.image_size, loop.views, loop.overview)
-        pixels = torch.stack([preprocess(crop, clip) for crop in crops]).to(self.device)
-        return pixels, pixels.new_tensor(shares)[None]
+            crops, weights = weighted_views(image, clip.vision.image_size, loop.views, loop.overview)
+        views = torch.stack([preprocess(crop, clip) for crop in crops]).to(self.device)
+        return views, views.new_tensor(weights)[None]
 
-    def _features(self) -> Tensor:
-        """Of the words, (K, D); computed once, the text tower is frozen."""
-        if self._words is None:
-            self._words = self.controller.words(list(self.config.words.values()))
-        return self._words
+    def _features_of_words(self) -> Tensor:
+        """Returns the text features (K, D) of the degradations, computed once."""
+        if self._word_features is None:
+            self._word_features = self.controller.word_features(list(self.config.words.values()))
+        return self._word_features
 
-    def _named(self, embedding: Tensor) -> dict[str, float]:
-        return dict(zip(self.names, classify(embedding, self._features())[0].tolist(), strict=True))
+    def _probabilities(self, embedding: Tensor) -> dict[str, float]:
+        """Returns the probability of each degradation for an embedding (1, D)."""
+        return dict(zip(self.names, classify(embedding, self._features_of_words())[0].tolist(), strict=True))

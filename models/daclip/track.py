@@ -1,4 +1,4 @@
-"""One image of the DA-CLIP family and its tiles, on their way through the pass.
+"""The state of an image of the DA-CLIP family and of its tiles while they are restored.
 
 Shapes:  H W pixels, E embedding, T steps.  Images are RGB float32 (3, H, W) in [-1, 1], in host memory; states are on
 the device, in [0, 1].
@@ -16,12 +16,12 @@ from models.tiles import Canvas, Tile
 
 
 @dataclass(eq=False)
-class Job:
-    """One image's way through its pass."""
+class ImageRun:
+    """What the tiles of one image share during its pass."""
 
     controls: Controls
     image: Tensor  # (3, H, W)
-    seen: dict[str, float]
+    probabilities: dict[str, float]
     label: str = ""
     source: str = "auto"
     probability: float = 0.0
@@ -35,11 +35,11 @@ class Job:
 
 @dataclass(eq=False)
 class DaCLIPTrack:
-    """A tile of a job.  Its state exists from its first step to its end, so waiting tiles cost nothing."""
+    """One tile of an image.  Its state exists from the first step to the last, so waiting tiles need no memory."""
 
-    job: Job
-    cut: Tile
-    sde: IRSDE | None  # None for a network of one step
+    run: ImageRun
+    area: Tile
+    sde: IRSDE | None  # None for a one-step network
     padded: tuple[int, int]
     stream: NoiseStream
     step: int = 0
@@ -59,10 +59,10 @@ class DaCLIPTrack:
 
     @property
     def tile(self) -> tuple[int, int]:
-        return self.cut.index, self.cut.count
+        return self.area.index, self.area.count
 
     def mark(self) -> tuple[Tensor | None, Tensor]:
-        """Where it stands, for `rewind`."""
+        """Returns what `rewind` needs to undo a step."""
         return self.x, self.stream.mark()
 
     def rewind(self, mark: tuple[Tensor | None, Tensor]) -> None:

@@ -1,13 +1,13 @@
-"""The caption's feature, with and without a caption.
+"""The caption feature of an image, with and without a caption.
 
-ETDiffIR wants a caption of the clean picture, which its authors let MiniGPT-4 write, at test time too.  Here it is the
-user's prompt.  Without one there are three fallbacks, all in CLIP's joint space:
+ETDiffIR needs a caption of the clean image; its authors generate one with MiniGPT-4, at test time, too.  Here the
+user's prompt is the caption.  Without a prompt there are three fallbacks, all in CLIP's joint space:
 
-    content   DA-CLIP's content embedding, which was trained to match the clean picture's caption
-    word      the most probable degradation's word
+    content   DA-CLIP's content embedding, which was trained to match the caption of the clean image
+    word      the word of the most probable degradation
     neutral   "a photo"
 
-Shapes:  B pictures, D joint width.
+Shapes:  B images, D joint width.
 """
 
 from torch import Tensor
@@ -19,9 +19,9 @@ NEUTRAL = "a photo"
 
 
 def caption_feature(controller: DaCLIP, prompt: str | None, fallback: Fallback, content: Tensor, word: str) -> Tensor:
-    """What stands for the caption, (B, D), not normalized; `content` is the picture's own embedding (B, D)."""
+    """Returns the caption feature (B, D), not normalized; `content` is the image's content embedding (B, D)."""
     if prompt is not None:
-        return controller.words([prompt])
+        return controller.word_features([prompt])
     if fallback == "content":
         return content
-    return controller.words([word if fallback == "word" else NEUTRAL])
+    return controller.word_features([word if fallback == "word" else NEUTRAL])

@@ -1,4 +1,4 @@
-"""What a bundle of the ETDiffIR family states: its networks and how they are run."""
+"""Configuration of the ETDiffIR family, as bundles store it: the networks and how they run."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,11 +13,12 @@ Fallback = Literal["content", "word", "neutral"]
 
 @dataclass(frozen=True, kw_only=True)
 class ETDiffIRConfig:
-    """The networks and the pass.  `words` are what the controller knows, in its order, by our names.
+    """The controller, the U-Net and the sampling.
 
     Attributes:
-        fallback: the caption of a picture that comes without one (see models.etdiffir.captions).
-        loop: the published sampler is Euler-Maruyama's reverse SDE.
+        words: the controller's words by our names of the degradations, in the controller's order.
+        fallback: the caption feature of an image without a caption (see models.etdiffir.captions).
+        loop: the published sampler is "sde", the reverse Euler-Maruyama step.
     """
 
     words: dict[str, str]

@@ -1,14 +1,15 @@
-"""The efficient U-Net of ETDiffIR: IR-SDE's U-Net with efficient residual blocks (ERB) in place of convolutions.
+"""The efficient U-Net of ETDiffIR: IR-SDE's U-Net with efficient residual blocks (ERB) instead of convolutions.
 
 An ERB is a depthwise 7 x 7 convolution and a two-layer perceptron over channels with global response normalization
 (Woo et al. 2023, arXiv:2301.00808), both residual.  There are two modes:
 
-    published-code   what the authors' code does: the decoder's ERBs are built and stored, but never run
-    paper            what the paper says: the decoder's ERBs run, one block a level; caption and degradation are
-                     concatenated before the prompt, so that the prompt's input is twice as wide
+    published-code   as in the authors' code: the decoder's ERBs are built and stored, but never run
+    paper            as in the paper: the decoder's ERBs run, one per level; caption and degradation are concatenated
+                     before the prompt, which makes the prompt's input twice as wide
+
+Parameter names are those of the published code.
 
 Shapes:  B images, C channels, H W pixels, D context width.  Interfaces and ranges are those of `ConditionalUNet`.
-Key names are those of the published code.
 """
 
 from dataclasses import dataclass
@@ -35,17 +36,20 @@ class EfficientUNetConfig:
 
     @property
     def unet(self) -> UNetConfig:
-        """The skeleton."""
+        """The configuration of the U-Net without its ERBs."""
         return UNetConfig(width=self.width, multipliers=self.multipliers, context_dim=self.context_dim)
 
     @property
     def prompt_dim(self) -> int:
-        """Width of the fused condition that the prompt reads (see models.etdiffir.tifb)."""
+        """Width of the fused condition, the prompt's input (see models.etdiffir.fusion)."""
         return 2 * self.context_dim if self.mode == "paper" else self.context_dim
 
 
 class ResponseNorm(nn.Module):
-    """Each channel weighed by its share of the picture's response, (B, H, W, C) -> (B, H, W, C); silent at first."""
+    """Global response normalization, (B, H, W, C) -> (B, H, W, C): weights a channel by its share of the response.
+
+    A new module is the identity.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -71,16 +75,18 @@ class EfficientBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)  # (B, H, W, C) from here on
-        near = F.gelu(self.dwconv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-        x = x + self.norm(near)
+        convolved = F.gelu(self.dwconv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+        x = x + self.norm(convolved)
         x = x + self.pwconv2(self.grn(F.gelu(self.pwconv1(x))))
         return x.permute(0, 3, 1, 2)
 
 
 class EfficientConvolution(nn.Module):
-    """What stands for a convolution: (B, inputs, H, W) -> (B, outputs, H, W), modulated where asked, then SiLU.
+    """Replaces a convolution, (B, inputs, H, W) -> (B, outputs, H, W): an ERB, optional modulation, then SiLU.
 
-    With `mixes` a 1 x 1 convolution goes before the ERB; with `runs` false the ERB is stored and left out.
+    Args:
+        mixes: whether a 1 x 1 convolution precedes the ERB.
+        runs: whether the ERB runs; otherwise it is only stored.
     """
 
     def __init__(self, inputs: int, outputs: int, *, mixes: bool = False, runs: bool = True) -> None:
@@ -94,7 +100,7 @@ class EfficientConvolution(nn.Module):
 
 
 class MixingConvolution(nn.Module):
-    """A 1 x 1 convolution alone, modulated where asked, then SiLU: how the paper's decoder takes in a skip."""
+    """A 1 x 1 convolution, optional modulation, then SiLU: joins a skip connection in the paper's decoder."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -109,7 +115,7 @@ def _modulated(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
 
 
 class EfficientUNet(ConditionalUNet):
-    """The noise in a state.  `prepare` takes the caption's feature (B, D) and the fused condition (B, prompt_dim)."""
+    """Predicts the noise in a state.  `prepare` takes the token (B, D) and the fused condition (B, prompt_dim)."""
 
     def __init__(self, config: EfficientUNetConfig) -> None:
         super().__init__(config.unet, partial(_block, runs=config.mode == "paper"))
@@ -122,12 +128,12 @@ class EfficientUNet(ConditionalUNet):
                 level[0] = ResBlock(broad + narrow, broad, wide, MixingConvolution)  # type: ignore[operator]
 
     def _widths(self) -> list[int]:
-        """Of each level's incoming picture, from the top."""
+        """The number of input channels of each level, from the top."""
         return [self.config.width * multiplier for multiplier in (1, *self.config.multipliers[:-1])]
 
 
 def _block(inputs: int, outputs: int, embedding: int, *, runs: bool) -> ResBlock:
-    """The decoder's blocks, those that join a skip, mix channels first; the encoder's and the middle's need not."""
+    """Build a block.  Only the decoder's, which join a skip connection, change the channels and need the mixing."""
     if inputs == outputs:
         return ResBlock(inputs, outputs, embedding, EfficientConvolution)
     return ResBlock(inputs, outputs, embedding, partial(EfficientConvolution, mixes=True, runs=runs))

@@ -1,31 +1,26 @@
-"""Image files and their pixels, with everything that must survive a restoration.
+"""Reads photo files: pixels, and everything that must survive a restoration.
 
-Orientation is applied; the ICC profile, alpha, EXIF (without GPS), 16 bits and grayness are kept.  Sizes are checked on
-the header, before anything is decoded.  Torch-free, since other processes decode and encode.
+The EXIF orientation is applied.  The ICC profile, alpha, EXIF (without location), 16-bit depth and grayscale are kept.
+Size limits are checked on the header, before anything is decoded.  Never imports torch: processes without torch use it.
 
 Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
 
 import io
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
 from models.errors import PhotoError, PhotoTooLarge
 from models.photo import sixteen_bit
-from models.photo.exif import carried_exif, orientation_of
+from models.photo.decoder_errors import SUPPORTED, decoder_errors
+from models.photo.exif import exif_to_keep
+from models.photo.orientation import apply_orientation, orientation_of
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
-S = TypeVar("S", NDArray[np.uint8], NDArray[np.uint16])
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -34,27 +29,30 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "tiff": (".tif", ".tiff"),
     "avif": (".avif",),
 }
-"""What can be read and written, with the file endings of each; the first ending is the usual one."""
+"""The formats that can be read and written, with their file extensions; the first extension is the usual one."""
+
+GRAY_MODES = ("1", "L", "LA", "La")
+"""Pillow's modes of grayscale images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is refused before decoding."""
+    """Larger photos are refused before they are decoded.  Services set their own limits."""
 
     pixels: int = 50_000_000
-    file_bytes: int = 400 * 2**20  # 50 megapixels of 16-bit RGBA, uncompressed; a service sets its own
+    file_bytes: int = 400 * 2**20  # 419 MB: 50 megapixels of uncompressed 16-bit RGBA
     side_px: int = 65_535
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """A decoded photo and what goes back into its file."""
+    """A decoded photo with the metadata for its restored file."""
 
     pixels: Samples  # (H, W, 3)
     format: str  # a key of FORMATS
     alpha: Samples | None = None  # (H, W)
     icc: bytes | None = None
-    exif: bytes | None = None  # orientation reset, GPS removed
+    exif: bytes | None = None  # without orientation and location
     gray: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -64,40 +62,40 @@ class Photo:
 
 
 def format_of(name: str | Path) -> str | None:
-    """The format that a file's ending stands for."""
-    ending = Path(name).suffix.lower()
-    return next((key for key, endings in FORMATS.items() if ending in endings), None)
+    """Returns the format of a file name's extension; None if it is unknown."""
+    extension = Path(name).suffix.lower()
+    return next((key for key, extensions in FORMATS.items() if extension in extensions), None)
 
 
 def read_photo(source: Path | bytes, limits: Limits | None = None) -> Photo:
-    """Decode a JPEG, PNG, WebP, TIFF or AVIF; of an animation its first picture.
+    """Decode a JPEG, PNG, WebP, TIFF or AVIF file; only the first image of an animation.
 
     Raises:
-        PhotoTooLarge: over the limits; known from the header.
-        PhotoError: not there, not a photo, another format, or cut short; the message says which and what to do.
+        PhotoTooLarge: the file or image is over the limits, according to its header.
+        PhotoError: the file is missing, damaged, or not a supported photo; the message says what to do.
     """
     limits = limits or Limits()
     name = str(source) if isinstance(source, Path) else "the data"
-    data = _bytes_of(source, limits) if isinstance(source, Path) else source
+    data = _read_file(source, limits) if isinstance(source, Path) else source
     _check_bytes(len(data), limits, name)
-    with _sentences(name, data), Image.open(io.BytesIO(data)) as image:
-        kind = _format(image, name)
+    with decoder_errors(name, data), Image.open(io.BytesIO(data)) as image:
+        format = _supported_format(image, name)
         _check_size(image.size, limits, name)
-        notes = []
-        if getattr(image, "n_frames", 1) > 1:
-            notes.append(f"{name} holds {getattr(image, 'n_frames', 1)} pictures; only the first is restored")
+        warnings = []
+        if (count := getattr(image, "n_frames", 1)) > 1:
+            warnings.append(f"{name} contains {count} images; only the first is restored")
             image.seek(0)
-        deep = {"png": sixteen_bit.decode_png, "tiff": sixteen_bit.decode_tiff}.get(kind)
-        samples = deep(data) if deep else None
+        decode_sixteen_bit = {"png": sixteen_bit.decode_png, "tiff": sixteen_bit.decode_tiff}.get(format)
+        samples = decode_sixteen_bit(data) if decode_sixteen_bit else None
         if samples is not None:
-            return _deep_photo(samples, image, kind, tuple(notes))
-        return _photo(image, kind, name, notes)
+            return _sixteen_bit_photo(samples, image, format, tuple(warnings))
+        return _eight_bit_photo(image, format, name, warnings)
 
 
-def _bytes_of(path: Path, limits: Limits) -> bytes:
+def _read_file(path: Path, limits: Limits) -> bytes:
     try:
         if path.is_dir():
-            raise PhotoError(f"{path} is a folder, not a photo.")
+            raise PhotoError(f"{path} is a folder, not a photo. Give a {SUPPORTED} file.")
         if path.is_file():  # a pipe has no size
             _check_bytes(path.stat().st_size, limits, str(path))
         with path.open("rb") as file:
@@ -108,137 +106,79 @@ def _bytes_of(path: Path, limits: Limits) -> bytes:
 
 def _check_bytes(count: int, limits: Limits, name: str) -> None:
     if count == 0:
-        raise PhotoError(f"{name} is empty (0 bytes). Fetch or save it again.")
+        raise PhotoError(f"{name} is empty (0 bytes). Download or save it again.")
     if count > limits.file_bytes:
         raise PhotoTooLarge(
-            f"{name} has {count / 2**20:.0f} MiB or more, the limit is {limits.file_bytes / 2**20:.0f}. "
-            "Scale it down or compress it first."
+            f"{name} is too large: got at least {count / 1e6:.0f} MB, expected at most "
+            f"{limits.file_bytes / 1e6:.0f} MB. Scale it down or compress it first."
         )
 
 
-@contextmanager
-def _sentences(name: str, data: bytes) -> Iterator[None]:
-    """Turn the decoders' many exceptions into one sentence each."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and of large images, which are checked here
-            yield
-    except PhotoError:
-        raise
-    except Image.DecompressionBombError as error:  # Pillow's own limit, before a size can be asked for
-        raise PhotoTooLarge(f"{name} has more megapixels than can be decoded safely. Scale it down first.") from error
-    except UnidentifiedImageError as error:
-        raise PhotoError(
-            f"{name} is not an image that can be read{_looks_like(data)}. Give a {_KNOWN} file."
-        ) from error
-    except MemoryError as error:
-        raise PhotoError(f"{name} does not fit into memory. Scale it down first.") from error
-    except (*_DAMAGE,) as error:
-        why = str(error) or type(error).__name__
-        raise PhotoError(f"{name} is damaged or cut short ({why}). Fetch or save it again.") from error
-
-
-_KNOWN = "JPEG, PNG, WebP, TIFF or AVIF"
-
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, RuntimeError, LookupError, TypeError,
-           ArithmeticError, AttributeError)  # fmt: skip
-"""All that the decoders were seen to raise on bytes that were flipped or cut off."""
-
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-_SIGNATURES = (
-    (b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "XML or SVG"), (b"<svg", "SVG"),
-    (b"%pdf", "a PDF"), (b"pk\x03\x04", "a ZIP archive"),
-)  # fmt: skip
-
-
-def _looks_like(data: bytes) -> str:
-    """What a file that is no photo seems to be, in brackets."""
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return " (it looks like a HEIC photo: export it as JPEG)"
-    if data[:4] in TIFF_SIGNATURES:
-        return " (it looks like a TIFF that is cut short or of an unusual kind: save it again as 8- or 16-bit RGB)"
-    start = data[:200].lstrip().lower()
-    return next((f" (it looks like {what})" for sign, what in _SIGNATURES if start.startswith(sign)), "")
-
-
-def _format(image: Image.Image, name: str) -> str:
-    kind = {"mpo": "jpeg"}.get(str(image.format).lower(), str(image.format).lower())
-    if kind not in FORMATS:
-        raise PhotoError(f"{name} is a {image.format} file, expected {_KNOWN}. Save it as one of these.")
-    return kind
+def _supported_format(image: Image.Image, name: str) -> str:
+    found = str(image.format).lower()
+    format = "jpeg" if found == "mpo" else found  # MPO is a JPEG with further images behind the first
+    if format not in FORMATS:
+        raise PhotoError(f"{name} is a {image.format} file, expected {SUPPORTED}. Convert it first.")
+    return format
 
 
 def _check_size(size: tuple[int, int], limits: Limits, name: str) -> None:
     width, height = size
     if width * height > limits.pixels or max(size) > limits.side_px:
         raise PhotoTooLarge(
-            f"{name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, the limit is "
-            f"{limits.pixels / 1e6:g} (and {limits.side_px} px a side). Scale it down first."
+            f"{name} is too large: got {width} x {height} = {width * height / 1e6:.1f} megapixels, expected at most "
+            f"{limits.pixels / 1e6:g} megapixels and {limits.side_px} px a side. Scale it down first."
         )
 
 
-GRAY_MODES = ("1", "L", "LA", "La")
-
-
-def _photo(image: Image.Image, kind: str, name: str, notes: list[str]) -> Photo:
-    """8-bit samples of whatever mode the file has."""
+def _eight_bit_photo(image: Image.Image, format: str, name: str, warnings: list[str]) -> Photo:
+    """Decode an image of any Pillow mode to 8 bits a sample."""
     if image.mode[0] in "IF":
-        raise PhotoError(f"{name} has {image.mode} samples, expected 8 or 16 bits. Save it as 16-bit {kind.upper()}.")
-    exif, icc = carried_exif(image), image.info.get("icc_profile")
+        raise PhotoError(f"{name} has {image.mode} samples, expected 8 or 16 bits. Save it as 16-bit {format.upper()}.")
+    exif, icc = exif_to_keep(image), image.info.get("icc_profile")
     image.load()
-    orientation = orientation_of(image)  # 1 for a loaded TIFF: Pillow turns it by itself
+    orientation = orientation_of(image)  # 1 for a loaded TIFF: Pillow applies its orientation
     alpha, gray = None, image.mode in GRAY_MODES
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("LA" if gray else "RGBA")
-        alpha = turned(np.asarray(image.getchannel("A")), orientation)
+        alpha = apply_orientation(np.asarray(image.getchannel("A")), orientation)
     if image.mode in ("CMYK", "LAB"):
-        image, note = _to_srgb(image, icc)
+        image, warning = _convert_to_srgb(image, icc)
         icc = None  # it describes the old color space
-        notes.append(f"{name}: {note}")
-    pixels = turned(np.asarray(image.convert("RGB")), orientation)
-    return Photo(
-        pixels=pixels, format=kind, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(notes)
-    )  # fmt: skip
+        warnings.append(f"{name}: {warning}")
+    pixels = apply_orientation(np.asarray(image.convert("RGB")), orientation)
+    return Photo(pixels=pixels, format=format, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(warnings))
 
 
-def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
-    """CMYK or Lab as sRGB, through its own profile where it has one that works."""
-    note = f"{image.mode} was converted to sRGB"
+def _convert_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
+    """Convert CMYK or Lab to sRGB, with the embedded profile if it works; returns a warning for the user, too."""
+    warning = f"{image.mode} was converted to sRGB"
     try:
         if image.mode == "LAB":
-            own = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+            profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         elif icc:
-            own, note = ImageCms.ImageCmsProfile(io.BytesIO(icc)), f"{note} through its profile"
+            profile, warning = ImageCms.ImageCmsProfile(io.BytesIO(icc)), f"{warning} with its color profile"
         else:
-            return image.convert("RGB"), note
-        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            return image.convert("RGB"), warning
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):  # a profile that cannot be opened is an OSError
-        return image.convert("RGB"), f"{image.mode} was converted to sRGB without its profile, which is damaged"
-    assert converted is not None, "profileToProfile makes a new image unless told inPlace"
-    return converted, note
+        return image.convert("RGB"), f"{image.mode} was converted to sRGB without its color profile, which is damaged"
+    assert converted is not None, "profileToProfile returns a new image unless inPlace is set"
+    return converted, warning
 
 
-def _deep_photo(samples: NDArray[np.uint16], image: Image.Image, kind: str, notes: tuple[str, ...]) -> Photo:
-    samples = turned(samples, orientation_of(image))
+def _sixteen_bit_photo(
+    samples: NDArray[np.uint16], image: Image.Image, format: str, warnings: tuple[str, ...]
+) -> Photo:
+    """Build a photo from decoded samples (H, W, C) and the metadata of the same file opened by Pillow."""
+    samples = apply_orientation(samples, orientation_of(image))
     gray, has_alpha = samples.shape[2] <= 2, samples.shape[2] in (2, 4)
     return Photo(
         pixels=np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3]),
-        format=kind,
+        format=format,
         alpha=samples[..., -1].copy() if has_alpha else None,
         icc=image.info.get("icc_profile"),
-        exif=carried_exif(image),
+        exif=exif_to_keep(image),
         gray=gray,
-        warnings=notes,
+        warnings=warnings,
     )
-
-
-def turned(samples: S, orientation: int) -> S:
-    """(H, W, ...) as the eight EXIF orientations mean it, in memory of its own."""
-    if orientation in (5, 6, 7, 8):
-        samples = np.swapaxes(samples, 0, 1)
-    if orientation in (2, 3, 6, 7):
-        samples = samples[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        samples = samples[::-1]
-    return np.array(samples, order="C")

@@ -1,4 +1,4 @@
-"""PNG and TIFF with 16 bits a sample, which Pillow would cut to 8.
+"""Decodes PNG and TIFF with 16 bits a sample, and encodes such PNG; Pillow would reduce them to 8 bits.
 
 Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.  Samples are uint16.
 """
@@ -10,67 +10,70 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-Deep = NDArray[np.uint16]
+Samples16 = NDArray[np.uint16]
 
-TOP = 65535
-PNG_HEADER = 8 + 25
-"""Bytes of the signature and IHDR; profiles must stand before the pixels."""
+MAX_SAMPLE = 65535
+PNG_HEADER_BYTES = 8 + 25
+"""The signature and the IHDR chunk; metadata chunks follow them, before the pixels."""
 
 
-def decode_png(data: bytes) -> Deep | None:
-    """(H, W, C); None unless it has 16 bits."""
+def decode_png(data: bytes) -> Samples16 | None:
+    """Returns (H, W, C) samples; None unless the file has 16 bits a sample."""
     if data[24:25] != b"\x10":
         return None
-    import imagecodecs  # 0.2 s, for the few files that need it
+    import imagecodecs  # takes 0.2 s to import, and few files need it
 
-    return _with_channels(np.asarray(imagecodecs.png_decode(data), dtype=np.uint16))
+    return _with_channel_axis(np.asarray(imagecodecs.png_decode(data), dtype=np.uint16))
 
 
-def encode_png(samples: NDArray[np.uint8] | Deep, icc: bytes | None, exif: bytes | None) -> bytes:
-    """`samples` (H, W, C) of either depth, with profile and EXIF."""
+def encode_png(samples: NDArray[np.uint8] | Samples16, icc: bytes | None, exif: bytes | None) -> bytes:
+    """Encode (H, W, C) samples of 8 or 16 bits with an ICC profile and an EXIF block."""
     import imagecodecs
 
     data = bytes(imagecodecs.png_encode(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)))
-    extra = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
-    extra += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
-    return data[:PNG_HEADER] + extra + data[PNG_HEADER:]
+    metadata = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
+    metadata += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
+    return data[:PNG_HEADER_BYTES] + metadata + data[PNG_HEADER_BYTES:]
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def decode_tiff(data: bytes) -> Deep | None:
-    """(H, W, C) of the first picture; None unless it is gray or RGB with 16 bits."""
+def decode_tiff(data: bytes) -> Samples16 | None:
+    """Returns (H, W, C) samples of the first page; None unless it is gray or RGB with 16 bits a sample."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
-        kind = tifffile.PHOTOMETRIC
+        photometric = tifffile.PHOTOMETRIC
         if page.dtype != np.uint16 or page.bitspersample != 16 or page.photometric not in (
-            kind.MINISWHITE, kind.MINISBLACK, kind.RGB,
+            photometric.MINISWHITE, photometric.MINISBLACK, photometric.RGB,
         ):  # fmt: skip
             return None
         samples = np.asarray(page.asarray(), dtype=np.uint16)
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and samples.ndim == 3:
             samples = np.moveaxis(samples, 0, 2)
-        samples = _with_channels(samples)
-        if page.photometric == kind.MINISWHITE:
-            samples = np.concatenate([TOP - samples[..., :1], samples[..., 1:]], axis=2)
-        return _alpha_settled(samples, 3 if page.photometric == kind.RGB else 1, tuple(page.extrasamples))
+        samples = _with_channel_axis(samples)
+        if page.photometric == photometric.MINISWHITE:
+            samples = np.concatenate([MAX_SAMPLE - samples[..., :1], samples[..., 1:]], axis=2)
+        return _with_straight_alpha(samples, 3 if page.photometric == photometric.RGB else 1, tuple(page.extrasamples))
 
 
-def _alpha_settled(samples: Deep, colors: int, extras: tuple[int, ...]) -> Deep:
-    """Colors, then straight alpha if the first extra sample is one (TIFF 6.0: 1 premultiplied, 2 straight)."""
-    if not extras or extras[0] not in (1, 2):
+def _with_straight_alpha(samples: Samples16, colors: int, extra_samples: tuple[int, ...]) -> Samples16:
+    """Returns the colors, then straight alpha if the first extra sample is alpha.
+
+    `extra_samples` are TIFF 6.0's codes: 1 premultiplied alpha, 2 straight alpha, others not alpha.
+    """
+    if not extra_samples or extra_samples[0] not in (1, 2):
         return samples[..., :colors]
     samples = samples[..., : colors + 1]
-    if extras[0] == 2:
+    if extra_samples[0] == 2:
         return samples
     alpha = np.maximum(samples[..., colors:], 1).astype(np.float64)
-    straight = np.minimum(np.round(samples[..., :colors] * (TOP / alpha)), TOP).astype(np.uint16)
+    straight = np.minimum(np.round(samples[..., :colors] * (MAX_SAMPLE / alpha)), MAX_SAMPLE).astype(np.uint16)
     return np.concatenate([straight, samples[..., colors:]], axis=2)
 
 
-def _with_channels(samples: Deep) -> Deep:
+def _with_channel_axis(samples: Samples16) -> Samples16:
     return samples[..., None] if samples.ndim == 2 else samples

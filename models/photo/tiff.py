@@ -1,6 +1,6 @@
-"""TIFF files as they are written here: one deflated strip, 8 or 16 bits a sample.
+"""Encodes TIFF files: one deflated strip, 8 or 16 bits a sample.
 
-Pillow writes no 16-bit RGB, and its compressed TIFFs lose the Exif directory.
+Pillow cannot write 16-bit RGB, and its compressed TIFFs lose the Exif directory.
 
 Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 """
@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 
 from models.photo.exif import tiff_header
 
-DEFLATE, HORIZONTAL_DIFFERENCES, STRAIGHT_ALPHA = 8, 2, 2
+DEFLATE, HORIZONTAL_DIFFERENCING, STRAIGHT_ALPHA = 8, 2, 2
 GRAY, RGB = 1, 2
 
 
 def encode_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], icc: bytes | None, exif: bytes | None) -> bytes:
-    """`samples` (H, W, C), with profile and EXIF (TIFF 6.0, sections 8, 14 and 18)."""
+    """Encode (H, W, C) samples with an ICC profile and an EXIF block (TIFF 6.0, sections 8, 14 and 18)."""
     height, width, channels = samples.shape
     bits = samples.dtype.itemsize * 8
-    differences = np.diff(samples, axis=1, prepend=samples.dtype.type(0))  # modulo 2^bits, as the predictor wants it
+    differences = np.diff(samples, axis=1, prepend=samples.dtype.type(0))  # modulo 2^bits, as the predictor requires
     strip = zlib.compress(differences.astype(f"<u{bits // 8}", copy=False).tobytes())
-    structure: dict[int, Any] = {
+    tags: dict[int, Any] = {
         256: width, 257: height, 258: (bits,) * channels, 259: DEFLATE, 262: GRAY if channels < 3 else RGB,
-        273: 0,  # the strip's place, counted by Pillow from the end of the directories
-        277: channels, 278: height, 279: len(strip), 284: 1, 317: HORIZONTAL_DIFFERENCES,
+        273: 0,  # the strip's offset; Pillow adds the length of the directories
+        277: channels, 278: height, 279: len(strip), 284: 1, 317: HORIZONTAL_DIFFERENCING,
     }  # fmt: skip
     if channels in (2, 4):
-        structure[338] = STRAIGHT_ALPHA
+        tags[338] = STRAIGHT_ALPHA
     if icc:
-        structure[34675] = icc
-    return tiff_header(exif, structure) + strip
+        tags[34675] = icc
+    return tiff_header(exif, tags) + strip

@@ -1,4 +1,4 @@
-"""Photos back into files: the format's own 8 or 16 bits, with profile, EXIF and alpha; written whole or not at all.
+"""Writes photo files with their ICC profile, EXIF and alpha, at 8 or 16 bits; a file appears complete or not at all.
 
 Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
@@ -17,73 +17,62 @@ from models.photo.read import Photo, Samples
 from models.photo.sixteen_bit import encode_png
 from models.photo.tiff import encode_tiff
 
-QUALITY = {"jpeg": 95, "webp": 90, "avif": 85}
-"""The default of each lossy format; PNG and TIFF are lossless."""
+DEFAULT_QUALITY = {"jpeg": 95, "webp": 90, "avif": 85}
+"""For each lossy format; PNG and TIFF are lossless."""
 
-DEEP = ("png", "tiff")
-"""What can hold 16 bits a sample."""
+SIXTEEN_BIT_FORMATS = ("png", "tiff")
 
 JPEG_SEGMENT_BYTES = 65_533
-"""The most that one JPEG segment holds; EXIF has only one."""
+"""The size limit of a JPEG segment; EXIF must fit into one."""
 
 
-def encode_photo(photo: Photo, kind: str | None = None, quality: int | None = None) -> bytes:
-    """The photo as a file of `kind` (its own format when None); quality 1 to 100 counts for lossy formats.
+def encode_photo(photo: Photo, format: str | None = None, quality: int | None = None) -> bytes:
+    """Encode a photo as a file of `format`, or of its own format if None.
 
-    16 bits survive in PNG and TIFF and are rounded to 8 elsewhere; alpha survives everywhere but in JPEG (over white).
+    PNG and TIFF keep 16 bits; other formats get 8 bits, rounded.  All formats keep alpha except JPEG, which gets a
+    white background.
+
+    Args:
+        quality: 1 to 100, for lossy formats; None is DEFAULT_QUALITY.
 
     Raises:
-        PhotoError: the format cannot hold the picture (WebP and AVIF have a largest side).
+        PhotoError: the format cannot hold an image of this size (WebP and AVIF limit the sides).
     """
-    kind = kind or photo.format
-    if kind == "tiff" or (kind == "png" and photo.sixteen_bit):
-        samples = _samples(photo, kind)
-        icc = _fitting_icc(photo, gray=samples.shape[2] < 3)
-        return encode_tiff(samples, icc, photo.exif) if kind == "tiff" else encode_png(samples, icc, photo.exif)
-    image, target = _image(photo, kind), io.BytesIO()
+    format = format or photo.format
+    if format == "tiff" or (format == "png" and photo.sixteen_bit):
+        samples = _samples(photo, format)
+        icc = _matching_icc(photo, gray=samples.shape[2] < 3)
+        return encode_tiff(samples, icc, photo.exif) if format == "tiff" else encode_png(samples, icc, photo.exif)
+    image, target = _eight_bit_image(photo, format), io.BytesIO()
     try:
-        image.save(target, format=kind.upper(), **_options(photo, kind, quality))
+        image.save(target, format=format.upper(), **_encoder_options(photo, format, quality))
     except (OSError, ValueError, RuntimeError) as error:
         raise PhotoError(
-            f"cannot write {image.width} x {image.height} as {kind}: {error}. Try --format png."
+            f"cannot write {image.width} x {image.height} px as {format}: {error}. Try --format png."
         ) from error
     return target.getvalue()
 
 
-def losses(photo: Photo, kind: str) -> tuple[str, ...]:
-    """What this photo has that a file of `kind` cannot hold, a phrase each."""
-    lost = []
-    if photo.alpha is not None and kind == "jpeg":
-        lost.append("JPEG has no transparency: laid over white")
-    if photo.sixteen_bit and kind not in DEEP:
-        lost.append(f"{kind.upper()} has 8 bits a sample here: rounded from 16")
-    return tuple(lost)
+def conversion_warnings(photo: Photo, format: str) -> tuple[str, ...]:
+    """Returns a warning for each property of the photo that a file of `format` cannot hold."""
+    warnings = []
+    if photo.alpha is not None and format == "jpeg":
+        warnings.append("JPEG has no transparency: placed on a white background")
+    if photo.sixteen_bit and format not in SIXTEEN_BIT_FORMATS:
+        warnings.append(f"{format.upper()} is written with 8 bits a sample: rounded from 16")
+    return tuple(warnings)
 
 
-def _options(photo: Photo, kind: str, quality: int | None) -> dict[str, Any]:
-    """What Pillow's encoder is told."""
-    options: dict[str, Any] = {}
-    if icc := _fitting_icc(photo, gray=photo.gray and kind not in ("webp", "avif")):  # these two store gray as RGB
-        options["icc_profile"] = icc
-    if photo.exif and not (kind == "jpeg" and len(photo.exif) > JPEG_SEGMENT_BYTES):
-        options["exif"] = photo.exif
-    if kind in QUALITY:
-        options["quality"] = quality or QUALITY[kind]
-    if kind == "jpeg":
-        options |= {"subsampling": 0, "optimize": True}  # a restored edge is not to lose its color again
-    return options
+def write_photo(photo: Photo, path: Path, format: str | None = None, quality: int | None = None) -> None:
+    """Encode a photo and write it atomically."""
+    write_atomically(path, encode_photo(photo, format, quality))
 
 
-def write_photo(photo: Photo, path: Path, kind: str | None = None, quality: int | None = None) -> None:
-    """Encode into a file that appears whole or not at all."""
-    write_whole(path, encode_photo(photo, kind, quality))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the target and rename; an interrupted write leaves no half file.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a temporary file beside the target and rename it, so that an interruption leaves no partial file.
 
     Raises:
-        PhotoError: the folder cannot be written to.
+        PhotoError: the folder or file cannot be written.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -100,44 +89,59 @@ def write_whole(path: Path, data: bytes) -> None:
         raise PhotoError(f"cannot write {path}: {error.strerror}.") from error
 
 
-def eight_bits(samples: Samples) -> Samples:
-    """uint16 samples rounded to uint8 (257 steps each); uint8 ones as they are."""
+def to_eight_bits(samples: Samples) -> Samples:
+    """Returns uint16 samples rounded to uint8 (257 levels each); uint8 samples are returned unchanged."""
     return samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _image(photo: Photo, kind: str) -> Image.Image:
-    pixels = eight_bits(photo.pixels)
+def _encoder_options(photo: Photo, format: str, quality: int | None) -> dict[str, Any]:
+    """Returns the keyword arguments for Pillow's encoder."""
+    options: dict[str, Any] = {}
+    gray = photo.gray and format not in ("webp", "avif")  # these two store gray as RGB
+    if icc := _matching_icc(photo, gray):
+        options["icc_profile"] = icc
+    if photo.exif and not (format == "jpeg" and len(photo.exif) > JPEG_SEGMENT_BYTES):
+        options["exif"] = photo.exif
+    if format in DEFAULT_QUALITY:
+        options["quality"] = quality or DEFAULT_QUALITY[format]
+    if format == "jpeg":
+        options |= {"subsampling": 0, "optimize": True}  # chroma subsampling would blur restored color edges
+    return options
+
+
+def _eight_bit_image(photo: Photo, format: str) -> Image.Image:
+    pixels = to_eight_bits(photo.pixels)
     image = Image.fromarray(_luma(pixels)) if photo.gray else Image.fromarray(pixels)
     if photo.alpha is None:
         return image
-    alpha = Image.fromarray(eight_bits(photo.alpha))
-    if kind == "jpeg":
+    alpha = Image.fromarray(to_eight_bits(photo.alpha))
+    if format == "jpeg":
         return Image.composite(image, Image.new(image.mode, image.size, "white"), alpha)
-    if kind in ("webp", "avif") and photo.gray:
-        image = image.convert("RGB")  # neither has gray with alpha
+    if format in ("webp", "avif") and photo.gray:
+        image = image.convert("RGB")  # neither format has gray with alpha
     image.putalpha(alpha)
     return image
 
 
 def _luma(pixels: Samples) -> Samples:
-    """(H, W, 3) -> (H, W) by Rec. 601; gray pixels keep their value exactly."""
+    """(H, W, 3) -> (H, W) by Rec. 601; gray pixels keep their exact value."""
     weights = np.array([299, 587, 114], dtype=np.uint32)
     luma = (pixels.astype(np.uint32) @ weights + 500) // 1000
     return luma.astype(np.uint16) if pixels.dtype == np.uint16 else luma.astype(np.uint8)
 
 
-def _samples(photo: Photo, kind: str) -> Samples:
-    """(H, W, C): gray or RGB, then alpha."""
-    # Pillow cannot open a TIFF of 16-bit gray with alpha, and it is not alone
-    gray = photo.gray and not (kind == "tiff" and photo.sixteen_bit and photo.alpha is not None)
+def _samples(photo: Photo, format: str) -> Samples:
+    """Returns (H, W, C): gray or RGB, then alpha if the photo has it."""
+    # Pillow, among others, cannot open a TIFF of 16-bit gray with alpha
+    gray = photo.gray and not (format == "tiff" and photo.sixteen_bit and photo.alpha is not None)
     colors = _luma(photo.pixels)[..., None] if gray else photo.pixels
     if photo.alpha is None:
         return colors
-    alpha = photo.alpha if photo.alpha.dtype == colors.dtype else eight_bits(photo.alpha)
+    alpha = photo.alpha if photo.alpha.dtype == colors.dtype else to_eight_bits(photo.alpha)
     return np.concatenate([colors, alpha[..., None]], axis=2)
 
 
-def _fitting_icc(photo: Photo, gray: bool) -> bytes | None:
-    """The profile if it is one for the samples that are written (ICC.1: bytes 16 to 19 name the color space)."""
-    fits = photo.icc is not None and photo.icc[16:20] == (b"GRAY" if gray else b"RGB ")
-    return photo.icc if fits else None
+def _matching_icc(photo: Photo, gray: bool) -> bytes | None:
+    """Returns the ICC profile if it describes the color space written (ICC.1: bytes 16 to 19 name it)."""
+    matches = photo.icc is not None and photo.icc[16:20] == (b"GRAY" if gray else b"RGB ")
+    return photo.icc if matches else None

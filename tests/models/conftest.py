@@ -17,7 +17,7 @@ from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig, LoopConfig
 from models.autodir.latents import PatchConfig
 from models.autodir.restorer import AutoDIR
-from models.convert.autodir.bundle import plan
+from models.convert.autodir.bundle import plan_autodir
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.networks.nafnet import NAFNet, NAFNetConfig
@@ -30,8 +30,8 @@ Converted = tuple[AutoDIRConfig, dict[str, dict[str, Tensor]]]
 @pytest.fixture(scope="session")
 def converted(checkpoint: Callable[[str], dict[str, Tensor]]) -> Converted:
     """The random checkpoint of the vectors through the product's own converter: configuration, tensors by network."""
-    config, entries = plan(checkpoint(""), torch.float32)
-    return config, {network: {entry.name: entry.load() for entry in own} for network, own in entries.items()}
+    config, tensors = plan_autodir(checkpoint(""), torch.float32)
+    return config, {network: {tensor.name: tensor.load() for tensor in planned} for network, planned in tensors.items()}
 
 
 @pytest.fixture(scope="session")

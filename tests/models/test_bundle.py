@@ -1,21 +1,20 @@
-"""Bundles: a round trip, and every kind of damage named."""
+"""Bundles: what is written is read again, and every kind of damage is named."""
 
 import json
 from dataclasses import asdict
 
 import pytest
 import torch
+from parity_check import assert_parity
 from safetensors.torch import load_file, save_file
 
 from models.autodir.assessor import prompt_of
 from models.bundle import (
-    MANIFEST,
     BundleDegradation,
     Manifest,
-    bundle_folders,
-    fill,
     find_bundle,
     list_bundles,
+    load_weights,
     read_manifest,
     read_weights,
     sha256_of,
@@ -25,6 +24,7 @@ from models.bundle import (
 from models.drive import restore_one
 from models.errors import BundleError
 from models.families import load_restorer
+from models.folders import MANIFEST, bundle_folders
 from models.networks.nafnet import NAFNet
 from models.restorer import Controls, Request
 from models.vocabulary import CLEAN
@@ -59,14 +59,14 @@ def bundle(tmp_path, manifest, weights):
 
 
 def edit(bundle, change):
-    """Let `change` alter the manifest's JSON in place."""
+    """Let `change` edit the manifest's JSON in place."""
     stated = json.loads((bundle / MANIFEST).read_text())
     change(stated)
     (bundle / MANIFEST).write_text(json.dumps(stated))
 
 
 def rewrite(bundle, file, change):
-    """Let `change` alter a weight file's tensors, with the manifest agreeing: a wrong file, not a damaged one."""
+    """Let `change` edit the tensors of a file and update its hash: the file is wrong, but not damaged."""
     state = load_file(bundle / file)
     change(state)
     save_file(state, bundle / file)
@@ -75,22 +75,22 @@ def rewrite(bundle, file, change):
 
 
 class TestRoundTrip:
-    def test_the_manifest_comes_back_as_written(self, tmp_path, manifest, weights):
+    def test_the_manifest_is_read_as_written(self, tmp_path, manifest, weights):
         written = write_bundle(tmp_path, manifest, weights, torch.float32)
         assert read_manifest(tmp_path).model_dump(mode="json") == written.model_dump(mode="json")
         assert set(written.weights) == {"clip", "air", "scm"}
 
-    def test_every_weight_comes_back_exactly(self, bundle, weights):
+    def test_every_weight_is_read_exactly(self, bundle, weights):
         for network, state in weights.items():
             found = read_weights(bundle, read_manifest(bundle), network, CPU)
             assert found.keys() == state.keys()
             assert all(torch.equal(found[name], value) for name, value in state.items())
 
-    def test_a_loaded_bundle_restores_as_the_networks_did(self, bundle, autodir):
+    def test_a_loaded_bundle_restores_like_its_networks(self, bundle, autodir):
         request = Request(image=torch.rand(3, 24, 32) * 2 - 1, controls=Controls(prompt="fog"))
         ours = restore_one(load_restorer(bundle, CPU), request).image
         theirs = restore_one(autodir(fidelity={name: 0.5 for name in autodir().names}), request).image
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+        assert_parity(ours, theirs)
 
     def test_half_precision_on_disk_is_float32_in_memory(self, tmp_path, manifest, weights):
         write_bundle(tmp_path, manifest, weights, torch.float16)
@@ -101,11 +101,11 @@ class TestRoundTrip:
         for name, value in weights["scm"].items():
             torch.testing.assert_close(loaded[name], value.half().float(), atol=0, rtol=0)
 
-    def test_a_whole_bundle_verifies(self, bundle):
+    def test_an_undamaged_bundle_verifies(self, bundle):
         verify_bundle(bundle)
 
-    def test_large_networks_are_cut_below_sixteen_mebibytes(self, tmp_path, manifest):
-        state = {f"layer{i}": torch.full((2**20,), float(i)) for i in range(9)}  # 4 MiB each
+    def test_large_networks_are_split_into_several_files(self, tmp_path, manifest):
+        state = {f"layer{i}": torch.full((2**20,), float(i)) for i in range(9)}  # 4.2 MB each
         written = write_bundle(tmp_path, manifest, {"scm": state}, torch.float32)
         sizes = [(tmp_path / name).stat().st_size for name in written.weights["scm"]]
         assert len(sizes) == 3
@@ -150,22 +150,22 @@ class TestDamage:
         with pytest.raises(BundleError, match=r"\(scm\) does not fit NAFNet(.|\n)*Missing(.|\n)*intro\.weight"):
             load_restorer(bundle, CPU)
 
-    def test_a_spare_key_is_named(self, bundle):
+    def test_an_unexpected_key_is_named(self, bundle):
         rewrite(bundle, "scm.safetensors", lambda state: state.update(outro=torch.zeros(1)))
         with pytest.raises(BundleError, match=r"\(scm\) does not fit NAFNet(.|\n)*Unexpected(.|\n)*outro"):
             load_restorer(bundle, CPU)
 
-    def test_a_misshapen_key_is_named_with_both_shapes(self, bundle):
+    def test_a_wrong_shape_is_named_with_both_shapes(self, bundle):
         rewrite(bundle, "scm.safetensors", lambda state: state.update({"intro.bias": torch.zeros(5)}))
         with pytest.raises(BundleError, match=r"intro\.bias(.|\n)*\[5\](.|\n)*\[4\]"):
             load_restorer(bundle, CPU)
 
     def test_a_network_without_files_is_named(self, bundle):
         edit(bundle, lambda stated: stated["weights"].pop("air"))
-        with pytest.raises(BundleError, match="names no weights for 'air'"):
+        with pytest.raises(BundleError, match="lists no weights for 'air'"):
             load_restorer(bundle, CPU)
 
-    def test_another_family_is_refused_with_those_known(self, bundle):
+    def test_an_unknown_family_is_refused_with_the_known_ones(self, bundle):
         edit(bundle, lambda stated: stated.update(family="autodri"))
         with pytest.raises(BundleError, match="family 'autodri'; this version knows autodir"):
             load_restorer(bundle, CPU)
@@ -183,7 +183,7 @@ class TestDamage:
             ),
         ],
     )
-    def test_a_typing_error_in_the_manifest_is_named(self, bundle, change, named):
+    def test_a_wrong_field_of_the_manifest_is_named(self, bundle, change, named):
         edit(bundle, change)
         with pytest.raises(BundleError, match=rf"{MANIFEST}: {named}: "):
             read_manifest(bundle)
@@ -198,49 +198,49 @@ class TestDamage:
             (lambda networks: networks["air"]["unet"].update(heds=4), r"networks\.air\.unet\.heds"),
         ],
     )
-    def test_a_typing_error_in_a_networks_configuration_is_named(self, bundle, change, named):
+    def test_a_wrong_field_of_a_network_configuration_is_named(self, bundle, change, named):
         edit(bundle, lambda stated: change(stated["networks"]))
         with pytest.raises(BundleError, match=named):
             load_restorer(bundle, CPU)
 
-    def test_a_manifest_that_is_no_json_is_named(self, bundle):
+    def test_a_manifest_that_is_not_json_is_refused(self, bundle):
         (bundle / MANIFEST).write_text("{")
         with pytest.raises(BundleError, match=rf"{MANIFEST}: the file: .*JSON"):
             read_manifest(bundle)
 
-    def test_a_folder_without_a_manifest_is_no_bundle(self, tmp_path):
+    def test_a_folder_without_a_manifest_is_not_a_bundle(self, tmp_path):
         with pytest.raises(BundleError, match=rf"cannot read .*{MANIFEST}.*A bundle is a folder"):
             read_manifest(tmp_path)
 
 
 class TestFinding:
-    def test_a_path_is_taken_as_it_is(self, bundle):
+    def test_a_path_is_used_as_given(self, bundle):
         assert find_bundle(str(bundle)) == bundle
 
-    def test_a_name_is_looked_for_in_the_folders_of_the_environment(self, bundle, monkeypatch):
+    def test_a_name_is_searched_in_the_folders_of_the_environment_variable(self, bundle, monkeypatch):
         monkeypatch.setenv("UNDEGRADE_BUNDLES", str(bundle.parent))
         assert find_bundle("tiny") == bundle
         assert bundle in list_bundles()
         assert bundle_folders()[0] == bundle.parent
 
-    def test_an_earlier_folder_wins(self, bundle, tmp_path, manifest, monkeypatch):
+    def test_an_earlier_folder_has_priority(self, bundle, tmp_path, manifest, monkeypatch):
         other = tmp_path / "others" / "tiny"
         write_bundle(other, manifest, {})
         monkeypatch.setenv("UNDEGRADE_BUNDLES", f"{other.parent}:{bundle.parent}")
         assert find_bundle("tiny") == other
         assert bundle not in list_bundles()
 
-    def test_a_name_that_is_nowhere_is_answered_with_those_that_are(self, bundle, monkeypatch):
+    def test_an_unknown_name_is_refused_with_the_installed_names(self, bundle, monkeypatch):
         monkeypatch.setenv("UNDEGRADE_BUNDLES", str(bundle.parent))
         with pytest.raises(BundleError, match=r"no bundle 'tinny'.*tiny.*UNDEGRADE_BUNDLES"):
             find_bundle("tinny")
 
 
-def test_filling_takes_no_random_numbers_and_leaves_nothing_on_the_meta_device(random_config, weights):
+def test_loading_weights_draws_no_random_numbers_and_leaves_nothing_on_the_meta_device(random_config, weights):
     with torch.device("meta"):
         network = NAFNet(random_config.scm)
     before = torch.get_rng_state()
-    fill(network, weights["scm"], "here")
+    load_weights(network, weights["scm"], "the test")
     assert torch.equal(torch.get_rng_state(), before)
     assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
     assert not any(parameter.requires_grad for parameter in network.parameters())

@@ -1,4 +1,4 @@
-"""AutoDIR's checkpoint becomes a bundle."""
+"""Converts AutoDIR's checkpoint to a bundle."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,12 +11,11 @@ from models.autodir.assessor import prompt_of
 from models.autodir.config import AutoDIRConfig
 from models.bundle import BundleDegradation, Manifest, sha256_of
 from models.convert.autodir.rules import Heads, config_of, networks, rules
-from models.convert.bundle_writer import DTYPES as DTYPES  # here too, for those who convert
-from models.convert.bundle_writer import Entries, entries_of, refuse_taken, write_converted
-from models.convert.bundle_writer import OnProgress as OnProgress
+from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
 from models.convert.checkpoint import open_checkpoint
 from models.convert.license import AUTODIR
 from models.convert.shards import SHARD_BYTES
+from models.convert.sizes import shapes_of
 
 
 def convert_autodir(
@@ -28,29 +27,31 @@ def convert_autodir(
     heads: Heads | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Manifest:
-    """Write the authors' checkpoint as a bundle to `out`, which must not be there; nothing is left of a failure.
+    """Convert the authors' checkpoint to a bundle in the new folder `out`; after an error nothing is left there.
 
     Raises:
-        BundleError: the checkpoint is missing, damaged, unsafe, or not AutoDIR's; the message names file and key.
-        ControlsError: `out` is taken.
+        BundleError: the checkpoint is missing, damaged, unsafe, or not AutoDIR's; the message names the file or key.
+        ControlsError: `out` exists.
     """
-    refuse_taken(out)
-    config, entries = plan(open_checkpoint(checkpoint), dtype, heads)
-    return write_converted(out, _manifest(out.resolve().name, config, checkpoint), entries, shard_bytes, on_progress)
+    require_free(out)
+    config, plan = plan_autodir(open_checkpoint(checkpoint), dtype, heads)
+    return write_converted(out, _manifest(out.resolve().name, config, checkpoint), plan, shard_bytes, on_progress)
 
 
-def plan(state: Mapping[str, Tensor], dtype: torch.dtype, heads: Heads | None = None) -> tuple[AutoDIRConfig, Entries]:
-    """The networks' configuration, and for each network what is to be written; reads shapes only.
+def plan_autodir(
+    state: Mapping[str, Tensor], dtype: torch.dtype, heads: Heads | None = None
+) -> tuple[AutoDIRConfig, Plan]:
+    """Returns the configuration and the tensors to write; reads only shapes.
 
     Raises:
-        BundleError: a key that no rule names, or a tensor that is missing, spare or misshapen.
+        BundleError: no rule matches a key, or a tensor is missing, unexpected or of the wrong shape.
     """
-    config = config_of({key: value.shape for key, value in state.items()}, heads)
-    return config, entries_of(state, networks(config), rules(config), dtype)
+    config = config_of(shapes_of(state), heads)
+    return config, plan_tensors(state, networks(config), rules(config), dtype)
 
 
 def _manifest(name: str, config: AutoDIRConfig, checkpoint: Path) -> Manifest:
-    """The published system, without files yet."""
+    """Returns the manifest of the published system, still without files."""
     stated, sha256 = asdict(config), sha256_of(checkpoint)
     return Manifest(
         family="autodir",

@@ -1,7 +1,7 @@
-"""The whole published program, pass by pass, against its own record: labels, pictures, and the bytes it saves.
+"""Checks the whole published program, pass by pass, against its recording: labels, images, and the saved bytes.
 
-I_res, and biqa_in where it is carried over, are measured against their own range: with random weights the SCM's values
-grow from pass to pass, to 58 in the fourth, and rounding with them.  The saved bytes are held to an absolute measure.
+I_res, and biqa_in, the next pass's input, are measured against their own range: with random weights the SCM's values
+grow from pass to pass, to 58 in the fourth, and rounding with them.  The saved bytes have an absolute tolerance.
 """
 
 import json
@@ -19,7 +19,7 @@ from models.autodir.policy import renormalized
 from models.autodir.restorer import AutoDIR
 from models.autodir.track import AutoDIRTrack, Job
 from models.color import match_colors
-from models.convert.verdicts import Check, Measure, Row, Vectors, row
+from models.convert.verdicts import Check, Measure, Row, Vectors, compare_pairs
 from models.errors import BundleError, ControlsError
 from models.noise import NoiseStream
 from models.pixels import to_pixels, to_tensor
@@ -30,8 +30,8 @@ USER_PROMPT = "A photo needs haze artifact reduction"
 USER_GUIDANCE = (3.0, 1.5)  # text, image
 
 
-class Recorded(NoiseStream):
-    """The published run's noises of one pass, in place of a track's own."""
+class RecordedNoise(NoiseStream):
+    """The recorded noises of one pass, in place of a track's own."""
 
     def __init__(self, noises: Sequence[Tensor]) -> None:
         super().__init__(0)
@@ -46,7 +46,7 @@ class Recorded(NoiseStream):
 
 @dataclass(kw_only=True)
 class Pass:
-    """What one pass started from, and what it made; the last one of a run may have stopped before restoring."""
+    """The input and results of one pass; the last pass may have stopped before restoring."""
 
     image: Tensor  # (3, H, W)
     probabilities: dict[str, float]
@@ -57,77 +57,82 @@ class Pass:
     restored: Tensor | None = None  # (3, H, W)
 
 
-def follow(model: AutoDIR, image: Tensor, controls: Controls, noises: Sequence[Tensor]) -> list[Pass]:
-    """The strict loop over (3, H, W), with recorded noises: a sequence of draws (C, h, w) for each pass."""
+def run_passes(model: AutoDIR, image: Tensor, controls: Controls, noises: Sequence[Tensor]) -> list[Pass]:
+    """Run the strict loop over (3, H, W) with recorded noises, for each pass a sequence of (C, h, w)."""
     (outcome,) = model.begin([Request(image=image, controls=controls, tile_px=max(image.shape[-2:]))])
     passes: list[Pass] = []
     job = None
-    for drawn in noises:
+    for pass_noises in noises:
         if not isinstance(outcome, Continues):
             break
         track = outcome.tracks[0]
         assert isinstance(track, AutoDIRTrack)
-        job, track.stream = track.job, Recorded(list(drawn))
-        done = _started(model, job)
+        job, track.stream = track.job, RecordedNoise(list(pass_noises))
+        result = _started(model, job)
         while track.step < track.steps:
             model.step([track])
         assert track.z is not None
         height, width = image.shape[-2:]
-        done.latent, done.diffused = track.z, model.air.decode(track.z[None])[0, :, :height, :width]
+        result.latent, result.diffused = track.z, model.air.decode(track.z[None])[0, :, :height, :width]
         (outcome,) = model.finish([track])
-        done.restored = job.result
-        passes.append(done)
+        result.restored = job.result
+        passes.append(result)
     if isinstance(outcome, Restored) and outcome.report.stop_reason == "clean":
-        before = _started(model, job) if job else _untouched(model, image, outcome)
+        before = _started(model, job) if job else _without_passes(model, image, outcome)
         passes.append(replace(before, label=CLEAN))
     return passes
 
 
 def _started(model: AutoDIR, job: Job) -> Pass:
-    """A pass as it begins; what a prompt asked for has no mixture of its own."""
+    """Returns a pass before its first step, with the mixture of the remaining degradations as its condition."""
     left = renormalized(job.before, job.remaining)
     return Pass(image=job.image, probabilities=left, condition=model.assessor.condition(left), label=job.label)
 
 
-def _untouched(model: AutoDIR, image: Tensor, outcome: Restored) -> Pass:
-    found = {name: outcome.report.degradations[name] for name in model.config.names}
-    return Pass(image=image, probabilities=found, condition=model.assessor.condition(found))
+def _without_passes(model: AutoDIR, image: Tensor, outcome: Restored) -> Pass:
+    probabilities = {name: outcome.report.degradations[name] for name in model.config.names}
+    return Pass(image=image, probabilities=probabilities, condition=model.assessor.condition(probabilities))
 
 
 def automatic(model: AutoDIR, vectors: Vectors, path: Path) -> Iterator[Row]:
-    count = _passes(vectors)
-    noises = vectors["noises"][:, 0].chunk(count) if count else ()  # the first 'no' may come before any pass
+    count = _count_passes(vectors)
+    noises = vectors["noises"][:, 0].chunk(count) if count else ()  # the image may be assessed as clean before any pass
     controls = Controls(strict=True, fidelity=1.0, steps=len(noises[0]) if noises else None)
     image = to_tensor(vectors["image_u8"].numpy())
-    passes = follow(model, image, controls, noises)
-    said = path.with_suffix("").with_name("pipeline.json")
-    if said.is_file():
-        yield _labels(said, passes)
+    passes = run_passes(model, image, controls, noises)
+    recording = path.with_name("pipeline.json")
+    if recording.is_file():
+        yield _labels(recording, passes)
     yield from _compare("pipeline_auto", vectors, image, passes)
 
 
-def told(model: AutoDIR, vectors: Vectors, path: Path) -> Iterator[Row]:
-    noises, (text, picture) = vectors["noises"][:, 0], USER_GUIDANCE
+def user_prompt(model: AutoDIR, vectors: Vectors, path: Path) -> Iterator[Row]:
+    noises, (text_guidance, image_guidance) = vectors["noises"][:, 0], USER_GUIDANCE
     controls = Controls(
-        strict=True, fidelity=1.0, steps=len(noises), prompt=USER_PROMPT, text_guidance=text, image_guidance=picture
+        strict=True,
+        fidelity=1.0,
+        steps=len(noises),
+        prompt=USER_PROMPT,
+        text_guidance=text_guidance,
+        image_guidance=image_guidance,
     )
     image = to_tensor(vectors["image_u8"].numpy())
-    yield from _compare("pipeline_user", vectors, image, follow(model, image, controls, [noises]))
+    yield from _compare("pipeline_user", vectors, image, run_passes(model, image, controls, [noises]))
 
 
-def _passes(vectors: Vectors) -> int:
+def _count_passes(vectors: Vectors) -> int:
     return sum(1 for key in vectors if re.fullmatch(r"\d+\.I_res", key))
 
 
 def _labels(path: Path, passes: Sequence[Pass]) -> Row:
-    """Class lists and answers, pass by pass; classes that were repaired have left the list."""
+    """Compare the remaining classes and the chosen class of each pass; repaired classes are removed."""
     try:
-        stated = json.loads(path.read_text())["labels"]["auto"]
-        expected = [(list(prompts), degradation(word).name) for prompts, word in stated]
+        recorded = json.loads(path.read_text())["labels"]["auto"]
+        expected = [(list(prompts), degradation(word).name) for prompts, word in recorded]
     except (OSError, ValueError, KeyError, TypeError, ControlsError) as error:
-        raise BundleError(f"cannot read {path}: {error}. Fetch the vectors again.") from error
-    found = [([prompt_of(name) for name in made.probabilities], made.label) for made in passes]
-    wrong = sum(ours != theirs for ours, theirs in zip_longest(found, expected))
+        raise BundleError(f"cannot read {path}: {error}. Download the vectors again.") from error
+    computed = [([prompt_of(name) for name in result.probabilities], result.label) for result in passes]
+    wrong = sum(ours != theirs for ours, theirs in zip_longest(computed, expected))
     return Row(
         group="pipeline_auto labels", absolute=wrong, relative=wrong / max(len(expected), 1),
         tolerance=0, measure="differ",
@@ -135,16 +140,18 @@ def _labels(path: Path, passes: Sequence[Pass]) -> Row:
 
 
 def _compare(name: str, vectors: Vectors, image: Tensor, passes: Sequence[Pass]) -> Iterator[Row]:
-    """A row for each kind of tensor over all passes."""
-    made = [_named(done) for done in passes]
+    """Yield a row for each kind of tensor, over all passes."""
+    computed = [_tensors(result) for result in passes]
     for kind, (tolerance, measure) in TOLERANCES.items():
         expected = {int(key.split(".")[0]): key for key in vectors if re.fullmatch(rf"\d+\.{kind}", key)}
         if expected:
-            pairs = [(_made(made, index, kind, vectors[key]), vectors[key][0]) for index, key in expected.items()]
-            yield row(f"{name} {kind}", tolerance, pairs, measure)
-    saved = [(_saved(key, vectors[key], image, passes), vectors[key]) for key in vectors if key.startswith("png.")]
+            pairs = [(_tensor(computed, index, kind, vectors[key]), vectors[key][0]) for index, key in expected.items()]
+            yield compare_pairs(f"{name} {kind}", tolerance, pairs, measure)
+    saved = [
+        (_saved_bytes(key, vectors[key], image, passes), vectors[key]) for key in vectors if key.startswith("png.")
+    ]
     if saved:
-        yield row(f"{name} saved bytes", 1, saved)
+        yield compare_pairs(f"{name} saved bytes", 1, saved)
 
 
 TOLERANCES: dict[str, tuple[float, Measure]] = {
@@ -157,31 +164,32 @@ TOLERANCES: dict[str, tuple[float, Measure]] = {
 }
 
 
-def _named(done: Pass) -> dict[str, Tensor | None]:
+def _tensors(result: Pass) -> dict[str, Tensor | None]:
+    """Returns the tensors of a pass by their names in the vectors."""
     return {
-        "biqa_in": done.image, "probs": torch.tensor(list(done.probabilities.values())), "e_auto": done.condition,
-        "z": done.latent, "I_sd": done.diffused, "I_res": done.restored,
+        "biqa_in": result.image, "probs": torch.tensor(list(result.probabilities.values())), "e_auto": result.condition,
+        "z": result.latent, "I_sd": result.diffused, "I_res": result.restored,
     }  # fmt: skip
 
 
-def _made(made: Sequence[dict[str, Tensor | None]], index: int, kind: str, expected: Tensor) -> Tensor:
-    """Ours, or values that are no numbers where our loop took another way: that is a miss, not an accident."""
-    found = made[index][kind] if index < len(made) else None
+def _tensor(computed: Sequence[dict[str, Tensor | None]], index: int, kind: str, expected: Tensor) -> Tensor:
+    """Returns the tensor of a pass; NaN, which misses the tolerance, if our loop has no such pass or another shape."""
+    found = computed[index][kind] if index < len(computed) else None
     return found if found is not None and found.shape == expected[0].shape else torch.full_like(expected[0], torch.nan)
 
 
-def _saved(key: str, expected: Tensor, image: Tensor, passes: Sequence[Pass]) -> Tensor:
-    """The bytes that the published program writes under this name: the input, or one of a pass's two pictures."""
-    where = re.fullmatch(r"png\..*?_step_(\d+)_(result|result_w_SCM)(_colorcorrect)?", key)
-    if where is None:
+def _saved_bytes(key: str, expected: Tensor, image: Tensor, passes: Sequence[Pass]) -> Tensor:
+    """Returns the pixels that the published program saves under this name: the input or an image of a pass."""
+    match = re.fullmatch(r"png\..*?_step_(\d+)_(result|result_w_SCM)(_colorcorrect)?", key)
+    if match is None:
         return torch.from_numpy(to_pixels(image, truncate=True))
-    index, kind = int(where[1]), "I_sd" if where[2] == "result" else "I_res"
-    picture = _named(passes[index])[kind] if index < len(passes) else None
-    if picture is None:
+    index, kind = int(match[1]), "I_sd" if match[2] == "result" else "I_res"
+    output = _tensors(passes[index])[kind] if index < len(passes) else None
+    if output is None:
         return torch.full(expected.shape, torch.nan)
-    if where[3]:
-        picture = match_colors(picture, image)
-    return torch.from_numpy(to_pixels(picture, truncate=True))
+    if match[3]:
+        output = match_colors(output, image)
+    return torch.from_numpy(to_pixels(output, truncate=True))
 
 
-CHECKS: dict[str, Check[AutoDIR]] = {"pipeline_auto": automatic, "pipeline_user": told}
+PROGRAM_CHECKS: dict[str, Check[AutoDIR]] = {"pipeline_auto": automatic, "pipeline_user": user_prompt}

@@ -1,10 +1,10 @@
-"""AutoDIR's released checkpoint: its sizes, read from the tensors' shapes, and its rules.
+"""AutoDIR's released checkpoint: sizes from the tensors' shapes, and the table of rules.
 
-Their names are those of the CompVis latent-diffusion code (U-Net, autoencoder), of transformers (CLIP) and of NAFNet;
-ours are diffusers', open_clip's and, for NAFNet, the same.
+The authors' keys are those of the CompVis latent-diffusion code (U-Net, autoencoder), transformers (CLIP) and NAFNet.
+Ours are those of diffusers, open_clip and, unchanged, NAFNet.
 
-Some sizes leave no trace in a shape.  The published constants stand for them: 8 heads and 32 norm groups in the U-Net
-and the autoencoder, heads of 64 channels in CLIP, but never fewer than 4 of them.
+Some sizes do not show in a shape, and the published constants are used: 8 heads and 32 norm groups in the U-Net and the
+autoencoder, and in CLIP one head per 64 channels, but at least 4.
 """
 
 import math
@@ -17,8 +17,8 @@ from torch import nn
 from models.autodir.air import AIR, AIRConfig, UNetConfig
 from models.autodir.config import AutoDIRConfig
 from models.autodir.latents import KLConfig
-from models.convert.recipe import Rule, place
-from models.convert.sizes import Shapes, clip_heads, count, mlp_ratio, shape_of
+from models.convert.recipe import Rule, with_prefix
+from models.convert.sizes import Shapes, clip_heads, count_modules, mlp_ratio, shape_of
 from models.errors import BundleError
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.nafnet import NAFNet, NAFNetConfig
@@ -34,7 +34,7 @@ NAMES = (*AUTODIR_NAMES, CLEAN)
 
 @dataclass(frozen=True, kw_only=True)
 class Heads:
-    """Numbers of attention heads, which no shape tells; None: the published head width."""
+    """Numbers of attention heads, which shapes do not show; None uses the published head width."""
 
     unet: int = 8
     text: int | None = None
@@ -45,10 +45,10 @@ class Heads:
 
 
 def config_of(shapes: Shapes, heads: Heads | None = None) -> AutoDIRConfig:
-    """The networks that the tensors fit, with the published loop.
+    """Returns the configuration of networks of these shapes, with the published loop.
 
     Raises:
-        BundleError: a tensor that tells a size is missing; the message names it.
+        BundleError: a tensor that is needed for a size is missing; the message names it.
     """
     heads = heads or Heads()
     return AutoDIRConfig(
@@ -61,15 +61,17 @@ def config_of(shapes: Shapes, heads: Heads | None = None) -> AutoDIRConfig:
 
 
 def _shape(shapes: Shapes, key: str, dimensions: int) -> torch.Size:
-    return shape_of(shapes, key, dimensions, "it is not AutoDIR's. Give the released autodir.ckpt.")
+    return shape_of(shapes, key, dimensions, "it is not AutoDIR's. Use the released autodir.ckpt.")
 
 
 def _unet(shapes: Shapes, heads: int) -> UNetConfig:
     levels = 1 + sum(1 for key in shapes if re.fullmatch(rf"{_UNET}input_blocks\.\d+\.0\.op\.weight", key))
-    blocks = count(shapes, rf"{_UNET}input_blocks\.(\d+)\.")
-    layers, rest = blocks // levels - 1, blocks % levels  # conv_in, then layers a level with a halving between
+    blocks = count_modules(shapes, rf"{_UNET}input_blocks\.(\d+)\.")
+    layers, rest = blocks // levels - 1, blocks % levels  # conv_in, then per level its layers and a downsampling
     if rest or layers < 1:
-        raise BundleError(f"the checkpoint's U-Net has {blocks} input blocks on {levels} levels, which do not divide.")
+        raise BundleError(
+            f"the checkpoint's U-Net has {blocks} input blocks, expected a multiple of its {levels} levels."
+        )
     first = [1 + level * (layers + 1) for level in range(levels)]
     return UNetConfig(
         block_channels=tuple(_shape(shapes, f"{UNET}input_blocks.{at}.0.out_layers.3.weight", 4)[0] for at in first),
@@ -81,12 +83,12 @@ def _unet(shapes: Shapes, heads: int) -> UNetConfig:
 
 
 def _codec(shapes: Shapes) -> KLConfig:
-    levels = count(shapes, rf"{_CODEC}encoder\.down\.(\d+)\.")
+    levels = count_modules(shapes, rf"{_CODEC}encoder\.down\.(\d+)\.")
     return KLConfig(
         block_channels=tuple(
             _shape(shapes, f"{CODEC}encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in range(levels)
         ),
-        layers_per_block=count(shapes, rf"{_CODEC}encoder\.down\.0\.block\.(\d+)\."),
+        layers_per_block=count_modules(shapes, rf"{_CODEC}encoder\.down\.0\.block\.(\d+)\."),
         channels=_shape(shapes, f"{CODEC}post_quant_conv.weight", 4)[0],
     )
 
@@ -117,7 +119,7 @@ def _clip(shapes: Shapes, heads: Heads) -> ClipConfig:
 
 
 def _layers(shapes: Shapes, tower: str) -> int:
-    return count(shapes, rf"{_CLIP}{tower}\.encoder\.layers\.(\d+)\.")
+    return count_modules(shapes, rf"{_CLIP}{tower}\.encoder\.layers\.(\d+)\.")
 
 
 def _mlp_ratio(shapes: Shapes, tower: str, width: int) -> float:
@@ -127,12 +129,12 @@ def _mlp_ratio(shapes: Shapes, tower: str, width: int) -> float:
 
 def _scm(shapes: Shapes) -> NAFNetConfig:
     width, inputs, _, _ = _shape(shapes, f"{SCM}intro.weight", 4)
-    levels = count(shapes, rf"{_SCM}encoders\.(\d+)\.")
+    levels = count_modules(shapes, rf"{_SCM}encoders\.(\d+)\.")
     return NAFNetConfig(
         width=width,
-        encoder_blocks=tuple(count(shapes, rf"{_SCM}encoders\.{level}\.(\d+)\.") for level in range(levels)),
-        middle_blocks=count(shapes, rf"{_SCM}middle_blks\.(\d+)\."),
-        decoder_blocks=tuple(count(shapes, rf"{_SCM}decoders\.{level}\.(\d+)\.") for level in range(levels)),
+        encoder_blocks=tuple(count_modules(shapes, rf"{_SCM}encoders\.{level}\.(\d+)\.") for level in range(levels)),
+        middle_blocks=count_modules(shapes, rf"{_SCM}middle_blks\.(\d+)\."),
+        decoder_blocks=tuple(count_modules(shapes, rf"{_SCM}decoders\.{level}\.(\d+)\.") for level in range(levels)),
         patch=max(1, math.isqrt(inputs // 6)),
     )
 
@@ -144,7 +146,7 @@ BUFFERS = (
     r"log_one_minus_alphas_cumprod|sqrt_recip_alphas_cumprod|sqrt_recipm1_alphas_cumprod|posterior_variance|"
     r"posterior_log_variance_clipped|posterior_mean_coef1|posterior_mean_coef2)"
 )
-"""The noise schedule, which models.autodir.samplers computes."""
+"""Buffers of the noise schedule, which models.autodir.samplers computes."""
 
 LEAF = r"\.(weight|bias)"
 
@@ -162,7 +164,7 @@ CODEC_RESIDUAL = [
     Rule(rf"(norm1|conv1|norm2|conv2){LEAF}", r"\1.\2"),
     Rule(rf"nin_shortcut{LEAF}", r"conv_shortcut.\1"),
 ]
-CODEC_ATTENTION = [  # 1 x 1 convolutions there, linear layers here
+CODEC_ATTENTION = [  # the authors use 1 x 1 convolutions, diffusers uses linear layers
     Rule(rf"norm{LEAF}", r"group_norm.\1"),
     Rule(r"(q|k|v)\.weight", r"to_\1.weight", "matrix"),
     Rule(r"(q|k|v)\.bias", r"to_\1.bias"),
@@ -187,23 +189,23 @@ CLIP_RULES = [
     Rule(rf"{_CLIP}text_model\.embeddings\.token_embedding\.weight", "clip:token_embedding.weight"),
     Rule(rf"{_CLIP}text_model\.embeddings\.position_embedding\.weight", "clip:positional_embedding"),
     Rule(rf"{_CLIP}text_model\.final_layer_norm{LEAF}", r"clip:ln_final.\1"),
-    *place(rf"{_CLIP}text_model\.encoder\.layers\.", "clip:transformer.resblocks.", CLIP_BLOCK),
+    *with_prefix(rf"{_CLIP}text_model\.encoder\.layers\.", "clip:transformer.resblocks.", CLIP_BLOCK),
     Rule(rf"{_CLIP}vision_model\.embeddings\.class_embedding", "clip:visual.class_embedding"),
     Rule(rf"{_CLIP}vision_model\.embeddings\.patch_embedding\.weight", "clip:visual.conv1.weight"),
     Rule(rf"{_CLIP}vision_model\.embeddings\.position_embedding\.weight", "clip:visual.positional_embedding"),
-    Rule(rf"{_CLIP}vision_model\.pre_layrnorm{LEAF}", r"clip:visual.ln_pre.\1"),  # their spelling
+    Rule(rf"{_CLIP}vision_model\.pre_layrnorm{LEAF}", r"clip:visual.ln_pre.\1"),  # sic
     Rule(rf"{_CLIP}vision_model\.post_layernorm{LEAF}", r"clip:visual.ln_post.\1"),
-    *place(rf"{_CLIP}vision_model\.encoder\.layers\.", "clip:visual.transformer.resblocks.", CLIP_BLOCK),
+    *with_prefix(rf"{_CLIP}vision_model\.encoder\.layers\.", "clip:visual.transformer.resblocks.", CLIP_BLOCK),
 ]
 
 
 def rules(config: AutoDIRConfig) -> list[Rule]:
-    """The whole table.  The U-Net's and the autoencoder's blocks are numbered through there, and by level here."""
+    """Returns the complete table.  The authors number the blocks of the U-Net consecutively, diffusers by level."""
     codec = config.air.codec
-    assert isinstance(codec, KLConfig), "the released layout has no other"
+    assert isinstance(codec, KLConfig), "the released checkpoint has a KL autoencoder"
     return [
         Rule(BUFFERS, None),
-        Rule(rf"{_CODEC}loss\..*", None),  # the training's discriminator, where a file still has it
+        Rule(rf"{_CODEC}loss\..*", None),  # the discriminator used in training, which some files contain
         *_unet_rules(config.air.unet),
         *_codec_rules(codec),
         *CLIP_RULES,
@@ -219,23 +221,23 @@ def _unet_rules(config: UNetConfig) -> list[Rule]:
         Rule(rf"{_UNET}input_blocks\.0\.0{LEAF}", rf"{ours}conv_in.\1"),
         Rule(rf"{_UNET}out\.0{LEAF}", rf"{ours}conv_norm_out.\1"),
         Rule(rf"{_UNET}out\.2{LEAF}", rf"{ours}conv_out.\1"),
-        *place(rf"{_UNET}middle_block\.0\.", f"{ours}mid_block.resnets.0.", RESIDUAL),
-        *place(rf"{_UNET}middle_block\.1\.", f"{ours}mid_block.attentions.0.", TRANSFORMER),
-        *place(rf"{_UNET}middle_block\.2\.", f"{ours}mid_block.resnets.1.", RESIDUAL),
+        *with_prefix(rf"{_UNET}middle_block\.0\.", f"{ours}mid_block.resnets.0.", RESIDUAL),
+        *with_prefix(rf"{_UNET}middle_block\.1\.", f"{ours}mid_block.attentions.0.", TRANSFORMER),
+        *with_prefix(rf"{_UNET}middle_block\.2\.", f"{ours}mid_block.resnets.1.", RESIDUAL),
     ]
     for level in range(levels):
         down, up = f"{ours}down_blocks.{level}.", f"{ours}up_blocks.{level}."
         for layer in range(layers):
             at = rf"{_UNET}input_blocks\.{1 + level * (layers + 1) + layer}\."
-            table += place(rf"{at}0\.", f"{down}resnets.{layer}.", RESIDUAL)
-            table += place(rf"{at}1\.", f"{down}attentions.{layer}.", TRANSFORMER)
+            table += with_prefix(rf"{at}0\.", f"{down}resnets.{layer}.", RESIDUAL)
+            table += with_prefix(rf"{at}1\.", f"{down}attentions.{layer}.", TRANSFORMER)
         last = (level + 1) * (layers + 1)
         table.append(Rule(rf"{_UNET}input_blocks\.{last}\.0\.op{LEAF}", rf"{down}downsamplers.0.conv.\1"))
         for layer in range(layers + 1):
             at = rf"{_UNET}output_blocks\.{level * (layers + 1) + layer}\."
-            table += place(rf"{at}0\.", f"{up}resnets.{layer}.", RESIDUAL)
+            table += with_prefix(rf"{at}0\.", f"{up}resnets.{layer}.", RESIDUAL)
             table.append(Rule(rf"{at}[12]\.conv{LEAF}", rf"{up}upsamplers.0.conv.\1"))
-            table += place(rf"{at}1\.", f"{up}attentions.{layer}.", TRANSFORMER)
+            table += with_prefix(rf"{at}1\.", f"{up}attentions.{layer}.", TRANSFORMER)
     return table
 
 
@@ -248,27 +250,31 @@ def _codec_rules(config: KLConfig) -> list[Rule]:
     ]
     for half in ("encoder", "decoder"):
         middle, theirs = f"{ours}{half}.mid_block.", rf"{_CODEC}{half}\.mid\."
-        table += place(rf"{theirs}block_1\.", f"{middle}resnets.0.", CODEC_RESIDUAL)
-        table += place(rf"{theirs}attn_1\.", f"{middle}attentions.0.", CODEC_ATTENTION)
-        table += place(rf"{theirs}block_2\.", f"{middle}resnets.1.", CODEC_RESIDUAL)
+        table += with_prefix(rf"{theirs}block_1\.", f"{middle}resnets.0.", CODEC_RESIDUAL)
+        table += with_prefix(rf"{theirs}attn_1\.", f"{middle}attentions.0.", CODEC_ATTENTION)
+        table += with_prefix(rf"{theirs}block_2\.", f"{middle}resnets.1.", CODEC_RESIDUAL)
     for level in range(levels):
         down, up = rf"{_CODEC}encoder\.down\.{level}\.", rf"{_CODEC}decoder\.up\.{level}\."
-        above = levels - 1 - level  # the decoder's levels are counted from the picture there, from the latent here
+        reversed_level = (
+            levels - 1 - level
+        )  # the authors count the decoder's levels from the image, diffusers from the latent
         for layer in range(config.layers_per_block + 1):
-            table += place(
+            table += with_prefix(
                 rf"{down}block\.{layer}\.", f"{ours}encoder.down_blocks.{level}.resnets.{layer}.", CODEC_RESIDUAL
             )
-            table += place(
-                rf"{up}block\.{layer}\.", f"{ours}decoder.up_blocks.{above}.resnets.{layer}.", CODEC_RESIDUAL
+            table += with_prefix(
+                rf"{up}block\.{layer}\.", f"{ours}decoder.up_blocks.{reversed_level}.resnets.{layer}.", CODEC_RESIDUAL
             )
         table.append(
             Rule(rf"{down}downsample\.conv{LEAF}", rf"{ours}encoder.down_blocks.{level}.downsamplers.0.conv.\1")
         )
-        table.append(Rule(rf"{up}upsample\.conv{LEAF}", rf"{ours}decoder.up_blocks.{above}.upsamplers.0.conv.\1"))
+        table.append(
+            Rule(rf"{up}upsample\.conv{LEAF}", rf"{ours}decoder.up_blocks.{reversed_level}.upsamplers.0.conv.\1")
+        )
     return table
 
 
 def networks(config: AutoDIRConfig) -> dict[str, nn.Module]:
-    """The networks that the converted tensors must fit, on the meta device."""
+    """Returns the networks, on the meta device."""
     with torch.device("meta"):  # no memory, no random init
         return {"clip": build_clip(config.clip), "air": AIR(config.air), "scm": NAFNet(config.scm)}

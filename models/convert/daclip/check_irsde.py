@@ -1,7 +1,8 @@
-"""IR-SDE's schedules, steps and trajectories against the vectors.
+"""Checks IR-SDE's schedules, steps and trajectories against the vectors.
 
-Schedules are held to 1e-6.  The weights of the posterior mean are quotients of differences near zero: one unit in the
-last place of one exponential is 1.5e-5 in one of them (linear, t = 2), so they are held to 2e-5.
+The tolerance of schedules is 1e-6.  The weights of the posterior mean are quotients of differences near zero: a
+rounding error in the last place of one exponential changes a weight by 1.5e-5 (linear, t = 2), so their tolerance is
+2e-5.
 
 Shapes:  B images, C channels, H W pixels, T steps.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.convert.verdicts import Pair, Row, Vectors, row
+from models.convert.verdicts import Pair, Row, Vectors, compare_pairs
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.irsde import (
     IRSDE,
@@ -50,34 +51,36 @@ STEPS: dict[str, Step] = {
 }
 
 
-def schedules(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
-    """Each named as in cos, lin, const, cos_s25 (sample_T) or cos_T20 (T)."""
+def check_schedules(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
+    """Compare schedules, which are named like cos, lin, const, cos_s25 (sample_T) or cos_T20 (T)."""
     for prefix in sorted({key.split(".")[0] for key in vectors}):
-        own = {key.removeprefix(f"{prefix}."): value for key, value in vectors.items() if key.startswith(f"{prefix}.")}
-        sde = _named_schedule(prefix, own)
+        recorded = {
+            key.removeprefix(f"{prefix}."): value for key, value in vectors.items() if key.startswith(f"{prefix}.")
+        }
+        sde = _named_schedule(prefix, recorded)
         at = sde.at(torch.arange(1, sde.T + 1))
         weights = posterior_weights(at)
         tables = {
             "thetas": sde.thetas, "sigmas": sde.sigmas, "thetas_cumsum": sde.thetas_cumsum,
             "sigma_bars": sde.sigma_bars, "dt": sde.dt, "post_std": at.posterior_std.flatten(),
         }  # fmt: skip
-        pairs = [(value, own[name]) for name, value in tables.items() if name in own]
-        yield row(f"c_schedules {prefix}", 1e-6, pairs)
+        pairs = [(value, recorded[name]) for name, value in tables.items() if name in recorded]
+        yield compare_pairs(f"c_schedules {prefix}", 1e-6, pairs)
         quotients = {"post_c1": weights.from_state.flatten(), "post_c2": weights.from_clean.flatten()}
-        pairs = [(value, own[name]) for name, value in quotients.items() if name in own]
+        pairs = [(value, recorded[name]) for name, value in quotients.items() if name in recorded]
         if pairs:
-            yield row(f"c_schedules {prefix} posterior", 2e-5, pairs)
+            yield compare_pairs(f"c_schedules {prefix} posterior", 2e-5, pairs)
 
 
-def _named_schedule(prefix: str, own: dict[str, Tensor]) -> IRSDE:
+def _named_schedule(prefix: str, recorded: dict[str, Tensor]) -> IRSDE:
     found = re.fullmatch(r"(cos|lin|const)(?:_s(\d+))?(?:_T(\d+))?", prefix)
     if found is None:
-        raise BundleError(f"c_schedules has {prefix!r}, expected names as cos, lin, const, cos_s25 or cos_T20.")
-    # The file does not say eps, which is a round number; it shows in what is left of the drift at the far end
-    eps = round(math.exp(-float(own["dt"] * own["thetas_cumsum"][-1])), 5)
+        raise BundleError(f"c_schedules has {prefix!r}, expected names like cos, lin, const, cos_s25 or cos_T20.")
+    # The file has no eps.  It is the remaining share of the drift at step T, and a round number
+    eps = round(math.exp(-float(recorded["dt"] * recorded["thetas_cumsum"][-1])), 5)
     return schedule_of(
         SDEConfig(
-            max_sigma=float(own["max_sigma"]),
+            max_sigma=float(recorded["max_sigma"]),
             schedule=NAMES[found[1]],
             steps=int(found[3] or 100),
             eps=eps,
@@ -86,8 +89,8 @@ def _named_schedule(prefix: str, own: dict[str, Tensor]) -> IRSDE:
     )
 
 
-def steps(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
-    """With noise 0 of the file for x_t, noise 1 for the steps, and the file's score for the network's answer."""
+def check_steps(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
+    """Compare single steps: noise 0 of the file gives x_t, noise 1 the steps, and the score replaces a network."""
     sde, mu, x0, z = schedule_of(SDEConfig()), vectors["mu"], vectors["x0"], vectors["noises"][1]
     for t in sorted(int(key.removeprefix("xt_t")) for key in vectors if key.startswith("xt_t")):
         at = sde.at(torch.tensor([t]))
@@ -109,23 +112,23 @@ def steps(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
         pairs: list[Pair] = [
             (value, vectors[f"{name}_t{t}"]) for name, value in found.items() if f"{name}_t{t}" in vectors
         ]
-        yield row(f"c_steps t {t}", 1e-6, pairs, "of range")
-        if f"x0_from_noise_t{t}" in vectors:  # rounding of x comes back 1 / decay times as large
+        yield compare_pairs(f"c_steps t {t}", 1e-6, pairs, "of range")
+        if f"x0_from_noise_t{t}" in vectors:  # 1 / decay amplifies the rounding of x
             rounding = 1e-6 + 2e-7 / float(at.decay)
             clean = clean_from_noise(x, mu, noise, at)
-            yield row(f"c_steps t {t} x0_from_noise", rounding, [(clean, vectors[f"x0_from_noise_t{t}"])])
+            yield compare_pairs(f"c_steps t {t} x0_from_noise", rounding, [(clean, vectors[f"x0_from_noise_t{t}"])])
 
 
-def loss(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
+def check_loss(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
     at = schedule_of(SDEConfig()).at(vectors["t"].flatten())
     states = diffuse(vectors["x0"], vectors["mu"], vectors["noise"], at)
-    yield row("c_train states", 1e-6, [(states, vectors["states"])])
+    yield compare_pairs("c_train states", 1e-6, [(states, vectors["states"])])
     found = matching_loss(vectors["states"], vectors["x0"], vectors["mu"], vectors["eps"], at)
-    yield row("c_train loss_l1", 1e-6, [(found, vectors["loss_l1"])])
+    yield compare_pairs("c_train loss_l1", 1e-6, [(found, vectors["loss_l1"])])
 
 
-def toy(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
-    """Whole ways of a network that is a formula; every state counts."""
+def check_toy_trajectories(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
+    """Compare all states of trajectories whose network is a formula."""
     mu = vectors["mu"]
     x0 = 0.5 + 0.4 * torch.sin(5 * mu)
 
@@ -134,30 +137,32 @@ def toy(model: object, vectors: Vectors, path: Path) -> Iterator[Row]:
         return exact.add(torch.sin(0.07 * at.time + 3 * x), alpha=0.05)
 
     for kind in sorted(key.removesuffix("_final") for key in vectors if key.endswith("_final")):
-        yield row(f"c_traj_toy {kind}", 3e-6, _walked(kind, vectors, eps), "of range")
+        yield compare_pairs(f"c_traj_toy {kind}", 3e-6, _trajectory(kind, vectors, eps), "of range")
 
 
-def trajectories(model: ConditionalUNet, vectors: Vectors, path: Path) -> Iterator[Row]:
-    """The U-Net at a tenth of its answer beside the exact term for x0 = mu; a random one alone diverges."""
+def check_trajectories(model: ConditionalUNet, vectors: Vectors, path: Path) -> Iterator[Row]:
+    """Compare trajectories with the exact noise for x0 = mu plus a tenth of the U-Net's, which alone diverges."""
     constants, mu = model.prepare(vectors["image_context"], vectors["degra"]), vectors["mu"]
 
     def eps(x: Tensor, at: Coefficients) -> Tensor:
-        answer: Tensor = model(x, mu, at.time.flatten(), constants)
-        return (x - mu) / at.sigma_bar + 0.1 * answer
+        output: Tensor = model(x, mu, at.time.flatten(), constants)
+        return (x - mu) / at.sigma_bar + 0.1 * output
 
     for kind in sorted(key.removesuffix("_final") for key in vectors if key.endswith("_final")):
-        pairs = _walked(kind, vectors, eps)
-        yield row(f"c_traj_unet {kind}", 1e-4, pairs)
+        pairs = _trajectory(kind, vectors, eps)
+        yield compare_pairs(f"c_traj_unet {kind}", 1e-4, pairs)
         if f"{kind}_uint8" in vectors:
-            picture = torch.from_numpy(to_pixels(pairs[-1][0][0] * 2 - 1)).flip(-1).int()  # OpenCV's order there
-            yield row(f"c_traj_unet {kind} uint8", 1, [(picture, vectors[f"{kind}_uint8"].int())])
+            pixels = (
+                torch.from_numpy(to_pixels(pairs[-1][0][0] * 2 - 1)).flip(-1).int()
+            )  # the vectors are in OpenCV's order, BGR
+            yield compare_pairs(f"c_traj_unet {kind} uint8", 1, [(pixels, vectors[f"{kind}_uint8"].int())])
 
 
-def _walked(kind: str, vectors: Vectors, eps: Callable[[Tensor, Coefficients], Tensor]) -> list[Pair]:
-    """The recorded states of a way from the first noise, then its end."""
+def _trajectory(kind: str, vectors: Vectors, eps: Callable[[Tensor, Coefficients], Tensor]) -> list[Pair]:
+    """Compute a trajectory from the recorded noises; returns its recorded states, then its last."""
     name = re.fullmatch(r"(posterior|sde|ode)(\d*)", kind)
     if name is None:
-        raise BundleError(f"the vectors have a way {kind!r}, expected posterior, sde or ode.")
+        raise BundleError(f"the vectors have a trajectory {kind!r}, expected posterior, sde or ode.")
     sde = schedule_of(SDEConfig(), int(name[2]) if name[2] else None)
     recorded, x, mu, pairs = vectors[f"{kind}_states"], vectors["xT"], vectors["mu"], []
     every = sde.T // len(recorded)
@@ -169,4 +174,9 @@ def _walked(kind: str, vectors: Vectors, eps: Callable[[Tensor, Coefficients], T
     return [*pairs, (x, vectors[f"{kind}_final"])]
 
 
-SCHEDULE_CHECKS = {"c_schedules": schedules, "c_steps": steps, "c_train": loss, "c_traj_toy": toy}
+SCHEDULE_CHECKS = {
+    "c_schedules": check_schedules,
+    "c_steps": check_steps,
+    "c_train": check_loss,
+    "c_traj_toy": check_toy_trajectories,
+}

@@ -1,8 +1,8 @@
-"""The layouts of DA-CLIP's released files: sizes, read from the tensors' shapes, and rules.
+"""DA-CLIP's released checkpoints: sizes from the tensors' shapes, and the tables of rules.
 
-Their names are those of the authors' copy of open_clip and of IR-SDE's code; ours are the same wherever a part is.
-What no shape tells is as published: heads of 64 channels in CLIP (never fewer than 4 of them) and of 32 in the U-Net,
-GELU, the noise schedule.
+The authors' keys are those of their copy of open_clip and of IR-SDE's code; ours are the same for each module.
+Properties that do not show in a shape are the published ones: in CLIP one head per 64 channels, but at least 4; in the
+U-Net heads of 32 channels; GELU; the noise schedule.
 """
 
 import math
@@ -12,33 +12,33 @@ import torch
 from torch import Tensor, nn
 
 from models.convert.recipe import Rule
-from models.convert.sizes import Shapes, clip_heads, count, mlp_ratio, shape_of
+from models.convert.sizes import Shapes, clip_heads, count_modules, mlp_ratio, shape_of
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet, UNetConfig
 from models.daclip.controller import ControllerConfig, DaCLIP
 from models.errors import BundleError
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 
-ALIAS, ALIASED = "visual.", "clip.visual."
-"""One tower under two names: the first repeats the second."""
+COPY, ORIGINAL = "visual.", "clip.visual."
+"""The image encoder is stored twice, under these prefixes."""
 
-DEAD = r"(.*\.)?transformer_blocks\.\d+\.(attn2\.to_[qk]\.weight|norm2\.(weight|bias))"
-"""Queries, keys and their norm: over a single context token they cancel out."""
+UNUSED = r"(.*\.)?transformer_blocks\.\d+\.(attn2\.to_[qk]\.weight|norm2\.(weight|bias))"
+"""Queries, keys and their norm, which have no effect with a single context token."""
 
 CONTROLLER_RULES = [
-    Rule(r"visual\..*", None),  # after `check_aliases`
+    Rule(r"visual\..*", None),  # call `check_copy` first
     Rule(r"clip\.(.*)", r"daclip:clip.\1"),
     Rule(r"logit_scale", "daclip:logit_scale"),
     Rule(r"visual_control\.transformer\.transformer\.(.*)", r"daclip:controller.transformer.\1"),
     Rule(r"visual_control\.transformer\.zero_modules\.(.*)", r"daclip:links.\1"),
     Rule(r"visual_control\.(.*)", r"daclip:controller.\1"),
 ]
-UNET_RULES = [Rule(DEAD, None), Rule(r"(.*)", r"unet:\1")]
-NAFNET_RULES = [Rule(DEAD, None), Rule(r"(.*)", r"nafnet:\1")]
+UNET_RULES = [Rule(UNUSED, None), Rule(r"(.*)", r"unet:\1")]
+NAFNET_RULES = [Rule(UNUSED, None), Rule(r"(.*)", r"nafnet:\1")]
 
 
-def kind_of(shapes: Shapes) -> str:
-    """daclip, unet or nafnet, by what only one of them has.
+def network_kind(shapes: Shapes) -> str:
+    """Returns "daclip", "unet" or "nafnet", recognized by a key that only this network has.
 
     Raises:
         BundleError: it is none of them.
@@ -50,35 +50,41 @@ def kind_of(shapes: Shapes) -> str:
     ):
         if key in shapes:
             return kind
-    first = next(iter(shapes), "nothing")
-    raise BundleError(f"the checkpoint (with {first}) is neither DA-CLIP nor one of its restoration networks.")
+    first = next(iter(shapes), "no tensors")
+    raise BundleError(
+        f"the checkpoint (with {first}) is neither DA-CLIP nor one of its restoration networks. Check the files."
+    )
 
 
-def check_aliases(state: Mapping[str, Tensor]) -> None:
-    """The image tower is stored twice; one copy is dropped, so they must be equal.
+def check_copy(state: Mapping[str, Tensor]) -> None:
+    """Check that the two copies of the image encoder are equal, because one of them is dropped.
 
     Raises:
-        BundleError: they differ, or one of them lacks a tensor.
+        BundleError: the copies differ, or a tensor is missing.
     """
     for key, value in state.items():
-        if key.startswith(ALIAS):
-            original = state.get(ALIASED + key.removeprefix(ALIAS))
+        if key.startswith(COPY):
+            original = state.get(ORIGINAL + key.removeprefix(COPY))
             if original is None or original.shape != value.shape or not torch.equal(original, value):
-                raise BundleError(f"the checkpoint's {key} differs from its copy under {ALIASED} It is damaged.")
+                raise BundleError(
+                    f"the checkpoint's {key} differs from its copy {ORIGINAL}{key.removeprefix(COPY)}. It is damaged."
+                )
 
 
 # --- sizes
 
 
 def controller_config(shapes: Shapes) -> ControllerConfig:
-    """Of daclip_*.pt.
+    """Returns the configuration of DA-CLIP from the shapes of daclip_*.pt.
 
     Raises:
-        BundleError: a tensor that tells a size is missing; the message names it.
+        BundleError: a tensor that is needed for a size is missing; the message names it.
     """
 
     def shape(key: str, dimensions: int) -> torch.Size:
-        return shape_of(shapes, key, dimensions, "it is not DA-CLIP's. Give daclip_ViT-B-32.pt or the like.")
+        return shape_of(
+            shapes, key, dimensions, "it is not DA-CLIP's. Use daclip_ViT-B-32.pt or wild-daclip_ViT-L-14.pt."
+        )
 
     width, _, patch, _ = shape("clip.visual.conv1.weight", 4)
     positions = shape("clip.visual.positional_embedding", 2)[0]
@@ -90,7 +96,7 @@ def controller_config(shapes: Shapes) -> ControllerConfig:
             embed_dim=shape("clip.visual.proj", 2)[1],
             vision=VisionConfig(
                 image_size=math.isqrt(positions - 1) * patch,
-                layers=count(shapes, r"clip\.visual\.transformer\.resblocks\.(\d+)\."),
+                layers=count_modules(shapes, r"clip\.visual\.transformer\.resblocks\.(\d+)\."),
                 width=width,
                 patch_size=patch,
                 head_width=width // clip_heads(width),
@@ -101,7 +107,7 @@ def controller_config(shapes: Shapes) -> ControllerConfig:
                 vocab_size=shape("clip.token_embedding.weight", 2)[0],
                 width=text_width,
                 heads=clip_heads(text_width),
-                layers=count(shapes, r"clip\.transformer\.resblocks\.(\d+)\."),
+                layers=count_modules(shapes, r"clip\.transformer\.resblocks\.(\d+)\."),
                 mlp_ratio=mlp_ratio(text_rows, text_width),
             ),
             quick_gelu=False,
@@ -110,21 +116,21 @@ def controller_config(shapes: Shapes) -> ControllerConfig:
 
 
 def unet_config(shapes: Shapes) -> UNetConfig:
-    """Of universal-ir.pth, wild-ir.pth or any IR-SDE U-Net with DA-CLIP's conditions.
+    """Returns the configuration of an IR-SDE U-Net with DA-CLIP's conditions, such as universal-ir.pth and wild-ir.pth.
 
     Raises:
-        BundleError: a tensor that tells a size is missing, or it has no condition.
+        BundleError: a tensor that is needed for a size is missing, or the U-Net has no condition.
     """
 
     def shape(key: str, dimensions: int) -> torch.Size:
-        return shape_of(shapes, key, dimensions, "it is no IR-SDE U-Net. Give universal-ir.pth or wild-ir.pth.")
+        return shape_of(shapes, key, dimensions, "it is not an IR-SDE U-Net. Use universal-ir.pth or wild-ir.pth.")
 
     width = shape("init_conv.weight", 4)[0]
-    levels = count(shapes, r"downs\.(\d+)\.")
+    levels = count_modules(shapes, r"downs\.(\d+)\.")
     token = "mid_attn.fn.fn.transformer_blocks.0.attn2.to_v.weight"
     prompt, cross = "prompt" in shapes, token in shapes
     if not (prompt or cross):
-        raise BundleError("the checkpoint's U-Net takes no embedding of DA-CLIP. Give the one that goes with it.")
+        raise BundleError("the checkpoint's U-Net takes no embedding of DA-CLIP. Use universal-ir.pth or wild-ir.pth.")
     return UNetConfig(
         width=width,
         multipliers=tuple(shape(f"downs.{level}.3.weight", 4)[0] // width for level in range(levels)),
@@ -137,21 +143,21 @@ def unet_config(shapes: Shapes) -> UNetConfig:
 
 
 def nafnet_config(shapes: Shapes) -> NAFNetConfig:
-    """Of IR-SDE's NAFNet, or of ours with DA-CLIP's conditions.
+    """Returns the configuration of IR-SDE's NAFNet, or of ours with DA-CLIP's conditions.
 
     Raises:
-        BundleError: a tensor that tells a size is missing.
+        BundleError: a tensor that is needed for a size is missing.
     """
 
     def shape(key: str, dimensions: int) -> torch.Size:
-        return shape_of(shapes, key, dimensions, "it is no NAFNet of IR-SDE's layout.")
+        return shape_of(shapes, key, dimensions, "it is not a NAFNet of IR-SDE's layout.")
 
-    levels = count(shapes, r"encoders\.(\d+)\.")
+    levels = count_modules(shapes, r"encoders\.(\d+)\.")
     return NAFNetConfig(
         width=shape("intro.weight", 4)[0],
-        encoder_blocks=tuple(count(shapes, rf"encoders\.{level}\.(\d+)\.") for level in range(levels)),
-        middle_blocks=count(shapes, r"middle_blks\.(\d+)\."),
-        decoder_blocks=tuple(count(shapes, rf"decoders\.{level}\.(\d+)\.") for level in range(levels)),
+        encoder_blocks=tuple(count_modules(shapes, rf"encoders\.{level}\.(\d+)\.") for level in range(levels)),
+        middle_blocks=count_modules(shapes, r"middle_blks\.(\d+)\."),
+        decoder_blocks=tuple(count_modules(shapes, rf"decoders\.{level}\.(\d+)\.") for level in range(levels)),
         timed="time_mlp.1.weight" in shapes,
         context_dim=shape("text_mlp.0.weight", 2)[1] if "prompt" in shapes else None,
     )

@@ -1,6 +1,6 @@
-"""Does ETDiffIR's U-Net, converted, answer as the authors' module did?  The vectors' names begin e_erunet_.
+"""Checks ETDiffIR's converted U-Net against outputs recorded from the authors' module: vectors named e_erunet_*.
 
-As with the DA-CLIP family's networks the tolerance is 1e-5 of the range: values reach 290, of which float32 keeps 3e-5.
+The tolerance is 1e-5 of the range, as for the DA-CLIP family: values reach 290, where float32 is exact to 3e-5.
 
 Shapes:  B images, H W pixels, D context.
 """
@@ -10,34 +10,36 @@ from pathlib import Path
 
 from models.convert.bundle_writer import OnProgress
 from models.convert.checkpoint import open_checkpoint
-from models.convert.daclip.check import loaded, unet
-from models.convert.etdiffir.bundle import ERUNET_RULES, erunet_config, erunet_on_meta
-from models.convert.verdicts import Check, Row, compare, files_there
+from models.convert.daclip.check import check_unet_outputs
+from models.convert.etdiffir.rules import ERUNET_RULES, erunet_config, erunet_on_meta
+from models.convert.loading import load_converted
+from models.convert.sizes import shapes_of
+from models.convert.verdicts import Check, Row, compare, matching_names, vector_files
 from models.daclip.conditional_unet import ConditionalUNet
 from models.etdiffir.erunet import EfficientUNet
 
 
 def load_erunet(checkpoint: Path) -> EfficientUNet:
-    """The U-Net of a checkpoint of the authors' layout, in float32 on the CPU.
+    """Load the U-Net of a checkpoint of the authors' layout, in float32 on the CPU.
 
     Raises:
-        BundleError: it is missing, damaged, unsafe or of another model.
+        BundleError: the checkpoint is missing, damaged, unsafe or of another model.
     """
     state = open_checkpoint(checkpoint)
-    config = erunet_config({key: value.shape for key, value in state.items()})
-    network = loaded(state, erunet_on_meta(config), ERUNET_RULES)
+    config = erunet_config(shapes_of(state))
+    network = load_converted(state, erunet_on_meta(config), ERUNET_RULES)
     assert isinstance(network, EfficientUNet)
     return network
 
 
 def check_erunet(checkpoint: Path, vectors: Path, on_progress: OnProgress | None = None) -> Iterator[Row | str]:
-    """A row for each group of tensors that is there; the names of the files that are not.
+    """Yield a row for each group of tensors, and the name of each missing vector file.
 
     Raises:
-        ControlsError: there is no vector file at all.
-        BundleError: the checkpoint cannot be converted, or a vector file cannot be read or lacks a tensor.
+        ControlsError: no vector file exists.
+        BundleError: the checkpoint cannot be converted, or a vector file cannot be read or has no expected tensor.
     """
-    names = sorted(path.stem for path in vectors.glob("e_erunet_*.safetensors")) or ["e_erunet_small"]
-    checks: dict[str, Check[ConditionalUNet]] = dict.fromkeys(names, unet)
-    files_there(vectors, checks)  # before anything is converted
+    names = matching_names(vectors, "e_erunet_*", "e_erunet_small")
+    checks: dict[str, Check[ConditionalUNet]] = dict.fromkeys(names, check_unet_outputs)
+    vector_files(vectors, checks)  # before anything is converted
     yield from compare(load_erunet(checkpoint), checks, vectors)

@@ -26,7 +26,7 @@ from torch import Tensor
 from models.autodir.assessor import prompt_of
 from models.autodir.restorer import VEIL
 from models.drive import restore_all
-from models.pixels import blackened
+from models.pixels import newly_black_share
 from models.psnr import mean_psnr
 from models.restorer import Controls, Request, Restorer
 from models.training.data.dataset import Example
@@ -121,7 +121,7 @@ def _gain(restorer: Restorer, example: Example, controls: Controls, blackening: 
     requests = [Request(image=image, controls=controls) for image in example["degraded"]]
     results = torch.stack(
         [
-            image if blackened(image, done.image) > blackening else done.image  # the safe loop takes it back
+            image if newly_black_share(image, done.image) > blackening else done.image  # the safe loop takes it back
             for image, done in zip(example["degraded"], restore_all(restorer, requests, together=8), strict=True)
         ]
     )

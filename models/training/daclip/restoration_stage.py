@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 
 from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet, Constants
-from models.daclip.controller import DaCLIP, as_long
-from models.daclip.irsde import IRSDE, SDEConfig, diffuse, matching_loss, posterior_step, start
+from models.daclip.controller import DaCLIP, match_norm
+from models.daclip.irsde import IRSDE, SDEConfig, diffuse, initial_state, matching_loss, posterior_step
 from models.etdiffir.erunet import EfficientUNet
-from models.etdiffir.tifb import fuse
+from models.etdiffir.fusion import fuse
 from models.training.core.config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration
@@ -99,7 +99,7 @@ class SDEStage:
     def _sample(self, network: ConditionalUNet, sde: IRSDE, batch: Example, generator: torch.Generator) -> Tensor:
         """Posterior sampling: a batch of examples -> (B, 3, H, W) in [-1, 1]."""
         mu, constants = as_unit(batch["degraded"]), self.constants(network, batch)
-        x = start(mu, torch.randn(mu.shape, generator=generator).to(mu.device), sde.max_sigma)
+        x = initial_state(mu, torch.randn(mu.shape, generator=generator).to(mu.device), sde.max_sigma)
         for step in range(sde.T, 0, -1):
             at = sde.at(torch.full((len(mu),), step, device=mu.device))
             eps = network(x, mu, at.time.flatten(), constants)
@@ -135,7 +135,7 @@ class OneStepStage:
         content, degradation = guidance(self.daclip, batch["degraded"])
         if bool(told.any()):
             with torch.no_grad():
-                degradation = torch.where(told, as_long(self.daclip.text(batch["word"]), degradation), degradation)
+                degradation = torch.where(told, match_norm(self.daclip.text(batch["word"]), degradation), degradation)
         return network(as_unit(batch["degraded"]), network.prepare(content, degradation))  # type: ignore[no-any-return]
 
     def validate(self, network: nn.Module) -> Validation:

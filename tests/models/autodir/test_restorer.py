@@ -7,7 +7,7 @@ from parity_check import assert_parity
 from models.drive import restore_one
 from models.errors import ControlsError
 from models.noise import NoiseStream
-from models.pixels import blackened
+from models.pixels import newly_black_share
 from models.restorer import Controls, Request
 from models.vocabulary import CLEAN
 
@@ -158,7 +158,7 @@ class TestTheLoop:
         dark = picture() * 0.02 - 0.95  # barely above black
         script = Script(sees(**{name: 0.8}), sees(clean=0.9))
         whole = restored(autodir(assessor=Script(sees(**{name: 0.8}), sees(clean=0.9))), dark)
-        assert blackened(dark, whole.image) > 0.05, "the case is one"
+        assert newly_black_share(dark, whole.image) > 0.05, "the case is one"
         outcome = restored(autodir(assessor=script, blackening=0.01), dark)
         assert (outcome.report.stop_reason == "clean") is kept
         assert torch.equal(outcome.image, dark) is not kept

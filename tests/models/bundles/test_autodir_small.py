@@ -5,8 +5,9 @@ from itertools import permutations
 import pytest
 import torch
 
-from models.bundle import DEFAULT_BUNDLE, MANIFEST, SHIPPED
+from models.bundle import DEFAULT_BUNDLE
 from models.families import load_restorer
+from models.folders import MANIFEST, SHIPPED
 from models.training.autodir.autodir_small import NAMES
 from models.training.data.phrases import HELD_OUT
 from models.vocabulary import CLEAN

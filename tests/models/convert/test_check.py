@@ -1,4 +1,4 @@
-"""Parity as a command: a row for each group of tensors, and a perturbed tensor is found."""
+"""`undegrade models check`: a row for each group of tensors, and a perturbed tensor is found."""
 
 import math
 import re
@@ -7,9 +7,8 @@ import shutil
 import pytest
 import torch
 
-from models.color import match_colors
 from models.convert.autodir.check import check_autodir
-from models.convert.verdicts import Row, row
+from models.convert.verdicts import Row, compare_pairs
 from models.errors import BundleError, ControlsError
 
 FILES = ("scm", "unet", "vae", "clip", "sampler", "pipeline_auto", "pipeline_user")
@@ -35,8 +34,8 @@ def verdicts(text):
     return {cells[0]: cells[-1] for cells in rows}
 
 
-def test_the_random_checkpoint_passes_and_absent_files_are_named(released, some, undegrade):
-    done = undegrade("models", "check", "autodir", released, some("scm", "unet", "vae", "clip"))
+def test_the_random_checkpoint_passes_and_absent_files_are_named(checkpoint_file, some, undegrade):
+    done = undegrade("models", "check", "autodir", checkpoint_file, some("scm", "unet", "vae", "clip"))
     assert done.exit_code == 0, done.output
     found = verdicts(done.stdout)
     assert {"scm a.result", "scm odd.result", "unet int.eps", "unet frac.eps", "vae mode", "vae decoded"} <= set(found)
@@ -48,8 +47,8 @@ def test_the_random_checkpoint_passes_and_absent_files_are_named(released, some,
 
 
 @pytest.mark.slow
-def test_every_vector_that_the_authors_modules_made_is_met(released, shared, undegrade):
-    done = undegrade("models", "check", "autodir", released, shared / "parity" / "autodir")
+def test_all_vectors_are_reproduced(checkpoint_file, shared, undegrade):
+    done = undegrade("models", "check", "autodir", checkpoint_file, shared / "parity" / "autodir")
     assert done.exit_code == 0, done.output
     found = verdicts(done.stdout)
     assert {group.split()[0] for group in found} == set(FILES)
@@ -59,9 +58,9 @@ def test_every_vector_that_the_authors_modules_made_is_met(released, shared, und
     assert sum(re.fullmatch(r"sampler cfg.*trajectory", group) is not None for group in found) == 3
 
 
-def test_a_perturbed_tensor_is_found_and_its_group_named(state, some, saved, undegrade):
+def test_a_perturbed_tensor_is_found_and_its_group_named(state, some, save_checkpoint, undegrade):
     key = "NAFNet.middle_blks.0.conv1.weight"
-    perturbed = saved({"state_dict": {**state, key: state[key] * 1.01}})
+    perturbed = save_checkpoint({"state_dict": {**state, key: state[key] * 1.01}})
     done = undegrade("models", "check", "autodir", perturbed, some("scm", "vae"))
     assert done.exit_code == 1
     found = verdicts(done.stdout)
@@ -75,34 +74,27 @@ def test_a_folder_without_vectors_is_an_error_before_anything_is_converted(tmp_p
     assert done.exit_code == 2 and "no vectors to compare with" in done.stderr
 
 
-def test_a_damaged_vector_file_gets_a_sentence(released, tmp_path):
+def test_a_damaged_vector_file_is_named(checkpoint_file, tmp_path):
     (tmp_path / "scm.safetensors").write_bytes(b"x" * 100)
     with pytest.raises(BundleError, match=r"cannot read .*scm.safetensors"):
-        list(check_autodir(released, tmp_path))
+        list(check_autodir(checkpoint_file, tmp_path))
 
 
-def test_an_empty_folder_names_what_is_looked_for(tmp_path):
+def test_an_empty_folder_is_refused_with_the_expected_names(tmp_path):
     with pytest.raises(ControlsError, match="pipeline_user"):
         list(check_autodir(tmp_path / "no.ckpt", tmp_path))
 
 
 def test_a_row_holds_the_largest_difference_of_its_pairs():
     pairs = [(torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0])), (torch.tensor([10.0]), torch.tensor([10.25]))]
-    found = row("g", 0.3, pairs)
+    found = compare_pairs("g", 0.3, pairs)
     assert (found.absolute, found.relative, found.ok) == (0.5, 0.25, False)
-    assert row("g", 0.3, pairs, "of range").ok
+    assert compare_pairs("g", 0.3, pairs, "of range").ok
 
 
 @pytest.mark.parametrize("measure", ["absolute", "of range", "differ"])
-def test_what_is_no_number_is_a_miss(measure):
+def test_nan_misses_the_tolerance(measure):
     fine = (torch.zeros(1), torch.zeros(1))
-    found = row("g", 1.0, [fine, (torch.tensor([math.nan]), torch.ones(1)), fine], measure)
+    found = compare_pairs("g", 1.0, [fine, (torch.tensor([math.nan]), torch.ones(1)), fine], measure)
     assert not found.ok and found.verdict == "MISSED"
     assert not Row(group="g", absolute=math.inf, relative=math.inf, tolerance=1.0, measure=measure).ok
-
-
-def test_colors_are_corrected_to_the_moments_of_the_other_picture():
-    image, like = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * torch.tensor(0.3) + 0.1
-    corrected = match_colors(image * 2 - 0.5, like)
-    torch.testing.assert_close(corrected.mean((1, 2)), like.mean((1, 2)), atol=1e-5, rtol=0)
-    torch.testing.assert_close(corrected.std((1, 2)), like.std((1, 2)), atol=1e-3, rtol=0)

@@ -1,4 +1,4 @@
-"""The table: every key of the released layouts has a place, and none is left over."""
+"""The conversion rules: every key of the released layouts becomes one tensor, and none is left over."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import torch
 
 from models.autodir.air import AIRConfig, UNetConfig
 from models.autodir.latents import KLConfig
-from models.convert.autodir.bundle import plan
+from models.convert.autodir.bundle import plan_autodir
 from models.convert.autodir.rules import Heads, config_of, networks, rules
-from models.convert.recipe import Rule, Source, recipe
+from models.convert.recipe import Rule, Source, make_recipe
 from models.errors import BundleError
 from models.networks.clip import ClipConfig
 from models.networks.nafnet import NAFNetConfig
@@ -22,10 +22,10 @@ def key_list(which, request):
 
 
 @pytest.mark.parametrize("which", ["tiny", "full"])
-def test_every_key_has_a_place_and_every_place_a_key(which, shapes, request):
+def test_every_key_becomes_one_tensor_of_the_networks(which, shapes, request):
     found = shapes(key_list(which, request))
     config = config_of(found)
-    made = recipe(rules(config), found)
+    made = make_recipe(rules(config), found)
     expected = networks(config)  # on the meta device
     assert made.keys() == expected.keys()
     for name, network in expected.items():
@@ -49,30 +49,30 @@ def test_the_tiny_checkpoint_has_the_sizes_that_its_authors_state(shapes):
     assert (config.clip.vision.layers, config.clip.vision.mlp_ratio, config.clip.vision.image_size) == (2, 2.0, 224)
 
 
-def test_heads_that_no_shape_tells_can_be_said(shapes):
+def test_the_numbers_of_heads_can_be_given(shapes):
     config = config_of(shapes(TINY), Heads(unet=4, text=6, vision=2))
     assert (config.air.unet.heads, config.clip.text.heads, config.clip.vision.head_width) == (4, 6, 32)
 
 
 def test_the_first_rule_that_matches_wins_and_none_drops():
     table = [Rule(r"a\.loss\..*", None), Rule(r"a\.(.*)", r"n:\1"), Rule(r"a\.x", "n:never")]
-    assert recipe(table, ["a.loss.x", "a.x"]) == {"n": {"x": (Source("a.x", ""),)}}
+    assert make_recipe(table, ["a.loss.x", "a.x"]) == {"n": {"x": (Source("a.x", ""),)}}
 
 
 def test_parts_are_fused_in_their_order_and_not_in_the_file_s():
     table = [Rule(rf"{part}\.(w)", r"n:in_\1", part) for part in ("q", "k", "v")]
-    (sources,) = recipe(table, ["v.w", "q.w", "k.w"])["n"].values()
+    (sources,) = make_recipe(table, ["v.w", "q.w", "k.w"])["n"].values()
     assert [source.key for source in sources] == ["q.w", "k.w", "v.w"]
 
 
-def test_an_unnamed_key_is_an_error_that_names_it():
-    with pytest.raises(BundleError, match="no rule names: b and 1 more"):
-        recipe([Rule("a", "n:a")], ["a", "b", "c"])
+def test_an_unknown_key_is_named():
+    with pytest.raises(BundleError, match="unknown keys: b and 1 more"):
+        make_recipe([Rule("a", "n:a")], ["a", "b", "c"])
 
 
-def test_two_keys_for_one_place_are_an_error():
-    with pytest.raises(BundleError, match="a1 and a2 are one tensor"):
-        recipe([Rule("a.", "n:a")], ["a1", "a2"])
+def test_two_keys_for_one_tensor_are_an_error():
+    with pytest.raises(BundleError, match="a1 and a2 are the same tensor"):
+        make_recipe([Rule("a.", "n:a")], ["a1", "a2"])
 
 
 def test_a_file_without_sizes_is_not_autodir_s():
@@ -86,13 +86,13 @@ def test_a_file_without_sizes_is_not_autodir_s():
 def test_the_table_agrees_with_the_converter_that_diffusers_has(network, theirs, state):
     from diffusers.loaders import single_file_utils
 
-    _, entries = plan(state, torch.float32)
+    _, tensors = plan_autodir(state, torch.float32)
     prefix, sizes = {
         "unet": ("unet.", {"layers_per_block": 2}),
         "vae": ("codec.autoencoder.", {"down_block_types": [""] * 4, "up_block_types": [""] * 4}),
     }[network]
     expected = getattr(single_file_utils, theirs)(dict(state), sizes)
-    found = {entry.name.removeprefix(prefix): entry for entry in entries["air"] if entry.name.startswith(prefix)}
+    found = {entry.name.removeprefix(prefix): entry for entry in tensors["air"] if entry.name.startswith(prefix)}
     assert found.keys() == expected.keys()
     for name, entry in found.items():
         assert torch.equal(entry.load(), expected[name]), name

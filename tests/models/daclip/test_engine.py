@@ -13,8 +13,8 @@ from worker.messages import Done, Task, Turned
 from worker.picking import Limits
 
 
-def test_a_late_image_joins_and_both_end_as_alone(checkpoint, tmp_path):
-    convert_daclip([checkpoint("daclip"), checkpoint("unet", 64)], tmp_path / "made", torch.float32)
+def test_a_late_image_joins_and_both_end_as_alone(checkpoint_file, tmp_path):
+    convert_daclip([checkpoint_file("daclip"), checkpoint_file("unet", 64)], tmp_path / "made", torch.float32)
     restorer = load_restorer(tmp_path / "made", torch.device("cpu"))
     draw = np.random.default_rng(0)
     photos = {name: draw.integers(0, 256, (40, 48, 3), dtype=np.uint8) for name in ("first", "late", "seen")}

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from parity_check import assert_parity
 
 from models.daclip.irsde import (
     IRSDE,
@@ -12,6 +13,7 @@ from models.daclip.irsde import (
     clean_from_noise,
     diffuse,
     forward_step,
+    initial_state,
     matching_loss,
     ode_step,
     posterior_mean,
@@ -19,7 +21,6 @@ from models.daclip.irsde import (
     posterior_weights,
     score_from_noise,
     sde_mean,
-    start,
 )
 
 SCHEDULES = [
@@ -81,20 +82,20 @@ def test_posterior_and_marginal_agree_by_bayes(config, pictures):
     torch.testing.assert_close(variance, earlier.sigma_bar**2, atol=1e-6, rtol=1e-3)
 
 
-def test_noise_and_clean_picture_tell_each_other(pictures):
+def test_the_clean_image_is_computed_from_its_noise(pictures):
     x0, mu, z = pictures
     at = IRSDE().at(torch.tensor([1, 10, 50, 80]))
     torch.testing.assert_close(clean_from_noise(diffuse(x0, mu, z, at), mu, z, at), x0, atol=2e-5, rtol=0)
 
 
-def test_every_image_stands_at_its_own_step(pictures):
+def test_each_image_of_a_batch_has_its_own_step(pictures):
     x0, mu, z = pictures
     sde, t = IRSDE(), torch.tensor([1, 17, 60, 100])
     together = posterior_step(x0, mu, z, z, sde.at(t))
     alone = [posterior_step(x0[[i]], mu[[i]], z[[i]], z[[i]], sde.at(t[[i]])) for i in range(4)]
-    assert torch.equal(together, torch.cat(alone))
+    assert_parity(together, torch.cat(alone))
     stacked = Coefficients.stack([sde.at(t[[i]]) for i in range(4)])
-    assert torch.equal(together, posterior_step(x0, mu, z, z, stacked))
+    assert_parity(together, posterior_step(x0, mu, z, z, stacked))
 
 
 def test_the_reverse_steps_without_noise_undo_the_forward_drift(pictures):
@@ -115,7 +116,7 @@ def test_a_perfect_network_walks_back_to_the_clean_picture():
     draw = torch.Generator().manual_seed(3)
     x0, mu = torch.rand(2, 1, 3, 8, 8, generator=draw)
     sde = IRSDE()
-    x = start(mu, torch.randn(mu.shape, generator=draw), sde.max_sigma)
+    x = initial_state(mu, torch.randn(mu.shape, generator=draw), sde.max_sigma)
     for t in range(100, 0, -1):
         at = sde.at(torch.tensor([t]))
         eps = (x - mu - (x0 - mu) * at.decay) / at.sigma_bar
@@ -135,12 +136,12 @@ def test_the_loss_is_small_for_the_true_noise_and_the_gradient_points_to_it(pict
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"sample_steps": 0}, {"schedule": "cubic"}])
-def test_what_is_no_schedule_is_an_error(wrong):
+def test_an_invalid_schedule_is_an_error(wrong):
     with pytest.raises(ValueError, match="expected"):
         IRSDE(SDEConfig(**wrong))
 
 
-def test_values_of_255_are_taken_as_such():
+def test_a_noise_level_of_at_least_1_is_divided_by_255():
     assert IRSDE(SDEConfig(max_sigma=51)).max_sigma == pytest.approx(0.2)
     assert IRSDE(SDEConfig(max_sigma=0.2)).max_sigma == 0.2
 

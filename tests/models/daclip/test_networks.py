@@ -1,4 +1,4 @@
-"""The networks' shortcuts are exact: folded cross-attention, attention by parts, constants computed once."""
+"""The networks' optimizations are exact: folded cross-attention, attention by heads, constants computed once."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from parity_check import assert_parity
 from torch import nn
 
 from models.daclip import attention
-from models.daclip.attention import HEAD, LinearAttention, SelfAttention, SpatialTransformer
+from models.daclip.attention import HEAD_CHANNELS, LinearAttention, SelfAttention, SpatialTransformer
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet, Constants, UNetConfig
 from models.daclip.controller import preprocess, tokens
@@ -16,8 +16,8 @@ from models.pixels import to_tensor
 SMALL = UNetConfig(width=32, multipliers=(1, 2, 2, 4), context_dim=48)
 
 
-def lively(network):
-    """Weights that are zero at the start would hide what comes before them."""
+def with_open_branches(network):
+    """Randomize weights that are initialized with zero, which would hide the layers before them."""
     torch.manual_seed(0)
     for name, value in network.named_parameters():
         if name.endswith(("proj_out.weight", "beta", "gamma")):
@@ -27,7 +27,7 @@ def lively(network):
 
 @pytest.fixture(scope="module")
 def unet():
-    return lively(ConditionalUNet(SMALL))
+    return with_open_branches(ConditionalUNet(SMALL))
 
 
 def test_the_degradation_alone_conditions_a_network_without_cross_attention(vectors, tensor_of):
@@ -64,7 +64,7 @@ def test_the_matching_loss_through_the_network_has_the_published_gradients(vecto
         assert_parity(gradient, expected, of_range=2e-4)
 
 
-def test_cross_attention_over_one_token_is_its_constant():
+def test_cross_attention_over_one_token_is_a_constant():
     """Against torch's own multi-head attention with queries, keys and softmax."""
     torch.manual_seed(0)
     folded = SpatialTransformer(64, 48).transformer_blocks[0].attn2
@@ -82,27 +82,27 @@ def test_cross_attention_over_one_token_is_its_constant():
 def test_self_attention_is_the_explicit_one():
     torch.manual_seed(0)
     part, x = SelfAttention(64, 2), torch.randn(2, 10, 64)
-    q, k, v = (layer(x).reshape(2, 10, 2, HEAD).transpose(1, 2) for layer in (part.to_q, part.to_k, part.to_v))
-    scores = (q @ k.transpose(-1, -2) / HEAD**0.5).softmax(dim=-1)
+    q, k, v = (layer(x).reshape(2, 10, 2, HEAD_CHANNELS).transpose(1, 2) for layer in (part.to_q, part.to_k, part.to_v))
+    scores = (q @ k.transpose(-1, -2) / HEAD_CHANNELS**0.5).softmax(dim=-1)
     assert_parity(part(x), part.to_out((scores @ v).transpose(1, 2).flatten(2)))
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["all-heads", "head-by-head"])
 def test_linear_attention_is_that_of_its_heads(together, monkeypatch):
     """As written in the paper it came from, head by head, position by position."""
-    monkeypatch.setattr(attention, "ALL_HEADS", 10**9 if together else 0)
+    monkeypatch.setattr(attention, "ALL_HEADS_MAX_POSITIONS", 10**9 if together else 0)
     torch.manual_seed(0)
     part, x = LinearAttention(8), torch.randn(2, 8, 5, 7)
     found = []
-    for head in part.to_qkv(x).reshape(2, 3, 4, HEAD, 35).unbind(2):
+    for head in part.to_qkv(x).reshape(2, 3, 4, HEAD_CHANNELS, 35).unbind(2):
         q, k, v = head.unbind(1)  # (B, 32, N)
         context = torch.einsum("bdn,ben->bde", k.softmax(dim=-1), v / 35)
-        found.append(torch.einsum("bde,bdn->ben", context, q.softmax(dim=1) * HEAD**-0.5))
+        found.append(torch.einsum("bde,bdn->ben", context, q.softmax(dim=1) * HEAD_CHANNELS**-0.5))
     expected = part.to_out(torch.cat(found, dim=1).reshape(2, -1, 5, 7))
     assert_parity(part(x), expected)
 
 
-def test_an_image_does_not_feel_its_neighbors_at_other_times(unet):
+def test_images_at_different_times_do_not_influence_each_other(unet):
     x, mu = torch.rand(2, 3, 3, 41, 35)
     content, degradation = torch.randn(2, 3, 48)
     t = torch.tensor([1, 50, 100])
@@ -121,7 +121,7 @@ def test_constants_and_times_computed_before_give_the_same_answer(unet):
     assert len(constants) == len(again) == 2
     rows = torch.stack([unet.embed(torch.arange(5.0), constants[i])[3] for i in range(2)])
     expected = unet(x, mu, torch.tensor([3, 3]), constants)
-    assert_parity(unet.denoise(x, mu, rows, again.crosses), expected)
+    assert_parity(unet.denoise(x, mu, rows, again.cross_vectors), expected)
 
 
 def test_a_missing_embedding_is_an_error(unet):
@@ -146,7 +146,7 @@ def test_a_nafnet_that_learned_nothing_adds_only_its_ending():
 
 
 def test_both_embeddings_reach_the_nafnet_and_batches_are_made_of_images():
-    network, mu = lively(ConditionalNAFNet(NAFNET)), torch.rand(2, 3, 30, 45)
+    network, mu = with_open_branches(ConditionalNAFNet(NAFNET)), torch.rand(2, 3, 30, 45)
     content, degradation = torch.randn(2, 2, 48)
     plain = network(mu, network.prepare(content, degradation))
     assert plain.shape == mu.shape
@@ -159,7 +159,7 @@ def test_both_embeddings_reach_the_nafnet_and_batches_are_made_of_images():
         network.prepare(content, None)
 
 
-def test_words_end_where_open_clip_s_own_tokenizer_ends_them():
+def test_tokens_equal_those_of_open_clip():
     from models.networks.torchvision_mend import mend_torchvision
 
     mend_torchvision()
@@ -170,7 +170,7 @@ def test_words_end_where_open_clip_s_own_tokenizer_ends_them():
 
 
 @pytest.mark.parametrize("size", [(224, 224), (300, 500), (97, 130), (640, 225)])
-def test_the_tower_s_view_is_torchvision_s(size):
+def test_preprocessing_equals_that_of_torchvision(size):
     """CLIP's published transform, in torchvision's words."""
     from models.networks.torchvision_mend import mend_torchvision
 
@@ -186,10 +186,10 @@ def test_the_tower_s_view_is_torchvision_s(size):
     theirs = Compose(
         [Resize(224, InterpolationMode.BICUBIC), CenterCrop(224), ToTensor(), Normalize(config.mean, config.std)]
     )
-    assert torch.allclose(preprocess(to_tensor(pixels), config), theirs(Image.fromarray(pixels)), atol=1e-6)
+    assert_parity(preprocess(to_tensor(pixels), config), theirs(Image.fromarray(pixels)))
 
 
-def test_a_strip_is_seen_as_its_middle():
+def test_a_very_long_image_is_cropped_to_its_center():
     from models.networks.clip import ClipConfig
 
     strip = torch.zeros(3, 4, 4000)

@@ -1,4 +1,4 @@
-"""The family: what the user's words mean to it, and that no image feels another."""
+"""The DA-CLIP family: the effects of the controls, and that images do not influence each other."""
 
 from dataclasses import replace
 
@@ -19,22 +19,22 @@ from models.restorer import Continues, Controls, Request, Restored
 
 CPU = torch.device("cpu")
 AMPLIFIED = 2e-3
-"""At the far end the estimate of the clean picture multiplies rounding by 200, and a random network goes on from there;
-another image's influence is of the size of the picture itself."""
+"""At the first step the estimate of the clean image multiplies rounding errors by 200, and a random network amplifies
+them further.  The influence of another image would be as large as the image itself."""
 
 
 @pytest.fixture(scope="module")
-def restorer(checkpoint, tmp_path_factory) -> DaCLIPRestorer:
+def restorer(checkpoint_file, tmp_path_factory) -> DaCLIPRestorer:
     """The converted random pair, loaded as the product does it."""
     bundle = tmp_path_factory.mktemp("bundles") / "daclip-random"
-    convert_daclip([checkpoint("daclip"), checkpoint("unet", 64)], bundle, torch.float32)
+    convert_daclip([checkpoint_file("daclip"), checkpoint_file("unet", 64)], bundle, torch.float32)
     return load_restorer(bundle, CPU)
 
 
 @pytest.fixture(scope="module")
-def wild(checkpoint, tmp_path_factory) -> DaCLIPRestorer:
+def wild(checkpoint_file, tmp_path_factory) -> DaCLIPRestorer:
     bundle = tmp_path_factory.mktemp("bundles") / "daclip-wild-random"
-    convert_daclip([checkpoint("daclip"), checkpoint("wild", 64)], bundle, torch.float32, wild=True)
+    convert_daclip([checkpoint_file("daclip"), checkpoint_file("wild", 64)], bundle, torch.float32, wild=True)
     return load_restorer(bundle, CPU)
 
 
@@ -68,7 +68,7 @@ def start(restorer, *requests):
 
 
 @pytest.mark.parametrize("family", ["restorer", "wild", "one_step"])
-def test_an_image_does_not_feel_its_neighbors(family, request_of, request):
+def test_images_of_a_batch_do_not_influence_each_other(family, request_of, request):
     restorer = request.getfixturevalue(family)
     requests = [request_of(photo(41, 35, 1), seed=1), request_of(photo(48, 48, 2), seed=2, steps=5)]
     alone = [restore_one(restorer, one).image for one in requests]
@@ -98,14 +98,14 @@ def test_a_batch_of_one_step_networks_answers_as_each_alone(one_step):
         assert_parity(found.image, restore_one(one_step, own).image)
 
 
-def test_the_color_fix_gives_the_result_the_inputs_means(restorer):
+def test_the_color_fix_gives_the_result_the_mean_colors_of_the_input(restorer):
     image = photo(40, 48)
     plain, fixed = (restore_one(restorer, request(image, color_fix=fix)).image for fix in (False, True))
     assert (plain.mean((1, 2)) - image.mean((1, 2))).abs().max() > 1e-2
     torch.testing.assert_close(fixed.mean((1, 2)), image.mean((1, 2)), atol=1e-5, rtol=0)
 
 
-def test_strength_zero_is_the_input_and_a_half_is_half_way(restorer):
+def test_strength_zero_is_the_input_and_one_half_is_the_average(restorer):
     image = photo(33, 40)
     nothing = restore_one(restorer, request(image, strength=0.0))
     assert torch.equal(nothing.image, image) and nothing.report.stop_reason == "strength-zero"
@@ -114,14 +114,14 @@ def test_strength_zero_is_the_input_and_a_half_is_half_way(restorer):
     assert whole.abs().max() <= 1
 
 
-def test_the_seed_decides_and_nothing_else_does(restorer):
+def test_the_seed_determines_the_image(restorer):
     image = photo(32, 32)
     first, again, other = (restore_one(restorer, request(image, seed=seed)).image for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_the_published_recipe_step_by_step(restorer):
-    """The restorer against its parts, put together by hand as the recipe says: 1 look, x_T, posterior steps."""
+    """The restorer equals its parts, combined as published: one assessment, x_T, posterior steps."""
     from models.daclip.controller import preprocess
     from models.daclip.irsde import IRSDE, SDEConfig, posterior_step
     from models.noise import NoiseStream
@@ -142,18 +142,18 @@ def test_the_published_recipe_step_by_step(restorer):
     assert_parity(found, x[0].clamp(0, 1) * 2 - 1, of_range=AMPLIFIED)
 
 
-def test_tiles_cover_the_image_and_share_one_look(restorer, monkeypatch):
+def test_tiles_cover_the_image_and_share_one_assessment(restorer, monkeypatch):
     looks = []
-    whole_look = DaCLIPRestorer._embedded
+    whole_look = DaCLIPRestorer._embeddings
     monkeypatch.setattr(
-        DaCLIPRestorer, "_embedded", lambda self, image: (looks.append(image.shape), whole_look(self, image))[1]
+        DaCLIPRestorer, "_embeddings", lambda self, image: (looks.append(image.shape), whole_look(self, image))[1]
     )
     image = photo(64, 100)
     (outcome,) = restorer.begin([replace(request(image), tile_px=48)])
     assert isinstance(outcome, Continues)
     tracks = outcome.tracks
     assert len(tracks) == tracks[0].tile[1] > 4 and looks == [(3, 64, 100)]
-    assert len({id(track.job.constants) for track in tracks}) == 1
+    assert len({id(track.run.constants) for track in tracks}) == 1
     restored = restore_one(restorer, replace(request(image), tile_px=48)).image
     assert restored.shape == image.shape and bool(torch.isfinite(restored).all())
 
@@ -177,8 +177,8 @@ def test_views_are_native_crops_whose_embeddings_are_averaged_with_the_shrunk_wh
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_bundle_that_speaks_is_conditioned_by_its_most_probable_word(one_step, monkeypatch):
-    """As if the user had said the word; published, it is the picture's own embedding."""
+def test_a_bundle_with_spoken_is_conditioned_by_the_most_probable_word(one_step, monkeypatch):
+    """The condition equals that of the word as a prompt; as published, it is the image's own embedding."""
     image = photo(48, 40)
     found = one_step.assess([image])[0]
     word = one_step.config.words[max(found.probabilities, key=found.probabilities.get)]
@@ -201,14 +201,14 @@ def test_a_bundle_that_speaks_is_conditioned_by_its_most_probable_word(one_step,
     assert float(torch.cosine_similarity(spoken, published)) < 0.9
 
 
-def test_without_views_the_whole_is_looked_at_as_published(restorer):
+def test_without_views_the_whole_image_is_assessed_as_published(restorer):
     image = photo(200, 90)
     with torch.inference_mode():
         expected = restorer.controller.degradation(preprocess(image, restorer.config.controller.clip)[None])[0]
     assert torch.equal(restorer.assess([image])[0].condition, expected)
 
 
-def test_a_step_that_fails_leaves_its_tracks_as_they_were(restorer, monkeypatch):
+def test_a_failed_step_leaves_its_tracks_unchanged(restorer, monkeypatch):
     image = photo(32, 32)
     expected = restore_one(restorer, request(image, seed=4)).image
     (track,) = start(restorer, request(image, seed=4))
@@ -227,7 +227,7 @@ def test_a_step_that_fails_leaves_its_tracks_as_they_were(restorer, monkeypatch)
     assert isinstance(done, Restored) and torch.equal(done.image, expected)
 
 
-def test_names_that_are_left_decide_and_the_picture_s_own_answer_stays_its_own(restorer):
+def test_the_most_probable_allowed_name_conditions_the_network(restorer):
     image = photo(32, 32)
     plain = restore_one(restorer, request(image))
     best, second = list(plain.report.degradations)[:2]
@@ -240,7 +240,7 @@ def test_names_that_are_left_decide_and_the_picture_s_own_answer_stays_its_own(r
         restorer.begin([request(image, only=("low-resolution",))])
 
 
-def test_a_prompt_is_a_word_of_its_own(restorer):
+def test_a_prompt_replaces_the_most_probable_name(restorer):
     image = photo(32, 32)
     told = restore_one(restorer, request(image, prompt="snowy")).report
     assert (told.labels, told.stop_reason, told.passes[0].source) == (("snow",), "prompt-done", "user")
@@ -248,13 +248,13 @@ def test_a_prompt_is_a_word_of_its_own(restorer):
         restorer.begin([request(image, prompt="snowy", only=("snow",))])
 
 
-def test_the_wild_network_says_that_it_cannot_be_told(wild):
+def test_the_wild_network_ignores_a_prompt_with_a_warning(wild):
     image = photo(32, 32)
     plain, told = (restore_one(wild, request(image, prompt=prompt)) for prompt in (None, "snowy"))
     assert torch.equal(plain.image, told.image)
-    assert told.report.warnings == ("this bundle repairs what it sees, so the prompt changed nothing",)
+    assert told.report.warnings == ("this bundle cannot be told what to repair, so the prompt had no effect",)
     assert plain.report.warnings == ()
-    with pytest.raises(ControlsError, match="takes no only or skip"):
+    with pytest.raises(ControlsError, match="leave out only and skip"):
         wild.begin([request(image, skip=("snow",))])
 
 
@@ -263,16 +263,16 @@ def test_assessing_gives_the_ten_names_and_the_published_probabilities(restorer,
     seen = restorer.assess([photo(96, 96)])[0]
     assert len(seen.probabilities) == 10 and sum(seen.probabilities.values()) == pytest.approx(1, abs=1e-5)
     for embedding, expected in zip(own["degra_features"], own["probs"], strict=True):
-        found = restorer._named(embedding[None])
+        found = restorer._probabilities(embedding[None])
         assert_parity(torch.tensor(list(found.values())), expected)
 
 
-def test_a_strip_is_no_reason_to_run_out_of_memory(restorer):
+def test_a_very_long_image_is_restored(restorer):
     assert restore_one(restorer, request(photo(1, 3000), steps=1)).image.shape == (3, 1, 3000)
 
 
-def test_a_bundle_with_two_networks_or_none_is_refused(checkpoint, tmp_path):
-    manifest = convert_daclip([checkpoint("daclip"), checkpoint("unet", 64)], tmp_path / "b", torch.float32)
+def test_a_bundle_without_exactly_one_restoration_network_is_refused(checkpoint_file, tmp_path):
+    manifest = convert_daclip([checkpoint_file("daclip"), checkpoint_file("unet", 64)], tmp_path / "b", torch.float32)
     from models.bundle import write_manifest
 
     networks = {name: value for name, value in manifest.networks.items() if name != "unet"}
@@ -281,9 +281,9 @@ def test_a_bundle_with_two_networks_or_none_is_refused(checkpoint, tmp_path):
         load_restorer(tmp_path / "b", CPU)
 
 
-def test_a_nafnet_beside_da_clip_goes_through_its_file_and_its_bundle(one_step, checkpoint, tmp_path):
+def test_a_nafnet_is_converted_and_loaded(one_step, checkpoint_file, tmp_path):
     torch.save(one_step.network.state_dict(), tmp_path / "nafnet.pth")
-    convert_daclip([checkpoint("daclip"), tmp_path / "nafnet.pth"], tmp_path / "made", torch.float32)
+    convert_daclip([checkpoint_file("daclip"), tmp_path / "nafnet.pth"], tmp_path / "made", torch.float32)
     loaded = load_restorer(tmp_path / "made", CPU)
     assert isinstance(loaded, DaCLIPRestorer) and loaded.config.nafnet == one_step.config.nafnet
     own = request(photo(41, 35))

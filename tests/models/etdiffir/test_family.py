@@ -1,4 +1,4 @@
-"""From the authors' files to restored pictures, and what a caption, only and skip do."""
+"""ETDiffIR from checkpoint files to restored images, and the effects of a caption, only and skip."""
 
 from dataclasses import replace
 
@@ -13,18 +13,19 @@ from models.errors import BundleError, ControlsError
 from models.etdiffir.captions import caption_feature
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
+from models.families import load_restorer
 from models.restorer import Controls, Request
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def parts(pair):
+def parts(checkpoint_files):
     """The configuration and both networks, as converted."""
-    config, entries = plan_etdiffir([open_checkpoint(path) for path in pair], torch.float32)
+    config, plan = plan_etdiffir([open_checkpoint(path) for path in checkpoint_files], torch.float32)
     controller, network = DaCLIP(config.controller), EfficientUNet(config.unet)
     for name, module in (("daclip", controller), ("unet", network)):
-        module.load_state_dict({entry.name: entry.load() for entry in entries[name]})
+        module.load_state_dict({tensor.name: tensor.load() for tensor in plan[name]})
         module.eval().requires_grad_(False)
     return config, controller, network
 
@@ -49,38 +50,34 @@ def run(restorer, image, **controls):
     return restorer.finish([track])[0]
 
 
-def test_two_files_become_a_bundle(pair, tmp_path):
-    manifest = convert_etdiffir(pair[::-1], tmp_path / "et", torch.float32)  # in any order
+def test_two_files_become_a_bundle(checkpoint_files, tmp_path):
+    manifest = convert_etdiffir(checkpoint_files[::-1], tmp_path / "et", torch.float32)  # in any order
     assert manifest.family == "etdiffir"
     assert set(manifest.weights) == {"daclip", "unet"}
     assert manifest.networks["unet"]["mode"] == "published-code"
     assert [entry.prompt for entry in manifest.degradations][:2] == ["motion-blurry", "hazy"]
 
 
-def test_a_bundle_loads_and_restores_as_its_parts_do(pair, restorer, image, tmp_path):
-    from models.families import FAMILIES, load_restorer
-
-    if "etdiffir" not in FAMILIES:
-        pytest.skip("the family is not in models.families yet")
-    convert_etdiffir(pair, tmp_path / "et", torch.float32)
+def test_a_bundle_restores_like_its_networks(checkpoint_files, restorer, image, tmp_path):
+    convert_etdiffir(checkpoint_files, tmp_path / "et", torch.float32)
     found = run(load_restorer(tmp_path / "et", CPU), image, seed=4)
     assert_parity(found.image, run(restorer, image, seed=4).image)
 
 
-def test_one_file_or_two_of_a_kind_are_refused(pair, tmp_path):
+def test_one_file_or_two_of_a_kind_are_refused(checkpoint_files, tmp_path):
     with pytest.raises(ControlsError, match="got 1 files, expected two"):
-        convert_etdiffir(pair[:1], tmp_path / "et")
+        convert_etdiffir(checkpoint_files[:1], tmp_path / "et")
     with pytest.raises(BundleError, match="expected one and a DA-CLIP"):
-        convert_etdiffir([pair[1], pair[1]], tmp_path / "et")
+        convert_etdiffir([checkpoint_files[1], checkpoint_files[1]], tmp_path / "et")
     assert not (tmp_path / "et").exists()
 
 
-def test_files_that_do_not_go_together_are_refused(pair, erunet_file, tmp_path):
-    with pytest.raises(BundleError, match="64 wide and the U-Net takes 48"):
-        convert_etdiffir([pair[0], erunet_file], tmp_path / "et")
+def test_checkpoints_that_do_not_fit_together_are_refused(checkpoint_files, erunet_file, tmp_path):
+    with pytest.raises(BundleError, match="64 wide, but the U-Net takes 48"):
+        convert_etdiffir([checkpoint_files[0], erunet_file], tmp_path / "et")
 
 
-def test_the_seed_decides_the_picture(restorer, image):
+def test_the_seed_determines_the_image(restorer, image):
     first, again, other = (run(restorer, image, seed=seed).image for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -92,19 +89,19 @@ def test_strength_zero_is_the_input(restorer, image):
     assert torch.equal(run(restorer, image, strength=0.0).image, image)
 
 
-def test_a_caption_changes_the_picture_and_not_what_is_repaired(restorer, image):
+def test_a_caption_changes_the_image_and_not_the_repaired_degradation(restorer, image):
     plain, told = run(restorer, image), run(restorer, image, prompt="a dog on a beach")
     assert not torch.equal(plain.image, told.image)
     assert plain.report.labels == told.report.labels
     assert plain.report.degradations == told.report.degradations
 
 
-def test_a_caption_may_come_with_only(restorer, image):
+def test_a_caption_can_be_combined_with_only(restorer, image):
     assert run(restorer, image, prompt="a dog on a beach", only=("haze",)).report.labels == ("haze",)
 
 
-def test_the_default_caption_is_the_pictures_own_content(parts, image):
-    """Telling the same feature by hand gives the same picture; the other fallbacks give others."""
+def test_the_default_caption_is_the_content_embedding(parts, image):
+    """The fallbacks use different features, and so restore different images."""
     config, controller, network = parts
     pictures = {
         fallback: run(ETDiffIRRestorer(replace(config, fallback=fallback), controller, network, CPU), image).image
@@ -115,8 +112,9 @@ def test_the_default_caption_is_the_pictures_own_content(parts, image):
     content, word = torch.randn(1, 64), "hazy"
     with torch.inference_mode():
         assert caption_feature(controller, None, "content", content, word) is content
-        assert torch.equal(caption_feature(controller, None, "word", content, word), controller.words(["hazy"]))
-        assert torch.equal(caption_feature(controller, "a cat", "word", content, word), controller.words(["a cat"]))
+        assert torch.equal(caption_feature(controller, None, "word", content, word), controller.word_features(["hazy"]))
+        captioned = caption_feature(controller, "a cat", "word", content, word)
+        assert torch.equal(captioned, controller.word_features(["a cat"]))
 
 
 def test_tracks_at_different_steps_share_a_batch(restorer, image):
@@ -134,7 +132,7 @@ def test_tracks_at_different_steps_share_a_batch(restorer, image):
         assert_parity(one, other)
 
 
-def test_the_ten_words_are_assessed(restorer, image):
+def test_ten_degradations_are_assessed(restorer, image):
     (seen,) = restorer.assess([image])
     assert len(seen.probabilities) == 10
     assert sum(seen.probabilities.values()) == pytest.approx(1, abs=1e-5)

@@ -162,7 +162,7 @@ def test_etdiffir_learns_and_its_caption_counts(found, tmp_path):
     said = stage.constants(network, batch)
     other = stage.constants(network, {**batch, "caption": batch["word"]})
     assert (said.prompt - other.prompt).abs().max() > 0
-    assert (said.crosses[0] - other.crosses[0]).abs().max() > 0
+    assert (said.cross_vectors[0] - other.cross_vectors[0]).abs().max() > 0
 
 
 def test_the_one_step_network_learns(found, tmp_path):
