@@ -1,19 +1,20 @@
 """The engine over a restorer that computes nothing, and at the end over the shipped bundle."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fakes import FakeRestorer, FakeTrack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.autodir.restorer import AutoDIR
 from models.errors import ControlsError
-from models.restorer import Assessment, Continues, Controls, PassReport, Report, Request, Restored, Waits
+from models.restorer import Controls, Request
 from worker.engine import DeviceBroken, Engine, Resident
 from worker.messages import Done, Failed, Passed, Stepped, Task, Turned
 from worker.picking import Limits
@@ -21,125 +22,7 @@ from worker.picking import Limits
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "models" / "bundles" / "autodir-small"
 PHOTO = ROOT / "examples" / "raccoon-noisy.jpg"
-REPAIRED = PassReport(
-    by="diffusion",
-    label="noise",
-    source="auto",
-    probability_before=0.75,
-    probability_after=0.25,
-    kept=True,
-    seconds=0.0,
-)
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
-
-
-@dataclass(eq=False)
-class FakeImage:
-    request: Request
-    tiles_left: int = 0
-    pass_index: int = 0
-    steps_taken: int = 0
-    reports: list[PassReport] = field(default_factory=list)
-
-    @property
-    def name(self) -> int:
-        return self.request.controls.seed
-
-
-@dataclass(eq=False)
-class FakeTrack:
-    image: FakeImage
-    shape: tuple[int, ...]
-    steps: int
-    pass_index: int
-    passes: int
-    tile: tuple[int, int]
-    step: int = 0
-
-    @property
-    def name(self) -> int:
-        return self.image.name
-
-
-def nothing(*_: object) -> None:
-    """No trouble."""
-
-
-@dataclass
-class FakeRestorer:
-    """Images go through whole, or as square tiles of `tile_px`, the request's or its own; edge tiles may be narrower.
-
-    The seed is an image's name.  `at_*` may raise; `result` makes the picture.
-    """
-
-    at_begin: Callable[[Request], None] = nothing
-    at_step: Callable[[list[FakeTrack]], None] = nothing
-    at_finish: Callable[[FakeTrack], None] = nothing
-    result: Callable[[FakeImage], torch.Tensor] = lambda image: image.request.image
-    names: tuple[str, ...] = ("noise",)
-    tile_px: int | None = None
-    begun: list[Request] = field(default_factory=list)
-    batches: list[list[tuple[int, int]]] = field(default_factory=list)  # (name, step it stood at)
-
-    def assess(self, images):
-        return [Assessment(probabilities={"clean": 0.25, "noise": 0.75}, condition=torch.zeros(1, 1)) for _ in images]
-
-    def begin(self, requests):
-        return [self._open(request) for request in requests]
-
-    def _open(self, request):
-        self.begun.append(request)
-        self.at_begin(request)
-        image = FakeImage(request)
-        return self._done(image, "strength-zero") if request.controls.strength == 0 else self._start(image)
-
-    def _start(self, image):
-        height, width = image.request.image.shape[-2:]
-        side = image.request.tile_px or self.tile_px or max(height, width)
-        shapes = [
-            (min(side, height - top), min(side, width - left))
-            for top in range(0, height, side)
-            for left in range(0, width, side)
-        ]
-        image.tiles_left = len(shapes)
-        controls = image.request.controls
-        tracks = [
-            FakeTrack(image, shape, controls.steps or 4, image.pass_index, controls.max_passes or 1, (i, len(shapes)))
-            for i, shape in enumerate(shapes)
-        ]
-        picture = image.request.image if image.pass_index else None
-        return Continues(tracks=tracks, report=self._report(image, ""), image=picture)
-
-    def step(self, tracks):
-        assert len({track.shape for track in tracks}) == 1, "a batch holds one shape"
-        assert all(track.step < track.steps for track in tracks), "nobody is stepped too far"
-        self.batches.append([(track.name, track.step) for track in tracks])
-        self.at_step(list(tracks))
-        for track in tracks:
-            track.step += 1
-            track.image.steps_taken += 1
-
-    def finish(self, tracks):
-        return [self._close(track) for track in tracks]
-
-    def _close(self, track):
-        assert track.step == track.steps
-        self.at_finish(track)
-        image = track.image
-        image.tiles_left -= 1
-        if image.tiles_left:
-            return Waits()
-        image.pass_index += 1
-        image.reports.append(REPAIRED)
-        return self._done(image, "clean") if image.pass_index == track.passes else self._start(image)
-
-    def _done(self, image, reason):
-        return Restored(image=self.result(image), report=self._report(image, reason))
-
-    def _report(self, image, reason):
-        return Report(
-            degradations={"noise": 0.75}, passes=tuple(image.reports), stop_reason=reason, seed=image.name, steps=4
-        )
 
 
 class Bench:
