@@ -91,7 +91,7 @@ class Life(RuleBasedStateMachine):
             self.deaths[job.id] -= deaths  # a canceled job ends, and its deaths are not counted
             self.state[job.id] = State.CANCELED
             return "canceled"
-        poison = self.deaths[job.id] >= redis_keys.MOST_DEATHS
+        poison = self.deaths[job.id] >= redis_keys.MAX_DEATHS
         self.state[job.id] = State.FAILED if poison else State.QUEUED
         return "poison" if poison else "queued"
 

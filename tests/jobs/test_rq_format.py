@@ -26,7 +26,7 @@ from jobs.queue import Queue
 from jobs.record import State
 from jobs.rq_format import FUNCTION, MAX_BYTES, MAX_PACKED_BYTES, ListedJob, check, pack
 from jobs.spec import LANES, JobSpec
-from worker.engine_child import EngineConfig
+from worker.engine_config import EngineConfig
 from worker.rq_worker import UndegradeWorker
 from worker.supervisor import Supervisor, WorkerConfig
 
@@ -270,7 +270,7 @@ def queue_line(text: str) -> list[int]:
 def test_rq_info_tells_the_truth_and_takes_no_running_job(valkey_url):
     waiting, running, restored, broken = [spec() for _ in range(4)]
     worker = UndegradeWorker([LANE], "worker-1", BlockingRedis.from_url(valkey_url))
-    worker.born()
+    worker.register()
 
     async def before():
         async with Redis.from_url(valkey_url) as redis:
@@ -290,13 +290,13 @@ def test_rq_info_tells_the_truth_and_takes_no_running_job(valkey_url):
             assert await queue.commit(TOKEN, [finished(running)]) == [State.SUCCEEDED]
 
     asyncio.run(before())
-    worker.tick(busy=True)
+    worker.heartbeat_as(busy=True)
     text = rq_info(valkey_url, LANE)
     assert queue_line(text) == [1, 1, 1, 1], text
     assert "worker-1" in text and "busy" in text
     asyncio.run(after())
     assert queue_line(rq_info(valkey_url, LANE)) == [1, 0, 2, 1]
-    worker.dead()
+    worker.unregister()
     assert "worker-1" not in rq_info(valkey_url, LANE)
     worker.connection.close()
 
