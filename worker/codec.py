@@ -1,7 +1,7 @@
 """Decodes and encodes image files in a small pool of processes with a memory limit.
 
-A file that kills its process (a decompression bomb, a bug in a decoder) fails alone.  It is tried once more, because the
-kernel may have killed the process for the memory of another; then the file is refused.
+A file that kills its process (a decompression bomb, a bug in a decoder) fails alone.  It is tried once more, because
+the kernel may have killed the process for the memory of another; then the file is refused.
 """
 
 import asyncio

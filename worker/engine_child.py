@@ -1,6 +1,6 @@
 """The engine child: a process for one device, spawned by the supervisor, that keeps the models resident.
 
-It loads its bundles, sends Ready or NotReady, and works until it is told to stop, the device breaks, or its parent ends.
+It loads its bundles, sends Ready or NotReady, and works until it is told to stop, the device breaks or its parent ends.
 This module is imported by the supervisor, too, so torch is imported inside `main`, which runs in the child only.
 """
 
