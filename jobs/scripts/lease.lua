@@ -62,7 +62,7 @@ while #rows < args.max_jobs do
     elseif not spec then
         refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
     elseif state == 'queued' and deadline_ms and now > tonumber(deadline_ms) then
-        finish(id, 'expired', failure('deadline', 'the deadline passed while the job was in line',
+        finish(id, 'expired', failure('deadline', 'the deadline passed while the job was queued',
             'submit it again with a later deadline_s, or in a faster lane'), now)
     elseif state ~= 'queued' then
         -- it is over already: only its place in the queue had to go

@@ -145,11 +145,11 @@ def test_pixels_survive_a_lossless_file(kind, dtype):
     photo = Photo(pixels=np.zeros_like(pixels), format="png")
 
     async def scenario(codec):
-        data, said = await codec.encode(photo, pixels, kind)
-        return said, await codec.decode(data)
+        data, written_kind = await codec.encode(photo, pixels, kind)
+        return written_kind, await codec.decode(data)
 
-    said, read = run(scenario)
-    assert said == read.format == kind
+    written_kind, read = run(scenario)
+    assert written_kind == read.format == kind
     np.testing.assert_array_equal(read.pixels, pixels)
     assert read.pixels.dtype == dtype
 
