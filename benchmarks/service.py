@@ -35,7 +35,7 @@ from redis.asyncio import Redis
 
 from cli.embedded_redis import EmbeddedRedis
 from jobs.queue import Queue
-from jobs.spec import JobSpec
+from jobs.spec import JobControls, JobSpec
 from models.bundle import find_bundle
 from models.device import choose_device
 from models.drive import restore_one
@@ -45,9 +45,10 @@ from models.photo.write import encode_photo
 from models.pixels import to_pixels, to_tensor
 from models.restorer import Controls, Request, Restorer
 from worker import picking
-from worker.engine import Engine, Resident
+from worker.engine import Engine
+from worker.engine_entry import Resident
 from worker.messages import Answer, Done, Failed, Pixels, Task
-from worker.picking import Limits
+from worker.picking import BatchLimits
 
 PHOTO = Path(__file__).parents[1] / "examples" / "raccoon-noisy.jpg"
 CONTROLS: dict[str, Any] = {"prompt": "remove the blur", "steps": 1, "seed": 1}
@@ -167,7 +168,7 @@ async def _drain(url: str, count: int) -> tuple[float, float, float]:
         jobs = Queue(client)
         words = [sys.executable, "-m", "cli", "worker", "--redis-url", url, "--device", "cpu", "--lanes", "standard"]
         with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as worker:
-            while not await jobs.workers():
+            while not await jobs.workers.alive():
                 await asyncio.sleep(0.1)
             # In a lane that it does not serve, then moved over at once: submitting costs as much as draining
             for _ in range(count):
@@ -248,7 +249,9 @@ class Replay:
         self.clock = Clock(of_cpu=torch.get_num_threads() == 1)
         self.told: dict[int, float] = {}
         self.arrived, self.entered = 0, 0
-        self.engine = Engine({"": Resident(restorer, Limits(together=together, megapixels=8.0))}, self._say, self.now_s)
+        self.engine = Engine(
+            {"": Resident(restorer, BatchLimits(max_batch=together, megapixels=8.0))}, self._say, self.now_s
+        )
 
     def _say(self, answer: Answer) -> None:
         if isinstance(answer, Done | Failed):
@@ -319,7 +322,7 @@ def by_job(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tupl
 
 
 def _task(index: int, entry: Arrival) -> Task:
-    controls = {"prompt": "remove the blur", "steps": entry.steps, "seed": index}
+    controls = JobControls(prompt="remove the blur", steps=entry.steps, seed=index)
     return Task(id=str(index), pixels=entry.pixels, controls=controls, since_s=entry.at_s)
 
 

@@ -158,7 +158,7 @@ async def _tell(server: "object", said: "ServiceSettings", open_page: bool) -> N
     url = f"http://{'127.0.0.1' if said.host in ('0.0.0.0', '::') else said.host}:{port}"
     say(f"listening on {url}; the models are loading")
     async with Redis.from_url(said.redis_url) as client:
-        while not (ready := [entry for entry in await Queue(client).workers() if entry.ready]):
+        while not (ready := [entry for entry in await Queue(client).workers.alive() if entry.ready]):
             await asyncio.sleep(POLL_S)
     say(f"ready: {', '.join(entry.bundle for entry in ready)} on {ready[0].device}. Restore a photo with\n")
     say(f'  curl -f -H "Accept: image/*" -F image=@photo.jpg {url}/restore -o restored.jpg\n')

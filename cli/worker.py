@@ -44,7 +44,7 @@ def worker(
     """
     with sentences():
         told = settings()
-        from worker.engine_child import EngineConfig
+        from worker.engine_config import EngineConfig
         from worker.supervisor import Supervisor, WorkerConfig
 
         config = WorkerConfig(
@@ -53,7 +53,7 @@ def worker(
             metrics_port=metrics_port or told.metrics_port, metrics_host=told.host,
             engine=EngineConfig(
                 bundles=found_bundles(bundle or told.served), device=device or told.device, threads=told.threads,
-                together=max_batch or told.max_batch, cuda_graphs=told.cuda_graphs,
+                max_batch=max_batch or told.max_batch, cuda_graphs=told.cuda_graphs,
             ),
         )  # fmt: skip
         log_as_json()

@@ -1,4 +1,5 @@
-"""What the service and the workers agree on: job specs, states, Redis keys, the queue, the blob store.
+"""Everything on which the service and the workers agree: job specs, records, Redis keys, the queue, the blob store.
 
-Never torch, never FastAPI.  Reading order: spec, record, keys, scripts/, queue, rq_jobs, store, api_keys.
+Reading order: spec, record, redis_keys, scripts/ (prelude and finish_and_requeue first), lua_scripts, lease, queue,
+worker_registry, counters, rq_format, store, api_keys.  Nothing here imports torch or FastAPI.
 """

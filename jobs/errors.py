@@ -1,12 +1,12 @@
-"""What can go wrong between the service and the workers.
+"""The errors of this package.
 
 JobsError
-├── SpecError       a job spec is not one of ours
-├── QueueFull       as many jobs are in line as may be
-├── DuplicateJob    the id is taken
-├── RefusedJob      an RQ job that did not come through the API
-└── StoreError      the blob store refused
-    └── BlobMissing     there is no such blob (any more)
+├── SpecError       a job spec is not valid
+├── QueueFull       the bundle has too many queued jobs
+├── DuplicateJob    there is a job with this id
+├── RefusedJob      an RQ job did not come through the API
+└── StoreError      the blob store failed
+    └── BlobMissing     there is no such blob, or it has expired
 """
 
 
@@ -15,11 +15,11 @@ class JobsError(Exception):
 
 
 class SpecError(JobsError):
-    """A job spec is not one of ours."""
+    """A job spec is not valid."""
 
 
 class QueueFull(JobsError):
-    """As many jobs are in line as may be."""
+    """The bundle has too many queued jobs; `queued` says how many."""
 
     def __init__(self, message: str, queued: int) -> None:
         super().__init__(message)
@@ -27,11 +27,11 @@ class QueueFull(JobsError):
 
 
 class DuplicateJob(JobsError):
-    """The id is taken."""
+    """There is a job with this id."""
 
 
 class RefusedJob(JobsError):
-    """An RQ job that did not come through the API; `reason` is oversized, not-json, function-not-listed or callback."""
+    """An RQ job did not come through the API; `reason` is oversized, not-json, function-not-listed or callback."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -39,8 +39,8 @@ class RefusedJob(JobsError):
 
 
 class StoreError(JobsError):
-    """The blob store refused."""
+    """The blob store failed."""
 
 
 class BlobMissing(StoreError):
-    """There is no such blob (any more)."""
+    """There is no such blob, or it has expired."""

@@ -1,60 +1,39 @@
-"""The queue as both sides see it: one atomic script for each thing that can happen to a job.
+"""The job queue: one atomic Lua script for each change of a job (scripts/), and plain reads.
 
-RQ's data structures are kept true at every step, but its Python is not on the way: a job costs it 60 commands, and the
-gap between its pop and its bookkeeping is where jobs are lost (docs/decisions/0008).
+The scripts keep RQ's data structures true at every step, but RQ's Python code does not run.  It needs 60 commands for a
+job, and a job is lost when a worker dies between RQ's pop and its bookkeeping (docs/decisions/0008).
 
-Every method raises redis.exceptions.RedisError when Redis is away.
+Each method raises redis.exceptions.RedisError when Redis is away.
 """
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 
 from jobs import redis_keys
-from jobs.errors import DuplicateJob, QueueFull, RefusedJob, SpecError
-from jobs.record import JobRecord, Outcome, Progress, State, WorkerInfo, read_record
-from jobs.rq_format import MOST_PACKED_BYTES, check, pack
-from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, load_spec, queue_name
+from jobs.counters import Counters
+from jobs.errors import DuplicateJob, QueueFull
+from jobs.lease import Finished, Leased, Refused, read_lease_row
+from jobs.lua_scripts import LuaScripts
+from jobs.record import Failure, JobRecord, Outcome, Progress, State, read_record
+from jobs.rq_format import MAX_PACKED_BYTES, pack
+from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
 from jobs.store import CARRIED_BYTES, Blob
+from jobs.worker_registry import WorkerRegistry
 
-SCRIPTS = Path(__file__).with_name("scripts")
-ENDING = {"lease", "commit", "release", "reclaim", "cancel"}
-"""Scripts that begin with ending.lua's functions."""
-FORGOTTEN_AT_A_TIME = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leased:
-    """A job in this worker's hands until its lease ends."""
-
-    spec: JobSpec
-    attempts: int
-    deaths: int
-    alone: bool  # it was in flight when an engine died: no company until it has ended
-    cancel: bool
-    input: bytes | None = None  # what came with the job, where it did; others are the store's
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """A job in our lanes that is not ours; it has been failed and never run."""
-
-    id: str
-    reason: str  # oversized | not-json | function-not-listed | callback
-    detail: str
+MAX_FORGOTTEN_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What is in line for a bundle, and how fast it has been drained lately."""
+    """How many jobs of a bundle are queued and running, and how fast jobs have ended lately."""
 
-    queued: dict[str, int]
+    queued: dict[str, int]  # lane -> jobs
     running: int
     seconds_per_job: float | None  # None before two jobs have ended
 
@@ -65,7 +44,7 @@ class Backlog:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One entry of a job's event stream; `id` is what Last-Event-ID repeats."""
+    """An entry of a job's event stream.  `id` is the value that clients repeat in Last-Event-ID."""
 
     id: str
     type: str
@@ -73,169 +52,162 @@ class Event:
 
 
 class Queue:
-    """Jobs in Redis.  Cheap to make; share one client a process."""
+    """Jobs in Redis, with the registry of workers and the counters beside them.
+
+    Making a Queue costs little; a process should share one Redis client.
+    """
 
     def __init__(self, redis: "Redis") -> None:
-        self.redis: Any = redis  # its annotations are of str and bytes clients at once; ours answers in bytes
-        ending = (SCRIPTS / "ending.lua").read_text()
-        self._scripts = {
-            path.stem: redis.register_script((ending if path.stem in ENDING else "") + path.read_text())
-            for path in SCRIPTS.glob("*.lua")
-            if path.stem != "ending"
-        }
+        self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
+        self.workers, self.counters = WorkerRegistry(redis), Counters(redis)
+        self._scripts = LuaScripts(redis)
 
-    async def _run(self, script: str, *words: str | bytes | float) -> Any:  # noqa: ANN401 - as Lua answers
-        return await self._scripts[script](args=words)
-
-    async def submit(self, spec: JobSpec, most_queued: int, blob: Blob | None = None) -> int:
-        """Take a job in, with a blob that belongs to it, and return how many were in line for its bundle.
+    async def submit(self, spec: JobSpec, max_queued: int, blob: Blob | None = None) -> int:
+        """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
         Raises:
-            QueueFull: as many as `most_queued` are in line; nothing has been kept.
-            DuplicateJob: the id is taken.
+            QueueFull: the bundle has `max_queued` queued jobs; nothing has been kept.
+            DuplicateJob: there is a job with this id.
         """
-        accepted, before = await self._run(
-            "submit", spec.id, spec.queue, spec.dump(), pack(spec.id), _iso(), most_queued, redis_keys.QUEUED_TTL_S,
-            spec.bundle, redis_keys.EVENTS_KEPT, redis_keys.BELL_KEPT, spec.deadline_ms or "", spec.keep_s,
-            spec.owner or "",
-            *_carried(blob), *(queue_name(spec.bundle, lane) for lane in LANES),
+        accepted, queued = await self._scripts.run(
+            "submit", {"packed": pack(spec.id), "input": blob.data if blob else b""},
+            id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
+            deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
+            queues=[queue_name(spec.bundle, lane) for lane in LANES],
         )  # fmt: skip
         if accepted == -1:
             raise DuplicateJob(f"there is a job {spec.id} already")
         if not accepted:
-            raise QueueFull(f"{before} jobs are in line, at most {most_queued}", before)
-        return int(before)
+            raise QueueFull(f"got {queued} queued jobs, expected fewer than {max_queued}", queued)
+        return int(queued)
 
     async def lease(
-        self, bundles: Sequence[str], lanes: Sequence[Lane], most: int, *, worker: str, token: str, in_hand: int
+        self, bundles: Sequence[str], lanes: Sequence[Lane], max_jobs: int, *, worker: str, token: str, held: int
     ) -> tuple[list[Leased], list[Refused]]:
-        """Up to `most` jobs, the longest waiting beyond its lane's head start first; what is not ours is refused."""
-        pairs = [
-            word
-            for bundle in bundles
-            for lane in lanes
-            for word in (queue_name(bundle, lane), int(HEAD_START_S[lane] * 1000))
-        ]
-        rows = await self._run(
-            "lease", most, redis_keys.LEASE_MS, worker, token, _iso(), in_hand, MOST_PACKED_BYTES,
-            redis_keys.EVENTS_KEPT, redis_keys.RQ_STARTED_GRACE_MS, CARRIED_BYTES, *pairs,
+        """Lease up to `max_jobs` jobs for a worker that holds `held` jobs already.
+
+        The lane goes first whose first job has waited longest beyond the lane's head start.  Jobs that are not ours are
+        failed and returned apart.
+        """
+        rows = await self._scripts.run(
+            "lease", max_jobs=max_jobs, worker=worker, token=token, iso=_iso(), held=held,
+            max_packed_bytes=MAX_PACKED_BYTES, max_input_bytes=CARRIED_BYTES,
+            lanes=[
+                {"queue": queue_name(bundle, lane), "head_start_ms": int(HEAD_START_S[lane] * 1000)}
+                for bundle in bundles
+                for lane in lanes
+            ],
         )  # fmt: skip
         leased, refused = [], []
         for row in rows:
-            sorted_out = _leased(row)
-            if isinstance(sorted_out, Leased):
-                leased.append(sorted_out)
+            job = read_lease_row(row)
+            if isinstance(job, Leased):
+                leased.append(job)
             else:
-                refused.append(sorted_out)
-                await self._refuse(sorted_out, token, known=row[1] == b"leased")
+                refused.append(job)
+                await self._refuse(job, token, running=row[1] == b"leased")
         return leased, refused
 
-    async def _refuse(self, refused: Refused, token: str, known: bool) -> None:
-        await self.count(f"refused:{refused.reason}")
-        if known:
-            outcome = {"failure": {"code": "refused", "detail": refused.detail, "hint": "submit it through the API"}}
-            await self.commit(token, [(refused.id, State.FAILED, Outcome.model_validate(outcome), 86_400, 0.0)])
+    async def _refuse(self, refused: Refused, token: str, running: bool) -> None:
+        await self.counters.add(f"refused:{refused.reason}")
+        if running:
+            failure = Failure(code="refused", detail=refused.detail, hint="submit it through the API")
+            outcome = Outcome(failure=failure)
+            keep_s = redis_keys.DEFAULT_KEEP_S
+            await self.commit(token, [Finished(id=refused.id, state=State.FAILED, outcome=outcome, keep_s=keep_s)])
 
     async def renew(self, token: str, ids: Sequence[str]) -> dict[str, str]:
-        """Each id's state of affairs: 'ok', 'cancel' (its user wants an end) or 'lost' (another worker has it)."""
+        """Renew leases.  Returns for each id 'ok', 'cancel' (its user canceled it) or 'lost' (the lease has ended)."""
         if not ids:
             return {}
-        answers = await self._run("renew", token, redis_keys.LEASE_MS, _iso(), *ids)
+        answers = await self._scripts.run("renew", token=token, iso=_iso(), ids=list(ids))
         return {job: answer.decode() for job, answer in zip(ids, answers, strict=True)}
 
     async def report(
         self, token: str, job: str, progress: Progress, outcome: Outcome | None = None, event: Event | None = None
     ) -> bool:
-        """Publish how far a job is; False where the lease is lost."""
-        return bool(
-            await self._run(
-                "report", token, job, progress.model_dump_json(), outcome.model_dump_json() if outcome else "",
-                event.type if event else "", json.dumps(event.data) if event else "", redis_keys.EVENTS_KEPT,
-            )
+        """Publish a job's progress, with the outcome so far and an event.  Returns False where the lease is lost."""
+        reported = await self._scripts.run(
+            "report", token=token, id=job, progress=progress.model_dump_json(),
+            outcome=outcome.model_dump_json() if outcome else None,
+            event={"type": event.type, "data": json.dumps(event.data)} if event else None,
         )  # fmt: skip
+        return bool(reported)
 
-    async def commit(
-        self,
-        token: str,
-        ended: Iterable[tuple[str, State, Outcome, int, float]],
-        blobs: Mapping[str, Blob] | None = None,
-    ) -> list[State | None]:
-        """End jobs: (id, state, outcome, seconds to keep it, megapixels), each with its blob where it has one.
+    async def commit(self, token: str, finished: Sequence[Finished]) -> list[State | None]:
+        """End jobs, each with its result where it has one.
 
-        Returns the state that each ended in (a cancel that came first wins), None where the lease was lost: then the
-        outcome is not ours to publish.
+        Returns the state that each job ended in: a cancel that came first wins, and None says that the lease was lost,
+        so that nothing has been published.
         """
-        words = [
-            word
-            for job, state, outcome, keep_s, megapixels in ended
-            for word in (
-                job,
-                state.value,
-                outcome.model_dump_json(),
-                keep_s,
-                round(megapixels, 3),
-                *_carried((blobs or {}).get(job)),
-            )
-        ]
-        answers = await self._run("commit", token, _iso(), redis_keys.EVENTS_KEPT, redis_keys.DRAIN_KEPT, *words)
+        jobs = [
+            {
+                "id": job.id, "state": job.state.value, "outcome": job.outcome.model_dump_json(), "keep_s": job.keep_s,
+                "megapixels": round(job.megapixels, 3), **({"result": _placed(job.blob)} if job.blob else {}),
+            }
+            for job in finished
+        ]  # fmt: skip
+        pictures = {job.id: job.blob.data for job in finished if job.blob}
+        answers = await self._scripts.run("commit", pictures, token=token, iso=_iso(), jobs=jobs)
         return [State(answer.decode()) if answer else None for answer in answers]
 
-    async def release(self, token: str, ids: Sequence[str], *, died: bool, keep_s: int | None = None) -> dict[str, str]:
-        """Hand jobs back to the front of their line: 'queued', 'canceled', 'lost', or 'poison' for the second death."""
+    async def release(self, token: str, ids: Sequence[str], *, died: bool) -> dict[str, str]:
+        """Put jobs back to the front of their queues.
+
+        Args:
+            died: the engine died with the jobs in it.  The death counts; without it, the attempt does not.
+
+        Returns:
+            For each id 'queued', 'canceled', 'lost', or 'poison' after too many deaths.
+        """
         if not ids:
             return {}
-        backwards = list(reversed(ids))
-        answers = await self._run(
-            "release",
-            token,
-            redis_keys.EVENTS_KEPT,
-            int(died),
-            redis_keys.MOST_DEATHS,
-            _iso(),
-            keep_s or "",
-            *backwards,
-        )
-        return {job: answer.decode() for job, answer in zip(backwards, answers, strict=True)}
+        newest_first = list(reversed(ids))
+        answers = await self._scripts.run("release", token=token, iso=_iso(), deaths=int(died), ids=newest_first)
+        return {job: answer.decode() for job, answer in zip(newest_first, answers, strict=True)}
 
-    async def reclaim(self, keep_s: int | None = None) -> dict[str, str]:
-        """Put the jobs of dead workers back in line."""
-        rows = await self._run("reclaim", redis_keys.MOST_DEATHS, _iso(), redis_keys.EVENTS_KEPT, keep_s or "", 100)
+    async def reclaim(self) -> dict[str, str]:
+        """Put the jobs of dead workers back into their queues.  Returns 'queued', 'canceled' or 'poison' for each."""
+        rows = await self._scripts.run("reclaim", iso=_iso())
         return {job.decode(): answer.decode() for job, answer in rows}
 
     async def cancel(self, job: str, keep_s: int | None = None) -> State | None:
-        """Ask for its end; the state it was in, None for an unknown job."""
-        before = await self._run("cancel", job, _iso(), redis_keys.EVENTS_KEPT, keep_s or "")
+        """Cancel a job.  Returns the state that it was in, None for an unknown job.
+
+        A running job ends when its worker renews the lease.  `keep_s` shortens how long a queued job's record is kept.
+        """
+        before = await self._scripts.run("cancel", id=job, iso=_iso(), keep_s=keep_s)
         return State(before.decode()) if before else None
 
     async def forget(self, *jobs: str) -> int:
-        """Remove every trace but the blobs, which are the store's."""
-        return int(await self._run("forget", *jobs)) if jobs else 0
+        """Remove every trace of jobs but their blobs, which belong to the store.  Returns how many there were."""
+        return int(await self._scripts.run("forget", ids=list(jobs))) if jobs else 0
 
     async def forget_expired(self) -> list[str]:
-        """Forget jobs that have been kept long enough."""
+        """Forget jobs that have been kept long enough, up to MAX_FORGOTTEN_AT_ONCE.  Returns their ids."""
         now_ms = await self.now_ms()
-        due = await self.redis.zrangebyscore(redis_keys.EXPIRY, "-inf", now_ms, start=0, num=FORGOTTEN_AT_A_TIME)
+        due = await self.redis.zrangebyscore(redis_keys.EXPIRY, "-inf", now_ms, start=0, num=MAX_FORGOTTEN_AT_ONCE)
         jobs = [job.decode() for job in due]
         await self.forget(*jobs)
         return jobs
 
     async def record(self, job: str) -> JobRecord | None:
-        """What is known of a job."""
+        """Returns what is known of a job."""
         return read_record(await self.redis.hgetall(redis_keys.JOB + job))
 
-    async def look(self, spec: JobSpec) -> tuple[JobRecord | None, bytes | None]:
-        """What is known of a job, and the picture that came with its commit, where one did and is still there."""
-        fields, picture = await self._run("look", spec.id)
+    async def record_with_result(self, spec: JobSpec) -> tuple[JobRecord | None, bytes | None]:
+        """Returns what is known of a job, and its result where that was stored with the commit and is still there."""
+        fields, picture = await self._scripts.run("record_with_result", id=spec.id)
         return read_record(dict(zip(fields[::2], fields[1::2], strict=True)), spec), picture or None
 
     async def newest(self, count: int, before_ms: int | None = None, owner: str | None = None) -> list[JobRecord]:
-        """A page of jobs (of one API key), newest first, that arrived before `before_ms`.
+        """Returns a page of jobs (of one API key), newest first, that arrived before `before_ms`.
 
-        `count` of them, and all others of the last one's millisecond: the time is the cursor, and nothing may fall into
-        the crack between two pages.
+        A page has `count` jobs, and all others that arrived in the same millisecond as its last one: the time is the
+        cursor, and no job may fall between two pages.
         """
         top = f"({before_ms}" if before_ms is not None else "+inf"
-        index = f"{redis_keys.INDEX}:{owner}" if owner else redis_keys.INDEX
+        index = redis_keys.JOBS_OF_OWNER + owner if owner else redis_keys.JOBS
         found = await self.redis.zrevrangebyscore(index, top, "-inf", start=0, num=count, withscores=True)
         ids = [job for job, _ in found]
         if len(found) == count:
@@ -249,18 +221,18 @@ class Queue:
         return [record for record in map(read_record, rows) if record]
 
     async def place(self, spec: JobSpec) -> int | None:
-        """How many are before it in its lane; None once it has left the line."""
+        """Returns how many jobs are before this one in its lane; None once it is not queued any more."""
         place = await self.redis.lpos(redis_keys.RQ_QUEUE + spec.queue, spec.id)
         return int(place) if place is not None else None
 
     async def backlog(self, bundle: str) -> Backlog:
-        """What is in line and in hand."""
+        """Returns how much work there is for a bundle."""
         async with self.redis.pipeline(transaction=False) as pipeline:
             for lane in LANES:
                 pipeline.llen(redis_keys.RQ_QUEUE + queue_name(bundle, lane))
             for lane in LANES:
                 pipeline.zcard(redis_keys.RQ_STARTED + queue_name(bundle, lane))
-            pipeline.lrange(redis_keys.DRAIN + bundle, 0, -1)
+            pipeline.lrange(redis_keys.RECENT_ENDS + bundle, 0, -1)
             answers = await pipeline.execute()
         count = len(LANES)
         return Backlog(
@@ -270,14 +242,14 @@ class Queue:
         )
 
     async def events(self, job: str, after: str = "0-0") -> list[Event]:
-        """The job's events after this one."""
+        """Returns the job's events after the one with this id."""
         rows = await self.redis.xrange(redis_keys.EVENTS + job, min=f"({after}")
         return [Event(id=i.decode(), type=f[b"type"].decode(), data=json.loads(f[b"data"])) for i, f in rows]
 
     async def changes(self) -> AsyncIterator[tuple[str, bool]]:
-        """Every job that changes, as it happens: (id, is it over); a dropped connection ends it with an error."""
+        """Yields each job that changes: (id, whether it has ended).  A lost connection raises."""
         async with self.redis.pubsub() as channel:
-            await channel.subscribe(redis_keys.WAKE)
+            await channel.subscribe(redis_keys.CHANGES)
             async for message in channel.listen():
                 if message["type"] == "message":
                     job, _, over = message["data"].decode().partition(" ")
@@ -285,82 +257,27 @@ class Queue:
 
     async def wait_for_work(self, bundles: Sequence[str], timeout_s: float) -> None:
         """Return when a job may have arrived, or after `timeout_s`."""
-        await self.redis.blpop([redis_keys.BELL + bundle for bundle in bundles], timeout=timeout_s)
-
-    async def announce(self, *infos: WorkerInfo) -> None:
-        """Say that a worker is alive, and what it is: one entry for each of its bundles, all of them at once."""
-        async with self.redis.pipeline(transaction=True) as pipeline:
-            for info in infos:
-                seat = _seat(info.name, info.bundle)
-                pipeline.sadd(redis_keys.WORKERS, seat)
-                pipeline.set(redis_keys.WORKER + seat, info.model_dump_json(), ex=redis_keys.WORKER_TTL_S)
-            await pipeline.execute()
-
-    async def withdraw(self, name: str, bundles: Sequence[str]) -> None:
-        """A worker says goodbye."""
-        seats = [_seat(name, bundle) for bundle in bundles]
-        await self.redis.srem(redis_keys.WORKERS, *seats)
-        await self.redis.delete(*(redis_keys.WORKER + seat for seat in seats))
-
-    async def workers(self) -> list[WorkerInfo]:
-        """The workers that are alive; one with several bundles comes once for each."""
-        names = sorted(name.decode() for name in await self.redis.smembers(redis_keys.WORKERS))
-        if not names:
-            return []
-        said = await self.redis.mget([redis_keys.WORKER + name for name in names])
-        if dead := [name for name, text in zip(names, said, strict=True) if text is None]:
-            await self.redis.srem(redis_keys.WORKERS, *dead)
-        return [WorkerInfo.model_validate_json(text) for text in said if text is not None]
-
-    async def count(self, name: str, by: int = 1) -> None:
-        await self.redis.hincrby(redis_keys.COUNTERS, name, by)
-
-    async def counters(self) -> Mapping[str, int]:
-        return {name.decode(): int(value) for name, value in (await self.redis.hgetall(redis_keys.COUNTERS)).items()}
+        await self.redis.blpop([redis_keys.ARRIVALS + bundle for bundle in bundles], timeout=timeout_s)
 
     async def now_ms(self) -> int:
-        """Redis' clock, the only one that all sides share."""
+        """Returns the time by Redis' clock, the only one that all processes share."""
         seconds, micros = await self.redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
 
-def _leased(row: Sequence[bytes]) -> Leased | Refused:
-    job, kind = row[0].decode(errors="backslashreplace"), row[1]
-    if kind == b"oversized":
-        return Refused(id=job, reason="oversized", detail=f"job {job} has {int(row[2])} bytes")
-    data, named = (row[2], row[3]) if kind == b"foreign" else (row[3], row[4])
-    try:
-        check(job, {b"data": data, b"success_callback_name": named})
-        if kind == b"foreign":
-            raise RefusedJob("function-not-listed", f"job {job} did not come through the API")
-        spec = load_spec(row[2])
-    except RefusedJob as error:
-        return Refused(id=job, reason=error.reason, detail=str(error))
-    except SpecError as error:
-        return Refused(id=job, reason="not-json", detail=f"job {job}: {error}")
-    attempts, deaths, alone, cancel, carried = row[5:10]
-    return Leased(
-        spec=spec, attempts=int(attempts), deaths=int(deaths), alone=bool(alone), cancel=bool(cancel),
-        input=carried or None,
-    )  # fmt: skip
+def _placed(blob: Blob | None) -> dict[str, object] | None:
+    """Where a script stores a blob; its bytes go apart."""
+    return {"key": redis_keys.BLOB + blob.name, "ttl_s": blob.ttl_s} if blob else None
 
 
-def _seat(worker: str, bundle: str) -> str:
-    return f"{worker}/{bundle}"
-
-
-def _carried(blob: Blob | None) -> tuple[str | bytes | int, ...]:
-    return (redis_keys.BLOB + blob.name, blob.data, blob.ttl_s) if blob else ("", "", 0)
-
-
-def _seconds_per_job(ended: Sequence[bytes]) -> float | None:
-    """The mean distance of the last ends."""
-    if len(ended) < 2:
+def _seconds_per_job(ends: Sequence[bytes]) -> float | None:
+    """The mean time between the last ends, which come newest first."""
+    if len(ends) < 2:
         return None
-    newest, oldest = (int(entry.split()[0]) for entry in (ended[0], ended[-1]))
-    return max((newest - oldest) / 1000 / (len(ended) - 1), 1e-4)
+    newest, oldest = (int(entry.split()[0]) for entry in (ends[0], ends[-1]))
+    return max((newest - oldest) / 1000 / (len(ends) - 1), 1e-4)
 
 
 def _iso() -> str:
-    """Now, as RQ writes it."""
+    """The time as RQ writes it."""
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

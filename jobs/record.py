@@ -1,15 +1,15 @@
-"""What is known of a job: its state, how far it is, how it ended."""
+"""The record of a job (state, progress, outcome) and of a worker."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 from pydantic import Field
 
-from jobs.spec import Frozen, JobSpec, load_spec
+from jobs.spec import FrozenModel, JobSpec, load_spec
 
 
 class State(StrEnum):
-    """queued -> running -> one of the four ends.  A job whose worker died goes back to queued."""
+    """queued -> running -> succeeded, failed, canceled or expired.  A job whose worker died goes back to queued."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -23,8 +23,8 @@ class State(StrEnum):
         return self not in (State.QUEUED, State.RUNNING)
 
 
-class Progress(Frozen):
-    """`fraction` of all passes that may come, 0 to 1; it may jump ahead when the picture is clean early."""
+class Progress(FrozenModel):
+    """How far a job is.  `fraction` (0 to 1) is of all possible passes: it jumps when the image is clean early."""
 
     fraction: float = 0.0
     pass_index: int = 0
@@ -33,8 +33,8 @@ class Progress(Frozen):
     steps: int = 1
 
 
-class PassRecord(Frozen):
-    """One pass of the loop.  `blob` is its picture, where pictures of the passes are kept."""
+class PassRecord(FrozenModel):
+    """One pass of the loop.  `blob` names the picture after it, where those are kept."""
 
     label: str
     source: str
@@ -46,7 +46,7 @@ class PassRecord(Frozen):
     blob: str | None = None
 
 
-class Result(Frozen):
+class Result(FrozenModel):
     """The restored picture."""
 
     blob: str
@@ -57,7 +57,7 @@ class Result(Frozen):
     height_px: int
 
 
-class Failure(Frozen):
+class Failure(FrozenModel):
     """Why a job failed: a stable code, a sentence, and what to do next."""
 
     code: str
@@ -65,8 +65,8 @@ class Failure(Frozen):
     hint: str = ""
 
 
-class Outcome(Frozen):
-    """How a job ended, or so much of it as is known while it runs."""
+class Outcome(FrozenModel):
+    """How a job ended; while it runs, what is known so far."""
 
     degradations: dict[str, float] = Field(default_factory=dict)
     passes: tuple[PassRecord, ...] = ()
@@ -79,8 +79,8 @@ class Outcome(Frozen):
     seconds: dict[str, float] = Field(default_factory=dict)  # stage -> seconds
 
 
-class JobRecord(Frozen):
-    """A job as the store knows it; times in milliseconds since 1970 by Redis' clock."""
+class JobRecord(FrozenModel):
+    """Everything that Redis knows of a job.  Times are milliseconds since 1970 by Redis' clock."""
 
     spec: JobSpec
     state: State
@@ -95,16 +95,16 @@ class JobRecord(Frozen):
     outcome: Outcome = Outcome()
 
 
-class Degradation(Frozen):
-    """What a bundle can repair."""
+class Degradation(FrozenModel):
+    """A degradation that a bundle can repair."""
 
     name: str
     prompt: str
     fidelity: float = 1.0
 
 
-class WorkerInfo(Frozen):
-    """What a worker says of itself; `ready` once its engine has passed the golden image."""
+class WorkerInfo(FrozenModel):
+    """What a worker announces for one of its bundles.  `ready`: its engine has passed the golden image."""
 
     name: str
     host: str
@@ -123,7 +123,7 @@ class WorkerInfo(Frozen):
 
 
 def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> JobRecord | None:
-    """From the Redis hash; None where there is none.  Who knows the spec, which never changes, spares its reading."""
+    """Read a job's Redis hash; None where it is empty.  Pass the spec, which never changes, to save its parsing."""
     if b"spec" not in fields:
         return None
 

@@ -1,9 +1,9 @@
-"""Every Redis key and every time to live, RQ's and ours.
+"""Every Redis key, every time to live and every limit of the queue.  `lua_scripts` gives the scripts the same names.
 
 RQ's keys keep RQ's own meaning, so `rq info`, dashboards and exporters tell the truth.
 """
 
-# RQ's
+# RQ's keys
 RQ_QUEUES = "rq:queues"
 RQ_QUEUE = "rq:queue:"
 RQ_JOB = "rq:job:"
@@ -13,44 +13,52 @@ RQ_FAILED = "rq:failed:"
 RQ_CANCELED = "rq:canceled:"
 RQ_RESULTS = "rq:results:"
 
-# Ours
+# Our keys
 JOB = "undegrade:job:"
-"""+ id: hash of spec, state, times, lease, progress, outcome."""
+"""+ id: hash of spec, state, times, lease, progress and outcome."""
 EVENTS = "undegrade:events:"
 """+ id: stream of {type, data}."""
-INDEX = "undegrade:jobs"
-"""zset: every job's id by the millisecond of its arrival; + ':' + owner: those of one API key."""
+JOBS = "undegrade:jobs"
+"""Sorted set: the id of each job by the millisecond of its arrival."""
+JOBS_OF_OWNER = "undegrade:jobs:"
+"""+ owner: the same for the jobs of one API key."""
 API_KEYS = "undegrade:api-keys"
-"""hash: key id -> JSON of jobs.api_keys.ApiKey, without its id."""
+"""Hash: id of an API key -> JSON of jobs.api_keys.ApiKey without its id."""
 LEASES = "undegrade:leases"
-"""zset: the ids of running jobs by the millisecond at which their lease ends."""
+"""Sorted set: ids of running jobs by the millisecond at which their lease ends."""
 EXPIRY = "undegrade:expiry"
-"""zset: ids by the millisecond at which they are forgotten."""
-BELL = "undegrade:bell:"
-"""+ bundle: list that an idle worker blocks on."""
-DRAIN = "undegrade:drain:"
+"""Sorted set: ids by the millisecond at which the job is forgotten."""
+ARRIVALS = "undegrade:bell:"
+"""+ bundle: list on which idle workers block; each new job adds an entry."""
+RECENT_ENDS = "undegrade:drain:"
 """+ bundle: list of 'millisecond megapixels' of the last jobs that ended, newest first."""
 COUNTERS = "undegrade:counters"
-"""hash: what happened how often, for the metrics."""
+"""Hash: the counters of jobs.counters."""
 WORKER = "undegrade:worker:"
-"""+ name/bundle: JSON of what a worker says of itself and of one of its bundles."""
+"""+ worker/bundle: JSON of jobs.record.WorkerInfo."""
 WORKERS = "undegrade:workers"
-"""set: name/bundle of workers that were alive lately."""
+"""Set: worker/bundle of workers that were alive lately."""
 BLOB = "undegrade:blob:"
-"""+ name: a picture, in the embedded mode."""
+"""+ name: a picture, where the store is Redis."""
 BLOBS = "undegrade:blobs"
-"""zset: names of the pictures in an object store by the second at which they may go."""
-WAKE = "undegrade:wake"
-"""pub/sub channel: the id of a job that changed."""
+"""Sorted set: names of the pictures in an object store by the second at which they may be deleted."""
+CHANGES = "undegrade:wake"
+"""Channel: the id of a job that changed, followed by ' over' when it has ended."""
 
 LEASE_MS = 15_000
-RENEW_S = 5.0
-EVENTS_KEPT = 500
-DRAIN_KEPT = 64
-BELL_KEPT = 32
+MAX_DEATHS = 2
+"""A job that was in this many workers or engines when they died fails as suspected poison."""
+MAX_EVENTS_PER_JOB = 500
+MAX_RECENT_ENDS = 64
+MAX_ARRIVALS = 32
+MAX_RECLAIMED_AT_ONCE = 100
+MAX_RQ_RESULTS_PER_JOB = 10
+DEFAULT_KEEP_S = 86_400
+"""How long a record stays that says nothing else: one of an RQ job that is not ours."""
 RQ_STARTED_GRACE_MS = 24 * 3600 * 1000
-"""RQ's own cleanup, which `rq info` runs, must never take a job that our leases look after."""
+"""RQ's own cleanup, which `rq info` runs, must not take a job that our leases look after."""
 QUEUED_TTL_S = 7 * 24 * 3600
-"""A job that nobody takes for a week is forgotten."""
-MOST_DEATHS = 2
+"""A job that no worker takes for a week is forgotten."""
+EXPIRY_MARGIN_S = 3600
+"""Keys outlive a job's expiry by this: longer than the sweep's interval, so the sweep still finds the job's owner."""
 WORKER_TTL_S = 20

@@ -1,7 +1,7 @@
 """Jobs as RQ stores them: JSON, one listed function, no callbacks, of bounded size.
 
-RQ's JSON serializer still imports any dotted name that it is given, so a planted job could name `os.system`.  Our
-workers never import what a job names: they look the name up here, and what is not listed is refused.
+RQ's JSON serializer still imports any dotted name that it reads, so a foreign job could name `os.system`.  Our workers
+never import the name in a job: they compare it with the list here, and refuse every other name.
 """
 
 import json
@@ -16,23 +16,23 @@ from rq.serializers import JSONSerializer
 from jobs.errors import RefusedJob
 
 FUNCTION = "undegrade.run"
-"""Shown by dashboards.  A name in a list, not a place to import from."""
+"""The name that dashboards show.  Nothing is imported from it."""
 FUNCTIONS = frozenset({FUNCTION})
-MOST_PACKED_BYTES = 64 * 1024
-MOST_BYTES = 256 * 1024
+MAX_PACKED_BYTES = 64 * 1024
+MAX_BYTES = 256 * 1024
 CALLBACKS = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"webhooks")
 
 
 def pack(job_id: str) -> bytes:
-    """The `data` field of a job of ours."""
+    """Returns the `data` field of one of our jobs."""
     return zlib.compress(json.dumps([FUNCTION, None, [job_id], {}]).encode(), 1)
 
 
 def check(job_id: str, fields: Mapping[bytes, bytes]) -> None:
-    """Whether an RQ job is one of ours.
+    """Check that an RQ job is one of ours.
 
     Raises:
-        RefusedJob: it is not; `reason` is one of oversized, not-json, function-not-listed, callback.
+        RefusedJob: it is not.
     """
     if any(fields.get(name) for name in CALLBACKS):
         raise RefusedJob("callback", f"job {job_id} names a callback")
@@ -48,21 +48,21 @@ def check(job_id: str, fields: Mapping[bytes, bytes]) -> None:
 
 
 def _unpacked(job_id: str, data: bytes) -> tuple[Any, Any, Any, Any]:
-    if len(data) > MOST_PACKED_BYTES:
-        raise RefusedJob("oversized", f"job {job_id} has {len(data)} bytes, at most {MOST_PACKED_BYTES}")
+    if len(data) > MAX_PACKED_BYTES:
+        raise RefusedJob("oversized", f"got {len(data)} bytes for job {job_id}, expected at most {MAX_PACKED_BYTES}")
     unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(data, MOST_BYTES)
+        text = unpacker.decompress(data, MAX_BYTES)
         if unpacker.unconsumed_tail:
-            raise RefusedJob("oversized", f"job {job_id} unpacks to more than {MOST_BYTES} bytes")
+            raise RefusedJob("oversized", f"job {job_id} unpacks to more than {MAX_BYTES} bytes")
         function, instance, arguments, keywords = json.loads(text)
     except (zlib.error, ValueError, TypeError, RecursionError) as error:
-        raise RefusedJob("not-json", f"job {job_id} is not JSON of ours: {type(error).__name__}") from error
+        raise RefusedJob("not-json", f"job {job_id} does not hold our JSON: {type(error).__name__}") from error
     return function, instance, arguments, keywords
 
 
 class ListedJob(Job):
-    """RQ's job for tools and dashboards on our queues: it reads JSON only, and runs nothing that is not listed."""
+    """RQ's job as tools and dashboards read it from our queues: it reads JSON only, and never gives its function."""
 
     def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: object = None) -> None:
         super().__init__(id=id, connection=connection, serializer=JSONSerializer)

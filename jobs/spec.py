@@ -1,4 +1,4 @@
-"""A job as it travels: what to do with which blob, no pixels.  Version 1 is pinned by a golden file of the tests."""
+"""The job spec: what to do with which blob.  It holds no pixels, and a golden file in the tests pins version 1."""
 
 from typing import Literal
 
@@ -12,29 +12,31 @@ Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
 
 LANES: tuple[Lane, ...] = ("interactive", "standard", "bulk")
 HEAD_START_S: dict[Lane, float] = {"interactive": 0.0, "standard": 20.0, "bulk": 300.0}
-"""The lane goes first whose head has waited longest beyond this: lanes have an order, and nobody starves."""
+"""The lane goes first whose first job has waited longest beyond this: lanes have an order, and no lane starves."""
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
+    """A pydantic model that cannot change, refuses unknown fields and holds no NaN."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class JobControls(Frozen):
-    """The user's words; None means the bundle's default.  Ranges are those of `models.restorer.Controls`."""
+class JobControls(FrozenModel):
+    """The controls of a job; None means the bundle's default.  Ranges are those of `models.restorer.Controls`."""
 
-    prompt: str | None = Field(default=None, max_length=1000)
-    only: tuple[str, ...] = Field(default=(), max_length=32)
-    skip: tuple[str, ...] = Field(default=(), max_length=32)
-    strength: float = Field(default=1.0, ge=0, le=1)
-    fidelity: float | None = Field(default=None, ge=0, le=1)
-    color_fix: bool = False
-    max_passes: int | None = Field(default=None, ge=1, le=100)
-    steps: int | None = Field(default=None, ge=1, le=1000)
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    prompt: str | None = Field(default=None, max_length=1000, description="Run one pass, conditioned on this text.")
+    only: tuple[str, ...] = Field(default=(), max_length=32, description="Repair only these degradations.")
+    skip: tuple[str, ...] = Field(default=(), max_length=32, description="Never repair these degradations.")
+    strength: float = Field(default=1.0, ge=0, le=1, description="0 returns the input, 1 the full restoration.")
+    fidelity: float | None = Field(default=None, ge=0, le=1, description="1 stays closest to the input.")
+    color_fix: bool = Field(default=False, description="Give the result the input's mean colors and contrast.")
+    max_passes: int | None = Field(default=None, ge=1, le=100, description="Maximum number of passes.")
+    steps: int | None = Field(default=None, ge=1, le=1000, description="Denoising steps per pass.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed repeats a result.")
 
 
-class Source(Frozen):
-    """The input: a blob and what its header said."""
+class Source(FrozenModel):
+    """The input: its blob, and what the image header says."""
 
     blob: str
     bytes: int
@@ -48,22 +50,22 @@ class Source(Frozen):
         return self.width_px * self.height_px / 1e6
 
 
-class Output(Frozen):
-    """How the result is written; None keeps the input's format, or the format's own default quality."""
+class Output(FrozenModel):
+    """How to write the result.  None keeps the input's format and the format's default quality."""
 
-    format: Format | None = None
-    quality: int | None = Field(default=None, ge=1, le=100)
-    metadata: bool = True
-    passes: bool = True  # keep a picture of each pass
+    format: Format | None = Field(default=None, description="The result's format. Default: the input's.")
+    quality: int | None = Field(default=None, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
+    metadata: bool = Field(default=True, description="Keep EXIF. GPS is always removed.")
+    passes: bool = Field(default=True, description="Keep an image of each pass.")
 
 
-class JobSpec(Frozen):
+class JobSpec(FrozenModel):
     """One job.
 
     Attributes:
-        submitted_ms, deadline_ms: milliseconds since 1970 by the server's clock; after the deadline it is not begun.
-        keep_s: how long its result and record stay after its end.
-        owner: the API key's id; None where no key is asked for.
+        submitted_ms, deadline_ms: milliseconds since 1970 by the server's clock; after the deadline the job expires.
+        keep_s: how long its result and record stay after it has ended.
+        owner: the id of its API key; None where the service needs no key.
     """
 
     version: Literal[1] = 1
@@ -88,7 +90,7 @@ class JobSpec(Frozen):
 
 
 def queue_name(bundle: str, lane: Lane) -> str:
-    """The RQ queue: one for each bundle, so that a worker need not search for the jobs that it can do."""
+    """Returns the name of the RQ queue.  Each bundle has its own, so a worker finds the jobs that it can do at once."""
     return f"{bundle}.{lane}"
 
 
@@ -96,7 +98,7 @@ def load_spec(text: str | bytes) -> JobSpec:
     """Read a spec.
 
     Raises:
-        SpecError: not JSON, another version, or a field that is missing, spare or out of range; the message names it.
+        SpecError: not JSON, another version, or a field that is missing, unknown or out of range; the message names it.
     """
     try:
         return JobSpec.model_validate_json(text)

@@ -1,8 +1,8 @@
-"""Where the pictures are: memory, a folder or an object store over obstore, or Redis for the embedded mode.
+"""The blob store, which holds the pictures: memory, a folder or an object store (through obstore), or Redis.
 
-Names are paths of letters, digits and `_.-`.  Every blob has a time to live; its end is kept in a Redis set, which
-works on every backend alike and survives a restart; and `sweep` deletes what has outlived it.  There is one set, so
-one store to a Redis: after a change of the store's URL the blobs of the old place are nobody's.
+Names are paths of letters, digits and `_.-`.  Every blob has a time to live.  A Redis set keeps the time at which each
+blob expires, which works for every backend and survives a restart; `sweep` deletes expired blobs.  There is one such
+set, so a Redis serves one store: after a change of the store's URL, blobs in the old store are never deleted.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 ALLOWED = "memory://, file:///FOLDER, s3://BUCKET/PREFIX?region=R&endpoint=URL, gs://, az:// or redis://"
 CARRIED_BYTES = 1 << 20
-"""The largest blob that goes with a script of the queue: Redis does nothing else meanwhile."""
-SWEPT_AT_A_TIME = 500
-DELETED_AT_ONCE = 4
-"""Each takes a thread of the loop's pool; the others belong to what clients wait for."""
+"""The largest blob that a script of the queue takes along: Redis serves no other client while the script runs."""
+MAX_SWEPT_AT_ONCE = 500
+CONCURRENT_DELETES = 4
+"""Each delete takes a thread of the loop's pool; the other threads serve requests that clients wait for."""
 RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
-"""obstore's own three minutes would outlast every client that waits for its answer."""
+"""obstore's default of three minutes is longer than any client waits."""
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A picture on its way into the store."""
+    """A blob to store, with its name and time to live."""
 
     name: str
     data: bytes
@@ -45,11 +45,11 @@ class Blob:
 
 
 class BlobStore(Protocol):
-    """Raises StoreError where the backend refuses; Redis' own errors pass through."""
+    """Named bytes.  Methods raise StoreError where the backend fails, and RedisError when Redis is away."""
 
     @property
     def beside_queue(self) -> bool:
-        """Whether small blobs may go with the queue's own scripts, which spares a round trip and leaves no orphans."""
+        """Whether the queue's scripts can store small blobs, which saves a round trip and leaves no orphans."""
         ...
 
     async def put(self, name: str, data: bytes, ttl_s: int) -> None: ...
@@ -59,21 +59,21 @@ class BlobStore(Protocol):
         ...
 
     async def delete(self, *names: str) -> None:
-        """Missing ones are fine, and one that cannot be deleted keeps no other from it."""
+        """Delete blobs.  Missing blobs are ignored, and a failure does not stop the others."""
         ...
 
     async def sweep(self, now_s: float) -> int:
-        """Delete what has outlived its time; returns how many."""
+        """Delete expired blobs.  Returns how many."""
         ...
 
     async def close(self) -> None: ...
 
 
 def open_store(url: str, redis: "Redis") -> BlobStore:
-    """The store that a URL names; credentials come from the environment, as obstore reads them.
+    """Returns the store at a URL.  obstore reads the credentials from the environment.
 
     Raises:
-        StoreError: no such kind of store, or one that cannot be opened.  It never repeats the URL, which may hold a
+        StoreError: unknown kind of store, or it cannot be opened.  The message never repeats the URL, which may hold a
             password.
     """
     kind, separator, rest = url.partition("://")
@@ -82,10 +82,10 @@ def open_store(url: str, redis: "Redis") -> BlobStore:
     if not separator or kind not in OPENERS:
         got = f"a store of kind {kind!r}" if separator else "a store without a kind"
         raise StoreError(f"got {got}, expected {ALLOWED}")
-    place, _, query = rest.partition("?")
+    location, _, query = rest.partition("?")
     try:
         options = dict(parse_qsl(query, strict_parsing=bool(query)))
-        return ObjectStore(OPENERS[kind](f"{kind}://{place}", options), redis)
+        return ObjectStore(OPENERS[kind](f"{kind}://{location}", options), redis)
     except (BaseError, OSError, ValueError) as error:
         raise StoreError(f"cannot open the {kind} store: {_first_line(error)}; expected {ALLOWED}") from error
 
@@ -93,14 +93,14 @@ def open_store(url: str, redis: "Redis") -> BlobStore:
 def _memory(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401 - obstore's own union of stores
     _expect_options(options, ())
     if url != "memory://":
-        raise ValueError("memory has no places")
+        raise ValueError("a memory store has no path")
     return MemoryStore()
 
 
 def _folder(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401
     _expect_options(options, ())
     if not url.removeprefix("file://").strip("/"):
-        raise ValueError("the root of the file system is no place for blobs")
+        raise ValueError("the root of the file system cannot be a store")
     return LocalStore.from_url(url, mkdir=True, automatic_cleanup=True)  # a job's folder goes with its last blob
 
 
@@ -130,13 +130,13 @@ OPENERS: dict[str, Callable[[str, dict[str, str]], Any]] = {
 
 
 def _expect_options(got: Iterable[str], allowed: tuple[str, ...]) -> None:
-    """obstore ignores what it does not know: a misspelt region, or a secret that belongs into the environment."""
+    """Refuse options that obstore would ignore: a misspelled region, or a secret that belongs in the environment."""
     if unknown := sorted(set(got) - set(allowed)):
         raise ValueError(f"got the options {', '.join(unknown)}, expected {' and '.join(allowed) or 'none'}")
 
 
 def _first_line(error: Exception) -> str:
-    """obstore's message without the page of Rust structures below it."""
+    """Returns obstore's message without the Rust structures that follow it."""
     return str(error).strip().split("\n", 1)[0]
 
 
@@ -147,7 +147,7 @@ def _checked(name: str) -> str:
 
 
 class RedisStore:
-    """Small pictures beside the queue, which expire by themselves."""
+    """Blobs in the queue's Redis, which expire by themselves."""
 
     beside_queue = True
 
@@ -160,7 +160,7 @@ class RedisStore:
     async def get(self, name: str) -> bytes:
         data: bytes | None = await self.redis.get(redis_keys.BLOB + _checked(name))
         if data is None:
-            raise BlobMissing(f"there is no {name} (any more)")
+            raise BlobMissing(f"there is no blob {name}, or it has expired")
         return data
 
     async def delete(self, *names: str) -> None:
@@ -175,10 +175,10 @@ class RedisStore:
 
 
 class ObjectStore:
-    """Anything obstore opens.
+    """Any store that obstore opens.
 
-    Threads and not obstore's own coroutines: those answer from a Rust thread that touches Python once more after the
-    answer, and a process that ends in that moment aborts (17 of 30 with obstore 0.12.1, none of 30 with threads).
+    Calls run in threads and not as obstore's coroutines.  Those answer from a Rust thread that touches Python once more
+    after the answer; a process that ends at that moment aborts (17 of 30 with obstore 0.12.1, none with threads).
     """
 
     beside_queue = False
@@ -188,7 +188,7 @@ class ObjectStore:
         self.redis: Any = redis
 
     async def put(self, name: str, data: bytes, ttl_s: int) -> None:
-        # First the end, then the blob: one that is never written is swept without harm, the other way round it stays
+        # The expiry first: the sweep ignores a blob that was never written, but never finds a blob without expiry
         await self.redis.zadd(redis_keys.BLOBS, {_checked(name): time.time() + ttl_s})
         try:
             await asyncio.to_thread(obstore.put, self.store, name, data)
@@ -199,7 +199,7 @@ class ObjectStore:
         try:
             return await asyncio.to_thread(self._read, _checked(name))
         except FileNotFoundError as error:
-            raise BlobMissing(f"there is no {name} (any more)") from error
+            raise BlobMissing(f"there is no blob {name}, or it has expired") from error
         except (BaseError, OSError) as error:
             raise StoreError(f"cannot read {name}: {_first_line(error)}") from error
 
@@ -209,11 +209,11 @@ class ObjectStore:
             raise failures[0]
 
     async def sweep(self, now_s: float) -> int:
-        due = await self.redis.zrangebyscore(redis_keys.BLOBS, "-inf", now_s, start=0, num=SWEPT_AT_A_TIME)
-        gone, failures = await self._delete([name.decode() for name in due])
+        due = await self.redis.zrangebyscore(redis_keys.BLOBS, "-inf", now_s, start=0, num=MAX_SWEPT_AT_ONCE)
+        deleted, failures = await self._delete([name.decode() for name in due])
         if failures:
             raise failures[0]
-        return gone
+        return deleted
 
     async def close(self) -> None:
         return None
@@ -222,22 +222,22 @@ class ObjectStore:
         return bytes(obstore.get(self.store, name).bytes())
 
     async def _delete(self, names: list[str]) -> tuple[int, list[StoreError]]:
-        """Delete, and forget the end of, as many as can be; how many, and why not the others."""
-        few = asyncio.Semaphore(DELETED_AT_ONCE)
-        failures = await asyncio.gather(*(self._delete_one(name, few) for name in names))
+        """Delete blobs and their expiry.  Returns how many were deleted, and the errors of the others."""
+        limit = asyncio.Semaphore(CONCURRENT_DELETES)
+        failures = await asyncio.gather(*(self._delete_one(name, limit) for name in names))
         gone = [name for name, failure in zip(names, failures, strict=True) if failure is None]
         if gone:
             await self.redis.zrem(redis_keys.BLOBS, *gone)
         return len(gone), [failure for failure in failures if failure]
 
-    async def _delete_one(self, name: str, few: asyncio.Semaphore) -> StoreError | None:
-        async with few:
+    async def _delete_one(self, name: str, limit: asyncio.Semaphore) -> StoreError | None:
+        async with limit:
             try:
                 await asyncio.to_thread(obstore.delete, self.store, name)
             except FileNotFoundError:
                 pass
             except (BaseError, OSError, ValueError) as error:
-                refusal = StoreError(f"cannot delete {name}: {_first_line(error)}")
-                refusal.__cause__ = error
-                return refusal
+                failure = StoreError(f"cannot delete {name}: {_first_line(error)}")
+                failure.__cause__ = error
+                return failure
         return None

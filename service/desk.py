@@ -97,7 +97,7 @@ class Desk:
         return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
 
     async def _ensure_served(self, bundle: str) -> None:
-        served = {self.settings.bundle, *(worker.bundle for worker in await self.queue.workers() if worker.ready)}
+        served = {self.settings.bundle, *(worker.bundle for worker in await self.queue.workers.alive() if worker.ready)}
         if bundle not in served:
             problem = f"no worker has a bundle of this name; there are {', '.join(sorted(served))}"
             raise InvalidRequest(f"model: {problem}", errors=[{"field": "model", "problem": problem}])
@@ -155,7 +155,7 @@ class Desk:
         with self.wakes.bell(job_id, record.spec.owner, at_end=True) as bell:
             while not record.state.over and not self.wakes.closed and (left_s := until_s - time.monotonic()) > 0:
                 await bell.wait(left_s)
-                again, picture = await self.queue.look(record.spec)
+                again, picture = await self.queue.record_with_result(record.spec)
                 if again is None:
                     raise Gone(f"job {job_id} was deleted while it was waited for")
                 record = again

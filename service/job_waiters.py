@@ -11,13 +11,12 @@ from contextlib import contextmanager
 import structlog
 from redis.exceptions import RedisError
 
+from jobs.backoff import Backoff
 from jobs.queue import Queue
 from service.refusals import TooManyWaits
 
 log = structlog.get_logger()
 POLL_S = 2.0
-BACKOFF_S = (0.1, 5.0)
-"""The first and the longest pause between two tries to subscribe."""
 
 
 class Bell:
@@ -85,16 +84,15 @@ class Wakes:
 
     async def listen(self) -> None:
         """Ring for ever, across Redis' absences."""
-        pause_s = BACKOFF_S[0]
+        backoff = Backoff()
         while True:
             try:
                 async for job, over in self.queue.changes():
-                    pause_s = BACKOFF_S[0]
+                    backoff.reset()
                     for bell in self._bells.get(job, ()):
                         if over or not bell.at_end:
                             bell.ring()
             except (RedisError, OSError) as error:
-                log.warning("redis.away", error=type(error).__name__, retry_s=pause_s)
+                log.warning("redis.away", error=type(error).__name__)
             self._ring_all()  # something may have been missed
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, BACKOFF_S[1])
+            await asyncio.sleep(backoff.next_s())

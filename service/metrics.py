@@ -69,11 +69,11 @@ class Line:
 
 async def snapshot(queue: Queue, bundle: str) -> Snapshot:
     """Ask the queue about this bundle and those that workers have."""
-    workers = await queue.workers()
+    workers = await queue.workers.alive()
     names = sorted({bundle, *(worker.bundle for worker in workers)})
     return Snapshot(
         lines={name: await _line(queue, name) for name in names},
-        counters=dict(await queue.counters()),
+        counters=dict(await queue.counters.read()),
         workers=workers,
     )
 

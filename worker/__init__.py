@@ -1,5 +1,6 @@
-"""Takes jobs and owns the device.
+"""Takes jobs from the queue and owns the device.
 
-Two processes: a supervisor that talks to Redis and the store (no torch), and an engine child with the models resident.
-Reading order: messages, picking, engine, golden, child (the child's side), pictures, link, job, supervisor (the other).
+Two processes: the supervisor talks to Redis and the store, and never loads torch; the engine child holds the models.
+Reading order: messages, picking, engine_entry, engine, engine_startup, engine_child (the child); then pipe,
+engine_link, process_pool, codec, job_run, held_jobs, lease_loop, lease_renewal, committer, upkeep, supervisor.
 """

@@ -1,86 +1,39 @@
-"""The step-level engine: admit, pick, step, finish, over any Restorer.
+"""The step-level engine: admits images, forms a batch at each denoising step, and finishes images, with any Restorer.
 
-A batch is formed at every denoising step.  A new image joins at the next step, a finished one leaves at once, a
-canceled one is dropped between steps, and nobody waits for a batch to fill or for the longest job to end.  Several
-bundles, of one family or of several, may be resident: their images take turns in one line, each step is one bundle's.
+A new image joins at the next step, a finished image leaves at once, and a canceled image is dropped between steps.  No
+image waits for a batch to fill or for the longest job to end.  Several bundles, of one family or several, may be
+resident; their images take turns, and each step belongs to one bundle.
 
-What goes wrong with one image ends that image.  Out of memory: the batch is halved, then the tile, then that image
-fails.  What may have poisoned the device (any other CUDA error) is raised as `DeviceBroken`: the process must end.
+An error in one image ends that image alone.  Out of memory: the engine halves the batch, then the tile, and then fails
+the image.  Any other CUDA error may have left the device in a bad state: it raises `DeviceBroken`.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 
 import torch
 
 from models.errors import ControlsError
 from models.pixels import to_pixels, to_tensor
-from models.restorer import Continues, Controls, Outcome, Report, Request, Restored, Restorer, Track
-from worker.messages import Answer, Done, Failed, Passed, Stepped, Task, Turned
-from worker.picking import Limits, Waiting, first, next_step
+from models.restorer import Continues, Outcome, Report, Request, Restored, Track
+from worker.engine_entry import Entry, Resident, megapixels
+from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed
+from worker.messages import Answer, BatchStepped, Done, Failed, PassProgress, StepProgress, Task
+from worker.picking import BatchLimits, first_in_turn, pick_batch
+from worker.restorer_types import to_controls, to_outcome
 
-LEAST_TILE_PX = 128
-LEARN = 0.1
-"""How much of the newest step's speed goes into the running mean."""
+MIN_TILE_PX = 128
 
-
-class DeviceBroken(Exception):
-    """The device may give wrong answers from now on."""
-
-
-@dataclass(eq=False)
-class Resident:
-    """A bundle at work.
-
-    Attributes:
-        together: how many images fitted into a batch lately; grows back a batch at a time.
-        step_s_per_mp: a step's seconds a megapixel of late; tells long work from short.
-    """
-
-    restorer: Restorer
-    limits: Limits
-    together: int = field(init=False)
-    step_s_per_mp: float = field(init=False, default=0.0)
-
-    def __post_init__(self) -> None:
-        self.together = self.limits.together
-
-    def learn(self, s_per_mp: float) -> None:
-        self.step_s_per_mp += LEARN * (s_per_mp - self.step_s_per_mp)
-
-
-@dataclass(eq=False)
-class Entry:
-    """A task and its tracks."""
-
-    task: Task
-    request: Request
-    by: Resident
-    tracks: list[Track] = field(default_factory=list)  # of this pass, those that are not finished
-    tiles: int = 1  # of this pass
-    begun: bool = False
-
-    @property
-    def fraction(self) -> float:
-        """Of this pass, 0 to 1: finished tiles, and the steps of the others."""
-        under_way = sum(track.step / track.steps for track in self.tracks)
-        return (self.tiles - len(self.tracks) + under_way) / self.tiles
-
-    @property
-    def left_s(self) -> float:
-        """What this pass still needs, as far as one can tell."""
-        megapixel_steps = sum((track.steps - track.step) * _megapixels(track) for track in self.tracks)
-        return self.by.step_s_per_mp * megapixel_steps
+Batch = Sequence[tuple[Entry, Track]]
 
 
 class Engine:
-    """`residents` by the names that tasks give; `say` takes each answer at once; `clock` gives seconds."""
+    """`residents` by the names in tasks; `send` takes each answer at once; `clock` gives seconds."""
 
     def __init__(
-        self, residents: Mapping[str, Resident], say: Callable[[Answer], None], clock: Callable[[], float] = time.time
+        self, residents: Mapping[str, Resident], send: Callable[[Answer], None], clock: Callable[[], float] = time.time
     ) -> None:
-        self.residents, self.say, self.clock = residents, say, clock
+        self.residents, self.send, self.clock = residents, send, clock
         self._entries: dict[str, Entry] = {}
         self._splits = 0
 
@@ -89,153 +42,155 @@ class Engine:
         return bool(self._entries)
 
     def admit(self, task: Task) -> None:
-        """Take an image in; it is begun at the next turn."""
-        by = self.residents.get(task.bundle)
-        if by is None:
-            detail = f"this worker has no bundle {task.bundle!r}, it has {', '.join(self.residents)}"
-            self.say(Failed(id=task.id, code="no-such-bundle", detail=detail, hint="report it"))
+        """Accept an image; it begins in one of the next turns."""
+        resident = self.residents.get(task.bundle)
+        if resident is None:
+            detail = f"got bundle {task.bundle!r}, expected one of this worker's: {', '.join(self.residents)}"
+            self.send(Failed(id=task.id, code="no-such-bundle", detail=detail, hint="report it"))
             return
         try:
-            request = Request(image=to_tensor(task.pixels), controls=Controls(**task.controls))
-        except (ControlsError, TypeError) as error:
-            self.say(Failed(id=task.id, code="bad-controls", detail=str(error)))
+            request = Request(image=to_tensor(task.pixels), controls=to_controls(task.controls))
+        except (ControlsError, MemoryError, RuntimeError) as error:  # torch raises RuntimeError when memory is short
+            self.send(to_failed(task.id, error))
             return
-        except (MemoryError, RuntimeError) as error:  # torch's own way of saying that there is no memory
-            self.say(_failure(task.id, error))
-            return
-        self._entries[task.id] = Entry(task, request, by)
+        self._entries[task.id] = Entry(task, request, resident)
 
-    def cancel(self, task: str) -> None:
-        """Drop an image; its neighbors never notice."""
-        self._entries.pop(task, None)
+    def cancel(self, task_id: str) -> None:
+        """Drop an image; the others are not affected."""
+        self._entries.pop(task_id, None)
 
     def turn(self) -> None:
-        """Begin one waiting image, then step one batch and finish what is done.
+        """Begin one waiting image, then step one batch and finish the tracks that are done.
 
         Raises:
             DeviceBroken: the process must end.
         """
         start_s = self.clock()
-        if fresh := min((e for e in self._entries.values() if not e.begun), key=_turn, default=None):
-            self._begin(fresh)
-        chosen = self._chosen()
-        if chosen:
-            self._step(chosen)
-            self._finish_done(chosen)
-            megapixels = sum(_megapixels(track) for _, track in chosen)
-            splits, self._splits = self._splits, 0
-            seconds = self.clock() - start_s
-            entry = chosen[0][0]
-            entry.by.learn(seconds / megapixels)
-            held = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
-            self.say(
-                Turned(
-                    bundle=entry.task.bundle, images=len(chosen), megapixels=megapixels, seconds=seconds,
-                    splits=splits, memory_bytes=held,
-                )
-            )  # fmt: skip
+        if waiting := min((e for e in self._entries.values() if not e.begun), key=lambda e: e.turn, default=None):
+            self._begin(waiting)
+        batch = self._next_batch()
+        if batch:
+            self._step(batch)
+            self._finish_done(batch)
+            self._report_batch(batch, self.clock() - start_s)
 
-    def _chosen(self) -> list[tuple[Entry, Track]]:
+    def _next_batch(self) -> Batch:
         """The tracks to advance now, all of one bundle and shape."""
         tracks = [(e, track) for e in self._entries.values() for track in e.tracks if track.step < track.steps]
         if not tracks:
             return []
-        waiting = [_waiting(entry, track) for entry, track in tracks]
-        by = tracks[first(waiting)][0].by
-        own = [i for i, (entry, _) in enumerate(tracks) if entry.by is by]
-        limits = Limits(together=by.together, megapixels=by.limits.megapixels)
-        return [tracks[own[i]] for i in next_step([waiting[i] for i in own], limits)]
+        candidates = [entry.candidate(track) for entry, track in tracks]
+        resident = tracks[first_in_turn(candidates)][0].resident
+        same_bundle = [i for i, (entry, _) in enumerate(tracks) if entry.resident is resident]
+        limits = BatchLimits(max_batch=resident.max_batch, megapixels=resident.limits.megapixels)
+        return [tracks[same_bundle[i]] for i in pick_batch([candidates[i] for i in same_bundle], limits)]
 
     def _begin(self, entry: Entry) -> None:
         entry.begun = True
         if entry.task.detect_only:
             self._guarded(entry, lambda: self._assess(entry))
         else:
-            self._guarded(entry, lambda: self._take(entry, entry.by.restorer.begin([entry.request])[0]))
+            self._guarded(entry, lambda: self._advance(entry, entry.resident.restorer.begin([entry.request])[0]))
 
     def _assess(self, entry: Entry) -> None:
-        seen = entry.by.restorer.assess([entry.request.image])[0].probabilities
+        probabilities = entry.resident.restorer.assess([entry.request.image])[0].probabilities
         report = Report(
-            degradations=dict(sorted(seen.items(), key=lambda item: -item[1])), passes=(), stop_reason="assessed",
-            seed=entry.request.controls.seed, steps=0,
+            degradations=dict(sorted(probabilities.items(), key=lambda item: -item[1])), passes=(),
+            stop_reason="assessed", seed=entry.request.controls.seed, steps=0,
         )  # fmt: skip
         self._entries.pop(entry.task.id)
-        self.say(Done(id=entry.task.id, report=asdict(report)))
+        self.send(Done(id=entry.task.id, outcome=to_outcome(report)))
 
-    def _take(self, entry: Entry, outcome: Outcome) -> None:
-        """What a restorer answered for an image."""
+    def _advance(self, entry: Entry, outcome: Outcome) -> None:
+        """Act on what a restorer returned for an image: it is done, or it goes on with new tracks."""
         if isinstance(outcome, Restored):
             self._entries.pop(entry.task.id)
-            self.say(self._ended(entry, outcome))
+            self.send(self._done(entry, outcome))
         elif isinstance(outcome, Continues):
             entry.tracks, entry.tiles = list(outcome.tracks), len(outcome.tracks)
-            picture = outcome.image if entry.task.pictures else None
-            pixels = None if picture is None else to_pixels(picture, entry.task.pixels.dtype.type)
-            self.say(Passed(id=entry.task.id, report=asdict(outcome.report), pixels=pixels))
+            image = outcome.image if entry.task.send_passes else None
+            pixels = None if image is None else to_pixels(image, entry.task.pixels.dtype.type)
+            self.send(PassProgress(id=entry.task.id, outcome=to_outcome(outcome.report), pixels=pixels))
 
-    def _ended(self, entry: Entry, outcome: Restored) -> Answer:
-        if not bool(torch.isfinite(outcome.image).all()):
+    def _done(self, entry: Entry, restored: Restored) -> Answer:
+        if not bool(torch.isfinite(restored.image).all()):
             return Failed(
-                id=entry.task.id, code="not-finite", detail="the restored picture holds values that are no numbers",
-                hint="report it with the bundle's name; a bundle in float32 may do",
+                id=entry.task.id, code="not-finite", detail="the restored image contains NaN or infinite values",
+                hint="report it with the bundle's name; a bundle in float32 may work",
             )  # fmt: skip
-        pixels = to_pixels(outcome.image, entry.task.pixels.dtype.type)
-        return Done(id=entry.task.id, report=asdict(outcome.report), pixels=pixels)
+        pixels = to_pixels(restored.image, entry.task.pixels.dtype.type)
+        return Done(id=entry.task.id, outcome=to_outcome(restored.report), pixels=pixels)
 
-    def _step(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
-        """Advance a batch; where memory is short in halves, where one image is to blame singly."""
-        by = chosen[0][0].by
-        error = self._tried(lambda: by.restorer.step([track for _, track in chosen]))
+    def _step(self, batch: Batch) -> None:
+        """Advance a batch.  After an error try it again: in halves where memory was short, otherwise image by image."""
+        resident = batch[0][0].resident
+        error = self._attempt(lambda: resident.restorer.step([track for _, track in batch]))
         if error is None:
-            self._report(chosen)
+            self._report_steps(batch)
             return
-        if len(chosen) == 1:
-            entry, track = chosen[0]
+        if len(batch) == 1:
+            entry, track = batch[0]
             self._give_up(entry, error, max(track.shape[-2:]))
             return
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             self._splits += 1
-            by.together = max(1, len(chosen) // 2)
-        size = (len(chosen) + 1) // 2 if _out_of_memory(error) else 1
+            resident.max_batch = max(1, len(batch) // 2)
+        size = (len(batch) + 1) // 2 if is_out_of_memory(error) else 1
         del error  # its traceback keeps the failed batch's tensors alive
-        for start in range(0, len(chosen), size):
-            there = [(e, track) for e, track in chosen[start : start + size] if self._entries.get(e.task.id) is e]
-            if there:
-                self._step(there)
+        for start in range(0, len(batch), size):
+            if part := [(entry, track) for entry, track in batch[start : start + size] if self._has(entry)]:
+                self._step(part)
 
-    def _report(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
-        for entry, track in {e.task.id: (e, t) for e, t in reversed(chosen)}.values():
-            self.say(
-                Stepped(
+    def _report_steps(self, batch: Batch) -> None:
+        """Report the progress of each image once: that of its first track in the batch."""
+        for entry, track in {e.task.id: (e, t) for e, t in reversed(batch)}.values():
+            self.send(
+                StepProgress(
                     id=entry.task.id, pass_index=track.pass_index, passes=track.passes, step=track.step,
                     steps=track.steps, fraction=min(1.0, (track.pass_index + entry.fraction) / track.passes),
                 )
             )  # fmt: skip
 
-    def _finish_done(self, chosen: Sequence[tuple[Entry, Track]]) -> None:
-        by = chosen[0][0].by
-        by.together = min(by.together + 1, by.limits.together)
-        for entry, track in chosen:
-            if track.step < track.steps or self._entries.get(entry.task.id) is not entry or track not in entry.tracks:
+    def _report_batch(self, batch: Batch, seconds: float) -> None:
+        entry, stepped_mp = batch[0][0], sum(megapixels(track) for _, track in batch)
+        entry.resident.record_speed(seconds / stepped_mp)
+        splits, self._splits = self._splits, 0
+        held_bytes = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
+        self.send(
+            BatchStepped(
+                bundle=entry.task.bundle, images=len(batch), megapixels=stepped_mp, seconds=seconds, splits=splits,
+                memory_bytes=held_bytes,
+            )
+        )  # fmt: skip
+
+    def _finish_done(self, batch: Batch) -> None:
+        resident = batch[0][0].resident
+        resident.max_batch = min(resident.max_batch + 1, resident.limits.max_batch)
+        for entry, track in batch:
+            if track.step < track.steps or not self._has(entry) or track not in entry.tracks:
                 continue
             entry.tracks.remove(track)
-            self._guarded(entry, lambda e=entry, t=track: self._take(e, e.by.restorer.finish([t])[0]))  # type: ignore[misc]
+            self._guarded(entry, lambda e=entry, t=track: self._advance(e, e.resident.restorer.finish([t])[0]))  # type: ignore[misc]
+
+    def _has(self, entry: Entry) -> bool:
+        """False once the image has ended, or has begun again in smaller tiles."""
+        return self._entries.get(entry.task.id) is entry
 
     def _guarded(self, entry: Entry, action: Callable[[], None]) -> None:
-        error = self._tried(action)
+        error = self._attempt(action)
         if error is not None:
             self._give_up(entry, error)
 
-    def _tried(self, action: Callable[[], None]) -> Exception | None:
-        """The error that is one image's own, if any.
+    def _attempt(self, action: Callable[[], None]) -> Exception | None:
+        """Run an action.  Returns the error that concerns its images only, if any.
 
         Raises:
-            DeviceBroken: it is the device's.
+            DeviceBroken: the error concerns the device.
         """
         try:
             action()
         except Exception as error:
-            if not _out_of_memory(error) and _of_the_device(error):
+            if not is_out_of_memory(error) and is_device_error(error):
                 raise DeviceBroken(str(error)) from error
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -243,46 +198,13 @@ class Engine:
         return None
 
     def _give_up(self, entry: Entry, error: Exception, tried_px: int | None = None) -> None:
-        """Fail one image; short of memory, try it in tiles of half of what did not fit first."""
+        """Fail one image.  Where memory was short, first begin it again in tiles of half the size."""
         whole_px = entry.request.tile_px or max(entry.request.image.shape[-2:])
-        side = min(whole_px, tried_px or whole_px) // 2
-        if _out_of_memory(error) and side >= LEAST_TILE_PX and not entry.task.detect_only:
+        tile_px = min(whole_px, tried_px or whole_px) // 2
+        if is_out_of_memory(error) and tile_px >= MIN_TILE_PX and not entry.task.detect_only:
             self._splits += 1
-            request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=side)
-            self._entries[entry.task.id] = Entry(entry.task, request, entry.by)
+            request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=tile_px)
+            self._entries[entry.task.id] = Entry(entry.task, request, entry.resident)
             return
         self._entries.pop(entry.task.id, None)
-        self.say(_failure(entry.task.id, error))
-
-
-def _waiting(entry: Entry, track: Track) -> Waiting:
-    task = entry.task
-    return Waiting(lane=task.lane, since_s=task.since_s, shape=track.shape, left_s=entry.left_s)
-
-
-def _megapixels(track: Track) -> float:
-    return track.shape[-2] * track.shape[-1] / 1e6
-
-
-def _turn(entry: Entry) -> tuple[int, float]:
-    return entry.task.lane, entry.task.since_s
-
-
-def _failure(task: str, error: Exception) -> Failed:
-    if isinstance(error, ControlsError):
-        return Failed(id=task, code="bad-controls", detail=str(error))
-    if _out_of_memory(error):
-        hint = "scale the image down, or use a worker with more memory"
-        return Failed(id=task, code="out-of-memory", detail="not even one small tile fitted into memory", hint=hint)
-    return Failed(id=task, code="engine-error", detail=f"{type(error).__name__}: {error}", hint="report it")
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-
-
-def _of_the_device(error: Exception) -> bool:
-    """CUDA's own errors leave a context that answers with errors or with garbage (text-generation-inference#965)."""
-    broken = getattr(torch, "AcceleratorError", None)
-    said = any(word in str(error) for word in ("CUDA error", "CUBLAS", "cuDNN error"))
-    return said or (broken is not None and isinstance(error, broken))
+        self.send(to_failed(entry.task.id, error))

@@ -1,37 +1,43 @@
-"""What supervisor and engine child say to each other, over a pipe; plain numbers and uint8 or uint16 pixels.
+"""The messages between the supervisor and the engine child.  They travel pickled over a pipe.
 
-Pixels are RGB (H, W, 3).
+Pixels are RGB (H, W, 3), uint8 or uint16.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from jobs.record import Degradation, Outcome
+from jobs.spec import JobControls
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One image for the engine.  `lane` 0 goes first; `since_s` is its arrival, by any one clock.
+    """An image for the engine.
 
-    `bundle` is one of those that the engine has loaded.
+    Attributes:
+        bundle: one of those that the engine has loaded.
+        lane: 0 goes first.
+        since_s: when the job arrived; all tasks use one clock.
+        send_passes: send the picture after each pass but the last.
     """
 
     id: str
     pixels: Pixels
     bundle: str = ""
-    controls: dict[str, Any] = field(default_factory=dict)  # of models.restorer.Controls
+    controls: JobControls = field(default_factory=JobControls)
     lane: int = 0
     since_s: float = 0.0
     detect_only: bool = False
-    pictures: bool = True  # send the picture of each pass but the last
+    send_passes: bool = True
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """Drop this task between two steps, if it is still there."""
+    """Drop this task between two steps, if the engine still has it."""
 
     id: str
 
@@ -46,43 +52,43 @@ Command = Task | Cancel | Stop
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A bundle that the child has; its golden image came out as it must."""
+    """A bundle that the child has loaded, and that has passed its golden image."""
 
     name: str
     family: str
     version: str
     license: str
-    degradations: tuple[dict[str, Any], ...]
-    together: int
+    degradations: tuple[Degradation, ...]
+    max_batch: int
     budget_mp: float
     load_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """The child has all of its models."""
+    """The child has loaded all of its bundles.  `why` says why it chose the device."""
 
     device: str
     why: str
     bundles: tuple[Loaded, ...]
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """The most images of one step."""
-        return max(loaded.together for loaded in self.bundles)
+        return max(loaded.max_batch for loaded in self.bundles)
 
 
 @dataclass(frozen=True)
 class NotReady:
-    """The child cannot work; it ends after saying so.  `of_device` tells a broken device from a broken bundle."""
+    """The child cannot work, and ends.  `of_device` tells a broken device from a broken bundle."""
 
     sentence: str
     of_device: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stepped:
-    """A task is so far."""
+class StepProgress:
+    """A task has taken a step."""
 
     id: str
     pass_index: int
@@ -93,26 +99,26 @@ class Stepped:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passed:
-    """A task has begun, or ended a pass and goes on; `report` is models.restorer.Report as a dict."""
+class PassProgress:
+    """A task has begun, or has ended a pass and goes on.  `outcome` is what is known so far."""
 
     id: str
-    report: dict[str, Any]
+    outcome: Outcome
     pixels: Pixels | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A task has ended.  `pixels` None: it was only to be assessed."""
+    """A task has ended.  `pixels` None: it only assessed the image."""
 
     id: str
-    report: dict[str, Any]
+    outcome: Outcome
     pixels: Pixels | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """A task failed, alone."""
+    """A task has failed; the others go on."""
 
     id: str
     code: str
@@ -121,8 +127,8 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turned:
-    """One turn of the loop, for the metrics; all of its images were one bundle's."""
+class BatchStepped:
+    """One turn of the engine, for the metrics; all of its images belong to one bundle."""
 
     bundle: str
     images: int
@@ -132,4 +138,4 @@ class Turned:
     memory_bytes: int = 0  # of the GPU, held by this process; 0 on a CPU
 
 
-Answer = Ready | NotReady | Stepped | Passed | Done | Failed | Turned
+Answer = Ready | NotReady | StepProgress | PassProgress | Done | Failed | BatchStepped

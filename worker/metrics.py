@@ -1,76 +1,72 @@
-"""The worker's metrics, on a port of their own.  Labels are bounded: bundle, lane, outcome; never a job or a worker."""
+"""The worker's metrics, on a port of their own.
+
+Labels have few values (bundle, lane, outcome, stage) and never name a job, an API key or a worker.  Names start with
+`undegrade_`; the service exports the metrics of the queue, which have other names (service/metrics.py).
+"""
 
 import time
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from jobs.queue import Leased
+from jobs.lease import Leased
 from jobs.record import State
-from worker.job_run import JobRun
-from worker.messages import Ready, Turned
+from worker.messages import BatchStepped, Ready
 
-SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+BUCKETS_IMAGES = (1, 2, 4, 8, 16, 32)
+BUCKETS_MP = (0.1, 0.3, 1, 3, 10, 30)
 
 
 class WorkerMetrics:
-    """One registry a worker, so that tests and several workers in a process do not meet."""
+    """The metrics of one worker, in a registry of its own: several workers may run in a process."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._taken = Counter("undegrade_jobs_taken", "Jobs leased", ["bundle", "lane"], registry=registry)
-        self._ended = Counter("undegrade_jobs_ended", "Jobs ended", ["bundle", "outcome"], registry=registry)
-        self._wait = Histogram(
-            "undegrade_queue_wait_seconds",
-            "From arrival to lease",
-            ["bundle", "lane"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._stage = Histogram(
-            "undegrade_stage_seconds", "Of one job's stage", ["bundle", "stage"], buckets=SECONDS, registry=registry
-        )
-        self._images = Histogram(
-            "undegrade_step_batch_images", "Images a step", ["bundle"], buckets=(1, 2, 4, 8, 16, 32), registry=registry
-        )
-        self._megapixels = Histogram(
-            "undegrade_step_batch_megapixels",
-            "Megapixels a step",
-            ["bundle"],
-            buckets=(0.1, 0.3, 1, 3, 10, 30),
-            registry=registry,
-        )
-        self._splits = Counter(
-            "undegrade_oom_splits", "Batches or tiles halved for memory", ["bundle"], registry=registry
-        )
-        self._memory = Gauge("undegrade_gpu_memory_bytes", "Held by the engine", registry=registry)
-        self._load = Gauge(
-            "undegrade_model_load_seconds", "Loading, golden image and probe", ["bundle"], registry=registry
-        )
-        self.restarts = Counter("undegrade_engine_restarts", "Engine children replaced", registry=registry)
-        self.lost = Counter("undegrade_lease_expired", "Leases that this worker lost", registry=registry)
-        self.redis_errors = Counter("undegrade_redis_errors", "Calls that Redis did not answer", registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"undegrade_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"undegrade_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"undegrade_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self._leased = counter("worker_jobs_leased", "Jobs that this worker leased", "bundle", "lane")
+        self._ended = counter("worker_jobs_ended", "Jobs that this worker ended", "bundle", "outcome")
+        self._wait = histogram("queue_wait_seconds", "Time from submission to lease", BUCKETS_S, "bundle", "lane")
+        self._stage = histogram("stage_seconds", "Duration of a stage of a job", BUCKETS_S, "bundle", "stage")
+        self._images = histogram("step_batch_images", "Images in a step", BUCKETS_IMAGES, "bundle")
+        self._megapixels = histogram("step_batch_megapixels", "Megapixels in a step", BUCKETS_MP, "bundle")
+        self._splits = counter("oom_splits", "Batches or tiles that were halved for lack of memory", "bundle")
+        self._memory = gauge("gpu_memory_bytes", "GPU memory that the engine holds")
+        self._load = gauge("model_load_seconds", "Loading, golden image and memory probe of a bundle", "bundle")
+        self.restarts = counter("engine_restarts", "Engine children that were replaced")
+        self.leases_lost = counter("worker_leases_lost", "Leases that this worker lost")
+        self.redis_errors = counter("redis_errors", "Calls that Redis did not answer")
 
     def serve(self, port: int | None, host: str) -> None:
-        """Answer /metrics on this port and address; None: nowhere."""
+        """Answer /metrics on this port and address; None: do not."""
         if port is not None:
             start_http_server(port, host, self.registry)
 
-    def took(self, leased: Leased) -> None:
+    def on_leased(self, leased: Leased) -> None:
         spec = leased.spec
-        self._taken.labels(spec.bundle, spec.lane).inc()
+        self._leased.labels(spec.bundle, spec.lane).inc()
         self._wait.labels(spec.bundle, spec.lane).observe(max(0.0, time.time() - spec.submitted_ms / 1000))
 
-    def ended(self, run: JobRun, state: State) -> None:
-        self._ended.labels(run.spec.bundle, state.value).inc()
-        for stage, seconds in run.seconds.items():
-            self._stage.labels(run.spec.bundle, stage).observe(seconds)
+    def on_ended(self, bundle: str, state: State, stage_seconds: Mapping[str, float]) -> None:
+        self._ended.labels(bundle, state.value).inc()
+        for stage, seconds in stage_seconds.items():
+            self._stage.labels(bundle, stage).observe(seconds)
 
-    def turned(self, turn: Turned) -> None:
-        self._images.labels(turn.bundle).observe(turn.images)
-        self._megapixels.labels(turn.bundle).observe(turn.megapixels)
-        self._splits.labels(turn.bundle).inc(turn.splits)
-        self._memory.set(turn.memory_bytes)
+    def on_batch(self, batch: BatchStepped) -> None:
+        self._images.labels(batch.bundle).observe(batch.images)
+        self._megapixels.labels(batch.bundle).observe(batch.megapixels)
+        self._splits.labels(batch.bundle).inc(batch.splits)
+        self._memory.set(batch.memory_bytes)
 
-    def loaded(self, ready: Ready) -> None:
+    def on_loaded(self, ready: Ready) -> None:
         for bundle in ready.bundles:
             self._load.labels(bundle.name).set(bundle.load_s)

@@ -1,20 +1,21 @@
-"""Which tracks step next: a pure function, no clock, no tensors."""
+"""Chooses the tracks of the next step: a pure function, without clock and tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 HANDICAP = 5.0
+"""Seconds by which a track's turn is later, for each second of work that its image's pass still needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """A track as the picking sees it.
+class Candidate:
+    """A track that may take the next step.
 
     Attributes:
         lane: 0 goes first.
         since_s: when its job arrived.
         shape: tracks of one shape may share a step.
-        left_s: the device seconds that its image's pass still needs, as far as one can tell; 0 where one cannot.
+        left_s: estimated device seconds that its image's pass still needs; 0 where that is unknown.
     """
 
     lane: int
@@ -24,10 +25,10 @@ class Waiting:
 
     @property
     def turn(self) -> tuple[int, float]:
-        """Smaller goes first: lane, then the arrival, later by HANDICAP seconds for each second of work that is left.
+        """Smaller goes first: the lane, then the arrival plus the handicap.
 
-        What is nearly done goes first: the median wait under load falls, the 95th percentile rises
-        (docs/decisions/0009).  Since the handicap does not grow, nobody is overtaken by what arrives later than that.
+        Tracks that are nearly done go first: the median wait under load falls, and the 95th percentile rises
+        (docs/decisions/0009).  The handicap does not grow, so no track is overtaken by jobs that arrive later than it.
         """
         return self.lane, self.since_s + HANDICAP * self.left_s
 
@@ -37,28 +38,28 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """`together` images at most, of `megapixels` at most; one image always goes."""
+class BatchLimits:
+    """At most `max_batch` images, of `megapixels` in all; a single image is always allowed."""
 
-    together: int
+    max_batch: int
     megapixels: float
 
 
-def first(waiting: Sequence[Waiting]) -> int:
-    """The index of the one whose turn it is."""
-    return min(range(len(waiting)), key=lambda i: (*waiting[i].turn, i))
+def first_in_turn(candidates: Sequence[Candidate]) -> int:
+    """Returns the index of the candidate whose turn it is."""
+    return min(range(len(candidates)), key=lambda i: (*candidates[i].turn, i))
 
 
-def next_step(waiting: Sequence[Waiting], limits: Limits) -> list[int]:
-    """The indices of the tracks to advance now.
+def pick_batch(candidates: Sequence[Candidate], limits: BatchLimits) -> list[int]:
+    """Returns the indices of the tracks to advance now.
 
-    The one whose turn it is decides the shape; others of its shape ride along in the same order, at whatever step they
-    stand, as far as the budget goes.
+    The candidate whose turn it is decides the shape.  Others of its shape join in the same order, whatever step they
+    are at, within the limits.
     """
-    order = sorted(range(len(waiting)), key=lambda i: (*waiting[i].turn, i))
+    order = sorted(range(len(candidates)), key=lambda i: (*candidates[i].turn, i))
     if not order:
         return []
-    shape = waiting[order[0]].shape
-    alike = [i for i in order if waiting[i].shape == shape]
-    fit = max(1, int(limits.megapixels / max(waiting[order[0]].megapixels, 1e-6)))
-    return alike[: max(1, min(limits.together, fit))]
+    shape = candidates[order[0]].shape
+    alike = [i for i in order if candidates[i].shape == shape]
+    fit = max(1, int(limits.megapixels / max(candidates[order[0]].megapixels, 1e-6)))
+    return alike[: max(1, min(limits.max_batch, fit))]

@@ -1,7 +1,7 @@
-"""A few processes that each do one thing at a time, so that what kills one is known and kills nobody else.
+"""A pool of processes that each run one call at a time, so that a call that kills its process fails alone.
 
-concurrent.futures' pool breaks as a whole when one of its processes dies, and passes every call through two threads and
-two queues; here a call is one message each way over the process' own pipe.
+The pool of concurrent.futures breaks as a whole when one process dies, and passes each call through two threads and two
+queues.  Here a call is one message each way over the process' own pipe.
 """
 
 import asyncio
@@ -15,72 +15,72 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar, cast
 
 from worker.parent_death import die_with_parent
-from worker.pipe import Frames, connected
+from worker.pipe import Frames, connect
 
 T = TypeVar("T")
 
 
-class Died(Exception):
-    """The process ended while it worked on this."""
+class ProcessDied(Exception):
+    """The process ended while it ran this call."""
 
 
 def _serve(connection: Connection, memory_bytes: int, parent: int) -> None:
-    """The child: one call after the other until the pipe ends."""
+    """The child: runs one call after the other until the pipe is closed."""
     die_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     while True:
         try:
-            action, words = pickle.loads(connection.recv_bytes())
+            action, arguments = pickle.loads(connection.recv_bytes())
         except EOFError:
             return
         try:
-            answer = pickle.dumps((True, action(*words)), protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception as error:  # whatever it is, it belongs to the caller
+            answer = pickle.dumps((True, action(*arguments)), protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:  # the caller raises it
             answer = pickle.dumps((False, error))
         connection.send_bytes(answer)
 
 
-class _Hand:
-    """One process; an answer must have come before the next call."""
+class _Worker:
+    """A process; the next call must wait for the answer to the last."""
 
     def __init__(self, memory_bytes: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_serve, args=(theirs, memory_bytes, os.getpid()), name="undegrade-pictures", daemon=True
+            target=_serve, args=(theirs, memory_bytes, os.getpid()), name="undegrade-codec", daemon=True
         )
         self.process.start()
-        theirs.close()  # else its end would never be seen
+        theirs.close()  # an open copy here would hide the child's end of the pipe
         self._frames: Frames | None = None
         self._answer: asyncio.Future[bytearray] | None = None
 
-    async def meet(self) -> None:
-        """Before the first call."""
-        self._frames = await connected(self._ours, self._heard)
+    async def connect(self) -> None:
+        """Connect to the process, before the first call."""
+        self._frames = await connect(self._ours, self._on_message)
 
     def call(self, message: bytes) -> "asyncio.Future[bytearray]":
-        """Its answer; Died where the process ends first."""
-        assert self._frames is not None, "not met"
+        """Send a call.  Returns its answer; ProcessDied where the process ends first."""
+        assert self._frames is not None, "not connected"
         self._answer = asyncio.get_running_loop().create_future()
         self._frames.send(message)
         return self._answer
 
-    def _heard(self, message: bytearray | None) -> None:
+    def _on_message(self, message: bytearray | None) -> None:
         if self._answer is None or self._answer.done():
             return
         if message is None:
-            self._answer.set_exception(Died("the process ended while it worked"))
+            self._answer.set_exception(ProcessDied("the process ended while it ran the call"))
         else:
             self._answer.set_result(message)
 
-    def end(self) -> None:
-        """Its process, at once."""
+    def kill(self) -> None:
+        """Kill the process and close its pipe."""
         self.process.kill()
         if self._frames is not None:
             self._frames.close()
 
-    async def gone(self) -> None:
-        """Return when its pipe is closed too."""
+    async def closed(self) -> None:
+        """Return when its pipe is closed."""
         if self._frames is not None:
             await self._frames.closed()
 
@@ -90,65 +90,65 @@ class Pool:
 
     def __init__(self, workers: int, memory_bytes: int) -> None:
         self.memory_bytes = memory_bytes
-        self._free: list[_Hand | None] = [None] * workers
-        self._room = asyncio.Semaphore(workers)
-        self._hands: set[_Hand] = set()
+        self._idle: list[_Worker | None] = [None] * workers
+        self._slots = asyncio.Semaphore(workers)
+        self._processes: set[_Worker] = set()
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that are there."""
-        return [hand.process.pid for hand in self._hands if hand.process.pid is not None]
+        """The ids of the running processes."""
+        return [worker.process.pid for worker in self._processes if worker.process.pid is not None]
 
-    async def run(self, action: Callable[..., T], *words: object) -> T:
-        """What `action(*words)` answers, or raises, in one of the processes.
+    async def run(self, action: Callable[..., T], *arguments: object) -> T:
+        """Run `action(*arguments)` in one of the processes, and return what it returns or raise what it raises.
 
-        A caller that is canceled leaves at once; the process ends what it does before it serves the next.
+        A canceled caller leaves at once; its process finishes the call before it takes the next.
 
         Raises:
-            Died: the process ended while it worked on this.
+            ProcessDied: the process ended while it ran this call.
         """
-        message = pickle.dumps((action, words), protocol=pickle.HIGHEST_PROTOCOL)
-        await self._room.acquire()
-        hand = await self._taken()
-        call = hand.call(message)
-        call.add_done_callback(lambda call: self._back(hand, call))
-        done, answer = cast(tuple[bool, Any], pickle.loads(await asyncio.shield(call)))
-        if done:
+        message = pickle.dumps((action, arguments), protocol=pickle.HIGHEST_PROTOCOL)
+        await self._slots.acquire()
+        worker = await self._take()
+        call = worker.call(message)
+        call.add_done_callback(lambda call: self._give_back(worker, call))
+        succeeded, answer = cast(tuple[bool, Any], pickle.loads(await asyncio.shield(call)))
+        if succeeded:
             return cast(T, answer)
         raise answer
 
-    async def _taken(self) -> _Hand:
-        """A hand that is free; a fresh one for one that was killed while it idled."""
-        hand = self._free.pop()
-        if hand is not None and hand.process.is_alive():
-            return hand
-        if hand is not None:
-            self._drop(hand)
+    async def _take(self) -> _Worker:
+        """Returns an idle process; a fresh one where it was not started yet, or was killed while it was idle."""
+        worker = self._idle.pop()
+        if worker is not None and worker.process.is_alive():
+            return worker
+        if worker is not None:
+            self._drop(worker)
         try:
-            fresh = _Hand(self.memory_bytes)
-            self._hands.add(fresh)
-            await fresh.meet()
+            fresh = _Worker(self.memory_bytes)
+            self._processes.add(fresh)
+            await fresh.connect()
         except BaseException:
-            self._free.append(None)
-            self._room.release()
+            self._idle.append(None)
+            self._slots.release()
             raise
         return fresh
 
-    def _back(self, hand: _Hand, call: "asyncio.Future[bytearray]") -> None:
-        if call.cancelled() or call.exception() is not None:  # and so seen, also where the caller has left
-            self._drop(hand)
-            self._free.append(None)
+    def _give_back(self, worker: _Worker, call: "asyncio.Future[bytearray]") -> None:
+        if call.cancelled() or call.exception() is not None:  # reading it silences asyncio where the caller has left
+            self._drop(worker)
+            self._idle.append(None)
         else:
-            self._free.append(hand)  # the last used is the next: its memory is warm
-        self._room.release()
+            self._idle.append(worker)  # the last used is the next: its memory is warm
+        self._slots.release()
 
-    def _drop(self, hand: _Hand) -> None:
-        self._hands.discard(hand)
-        hand.end()
+    def _drop(self, worker: _Worker) -> None:
+        self._processes.discard(worker)
+        worker.kill()
 
     async def close(self) -> None:
-        """End the processes; calls under way end with Died."""
-        hands = list(self._hands)
-        for hand in hands:
-            self._drop(hand)
-        await asyncio.gather(*(hand.gone() for hand in hands))
+        """Kill the processes; calls that are running raise ProcessDied."""
+        workers = list(self._processes)
+        for worker in workers:
+            self._drop(worker)
+        await asyncio.gather(*(worker.closed() for worker in workers))

@@ -1,6 +1,6 @@
-"""Our worker in RQ's eyes: registered, alive, idle or busy, on these queues; `rq info` and dashboards see it.
+"""Registers our worker with RQ, so that `rq info` and dashboards show it.
 
-RQ's own loop is not used: it forks for each job, or sends no heartbeat during one, and takes jobs one by one.
+RQ's own loop is not used: it takes jobs one by one, and either forks for each job or sends no heartbeat during it.
 """
 
 from typing import Any
@@ -11,32 +11,32 @@ from rq.worker import SimpleWorker
 
 from jobs.rq_format import ListedJob
 
-TTL_S = 20
+WORKER_TTL_S = 20
 
 
 class UndegradeWorker(SimpleWorker):
-    """Runs `serve` between its birth and its death.  Its methods block: call them from a thread."""
+    """A worker in RQ's registry.  Its methods block: call them from a thread."""
 
     job_class = ListedJob
 
     def __init__(self, queues: list[str], name: str, connection: Redis) -> None:
         super().__init__(
-            queues, name=name, connection=connection, worker_ttl=TTL_S, serializer=JSONSerializer,
+            queues, name=name, connection=connection, worker_ttl=WORKER_TTL_S, serializer=JSONSerializer,
             log_job_description=False,
         )  # fmt: skip
 
     def work(self, *words: Any, **named: Any) -> bool:  # noqa: ANN401 - RQ's signature
-        raise RuntimeError("RQ's loop is not used; worker.supervisor leases jobs for this worker")
+        raise RuntimeError("RQ's loop is not used: worker.supervisor leases the jobs of this worker")
 
-    def born(self) -> None:
-        """Be seen from now on."""
+    def register(self) -> None:
+        """Add this worker to RQ's registry."""
         self.register_birth()  # type: ignore[no-untyped-call]
 
-    def dead(self) -> None:
-        """Be seen no more."""
+    def unregister(self) -> None:
+        """Remove this worker from RQ's registry."""
         self.register_death()  # type: ignore[no-untyped-call]
 
-    def tick(self, busy: bool) -> None:
-        """Still alive."""
+    def heartbeat_as(self, busy: bool) -> None:
+        """Say that this worker is alive, and whether it is busy."""
         self.heartbeat()
         self.set_state("busy" if busy else "idle")

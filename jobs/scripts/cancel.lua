@@ -1,11 +1,12 @@
--- Ask for a job's end: at once where it is queued, at its worker's next look where it runs.
--- ARGV: 1 id, 2 iso time, 3 events kept, 4 keep s or ''
+-- Cancels a job: at once where it is queued; where it runs, its worker learns of it with the next renewal.
+-- args: id, iso, keep_s or nil
 -- Returns the state before, or '' for an unknown job
-local state = redis.call('HGET', 'undegrade:job:' .. ARGV[1], 'state')
+local job = KEY.job .. args.id
+local state = redis.call('HGET', job, 'state')
 if not state then return '' end
 if state == 'queued' then
-    finish(ARGV[1], 'canceled', nil, now_ms(), ARGV[2], ARGV[3], ARGV[4])
+    finish(args.id, 'canceled', nil, now_ms(), args.keep_s)
 elseif state == 'running' then
-    redis.call('HSET', 'undegrade:job:' .. ARGV[1], 'cancel', '1')
+    redis.call('HSET', job, 'cancel', '1')
 end
 return state

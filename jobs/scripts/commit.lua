@@ -1,22 +1,25 @@
--- End a job.  Only the holder of the lease may, and only once; a cancel that came first wins.
--- ARGV: 1 token, 2 iso time, 3 events kept, 4 drain kept, then for each job: id, state, outcome, keep s, megapixels,
---       key of a blob to keep or '', its bytes, its ttl s
+-- Ends jobs.  Only the holder of the lease may end a job, and only once; a cancel that came first wins.
+-- args: token, iso, jobs (list of {id, state, outcome, keep_s, megapixels, result}); result is nil, or the key and
+--       ttl_s of a picture to store
+-- bytes: the pictures, by id of their job
 -- Returns for each job the state that it ended in, or '' where the lease was lost
 local now, answers = now_ms(), {}
-for i = 5, #ARGV, 8 do
-    local id, state = ARGV[i], ARGV[i + 1]
-    local known = redis.call('HMGET', 'undegrade:job:' .. id, 'lease', 'state', 'cancel', 'bundle')
-    if known[1] ~= ARGV[1] or known[2] ~= 'running' then
+for _, ended in ipairs(args.jobs) do
+    local job = KEY.job .. ended.id
+    local known = redis.call('HMGET', job, 'lease', 'state', 'cancel', 'bundle')
+    local canceled, recent_ends = known[3], KEY.recent_ends .. (known[4] or '')
+    if known[1] ~= args.token or known[2] ~= 'running' then
         answers[#answers + 1] = ''
     else
-        if known[3] then state = 'canceled' end
-        if ARGV[i + 5] ~= '' and state == ARGV[i + 1] then
-            redis.call('SET', ARGV[i + 5], ARGV[i + 6], 'EX', ARGV[i + 7])
-            redis.call('HSET', 'undegrade:job:' .. id, 'picture', ARGV[i + 5])
+        local state = canceled and 'canceled' or ended.state
+        local as_asked = state == ended.state
+        if ended.result and as_asked then
+            redis.call('SET', ended.result.key, bytes[ended.id], 'EX', ended.result.ttl_s)
+            redis.call('HSET', job, 'picture', ended.result.key)
         end
-        finish(id, state, state == ARGV[i + 1] and ARGV[i + 2] or nil, now, ARGV[2], ARGV[3], ARGV[i + 3])
-        redis.call('LPUSH', 'undegrade:drain:' .. known[4], now .. ' ' .. ARGV[i + 4])
-        redis.call('LTRIM', 'undegrade:drain:' .. known[4], 0, ARGV[4] - 1)
+        finish(ended.id, state, as_asked and ended.outcome or nil, now, ended.keep_s)
+        redis.call('LPUSH', recent_ends, now .. ' ' .. ended.megapixels)
+        redis.call('LTRIM', recent_ends, 0, LIMIT.max_recent_ends - 1)
         answers[#answers + 1] = state
     end
 end

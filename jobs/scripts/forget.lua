@@ -1,20 +1,21 @@
--- Leave nothing behind of jobs.
--- ARGV: ids.  Returns how many there were
-local count, queues = 0, redis.call('SMEMBERS', 'rq:queues')
-for i = 1, #ARGV do
-    local id = ARGV[i]
-    local known = redis.call('HMGET', 'undegrade:job:' .. id, 'state', 'owner', 'lease')
-    if known[1] then count = count + 1 end
-    if known[2] then redis.call('ZREM', 'undegrade:jobs:' .. known[2], id) end
-    for _, key in ipairs(queues) do  -- few, and a job whose hash is gone no longer says in which it was
-        local queue = string.sub(key, 10)
-        if known[1] == 'queued' then redis.call('LREM', key, 0, id) end
-        if known[3] then redis.call('ZREM', 'rq:wip:' .. queue, id .. ':' .. known[3]) end
-        for _, registry in ipairs({'rq:finished:', 'rq:failed:', 'rq:canceled:'}) do
+-- Removes every trace of jobs.
+-- args: ids.  Returns how many of them there were
+local count, queues = 0, redis.call('SMEMBERS', KEY.rq_queues)
+for _, id in ipairs(args.ids) do
+    local known = redis.call('HMGET', KEY.job .. id, 'state', 'owner', 'lease')
+    local state, owner, lease = known[1], known[2], known[3]
+    if state then count = count + 1 end
+    if owner then redis.call('ZREM', KEY.jobs_of_owner .. owner, id) end
+    -- All queues, which are few: a job whose hash has expired no longer says which was its own
+    for _, key in ipairs(queues) do
+        local queue = string.sub(key, #KEY.rq_queue + 1)
+        if state == 'queued' then redis.call('LREM', key, 0, id) end
+        if lease then redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease) end
+        for _, registry in ipairs({KEY.rq_finished, KEY.rq_failed, KEY.rq_canceled}) do
             redis.call('ZREM', registry .. queue, id)
         end
     end
-    for _, set in ipairs({'undegrade:jobs', 'undegrade:expiry', 'undegrade:leases'}) do redis.call('ZREM', set, id) end
-    redis.call('DEL', 'undegrade:job:' .. id, 'undegrade:events:' .. id, 'rq:job:' .. id, 'rq:results:' .. id)
+    for _, set in ipairs({KEY.jobs, KEY.expiry, KEY.leases}) do redis.call('ZREM', set, id) end
+    redis.call('DEL', KEY.job .. id, KEY.events .. id, KEY.rq_job .. id, KEY.rq_results .. id)
 end
 return count

@@ -1,79 +1,82 @@
--- Lease up to N jobs across lanes in one step, so that no job is ever in nobody's hands.
--- ARGV: 1 most jobs, 2 lease ms, 3 worker, 4 token, 5 iso time, 6 jobs in the worker's hands, 7 most data bytes,
---       8 events kept, 9 RQ's grace ms, 10 most bytes of inputs to hand over, then pairs of queue and head start ms
+-- Leases up to max_jobs jobs across lanes in one step, so that no job is ever without an owner.
+-- args: max_jobs, worker, token, iso, held (jobs that the worker holds), max_packed_bytes,
+--       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, head_start_ms})
 -- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or ''}
 --      or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}
-local now, rows, room = now_ms(), {}, tonumber(ARGV[10])
+local now, rows, input_bytes_left = now_ms(), {}, args.max_input_bytes
 
--- The input that came with the job, while there is room in this answer; '' for others
+-- The input that was submitted with the job, while it fits into this answer; '' for others
 local function input(key)
     if not key then return '' end
-    local bytes = redis.call('STRLEN', key)
-    if bytes > room then return '' end
-    room = room - bytes
+    local size = redis.call('STRLEN', key)
+    if size > input_bytes_left then return '' end
+    input_bytes_left = input_bytes_left - size
     return redis.call('GET', key) or ''
 end
 
-local function head()
+-- The first job of the lane whose first job has waited longest beyond the lane's head start
+local function next_job()
     local best, best_queue, best_id
-    for i = 11, #ARGV, 2 do
-        local id = redis.call('LINDEX', 'rq:queue:' .. ARGV[i], 0)
+    for _, lane in ipairs(args.lanes) do
+        local id = redis.call('LINDEX', KEY.rq_queue .. lane.queue, 0)
         if id then
-            local since = tonumber(redis.call('HGET', 'undegrade:job:' .. id, 'enqueued_ms') or 0)
-            local turn = since + tonumber(ARGV[i + 1])
-            if not best or turn < best then best, best_queue, best_id = turn, ARGV[i], id end
+            local since = tonumber(redis.call('HGET', KEY.job .. id, 'enqueued_ms') or 0)
+            local turn = since + lane.head_start_ms
+            if not best or turn < best then best, best_queue, best_id = turn, lane.queue, id end
         end
     end
     return best_queue, best_id
 end
 
-local function refuse(id, queue, reason)
-    redis.call('ZADD', 'rq:failed:' .. queue, math.floor(now / 1000) + 86400, id)
-    redis.call('HSET', 'rq:job:' .. id, 'status', 'failed', 'ended_at', ARGV[5])
-    redis.call('EXPIRE', 'rq:job:' .. id, 86400)
-    rows[#rows + 1] = reason
+local function refuse(id, queue, row)
+    redis.call('ZADD', KEY.rq_failed .. queue, math.floor(now / 1000) + LIMIT.default_keep_s, id)
+    redis.call('HSET', KEY.rq_job .. id, 'status', 'failed', 'ended_at', args.iso)
+    redis.call('EXPIRE', KEY.rq_job .. id, LIMIT.default_keep_s)
+    rows[#rows + 1] = row
 end
 
+-- '1' where the RQ job names a callback, which ours never do
 local function callbacks(id)
-    local named = redis.call('HMGET', 'rq:job:' .. id, 'success_callback_name', 'failure_callback_name',
+    local named = redis.call('HMGET', KEY.rq_job .. id, 'success_callback_name', 'failure_callback_name',
         'stopped_callback_name', 'webhooks')
     for i = 1, 4 do if named[i] and named[i] ~= '' then return '1' end end
     return ''
 end
 
-while #rows < tonumber(ARGV[1]) do
-    local queue, id = head()
+while #rows < args.max_jobs do
+    local queue, id = next_job()
     if not id then break end
-    local job, rq = 'undegrade:job:' .. id, 'rq:job:' .. id
+    local job, rq = KEY.job .. id, KEY.rq_job .. id
     local known = redis.call('HMGET', job, 'spec', 'state', 'attempts', 'deaths', 'alone', 'cancel', 'deadline_ms',
         'carried')
-    local alone = known[5] == '1'
-    if alone and (#rows > 0 or tonumber(ARGV[6]) > 0) then break end
-    redis.call('LPOP', 'rq:queue:' .. queue)
-    local bytes = redis.call('HSTRLEN', rq, 'data')
-    if bytes > tonumber(ARGV[7]) then
-        if known[1] then
-            finish(id, 'failed', failure('refused', 'its body in the queue has ' .. bytes .. ' bytes',
-                'submit it through the API'), now, ARGV[5], ARGV[8], '')
+    local spec, state, deadline_ms, alone = known[1], known[2], known[7], known[5] == '1'
+    if alone and (#rows > 0 or args.held > 0) then break end
+    redis.call('LPOP', KEY.rq_queue .. queue)
+    local size = redis.call('HSTRLEN', rq, 'data')
+    if size > args.max_packed_bytes then
+        if spec then
+            finish(id, 'failed', failure('refused', 'its body in the queue has ' .. size .. ' bytes',
+                'submit it through the API'), now)
         end
-        refuse(id, queue, {id, 'oversized', tostring(bytes)})
-    elseif not known[1] then
+        refuse(id, queue, {id, 'oversized', tostring(size)})
+    elseif not spec then
         refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
-    elseif known[2] == 'queued' and known[7] and now > tonumber(known[7]) then
-        finish(id, 'expired', failure('deadline', 'the deadline passed while the job was in line',
-            'submit it again with a later deadline_s, or in a faster lane'), now, ARGV[5], ARGV[8], '')
-    elseif known[2] ~= 'queued' then
-        -- over already: nothing to do but to forget that it was in line
+    elseif state == 'queued' and deadline_ms and now > tonumber(deadline_ms) then
+        finish(id, 'expired', failure('deadline', 'the deadline passed while the job was queued',
+            'submit it again with a later deadline_s, or in a faster lane'), now)
+    elseif state ~= 'queued' then
+        -- it is over already: only its place in the queue had to go
     else
-        redis.call('HSET', job, 'state', 'running', 'lease', ARGV[4], 'worker', ARGV[3], 'started_ms', now)
+        redis.call('HSET', job, 'state', 'running', 'lease', args.token, 'worker', args.worker, 'started_ms', now)
         redis.call('HINCRBY', job, 'attempts', 1)
-        redis.call('ZADD', 'undegrade:leases', now + ARGV[2], id)
-        redis.call('HSET', rq, 'status', 'started', 'started_at', ARGV[5], 'worker_name', ARGV[3],
-            'last_heartbeat', ARGV[5])
-        redis.call('ZADD', 'rq:wip:' .. queue, math.floor((now + ARGV[9]) / 1000), id .. ':' .. ARGV[4])
-        redis.call('XADD', 'undegrade:events:' .. id, 'MAXLEN', '~', ARGV[8], '*', 'type', 'started', 'data', '{}')
-        redis.call('PUBLISH', 'undegrade:wake', id)
-        rows[#rows + 1] = {id, 'leased', known[1], redis.call('HGET', rq, 'data') or '', callbacks(id),
+        redis.call('ZADD', KEY.leases, now + LIMIT.lease_ms, id)
+        redis.call('HSET', rq, 'status', 'started', 'started_at', args.iso, 'worker_name', args.worker,
+            'last_heartbeat', args.iso)
+        redis.call('ZADD', KEY.rq_started .. queue, math.floor((now + LIMIT.rq_started_grace_ms) / 1000),
+            id .. ':' .. args.token)
+        add_event(id, 'started', '{}')
+        redis.call('PUBLISH', KEY.changes, id)
+        rows[#rows + 1] = {id, 'leased', spec, redis.call('HGET', rq, 'data') or '', callbacks(id),
             tostring(tonumber(known[3] or 0) + 1), known[4] or '0', alone and '1' or '', known[6] or '',
             input(known[8])}
         if alone then break end

@@ -1,13 +1,13 @@
--- Take back the jobs whose lease has run out: their worker is gone.
--- ARGV: 1 most deaths, 2 iso time, 3 events kept, 4 keep s or '', 5 most jobs at a time
+-- Puts jobs whose lease has ended back into their queues: their worker is gone.
+-- args: iso
 -- Returns rows of {id, 'queued', 'canceled' or 'poison'}
 local now, rows = now_ms(), {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'undegrade:leases', '-inf', now, 'LIMIT', 0, ARGV[5])) do
-    if redis.call('HGET', 'undegrade:job:' .. id, 'state') == 'running' then
-        rows[#rows + 1] = {id, requeue(id, 1, tonumber(ARGV[1]), now, ARGV[2], ARGV[3], ARGV[4])}
-        redis.call('HINCRBY', 'undegrade:counters', 'lease_expired', 1)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.leases, '-inf', now, 'LIMIT', 0, LIMIT.max_reclaimed_at_once)) do
+    if redis.call('HGET', KEY.job .. id, 'state') == 'running' then
+        rows[#rows + 1] = {id, requeue(id, 1, now)}
+        redis.call('HINCRBY', KEY.counters, 'lease_expired', 1)
     else
-        redis.call('ZREM', 'undegrade:leases', id)
+        redis.call('ZREM', KEY.leases, id)
     end
 end
 return rows

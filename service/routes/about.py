@@ -118,7 +118,7 @@ async def degradations(desk: AtDesk, caller: Guarded) -> list[DegradationBody]:
 async def models(desk: AtDesk, caller: Guarded) -> list[ModelBody]:
     """The bundles at work."""
     by_bundle: dict[tuple[str, str], list[WorkerInfo]] = {}
-    for worker in await desk.queue.workers():
+    for worker in await desk.queue.workers.alive():
         by_bundle.setdefault((worker.bundle, worker.bundle_version), []).append(worker)
     return [_model(workers) for _, workers in sorted(by_bundle.items())]
 
@@ -130,7 +130,9 @@ async def system(desk: AtDesk, caller: Guarded) -> System:
     return System(
         version=version("undegrade"),
         bundle=desk.settings.bundle,
-        workers=[WorkerBody.model_validate(worker, from_attributes=True) for worker in await desk.queue.workers()],
+        workers=[
+            WorkerBody.model_validate(worker, from_attributes=True) for worker in await desk.queue.workers.alive()
+        ],
         queued=backlog.queued,
         running=backlog.running,
         seconds_per_job=backlog.seconds_per_job,
@@ -138,7 +140,7 @@ async def system(desk: AtDesk, caller: Guarded) -> System:
 
 
 async def _workers(desk: Desk) -> list[WorkerInfo]:
-    return [worker for worker in await desk.queue.workers() if worker.bundle == desk.settings.bundle]
+    return [worker for worker in await desk.queue.workers.alive() if worker.bundle == desk.settings.bundle]
 
 
 def _model(workers: list[WorkerInfo]) -> ModelBody:

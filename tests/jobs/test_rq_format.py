@@ -1,4 +1,4 @@
-"""Jobs that somebody put into our lanes with RQ itself, and what RQ's own tools see of ours."""
+"""Foreign jobs that were enqueued with RQ itself, and what RQ's own tools see of our jobs."""
 
 import asyncio
 import json
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 import rq
+from queue_bench import finished
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from rq.exceptions import DeserializationError
@@ -22,10 +23,10 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 from jobs.errors import RefusedJob
 from jobs.queue import Queue
-from jobs.record import Outcome, State
-from jobs.rq_format import FUNCTION, MOST_BYTES, MOST_PACKED_BYTES, ListedJob, check, pack
+from jobs.record import State
+from jobs.rq_format import FUNCTION, MAX_BYTES, MAX_PACKED_BYTES, ListedJob, check, pack
 from jobs.spec import LANES, JobSpec
-from worker.engine_child import EngineConfig
+from worker.engine_config import EngineConfig
 from worker.rq_worker import UndegradeWorker
 from worker.supervisor import Supervisor, WorkerConfig
 
@@ -39,19 +40,19 @@ def packed(value: object) -> bytes:
     return zlib.compress(json.dumps(value).encode())
 
 
-def spec(**said) -> JobSpec:
-    return JobSpec(**{"id": uuid4().hex, "bundle": BUNDLE, "kind": "noop", "submitted_ms": 1, **said})
+def spec(**fields) -> JobSpec:
+    return JobSpec(**{"id": uuid4().hex, "bundle": BUNDLE, "kind": "noop", "submitted_ms": 1, **fields})
 
 
 def bomb() -> bytes:
-    """A call of ours by the look of it, which unpacks to some more than may be."""
-    return packed([FUNCTION, None, ["x" * 2 * MOST_BYTES], {}])
+    """Looks like one of our calls, and unpacks to more than is allowed."""
+    return packed([FUNCTION, None, ["x" * 2 * MAX_BYTES], {}])
 
 
 DATA = {
     "nothing": (b"", "not-json"),
     "random bytes": (bytes(range(256)) * 4, "not-json"),
-    "more than 64 KiB": (os.urandom(MOST_PACKED_BYTES + 1), "oversized"),
+    "more than 64 KiB": (os.urandom(MAX_PACKED_BYTES + 1), "oversized"),
     "a zip bomb": (bomb(), "oversized"),
     "JSON that is not packed": (json.dumps([FUNCTION, None, ["job"], {}]).encode(), "not-json"),
     "cut short": (pack("job")[:-12], "not-json"),
@@ -68,7 +69,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("what", DATA)
-def test_data_that_is_not_ours_is_refused_with_its_reason(what):
+def test_data_of_foreign_jobs_is_refused_with_its_reason(what):
     data, reason = DATA[what]
     with pytest.raises(RefusedJob) as refused:
         check("job", {b"data": data})
@@ -77,7 +78,7 @@ def test_data_that_is_not_ours_is_refused_with_its_reason(what):
 
 
 @pytest.mark.parametrize("function", [[], {}, ["os.system"]])
-def test_a_function_that_is_no_name_is_refused(function):
+def test_a_function_that_is_not_text_is_refused(function):
     with pytest.raises(RefusedJob):
         check("job", {b"data": packed([function, None, ["job"], {}])})
 
@@ -91,20 +92,20 @@ def test_a_callback_is_refused_even_with_our_own_function(field):
     assert refused.value.reason == "callback"
 
 
-def test_what_we_pack_is_ours():
+def test_our_own_packed_data_is_accepted():
     check("job", {b"data": pack("job"), b"success_callback_name": b""})
 
 
 def test_the_exact_limit_of_packed_bytes_is_read():
-    """64 KiB of noise are no JSON, and one byte more is not even looked at."""
-    for size, reason in ((MOST_PACKED_BYTES, "not-json"), (MOST_PACKED_BYTES + 1, "oversized")):
+    """64 KiB of noise are read and are no JSON; one byte more is not read."""
+    for size, reason in ((MAX_PACKED_BYTES, "not-json"), (MAX_PACKED_BYTES + 1, "oversized")):
         with pytest.raises(RefusedJob) as refused:
             check("job", {b"data": b"\x00" * size})
         assert refused.value.reason == reason
 
 
-def plant(url: str, what: str, proof: Path) -> Job:
-    """Enqueue with RQ itself what would leave a file behind if anybody ran it."""
+def enqueue_with_rq(url: str, what: str, proof: Path) -> Job:
+    """Enqueue with RQ itself a job that would leave a file behind if it ran."""
     with BlockingRedis.from_url(url) as redis:
         if what == "pickle":
             return rq.Queue(LANE, connection=redis, serializer=DefaultSerializer).enqueue(os.mkdir, str(proof))
@@ -112,7 +113,7 @@ def plant(url: str, what: str, proof: Path) -> Job:
         if what == "callback":
             return queue.enqueue(FUNCTION, on_success=Callback("os.mkdir"), on_failure=Callback("os.mkdir"))
         if what == "oversized":
-            return queue.enqueue("os.mkdir", str(proof), os.urandom(MOST_PACKED_BYTES).hex())
+            return queue.enqueue("os.mkdir", str(proof), os.urandom(MAX_PACKED_BYTES).hex())
         job = queue.enqueue("os.system", f"touch {proof}")
         if what in ("bomb", "noise"):
             redis.hset(f"rq:job:{job.id}", "data", bomb() if what == "bomb" else bytes(range(256)))
@@ -130,28 +131,28 @@ def plant(url: str, what: str, proof: Path) -> Job:
         ("noise", "not-json"),
     ],
 )
-def test_a_planted_job_is_failed_and_counted_and_never_run(valkey_url, tmp_path, what, reason):
+def test_a_foreign_job_is_failed_and_counted_and_never_run(valkey_url, tmp_path, what, reason):
     proof = tmp_path / "it-ran"
-    planted = plant(valkey_url, what, proof)
+    foreign = enqueue_with_rq(valkey_url, what, proof)
     ours = spec()
 
     async def scenario():
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             await queue.submit(ours, 10)
-            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
-            assert [job.spec for job in leased] == [ours], "ours is not held up"
-            assert [(job.id, job.reason) for job in refused] == [(planted.id, reason)]
-            assert (await queue.counters())[f"refused:{reason}"] == 1
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, held=0)
+            assert [job.spec for job in leased] == [ours], "our job is leased"
+            assert [(job.id, job.reason) for job in refused] == [(foreign.id, reason)]
+            assert (await queue.counters.read())[f"refused:{reason}"] == 1
             assert (await queue.backlog(BUNDLE)).total == 0
-            assert await queue.record(planted.id) is None
-            assert await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=1) == ([], [])
+            assert await queue.record(foreign.id) is None
+            assert await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, held=1) == ([], [])
 
     asyncio.run(scenario())
     with BlockingRedis.from_url(valkey_url) as redis:
-        assert FailedJobRegistry(LANE, connection=redis).get_job_ids() == [planted.id]
-        assert redis.hget(f"rq:job:{planted.id}", "status") == b"failed"
-        assert 0 < redis.ttl(f"rq:job:{planted.id}") <= 86_400
+        assert FailedJobRegistry(LANE, connection=redis).get_job_ids() == [foreign.id]
+        assert redis.hget(f"rq:job:{foreign.id}", "status") == b"failed"
+        assert 0 < redis.ttl(f"rq:job:{foreign.id}") <= 86_400
     assert not proof.exists()
 
 
@@ -163,7 +164,7 @@ def test_a_job_of_ours_whose_call_was_swapped_fails_and_is_not_run(valkey_url, t
             queue = Queue(redis)
             await queue.submit(ours, 10)
             await redis.hset(f"rq:job:{ours.id}", "data", packed(["os.system", None, [f"touch {tmp_path}/it-ran"], {}]))
-            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, held=0)
             assert (leased, [job.reason for job in refused]) == ([], ["function-not-listed"])
             record = await queue.record(ours.id)
             assert (record.state, record.outcome.failure.code) == (State.FAILED, "refused")
@@ -180,8 +181,8 @@ def test_a_job_of_ours_that_grew_too_large_ends_like_any_other(valkey_url):
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             await queue.submit(ours, 10)
-            await redis.hset(f"rq:job:{ours.id}", "data", bytes(MOST_PACKED_BYTES + 1))
-            await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            await redis.hset(f"rq:job:{ours.id}", "data", bytes(MAX_PACKED_BYTES + 1))
+            await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, held=0)
             record = await queue.record(ours.id)
             assert record.state is State.FAILED
             assert record.ended_ms is not None
@@ -191,7 +192,7 @@ def test_a_job_of_ours_that_grew_too_large_ends_like_any_other(valkey_url):
     asyncio.run(scenario())
 
 
-def test_a_planted_id_that_is_no_text_holds_nobody_up(valkey_url):
+def test_an_id_that_is_not_text_does_not_block_the_queue(valkey_url):
     ours = spec()
 
     async def scenario():
@@ -199,14 +200,14 @@ def test_a_planted_id_that_is_no_text_holds_nobody_up(valkey_url):
             queue = Queue(redis)
             await redis.rpush(f"rq:queue:{LANE}", b"\xff\xfe")
             await queue.submit(ours, 10)
-            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, held=0)
             assert [job.spec for job in leased] == [ours]
             assert len(refused) == 1
 
     asyncio.run(scenario())
 
 
-def test_an_id_without_a_job_holds_nobody_up(valkey_url):
+def test_an_id_without_a_job_does_not_block_the_queue(valkey_url):
     ours = spec()
 
     async def scenario():
@@ -214,7 +215,7 @@ def test_an_id_without_a_job_holds_nobody_up(valkey_url):
             queue = Queue(redis)
             await redis.rpush(f"rq:queue:{LANE}", "ghost")
             await queue.submit(ours, 10)
-            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, in_hand=0)
+            leased, refused = await queue.lease([BUNDLE], LANES, 8, worker="w", token=TOKEN, held=0)
             assert [job.spec for job in leased] == [ours]
             assert [(job.id, job.reason) for job in refused] == [("ghost", "not-json")]
 
@@ -247,13 +248,13 @@ def test_a_listed_job_unpickles_nothing(valkey_url, tmp_path):
     assert not proof.exists()
 
 
-def test_rqs_own_loop_is_not_to_be_had(valkey_url):
+def test_rqs_own_worker_loop_refuses_to_run(valkey_url):
     with BlockingRedis.from_url(valkey_url) as redis, pytest.raises(RuntimeError, match="not used"):
         UndegradeWorker([LANE], "worker-1", redis).work(burst=True)
 
 
 def rq_info(url: str, *words: str) -> str:
-    """What an operator sees; with RQ's own cleanup, which it runs on the way."""
+    """Returns what `rq info` prints; it runs RQ's own cleanup, too."""
     command = [str(RQ), "info", "--raw", "--url", url, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -261,7 +262,7 @@ def rq_info(url: str, *words: str) -> str:
 
 
 def queue_line(text: str) -> list[int]:
-    """RQ's numbers for our lane: queued, executing, finished, failed."""
+    """Returns RQ's numbers for our lane: queued, executing, finished, failed."""
     (line,) = [line for line in text.splitlines() if line.startswith(f"queue {LANE}")]
     return [int(number) for number in re.findall(r"\b\d+\b", line.removeprefix(f"queue {LANE}"))][:4]
 
@@ -269,15 +270,15 @@ def queue_line(text: str) -> list[int]:
 def test_rq_info_tells_the_truth_and_takes_no_running_job(valkey_url):
     waiting, running, restored, broken = [spec() for _ in range(4)]
     worker = UndegradeWorker([LANE], "worker-1", BlockingRedis.from_url(valkey_url))
-    worker.born()
+    worker.register()
 
     async def before():
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             for job in (restored, broken, running):
                 await queue.submit(job, 10)
-            await queue.lease([BUNDLE], LANES, 3, worker="worker-1", token=TOKEN, in_hand=0)
-            ended = [(restored.id, State.SUCCEEDED, Outcome(), 60, 1.0), (broken.id, State.FAILED, Outcome(), 60, 1.0)]
+            await queue.lease([BUNDLE], LANES, 3, worker="worker-1", token=TOKEN, held=0)
+            ended = [finished(restored), finished(broken, State.FAILED)]
             await queue.commit(TOKEN, ended)
             await queue.submit(waiting, 10)
 
@@ -286,16 +287,16 @@ def test_rq_info_tells_the_truth_and_takes_no_running_job(valkey_url):
             queue = Queue(redis)
             assert (await queue.record(running.id)).state is State.RUNNING
             assert (await queue.renew(TOKEN, [running.id])) == {running.id: "ok"}
-            assert await queue.commit(TOKEN, [(running.id, State.SUCCEEDED, Outcome(), 60, 1.0)]) == [State.SUCCEEDED]
+            assert await queue.commit(TOKEN, [finished(running)]) == [State.SUCCEEDED]
 
     asyncio.run(before())
-    worker.tick(busy=True)
+    worker.heartbeat_as(busy=True)
     text = rq_info(valkey_url, LANE)
     assert queue_line(text) == [1, 1, 1, 1], text
     assert "worker-1" in text and "busy" in text
     asyncio.run(after())
     assert queue_line(rq_info(valkey_url, LANE)) == [1, 0, 2, 1]
-    worker.dead()
+    worker.unregister()
     assert "worker-1" not in rq_info(valkey_url, LANE)
     worker.connection.close()
 
@@ -307,7 +308,7 @@ def test_rqs_own_cleanup_takes_no_running_job(valkey_url):
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             await queue.submit(ours, 10)
-            await queue.lease([BUNDLE], LANES, 1, worker="worker-1", token=TOKEN, in_hand=0)
+            await queue.lease([BUNDLE], LANES, 1, worker="worker-1", token=TOKEN, held=0)
 
     asyncio.run(scenario())
     with BlockingRedis.from_url(valkey_url) as redis:
@@ -326,7 +327,7 @@ def test_rq_can_name_the_running_jobs(valkey_url):
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
             await queue.submit(ours, 10)
-            await queue.lease([BUNDLE], LANES, 1, worker="worker-1", token=TOKEN, in_hand=0)
+            await queue.lease([BUNDLE], LANES, 1, worker="worker-1", token=TOKEN, held=0)
 
     asyncio.run(scenario())
     with BlockingRedis.from_url(valkey_url) as redis:

@@ -41,7 +41,7 @@ def changed(path: str, value: object) -> str:
     return json.dumps(spec)
 
 
-def test_a_spec_is_written_as_version_1_has_always_been():
+def test_a_spec_is_written_as_the_golden_file_of_version_1():
     assert json.loads(EVERYTHING.dump()) == WRITTEN
 
 
@@ -49,13 +49,13 @@ def test_a_spec_of_version_1_is_still_read():
     assert load_spec(GOLDEN.read_bytes()) == EVERYTHING
 
 
-def test_a_spec_survives_the_journey():
+def test_a_spec_survives_writing_and_reading():
     assert load_spec(EVERYTHING.dump()) == EVERYTHING
     least = JobSpec(**LEAST)
     assert load_spec(least.dump()) == least
 
 
-def test_what_is_not_said_has_a_default():
+def test_a_field_that_is_not_given_has_its_default():
     least = load_spec(json.dumps(LEAST))
     assert (least.kind, least.lane, least.source, least.deadline_ms, least.owner) == (
         "restore", "standard", None, None, None,
@@ -100,7 +100,7 @@ def test_a_jobs_queue_is_its_bundle_and_lane():
         ("output.quality", 101),
     ],
 )
-def test_what_is_unknown_or_out_of_range_is_refused_by_name(field, value):
+def test_an_unknown_or_out_of_range_field_is_refused_by_name(field, value):
     with pytest.raises(SpecError, match=field.replace(".", r"\.")):
         load_spec(changed(field, value))
 
@@ -112,14 +112,14 @@ def test_a_missing_field_is_named(field):
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_number_that_is_none_is_refused(number):
+def test_nan_and_infinity_are_refused(number):
     text = GOLDEN.read_text().replace('"strength": 0.75', f'"strength": {number}')
     with pytest.raises(SpecError):
         load_spec(text)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"spec"', b"\xff\xfe", "[" * 100_000])
-def test_what_is_no_spec_at_all_is_refused(text):
+def test_text_that_is_not_a_spec_is_refused(text):
     with pytest.raises(SpecError):
         load_spec(text)
 

@@ -35,7 +35,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty place in it, by the environment that operators set."""
+    """The URL of an empty bucket; the environment holds the credentials, as operators set them."""
     import urllib.request
 
     for name, value in {
@@ -104,7 +104,7 @@ def test_a_blob_that_never_was_is_missing_by_its_name(valkey_url, url):
 
 
 @every_backend
-def test_delete_takes_the_named_ones_and_minds_no_missing_one(valkey_url, url):
+def test_delete_removes_the_named_blobs_and_ignores_missing_ones(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         for name in ("job/input", "job/result", "job/passes/1"):
             await store.put(name, b"x", HOUR_S)
@@ -112,9 +112,9 @@ def test_delete_takes_the_named_ones_and_minds_no_missing_one(valkey_url, url):
         await store.delete("job/input")
         await store.delete()
         assert await store.get("job/result") == b"x"
-        for gone in ("job/input", "job/passes/1"):
+        for deleted in ("job/input", "job/passes/1"):
             with pytest.raises(BlobMissing):
-                await store.get(gone)
+                await store.get(deleted)
 
     run(valkey_url, url, scenario)
 
@@ -134,7 +134,7 @@ def test_deleted_blobs_leave_nothing_in_redis(valkey_url, url):
     "name",
     ["", "/", "/abs", "a//b", "a/", "../etc/passwd", "a/../b", "a..b", ".", "a/./b", "a b", "a\n", "ä", "a\\b", "a%2e"],
 )
-def test_a_name_that_is_no_plain_path_is_refused(valkey_url, url, name):
+def test_a_name_that_is_not_a_plain_path_is_refused(valkey_url, url, name):
     async def scenario(store: BlobStore, client: Redis) -> None:
         for act in (store.put(name, b"x", HOUR_S), store.get(name), store.delete("job/input", name)):
             with pytest.raises(StoreError, match="expected a path"):
@@ -145,7 +145,7 @@ def test_a_name_that_is_no_plain_path_is_refused(valkey_url, url, name):
 
 
 @swept_backends
-def test_sweep_takes_what_has_outlived_its_time_and_counts_it(valkey_url, url):
+def test_sweep_deletes_expired_blobs_and_counts_them(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         now_s = time.time()
         await store.put("short/a", b"x", 10)
@@ -162,7 +162,7 @@ def test_sweep_takes_what_has_outlived_its_time_and_counts_it(valkey_url, url):
 
 
 @swept_backends
-def test_a_second_put_gives_new_time(valkey_url, url):
+def test_a_second_put_extends_the_time_to_live(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         await store.put("job/input", b"x", 10)
         await store.put("job/input", b"x", HOUR_S)
@@ -173,7 +173,7 @@ def test_a_second_put_gives_new_time(valkey_url, url):
 
 
 @pytest.mark.parametrize("url", ["file", "s3"], indirect=True)
-def test_blobs_and_their_ends_survive_a_restart(valkey_url, url):
+def test_blobs_and_their_expiry_survive_a_restart(valkey_url, url):
     async def before(store: BlobStore, _: Redis) -> None:
         await store.put("job/input", b"x", 10)
         await store.put("job/result", b"y", HOUR_S)
@@ -187,7 +187,7 @@ def test_blobs_and_their_ends_survive_a_restart(valkey_url, url):
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
-def test_a_job_that_is_gone_leaves_no_folder(valkey_url, url):
+def test_a_job_whose_blobs_are_deleted_leaves_no_folder(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         await store.put("job/input", b"x", 10)
         await store.put("job/passes/1", b"x", 10)
@@ -200,7 +200,7 @@ def test_a_job_that_is_gone_leaves_no_folder(valkey_url, url):
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
-def test_a_put_beside_the_delete_of_its_last_neighbor_finds_its_folder(valkey_url, url):
+def test_a_put_during_the_delete_of_the_folders_last_blob_succeeds(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         for _turn in range(100):
             await store.put("job/input", b"x", HOUR_S)
@@ -212,14 +212,14 @@ def test_a_put_beside_the_delete_of_its_last_neighbor_finds_its_folder(valkey_ur
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
-def test_one_blob_that_cannot_be_deleted_keeps_no_other_from_it(valkey_url, url):
+def test_a_blob_that_cannot_be_deleted_does_not_stop_the_others(valkey_url, url):
     folder = Path(url.removeprefix("file://"))
 
     async def scenario(store: BlobStore, _: Redis) -> None:
         for name in ("a", "b", "c"):
             await store.put(name, b"x", 10)
         (folder / "a").unlink()
-        (folder / "a" / "inside").mkdir(parents=True)  # a folder is what no store deletes as a blob
+        (folder / "a" / "inside").mkdir(parents=True)  # no store deletes a folder as a blob
         with pytest.raises(StoreError, match="cannot delete a"):
             await store.sweep(time.time() + 60)
         assert [path.name for path in folder.iterdir()] == ["a"]
@@ -228,7 +228,7 @@ def test_one_blob_that_cannot_be_deleted_keeps_no_other_from_it(valkey_url, url)
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
-def test_a_refusal_of_the_backend_names_the_blob_and_its_cause(valkey_url, url):
+def test_an_error_of_the_backend_names_the_blob_and_its_cause(valkey_url, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         name = "job/" + "x" * 300  # longer than a file system allows
         with pytest.raises(StoreError, match=name) as caught:
@@ -240,7 +240,7 @@ def test_a_refusal_of_the_backend_names_the_blob_and_its_cause(valkey_url, url):
     run(valkey_url, url, scenario)
 
 
-def test_s3_without_its_bucket_is_a_refusal_and_no_missing_blob(valkey_url, bucket):
+def test_a_missing_s3_bucket_is_an_error_and_not_a_missing_blob(valkey_url, bucket):
     async def scenario(store: BlobStore, _: Redis) -> None:
         with pytest.raises(StoreError, match="cannot store job/input"):
             await store.put("job/input", b"x", HOUR_S)
@@ -248,20 +248,21 @@ def test_s3_without_its_bucket_is_a_refusal_and_no_missing_blob(valkey_url, buck
     run(valkey_url, bucket.replace("s3://bucket", "s3://nobodys"), scenario)
 
 
-def test_redis_forgets_a_blob_by_itself(valkey_url):
+def test_a_blob_in_redis_expires_by_itself(valkey_url):
     async def scenario(store: BlobStore, client: Redis) -> None:
         await store.put("job/input", b"x", HOUR_S)
-        assert HOUR_S - 60 < await client.ttl("undegrade:blob:job/input") <= HOUR_S
+        assert 0 < await client.ttl("undegrade:blob:job/input") <= HOUR_S
         assert await store.sweep(time.time() + 2 * HOUR_S) == 0
         await store.put("job/input", b"x", 1)
-        await asyncio.sleep(1.2)
+        while await client.exists("undegrade:blob:job/input"):
+            await asyncio.sleep(0.05)
         with pytest.raises(BlobMissing):
             await store.get("job/input")
 
     run(valkey_url, "redis://", scenario)
 
 
-def test_a_process_that_ends_right_after_its_last_blob_ends_well():
+def test_a_process_that_ends_right_after_its_last_blob_does_not_crash():
     script = """
 import asyncio
 from contextlib import suppress
@@ -287,7 +288,7 @@ def test_the_redis_client_stays_open_when_a_store_closes(valkey_url):
 
 
 @pytest.mark.parametrize("url", ["memory://", "redis://"])
-def test_a_redis_that_is_away_is_its_own_error(tmp_path, url):
+def test_redis_being_away_raises_redis_own_error(tmp_path, url):
     async def scenario(store: BlobStore, _: Redis) -> None:
         with pytest.raises(redis.exceptions.ConnectionError):
             await store.put("job/input", b"x", HOUR_S)
@@ -315,7 +316,7 @@ def test_a_redis_that_is_away_is_its_own_error(tmp_path, url):
         "gs://bucket?region=x",
     ],
 )
-def test_a_wrong_url_is_told_what_is_allowed(valkey_url, url):
+def test_the_error_for_a_wrong_url_says_what_is_allowed(valkey_url, url):
     with pytest.raises(StoreError, match="file:///FOLDER"):
         open_store(url, Redis.from_url(valkey_url))
 

@@ -1,82 +1,11 @@
 """The loop with a hand-written restorer: the batches, their order, and the results."""
 
-from dataclasses import dataclass, field
-
 import pytest
 import torch
+from fakes import FakeImage, FakeRestorer
 
 from models.drive import Progress, restore_all, restore_one
-from models.restorer import Continues, Report, Request, Restored, Waits
-
-
-@dataclass
-class FakeTrack:
-    image: int
-    shape: tuple[int, ...]
-    steps: int
-    tile: tuple[int, int]
-    passes: int
-    pass_index: int = 0
-    step: int = 0
-
-
-@dataclass
-class FakeImage:
-    """The passes, tiles and steps of an image; a clean image has no passes."""
-
-    passes: int = 1
-    tiles: int = 1
-    steps: int = 2
-    shape: tuple[int, ...] = (8, 8)
-
-
-@dataclass
-class FakeRestorer:
-    """Adds 1 to an image for each of its passes, and records the batches."""
-
-    images: list[FakeImage]
-    batches: list[list[tuple[int, int, int]]] = field(default_factory=list)
-    """(image, pass, tile) of each batch, in order of finishing."""
-    left: dict[int, int] = field(default_factory=dict)
-    in_progress: int = 0
-    most_in_progress: int = 0
-
-    def begin(self, requests):
-        self.requests = requests
-        return [self.start(index, 0) for index in range(len(requests))]
-
-    def start(self, index, pass_index):
-        image = self.images[index]
-        if pass_index == image.passes:
-            result = self.requests[index].image + pass_index
-            report = Report(degradations={}, passes=(), stop_reason="clean", seed=0, steps=image.steps)
-            return Restored(image=result, report=report)
-        self.left[index] = image.tiles
-        return Continues(
-            tracks=[
-                FakeTrack(index, image.shape, image.steps, (tile, image.tiles), image.passes, pass_index)
-                for tile in range(image.tiles)
-            ],
-            report=Report(degradations={}, passes=(), stop_reason="", seed=0, steps=image.steps),
-        )
-
-    def step(self, tracks):
-        assert len({track.shape for track in tracks}) == 1
-        assert all(track.step < track.steps for track in tracks)
-        self.in_progress += sum(track.step == 0 for track in tracks)
-        self.most_in_progress = max(self.most_in_progress, self.in_progress)
-        for track in tracks:
-            track.step += 1
-
-    def finish(self, tracks):
-        assert all(track.step == track.steps for track in tracks)
-        self.in_progress -= len(tracks)
-        self.batches.append([(track.image, track.pass_index, track.tile[0]) for track in tracks])
-        return [self.close(track) for track in tracks]
-
-    def close(self, track):
-        self.left[track.image] -= 1
-        return self.start(track.image, track.pass_index + 1) if self.left[track.image] == 0 else Waits()
+from models.restorer import Request
 
 
 def requests(count):
@@ -84,7 +13,7 @@ def requests(count):
 
 
 def run(*images, **options):
-    restorer = FakeRestorer(list(images))
+    restorer = FakeRestorer(images, result=lambda image: image.request.image + image.pass_index)
     return restorer, restore_all(restorer, requests(len(images)), **options)
 
 
@@ -102,7 +31,7 @@ def test_no_requests_give_no_results():
 def test_a_few_tiles_at_a_time_run_to_their_end_in_order():
     restorer, _ = run(FakeImage(tiles=5, passes=2), together=2)
     first = [[(0, 0, 0), (0, 0, 1)], [(0, 0, 2), (0, 0, 3)], [(0, 0, 4)]]
-    assert restorer.batches == first + [[(image, 1, tile) for image, _, tile in batch] for batch in first]
+    assert restorer.finished == first + [[(image, 1, tile) for image, _, tile in batch] for batch in first]
 
 
 @pytest.mark.parametrize("together", [1, 2, 3])
@@ -113,23 +42,23 @@ def test_at_most_the_allowed_number_of_tracks_is_in_progress(together):
 
 def test_a_started_image_is_finished_before_another_starts():
     restorer, _ = run(FakeImage(passes=2, tiles=2), FakeImage(passes=2, tiles=2), together=1)
-    assert [image for batch in restorer.batches for image, _, _ in batch] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [image for batch in restorer.finished for image, _, _ in batch] == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
 def test_images_of_one_shape_share_a_batch_and_others_wait():
     wide = (8, 16)
     restorer, _ = run(FakeImage(), FakeImage(shape=wide), FakeImage(), FakeImage(shape=wide))
-    assert restorer.batches == [[(0, 0, 0), (2, 0, 0)], [(1, 0, 0), (3, 0, 0)]]
+    assert restorer.finished == [[(0, 0, 0), (2, 0, 0)], [(1, 0, 0), (3, 0, 0)]]
 
 
 def test_images_that_continue_keep_their_order():
     restorer, _ = run(*[FakeImage(passes=2) for _ in range(3)])
-    assert restorer.batches == [[(0, 0, 0), (1, 0, 0), (2, 0, 0)], [(0, 1, 0), (1, 1, 0), (2, 1, 0)]]
+    assert restorer.finished == [[(0, 0, 0), (1, 0, 0), (2, 0, 0)], [(0, 1, 0), (1, 1, 0), (2, 1, 0)]]
 
 
 def test_tracks_with_fewer_steps_wait_for_the_others():
     restorer, results = run(FakeImage(steps=1), FakeImage(steps=4))
-    assert restorer.batches == [[(0, 0, 0), (1, 0, 0)]]
+    assert restorer.finished == [[(0, 0, 0), (1, 0, 0)]]
     assert len(results) == 2
 
 

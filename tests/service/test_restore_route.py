@@ -128,7 +128,7 @@ def test_what_cannot_be_answered_is_406_and_queues_nothing(client, service, pict
 
 def test_a_bundle_that_a_worker_has_may_be_asked_for(client, service, picture, toy):
     other = toy().info().model_copy(update={"bundle": "other", "name": "b"})
-    service.queued()(lambda queue: queue.announce(other))
+    service.queued()(lambda queue: queue.workers.announce(other))
     answer = client.post("/restore", files={"image": picture()}, data={"model": "other"})
     assert answer.status_code == 202 and answer.json()["bundle"] == "other"
     assert service.queued()(lambda queue: queue.backlog("other")).total == 1

@@ -1,11 +1,11 @@
-"""What the worker's tests share: torch on one thread, so that bits are compared with bits."""
+"""Fixtures of the worker's tests: torch on one thread, so that results can be compared bit for bit."""
 
 import pytest
 
 
 @pytest.fixture
 def one_thread():
-    import torch  # not at the top: several tests here never need it
+    import torch  # not at the top: several tests here never need torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)

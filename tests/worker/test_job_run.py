@@ -1,4 +1,4 @@
-"""One job from its blob to its end, with an engine, a store and a queue that are easily told what to do."""
+"""One job from its input to its end, with a fake engine, store, codec and queue."""
 
 import asyncio
 import hashlib
@@ -9,34 +9,29 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
 from jobs.errors import BlobMissing
-from jobs.queue import Leased
-from jobs.record import Outcome, Progress, State
+from jobs.lease import Finished, Leased
+from jobs.record import Outcome, PassRecord, Progress, State
 from jobs.spec import JobControls, JobSpec, Output, Source
 from models.errors import PhotoError
 from models.photo.read import Photo
-from worker.codec import TooHard
-from worker.job_run import REPORT_EVERY_S, Abandoned, Ended, JobRun, Room
-from worker.messages import Cancel, Done, Failed, Passed, Stepped, Task
+from worker.codec import CodecFailed
+from worker.job_run import REPORT_EVERY_S, Abandoned, JobRun, JobServices
+from worker.messages import Cancel, Done, Failed, PassProgress, StepProgress, Task
 
 ID = "0" * 32
 PIXELS = np.zeros((8, 8, 3), np.uint8)
-PASS = {
-    "label": "noise", "source": "auto", "probability_before": 0.9, "probability_after": 0.1, "kept": True, "seconds": 1,
-}  # fmt: skip
+PASS = PassRecord(label="noise", source="auto", probability_before=0.9, probability_after=0.1, kept=True, seconds=1)
 
 
-def report(passes=0, stop_reason=""):
-    return {
-        "degradations": {"noise": 0.9}, "passes": [PASS] * passes, "stop_reason": stop_reason, "seed": 3, "steps": 2,
-        "warnings": [],
-    }  # fmt: skip
+def outcome_of(passes=0, stop_reason=None):
+    return Outcome(degradations={"noise": 0.9}, passes=(PASS,) * passes, stop_reason=stop_reason, seed=3, steps=2)
 
 
 def stepped(step=1):
-    return Stepped(id=ID, pass_index=0, passes=1, step=step, steps=2, fraction=step / 2)
+    return StepProgress(id=ID, pass_index=0, passes=1, step=step, steps=2, fraction=step / 2)
 
 
-DONE = Done(id=ID, report=report(1, "clean"), pixels=PIXELS)
+DONE = Done(id=ID, outcome=outcome_of(1, "clean"), pixels=PIXELS)
 
 
 @dataclass
@@ -70,7 +65,7 @@ class FakeStore:
 
 
 @dataclass
-class FakePictures:
+class FakeCodec:
     decode_error: Exception | None = None
     encode_error: Exception | None = None
 
@@ -90,7 +85,7 @@ class FakePictures:
 
 
 class FakeEngine:
-    """Answers a task with what it was told to; None: it thinks for ever."""
+    """Answers each task with these answers; without any, it never answers."""
 
     def __init__(self, *answers) -> None:
         self.answers, self.sent, self.run = answers, [], None
@@ -104,34 +99,38 @@ class FakeEngine:
 
     @property
     def at_work(self) -> bool:
-        """Whether it still has the task, as far as it was told."""
+        """Whether it still has a task: it neither ended it nor was told to drop it."""
         ended = any(isinstance(answer, Done | Failed) for answer in self.answers)
         given = any(isinstance(command, Task) for command in self.sent)
         return given and not ended and not any(isinstance(command, Cancel) for command in self.sent)
 
 
 class Bench:
-    def __init__(self, *answers, queue=None, pictures=None, store=None, cancel=False, **said) -> None:
+    def __init__(self, *answers, queue=None, codec=None, store=None, cancel=False, **fields) -> None:
+        self.now_s = 0.0
         self.engine, self.queue, self.store = FakeEngine(*answers), queue or FakeQueue(), store or FakeStore()
         source = Source(blob="input", bytes=4, sha256="", format="png", width_px=8, height_px=8)
-        spec = JobSpec(**{"id": ID, "bundle": "b", "submitted_ms": 1, "source": source, **said})
-        room = Room(
+        spec = JobSpec(**{"id": ID, "bundle": "b", "submitted_ms": 1, "source": source, **fields})
+        services = JobServices(
             queue=self.queue,
             store=self.store,
-            pictures=pictures or FakePictures(),
+            codec=codec or FakeCodec(),
             engine=self.engine,
             token="w:12345678",
         )
-        self.run = JobRun(Leased(spec=spec, attempts=1, deaths=0, alone=False, cancel=cancel), room)
+        self.run = JobRun(
+            Leased(spec=spec, attempts=1, deaths=0, run_alone=False, cancel=cancel), services, lambda: self.now_s
+        )
         self.engine.run = self.run
 
-    def end(self) -> tuple[State, Outcome]:
+    def end(self) -> Finished:
         return asyncio.run(asyncio.wait_for(self.run.run(), 30))
 
 
 def test_a_job_ends_with_its_picture_in_the_store():
-    bench = Bench(Passed(id=ID, report=report()), stepped(), DONE, output=Output(format="jpeg"))
-    state, outcome = bench.end()
+    bench = Bench(PassProgress(id=ID, outcome=outcome_of()), stepped(), DONE, output=Output(format="jpeg"))
+    finished = bench.end()
+    state, outcome = finished.state, finished.outcome
     assert state is State.SUCCEEDED
     data = bench.store.blobs[outcome.result.blob]
     assert (data, outcome.result.sha256) == (b"a jpeg file", hashlib.sha256(data).hexdigest())
@@ -142,116 +141,131 @@ def test_a_job_ends_with_its_picture_in_the_store():
     assert [kind for _, _, kind in bench.queue.reports] == ["detected"]
 
 
-def test_a_step_is_told_when_the_job_takes_long_enough_for_somebody_to_watch():
-    bench = Bench(Passed(id=ID, report=report()))
+def test_steps_are_reported_at_most_once_in_their_interval():
+    bench = Bench(PassProgress(id=ID, outcome=outcome_of()))
 
-    async def scenario() -> tuple[State, Outcome]:
-        asyncio.get_running_loop().call_later(1.1 * REPORT_EVERY_S, bench.run.answers.put_nowait, stepped())
-        asyncio.get_running_loop().call_later(1.2 * REPORT_EVERY_S, bench.run.answers.put_nowait, DONE)
-        return await asyncio.wait_for(bench.run.run(), 30)
+    async def scenario():
+        running = asyncio.ensure_future(bench.run.run())
+        for number, now_s in enumerate((0.9 * REPORT_EVERY_S, 1.1 * REPORT_EVERY_S, 1.2 * REPORT_EVERY_S)):
+            while not bench.engine.sent or not bench.run.answers.empty():
+                await asyncio.sleep(0)
+            bench.now_s = now_s
+            bench.run.answers.put_nowait(stepped(number))
+        bench.run.answers.put_nowait(DONE)
+        await asyncio.wait_for(running, 30)
 
     asyncio.run(scenario())
-    assert [kind for _, _, kind in bench.queue.reports] == ["detected", "step.progress"]
+    assert [(kind, progress.step) for progress, _, kind in bench.queue.reports] == [
+        ("detected", 0),
+        ("step.progress", 1),
+    ]
 
 
 def test_an_input_that_came_with_the_lease_is_not_fetched_and_not_deleted():
     bench = Bench(DONE, store=FakeStore(blobs={}))
     bench.run.leased = replace(bench.run.leased, input=b"file")
-    state, _ = bench.end()
+    state = bench.end().state
     assert state is State.SUCCEEDED
 
     bench.store.blobs["input"] = b"another's"
-    asyncio.run(bench.run.drop_input())
-    assert "input" in bench.store.blobs, "its end has removed it"
+    asyncio.run(bench.run.delete_input())
+    assert "input" in bench.store.blobs, "the commit deletes it"
 
 
 def test_a_small_picture_beside_the_queue_goes_with_the_commit():
     bench = Bench(DONE, store=FakeStore(beside_queue=True))
-    _, outcome = bench.end()
-    assert bench.run.carried.name == outcome.result.blob not in bench.store.blobs
-    assert hashlib.sha256(bench.run.carried.data).hexdigest() == outcome.result.sha256
+    finished = bench.end()
+    outcome = finished.outcome
+    assert finished.blob.name == outcome.result.blob not in bench.store.blobs
+    assert hashlib.sha256(finished.blob.data).hexdigest() == outcome.result.sha256
 
 
 def test_the_picture_of_each_pass_is_kept_until_the_last():
-    bench = Bench(Passed(id=ID, report=report()), Passed(id=ID, report=report(1), pixels=PIXELS),
-                  Done(id=ID, report=report(2, "clean"), pixels=PIXELS))  # fmt: skip
-    _, outcome = bench.end()
+    bench = Bench(PassProgress(id=ID, outcome=outcome_of()), PassProgress(id=ID, outcome=outcome_of(1), pixels=PIXELS),
+                  Done(id=ID, outcome=outcome_of(2, "clean"), pixels=PIXELS))  # fmt: skip
+    finished = bench.end()
+    outcome = finished.outcome
     first, last = outcome.passes
     assert first.blob in bench.store.blobs and first.blob != last.blob
     assert last.blob == outcome.result.blob
 
 
 def test_an_image_that_is_only_assessed_has_no_result():
-    state, outcome = Bench(Done(id=ID, report=report()), kind="detect").end()
+    finished = Bench(Done(id=ID, outcome=outcome_of()), kind="detect").end()
+    state, outcome = finished.state, finished.outcome
     assert (state, outcome.result, outcome.degradations) == (State.SUCCEEDED, None, {"noise": 0.9})
 
 
-def test_the_engine_is_told_what_the_user_said():
+def test_the_engine_gets_the_users_controls():
     bench = Bench(DONE, lane="bulk", controls=JobControls(seed=9, steps=3), output=Output(passes=False))
     bench.end()
     (task,) = bench.engine.sent
-    assert (task.lane, task.controls["seed"], task.controls["steps"], task.pictures) == (2, 9, 3, False)
+    assert (task.lane, task.controls.seed, task.controls.steps, task.send_passes) == (2, 9, 3, False)
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         ({"store": FakeStore(blobs={})}, "input-missing"),
-        ({"pictures": FakePictures(decode_error=PhotoError("no photo"))}, "bad-image"),
-        ({"pictures": FakePictures(decode_error=TooHard("it died"))}, "bad-image"),
-        ({"pictures": FakePictures(encode_error=PhotoError("too wide"))}, "encode"),
-        ({"pictures": FakePictures(encode_error=TooHard("it died"))}, "encode"),
+        ({"codec": FakeCodec(decode_error=PhotoError("no photo"))}, "bad-image"),
+        ({"codec": FakeCodec(decode_error=CodecFailed("it died"))}, "bad-image"),
+        ({"codec": FakeCodec(encode_error=PhotoError("too wide"))}, "encode"),
+        ({"codec": FakeCodec(encode_error=CodecFailed("it died"))}, "encode"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_by_its_code(said, code):
-    state, outcome = Bench(DONE, **said).end()
+def test_a_bad_file_fails_with_its_own_code(fields, code):
+    finished = Bench(DONE, **fields).end()
+    state, outcome = finished.state, finished.outcome
     assert (state, outcome.failure.code) == (State.FAILED, code)
     assert outcome.failure.hint
 
 
-def test_a_job_without_an_image_says_so():
-    state, outcome = Bench(DONE, source=None).end()
+def test_a_job_without_an_image_fails_with_its_own_code():
+    finished = Bench(DONE, source=None).end()
+    state, outcome = finished.state, finished.outcome
     assert (state, outcome.failure.code) == (State.FAILED, "input-missing")
 
 
-def test_what_the_engine_says_is_wrong_is_passed_on():
-    state, outcome = Bench(Failed(id=ID, code="out-of-memory", detail="d", hint="h")).end()
+def test_a_failure_of_the_engine_is_the_failure_of_the_job():
+    finished = Bench(Failed(id=ID, code="out-of-memory", detail="d", hint="h")).end()
+    state, outcome = finished.state, finished.outcome
     assert state is State.FAILED
     assert (outcome.failure.code, outcome.failure.detail, outcome.failure.hint) == ("out-of-memory", "d", "h")
 
 
 def test_a_job_past_its_deadline_is_not_begun():
     bench = Bench(DONE, deadline_ms=2)
-    state, outcome = bench.end()
+    finished = bench.end()
+    state, outcome = finished.state, finished.outcome
     assert (state, outcome.failure.code, bench.engine.sent) == (State.EXPIRED, "deadline", [])
 
 
 def test_a_job_that_was_canceled_before_is_not_begun():
     bench = Bench(DONE, cancel=True)
-    assert (bench.end()[0], bench.engine.sent) == (State.CANCELED, [])
+    assert (bench.end().state, bench.engine.sent) == (State.CANCELED, [])
 
 
-@pytest.mark.parametrize("reason", [Ended(State.CANCELED), Abandoned()])
-def test_an_interrupted_job_leaves_the_engine(reason):
+@pytest.mark.parametrize("interruption", ["cancel", "expire", "abandon"])
+def test_an_interrupted_job_leaves_the_engine(interruption):
     bench = Bench(stepped())
 
     async def scenario():
         running = asyncio.ensure_future(bench.run.run())
         while not bench.engine.sent:
             await asyncio.sleep(0)
-        bench.run.interrupt(reason)
+        getattr(bench.run, interruption)()
         return await running
 
-    if isinstance(reason, Abandoned):
+    if interruption == "abandon":
         with pytest.raises(Abandoned):
             asyncio.run(scenario())
     else:
-        assert asyncio.run(scenario())[0] is State.CANCELED
+        assert asyncio.run(scenario()).state is (State.CANCELED if interruption == "cancel" else State.EXPIRED)
     assert not bench.engine.at_work
 
 
-def test_what_a_run_stored_can_be_taken_back():
-    bench = Bench(Passed(id=ID, report=report(1), pixels=PIXELS), DONE)
+def test_discard_deletes_everything_that_a_run_stored():
+    bench = Bench(PassProgress(id=ID, outcome=outcome_of(1), pixels=PIXELS), DONE)
     bench.end()
     assert len(bench.store.blobs) == 3
     asyncio.run(bench.run.discard())
@@ -260,49 +274,50 @@ def test_what_a_run_stored_can_be_taken_back():
 
 def test_a_job_that_is_canceled_while_it_is_decoded_does_not_keep_the_engine_busy():
     bench = Bench()
-    bench.run.interrupt(Ended(State.CANCELED))
-    assert bench.end()[0] is State.CANCELED
+    bench.run.cancel()
+    assert bench.end().state is State.CANCELED
     assert not bench.engine.at_work
 
 
-def test_a_job_that_stumbles_over_our_own_mistake_does_not_keep_the_engine_busy():
-    bench = Bench(Passed(id=ID, report=report()), queue=FakeQueue(error=KeyError("ours")))
+def test_a_job_that_meets_an_error_in_our_code_does_not_keep_the_engine_busy():
+    bench = Bench(PassProgress(id=ID, outcome=outcome_of()), queue=FakeQueue(error=KeyError("ours")))
     with pytest.raises(KeyError):
         bench.end()
     assert not bench.engine.at_work
 
 
-def test_a_blink_of_redis_does_not_cost_a_job_its_work():
-    state, _ = Bench(Passed(id=ID, report=report()), DONE, queue=FakeQueue(error=RedisAway("gone"))).end()
+def test_a_short_absence_of_redis_does_not_fail_a_job():
+    state = Bench(PassProgress(id=ID, outcome=outcome_of()), DONE, queue=FakeQueue(error=RedisAway("gone"))).end().state
     assert state is State.SUCCEEDED
 
 
-@pytest.mark.parametrize("error", [TooHard("it died"), PhotoError("too wide")])
-def test_a_picture_of_a_pass_that_cannot_be_written_does_not_cost_the_result(error):
-    class OnceUnable(FakePictures):
+@pytest.mark.parametrize("error", [CodecFailed("it died"), PhotoError("too wide")])
+def test_a_pass_picture_that_cannot_be_encoded_does_not_fail_the_job(error):
+    class OnceUnable(FakeCodec):
         async def encode(self, photo, pixels, kind=None, quality=None, metadata=True):
             self.encode_error, now = None, self.encode_error
             if now:
                 raise now
             return await super().encode(photo, pixels, kind, quality, metadata)
 
-    bench = Bench(Passed(id=ID, report=report(1), pixels=PIXELS), DONE, pictures=OnceUnable(encode_error=error))
-    state, outcome = bench.end()
+    bench = Bench(PassProgress(id=ID, outcome=outcome_of(1), pixels=PIXELS), DONE, codec=OnceUnable(encode_error=error))
+    finished = bench.end()
+    state, outcome = finished.state, finished.outcome
     assert (state, outcome.passes[0].blob) == (State.SUCCEEDED, outcome.result.blob)
 
 
-def test_what_the_engine_still_says_of_an_earlier_try_is_not_heard():
-    """This worker lost the lease and got the same job again: answers are on their way while it is decoded anew."""
+def test_answers_to_an_earlier_attempt_are_ignored():
+    """This worker lost the lease and leased the job again: old answers arrive while the image is decoded again."""
     bench = Bench(DONE)
     bench.run.answers.put_nowait(stepped())
-    assert bench.end()[0] is State.SUCCEEDED
+    assert bench.end().state is State.SUCCEEDED
 
 
-def test_the_late_end_of_an_earlier_try_does_not_take_the_next_ones_task():
-    """As above, and the earlier try was busy with the picture of a pass when it was interrupted."""
+def test_the_late_end_of_an_earlier_attempt_does_not_cancel_the_next_ones_task():
+    """As above, and the earlier attempt was storing the picture of a pass when it was interrupted."""
     earlier, later = Bench(), Bench()
     later.run.leased = replace(later.run.leased, attempts=2)
-    later.run.room = earlier.run.room
+    later.run.services = earlier.run.services
 
     async def scenario():
         sent = earlier.engine.sent
@@ -312,7 +327,7 @@ def test_the_late_end_of_an_earlier_try_does_not_take_the_next_ones_task():
         second = asyncio.ensure_future(later.run.run())
         while len(sent) < 2:
             await asyncio.sleep(0)
-        earlier.run.interrupt(Abandoned())
+        earlier.run.abandon()
         with pytest.raises(Abandoned):
             await first
         second.cancel()

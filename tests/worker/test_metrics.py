@@ -1,24 +1,17 @@
-"""The worker's metrics: what an operator scales and alerts on, with labels that cannot grow."""
+"""The worker's metrics: their names, and labels with few values."""
 
 import re
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from prometheus_client import generate_latest
 
-from jobs.queue import Leased
+from jobs.lease import Leased
 from jobs.record import State
 from jobs.spec import LANES, JobSpec
-from worker.messages import Turned
+from worker.messages import BatchStepped
 from worker.metrics import WorkerMetrics
 
 BOUNDED = {"bundle", "lane", "outcome", "stage", "le"}
-
-
-@dataclass
-class Run:
-    spec: JobSpec
-    seconds: dict = field(default_factory=lambda: {"decode": 0.01, "restore": 1.0})
 
 
 def spec(number):
@@ -28,10 +21,10 @@ def spec(number):
 def worked(count):
     metrics = WorkerMetrics()
     for number in range(count):
-        leased = Leased(spec=spec(number), attempts=1, deaths=0, alone=False, cancel=False)
-        metrics.took(leased)
-        metrics.ended(Run(leased.spec), list(State)[2 + number % 4])
-        metrics.turned(Turned(bundle="b", images=number % 9, megapixels=0.1 * number, seconds=0.1, splits=1))
+        leased = Leased(spec=spec(number), attempts=1, deaths=0, run_alone=False, cancel=False)
+        metrics.on_leased(leased)
+        metrics.on_ended(leased.spec.bundle, list(State)[2 + number % 4], {"decode": 0.01, "restore": 1.0})
+        metrics.on_batch(BatchStepped(bundle="b", images=number % 9, megapixels=0.1 * number, seconds=0.1, splits=1))
     return generate_latest(metrics.registry).decode()
 
 
@@ -44,20 +37,33 @@ def test_a_thousand_jobs_make_no_more_series_than_twelve():
     assert few == many
 
 
-def test_no_label_is_a_job_a_key_a_path_or_a_worker():
+def test_no_label_names_a_job_a_key_a_path_or_a_worker():
     labels = set(re.findall(r'[{,]([a-z_]+)="', worked(20)))
     assert labels <= BOUNDED
 
 
 def test_jobs_stages_and_splits_are_counted():
     text = worked(8)
-    assert 'undegrade_jobs_taken_total{bundle="b",lane="interactive"} 3.0' in text
-    assert 'undegrade_jobs_ended_total{bundle="b",outcome="succeeded"} 2.0' in text
+    assert 'undegrade_worker_jobs_leased_total{bundle="b",lane="interactive"} 3.0' in text
+    assert 'undegrade_worker_jobs_ended_total{bundle="b",outcome="succeeded"} 2.0' in text
     assert 'undegrade_stage_seconds_count{bundle="b",stage="restore"} 8.0' in text
     assert 'undegrade_oom_splits_total{bundle="b"} 8.0' in text
 
 
-def test_the_engine_that_has_loaded_says_how_long_it_took():
+def test_the_loading_time_of_a_bundle_is_exported():
     metrics = WorkerMetrics()
-    metrics.loaded(SimpleNamespace(bundles=[SimpleNamespace(name="b", load_s=2.5)]))
+    metrics.on_loaded(SimpleNamespace(bundles=[SimpleNamespace(name="b", load_s=2.5)]))
     assert 'undegrade_model_load_seconds{bundle="b"} 2.5' in generate_latest(metrics.registry).decode()
+
+
+def test_no_metric_of_the_worker_has_the_name_of_a_metric_of_the_service():
+    metrics = WorkerMetrics()
+    names = {family.name for family in metrics.registry.collect()}
+    assert all(name.startswith("undegrade_") for name in names)
+    of_service = {
+        "undegrade_requests", "undegrade_request_seconds", "undegrade_redis_up", "undegrade_jobs_queued",
+        "undegrade_oldest_job_age_seconds", "undegrade_jobs_in_flight", "undegrade_workers", "undegrade_workers_ready",
+        "undegrade_seconds_per_job", "undegrade_backlog_gpu_seconds", "undegrade_jobs_ended", "undegrade_jobs_refused",
+        "undegrade_leases_expired",
+    }  # fmt: skip
+    assert not names & of_service

@@ -1,10 +1,12 @@
 """The suite with hand-written restorers whose numbers are known: one that knows the truth, one that does nothing."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from fakes import REPAIRED, FakeRestorer
 from PIL import Image
 
 from models.bundle import BundleDegradation, BundleFile, Manifest
@@ -14,54 +16,28 @@ from models.evaluation.other_tools import Command
 from models.evaluation.pairs import clean_pairs, find_pairs
 from models.evaluation.suite import AUTO, TOLD, Suite
 from models.pixels import to_tensor
-from models.restorer import Controls, PassReport, Report, Restored
+from models.restorer import Controls
 
 CONDITIONS = Conditions(
     bundle="fake", version="1", fingerprint="0" * 64, device="cpu", crop_px=0, seed=0, steps=None, max_passes=None
 )
 
 
-class FakeRestorer:
+def fake(label="noise", answer=None, **hooks):
     """Finds `label`, and answers every image with `answer` or, where that is None, the image itself."""
+    names, kept = ("noise", "low-resolution"), answer is not None
+    return FakeRestorer(
+        names=names,
+        degradations={label: 0.8, **{name: 0.1 for name in (*names, "clean") if name != label}},
+        pass_report=replace(REPAIRED, kept=kept),
+        stop_reason="clean" if kept else "did-not-help",
+        result=lambda image: to_tensor(answer) if kept else image.request.image,
+        **hooks,
+    )
 
-    names = ("noise", "low-resolution")
 
-    def __init__(self, label="noise", answer=None):
-        self.label, self.answer, self.asked = label, answer, []
-
-    def assess(self, images):
-        raise AssertionError("the suite reads the report's assessment")
-
-    def begin(self, requests):
-        self.asked += [request.controls for request in requests]
-        return [self._restored(request) for request in requests]
-
-    def _restored(self, request):
-        kept = self.answer is not None
-        entry = PassReport(
-            by="diffusion",
-            label="noise",
-            source="auto",
-            probability_before=0.7,
-            probability_after=0.1,
-            kept=kept,
-            seconds=0.0,
-        )
-        others = {name: 0.1 for name in (*self.names, "clean") if name != self.label}
-        report = Report(
-            degradations={self.label: 0.8, **others},
-            passes=(entry,),
-            stop_reason="clean" if kept else "did-not-help",
-            seed=0,
-            steps=4,
-        )
-        return Restored(image=to_tensor(self.answer) if kept else request.image, report=report)
-
-    def step(self, tracks):
-        raise AssertionError("nothing was begun")
-
-    def finish(self, tracks):
-        raise AssertionError("nothing was begun")
+def asked(restorer):
+    return [request.controls for request in restorer.begun]
 
 
 class Notes:
@@ -102,7 +78,7 @@ def run(restorer, pairs, folder, **options):
 
 
 def test_a_restorer_that_knows_the_truth_is_measured_as_equal_to_it(tree, tmp_path):
-    log, notes = run(FakeRestorer(answer=np.full((16, 18, 3), 100, np.uint8)), find_pairs(tree, ["denoise"]), tmp_path)
+    log, notes = run(fake(answer=np.full((16, 18, 3), 100, np.uint8)), find_pairs(tree, ["denoise"]), tmp_path)
     row = log.rows[0]
     assert row.scores["psnr"] == pytest.approx(20 * math.log10(255 / 10))
     assert row.runs[AUTO].scores == {"psnr": math.inf, "ssim": pytest.approx(1)}
@@ -113,26 +89,26 @@ def test_a_restorer_that_knows_the_truth_is_measured_as_equal_to_it(tree, tmp_pa
 
 
 def test_a_restorer_that_does_nothing_gains_nothing(tree, tmp_path):
-    log, _ = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path)
+    log, _ = run(fake(), find_pairs(tree, ["denoise"]), tmp_path)
     assert [row.gain_db(AUTO) for row in log.rows] == [0, 0]
     assert log.rows[0].runs[AUTO].repaired == ()
 
 
 def test_automatic_mode_says_nothing_of_the_task_and_told_mode_names_it(tree, tmp_path):
-    restorer = FakeRestorer()
+    restorer = fake()
     run(restorer, find_pairs(tree, ["denoise"], limit=1), tmp_path)
-    assert [controls.prompt for controls in restorer.asked] == [None, "A photo needs noise artifact reduction"]
-    assert {controls.seed for controls in restorer.asked} == {3}
+    assert [controls.prompt for controls in asked(restorer)] == [None, "A photo needs noise artifact reduction"]
+    assert {controls.seed for controls in asked(restorer)} == {3}
 
 
 def test_a_label_that_the_bundle_does_not_know_is_neither_told_nor_counted(tree, tmp_path):
-    log, _ = run(FakeRestorer(), find_pairs(tree, ["shadow"]), tmp_path)
+    log, _ = run(fake(), find_pairs(tree, ["shadow"]), tmp_path)
     assert log.rows[0].expected is None
     assert [*log.rows[0].runs] == [AUTO]
 
 
 def test_a_picture_without_truth_has_labels_and_seconds_but_no_scores(tree, tmp_path):
-    log, notes = run(FakeRestorer(), find_pairs(tree, ["snow"]), tmp_path)
+    log, notes = run(fake(), find_pairs(tree, ["snow"]), tmp_path)
     (row,) = log.rows
     assert row.scores == row.runs[AUTO].scores == {}
     assert row.runs[AUTO].seconds >= 0
@@ -141,7 +117,7 @@ def test_a_picture_without_truth_has_labels_and_seconds_but_no_scores(tree, tmp_
 
 def test_clean_photographs_run_automatically_only_and_are_measured_against_themselves(tree, tmp_path):
     clean = clean_pairs(find_pairs(tree, ["denoise"]), limit=5)
-    log, _ = run(FakeRestorer("clean"), clean, tmp_path)
+    log, _ = run(fake("clean"), clean, tmp_path)
     (row,) = log.rows  # both truths have the same bytes
     assert row.expected == "clean" and [*row.runs] == [AUTO]
     assert row.runs[AUTO].scores["psnr"] == math.inf
@@ -149,35 +125,36 @@ def test_clean_photographs_run_automatically_only_and_are_measured_against_thems
 
 def test_a_file_that_is_no_picture_is_a_row_with_its_error_and_the_rest_is_measured(tree, tmp_path):
     (tree / "denoise/lq/a.png").write_text("<html>")
-    log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path)
+    log, notes = run(fake(), find_pairs(tree, ["denoise"]), tmp_path)
     assert [row.error is None for row in log.rows] == [False, True]
     assert "a.png" in log.rows[0].error
     assert notes.names == ["a.png", "b.png"]
 
 
 def test_a_network_that_fails_on_one_picture_is_a_row_too(tree, tmp_path):
-    class Failing(FakeRestorer):
-        def begin(self, requests):
-            if torch.all(requests[0].image < 0.5) and len(self.asked) < 1:
-                self.asked.append(None)
-                raise RuntimeError("sizes of tensors\nmust match")
-            return super().begin(requests)
+    begun = []
 
-    log, _ = run(Failing(), find_pairs(tree, ["denoise"]), tmp_path)
+    def fail_once(request):
+        begun.append(request)
+        if torch.all(request.image < 0.5) and len(begun) == 1:
+            raise RuntimeError("sizes of tensors\nmust match")
+
+    log, _ = run(fake(at_begin=fail_once), find_pairs(tree, ["denoise"]), tmp_path)
     assert [row.error for row in log.rows] == ["RuntimeError: sizes of tensors must match", None]
 
 
 def test_a_stopped_run_keeps_its_rows_and_goes_on_where_it_stopped(tree, tmp_path):
-    class Interrupted(FakeRestorer):
-        def begin(self, requests):
-            if len(self.asked) >= 2:
-                raise KeyboardInterrupt
-            return super().begin(requests)
+    begun = []
+
+    def interrupt_the_third(request):
+        begun.append(request)
+        if len(begun) > 2:
+            raise KeyboardInterrupt
 
     pairs = find_pairs(tree, ["denoise"])
     with pytest.raises(KeyboardInterrupt):
-        run(Interrupted(), pairs, tmp_path / "out")
-    log, notes = run(FakeRestorer(), pairs, tmp_path / "out")
+        run(fake(at_begin=interrupt_the_third), pairs, tmp_path / "out")
+    log, notes = run(fake(), pairs, tmp_path / "out")
     assert notes.names == ["b.png"]
     assert [row.name for row in log.rows] == ["a.png", "b.png"]
 
@@ -185,9 +162,9 @@ def test_a_stopped_run_keeps_its_rows_and_goes_on_where_it_stopped(tree, tmp_pat
 def test_a_picture_that_failed_is_tried_again(tree, tmp_path):
     good = (tree / "denoise/lq/a.png").read_bytes()
     (tree / "denoise/lq/a.png").write_text("<html>")
-    run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out")
+    run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out")
     (tree / "denoise/lq/a.png").write_bytes(good)
-    log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out")
+    log, notes = run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out")
     assert notes.names == ["a.png"]
     assert [row.error for row in log.rows] == [None, None]
 
@@ -197,14 +174,14 @@ FAILING = Command(name="failing", source="false {input} {output}")
 
 
 def test_a_tool_that_copies_its_input_gains_exactly_nothing_and_stands_beside_ours(tree, tmp_path):
-    log, notes = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[COPY])
+    log, notes = run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[COPY])
     assert [row.gain_db("copy") for row in log.rows] == [0, 0]
     assert [*log.rows[0].runs] == [AUTO, TOLD, "copy"]
     assert [*notes.pictures[0]] == ["input", AUTO, TOLD, "copy", "truth"]
 
 
 def test_a_tool_that_fails_is_said_per_picture_and_takes_nothing_from_ours(tree, tmp_path):
-    log, _ = run(FakeRestorer(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[FAILING, COPY])
+    log, _ = run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[FAILING, COPY])
     assert [row.error for row in log.rows] == [None, None]
     assert all("exit code 1" in row.runs["failing"].error and not row.runs["failing"].scores for row in log.rows)
     assert [row.gain_db("copy") for row in log.rows] == [0, 0]
@@ -212,10 +189,10 @@ def test_a_tool_that_fails_is_said_per_picture_and_takes_nothing_from_ours(tree,
 
 def test_a_tool_that_joins_later_is_measured_alone_and_one_that_failed_is_tried_again(tree, tmp_path):
     pairs = find_pairs(tree, ["denoise"])
-    first, _ = run(FakeRestorer(), pairs, tmp_path / "out", others=[FAILING])
-    silent = FakeRestorer()
+    first, _ = run(fake(), pairs, tmp_path / "out", others=[FAILING])
+    silent = fake()
     log, notes = run(silent, pairs, tmp_path / "out", others=[COPY, Command(name="failing", source=COPY.source)])
-    assert silent.asked == []
+    assert asked(silent) == []
     assert [row.runs[AUTO] for row in log.rows] == [row.runs[AUTO] for row in first.rows]
     assert [row.runs["failing"].error for row in log.rows] == [None, None]
     assert [*notes.pictures[0]] == ["input", "copy", "failing", "truth"]
@@ -224,9 +201,9 @@ def test_a_tool_that_joins_later_is_measured_alone_and_one_that_failed_is_tried_
 
 def test_a_tool_that_joins_when_the_file_is_gone_takes_nothing_from_what_was_measured(tree, tmp_path):
     pairs = find_pairs(tree, ["denoise"], limit=1)
-    (first,) = run(FakeRestorer(), pairs, tmp_path / "out")[0].rows
+    (first,) = run(fake(), pairs, tmp_path / "out")[0].rows
     pairs[0].degraded.unlink()
-    log, notes = run(FakeRestorer(), pairs, tmp_path / "out", others=[COPY])
+    log, notes = run(fake(), pairs, tmp_path / "out", others=[COPY])
     (row,) = log.rows
     assert row.error is None and row.runs[AUTO] == first.runs[AUTO]
     assert "a.png" in row.runs["copy"].error and notes.pictures == [{}]

@@ -1,0 +1,70 @@
+"""What a worker gets from a lease (`Leased`, `Refused`) and what it gives back (`Finished`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.errors import RefusedJob, SpecError
+from jobs.record import Outcome, State
+from jobs.rq_format import check
+from jobs.spec import JobSpec, load_spec
+from jobs.store import Blob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leased:
+    """A job that a worker holds until its lease ends."""
+
+    spec: JobSpec
+    attempts: int
+    deaths: int
+    run_alone: bool  # it was in an engine that died: it shares no batch until it has ended
+    cancel: bool
+    input: bytes | None = None  # the image, where it was submitted with the job; others are in the store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A job in our lanes that did not come through the API.  It has been failed and never run."""
+
+    id: str
+    reason: str  # oversized | not-json | function-not-listed | callback
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """How a job ended, ready to commit.
+
+    Attributes:
+        keep_s: how long to keep its record and its result.
+        blob: the result, where it is stored together with the commit.
+    """
+
+    id: str
+    state: State
+    outcome: Outcome
+    keep_s: int
+    megapixels: float = 0.0
+    blob: Blob | None = None
+
+
+def read_lease_row(row: Sequence[bytes]) -> Leased | Refused:
+    """Read a row of scripts/lease.lua, and check that the job is one of ours."""
+    job, kind = row[0].decode(errors="backslashreplace"), row[1]
+    if kind == b"oversized":
+        return Refused(id=job, reason="oversized", detail=f"job {job} has {int(row[2])} bytes")
+    data, callbacks = (row[2], row[3]) if kind == b"foreign" else (row[3], row[4])
+    try:
+        check(job, {b"data": data, b"success_callback_name": callbacks})
+        if kind == b"foreign":
+            raise RefusedJob("function-not-listed", f"job {job} did not come through the API")
+        spec = load_spec(row[2])
+    except RefusedJob as error:
+        return Refused(id=job, reason=error.reason, detail=str(error))
+    except SpecError as error:
+        return Refused(id=job, reason="not-json", detail=f"job {job}: {error}")
+    attempts, deaths, alone, cancel, image = row[5:10]
+    return Leased(
+        spec=spec, attempts=int(attempts), deaths=int(deaths), run_alone=bool(alone), cancel=bool(cancel),
+        input=image or None,
+    )  # fmt: skip

@@ -1,0 +1,21 @@
+-- The start of every script: the named arguments, and the time.
+-- KEY and LIMIT come before it: the constants of jobs/redis_keys.py by their names in lower case.
+-- KEYS is empty: key names are computed from ids, and RQ cannot run on a cluster either.
+-- ARGV: a JSON object, then pairs of a name and binary data
+local args, bytes = cjson.decode(ARGV[1]), {}
+for i = 2, #ARGV, 2 do bytes[ARGV[i]] = ARGV[i + 1] end
+
+local function now_ms()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function add_event(id, kind, data)
+    redis.call('XADD', KEY.events .. id, 'MAXLEN', '~', LIMIT.max_events_per_job, '*', 'type', kind, 'data', data)
+end
+
+-- Wakes an idle worker
+local function add_arrival(id, bundle)
+    redis.call('LPUSH', KEY.arrivals .. bundle, id)
+    redis.call('LTRIM', KEY.arrivals .. bundle, 0, LIMIT.max_arrivals - 1)
+end

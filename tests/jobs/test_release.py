@@ -1,0 +1,173 @@
+"""Released and reclaimed jobs: jobs whose worker stops, or whose engine or worker died."""
+
+import pytest
+from queue_bench import BUNDLE
+
+from jobs import redis_keys
+from jobs.record import Outcome, Progress, State
+from jobs.spec import LANES
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_a_canceled_job_ends_when_it_is_released(run, died):
+    async def scenario(bench):
+        job = await bench.running()
+        await bench.queue.cancel(job.id)
+        assert await bench.queue.release("a", [job.id], died=died) == {job.id: "canceled"}
+        assert await bench.state(job) is State.CANCELED
+        assert await bench.lease(9) == []
+
+    run(scenario)
+
+
+def test_a_canceled_job_of_a_dead_worker_ends_when_it_is_reclaimed(run):
+    async def scenario(bench):
+        job = await bench.running()
+        await bench.queue.cancel(job.id)
+        await bench.end_lease(job)
+        assert await bench.queue.reclaim() == {job.id: "canceled"}
+        assert await bench.state(job) is State.CANCELED
+
+    run(scenario)
+
+
+def test_released_jobs_keep_their_order_and_spend_no_attempt(run):
+    async def scenario(bench):
+        jobs = await bench.submit(*["standard"] * 5)
+        ids = await bench.lease(3)
+        assert set((await bench.queue.release("a", ids, died=False)).values()) == {"queued"}
+        leased, _ = await bench.queue.lease([BUNDLE], LANES, 9, worker="w", token="b", held=0)
+        assert [job.spec.id for job in leased] == [job.id for job in jobs]
+        assert [(job.attempts, job.deaths, job.run_alone) for job in leased] == [(1, 0, False)] * 5
+
+    run(scenario)
+
+
+def test_a_released_job_looks_as_if_it_had_not_started(run):
+    async def scenario(bench):
+        job = await bench.running()
+        await bench.queue.report("a", job.id, Progress(fraction=0.5))
+        await bench.queue.release("a", [job.id], died=False)
+        record = await bench.queue.record(job.id)
+        assert (record.state, record.started_ms, record.progress, record.attempts) == (
+            State.QUEUED, None, Progress(), 0,
+        )  # fmt: skip
+        assert (await bench.queue.events(job.id))[-1].data == {"again": True}
+        assert await bench.queue.release("a", [], died=False) == {}
+
+    run(scenario)
+
+
+def test_a_released_job_loses_its_outcome_so_far(run):
+    async def scenario(bench):
+        job = await bench.running()
+        await bench.queue.report("a", job.id, Progress(), Outcome(degradations={"rain": 1.0}, stop_reason="clean"))
+        await bench.queue.release("a", [job.id], died=True)
+        assert (await bench.queue.record(job.id)).outcome == Outcome()
+
+    run(scenario)
+
+
+def test_a_job_whose_engine_died_goes_first_and_alone(run):
+    async def scenario(bench):
+        doomed, other = await bench.submit("standard", "standard")
+        await bench.lease(1)
+        assert await bench.queue.release("a", [doomed.id], died=True) == {doomed.id: "queued"}
+        leased, _ = await bench.queue.lease([BUNDLE], LANES, 9, worker="w", token="b", held=0)
+        assert [(job.spec.id, job.attempts, job.deaths, job.run_alone) for job in leased] == [(doomed.id, 2, 1, True)]
+        assert await bench.lease(9) == [other.id], "another worker may go on"
+
+    run(scenario)
+
+
+def test_a_job_that_must_run_alone_waits_until_its_worker_holds_no_job(run):
+    async def scenario(bench):
+        (doomed,) = await bench.submit("standard")
+        await bench.lease()
+        await bench.queue.release("a", [doomed.id], died=True)
+        await bench.submit("bulk")
+        assert await bench.lease(9, token="b", held=1) == []
+        assert await bench.queue.place(doomed) == 0
+        assert await bench.lease(9, token="b", held=0) == [doomed.id]
+
+    run(scenario)
+
+
+def test_a_job_that_must_run_alone_is_leased_alone(run):
+    async def scenario(bench):
+        (doomed,) = await bench.submit("bulk")
+        await bench.lease()
+        await bench.queue.release("a", [doomed.id], died=True)
+        (first,) = await bench.submit("interactive")
+        assert await bench.lease(9, token="b") == [first.id], "the lease stops before the job that must run alone"
+        assert await bench.lease(9, token="c") == [doomed.id]
+
+    run(scenario)
+
+
+def test_each_job_of_a_dead_engine_runs_alone(run):
+    async def scenario(bench):
+        jobs = await bench.submit("standard", "standard", "standard")
+        ids = await bench.lease(3)
+        await bench.queue.release("a", ids, died=True)
+        for job in jobs:
+            assert await bench.lease(9, token="b") == [job.id]
+            assert await bench.commit(job, token="b") is State.SUCCEEDED
+
+    run(scenario)
+
+
+def test_the_second_death_ends_a_job_as_suspected_poison(run):
+    async def scenario(bench):
+        job = await bench.running()
+        await bench.queue.release("a", [job.id], died=True)
+        assert await bench.lease() == [job.id]
+        assert await bench.queue.release("a", [job.id], died=True) == {job.id: "poison"}
+        record = await bench.queue.record(job.id)
+        assert (record.state, record.deaths, record.outcome.failure.code) == (State.FAILED, 2, "poison-suspected")
+        assert record.outcome.failure.detail and record.outcome.failure.hint
+        assert (await bench.event_types(job))[-1] == "failed"
+        assert await bench.lease(9) == []
+        assert await bench.redis.zscore(f"{redis_keys.RQ_FAILED}{job.queue}", job.id) is not None
+
+    run(scenario)
+
+
+def test_a_release_without_a_death_keeps_the_deaths_before_it(run):
+    async def scenario(bench):
+        job = await bench.running()
+        await bench.queue.release("a", [job.id], died=True)
+        await bench.lease()
+        await bench.queue.release("a", [job.id], died=False)
+        leased = await bench.lease_one("b")
+        assert (leased.attempts, leased.deaths, leased.run_alone) == (2, 1, True)
+
+    run(scenario)
+
+
+def test_jobs_of_a_dead_worker_are_queued_again_when_their_lease_ends(run):
+    async def scenario(bench):
+        lost, kept = await bench.submit("standard", "standard")
+        await bench.lease(2)
+        assert await bench.queue.reclaim() == {}, "not before"
+        await bench.end_lease(lost)
+        assert await bench.queue.reclaim() == {lost.id: "queued"}
+        assert await bench.queue.reclaim() == {}, "once"
+        assert (await bench.state(lost), await bench.state(kept)) == (State.QUEUED, State.RUNNING)
+        assert (await bench.queue.counters.read())["lease_expired"] == 1
+        assert (await bench.queue.record(lost.id)).deaths == 1
+        assert await bench.redis.zrange(f"{redis_keys.RQ_STARTED}{lost.queue}", 0, -1) == [f"{kept.id}:a".encode()]
+
+    run(scenario)
+
+
+def test_a_job_whose_worker_died_twice_is_not_tried_a_third_time(run):
+    async def scenario(bench):
+        job = await bench.running()
+        for answer in ("queued", "poison"):
+            await bench.end_lease(job)
+            assert await bench.queue.reclaim() == {job.id: answer}
+            await bench.lease()
+        assert await bench.state(job) is State.FAILED
+
+    run(scenario)

@@ -1,0 +1,26 @@
+"""Tasks that run beside a loop and are canceled with it."""
+
+import asyncio
+from collections.abc import Awaitable
+
+
+class BackgroundTasks:
+    """Keeps a reference to each running task, as asyncio asks for."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Awaitable[object]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def cancel(self) -> None:
+        """Cancel all tasks and wait for their end."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

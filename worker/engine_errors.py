@@ -1,0 +1,32 @@
+"""Tells apart the errors that the engine meets: out of memory, of the device, or of one image."""
+
+import torch
+
+from models.errors import ControlsError
+from worker.messages import Failed
+
+
+class DeviceBroken(Exception):
+    """The device may give wrong results from now on; the process must end."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def is_device_error(error: Exception) -> bool:
+    """CUDA's own errors leave a context that answers with errors or with garbage (text-generation-inference#965)."""
+    accelerator_error = getattr(torch, "AcceleratorError", None)  # newer versions of torch have it
+    named = any(text in str(error) for text in ("CUDA error", "CUBLAS", "cuDNN error"))
+    return named or (accelerator_error is not None and isinstance(error, accelerator_error))
+
+
+def to_failed(task_id: str, error: Exception) -> Failed:
+    """Returns the answer for an image that an error ended."""
+    if isinstance(error, ControlsError):
+        return Failed(id=task_id, code="bad-controls", detail=str(error))
+    if is_out_of_memory(error):
+        hint = "scale the image down, or use a worker with more memory"
+        detail = "not even one small tile fitted into memory"
+        return Failed(id=task_id, code="out-of-memory", detail=detail, hint=hint)
+    return Failed(id=task_id, code="engine-error", detail=f"{type(error).__name__}: {error}", hint="report it")

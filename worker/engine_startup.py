@@ -1,0 +1,96 @@
+"""Starts the engine in its child process: loads the bundles, proves each on its golden image, measures the memory."""
+
+import time
+from collections.abc import Callable
+
+import psutil
+import torch
+
+from jobs.record import Degradation
+from models import golden
+from models.bundle import Manifest, read_manifest
+from models.device import Speed, choose_device
+from models.drive import restore_one
+from models.families import load_restorer
+from models.restorer import Controls, Request, Restorer
+from worker.engine import Engine
+from worker.engine_config import EngineConfig
+from worker.engine_entry import Resident
+from worker.messages import Answer, Loaded, Ready
+from worker.picking import BatchLimits
+
+MEMORY_SHARE = 0.6
+"""The share of the memory that is free after loading which batches may take."""
+PROBE_PX = {"cuda": 512, "cpu": 256}
+"""Side of the image that measures the memory; on a CPU a full-size model needs a minute for 512."""
+MIN_IMAGE_BYTES, MIN_BUDGET_MP = 64 * 2**20, 0.25
+MAX_BATCH_ON_CUDA = 8
+WARMED = ((1, 512, 512), (1, 768, 768))
+"""Images, height and width for which the network is prepared before the first job; others when they come often."""
+
+
+def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine:
+    """Load everything, send Ready, and return the engine.
+
+    Raises:
+        ModelsError: a bundle or the device cannot be used, or a golden image came out wrong.
+        MemoryError, OSError, RuntimeError: torch or the operating system failed.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    chosen = choose_device(config.device)
+    speed = Speed.of(chosen.device, config.cuda_graphs)
+    restorers, loading_s = {}, {}
+    for name, folder in config.bundles.items():
+        start_s = time.monotonic()
+        restorers[name] = load_restorer(folder, chosen.device, speed)
+        loading_s[name] = time.monotonic() - start_s
+    residents, loaded = {}, []
+    for name, restorer in restorers.items():  # all bundles take their memory before the rest is measured
+        start_s, manifest = time.monotonic(), read_manifest(config.bundles[name])
+        limits = _prove(restorer, config, name, manifest, chosen.device)
+        residents[name] = Resident(restorer, limits)
+        loaded.append(_loaded(name, manifest, restorer, limits, loading_s[name] + time.monotonic() - start_s))
+    send(Ready(device=str(chosen.device), why=chosen.why, bundles=tuple(loaded)))
+    return Engine(residents, send)
+
+
+def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimits, load_s: float) -> Loaded:
+    degradations = tuple(
+        Degradation(name=entry.name, prompt=entry.prompt, fidelity=entry.fidelity)
+        for entry in manifest.degradations
+        if entry.name in restorer.names
+    )
+    return Loaded(
+        name=name, family=manifest.family, version=manifest.version, license=manifest.license,
+        max_batch=limits.max_batch, budget_mp=round(limits.megapixels, 2), load_s=load_s, degradations=degradations,
+    )  # fmt: skip
+
+
+def _prove(
+    restorer: Restorer, config: EngineConfig, name: str, manifest: Manifest, device: torch.device
+) -> BatchLimits:
+    """Prepare a restorer, check its golden image, and return its limits."""
+    on_cuda = device.type == "cuda"
+    restorer.warm_up(WARMED if on_cuda else ())
+    golden.check(restorer, config.bundles[name], manifest)
+    max_batch = config.max_batch or (MAX_BATCH_ON_CUDA if on_cuda else 1)
+    return BatchLimits(max_batch=max_batch, megapixels=config.budget_mp or _budget_mp(restorer, device))
+
+
+def _budget_mp(restorer: Restorer, device: torch.device) -> float:
+    """Returns how many megapixels fit into a batch: the free memory divided by the peak of one probe image."""
+    process = psutil.Process()
+    side = PROBE_PX.get(device.type, 512)
+    image = torch.zeros(3, side, side)
+    on_cuda = device.type == "cuda"
+    before = torch.cuda.memory_allocated(device) if on_cuda else process.memory_info().rss
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    restore_one(restorer, Request(image=image, controls=Controls(prompt="noise", steps=1)))
+    if on_cuda:
+        used, free = torch.cuda.max_memory_allocated(device) - before, torch.cuda.mem_get_info(device)[0]
+    else:
+        used, free = process.memory_info().rss - before, psutil.virtual_memory().available
+    bytes_per_mp = max(used, MIN_IMAGE_BYTES) / (side**2 / 1e6)
+    return float(max(MIN_BUDGET_MP, MEMORY_SHARE * free / bytes_per_mp))

@@ -1,0 +1,49 @@
+"""The jobs that this worker holds, by id."""
+
+import asyncio
+from collections.abc import Iterator
+
+from worker.job_run import JobRun
+
+
+class HeldJobs:
+    """Runs from their lease until they are committed or put back.  `freed` is set when there may be room for more."""
+
+    def __init__(self) -> None:
+        self.freed = asyncio.Event()
+        self._runs: dict[str, JobRun] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[JobRun]:
+        """Iterates over a copy: the caller may remove runs."""
+        return iter(list(self._runs.values()))
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self._runs)
+
+    @property
+    def one_runs_alone(self) -> bool:
+        """A job that must run alone is held, so no other may be leased."""
+        return any(run.leased.run_alone for run in self)
+
+    def get(self, job: str) -> JobRun | None:
+        return self._runs.get(job)
+
+    def holds(self, run: JobRun) -> bool:
+        """False for an earlier attempt of a job that has been leased again."""
+        return self._runs.get(run.spec.id) is run
+
+    def add(self, run: JobRun) -> None:
+        """Hold a run.  An earlier attempt of the same job, whose lease has ended unnoticed, is abandoned."""
+        if earlier := self._runs.pop(run.spec.id, None):
+            earlier.abandon()
+        self._runs[run.spec.id] = run
+
+    def remove(self, run: JobRun) -> None:
+        """Hold a run no longer; a later attempt of the same job stays."""
+        if self.holds(run):
+            del self._runs[run.spec.id]
+        self.freed.set()

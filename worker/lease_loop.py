@@ -1,0 +1,90 @@
+"""Leases jobs while there is room, and runs each one in a task of its own."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import structlog
+from redis.exceptions import RedisError
+
+from jobs.errors import StoreError
+from jobs.lease import Leased
+from jobs.spec import Lane
+from worker.background_tasks import BackgroundTasks
+from worker.committer import Committer
+from worker.engine_link import EngineLink
+from worker.held_jobs import HeldJobs
+from worker.job_run import Abandoned, EngineAway, JobRun, JobServices
+from worker.metrics import WorkerMetrics
+from worker.redis_retry import RedisRetry
+
+log = structlog.get_logger()
+WAIT_FOR_ROOM_S = 1.0
+WAIT_FOR_WORK_S = 1.0
+
+
+class LeaseLoop:
+    """Leases jobs of these bundles and lanes for the worker `worker`, up to `ahead` beyond a full batch."""
+
+    def __init__(
+        self, *, worker: str, bundles: Sequence[str], lanes: Sequence[Lane], ahead: int, services: JobServices,
+        link: EngineLink, held: HeldJobs, committer: Committer, metrics: WorkerMetrics, retry: RedisRetry,
+        background: BackgroundTasks,
+    ) -> None:  # fmt: skip
+        self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
+        self.services, self.link, self.held, self.committer = services, link, held, committer
+        self.metrics, self.retry, self.background = metrics, retry, background
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Lease until the worker drains."""
+        while not draining.is_set():
+            ready = self.link.ready
+            room = ready.max_batch + self.ahead - len(self.held) if ready else 0
+            if room <= 0 or self.held.one_runs_alone:
+                self.held.freed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.held.freed.wait(), WAIT_FOR_ROOM_S)
+                continue
+            await self.retry("lease", lambda room=room: self._lease(room), until_drain=True)  # type: ignore[misc]
+
+    async def _lease(self, room: int) -> None:
+        queue = self.services.queue
+        leased, refused = await queue.lease(
+            self.bundles, self.lanes, room, worker=self.worker, token=self.services.token, held=len(self.held)
+        )
+        for job in refused:
+            log.warning("job.refused", job=job.id, reason=job.reason)
+        for entry in leased:
+            self._start(entry)
+        if len(leased) + len(refused) < room:  # the lanes are empty; a new job ends the wait
+            await queue.wait_for_work(self.bundles, WAIT_FOR_WORK_S)
+
+    def _start(self, leased: Leased) -> None:
+        run = JobRun(leased, self.services)
+        self.held.add(run)
+        self.metrics.on_leased(leased)
+        self.background.spawn(self._run(run))
+
+    async def _run(self, run: JobRun) -> None:
+        """Run a job and pass it to the committer.  An error in our own code fails the job, and not the worker."""
+        try:
+            finished = await run.run()
+        except Abandoned:
+            self.held.remove(run)
+            await run.discard()
+            return
+        except (RedisError, StoreError, EngineAway) as error:
+            log.warning("job.released", job=run.spec.id, error=str(error))
+            await self._release(run)
+            return
+        except Exception as error:
+            log.exception("job.broken", job=run.spec.id)
+            finished = run.broken(error)
+        self.committer.add(run, finished)
+
+    async def _release(self, run: JobRun) -> None:
+        if not self.held.holds(run):  # leased again meanwhile: a release would end that lease
+            return
+        self.held.remove(run)
+        services, jobs = self.services, [run.spec.id]
+        await self.retry("release", lambda: services.queue.release(services.token, jobs, died=False))

@@ -1,0 +1,40 @@
+"""Renews the leases of the held jobs, and ends jobs that are canceled, lost or past their deadline."""
+
+import asyncio
+import time
+
+from jobs.queue import Queue
+from worker.held_jobs import HeldJobs
+from worker.metrics import WorkerMetrics
+from worker.redis_retry import RedisRetry
+
+RENEW_S = 0.5
+"""Far below the lease: the answer also brings cancellations, which must take effect within 2 s."""
+
+
+class LeaseRenewal:
+    """Renews every RENEW_S."""
+
+    def __init__(self, queue: Queue, token: str, held: HeldJobs, metrics: WorkerMetrics, retry: RedisRetry) -> None:
+        self.queue, self.token, self.held, self.metrics, self.retry = queue, token, held, metrics, retry
+
+    async def run(self) -> None:
+        """Renew until canceled."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            await self.retry("renew", self._renew)
+
+    async def _renew(self) -> None:
+        answers = await self.queue.renew(self.token, self.held.ids)
+        now_ms = time.time() * 1000
+        for job, answer in answers.items():
+            run = self.held.get(job)
+            if run is None:
+                continue
+            if answer == "lost":
+                self.metrics.leases_lost.inc()
+                run.abandon()
+            elif answer == "cancel":
+                run.cancel()
+            elif run.spec.deadline_ms is not None and now_ms > run.spec.deadline_ms:
+                run.expire()
