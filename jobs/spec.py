@@ -20,17 +20,17 @@ class Frozen(BaseModel):
 
 
 class JobControls(Frozen):
-    """The user's words; None means the bundle's default.  Ranges are those of `models.restorer.Controls`."""
+    """The controls of a job; None means the bundle's default.  Ranges are those of `models.restorer.Controls`."""
 
-    prompt: str | None = Field(default=None, max_length=1000)
-    only: tuple[str, ...] = Field(default=(), max_length=32)
-    skip: tuple[str, ...] = Field(default=(), max_length=32)
-    strength: float = Field(default=1.0, ge=0, le=1)
-    fidelity: float | None = Field(default=None, ge=0, le=1)
-    color_fix: bool = False
-    max_passes: int | None = Field(default=None, ge=1, le=100)
-    steps: int | None = Field(default=None, ge=1, le=1000)
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    prompt: str | None = Field(default=None, max_length=1000, description="Run one pass, conditioned on this text.")
+    only: tuple[str, ...] = Field(default=(), max_length=32, description="Repair only these degradations.")
+    skip: tuple[str, ...] = Field(default=(), max_length=32, description="Never repair these degradations.")
+    strength: float = Field(default=1.0, ge=0, le=1, description="0 returns the input, 1 the full restoration.")
+    fidelity: float | None = Field(default=None, ge=0, le=1, description="1 stays closest to the input.")
+    color_fix: bool = Field(default=False, description="Give the result the input's mean colors and contrast.")
+    max_passes: int | None = Field(default=None, ge=1, le=100, description="Maximum number of passes.")
+    steps: int | None = Field(default=None, ge=1, le=1000, description="Denoising steps per pass.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed repeats a result.")
 
 
 class Source(Frozen):
@@ -51,10 +51,10 @@ class Source(Frozen):
 class Output(Frozen):
     """How the result is written; None keeps the input's format, or the format's own default quality."""
 
-    format: Format | None = None
-    quality: int | None = Field(default=None, ge=1, le=100)
-    metadata: bool = True
-    passes: bool = True  # keep a picture of each pass
+    format: Format | None = Field(default=None, description="The result's format. Default: the input's.")
+    quality: int | None = Field(default=None, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
+    metadata: bool = Field(default=True, description="Keep EXIF. GPS is always removed.")
+    passes: bool = Field(default=True, description="Keep an image of each pass.")
 
 
 class JobSpec(Frozen):
