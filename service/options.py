@@ -40,7 +40,7 @@ class DetectFields(BaseModel):
         default=None, description="The lane of the queue. Default: interactive if the request waits, else standard."
     )
     deadline_s: float | None = Field(
-        default=None, gt=0, le=MAX_DEADLINE_S, description="A job that has not started by then expires."
+        default=None, gt=0, le=MAX_DEADLINE_S, description="A job that has not ended after these seconds expires."
     )
 
 
