@@ -6,11 +6,13 @@ fields and `params` derive from the job spec.  The command line is written by ha
 
 import dataclasses
 import math
+from typing import get_type_hints
 
 import pytest
 import typer
 
 from cli.main import app
+from cli.restore import restore
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls, Output
 from models.errors import ControlsError
@@ -119,10 +121,8 @@ def test_every_number_has_a_range():
 
 
 def test_the_api_and_the_command_line_have_the_same_range_of_quality():
-    parameter = next(
-        entry for entry in typer.main.get_command(app).commands["restore"].params if entry.name == "quality"
-    )
-    assert (parameter.type.min, parameter.type.max) == bounds(Output, "quality")
+    option = get_type_hints(restore, include_extras=True)["quality"].__metadata__[0]
+    assert (option.min, option.max) == bounds(Output, "quality")
 
 
 @pytest.mark.parametrize("name", LENGTH_LIMITS)
