@@ -91,7 +91,7 @@ def _exposed(family) -> str:
 def events() -> set[str]:
     """Event types that the Lua scripts and the worker write."""
     lua = "\n".join(path.read_text() for path in (ROOT / "jobs" / "scripts").glob("*.lua"))
-    found = set(re.findall(r"'undegrade:events:' .. id.*'type', '([a-z.]+)'", lua))
+    found = set(re.findall(r"(?:'undegrade:events:' .. id.*'type'|add_event\(id), '([a-z.]+)'", lua))
     found |= set(re.findall(r"= '([a-z.]+)'", re.search(r"EVENT = \{(.*)\}", lua)[1]))
     for path in (ROOT / "worker").glob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
