@@ -43,13 +43,13 @@ def api(
 
 def service_settings(told: Settings, **said: object) -> "ServiceSettings":
     """The service's settings: what the environment says, what was said on the command line over it."""
-    from service.settings import ServiceSettings
+    from service.settings import MEGABYTE, ServiceSettings
 
     values: dict[str, object] = {
         "redis_url": told.redis_url, "store_url": told.store_url, "bundle": told.default_bundle or "autodir-small",
         "host": told.host, "port": told.port, "metrics_port": told.metrics_port, "auth": told.auth,
-        "most_bytes": int(told.max_megabytes * 2**20), "most_megapixels": told.max_megapixels,
-        "most_queued": told.max_queued, "keep_s": told.keep_s,
+        "max_bytes": round(told.max_megabytes * MEGABYTE), "max_megapixels": told.max_megapixels,
+        "max_queued": told.max_queued, "keep_s": told.keep_s,
     }  # fmt: skip
     return ServiceSettings(**{**values, **{name: value for name, value in said.items() if value is not None}})  # type: ignore[arg-type]
 

@@ -1,6 +1,6 @@
-"""HTTP: takes photos in, says how their jobs are, hands the results out.
+"""The HTTP API: accepts images, reports on jobs, and returns the results.
 
-Never torch, never worker.  Reading order: settings, refusals, order, upload, picture, desk, job_body, routes/, app.
-Beside them: wakes (long polls and streams), gate (API keys), access (ids, logs, counts), negotiation, transcode,
-metrics, server.
+This room never imports torch or the worker.  Reading order: settings, refusals, options, image_header, upload, desk,
+job_view, routes/, app.  Each of the other modules stands alone: job_waiters (long polls and event streams),
+authentication, negotiation, request_log, problems, transcode, metrics, server.
 """

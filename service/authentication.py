@@ -1,4 +1,4 @@
-"""Who may come in: API keys, once there is one."""
+"""Authenticates requests by API key."""
 
 import time
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from jobs import api_keys
 from service.refusals import Unauthorized
 from service.settings import Auth
 
-UNASKED_S = 1.0
+NO_KEYS_CACHE_S = 1.0
+"""How long the answer "no keys exist" is cached."""
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the id of his key, None where no key is asked for."""
+    """The sender of a request: the id of its API key, or None where authentication is off."""
 
     owner: str | None = None
 
@@ -26,48 +27,49 @@ class Caller:
         return self.owner is None or self.owner == owner
 
 
-class Gate:
-    """Asks for a key when told to, and with `auto` from the moment that one exists.
+class Authenticator:
+    """Requires an API key according to the setting `auth`.
 
-    Once it has begun to ask it never stops: to revoke the last key must not open the door.  That there is none is
-    remembered for UNASKED_S, so the first key closes the door a second after it was made at the latest.
+    "auto" requires a key as soon as any key exists.  From then on this process always requires one, so that revoking
+    the last key does not open the service.  The answer "no keys exist" is cached for NO_KEYS_CACHE_S, so a first key
+    takes effect within a second.
     """
 
     def __init__(self, redis: "Redis", auth: Auth) -> None:
         self.redis, self.auth = redis, auth
-        self._asks = auth == "on"
-        self._open_until_s = 0.0
+        self._key_required = auth == "on"
+        self._cached_until_s = 0.0
 
-    async def admit(self, presented: str | None) -> Caller:
-        """Who holds this key.
+    async def authenticate(self, secret: str | None) -> Caller:
+        """Return the caller that this secret belongs to.
 
         Raises:
-            Unauthorized: a key is asked for, and this is none.
+            Unauthorized: a key is required, and the secret is missing, unknown or revoked.
         """
-        if self.auth == "off" or not await self._asking():
+        if self.auth == "off" or not await self._requires_key():
             return Caller()
-        if not presented:
-            raise Unauthorized("an API key is needed", headers=CHALLENGE)
-        key = await api_keys.verify(self.redis, presented)
+        if not secret:
+            raise Unauthorized("an API key is required", headers=CHALLENGE)
+        key = await api_keys.verify(self.redis, secret)
         if key is None:
-            raise Unauthorized("this API key is not known, or has been revoked", headers=CHALLENGE)
+            raise Unauthorized("this API key is unknown or has been revoked", headers=CHALLENGE)
         return Caller(key.id)
 
-    async def _asking(self) -> bool:
-        if not self._asks and time.monotonic() >= self._open_until_s:
-            self._asks = await api_keys.any_keys(self.redis)
-            self._open_until_s = time.monotonic() + UNASKED_S
-        return self._asks
+    async def _requires_key(self) -> bool:
+        if not self._key_required and time.monotonic() >= self._cached_until_s:
+            self._key_required = await api_keys.any_keys(self.redis)
+            self._cached_until_s = time.monotonic() + NO_KEYS_CACHE_S
+        return self._key_required
 
 
-async def caller(
+async def _caller(
     request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
     key: Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", auto_error=False))],
 ) -> Caller:
-    """The dependency of every route that is not for everybody."""
-    gate: Gate = request.app.state.gate
-    return await gate.admit(bearer.credentials if bearer else key)
+    authenticator: Authenticator = request.app.state.authenticator
+    return await authenticator.authenticate(bearer.credentials if bearer else key)
 
 
-Guarded = Annotated[Caller, Security(caller)]
+AuthenticatedCaller = Annotated[Caller, Security(_caller)]
+"""The dependency of every route that requires a key."""

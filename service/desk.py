@@ -1,7 +1,5 @@
-"""Where jobs are handed in, asked after and taken away: between the routes and queue and store."""
+"""Accepts, finds, waits for, and removes jobs: the only module between the routes and the queue and store."""
 
-import asyncio
-import secrets
 import time
 from dataclasses import dataclass
 
@@ -12,125 +10,119 @@ from jobs import redis_keys
 from jobs.errors import BlobMissing, DuplicateJob, QueueFull
 from jobs.queue import Backlog, Queue
 from jobs.record import JobRecord, State
-from jobs.spec import LANES, JobControls, JobSpec, Kind, Lane, Output, Source
+from jobs.spec import LANES, JobSpec, Lane, Source
 from jobs.store import CARRIED_BYTES, Blob, BlobStore
 from service.authentication import Caller
-from service.image_header import Seen, glance, look
-from service.job_ids import born_ms, new_id
-from service.job_view import JobBody, Place, job_body
-from service.job_waiters import Wakes
-from service.options import DetectOrder, RestoreOrder
+from service.job_ids import created_ms, new_job_id
+from service.job_view import JobBody, QueuePosition, job_body
+from service.job_waiters import JobWaiters
 from service.problems import retry_after
 from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
 from service.settings import ServiceSettings
+from service.upload import Upload
 
 log = structlog.get_logger()
-SEED_BITS = 53
-"""A drawn seed is exact in JavaScript's numbers too."""
-UNMEASURED_S = 10.0
-"""Suggested while no drain rate is known."""
-SOON_READ_BYTES = 256 * 1024
-"""A body of so many bytes has mostly come when its head is read."""
+DEFAULT_RETRY_S = 10.0
+"""Retry-After of a full queue while the seconds per job are unknown."""
+SMALL_BODY_BYTES = 256 * 1024
+"""A body of this size has mostly arrived when its headers have been read."""
 
 
 @dataclass(frozen=True)
-class Waited:
-    """A job that was waited for; its picture where it came with the end."""
+class WaitedJob:
+    """A job after a wait, and the image of its result if that arrived together with the end."""
 
     record: JobRecord
-    picture: bytes | None = None
+    image: bytes | None = None
 
 
 class Desk:
     """Every method raises redis.exceptions.RedisError when Redis is away, jobs.errors.StoreError for the store."""
 
-    def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, wakes: Wakes) -> None:
-        self.settings, self.queue, self.store, self.wakes = settings, queue, store, wakes
+    def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, waiters: JobWaiters) -> None:
+        self.settings, self.queue, self.store, self.waiters = settings, queue, store, waiters
 
     async def refuse_early(self, caller: Caller, wait_s: float, body_bytes: int | None) -> None:
-        """Before an upload is read, where reading it costs more than asking; `submit` asks again, atomically.
+        """Refuse a request before its body is read, if reading costs more than asking the queue.
+
+        `submit` checks again, atomically.
 
         Raises:
-            TooManyWaits: the caller wants to wait, and may not.
-            QueueIsFull: with Retry-After from the measured drain rate.
+            TooManyWaits: the caller asks to wait, and its quota is used up.
+            QueueIsFull: with Retry-After from the measured seconds per job.
         """
         if wait_s > 0:
-            self.wakes.check(caller.owner)
-        if body_bytes is not None and body_bytes <= SOON_READ_BYTES:
+            self.waiters.check_quota(caller.owner)
+        if body_bytes is not None and body_bytes <= SMALL_BODY_BYTES:
             return
         backlog = await self.queue.backlog(self.settings.bundle)
-        if backlog.total >= self.settings.most_queued:
-            raise _full(backlog, self.settings.most_queued)
+        if backlog.total >= self.settings.max_queued:
+            raise _queue_is_full(backlog, self.settings.max_queued)
 
-    async def look(self, data: bytes) -> Seen:
-        """What an upload is, by its header; where the first kilobyte does not say it, off the loop."""
-        if seen := glance(data, self.settings.most_megapixels):
-            return seen
-        return await asyncio.to_thread(look, data, self.settings.most_megapixels)
-
-    async def submit(
-        self, kind: Kind, data: bytes, seen: Seen, order: DetectOrder, caller: Caller, waits: bool
-    ) -> JobRecord:
-        """Store the image and take the job in.
+    async def submit(self, upload: Upload, caller: Caller, wait_s: float) -> WaitedJob:
+        """Store the image, queue the job, and wait up to `wait_s` seconds for its end.
 
         Raises:
-            QueueIsFull: nothing has been kept.
-            InvalidRequest: no worker has the bundle that is asked for.
+            QueueIsFull: nothing has been stored.
+            InvalidRequest: no worker has the requested bundle.
         """
-        if order.model is not None and order.model != self.settings.bundle:
-            await self._ensure_served(order.model)
-        spec = self._spec(kind, seen, order, caller, "interactive" if waits else "standard")
-        assert spec.source, "_spec names the blob"
-        blob = Blob(spec.source.blob, data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
-        carried = self.store.beside_queue and len(data) <= CARRIED_BYTES
-        if not carried:
-            await self.store.put(blob.name, blob.data, blob.ttl_s)
+        bundle = upload.options.bundle
+        if bundle is not None and bundle != self.settings.bundle:
+            await self._check_served(bundle)
+        record = await self._enqueue(upload, self._spec(upload, caller, "interactive" if wait_s > 0 else "standard"))
+        if wait_s <= 0:
+            return WaitedJob(record)
         try:
-            await self.queue.submit(spec, self.settings.most_queued, blob if carried else None)
-        except QueueFull as error:
-            if not carried:
-                await self.store.delete(blob.name)
-            backlog = await self.queue.backlog(spec.bundle)
-            raise _full(backlog, self.settings.most_queued) from error
-        except DuplicateJob:  # ids are random: it was us, and a lost connection had the command sent again
-            log.info("job.resubmitted", job=spec.id)
-        return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
+            return await self.wait(record, wait_s)
+        except (RedisError, TooManyWaits) as error:  # the job is queued: an error would make the client send it again
+            log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
+            return WaitedJob(record)
 
-    async def _ensure_served(self, bundle: str) -> None:
+    async def _check_served(self, bundle: str) -> None:
         served = {self.settings.bundle, *(worker.bundle for worker in await self.queue.workers.alive() if worker.ready)}
         if bundle not in served:
-            problem = f"no worker has a bundle of this name; there are {', '.join(sorted(served))}"
-            raise InvalidRequest(f"model: {problem}", errors=[{"field": "model", "problem": problem}])
+            problem = f"got {bundle!r}, expected a bundle that a worker has: {', '.join(sorted(served))}"
+            raise InvalidRequest(f"bundle: {problem}", errors=[{"field": "bundle", "problem": problem}])
 
-    def _spec(self, kind: Kind, seen: Seen, order: DetectOrder, caller: Caller, lane: Lane) -> JobSpec:
-        job_id, now_ms = new_id(), time.time_ns() // 10**6
-        controls, output = JobControls(seed=secrets.randbits(SEED_BITS)), Output()
-        if isinstance(order, RestoreOrder):
-            said = order.model_dump(
-                exclude={"model", "lane", "deadline_s"} | ({"seed"} if order.seed is None else set())
-            )
-            output = Output(**{name: said.pop(name) for name in ("format", "quality", "metadata")})
-            controls = JobControls(**{"seed": controls.seed, **said})
+    def _spec(self, upload: Upload, caller: Caller, default_lane: Lane) -> JobSpec:
+        job_id, now_ms, options = new_job_id(), time.time_ns() // 10**6, upload.options
         return JobSpec(
             id=job_id,
-            kind=kind,
-            bundle=order.model or self.settings.bundle,
-            lane=order.lane or lane,
-            controls=controls,
-            source=Source(blob=f"{job_id}/input", **vars(seen)),
-            output=output,
+            kind=upload.kind,
+            bundle=options.bundle or self.settings.bundle,
+            lane=options.lane or default_lane,
+            controls=options.controls,
+            source=Source(blob=f"{job_id}/input", **vars(upload.header)),
+            output=options.output,
             submitted_ms=now_ms,
-            deadline_ms=None if order.deadline_s is None else now_ms + int(order.deadline_s * 1000),
+            deadline_ms=None if options.deadline_s is None else now_ms + int(options.deadline_s * 1000),
             keep_s=self.settings.keep_s,
             owner=caller.owner,
         )
 
+    async def _enqueue(self, upload: Upload, spec: JobSpec) -> JobRecord:
+        assert spec.source, "_spec sets it"
+        blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
+        carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
+        if not carried:
+            await self.store.put(blob.name, blob.data, blob.ttl_s)
+        try:
+            await self.queue.submit(spec, self.settings.max_queued, blob if carried else None)
+        except QueueFull as error:
+            if not carried:
+                await self.store.delete(blob.name)
+            backlog = await self.queue.backlog(spec.bundle)
+            raise _queue_is_full(backlog, self.settings.max_queued) from error
+        except DuplicateJob:  # ids are random, so this is our own job: the client repeated a command after a lost reply
+            log.info("job.resubmitted", job=spec.id)
+        return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
+
     async def find(self, job_id: str, caller: Caller) -> JobRecord:
-        """The job, if this caller may see it.
+        """Return the job if this caller may see it.
 
         Raises:
-            NoSuchJob: there is none, or it is another key's.
-            Gone: there may have been one, so long ago that it would be forgotten.
+            NoSuchJob: it does not exist, or belongs to another key.
+            Gone: by the age of its id, it may have existed and expired.
         """
         record = await self.queue.record(job_id)
         if record is None:
@@ -140,92 +132,85 @@ class Desk:
         return record
 
     def _missing(self, job_id: str) -> NoSuchJob | Gone:
-        born = born_ms(job_id)
-        if born is not None and 0 < born <= (time.time() - self.settings.keep_s) * 1000:
-            return Gone(f"job {job_id} has been forgotten: jobs are kept for {self.settings.keep_s} s after their end")
+        created = created_ms(job_id)
+        if created is not None and 0 < created <= (time.time() - self.settings.keep_s) * 1000:
+            return Gone(f"job {job_id} has expired: jobs are kept for {self.settings.keep_s} s after their end")
         return NoSuchJob(f"there is no job {job_id}")
 
-    async def wait(self, record: JobRecord, wait_s: float) -> Waited:
-        """The job when it is over, or as it stands when the wait is; a server that stops ends every wait.
+    async def wait(self, record: JobRecord, wait_s: float) -> WaitedJob:
+        """Return the job at its end, or as it is after `wait_s` seconds or when the server stops.
 
         Raises:
-            Gone: it was forgotten meanwhile.
+            Gone: the job was deleted during the wait.
+            TooManyWaits: the quota of the job's owner is used up.
         """
-        job_id, until_s, picture = record.spec.id, time.monotonic() + wait_s, None
-        with self.wakes.bell(job_id, record.spec.owner, at_end=True) as bell:
-            while not record.state.over and not self.wakes.closed and (left_s := until_s - time.monotonic()) > 0:
-                await bell.wait(left_s)
-                again, picture = await self.queue.record_with_result(record.spec)
-                if again is None:
-                    raise Gone(f"job {job_id} was deleted while it was waited for")
-                record = again
-        return Waited(record, picture)
+        job_id, until_s, image = record.spec.id, time.monotonic() + wait_s, None
+        with self.waiters.register(job_id, record.spec.owner, only_end=True) as waiter:
+            while not record.state.over and not self.waiters.closed and (left_s := until_s - time.monotonic()) > 0:
+                await waiter.wait(left_s)
+                latest, image = await self.queue.record_with_result(record.spec)
+                if latest is None:
+                    raise Gone(f"job {job_id} was deleted during the wait")
+                record = latest
+        return WaitedJob(record, image)
 
-    async def settle(self, record: JobRecord, wait_s: float) -> Waited:
-        """`wait` for a job just handed in: it is in line whatever goes wrong now, and must not be sent again."""
+    async def body(self, record: JobRecord, path_prefix: str = "") -> JobBody:
+        """Return the job as JSON model, with its position in the queue."""
         try:
-            return await self.wait(record, wait_s) if wait_s > 0 else Waited(record)
-        except (RedisError, TooManyWaits) as error:
-            log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
-            return Waited(record)
+            position = await self._position(record) if record.state is State.QUEUED else None
+        except RedisError:  # the job itself is the answer; its position is optional
+            position = None
+        return job_body(record, position, path_prefix)
 
-    async def body(self, record: JobRecord, prefix: str = "") -> JobBody:
-        """The job as its user sees it, with its place in line."""
-        try:
-            place = await self._place(record) if record.state is State.QUEUED else None
-        except RedisError:  # the job is the answer, its place an extra
-            place = None
-        return job_body(record, place, prefix)
-
-    async def _place(self, record: JobRecord) -> Place | None:
-        in_lane = await self.queue.place(record.spec)
-        if in_lane is None:
+    async def _position(self, record: JobRecord) -> QueuePosition | None:
+        position_in_lane = await self.queue.place(record.spec)
+        if position_in_lane is None:
             return None
         backlog = await self.queue.backlog(record.spec.bundle)
-        before = in_lane + sum(backlog.queued[lane] for lane in LANES[: LANES.index(record.spec.lane)])
+        before = position_in_lane + sum(backlog.queued[lane] for lane in LANES[: LANES.index(record.spec.lane)])
         per_job_s = backlog.seconds_per_job
-        return Place(position=before, eta_s=None if per_job_s is None else round((before + 1) * per_job_s, 1))
+        return QueuePosition(position=before, eta_s=None if per_job_s is None else round((before + 1) * per_job_s, 1))
 
-    async def blob(self, name: str, what: str) -> bytes:
-        """A stored picture.
+    async def blob(self, name: str, description: str) -> bytes:
+        """Return a stored image; `description` names it in the error.
 
         Raises:
-            Gone: it has been deleted or has outlived its time.
+            Gone: it was deleted, or its time to live is over.
         """
         try:
             return await self.store.get(name)
         except BlobMissing as error:
-            raise Gone(f"{what} is not kept any more") from error
+            raise Gone(f"{description} has expired or was deleted") from error
 
     async def page(self, caller: Caller, limit: int, before_ms: int | None) -> tuple[list[JobRecord], int | None]:
-        """Jobs that this caller may see, newest first, and where the next page begins."""
+        """Return the jobs that this caller may see, newest first, and the cursor of the next page."""
         records = await self.queue.newest(limit, before_ms, caller.owner)
         return records, records[-1].enqueued_ms if len(records) >= limit else None
 
-    async def end(self, record: JobRecord) -> State | None:
-        """Cancel a job, or forget one that is over with all that was stored; the state it was in."""
+    async def delete(self, record: JobRecord) -> State | None:
+        """Cancel a job, or delete a finished job with everything stored of it; return the state that it was in."""
         job_id = record.spec.id
         before = record.state if record.state.over else await self.queue.cancel(job_id, self.settings.keep_s)
         if before is State.QUEUED:
-            await self.store.delete(*_blobs(record))
+            await self.store.delete(*_blob_names(record))
         elif before is not None and before.over:
             latest = await self.queue.record(job_id) or record
-            await self.store.delete(*_blobs(latest))
+            await self.store.delete(*_blob_names(latest))
             await self.queue.forget(job_id)
         return before
 
 
-def _full(backlog: Backlog, most_queued: int) -> QueueIsFull:
+def _queue_is_full(backlog: Backlog, max_queued: int) -> QueueIsFull:
     seconds = backlog.seconds_per_job
-    over = max(1, backlog.total - most_queued + 1)
+    excess = max(1, backlog.total - max_queued + 1)
     return QueueIsFull(
-        f"{backlog.total} jobs are in line, at most {most_queued} may be",
-        headers=retry_after(UNMEASURED_S if seconds is None else seconds * over),
+        f"{backlog.total} jobs are queued, the limit is {max_queued}",
+        headers=retry_after(DEFAULT_RETRY_S if seconds is None else seconds * excess),
     )
 
 
-def _blobs(record: JobRecord) -> list[str]:
-    """Everything that is stored of a job, each once."""
+def _blob_names(record: JobRecord) -> list[str]:
+    """Return the blob names of a job, without duplicates."""
     names = [record.spec.source.blob] if record.spec.source else []
     names += [entry.blob for entry in record.outcome.passes if entry.blob]
     names += [record.outcome.result.blob] if record.outcome.result else []

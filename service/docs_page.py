@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as one page of plain HTML; no script, nothing from elsewhere."""
+"""Renders the OpenAPI document as one page of plain HTML, without scripts or external resources."""
 
 import base64
 import hashlib
@@ -19,17 +19,19 @@ th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; o
 code, pre { font-family: ui-monospace, monospace; }
 pre { overflow-x: auto; border: 1px solid #8886; padding: .5rem; }
 """
-POLICY = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
-def policy() -> str:
-    """The page's Content-Security-Policy: its own style, and nothing else."""
+def content_security_policy() -> str:
+    """Return the page's Content-Security-Policy, which allows only its own style."""
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    return POLICY.format(digest)
+    return CONTENT_SECURITY_POLICY.format(digest)
 
 
 def docs_page(openapi: dict[str, Any]) -> str:
-    """The whole page."""
+    """Return the HTML page."""
     info = openapi["info"]
     routes = [
         _route(method, path, route)
@@ -41,21 +43,21 @@ def docs_page(openapi: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>"
-        '<p>For machines: <a href="openapi.json">openapi.json</a></p>'
-        f"<main>{''.join(routes)}<h1>Bodies</h1>{''.join(schemas)}</main></html>"
+        '<p>Machine-readable: <a href="openapi.json">openapi.json</a></p>'
+        f"<main>{''.join(routes)}<h1>Schemas</h1>{''.join(schemas)}</main></html>"
     )
 
 
 def _route(method: str, path: str, route: dict[str, Any]) -> str:
     return (
         f"<section><h2><b>{escape(method)}</b> {escape(path)}</h2><p>{escape(route.get('description', ''))}</p>"
-        f"{_parameters(route.get('parameters', []))}{_request(route)}{_answers(route.get('responses', {}))}</section>"
+        f"{_parameters(route.get('parameters', []))}{_request(route)}{_responses(route.get('responses', {}))}</section>"
     )
 
 
 def _parameters(parameters: list[dict[str, Any]]) -> str:
     rows = [
-        (entry["name"], entry["in"], _kind(entry.get("schema", {})), entry.get("description", ""))
+        (entry["name"], entry["in"], _type(entry.get("schema", {})), entry.get("description", ""))
         for entry in parameters
     ]
     return _table("Parameters", ("name", "in", "type", ""), rows)
@@ -63,49 +65,53 @@ def _parameters(parameters: list[dict[str, Any]]) -> str:
 
 def _request(route: dict[str, Any]) -> str:
     content = route.get("requestBody", {}).get("content", {})
-    rows = [(media_type, _kind(entry.get("schema", {}))) for media_type, entry in content.items()]
-    return _table("Body, one of", ("content type", "holds"), rows)
+    rows = [(media_type, _type(entry.get("schema", {}))) for media_type, entry in content.items()]
+    return _table("Body (one of)", ("content type", "schema"), rows)
 
 
-def _answers(responses: dict[str, Any]) -> str:
+def _responses(responses: dict[str, Any]) -> str:
     rows = [
-        (status, answer.get("description", ""), ", ".join(_answer(*item) for item in answer.get("content", {}).items()))
-        for status, answer in responses.items()
+        (
+            status,
+            response.get("description", ""),
+            ", ".join(_response(*item) for item in response.get("content", {}).items()),
+        )
+        for status, response in responses.items()
     ]
-    return _table("Answers", ("status", "", "holds"), rows)
+    return _table("Responses", ("status", "", "schema"), rows)
 
 
-def _answer(media_type: str, content: dict[str, Any]) -> str:
-    kind = _kind(content.get("schema", {}))
-    return f"{media_type}: {kind}" if kind else media_type
+def _response(media_type: str, content: dict[str, Any]) -> str:
+    schema = _type(content.get("schema", {}))
+    return f"{media_type}: {schema}" if schema else media_type
 
 
 def _schema(name: str, schema: dict[str, Any]) -> str:
     rows = [
-        (field, _kind(entry), entry.get("description", "")) for field, entry in schema.get("properties", {}).items()
+        (field, _type(entry), entry.get("description", "")) for field, entry in schema.get("properties", {}).items()
     ]
-    bare = f"<h3>{escape(name)}</h3><p><code>{escape(_kind(schema))}</code></p>"
-    return f"<section>{_table(name, ('field', 'type', ''), rows) or bare}</section>"
+    without_fields = f"<h3>{escape(name)}</h3><p><code>{escape(_type(schema))}</code></p>"
+    return f"<section>{_table(name, ('field', 'type', ''), rows) or without_fields}</section>"
 
 
-def _table(title: str, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{escape(word)}</th>" for word in heads)
+    head = "".join(f"<th>{escape(word)}</th>" for word in headings)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<h3>{escape(title)}</h3><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _kind(schema: dict[str, Any]) -> str:
-    """A schema in a few words."""
+def _type(schema: dict[str, Any]) -> str:
+    """Return a short description of a schema's type and range."""
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:
-        return " or ".join(_kind(option) for option in schema["anyOf"])
+        return " or ".join(_type(option) for option in schema["anyOf"])
     if "enum" in schema:
         return " | ".join(json.dumps(value) for value in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of {_kind(schema.get('items', {}))}"
+        return f"list of {_type(schema.get('items', {}))}"
     if schema.get("type") == "object" and "properties" in schema:
         return ", ".join(schema["properties"])
     return " ".join([str(schema.get("format") or schema.get("type", "")), *_bounds(schema)]).strip()

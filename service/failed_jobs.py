@@ -1,4 +1,4 @@
-"""The refusals that a job's bad ends are, for those who asked for its picture."""
+"""Maps a job that did not succeed to the refusal for a caller who asks for its image."""
 
 from http import HTTPStatus
 
@@ -12,15 +12,15 @@ STATUSES = {
     "input-missing": HTTPStatus.GONE,
     "deadline": HTTPStatus.GATEWAY_TIMEOUT,
 }
-"""By a failure's code; any other is the server's fault, 500."""
+"""By the failure's code; every other code means a server error, 500."""
 
 
 def check_succeeded(record: JobRecord) -> None:
-    """Pass for a job that succeeded.
+    """Accept a job that succeeded.
 
     Raises:
-        NotFinished: it is not over.
-        JobCanceled, JobFailed: it ended otherwise; the job's own error rides along.
+        NotFinished: the job is queued or running.
+        JobCanceled, JobFailed: the job ended without success; the problem contains the job's own error.
     """
     job_id = record.spec.id
     headers = {"X-Job-Id": job_id}
@@ -29,10 +29,10 @@ def check_succeeded(record: JobRecord) -> None:
     if record.state is State.CANCELED:
         raise JobCanceled(f"job {job_id} was canceled", headers=headers, job_id=job_id)
     if record.state is not State.SUCCEEDED:
-        raise _failed(record, headers)
+        raise _job_failed(record, headers)
 
 
-def _failed(record: JobRecord, headers: dict[str, str]) -> JobFailed:
+def _job_failed(record: JobRecord, headers: dict[str, str]) -> JobFailed:
     failure, job_id = record.outcome.failure, record.spec.id
     if failure is None:
         return JobFailed(f"job {job_id} {record.state}", headers=headers, job_id=job_id, error=None)

@@ -1,22 +1,24 @@
-"""A job as its user sees it."""
+"""The JSON view of a job."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from jobs.record import JobRecord, PassRecord, State
-from jobs.spec import Format, Kind, Lane
+from jobs.spec import JobControls, Kind, Lane, Output
+from service.options import CONTROL_FIELDS, OUTPUT_FIELDS
 
 
-class Place(BaseModel):
-    """`position`: how many jobs are before it.  `eta_s`: until its end, as fast as jobs have ended lately."""
+class QueuePosition(BaseModel):
+    """`position`: number of jobs before this job.  `eta_s`: seconds until its end, at the recent seconds per job."""
 
     position: int
     eta_s: float | None = None
 
 
 class ProgressBody(BaseModel):
-    """`fraction` of the work, 0 to 1; it jumps ahead when the picture is clean early."""
+    """`fraction` of all possible passes, 0 to 1; it jumps ahead when the image is clean early."""
 
     fraction: float
     pass_index: int
@@ -25,17 +27,17 @@ class ProgressBody(BaseModel):
     steps: int
 
 
-class Found(BaseModel):
-    """A degradation and how probable it is."""
+class DegradationProbability(BaseModel):
+    """A degradation and its probability."""
 
     name: str
     probability: float
 
 
 class PassBody(BaseModel):
-    """One pass of the loop.  `image` is its picture, where one has been kept.
+    """One pass of the loop.  `image` is the URL of its image, if that is kept.
 
-    `by` is "diffusion", "network" for one that answers in one step, or "specialist NAME".
+    `by` is "diffusion", "network" for a network that answers in one step, or "specialist NAME".
     """
 
     label: str
@@ -48,25 +50,20 @@ class PassBody(BaseModel):
     image: str | None
 
 
-class Params(BaseModel):
-    """What was asked for, with the seed that was drawn."""
+def _annotations(model: type[BaseModel], fields: tuple[str, ...]) -> dict[str, Any]:
+    return {name: (model.model_fields[name].annotation, ...) for name in fields}
 
-    prompt: str | None
-    only: tuple[str, ...]
-    skip: tuple[str, ...]
-    strength: float
-    fidelity: float | None
-    color_fix: bool
-    max_passes: int | None
-    steps: int | None
-    seed: int
-    format: Format | None
-    quality: int | None
-    metadata: bool
+
+Params = create_model(
+    "Params",
+    __doc__="The options of the request, with the seed that was drawn.",
+    **_annotations(JobControls, CONTROL_FIELDS),
+    **_annotations(Output, OUTPUT_FIELDS),
+)
 
 
 class ResultBody(BaseModel):
-    """The restored picture."""
+    """The restored image."""
 
     url: str
     bytes: int
@@ -98,12 +95,12 @@ class JobBody(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     attempts: int
-    queue: Place | None
+    queue: QueuePosition | None
     progress: ProgressBody
-    degradations: list[Found]
+    degradations: list[DegradationProbability]
     passes: list[PassBody]
     stop_reason: str | None
-    params: Params
+    params: Params  # type: ignore[valid-type]
     timings: dict[str, float]
     result: ResultBody | None
     warnings: tuple[str, ...]
@@ -111,28 +108,28 @@ class JobBody(BaseModel):
 
 
 class JobPage(BaseModel):
-    """Jobs, newest first; `next` is the cursor of the page after, None on the last."""
+    """Jobs, newest first; `next` is the cursor of the next page, null on the last page."""
 
     jobs: list[JobBody]
     next: str | None
 
 
 class DetectBody(BaseModel):
-    """What was found, most probable first; nothing was changed."""
+    """The degradations of an image, most probable first."""
 
     id: str
-    degradations: list[Found]
-    seconds: dict[str, float]
+    degradations: list[DegradationProbability]
+    timings: dict[str, float]
 
 
-def job_url(job_id: str, prefix: str = "") -> str:
-    """Where a job is."""
-    return f"{prefix}/jobs/{job_id}"
+def job_url(job_id: str, path_prefix: str = "") -> str:
+    """Return the path of a job."""
+    return f"{path_prefix}/jobs/{job_id}"
 
 
-def job_body(record: JobRecord, place: Place | None = None, prefix: str = "") -> JobBody:
-    """Shape a record; `prefix` is the path under which a proxy shows the service."""
-    spec, outcome, url = record.spec, record.outcome, job_url(record.spec.id, prefix)
+def job_body(record: JobRecord, position: QueuePosition | None = None, path_prefix: str = "") -> JobBody:
+    """Return the JSON view of a job; `path_prefix` is the path under which a proxy exposes the service."""
+    spec, outcome, url = record.spec, record.outcome, job_url(record.spec.id, path_prefix)
     return JobBody(
         id=spec.id,
         kind=spec.kind,
@@ -140,13 +137,13 @@ def job_body(record: JobRecord, place: Place | None = None, prefix: str = "") ->
         cancel_requested=record.cancel,
         bundle=spec.bundle,
         lane=spec.lane,
-        created_at=_moment(record.enqueued_ms) or datetime.now(UTC),
-        started_at=_moment(record.started_ms),
-        ended_at=_moment(record.ended_ms),
+        created_at=_datetime(record.enqueued_ms) or datetime.now(UTC),
+        started_at=_datetime(record.started_ms),
+        ended_at=_datetime(record.ended_ms),
         attempts=record.attempts,
-        queue=place,
+        queue=position,
         progress=_progress(record),
-        degradations=found(outcome.degradations),
+        degradations=degradation_list(outcome.degradations),
         passes=[_pass(entry, f"{url}/passes/{number}/image") for number, entry in enumerate(outcome.passes, 1)],
         stop_reason=outcome.stop_reason,
         params=_params(record),
@@ -157,19 +154,27 @@ def job_body(record: JobRecord, place: Place | None = None, prefix: str = "") ->
     )
 
 
-def found(degradations: dict[str, float]) -> list[Found]:
-    """In the worker's order: most probable first."""
-    return [Found(name=name, probability=probability) for name, probability in degradations.items()]
+def detect_body(record: JobRecord) -> DetectBody:
+    """Return the JSON view of a finished detection."""
+    outcome = record.outcome
+    return DetectBody(
+        id=record.spec.id, degradations=degradation_list(outcome.degradations), timings=outcome.seconds
+    )  # fmt: skip
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
+def degradation_list(degradations: dict[str, float]) -> list[DegradationProbability]:
+    """Return the degradations in the worker's order, most probable first."""
+    return [DegradationProbability(name=name, probability=value) for name, value in degradations.items()]
+
+
+def _datetime(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _progress(record: JobRecord) -> ProgressBody:
     progress = record.progress.model_dump()
     if record.state is State.SUCCEEDED:
-        progress |= {"fraction": 1.0, "step": progress["steps"]}  # the last steps of a quick job are not reported
+        progress |= {"fraction": 1.0, "step": progress["steps"]}  # workers skip reports of a fast job's last steps
     return ProgressBody(**progress)
 
 
@@ -177,12 +182,13 @@ def _pass(entry: PassRecord, url: str) -> PassBody:
     return PassBody(**entry.model_dump(exclude={"blob"}), image=url if entry.blob else None)
 
 
-def _params(record: JobRecord) -> Params:
+def _params(record: JobRecord) -> BaseModel:
     controls, output, outcome = record.spec.controls, record.spec.output, record.outcome
-    params = controls.model_dump() | output.model_dump(include={"format", "quality", "metadata"})
+    params = controls.model_dump() | output.model_dump(include=set(OUTPUT_FIELDS))
     if controls.steps is None and outcome.steps:
         params["steps"] = outcome.steps
-    return Params(**params)
+    body: BaseModel = Params(**params)
+    return body
 
 
 def _result(record: JobRecord, url: str) -> ResultBody | None:
@@ -196,5 +202,5 @@ def _result(record: JobRecord, url: str) -> ResultBody | None:
         format=result.format,
         width=result.width_px,
         height=result.height_px,
-        expires_at=_moment(record.expires_ms),
+        expires_at=_datetime(record.expires_ms),
     )

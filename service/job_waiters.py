@@ -1,6 +1,6 @@
-"""Who waits for which job in this process: one Redis subscription wakes them all.
+"""Wakes the requests of this process that wait for a job, all from one Redis subscription.
 
-A message may be lost while Redis is away, so nobody waits longer than POLL_S without looking for himself.
+A message can be lost while Redis is away.  Therefore no request waits longer than POLL_S without reading the job again.
 """
 
 import asyncio
@@ -19,80 +19,86 @@ log = structlog.get_logger()
 POLL_S = 2.0
 
 
-class Bell:
-    """Rings when its job has changed, or may have; with `at_end` only when it is over, which spares a look a step."""
+class JobWaiter:
+    """Waits for changes of one job.  With `only_end`, changes before the job's end do not wake it."""
 
-    def __init__(self, at_end: bool) -> None:
-        self.at_end = at_end
-        self._rung = asyncio.Event()
+    def __init__(self, only_end: bool) -> None:
+        self.only_end = only_end
+        self._changed = asyncio.Event()
 
-    def ring(self) -> None:
-        self._rung.set()
+    def notify(self) -> None:
+        self._changed.set()
 
-    async def wait(self, most_s: float) -> None:
-        """Return at the next change, and after `most_s` or POLL_S at the latest."""
+    async def wait(self, max_s: float) -> None:
+        """Return at the next change, or after `max_s` or POLL_S, whichever is shorter."""
         try:
-            async with asyncio.timeout(max(0.0, min(most_s, POLL_S))):
-                await self._rung.wait()
+            async with asyncio.timeout(max(0.0, min(max_s, POLL_S))):
+                await self._changed.wait()
         except TimeoutError:
             return
-        self._rung.clear()
+        self._changed.clear()
 
 
-class Wakes:
-    """The bells of this process.  `closed` once the server stops: whoever waits looks at it and ends."""
+class JobWaiters:
+    """The waiters of this process.  `closed` becomes true when the server stops; every wait then ends."""
 
-    def __init__(self, queue: Queue, most_waits: int) -> None:
-        self.queue, self.most_waits = queue, most_waits
+    def __init__(self, queue: Queue, max_waits: int) -> None:
+        self.queue, self.max_waits = queue, max_waits
         self.closed = False
-        self._bells: dict[str, set[Bell]] = {}
-        self._held: Counter[str | None] = Counter()
+        self._waiters: dict[str, set[JobWaiter]] = {}
+        self._count_by_owner: Counter[str | None] = Counter()
 
     @contextmanager
-    def bell(self, job: str, owner: str | None, at_end: bool = False) -> Iterator[Bell]:
-        """A bell for this job, counted on its owner's account.
+    def register(self, job_id: str, owner: str | None, only_end: bool = False) -> Iterator[JobWaiter]:
+        """Yield a waiter for this job, which counts against the quota of its owner.
 
         Raises:
-            TooManyWaits: the owner holds as many as may be.
+            TooManyWaits: the owner's quota is used up.
         """
-        self.check(owner)
-        bell = Bell(at_end)
-        self._held[owner] += 1
-        self._bells.setdefault(job, set()).add(bell)
+        self.check_quota(owner)
+        waiter = JobWaiter(only_end)
+        self._count_by_owner[owner] += 1
+        self._waiters.setdefault(job_id, set()).add(waiter)
         try:
-            yield bell
+            yield waiter
         finally:
-            self._held[owner] -= 1
-            self._bells[job].discard(bell)
-            if not self._bells[job]:
-                del self._bells[job]
+            self._count_by_owner[owner] -= 1
+            self._waiters[job_id].discard(waiter)
+            if not self._waiters[job_id]:
+                del self._waiters[job_id]
 
-    def check(self, owner: str | None) -> None:
-        """Raises TooManyWaits where `bell` would."""
-        if self._held[owner] >= self.most_waits:
-            raise TooManyWaits(f"{self.most_waits} requests wait already", headers={"Retry-After": "5"})
+    def check_quota(self, owner: str | None) -> None:
+        """Raise TooManyWaits if `register` would."""
+        if self._count_by_owner[owner] >= self.max_waits:
+            raise TooManyWaits(
+                f"got {self.max_waits} open waits and event streams, the limit", headers={"Retry-After": "5"}
+            )
+
+    def count(self) -> int:
+        """Return how many waits are open."""
+        return self._count_by_owner.total()
 
     def close(self) -> None:
-        """End every wait; from the loop's own thread."""
+        """End every wait.  Call this on the event loop's thread."""
         self.closed = True
-        self._ring_all()
+        self._notify_all()
 
-    def _ring_all(self) -> None:
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.ring()
+    def _notify_all(self) -> None:
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.notify()
 
     async def listen(self) -> None:
-        """Ring for ever, across Redis' absences."""
+        """Notify the waiters of changed jobs until canceled; subscribe again whenever Redis was away."""
         backoff = Backoff()
         while True:
             try:
-                async for job, over in self.queue.changes():
+                async for job_id, over in self.queue.changes():
                     backoff.reset()
-                    for bell in self._bells.get(job, ()):
-                        if over or not bell.at_end:
-                            bell.ring()
+                    for waiter in self._waiters.get(job_id, ()):
+                        if over or not waiter.only_end:
+                            waiter.notify()
             except (RedisError, OSError) as error:
                 log.warning("redis.away", error=type(error).__name__)
-            self._ring_all()  # something may have been missed
+            self._notify_all()  # messages may have been lost
             await asyncio.sleep(backoff.next_s())

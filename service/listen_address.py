@@ -1,4 +1,4 @@
-"""Whether an address may be listened on: open ports without a key are how such servers end up in scans."""
+"""Checks that the service does not listen on the network without authentication."""
 
 import ipaddress
 
@@ -7,15 +7,15 @@ from service.settings import Auth
 
 
 def check_binding(host: str, auth: Auth, any_key: bool) -> None:
-    """Pass when only this machine can reach the service, or a key is asked for, or its owner has said `off`.
+    """Accept a loopback address, an existing API key, or authentication that is explicitly off.
 
     Raises:
-        UnsafeBinding: it would be open to the network; the message says what to do.
+        UnsafeBinding: anyone on the network could use the service.
     """
     if auth == "off" or any_key or _is_loopback(host):
         return
     raise UnsafeBinding(
-        f"refusing to listen on {host} without an API key: anyone who reaches it could use it. "
+        f"refusing to listen on {host or 'all addresses'} without an API key: anyone who reaches it could use it. "
         "Create a key, listen on 127.0.0.1, or switch authentication off explicitly."
     )
 

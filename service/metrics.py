@@ -1,10 +1,9 @@
-"""Prometheus metrics, on a port of their own: what requests cost, and how the queue is.
+"""Prometheus metrics on a port of their own: the API's requests and the state of the queue.
 
-What the queue says is asked for at each scrape, and is the same from every API process: use max(), not sum().
+The queue is read at each scrape.  Every API process reports the same queue, so aggregate with max(), not sum().
 """
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,24 +23,27 @@ from jobs.record import WorkerInfo
 from jobs.spec import LANES, queue_name
 
 log = structlog.get_logger()
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-SCRAPE_S = 3.0
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SCRAPE_TIMEOUT_S = 3.0
 """How long a scrape waits for Redis."""
-LABELS = {"ended": ("bundle", "outcome"), "refused": ("reason",)}
-"""Counters of the queue that have labels; another `a:b` is taken for a by bundle."""
-RENAMED = {"ended": "jobs_ended", "refused": "jobs_refused", "lease_expired": "leases_expired"}
+COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "ended": ("jobs_ended", "Jobs ended", ("bundle", "outcome")),
+    "refused": ("jobs_refused", "RQ jobs refused because they did not come through the API", ("reason",)),
+    "lease_expired": ("leases_expired", "Leases that ended because their worker died", ()),
+}
+"""The queue's counters in Redis, `name` or `name:label:label`: our metric, its description, its labels."""
 
 
-class RequestCounts:
-    """Requests by route template and status; an id is never a label."""
+class RequestMetrics:
+    """Requests by path template and status; a label never contains an id."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._total = Counter("undegrade_requests", "Requests answered", ["route", "code"], registry=registry)
         self._seconds = Histogram(
             "undegrade_request_seconds",
-            "From the first byte to the last",
+            "Seconds from the first byte of a request to the last byte of its response",
             ["route"],
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
 
@@ -51,49 +53,48 @@ class RequestCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """The queue at one moment; `lines` by the names of the bundles."""
+class QueueSnapshot:
+    """The queue at one moment; `bundles` by name."""
 
-    lines: dict[str, "Line"]
+    bundles: dict[str, "BundleSnapshot"]
     counters: dict[str, int]
     workers: list[WorkerInfo]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """What waits for a bundle."""
+class BundleSnapshot:
+    """The queue of one bundle; `oldest_s` is the age of the first job of each lane."""
 
     backlog: Backlog
     oldest_s: dict[str, float]
 
 
-async def snapshot(queue: Queue, bundle: str) -> Snapshot:
-    """Ask the queue about this bundle and those that workers have."""
+async def take_snapshot(queue: Queue, bundle: str) -> QueueSnapshot:
+    """Read the queue of this bundle and of every bundle that a worker has."""
     workers = await queue.workers.alive()
     names = sorted({bundle, *(worker.bundle for worker in workers)})
-    return Snapshot(
-        lines={name: await _line(queue, name) for name in names},
+    return QueueSnapshot(
+        bundles={name: await _bundle_snapshot(queue, name) for name in names},
         counters=dict(await queue.counters.read()),
         workers=workers,
     )
 
 
-async def _line(queue: Queue, bundle: str) -> Line:
-    return Line(
+async def _bundle_snapshot(queue: Queue, bundle: str) -> BundleSnapshot:
+    return BundleSnapshot(
         backlog=await queue.backlog(bundle),
         oldest_s={lane: await _oldest_s(queue, queue_name(bundle, lane)) for lane in LANES},
     )
 
 
-async def _oldest_s(queue: Queue, line: str) -> float:
-    """Since its head arrived."""
-    head = await queue.redis.lindex(redis_keys.RQ_QUEUE + line, 0)
+async def _oldest_s(queue: Queue, name: str) -> float:
+    head = await queue.redis.lindex(redis_keys.RQ_QUEUE + name, 0)
     since_ms = await queue.redis.hget(redis_keys.JOB + head.decode(), "enqueued_ms") if head else None
     return max(0.0, time.time() - int(since_ms) / 1000) if since_ms else 0.0
 
 
 class QueueCollector(Collector):
-    """Asks the queue, on the service's loop, whenever it is scraped from the metrics thread."""
+    """Reads the queue on the service's event loop at each scrape; a scrape runs in the metrics server's thread."""
 
     def __init__(self, queue: Queue, bundle: str, loop: asyncio.AbstractEventLoop) -> None:
         self.queue, self.bundle, self.loop = queue, bundle, loop
@@ -102,70 +103,71 @@ class QueueCollector(Collector):
         return []
 
     def collect(self) -> Iterable[Metric]:
-        asked = asyncio.run_coroutine_threadsafe(snapshot(self.queue, self.bundle), self.loop)
+        future = asyncio.run_coroutine_threadsafe(take_snapshot(self.queue, self.bundle), self.loop)
         try:
-            now = asked.result(SCRAPE_S)
+            snapshot = future.result(SCRAPE_TIMEOUT_S)
         except (RedisError, TimeoutError, RuntimeError) as error:
-            asked.cancel()
+            future.cancel()
             log.warning("metrics.incomplete", error=type(error).__name__)
-            return [_gauge("redis_up", "Whether Redis answers", 0)]
-        return [_gauge("redis_up", "Whether Redis answers", 1), *self._of_queue(now), *_counters(now.counters)]
-
-    def _of_queue(self, now: Snapshot) -> Iterator[Metric]:
-        yield _gauges(
-            "jobs_queued", "Jobs in line", ("lane", "bundle"),
-            {(lane, name): line.backlog.queued[lane] for name, line in now.lines.items() for lane in LANES},
-        )  # fmt: skip
-        yield _gauges(
-            "oldest_job_age_seconds", "Since the head of the line arrived", ("lane", "bundle"),
-            {(lane, name): line.oldest_s[lane] for name, line in now.lines.items() for lane in LANES},
-        )  # fmt: skip
-        backlogs = {name: line.backlog for name, line in now.lines.items()}
-        yield _by_bundle("jobs_in_flight", "Jobs in workers' hands", {n: b.running for n, b in backlogs.items()})
-        alive = [worker.bundle for worker in now.workers]
-        ready = [worker.bundle for worker in now.workers if worker.ready]
-        yield _by_bundle("workers", "Workers that are alive", {name: alive.count(name) for name in now.lines})
-        yield _by_bundle("workers_ready", "Workers that take jobs", {name: ready.count(name) for name in now.lines})
-        each_s = {name: b.seconds_per_job for name, b in backlogs.items() if b.seconds_per_job is not None}
-        # In flight too, or a scaler takes busy workers away
-        left_s = {name: (backlogs[name].total + backlogs[name].running) * seconds for name, seconds in each_s.items()}
-        yield _by_bundle("seconds_per_job", "Between two ends, lately", each_s)
-        yield _by_bundle("backlog_gpu_seconds", "Work in line and in flight", left_s)
+            return [_redis_up(0)]
+        return [_redis_up(1), *_queue_metrics(snapshot), *_counter_metrics(snapshot.counters)]
 
 
-def _by_bundle(name: str, what: str, values: Mapping[str, float]) -> Metric:
-    return _gauges(name, what, ("bundle",), {(bundle,): value for bundle, value in values.items()})
+def _redis_up(value: int) -> Metric:
+    return GaugeMetricFamily("undegrade_redis_up", "1 if Redis answers, else 0", value=value)
 
 
-def _gauges(name: str, what: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
-    family = GaugeMetricFamily(f"undegrade_{name}", what, labels=labels)
-    for words, value in values.items():
-        family.add_metric(words, value)
+def _queue_metrics(snapshot: QueueSnapshot) -> Iterator[Metric]:
+    bundles = snapshot.bundles
+    yield _gauges(
+        "jobs_queued", "Jobs in the queue", ("lane", "bundle"),
+        {(lane, name): bundle.backlog.queued[lane] for name, bundle in bundles.items() for lane in LANES},
+    )  # fmt: skip
+    yield _gauges(
+        "oldest_job_age_seconds", "Age of the first job in the queue", ("lane", "bundle"),
+        {(lane, name): bundle.oldest_s[lane] for name, bundle in bundles.items() for lane in LANES},
+    )  # fmt: skip
+    backlogs = {name: bundle.backlog for name, bundle in bundles.items()}
+    yield _by_bundle(
+        "jobs_in_flight", "Jobs leased by workers", {name: backlog.running for name, backlog in backlogs.items()}
+    )
+    alive = [worker.bundle for worker in snapshot.workers]
+    ready = [worker.bundle for worker in snapshot.workers if worker.ready]
+    yield _by_bundle("workers", "Workers that are alive", {name: alive.count(name) for name in bundles})
+    yield _by_bundle("workers_ready", "Workers that take jobs", {name: ready.count(name) for name in bundles})
+    per_job_s = {name: b.seconds_per_job for name, b in backlogs.items() if b.seconds_per_job is not None}
+    yield _by_bundle("seconds_per_job", "Recent mean time between the ends of two jobs", per_job_s)
+    # Running jobs count too, otherwise an autoscaler removes busy workers
+    left_s = {name: (backlogs[name].total + backlogs[name].running) * seconds for name, seconds in per_job_s.items()}
+    yield _by_bundle("backlog_gpu_seconds", "Estimated work of queued and running jobs", left_s)
+
+
+def _by_bundle(name: str, description: str, values: Mapping[str, float]) -> Metric:
+    return _gauges(name, description, ("bundle",), {(bundle,): value for bundle, value in values.items()})
+
+
+def _gauges(name: str, description: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(f"undegrade_{name}", description, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
     return family
 
 
-def _gauge(name: str, what: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"undegrade_{name}", what, value=value)
-
-
-def _counters(counters: dict[str, int]) -> Iterable[Metric]:
-    """What happened how often: `name`, or `name:label:label`."""
+def _counter_metrics(counters: Mapping[str, int]) -> Iterable[Metric]:
     families: dict[str, CounterMetricFamily] = {}
     for text, value in sorted(counters.items()):
-        name, *labels = text.split(":")
-        known = LABELS.get(name, ("bundle",) if labels else ())
-        if not re.fullmatch(r"[a-z_]+", name) or len(labels) != len(known):
+        counter, *label_values = text.split(":")
+        name, description, labels = COUNTERS.get(counter, ("", "", ()))
+        if not name or len(label_values) != len(labels):
             continue
-        family = families.setdefault(
-            name, CounterMetricFamily(f"undegrade_{RENAMED.get(name, name)}", "Counted by the queue", labels=known)
-        )
-        family.add_metric(labels, value)
+        family = families.setdefault(name, CounterMetricFamily(f"undegrade_{name}", description, labels=labels))
+        family.add_metric(label_values, value)
     return families.values()
 
 
 @asynccontextmanager
-async def served(registry: CollectorRegistry, host: str, port: int | None) -> AsyncIterator[int | None]:
-    """Answer scrapes while the context lasts; yields the port."""
+async def serve_metrics(registry: CollectorRegistry, host: str, port: int | None) -> AsyncIterator[int | None]:
+    """Serve /metrics while the context is open; yield the port, or None where metrics are off."""
     if port is None:
         yield None
         return
@@ -173,7 +175,7 @@ async def served(registry: CollectorRegistry, host: str, port: int | None) -> As
     try:
         yield int(server.server_port)
     finally:
-        await asyncio.to_thread(_stop, server, thread)  # a scrape may be waiting for this very loop
+        await asyncio.to_thread(_stop, server, thread)  # in a thread: a scrape may be waiting for this event loop
 
 
 def _stop(server: WSGIServer, thread: Thread) -> None:

@@ -1,20 +1,20 @@
-"""OpenAPI's words for the three forms of an upload, from the order's own model."""
+"""Describes the three body forms of an upload in OpenAPI, derived from the model of the fields."""
 
 from typing import Any
 
-from pydantic import BaseModel
-
+from jobs.spec import Kind
 from service.image_header import MEDIA_TYPES
-from service.options import LISTS
+from service.negotiation import MAX_WAIT_S
+from service.options import FIELDS, LIST_FIELDS
 
 BINARY = {"type": "string", "format": "binary"}
 
 
-def request_docs(model: type[BaseModel]) -> dict[str, Any]:
-    """For `openapi_extra` of a route that reads its own body."""
-    fields: dict[str, Any] = model.model_json_schema()["properties"]
+def upload_docs(kind: Kind) -> dict[str, Any]:
+    """Return the `openapi_extra` of a route that reads an upload."""
+    fields: dict[str, Any] = FIELDS[kind].model_json_schema()["properties"]
     return {
-        "parameters": [*(_parameter(name, schema) for name, schema in fields.items()), *_headers()],
+        "parameters": [*(_parameter(name, schema) for name, schema in fields.items()), _prefer_header()],
         "requestBody": {
             "required": True,
             "content": {
@@ -34,18 +34,16 @@ def _object(fields: dict[str, Any], image: str, schema: dict[str, Any]) -> dict[
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    described = {"name": name, "in": "query", "required": False, "schema": schema}
-    if words := schema.get("description"):
-        described["description"] = words
-    if name in LISTS:
-        described |= {"style": "form", "explode": True}
-    return described
+    parameter = {"name": name, "in": "query", "required": False, "schema": schema}
+    if description := schema.get("description"):
+        parameter["description"] = description
+    if name in LIST_FIELDS:
+        parameter |= {"style": "form", "explode": True}
+    return parameter
 
 
-def _headers() -> list[dict[str, Any]]:
-    return [
-        {
-            "name": "Prefer", "in": "header", "required": False, "schema": {"type": "string"},
-            "description": "wait=N: answer when the job is over, after N seconds (1 to 60) at the latest.",
-        },
-    ]  # fmt: skip
+def _prefer_header() -> dict[str, Any]:
+    return {
+        "name": "Prefer", "in": "header", "required": False, "schema": {"type": "string"},
+        "description": f"wait=N: wait up to N seconds (1 to {MAX_WAIT_S}) for the end of the job.",
+    }  # fmt: skip

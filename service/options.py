@@ -1,88 +1,111 @@
-"""What may be said with an image: the controls, from form fields, a query string or JSON; an unknown one is refused."""
+"""The options of a request: validated from form fields, a query string or JSON.  Unknown fields are refused.
+
+Names, ranges, defaults and descriptions of the controls come from `jobs.spec`; this module adds the fields of the
+request itself (bundle, lane, deadline) and draws a seed.
+"""
 
 import difflib
+import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
-from jobs.spec import Format, Lane
+from jobs.spec import JobControls, Kind, Lane, Output
 from models.errors import ControlsError
 from models.vocabulary import names
 from service.refusals import InvalidRequest
 
-LISTS = ("only", "skip")
-LONGEST_QUOTE = 100
-"""Characters of a field's name in a refusal."""
-LONGEST_DEADLINE_S = 7 * 24 * 3600.0
+LIST_FIELDS = ("only", "skip")
+CONTROL_FIELDS = tuple(JobControls.model_fields)
+OUTPUT_FIELDS = tuple(name for name in Output.model_fields if name != "passes")
+"""`passes` is not an option of a request: the service always keeps an image of each pass."""
+SEED_BITS = 53
+"""A drawn seed is exact in JavaScript's numbers."""
+MAX_QUOTED_CHARACTERS = 100
+"""Of a field's name in a refusal."""
+MAX_DEADLINE_S = 7 * 24 * 3600.0
 
 
-class DetectOrder(BaseModel):
-    """What `POST /detect` takes."""
+class DetectFields(BaseModel):
+    """The fields of `POST /detect`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model: str | None = Field(
-        default=None, max_length=100, description="The bundle that does it, of GET /models. Default: the service's own."
+    bundle: str | None = Field(
+        default=None, max_length=100, description="A bundle of GET /models. Default: the service's own."
     )
     lane: Lane | None = Field(
-        default=None, description="Which line to wait in. Default: interactive when the request waits, else standard."
+        default=None, description="The lane of the queue. Default: interactive if the request waits, else standard."
     )
     deadline_s: float | None = Field(
-        default=None, gt=0, le=LONGEST_DEADLINE_S, description="A job not begun within these seconds expires."
+        default=None, gt=0, le=MAX_DEADLINE_S, description="A job that has not ended after these seconds expires."
     )
 
 
-class RestoreOrder(DetectOrder):
-    """What `POST /restore` takes."""
-
-    prompt: str | None = Field(default=None, max_length=1000, description="One pass, steered by these words.")
-    only: tuple[str, ...] = Field(default=(), max_length=32, description="Repair nothing but these degradations.")
-    skip: tuple[str, ...] = Field(default=(), max_length=32, description="Never repair these degradations.")
-    strength: float = Field(default=1.0, ge=0, le=1, description="0 returns the input, 1 the full restoration.")
-    fidelity: float | None = Field(default=None, ge=0, le=1, description="1 stays closest to the input.")
-    color_fix: bool = Field(default=False, description="Give the result the input's mean colors and contrast.")
-    max_passes: int | None = Field(default=None, ge=1, le=100, description="At most so many passes.")
-    steps: int | None = Field(default=None, ge=1, le=1000, description="Denoising steps a pass.")
-    seed: int | None = Field(default=None, ge=0, lt=2**63, description="The same seed repeats a result.")
-    format: Format | None = Field(default=None, description="The result's format. Default: the input's.")
-    quality: int | None = Field(default=None, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
-    metadata: bool = Field(default=True, description="Keep EXIF (GPS is always dropped).")
-
-    @field_validator("only", "skip")
-    @classmethod
-    def _known(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return names(words)
-        except ControlsError as error:
-            raise ValueError(str(error)) from error
+def _derived(model: type[BaseModel], fields: Iterable[str]) -> dict[str, Any]:
+    """Return these fields of a model for `create_model`, with their ranges, defaults and descriptions."""
+    derived: dict[str, Any] = {}
+    for name in fields:
+        field = model.model_fields[name]
+        annotation, default = field.annotation, field.default
+        if name == "seed":  # optional in a request: the service draws one
+            annotation, default = int | None, None
+        derived[name] = Annotated[annotation, *field.metadata, Field(default=default, description=field.description)]
+    return derived
 
 
-T = TypeVar("T", bound=DetectOrder)
-Fields = dict[str, Any]
+def _canonical_names(words: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return names(words)
+    except ControlsError as error:
+        raise ValueError(str(error)) from error
 
 
-def gathered(pairs: Iterable[tuple[str, str]]) -> Fields:
-    """Fields from a form or a query string; lists may be repeated, separated by commas, or named `only[]`.
+RestoreFields: type[DetectFields] = create_model(
+    "RestoreFields",
+    __base__=DetectFields,
+    __doc__="The fields of `POST /restore`.",
+    __validators__={"canonical_names": field_validator(*LIST_FIELDS)(_canonical_names)},
+    **_derived(JobControls, CONTROL_FIELDS),
+    **_derived(Output, OUTPUT_FIELDS),
+)
+FIELDS: dict[Kind, type[DetectFields]] = {"detect": DetectFields, "restore": RestoreFields}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of a request.  None means: the service decides."""
+
+    bundle: str | None
+    lane: Lane | None
+    deadline_s: float | None
+    controls: JobControls
+    output: Output
+
+
+def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return the fields of a form or a query string; lists may be repeated, separated by commas, or named `only[]`.
 
     Raises:
-        InvalidRequest: a field that is no list comes twice.
+        InvalidRequest: a field that is not a list occurs twice.
     """
-    fields: Fields = {}
+    fields: dict[str, Any] = {}
     for key, value in pairs:
-        name = key.removesuffix("[]") if key.removesuffix("[]") in LISTS else key
-        if name in LISTS:
+        name = key.removesuffix("[]") if key.removesuffix("[]") in LIST_FIELDS else key
+        if name in LIST_FIELDS:
             fields.setdefault(name, []).extend(word.strip() for word in value.split(",") if word.strip())
-        elif value != "":  # an empty field of an HTML form
-            fields = merged(fields, {name: value})
+        elif value != "":  # an HTML form sends empty fields
+            fields = merge_fields(fields, {name: value})
     return fields
 
 
-def merged(fields: Mapping[str, Any], others: Mapping[str, Any]) -> Fields:
-    """Both.
+def merge_fields(fields: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both sets of fields as one.
 
     Raises:
-        InvalidRequest: one is given in both.
+        InvalidRequest: both contain the same field.
     """
     if twice := sorted(fields.keys() & others.keys()):
         problem = "given twice"
@@ -90,22 +113,32 @@ def merged(fields: Mapping[str, Any], others: Mapping[str, Any]) -> Fields:
     return {**fields, **others}
 
 
-def read_order(model: type[T], fields: Mapping[str, Any]) -> T:
-    """The order that these fields make.
+def read_options(kind: Kind, fields: Mapping[str, Any]) -> Options:
+    """Validate the fields of a request and draw a seed if there is none.
 
     Raises:
-        InvalidRequest: the first problem in a sentence, all of them in `errors`.
+        InvalidRequest: `detail` contains the first problem, `errors` all of them.
     """
+    model = FIELDS[kind]
     try:
-        return model.model_validate(fields)
+        values = model.model_validate(fields).model_dump()
     except ValidationError as error:
         errors = [_problem(model, entry["type"], entry["loc"], entry["msg"]) for entry in error.errors()]
         raise InvalidRequest(f"{errors[0]['field']}: {errors[0]['problem']}", errors=errors) from error
+    if values.get("seed") is None:
+        values["seed"] = secrets.randbits(SEED_BITS)
+    return Options(
+        bundle=values["bundle"],
+        lane=values["lane"],
+        deadline_s=values["deadline_s"],
+        controls=JobControls(**{name: values[name] for name in CONTROL_FIELDS if name in values}),
+        output=Output(**{name: values[name] for name in OUTPUT_FIELDS if name in values}),
+    )
 
 
-def _problem(model: type[DetectOrder], kind: str, where: tuple[int | str, ...], message: str) -> dict[str, str]:
-    name = str(where[0])[:LONGEST_QUOTE] if where else ""
-    if kind == "extra_forbidden":
+def _problem(model: type[BaseModel], error: str, where: tuple[int | str, ...], message: str) -> dict[str, str]:
+    name = str(where[0])[:MAX_QUOTED_CHARACTERS] if where else ""
+    if error == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
         message = "unknown field" + (f"; did you mean {near[0]}?" if near else "")
     return {"field": name, "problem": message.removeprefix("Value error, ")}

@@ -1,12 +1,12 @@
-"""Everything that the service refuses, one class each; `status` and `code` are API, problems.py writes them.
+"""Every refusal of the service, one class each.  `status` and `code` are public API; problems.py writes the response.
 
 ServiceError
-├── UnsafeBinding            it will not start: open to the network without a key
-└── Refusal                  an answer to one request
+├── UnsafeBinding            the service does not start: it would be open to the network without a key
+└── Refusal                  the response to one request
     ├── Unauthorized         401 unauthorized
     ├── NotFound             404 not-found
     │   ├── NoSuchJob            no-such-job
-    │   └── NoSuchStep           no-such-step
+    │   └── NoSuchPass           no-such-step
     ├── MethodNotAllowed     405 method-not-allowed
     ├── NotAcceptable        406 not-acceptable
     ├── NotFinished          409 not-finished
@@ -18,13 +18,16 @@ ServiceError
     ├── NotAnImage           415 not-an-image
     │   └── UnsupportedFormat    unsupported-format
     ├── InvalidRequest       422 invalid-request
-    ├── JobFailed            500 job-failed (422 where the image or the controls are to blame)
-    ├── Crashed              500 internal
+    ├── JobFailed            500 job-failed (410, 422 or 504 for some failures: failed_jobs.py)
+    ├── InternalError        500 internal
     ├── TooManyWaits         429 too-many-waits
     ├── QueueIsFull          503 queue-full
     ├── RedisUnavailable     503 redis-unavailable
     ├── StoreUnavailable     503 store-unavailable
     └── WaitOver             504 wait-over
+
+429 means that the caller's own quota is used up, 503 that the whole service is busy or a part of it is away
+(docs/decisions/0017).
 """
 
 from collections.abc import Mapping
@@ -41,168 +44,168 @@ class UnsafeBinding(ServiceError):
 
 
 class Refusal(ServiceError):
-    """One request is refused: `detail` says why, `hint` what to do next, `more` are further members of the problem."""
+    """Refuses one request: `detail` says why, `hint` what to do next; `extra` are further members of the problem."""
 
     status: HTTPStatus = HTTPStatus.BAD_REQUEST
     code: ClassVar[str] = "refused"
     hint: str = ""
 
     def __init__(
-        self, detail: str, *, hint: str = "", headers: Mapping[str, str] | None = None, **more: object
+        self, detail: str, *, hint: str = "", headers: Mapping[str, str] | None = None, **extra: object
     ) -> None:
         super().__init__(detail)
-        self.detail, self.more = detail, more
+        self.detail, self.extra = detail, extra
         self.hint = hint or self.hint
         self.headers = dict(headers or {})
 
 
 class Unauthorized(Refusal):
-    """No key, or none that is known."""
+    """The API key is missing or unknown."""
 
     status, code = HTTPStatus.UNAUTHORIZED, "unauthorized"
     hint = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
 
 class NotFound(Refusal):
-    """There is no such thing."""
+    """The path does not exist."""
 
     status, code = HTTPStatus.NOT_FOUND, "not-found"
     hint = "/docs lists every route"
 
 
 class NoSuchJob(NotFound):
-    """No job has this id, or it is another key's."""
+    """The job does not exist, or belongs to another key."""
 
     code = "no-such-job"
     hint = "GET /jobs lists the jobs that you can see"
 
 
-class NoSuchStep(NotFound):
-    """The job has no picture of this pass."""
+class NoSuchPass(NotFound):
+    """The job has no image of this pass."""
 
-    code = "no-such-step"
-    hint = "the job's passes name the pictures that there are"
+    code = "no-such-step"  # older than the word "pass"; codes are stable
+    hint = "the job's passes contain the URLs of the existing images"
 
 
 class MethodNotAllowed(Refusal):
-    """The route is there, the method is not."""
+    """The route exists, but not with this method."""
 
     status, code = HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed"
-    hint = "the Allow header names the methods"
+    hint = "the Allow header lists the methods"
 
 
 class NotAcceptable(Refusal):
-    """Accept names nothing that can be answered."""
+    """Accept contains no type that the service can return."""
 
     status, code = HTTPStatus.NOT_ACCEPTABLE, "not-acceptable"
     hint = "accept application/json, or image/* with jpeg, png, webp, tiff or avif"
 
 
 class NotFinished(Refusal):
-    """The result of a job that is not over."""
+    """The job has no result yet."""
 
     status, code = HTTPStatus.CONFLICT, "not-finished"
     hint = "wait for it with GET /jobs/{id}?wait=60"
 
 
 class JobCanceled(Refusal):
-    """The job was canceled, so there is no picture."""
+    """The job was canceled, so it has no result."""
 
     status, code = HTTPStatus.CONFLICT, "canceled"
-    hint = "submit it again"
+    hint = "submit the image again"
 
 
 class Gone(Refusal):
-    """It was here, and has been forgotten."""
+    """The job or the image existed, and was deleted or has expired."""
 
     status, code = HTTPStatus.GONE, "gone"
-    hint = "submit the image again; fetch results while they are kept"
+    hint = "submit the image again; fetch results before they expire"
 
 
 class TooLarge(Refusal):
-    """More bytes than are taken."""
+    """The upload has more bytes than the limit."""
 
     status, code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"
-    hint = "scale the image down or compress it; GET /limits says how much is taken"
+    hint = "scale the image down or compress it; GET /limits returns the limit"
 
 
 class TooManyPixels(TooLarge):
-    """More megapixels than are taken."""
+    """The image has more pixels than the limit."""
 
     code = "too-many-pixels"
-    hint = "scale the image down; GET /limits says how many megapixels are taken"
+    hint = "scale the image down; GET /limits returns the limit"
 
 
 class UnsupportedBody(Refusal):
-    """The request's body is none of the three forms."""
+    """The body has none of the three forms."""
 
     status, code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-body"
     hint = "send multipart/form-data with a file 'image', the image itself as image/*, or JSON with image_base64"
 
 
 class NotAnImage(Refusal):
-    """The bytes are no image that can be read."""
+    """The data are not an image."""
 
     status, code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-an-image"
     hint = "send a JPEG, PNG, WebP, TIFF or AVIF file"
 
 
 class UnsupportedFormat(NotAnImage):
-    """An image, in a format that is not read."""
+    """The data are an image in a format that we do not read."""
 
     code = "unsupported-format"
 
 
 class InvalidRequest(Refusal):
-    """A field is unknown, missing or out of its range; `errors` names each."""
+    """A field is unknown, missing or out of range; `errors` contains each."""
 
     status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"
     hint = "/docs lists every field with its range"
 
 
 class JobFailed(Refusal):
-    """The picture was asked for, and its job failed; `error` is the job's."""
+    """The job failed, so it has no result; `error` is the job's own error."""
 
     status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "job-failed"
 
 
-class Crashed(Refusal):
-    """An error that nobody thought of; the log has it under the request's id."""
+class InternalError(Refusal):
+    """An unexpected error; the log contains it under the request id."""
 
     status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
     hint = "report it with the request_id"
 
 
 class TooManyWaits(Refusal):
-    """This caller holds too many long polls and streams open."""
+    """This caller has used up its quota of long polls and event streams."""
 
     status, code = HTTPStatus.TOO_MANY_REQUESTS, "too-many-waits"
     hint = "poll without wait, or close some event streams"
 
 
 class QueueIsFull(Refusal):
-    """As many jobs are in line as may be; Retry-After is measured."""
+    """The queue has reached its limit; Retry-After is measured."""
 
     status, code = HTTPStatus.SERVICE_UNAVAILABLE, "queue-full"
     hint = "retry after the seconds in Retry-After"
 
 
 class RedisUnavailable(Refusal):
-    """Redis does not answer; nothing has been lost."""
+    """Redis does not answer; queued jobs are not lost."""
 
     status, code = HTTPStatus.SERVICE_UNAVAILABLE, "redis-unavailable"
-    hint = "retry in a moment"
+    hint = "retry after the seconds in Retry-After"
 
 
 class StoreUnavailable(Refusal):
     """The blob store does not answer."""
 
     status, code = HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"
-    hint = "retry in a moment"
+    hint = "retry after the seconds in Retry-After"
 
 
 class WaitOver(Refusal):
-    """The picture was not ready in time; its job goes on."""
+    """The image was not ready in time; the job continues."""
 
     status, code = HTTPStatus.GATEWAY_TIMEOUT, "wait-over"
-    hint = "the job goes on: fetch result_url when it is done"
+    hint = "the job continues: fetch result_url when it has succeeded"

@@ -1,4 +1,4 @@
-"""Around every request: an id, a line in the log, a count, and an answer where nobody thought of the error."""
+"""Middleware around every request: assigns an id, logs and counts the request, and answers unexpected errors."""
 
 import asyncio
 import re
@@ -13,63 +13,64 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger()
-SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-ID_KEY = "undegrade.request_id"
-CLIENT_LEFT = 499
-"""nginx's status of a request whose client hung up; for the log, nobody hears it."""
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID = "undegrade.request_id"
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that disconnected; it appears in log and metrics only."""
 
-Count = Callable[[str, int, float], None]
-"""Told the route's template, the status and the seconds of each request."""
+CountRequest = Callable[[str, int, float], None]
+"""Called with the route's template, the status and the seconds of each request."""
 
 
 def request_id(scope: Scope) -> str:
-    """The id of this request."""
-    return str(scope.get(ID_KEY, ""))
+    """Return the id of this request."""
+    return str(scope.get(REQUEST_ID, ""))
 
 
 def route_of(scope: Scope) -> str:
-    """Method and template, never an id: labels must stay few."""
+    """Return method and path template; never a path with ids, since metric labels must stay few."""
     route = scope.get("route")
     return f"{scope['method']} {route.path}" if route is not None else "unmatched"
 
 
-class Access:
-    """Pure ASGI: responses are streamed through, and contextvars reach the routes.
+class RequestLog:
+    """Pure ASGI, so that responses are streamed and contextvars reach the routes.
 
-    `crash` is the ASGI answer to an error that nobody thought of.
+    `internal_error` builds the response to an unexpected error from the request id.
     """
 
-    def __init__(self, app: ASGIApp, count: Count, crash: Callable[[str], ASGIApp]) -> None:
-        self.app, self.count, self.crash = app, count, crash
+    def __init__(self, app: ASGIApp, count: CountRequest, internal_error: Callable[[str], ASGIApp]) -> None:
+        self.app, self.count, self.internal_error = app, count, internal_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        scope[ID_KEY] = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        scope[REQUEST_ID] = given if VALID_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=scope[ID_KEY])
-        await self._watched(_Exchange(scope, receive, send))
+        structlog.contextvars.bind_contextvars(request_id=scope[REQUEST_ID])
+        await self._handle(_Exchange(scope, receive, send))
 
-    async def _watched(self, exchange: "_Exchange") -> None:
+    async def _handle(self, exchange: "_Exchange") -> None:
         start_s = time.monotonic()
         try:
             await self.app(exchange.scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            exchange.status = CLIENT_LEFT
+            exchange.status = CLIENT_CLOSED_REQUEST
         except Exception:
             log.exception("request.crashed", route=route_of(exchange.scope))
-            if exchange.status:  # too late to answer: let the server cut the connection, so that nobody trusts the rest
+            if exchange.status:  # the response has begun: let the server cut the connection, so the client notices
                 raise
-            await self.crash(request_id(exchange.scope))(exchange.scope, exchange.receive, exchange.send)
+            response = self.internal_error(request_id(exchange.scope))
+            await response(exchange.scope, exchange.receive, exchange.send)
         finally:
-            self._noted(exchange, time.monotonic() - start_s)
+            self._record(exchange, time.monotonic() - start_s)
 
-    def _noted(self, exchange: "_Exchange", seconds: float) -> None:
+    def _record(self, exchange: "_Exchange", seconds: float) -> None:
         route = route_of(exchange.scope)
         self.count(route, exchange.status, seconds)
-        # uvloop sends what was written when this turn ends: the line is not to keep the answer back
+        # uvloop sends the response at the end of this loop iteration; logging must not delay it
         asyncio.get_running_loop().call_soon(
             partial(
                 log.info, "request.ended", route=route, path=exchange.scope["path"], status=exchange.status,
@@ -79,18 +80,18 @@ class Access:
 
 
 class _Exchange:
-    """One request and its answer, with the headers that every answer has."""
+    """One request and its response, with the headers that every response has."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.status = scope, 0
         self._receive, self._send = receive, send
         headers = Headers(scope=scope)
-        self._body_left = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._body_unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
-            self._body_left = False
+            self._body_unread = False
         return message
 
     async def send(self, message: Message) -> None:
@@ -99,6 +100,6 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = request_id(self.scope)
             headers["X-Content-Type-Options"] = "nosniff"
-            if self._body_left:  # refused half way: hang up rather than read what nobody wants
+            if self._body_unread:  # refused before the body was read: close the connection, do not read the rest
                 headers["Connection"] = "close"
         await self._send(message)

@@ -1,4 +1,4 @@
-"""uvicorn, told to let go of long polls and event streams as soon as it is asked to stop."""
+"""A uvicorn server that ends long polls and event streams as soon as it is asked to stop."""
 
 import asyncio
 import warnings
@@ -13,7 +13,7 @@ GRACE_S = 10
 
 
 class Server(uvicorn.Server):
-    """Without this a stream that waits for a job would hold the process until the grace is over."""
+    """Ends every wait on a signal; otherwise an open event stream would delay the exit by the whole grace period."""
 
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -26,17 +26,17 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        self.release()
+        self.end_waits()
 
-    def release(self) -> None:
-        """End every wait; from any thread or signal handler."""
+    def end_waits(self) -> None:
+        """End every wait.  May be called from any thread or signal handler."""
         if self._loop is not None and hasattr(self.app.state, "desk"):
-            self._loop.call_soon_threadsafe(self.app.state.desk.wakes.close)
+            self._loop.call_soon_threadsafe(self.app.state.desk.waiters.close)
 
 
 def server_for(app: FastAPI, settings: ServiceSettings) -> Server:
-    """The server of an application; `run()` it."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF is its sender's affair, and no line of our log
+    """Return the server of an application; its `run()` blocks until a signal."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # a warning about an upload's EXIF does not belong in our log
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -1,9 +1,16 @@
-"""What the service is told at its start; read once by the command line and handed on."""
+"""The settings of one API process.  The command line reads them once and passes them on.
+
+The defaults are the program's only statement of these limits: `cli.settings`, `/limits` and docs/ repeat them, and
+tests/service/test_documented_limits.py compares.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Auth = Literal["on", "off", "auto"]
+
+MEGABYTE = 10**6
+"""Bytes.  An upload limit of 30 MB is 30,000,000 bytes everywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,24 +18,26 @@ class ServiceSettings:
     """The settings of one API process.
 
     Attributes:
-        auth: "auto" asks for a key as soon as there is one, and never stops asking while the process lives.
-        most_queued: jobs in line for the bundle; more are refused, and nothing of them is kept.
+        max_bytes: of an upload's image.
+        max_megapixels: of an upload's image.
+        max_queued: jobs in the queue of a bundle; the service refuses more and stores nothing of them.
         keep_s: how long results and records stay after a job's end.
-        most_waits: long polls and event streams that one API key (or all callers together, without keys) may hold open.
+        auth: "auto" requires a key once any key exists, and then for as long as the process lives.
+        max_waits: open long polls and event streams of one API key, or of all callers together without keys.
         metrics_port: None serves no metrics; 0 takes any free port.
-        keepalive_s: between comments on an event stream that has nothing else to say.
+        keepalive_s: seconds between comments on an event stream without events.
     """
 
     redis_url: str
     store_url: str
     bundle: str = "autodir-small"
-    most_bytes: int = 30 * 10**6
-    most_megapixels: float = 50.0
-    most_queued: int = 1000
+    max_bytes: int = 30 * MEGABYTE
+    max_megapixels: float = 50.0
+    max_queued: int = 1000
     keep_s: int = 24 * 3600
     auth: Auth = "auto"
     host: str = "127.0.0.1"
     port: int = 8000
     metrics_port: int | None = None
-    most_waits: int = 1000
+    max_waits: int = 1000
     keepalive_s: float = 15.0

@@ -1,1 +1,1 @@
-"""The routes: each parses, calls one thing, and shapes the answer."""
+"""The routes.  Each parses its request, calls the desk, and shapes the response."""

@@ -1,4 +1,4 @@
-"""`/limits`, `/degradations`, `/models`, `/system`: what this service can do, and with what."""
+"""`/limits`, `/degradations`, `/models`, `/system`: what this service accepts, can repair, and runs on."""
 
 from importlib.metadata import version
 
@@ -8,32 +8,32 @@ from pydantic import BaseModel
 from jobs.record import WorkerInfo
 from jobs.spec import LANES
 from models.vocabulary import DEGRADATIONS
-from service.authentication import Guarded
+from service.authentication import AuthenticatedCaller
 from service.desk import Desk
-from service.image_header import MEDIA_TYPES, MOST_SIDE_PX
-from service.negotiation import MOST_WAIT_S
-from service.options import LONGEST_DEADLINE_S
-from service.routes.dependencies import AtDesk, problems
+from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
+from service.negotiation import MAX_WAIT_S
+from service.options import MAX_DEADLINE_S
+from service.routes.dependencies import CurrentDesk, problem_responses
 
 router = APIRouter(tags=["about"])
 
 
 class Limits(BaseModel):
-    """What is taken, and how long it is kept."""
+    """The limits of uploads, waits and the queue, and how long results are kept."""
 
-    most_bytes: int
-    most_megapixels: float
-    most_side_px: int
-    most_queued: int
-    most_wait_s: int
-    longest_deadline_s: float
+    max_bytes: int
+    max_megapixels: float
+    max_side_px: int
+    max_queued: int
+    max_wait_s: int
+    max_deadline_s: float
     keep_s: int
     formats: list[str]
     lanes: list[str]
 
 
 class DegradationBody(BaseModel):
-    """What may be written in `only` and `skip`; `available`: whether a ready worker repairs it."""
+    """A value of `only` and `skip`; `available` if a ready worker can repair it."""
 
     name: str
     aliases: list[str]
@@ -43,7 +43,7 @@ class DegradationBody(BaseModel):
 
 
 class ModelBody(BaseModel):
-    """A bundle that workers have loaded, or are loading."""
+    """A bundle that workers have loaded or are loading."""
 
     name: str
     family: str
@@ -70,7 +70,7 @@ class WorkerBody(BaseModel):
 
 
 class System(BaseModel):
-    """What is at work, and what is in line."""
+    """The workers and the queue."""
 
     version: str
     bundle: str
@@ -80,52 +80,52 @@ class System(BaseModel):
     seconds_per_job: float | None
 
 
-@router.get("/limits", responses=problems(401, 503))
-def limits(desk: AtDesk, caller: Guarded) -> Limits:
-    """What is taken."""
+@router.get("/limits", responses=problem_responses(401, 503))
+def limits(desk: CurrentDesk, caller: AuthenticatedCaller) -> Limits:
+    """Return the limits."""
     settings = desk.settings
     return Limits(
-        most_bytes=settings.most_bytes,
-        most_megapixels=settings.most_megapixels,
-        most_side_px=MOST_SIDE_PX,
-        most_queued=settings.most_queued,
-        most_wait_s=MOST_WAIT_S,
-        longest_deadline_s=LONGEST_DEADLINE_S,
+        max_bytes=settings.max_bytes,
+        max_megapixels=settings.max_megapixels,
+        max_side_px=MAX_SIDE_PX,
+        max_queued=settings.max_queued,
+        max_wait_s=MAX_WAIT_S,
+        max_deadline_s=MAX_DEADLINE_S,
         keep_s=settings.keep_s,
         formats=list(MEDIA_TYPES),
         lanes=list(LANES),
     )
 
 
-@router.get("/degradations", responses=problems(401, 503))
-async def degradations(desk: AtDesk, caller: Guarded) -> list[DegradationBody]:
-    """What can be named, and what the ready workers repair."""
+@router.get("/degradations", responses=problem_responses(401, 503))
+async def degradations(desk: CurrentDesk, caller: AuthenticatedCaller) -> list[DegradationBody]:
+    """List the degradations, and which of them the ready workers can repair."""
     workers = await _workers(desk)
-    told = {entry.name: entry for worker in workers if worker.ready for entry in worker.degradations}
+    available = {entry.name: entry for worker in workers if worker.ready for entry in worker.degradations}
     return [
         DegradationBody(
             name=entry.name,
             aliases=list(entry.aliases),
-            prompt=told[entry.name].prompt if entry.name in told else entry.prompt,
-            fidelity=told[entry.name].fidelity if entry.name in told else entry.fidelity,
-            available=entry.name in told,
+            prompt=available[entry.name].prompt if entry.name in available else entry.prompt,
+            fidelity=available[entry.name].fidelity if entry.name in available else entry.fidelity,
+            available=entry.name in available,
         )
         for entry in DEGRADATIONS
     ]
 
 
-@router.get("/models", responses=problems(401, 503))
-async def models(desk: AtDesk, caller: Guarded) -> list[ModelBody]:
-    """The bundles at work."""
+@router.get("/models", responses=problem_responses(401, 503))
+async def models(desk: CurrentDesk, caller: AuthenticatedCaller) -> list[ModelBody]:
+    """List the bundles of the workers."""
     by_bundle: dict[tuple[str, str], list[WorkerInfo]] = {}
     for worker in await desk.queue.workers.alive():
         by_bundle.setdefault((worker.bundle, worker.bundle_version), []).append(worker)
     return [_model(workers) for _, workers in sorted(by_bundle.items())]
 
 
-@router.get("/system", responses=problems(401, 503))
-async def system(desk: AtDesk, caller: Guarded) -> System:
-    """Workers and backlog."""
+@router.get("/system", responses=problem_responses(401, 503))
+async def system(desk: CurrentDesk, caller: AuthenticatedCaller) -> System:
+    """Return the workers and the backlog."""
     backlog = await desk.queue.backlog(desk.settings.bundle)
     return System(
         version=version("undegrade"),

@@ -1,4 +1,4 @@
-"""What routes are handed."""
+"""Dependencies and OpenAPI snippets that the routes share."""
 
 from typing import Annotated, Any
 
@@ -7,25 +7,25 @@ from fastapi import Depends, Path, Request
 from service.desk import Desk
 from service.problems import PROBLEM_TYPE, Problem
 
-Documented = dict[int | str, dict[str, Any]]
-"""What FastAPI takes as `responses`."""
+OpenAPIResponses = dict[int | str, dict[str, Any]]
+"""The type of FastAPI's parameter `responses`."""
 
 
-async def _desk(request: Request) -> Desk:  # async only because FastAPI runs plain functions in a thread
+async def _desk(request: Request) -> Desk:  # async, because FastAPI runs plain functions in a thread
     desk: Desk = request.app.state.desk
     return desk
 
 
-AtDesk = Annotated[Desk, Depends(_desk)]
+CurrentDesk = Annotated[Desk, Depends(_desk)]
 JobId = Annotated[str, Path(max_length=64, description="The job's id: 32 hex digits.")]
 
 
-def prefix(request: Request) -> str:
-    """The path under which a proxy shows the service."""
+def path_prefix(request: Request) -> str:
+    """Return the path under which a proxy exposes the service."""
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
-def problems(*statuses: int) -> Documented:
-    """The refusals of a route, for OpenAPI."""
+def problem_responses(*statuses: int) -> OpenAPIResponses:
+    """Return the OpenAPI responses for a route's refusals."""
     content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": "Refused", "content": content, "model": Problem} for status in statuses}

@@ -1,4 +1,4 @@
-"""`GET /jobs/{id}/events`: what happens to a job, as server-sent events."""
+"""`GET /jobs/{id}/events`: the events of a job, as server-sent events."""
 
 import json
 import time
@@ -11,12 +11,13 @@ from redis.exceptions import RedisError
 
 from jobs.queue import Event
 from jobs.record import JobRecord
-from service.authentication import Guarded
+from service.authentication import AuthenticatedCaller
 from service.desk import Desk
-from service.routes.dependencies import AtDesk, JobId, problems
+from service.routes.dependencies import CurrentDesk, JobId, problem_responses
 
 router = APIRouter(tags=["jobs"])
-ENDS = ("completed", "failed", "canceled", "expired")
+FINAL_EVENTS = ("completed", "failed", "canceled")
+"""An expired job ends with `failed`."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RETRY_LINE = "retry: 1000\n\n"
 
@@ -25,53 +26,53 @@ RETRY_LINE = "retry: 1000\n\n"
     "/jobs/{job_id}/events",
     response_class=Response,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "Events until the job's end"},
-        **problems(401, 404, 410, 422, 429, 503),
+        200: {"content": {"text/event-stream": {}}, "description": "Events until the end of the job"},
+        **problem_responses(401, 404, 410, 422, 429, 503),
     },
 )
 async def events(
     job_id: JobId,
-    desk: AtDesk,
-    caller: Guarded,
+    desk: CurrentDesk,
+    caller: AuthenticatedCaller,
     last_event_id: Annotated[
-        str, Header(pattern=r"^\d{1,15}-\d{1,15}$", description="Replays what came after.")
+        str, Header(pattern=r"^\d{1,15}-\d{1,15}$", description="Return only the events after this id.")
     ] = "0-0",
 ) -> Response:
-    """All events of a job so far, then each as it happens; the stream ends with the job."""
+    """Stream all events of a job: first the past events, then each new event.  The stream ends with the job."""
     record = await desk.find(job_id, caller)
-    desk.wakes.check(caller.owner)
+    desk.waiters.check_quota(caller.owner)
     return StreamingResponse(_stream(desk, record, last_event_id), media_type="text/event-stream", headers=HEADERS)
 
 
 async def _stream(desk: Desk, record: JobRecord, after: str) -> AsyncIterator[str]:
-    """Outlives Redis' absences: what was missed is in the job's stream."""
+    """Yield the events after this id.  The stream survives an outage of Redis, which keeps the events."""
     job_id = record.spec.id
-    with desk.wakes.bell(job_id, record.spec.owner) as bell:
+    with desk.waiters.register(job_id, record.spec.owner) as waiter:
         yield RETRY_LINE
         quiet_since_s = time.monotonic()
         over = False
-        while not over and not desk.wakes.closed:
-            news, over = await _news(desk, job_id, after)
-            for event in news:
+        while not over and not desk.waiters.closed:
+            new_events, over = await _new_events(desk, job_id, after)
+            for event in new_events:
                 after, quiet_since_s = event.id, time.monotonic()
-                yield _written(event)
+                yield _format_event(event)
             if not over:
-                await bell.wait(quiet_since_s + desk.settings.keepalive_s - time.monotonic())
+                await waiter.wait(quiet_since_s + desk.settings.keepalive_s - time.monotonic())
             if time.monotonic() - quiet_since_s >= desk.settings.keepalive_s:
                 quiet_since_s = time.monotonic()
                 yield ": keep-alive\n\n"
 
 
-async def _news(desk: Desk, job_id: str, after: str) -> tuple[list[Event], bool]:
-    """What came after, and whether nothing more will."""
+async def _new_events(desk: Desk, job_id: str, after: str) -> tuple[list[Event], bool]:
+    """Return the events after this id, and whether the job is over and no event can follow."""
     try:
-        record = await desk.queue.record(job_id)  # first: its end comes with its last event
-        news = await desk.queue.events(job_id, after)
+        record = await desk.queue.record(job_id)  # before the events: a job's end and its last event come together
+        events = await desk.queue.events(job_id, after)
     except RedisError:
         return [], False
-    ended = any(event.type in ENDS for event in news)
-    return news, ended or record is None or record.state.over
+    ended = any(event.type in FINAL_EVENTS for event in events)
+    return events, ended or record is None or record.state.over
 
 
-def _written(event: Event) -> str:
+def _format_event(event: Event) -> str:
     return f"id: {event.id}\nevent: {event.type}\ndata: {json.dumps(event.data)}\n\n"

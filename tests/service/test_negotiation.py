@@ -1,9 +1,8 @@
-"""Prefer and Accept, as their RFCs have them."""
+"""Prefer (RFC 7240) and Accept (RFC 9110)."""
 
 import pytest
 
-from service.job_ids import born_ms, new_id
-from service.negotiation import accepted, other_format, preference, wants_picture
+from service.negotiation import accepted_types, format_to_convert_to, output_format, prefers_image, wait_preference
 from service.refusals import NotAcceptable
 
 
@@ -12,43 +11,42 @@ from service.refusals import NotAcceptable
     (["handling=lenient", "WAIT = \"7\""], 7, "wait=7"), (["wait=0"], 30, None), (["wait=soon"], 30, None),
     (["wait=-1"], 30, None), ([], 30, None), (["wait=5; x=1"], 5, "wait=5"),
 ])  # fmt: skip
-def test_a_preference_is_applied_or_ignored_and_says_which(prefer, wait_s, applied):
-    found = preference(prefer, 30)
-    assert (found.wait_s, found.applied) == (wait_s, applied)
+def test_a_preference_is_applied_and_reported_or_ignored(prefer, wait_s, applied):
+    preference = wait_preference(prefer, 30)
+    assert (preference.wait_s, preference.applied) == (wait_s, applied)
 
 
-@pytest.mark.parametrize(("accept", "picture"), [
+@pytest.mark.parametrize(("accept", "image"), [
     (None, False), ("*/*", False), ("image/*", True), ("image/png", True), ("application/json", False),
     ("image/*, application/problem+json", True), ("application/json;q=0.5, image/webp", True),
     ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", False),
     ("image/avif,image/webp,*/*;q=0.8", True), ("", False),
 ])  # fmt: skip
-def test_a_picture_is_wanted_when_it_is_the_first_choice(accept, picture):
-    assert wants_picture(accept) is picture
+def test_a_client_prefers_the_image_if_an_image_type_is_its_first_choice(accept, image):
+    assert prefers_image(accept) is image
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0, text/plain", "video/*"])
-def test_neither_is_406(accept):
+def test_a_client_that_accepts_neither_json_nor_images_is_refused(accept):
     with pytest.raises(NotAcceptable):
-        wants_picture(accept)
+        prefers_image(accept)
 
 
-@pytest.mark.parametrize(("accept", "own", "other"), [
+@pytest.mark.parametrize(("accept", "current", "target"), [
     (None, "png", None), ("image/*", "png", None), ("image/png", "png", None), ("image/webp", "png", "webp"),
     ("image/gif, image/jpeg;q=0.3, image/avif;q=0.5", "png", "avif"), ("image/webp;q=0, image/png", "webp", "png"),
 ])  # fmt: skip
-def test_a_picture_is_changed_only_when_it_must_be(accept, own, other):
-    assert other_format(accept, own) == other
+def test_an_image_is_converted_only_if_its_format_is_not_accepted(accept, current, target):
+    assert format_to_convert_to(accept, current) == target
 
 
-def test_quality_orders_what_is_accepted():
-    assert accepted("a/a;q=0.2, b/b, c/c;q=0.9, d/d;q=0") == ["b/b", "c/c", "a/a"]
+def test_the_output_format_is_the_requested_one_or_the_accepted_one():
+    assert output_format("image/*", "png", None) is None
+    assert output_format("image/webp", "png", None) == "webp"
+    assert output_format("image/webp", "png", "webp") == "webp"
+    with pytest.raises(NotAcceptable, match="contradict"):
+        output_format("image/webp", "png", "jpeg")
 
 
-def test_an_id_is_a_uuid_of_version_7_that_tells_its_time_and_sorts_by_it():
-    import uuid
-
-    ids = [new_id(1_700_000_000_000 + i) for i in range(100)]
-    assert ids == sorted(ids) and len(set(new_id(5) for _ in range(1000))) == 1000
-    assert all(uuid.UUID(i).version == 7 and uuid.UUID(i).variant == uuid.RFC_4122 for i in ids)
-    assert born_ms(ids[3]) == 1_700_000_000_003 and born_ms("zz") is None
+def test_accepted_types_are_ordered_by_quality():
+    assert accepted_types("a/a;q=0.2, b/b, c/c;q=0.9, d/d;q=0") == ["b/b", "c/c", "a/a"]

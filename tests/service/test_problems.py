@@ -1,7 +1,6 @@
-"""Every refusal is a problem of RFC 9457 with a stable code, and every answer has a request id."""
+"""Every refusal is an RFC 9457 problem with a stable code, and every response has a request id."""
 
 import re
-import time
 
 import pytest
 import structlog
@@ -11,7 +10,7 @@ from service.refusals import Refusal
 
 
 def tree(kind):
-    """A class and all below it."""
+    """A class and all its subclasses."""
     return [kind, *(below for child in kind.__subclasses__() for below in tree(child))]
 
 
@@ -21,7 +20,7 @@ def test_no_two_refusals_share_a_code_and_each_has_a_status():
     assert all(400 <= kind.status < 600 for kind in tree(Refusal))
 
 
-def test_the_tree_in_the_docstring_is_the_tree():
+def test_the_docstring_shows_the_tree_of_refusals():
     drawn = re.findall(r"[├└]── ([A-Z]\w+)", refusals.__doc__)
     assert sorted(drawn) == sorted(kind.__name__ for kind in tree(refusals.ServiceError)[1:])
     lines = dict(re.findall(r"[├└]── (\w+) +(?:\d{3} )?([a-z-]+)", refusals.__doc__))
@@ -43,18 +42,18 @@ def test_errors_of_the_framework_are_problems_too(client, method, path, status, 
     assert problem["request_id"] == answer.headers["x-request-id"]
 
 
-def test_a_method_that_is_not_allowed_names_those_that_are(client):
+def test_a_method_that_is_not_allowed_lists_the_allowed_methods(client):
     assert client.put("/restore").headers["allow"] == "POST"
 
 
-def test_a_sane_request_id_is_kept_and_another_is_replaced(client):
+def test_a_valid_request_id_is_kept_and_an_invalid_one_is_replaced(client):
     assert client.get("/livez", headers={"X-Request-Id": "abc-123"}).headers["x-request-id"] == "abc-123"
-    for insane in ("a b", "x" * 129, "<script>", ""):
-        given = client.get("/livez", headers={"X-Request-Id": insane}).headers["x-request-id"]
+    for invalid in ("a b", "x" * 129, "<script>", ""):
+        given = client.get("/livez", headers={"X-Request-Id": invalid}).headers["x-request-id"]
         assert re.fullmatch(r"[0-9a-f]{32}", given)
 
 
-def test_an_error_that_nobody_thought_of_is_a_problem_and_says_nothing_of_the_inside(service):
+def test_an_unexpected_error_is_a_problem_without_internal_details(service):
     async def broken(*arguments):
         raise ZeroDivisionError("secret")
 
@@ -65,7 +64,7 @@ def test_an_error_that_nobody_thought_of_is_a_problem_and_says_nothing_of_the_in
     assert service.client.get("/livez").status_code == 200
 
 
-def test_a_store_that_is_away_is_503(service, picture):
+def test_an_unavailable_store_is_503(service, picture):
     from jobs.errors import StoreError
 
     async def away(*arguments):
@@ -77,12 +76,9 @@ def test_a_store_that_is_away_is_503(service, picture):
     assert answer.status_code == 503 and answer.json()["code"] == "store-unavailable"
 
 
-def test_the_log_has_the_request_id_and_the_template(client):
+def test_the_log_contains_the_request_id_and_the_path_template(client, eventually):
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         client.get("/jobs/" + "0" * 32, headers={"X-Request-Id": "look-for-me"})
-        until_s = time.monotonic() + 10
-        while not (ended := [line for line in lines if line["event"] == "request.ended"]):
-            assert time.monotonic() < until_s, "the line is written after the answer, but it is written"
-            time.sleep(0.01)
+        ended = eventually(lambda: [line for line in lines if line["event"] == "request.ended"])
     assert (ended[0]["route"], ended[0]["status"]) == ("GET /jobs/{job_id}", 404)
     assert ended[0]["request_id"] == "look-for-me"

@@ -1,22 +1,20 @@
-"""Redis dies and comes back: the API lives on, says so, and loses nothing."""
+"""Redis dies and returns: the API stays alive, answers 503 meanwhile, and loses no job."""
 
 import threading
-import time
 
 import pytest
 
 
 @pytest.fixture
 def mortal(serve, mortal_valkey):
-    """A service whose Redis may be killed."""
+    """A service whose Redis the test may kill."""
     return serve(redis_url=mortal_valkey.url, keepalive_s=0.3)
 
 
-def test_every_route_answers_503_quickly_and_recovers(mortal, mortal_valkey, toy, picture):
+def test_every_route_answers_503_and_recovers(mortal, mortal_valkey, toy, picture):
     client = mortal.client
     job = client.post("/restore", files={"image": picture()}).json()
     mortal_valkey.kill()
-    start_s = time.monotonic()
     for method, path in [
         ("GET", "/jobs"),
         ("GET", f"/jobs/{job['id']}"),
@@ -28,7 +26,6 @@ def test_every_route_answers_503_quickly_and_recovers(mortal, mortal_valkey, toy
         assert int(answer.headers["retry-after"]) >= 1
     answer = client.post("/restore", files={"image": picture()})
     assert answer.status_code == 503 and answer.json()["code"] == "redis-unavailable"
-    assert time.monotonic() - start_s < 5
     assert client.get("/livez").status_code == 200 and client.get("/startupz").status_code == 200
     ready = client.get("/readyz")
     assert ready.status_code == 503 and "Redis" in ready.json()["reasons"][0]
@@ -38,40 +35,44 @@ def test_every_route_answers_503_quickly_and_recovers(mortal, mortal_valkey, toy
     assert client.get("/readyz").status_code == 200
 
 
-def test_a_stream_outlives_the_absence(mortal, mortal_valkey, toy, picture):
+def test_an_event_stream_survives_an_outage(mortal, mortal_valkey, toy, picture, eventually):
     client = mortal.client
     job = client.post("/restore", files={"image": picture()}).json()
-    seen = []
+    lines = []
 
     def watch():
         with client.stream("GET", f"/jobs/{job['id']}/events") as answer:
-            seen.extend(line for line in answer.iter_lines() if line.startswith("event"))
+            for line in answer.iter_lines():
+                if line.startswith("event"):
+                    lines.append(line)
 
     thread = threading.Thread(target=watch)
     thread.start()
-    time.sleep(0.3)
+    eventually(lambda: lines)
     mortal_valkey.kill()
-    time.sleep(0.5)
+    eventually(lambda: client.get("/jobs").status_code == 503)
     mortal_valkey.start()
     toy(url=mortal_valkey.url)
     thread.join(20)
-    assert seen[0] == "event: queued" and seen[-1] == "event: completed"
+    assert lines[0] == "event: queued" and lines[-1] == "event: completed"
 
 
-def test_a_job_in_line_is_not_taken_back_when_redis_goes_away_during_the_wait(mortal, mortal_valkey, picture):
-    """503 would have the client send it again: a job twice."""
-    threading.Timer(0.7, mortal_valkey.kill).start()
+def test_a_queued_job_answers_202_when_redis_goes_away_during_the_wait(mortal, mortal_valkey, picture, eventually):
+    """After a 503 the client would send the image again, and the job would run twice."""
+
+    def kill_during_the_wait():
+        eventually(lambda: mortal.app.state.desk.waiters.count() == 1)
+        mortal_valkey.kill()
+
+    threading.Thread(target=kill_during_the_wait).start()
     answer = mortal.client.post("/restore", files={"image": picture()}, headers={"Prefer": "wait=10"})
     assert answer.status_code == 202 and answer.json()["status"] == "queued"
 
 
-def test_a_service_starts_without_redis_and_is_ready_later(serve, mortal_valkey, toy):
+def test_a_service_starts_without_redis_and_is_ready_later(serve, mortal_valkey, toy, until_ready):
     mortal_valkey.kill()
     client = serve(redis_url=mortal_valkey.url).client
     assert client.get("/livez").status_code == 200 and client.get("/readyz").status_code == 503
     mortal_valkey.start()
     toy(url=mortal_valkey.url)
-    until_s = time.monotonic() + 10
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
+    until_ready(client)
