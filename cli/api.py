@@ -26,7 +26,9 @@ def api(
     store_url: StoreUrl = None,
     metrics_port: MetricsPort = None,
 ) -> None:
-    """Run the HTTP API. `undegrade worker` processes, here or on other machines, run the jobs.
+    """Run the HTTP API, without a worker.
+
+    `undegrade worker`, here or on other machines, runs the jobs.
 
     Example: undegrade api --host 0.0.0.0 --redis-url redis://queue:6379/0 --store-url s3://images/undegrade
     """

@@ -78,8 +78,9 @@ def evaluate(
 ) -> None:
     """Measure a bundle on pairs of damaged and clean images.
 
-    Measures PSNR, SSIM, labels, passes and seconds, and writes a table and three reports. An interrupted run
-    continues when you run the same command again.
+    Measures PSNR, SSIM, labels, passes and seconds, and writes a table and three reports.
+
+    An interrupted run continues when you run the same command again.
 
     Example: undegrade evaluate ../shared/eval --tasks denoise,derain --limit 2
     """

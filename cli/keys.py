@@ -71,7 +71,9 @@ def create(
     redis_url: RedisUrl = None,
     data: DataFolder = None,
 ) -> None:
-    """Create a key and print it. It is shown only once: the server stores a hash of it.
+    """Create a key and print it.
+
+    The key is shown only once: the server stores a hash of it.
 
     Without --redis-url and UNDEGRADE_REDIS_URL, the key is for `undegrade serve` on this machine, running or not.
 

@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    epilog=f"Exit codes: {', '.join(f'{code.value} {meaning}' for code, meaning in EXIT_CODES.items())}.",
+    epilog=f"Exit codes: {'; '.join(f'{code.value} {meaning}' for code, meaning in EXIT_CODES.items())}.",
 )
 for command in (restore, detect, evaluate, compare, doctor, serve, api, worker):
     app.command()(command)

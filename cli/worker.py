@@ -37,8 +37,7 @@ def worker(
 ) -> None:
     """Take jobs from Redis and run them on this machine's device, until stopped.
 
-    SIGTERM or Ctrl-C stops the worker. It finishes its current jobs within UNDEGRADE_GRACE_S seconds, and returns
-    the others to the queue.
+    After SIGTERM or Ctrl-C, it finishes the jobs that take at most UNDEGRADE_GRACE_S seconds, and requeues the others.
 
     Example: undegrade worker --redis-url redis://queue:6379/0 --store-url s3://images/undegrade --device cuda
     """
