@@ -17,7 +17,10 @@ from models.vocabulary import CLEAN
 app = typer.Typer(help="List, inspect, verify, download, remove and convert bundles.", no_args_is_help=True)
 
 Name = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="Name or folder of a bundle. Default: UNDEGRADE_BUNDLE, or else autodir-small.")
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="Name or folder of a bundle. Default: UNDEGRADE_BUNDLE, or else autodir-small."
+    ),
 ]
 
 

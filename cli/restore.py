@@ -61,7 +61,8 @@ def restore(
         ),
     ] = None,
     color_fix: Annotated[
-        bool, typer.Option("--color-fix", help="Give each color channel the mean and the contrast that it has in the input.")
+        bool,
+        typer.Option("--color-fix", help="Give each color channel the mean and the contrast that it has in the input."),
     ] = False,
     max_passes: Annotated[
         int | None, typer.Option(help="Maximum number of passes (repairs in a row). Default: the bundle's.")
