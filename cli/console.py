@@ -69,8 +69,15 @@ def print_failure(name: str, message: str, *, as_json: bool) -> None:
         print_json_line({"input": name, "error": message})
 
 
+def print_failures(messages: Mapping[str, str], *, as_json: bool) -> list[ExitCode]:
+    """Report several inputs that failed, by name.  Returns an exit code for each."""
+    for name, message in messages.items():
+        print_failure(name, message, as_json=as_json)
+    return [ExitCode.SOME_FAILED] * len(messages)
+
+
 def print_json_line(row: Mapping[str, object]) -> None:
-    """Print one JSON object on a line of its own, flushed, so that a reader of the pipe gets each row at once."""
+    """Print one JSON object and a newline, flushed, so that the reader of a pipe gets each row at once."""
     sys.stdout.write(json.dumps(row) + "\n")
     sys.stdout.flush()
 

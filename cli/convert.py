@@ -1,8 +1,9 @@
 """`undegrade models convert|check`: turn the authors' checkpoints into bundles, and check them number by number."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,6 +12,9 @@ from cli.console import ExitCode, exit_on_error, print_message, print_table
 from cli.options import AcceptLicense
 from cli.progress import byte_progress
 from models.errors import ControlsError
+
+if TYPE_CHECKING:
+    from models.convert.verdicts import Row
 
 
 class Family(StrEnum):
@@ -97,21 +101,23 @@ def check(
     with exit_on_error():
         from models.convert.commands import CHECKERS
 
-        rows, missing = [], []
+        rows: list[Row] = []
         with byte_progress(f"checking {checkpoint.name}") as on_bytes:
             for found in CHECKERS[kind](checkpoint, vectors, on_bytes):
                 if isinstance(found, str):
-                    missing.append(found)
+                    print_message(f"{found} is not there, skipped")
                 else:
                     rows.append(found)
-        table = Table("tensors", "max abs", "max rel", "tolerance", "verdict")
-        for row in rows:
-            table.add_row(row.group, f"{row.absolute:.1e}", f"{row.relative:.1e}", row.tolerance_text, row.verdict)
-        print_table(table)
-        for name in missing:
-            print_message(f"{name} does not exist, skipped")
-        failed = [row.group for row in rows if not row.ok]
-        print_message(f"{len(rows) - len(failed)} of {len(rows)} groups within tolerance")
-    if failed:
-        print_message(f"missed: {', '.join(failed)}")
+        _print_rows(rows)
+        missed = [row.group for row in rows if not row.ok]
+        print_message(f"{len(rows) - len(missed)} of {len(rows)} groups within tolerance")
+    if missed:
+        print_message(f"missed: {', '.join(missed)}")
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _print_rows(rows: "Sequence[Row]") -> None:
+    table = Table("tensors", "max abs", "max rel", "tolerance", "verdict")
+    for row in rows:
+        table.add_row(row.group, f"{row.absolute:.1e}", f"{row.relative:.1e}", row.tolerance_text, row.verdict)
+    print_table(table)

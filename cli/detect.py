@@ -1,5 +1,6 @@
 """`undegrade detect`: find out what is wrong with photos, without repairing it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from cli.console import (
     exit_if_any_failed,
     exit_on_error,
     print_failure,
+    print_failures,
     print_json_line,
     print_table,
 )
@@ -39,33 +41,35 @@ def detect(
 
     Example: undegrade detect holiday/ --json
     """
-    failures: list[ExitCode] = []
-    table = Table("photo", "label", "probabilities")
     with exit_on_error():
         sources, missing = _sources(inputs)
-        for argument, message in missing.items():
-            failures.append(ExitCode.SOME_FAILED)
-            print_failure(argument, message, as_json=as_json)
-        if not sources:
-            exit_if_any_failed(failures, len(missing))
-        restorer = load_bundle(bundle, device)
-        for source in sources:
-            name = str(source) if source else "stdin"
-            try:
-                assessment = _assess(restorer, source)
-            except ModelsError as error:
-                failures.append(exit_code_for(error))
-                print_failure(name, str(error), as_json=as_json)
-                continue
-            ranked = dict(sorted(assessment.probabilities.items(), key=lambda item: -item[1]))
-            if as_json:
-                print_json_line({"input": name, "label": assessment.label, "probabilities": ranked})
-            else:
-                probable = (f"{label} {value:.0%}" for label, value in ranked.items() if value >= 0.01)
-                table.add_row(Text(name, overflow="fold"), assessment.label, ", ".join(probable))
-        if table.rows:
-            print_table(table)
+        failures = print_failures(missing, as_json=as_json)
+        if sources:
+            failures += _print_assessments(load_bundle(bundle, device), sources, as_json=as_json)
     exit_if_any_failed(failures, len(sources) + len(missing))
+
+
+def _print_assessments(restorer: "Restorer", sources: Sequence[Path | None], *, as_json: bool) -> list[ExitCode]:
+    """Assess each photo and print the results.  Returns one exit code for each photo that failed."""
+    failures: list[ExitCode] = []
+    table = Table("photo", "label", "probabilities")
+    for source in sources:
+        name = str(source) if source else "stdin"
+        try:
+            assessment = _assess(restorer, source)
+        except ModelsError as error:
+            failures.append(exit_code_for(error))
+            print_failure(name, str(error), as_json=as_json)
+            continue
+        ranked = dict(sorted(assessment.probabilities.items(), key=lambda item: -item[1]))
+        if as_json:
+            print_json_line({"input": name, "label": assessment.label, "probabilities": ranked})
+        else:
+            probable = (f"{label} {value:.0%}" for label, value in ranked.items() if value >= 0.01)
+            table.add_row(Text(name, overflow="fold"), assessment.label, ", ".join(probable))
+    if table.rows:
+        print_table(table)
+    return failures
 
 
 def _sources(arguments: list[str]) -> tuple[list[Path | None], dict[str, str]]:

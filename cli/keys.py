@@ -41,7 +41,8 @@ def run_with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -
     try:
         return asyncio.run(run())
     except (RedisError, OSError) as error:
-        print_error(f"cannot reach Redis at {url or settings().redis_url}: {error}. Give --redis-url or --data.")
+        cause = str(error).rstrip(".")
+        print_error(f"cannot reach Redis at {url or settings().redis_url}: {cause}. Give --redis-url or --data.")
         raise typer.Exit(ExitCode.SERVER) from None
 
 

@@ -7,10 +7,9 @@ import typer
 
 from cli.bundle_loading import load_bundle
 from cli.console import (
-    ExitCode,
     exit_if_any_failed,
     exit_on_error,
-    print_failure,
+    print_failures,
     print_message,
     refuse_binary_on_terminal,
 )
@@ -104,7 +103,7 @@ def restore(
         plan = plan_outputs(inputs, out, photo_format, exists)
         _check_stdout(plan, compare=compare is not None, as_json=as_json)
         photos = [paths for paths in plan.photos if not _already_done(paths, exists)]
-        failures = _report_missing(plan, as_json=as_json)
+        failures = print_failures(plan.missing, as_json=as_json)
         if photos:
             from models.restorer import Controls  # loads torch, which takes seconds
 
@@ -155,9 +154,3 @@ def _already_done(paths: PhotoPaths, exists: IfExists) -> bool:
         print_message(f"{paths.name}: {paths.target} already exists, skipped (use --exists replace or rename)")
         return True
     return False
-
-
-def _report_missing(plan: OutputPlan, *, as_json: bool) -> list[ExitCode]:
-    for argument, message in plan.missing.items():
-        print_failure(argument, message, as_json=as_json)
-    return [ExitCode.SOME_FAILED] * len(plan.missing)

@@ -55,7 +55,7 @@ def test_existing_results_are_skipped_replaced_or_renamed(with_bundle, photo):
     Path("out/a.png").write_bytes(b"mine")
     again = with_bundle("restore", folder, "-o", "out/", "--strength", 0)
     assert (again.code, Path("out/a.png").read_bytes()) == (0, b"mine")
-    assert "out/a.png is already exists, skipped" in again.err
+    assert "out/a.png already exists, skipped" in again.err
     assert with_bundle("restore", folder, "-o", "out/", "--strength", 0, "--exists", "rename").code == 0
     assert sorted(os.listdir("out")) == ["a-2.png", "a.png", "b-2.png", "b.png"]
     assert Path("out/a.png").read_bytes() == b"mine"
