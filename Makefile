@@ -1,5 +1,4 @@
-# Everything goes through here; `make help` lists the targets.  Nothing is assumed but Python with venv, and a network
-# for the first install.
+# All development tasks; `make help` lists them.  They need Python with venv, and a network for the first installation.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,61 +12,61 @@ SHARE ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-service figures train-small train-daclip-small clean
 
-help: ## This list
+help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.venv: $(READY) ## The virtual environment, with undegrade and its development tools
+.venv: $(READY) ## Install undegrade and its development tools into a virtual environment
 
 $(READY): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
-		echo "$(PYTHON) is not installed. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+		echo "$(PYTHON) is not installed. Install Python 3.11 or newer, or give its name: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "$$($(PYTHON) --version) is too old: undegrade needs 3.11 or newer. Name one: make PYTHON=python3.12" >&2; exit 1; }
+		echo "$$($(PYTHON) --version) is too old: expected 3.11 or newer. Give the name of another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
-		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
-	@echo "Installing into $(VENV): about 1.5 GB, a minute or a few" >&2
+		echo "$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV): about 1.5 GB, in a few minutes" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## Restore a damaged photograph that comes with the code
-	@test -n "$(BUNDLES)" || { echo "models/bundles is empty: this checkout has no weights. Clone it again." >&2; exit 3; }
+demo: $(READY) ## Restore a damaged sample photo
+	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights. Clone the repository again." >&2; exit 3; }
 	@mkdir -p $(DEMO)
 	$(BIN)/undegrade restore $(PHOTO) -o $(DEMO)/ --compare side --exists replace
 	@echo
-	@echo "Before and after are in $(DEMO)/. Go on with photos of your own:"
+	@echo "Before and after are in $(DEMO)/. Now try your own photos:"
 	@echo "  $(BIN)/undegrade restore PHOTO.jpg"
 	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
 	@echo "  $(BIN)/undegrade --help"
 
-test: $(READY) ## The tests that take seconds
+test: $(READY) ## Run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not gpu and not full"
 
-test-all: $(READY) ## All tests, the full size (10 GB) included; what cannot run on this machine says why
+test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
 	$(BIN)/python -m pytest
 
-check: $(READY) ## Lint, format, types, import contracts, and the hashes of the shipped weights
+check: $(READY) ## Check lint, format, types, import contracts, and the hashes of the shipped weights
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
-	@test -n "$(BUNDLES)" || { echo "models/bundles is empty: no weights to verify" >&2; exit 1; }
+	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights to verify" >&2; exit 1; }
 	@for bundle in $(BUNDLES); do $(BIN)/undegrade models verify "$$bundle" || exit $$?; done
 
-bench: $(READY) ## Seconds and peak memory for 1, 6 and 24 megapixels
+bench: $(READY) ## Measure seconds and peak memory for 1, 6 and 24 megapixels
 	$(BIN)/python benchmarks/sizes.py
 
-bench-service: $(READY) ## What the service adds: latency, queue throughput, batching per step
+bench-service: $(READY) ## Measure the service: latency, queue throughput, batching per step
 	$(BIN)/python benchmarks/service.py
 
-figures: $(READY) ## Make the README's picture again
+figures: $(READY) ## Make the README's before-and-after image
 	$(BIN)/python docs/figures/make.py
 
-train-small: $(READY) ## Train autodir-small from photos: IMAGES=FOLDER, SHARE=0.001 for a trial; goes on where it stopped
+train-small: $(READY) ## Train autodir-small on IMAGES=FOLDER (SHARE=0.001 for a trial); run it again to resume
 	$(BIN)/python -m models.training.chain autodir-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
-train-daclip-small: $(READY) ## The same for daclip-small
+train-daclip-small: $(READY) ## Train daclip-small in the same way
 	$(BIN)/python -m models.training.chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
-clean: ## Remove the virtual environment and what the tools left
+clean: ## Remove the virtual environment and the caches of the tools
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

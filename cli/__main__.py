@@ -1,4 +1,4 @@
-"""`python -m cli`: the same as `undegrade`."""
+"""`python -m cli` is the same as `undegrade`."""
 
 from cli.entry import run
 

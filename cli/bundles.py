@@ -1,4 +1,4 @@
-"""`undegrade models list|show|verify|pull|rm|convert|check`: the bundles on this machine, and where they come from."""
+"""`undegrade models`: the bundles on this machine.  cli/pull.py has pull and rm, cli/convert.py convert and check."""
 
 import sys
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.console import Exit, complain, print_table, say, sentences
+from cli.console import ExitCode, exit_on_error, print_error, print_message, print_table
 from cli.convert import check, convert
 from cli.pull import pull, rm
 from cli.settings import settings
@@ -14,46 +14,45 @@ from models.errors import BundleError
 from models.folders import bundle_folders
 from models.vocabulary import CLEAN
 
-app = typer.Typer(
-    help="The bundles on this machine: list, show, verify, pull, rm, convert, check.", no_args_is_help=True
-)
-app.command()(pull)
-app.command()(rm)
-app.command()(convert)
-app.command()(check)
+app = typer.Typer(help="List, inspect, verify, download, remove and convert bundles.", no_args_is_help=True)
 
-Name = Annotated[str | None, typer.Argument(help="A bundle's name or folder; the default one when left out.")]
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="Name or folder of a bundle. Default: UNDEGRADE_BUNDLE, or else autodir-small."
+    ),
+]
 
 
 @app.command("list")
 def list_all() -> None:
-    """Every bundle with its family, version, size and what it can repair."""
-    with sentences():
+    """List all bundles with family, version, size and the degradations they repair."""
+    with exit_on_error():
         from models.bundle import list_bundles, read_manifest
 
-        table, damaged = Table("name", "family", "version", "MiB", "repairs"), 0
+        table, damaged = Table("name", "family", "version", "MB", "repairs"), 0
         for bundle in list_bundles():
             try:
                 manifest = read_manifest(bundle)
             except BundleError as error:
                 damaged += 1
-                complain(str(error))
+                print_error(str(error))
                 continue
-            size = sum(file.bytes for file in manifest.files.values()) / 2**20
+            size_bytes = sum(file.bytes for file in manifest.files.values())
             repairs = ", ".join(entry.name for entry in manifest.degradations if entry.name != CLEAN)
-            table.add_row(bundle.name, manifest.family, manifest.version, f"{size:.1f}", repairs)
+            table.add_row(bundle.name, manifest.family, manifest.version, f"{size_bytes / 1e6:.1f}", repairs)
         if table.rows:
             print_table(table)
         elif not damaged:
-            say(f"no bundles in {', '.join(str(folder) for folder in bundle_folders())}")
+            print_message(f"no bundles in {', '.join(str(folder) for folder in bundle_folders())}")
     if damaged:
-        raise typer.Exit(Exit.MODEL)
+        raise typer.Exit(ExitCode.MODEL)
 
 
 @app.command()
 def show(name: Name = None) -> None:
-    """A bundle's manifest as JSON: networks, prompts, files, license, what it was trained on."""
-    with sentences():
+    """Print a bundle's manifest as JSON: networks, prompts, files, license, training data."""
+    with exit_on_error():
         from models.bundle import find_bundle, read_manifest
 
         manifest = read_manifest(find_bundle(name or settings().default_bundle))
@@ -62,10 +61,14 @@ def show(name: Name = None) -> None:
 
 @app.command()
 def verify(name: Name = None) -> None:
-    """Check every file's size and sha256; exit 3 names the first that differs."""
-    with sentences():
+    """Check the size and SHA-256 of every file of a bundle; exit code 3 if one differs."""
+    with exit_on_error():
         from models.bundle import find_bundle, read_manifest, verify_bundle
 
         bundle = find_bundle(name or settings().default_bundle)
         verify_bundle(bundle)
-        say(f"{bundle}: {len(read_manifest(bundle).files)} files are as the manifest says")
+        print_message(f"{bundle}: all {len(read_manifest(bundle).files)} files match the manifest")
+
+
+for command in (pull, rm, convert, check):
+    app.command()(command)

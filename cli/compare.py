@@ -1,4 +1,4 @@
-"""`undegrade compare A B`: how far apart two pictures are."""
+"""`undegrade compare`: measure how far apart two images are."""
 
 import math
 from pathlib import Path
@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.batch import write_row
-from cli.console import say, sentences, stdout
-from cli.inputs import ENDINGS, Exists, place
+from cli.console import exit_on_error, print_json_line, print_message, stdout
+from cli.inputs import EXTENSIONS, IfExists, output_path
 from cli.side_by_side import side_by_side
 from models.errors import ControlsError, PhotoError
 from models.photo.read import Photo, format_of, read_photo
@@ -17,45 +16,47 @@ from models.photo.write import to_eight_bits, write_photo
 
 def compare(
     a: Annotated[Path, typer.Argument(help="A photo.", metavar="A")],
-    b: Annotated[Path, typer.Argument(help="Another of the same size, such as the ground truth.", metavar="B")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write A | B side by side.")] = None,
-    exists: Annotated[Exists, typer.Option(help="What to do where that picture is already there.")] = Exists.SKIP,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a line.")] = False,
+    b: Annotated[Path, typer.Argument(help="A photo of the same size, such as the ground truth.", metavar="B")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write A and B side by side to this file.")
+    ] = None,
+    exists: Annotated[IfExists, typer.Option(help="What to do if that file exists.")] = IfExists.SKIP,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of text.")] = False,
 ) -> None:
-    """PSNR in dB and SSIM between two photos.
+    """Measure PSNR in dB and SSIM between two photos of the same size.
 
     Example: undegrade compare restored.png truth.png -o side.png
     """
-    with sentences():
+    with exit_on_error():
         if out is not None and format_of(out) is None:
-            raise ControlsError(f"-o {out} is not a picture's name: expected an ending of {ENDINGS}.")
+            raise ControlsError(f"-o {out} is not the name of a photo: expected an extension of {EXTENSIONS}.")
         first, second = read_photo(a), read_photo(b)
         sizes = [f"{photo.pixels.shape[1]} x {photo.pixels.shape[0]}" for photo in (first, second)]
         if sizes[0] != sizes[1]:
-            raise PhotoError(f"{a} and {b} differ in size ({' and '.join(sizes)}). Scale one to the other first.")
-        psnr_db, similarity = _figures(first, second)
+            raise PhotoError(f"{a} and {b} differ in size ({' and '.join(sizes)}). Scale one of them first.")
+        psnr_db, similarity = _measure(first, second)
         if as_json:  # JSON has no infinity
-            write_row({"psnr_db": psnr_db if math.isfinite(psnr_db) else None, "ssim": similarity})
+            print_json_line({"psnr_db": psnr_db if math.isfinite(psnr_db) else None, "ssim": similarity})
         else:
-            near = "too small for SSIM" if similarity is None else f"SSIM {similarity:.4f}"
-            stdout.print(f"PSNR {psnr_db:.2f} dB  {near}" if math.isfinite(psnr_db) else f"equal  {near}")
+            ssim_text = "too small for SSIM" if similarity is None else f"SSIM {similarity:.4f}"
+            stdout.print(f"PSNR {psnr_db:.2f} dB  {ssim_text}" if math.isfinite(psnr_db) else f"equal  {ssim_text}")
         if out is not None:
             _write(out, side_by_side(first, second), exists)
 
 
-def _figures(first: Photo, second: Photo) -> tuple[float, float | None]:
-    """PSNR in dB and SSIM (None below its window), in 16 bits where both have them."""
+def _measure(first: Photo, second: Photo) -> tuple[float, float | None]:
+    """Returns PSNR in dB and SSIM (None below its window), on 16-bit values if both photos have them."""
     from models.evaluation.psnr_ssim import WINDOW_PX, ssim
     from models.psnr import psnr
 
-    deep = first.sixteen_bit and second.sixteen_bit
-    left, right = (photo.pixels if deep else to_eight_bits(photo.pixels) for photo in (first, second))
+    both_deep = first.sixteen_bit and second.sixteen_bit
+    left, right = (photo.pixels if both_deep else to_eight_bits(photo.pixels) for photo in (first, second))
     return psnr(left, right), ssim(left, right) if min(left.shape[:2]) >= WINDOW_PX else None
 
 
-def _write(out: Path, picture: Photo, exists: Exists) -> None:
-    target = place(out, exists)
-    if target is None:
-        say(f"{out} is already there, left as it is (--exists replace or rename)")
+def _write(out: Path, image: Photo, exists: IfExists) -> None:
+    path = output_path(out, exists)
+    if path is None:
+        print_message(f"{out} already exists, kept (use --exists replace or rename)")
     else:
-        write_photo(picture, target, format_of(target))
+        write_photo(image, path, format_of(path))

@@ -1,24 +1,25 @@
-"""How the command talks: data to stdout, everything else to stderr, and one exit code for each kind of trouble.
+"""Output and exit codes of the command: data goes to stdout, everything else to stderr.
 
-0 done · 1 some files failed · 2 usage · 3 model · 4 device or memory · 5 server or auth · 130 interrupted
+`EXIT_CODES` has an exit code for each kind of error.
 """
 
 import errno
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 
 import typer
 from rich.console import Console
 
-from cli.settings import debugging
+from cli.settings import debug_enabled
 from models.errors import BundleError, ControlsError, DeviceError, ModelsError, PhotoError
 
-TABLE_COLUMNS = 110
+PIPED_TABLE_COLUMNS = 110
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     OK = 0
     SOME_FAILED = 1
     USAGE = 2
@@ -28,82 +29,113 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-CODES: tuple[tuple[type[BaseException], Exit], ...] = (
-    (PhotoError, Exit.SOME_FAILED), (BundleError, Exit.MODEL), (DeviceError, Exit.DEVICE), (MemoryError, Exit.DEVICE),
-    (ControlsError, Exit.USAGE), (ModelsError, Exit.MODEL),
+EXIT_CODES: dict[ExitCode, str] = {
+    ExitCode.OK: "success",
+    ExitCode.SOME_FAILED: "some photos failed, or a comparison got worse",
+    ExitCode.USAGE: "usage error",
+    ExitCode.MODEL: "bundle missing or damaged",
+    ExitCode.DEVICE: "device missing or out of memory",
+    ExitCode.SERVER: "server or network error",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+CODES_OF_ERRORS: tuple[tuple[type[BaseException], ExitCode], ...] = (
+    (PhotoError, ExitCode.SOME_FAILED), (BundleError, ExitCode.MODEL), (DeviceError, ExitCode.DEVICE),
+    (MemoryError, ExitCode.DEVICE), (ControlsError, ExitCode.USAGE), (ModelsError, ExitCode.MODEL),
 )  # fmt: skip
+"""The first class that matches wins."""
 
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
 
 
-def say(text: str) -> None:
-    """A line for the person at the terminal."""
+def print_message(text: str) -> None:
+    """Print a line for the user, on stderr."""
     stderr.print(text, markup=False)
 
 
-def warn(text: str) -> None:
+def print_warning(text: str) -> None:
     stderr.print(f"warning: {text}", style="yellow", markup=False)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     stderr.print(f"error: {text}", style="red", markup=False)
 
 
-def code_of(error: BaseException) -> Exit:
-    """The exit code that an error means when it ends the command."""
-    return next((code for kind, code in CODES if isinstance(error, kind)), Exit.SOME_FAILED)
+def print_failure(name: str, message: str, *, as_json: bool) -> None:
+    """Report an input that failed; with `as_json` also as a row on stdout."""
+    print_error(message)
+    if as_json:
+        print_json_line({"input": name, "error": message})
 
 
-def end(failures: list[Exit], count: int) -> None:
-    """Leave with the exit code of a run over `count` photos: where all failed for one reason, that reason's.
+def print_failures(messages: Mapping[str, str], *, as_json: bool) -> list[ExitCode]:
+    """Report several inputs that failed, by name.  Returns an exit code for each."""
+    for name, message in messages.items():
+        print_failure(name, message, as_json=as_json)
+    return [ExitCode.SOME_FAILED] * len(messages)
+
+
+def print_json_line(row: Mapping[str, object]) -> None:
+    """Print one JSON object and a newline, flushed, so that the reader of a pipe gets each row at once."""
+    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(table: object) -> None:
+    """Print a table on stdout.  A file or a pipe has no width, and rich would cut the table at 80 columns."""
+    stdout.width = stdout.width if stdout.is_terminal else max(stdout.width, PIPED_TABLE_COLUMNS)
+    stdout.print(table)
+
+
+def exit_code_for(error: BaseException) -> ExitCode:
+    """Returns the exit code for an error that ends the command."""
+    return next((code for kind, code in CODES_OF_ERRORS if isinstance(error, kind)), ExitCode.SOME_FAILED)
+
+
+def exit_if_any_failed(failures: list[ExitCode], count: int) -> None:
+    """End a run over `count` photos: with the common exit code if all failed alike, else with SOME_FAILED.
 
     Raises:
-        typer.Exit: some failed.
+        typer.Exit: `failures` is not empty.
     """
     if failures and count > 1:
-        complain(f"{len(failures)} of {count} photos failed")
+        print_error(f"{len(failures)} of {count} photos failed")
     if failures:
-        alike = len(failures) == count and len(set(failures)) == 1
-        raise typer.Exit(failures[0] if alike else Exit.SOME_FAILED)
+        same_reason = len(failures) == count and len(set(failures)) == 1
+        raise typer.Exit(failures[0] if same_reason else ExitCode.SOME_FAILED)
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Turn an error that ends the command into a sentence and its exit code; UNDEGRADE_DEBUG=1 shows the traceback."""
+def exit_on_error() -> Iterator[None]:
+    """Turn an error into a message on stderr and an exit code.  UNDEGRADE_DEBUG=1 shows the traceback instead."""
     try:
         yield
     except KeyboardInterrupt:
-        say("interrupted; what was finished is kept, no half file was left")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+        print_message("interrupted; finished files are kept, and no partial file is left")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     except ModelsError as error:
-        if debugging():
+        if debug_enabled():
             raise
-        complain(str(error))
-        raise typer.Exit(code_of(error)) from None
+        print_error(str(error))
+        raise typer.Exit(exit_code_for(error)) from None
     except OSError as error:
-        if debugging() or error.errno == errno.EPIPE:  # whoever read the pipe has left; typer ends quietly
+        if debug_enabled() or error.errno == errno.EPIPE:  # the reader of the pipe is gone; typer ends quietly
             raise
-        complain(f"cannot use {error.filename or 'standard input or output'}: {error.strerror or error}.")
-        raise typer.Exit(code_of(error)) from None
+        print_error(f"cannot use {error.filename or 'standard input or output'}: {error.strerror or error}.")
+        raise typer.Exit(exit_code_for(error)) from None
 
 
-def is_terminal() -> bool:
-    """Whether somebody watches, so that a bar is worth drawing."""
+def stderr_is_terminal() -> bool:
+    """Returns whether a progress bar would be visible."""
     return sys.stderr.isatty()
 
 
-def refuse_terminal(what: str) -> None:
-    """Bytes of a picture on a screen help nobody.
+def refuse_binary_on_terminal(content: str) -> None:
+    """Refuse to write the bytes of an image to a terminal.
 
     Raises:
         ControlsError: stdout is a terminal.
     """
     if sys.stdout.isatty():
-        raise ControlsError(f"{what} would go to the terminal. Send it on with > or |, or give -o a file.")
-
-
-def print_table(table: object) -> None:
-    """To stdout; a file or a pipe has no width of its own, and rich would cut the table at 80."""
-    stdout.width = stdout.width if stdout.is_terminal else max(stdout.width, TABLE_COLUMNS)
-    stdout.print(table)
+        raise ControlsError(f"{content} would be written to the terminal. Redirect stdout, or give -o a file.")

@@ -1,24 +1,24 @@
-"""`undegrade models convert|check`: the authors' checkpoints become bundles, and prove it number by number."""
+"""`undegrade models convert|check`: turn the authors' checkpoints into bundles, and check them number by number."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli.console import Exit, is_terminal, print_table, say, sentences, stderr
+from cli.console import ExitCode, exit_on_error, print_message, print_table
+from cli.options import AcceptLicense
+from cli.progress import byte_progress
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
-    from models.convert.bundle_writer import OnProgress
+    from models.convert.verdicts import Row
 
 
 class Family(StrEnum):
-    """Whose checkpoints they are."""
+    """The system that a checkpoint belongs to."""
 
     AUTODIR = "autodir"
     DACLIP = "daclip"
@@ -27,7 +27,7 @@ class Family(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a checkpoint holds: a whole system, or one network of one."""
+    """What a checkpoint contains: a whole system, or one of its networks."""
 
     AUTODIR = "autodir"
     DACLIP = "daclip"
@@ -46,15 +46,13 @@ class Dtype(StrEnum):
 
 
 def convert(
-    family: Annotated[Family, typer.Argument(metavar="FAMILY", help=f"Whose they are: {', '.join(Family)}.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="The authors' files, such as autodir.ckpt.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle's folder; must not be there yet.")],
+    family: Annotated[Family, typer.Argument(metavar="FAMILY", help=f"The system: {', '.join(Family)}.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The authors' files, such as autodir.ckpt.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the new bundle; it must not exist.")],
     dtype: Annotated[Dtype, typer.Option(help="How the weights are stored; float32 is exact.")] = Dtype.FLOAT16,
-    accept_license: Annotated[
-        bool, typer.Option("--accept-license", help="You have read the terms that the command prints.")
-    ] = False,
+    accept_license: AcceptLicense = False,
 ) -> None:
-    """Convert checkpoints as their authors released them into a bundle.
+    """Convert the authors' checkpoints into a bundle.
 
     Examples:
 
@@ -62,28 +60,37 @@ def convert(
 
       undegrade models convert daclip daclip_ViT-B-32.pt universal-ir.pth --out bundles/daclip
     """
-    with sentences():
+    with exit_on_error():
         from models.convert.license import TERMS
 
         terms = TERMS[family]
-        say(terms.text)
+        print_message(terms.text)
         if terms.to_accept and not accept_license:
-            raise ControlsError("these terms want your word. Give --accept-license to go on.")
+            raise ControlsError("You must accept these terms. Give --accept-license to continue.")
         from models.convert.bundle_writer import DTYPES
-        from models.convert.commands import CONVERTERS  # from here on torch, which takes seconds to load
+        from models.convert.commands import CONVERTERS  # loads torch, which takes seconds
 
-        with _bar(f"converting {', '.join(file.name for file in files)}") as on_progress:
-            manifest = CONVERTERS[family](files, out, DTYPES[dtype], on_progress)
-        size = sum(file.bytes for file in manifest.files.values()) / 2**20
-        say(f"{out}: {size:.1f} MiB in {len(manifest.files)} files. Try it: undegrade restore PHOTO --bundle {out}")
+        with byte_progress(f"converting {', '.join(file.name for file in files)}") as on_bytes:
+            manifest = CONVERTERS[family](files, out, DTYPES[dtype], on_bytes)
+        size_bytes = sum(file.bytes for file in manifest.files.values())
+        print_message(
+            f"{out}: {size_bytes / 1e6:.1f} MB in {len(manifest.files)} files. "
+            f"Try it: undegrade restore photo.jpg --bundle {out}"
+        )
 
 
 def check(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"What the checkpoint holds: {', '.join(Kind)}.")],
-    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="The authors' file, such as universal-ir.pth.")],
-    vectors: Annotated[Path, typer.Argument(metavar="VECTORS_DIR", help="A folder of the authors' modules' answers.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"What the checkpoint contains: {', '.join(Kind)}.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="The authors' file, such as universal-ir.pth.")
+    ],
+    vectors: Annotated[
+        Path, typer.Argument(metavar="VECTORS", help="A folder with recorded outputs of the authors' modules.")
+    ],
 ) -> None:
-    """Convert a checkpoint, load it, and compare it with what the authors' modules answered; exit 1 on any miss.
+    """Convert a checkpoint, load it, and compare it with recorded outputs of the authors' modules.
+
+    The exit code is 1 if a value is out of tolerance.
 
     Examples:
 
@@ -91,32 +98,26 @@ def check(
 
       undegrade models check unet random_uir.pth ../shared/parity/daclip
     """
-    with sentences():
+    with exit_on_error():
         from models.convert.commands import CHECKERS
 
-        rows, absent = [], []
-        with _bar(f"checking {checkpoint.name}") as on_progress:
-            for found in CHECKERS[kind](checkpoint, vectors, on_progress):
+        rows: list[Row] = []
+        with byte_progress(f"checking {checkpoint.name}") as on_bytes:
+            for found in CHECKERS[kind](checkpoint, vectors, on_bytes):
                 if isinstance(found, str):
-                    absent.append(found)
+                    print_message(f"{found} is not there, skipped")
                 else:
                     rows.append(found)
-        table = Table("tensors", "max abs", "max rel", "tolerance", "verdict")
-        for row in rows:
-            table.add_row(row.group, f"{row.absolute:.1e}", f"{row.relative:.1e}", row.tolerance_text, row.verdict)
-        print_table(table)
-        for name in absent:
-            say(f"{name} is not there, skipped")
+        _print_rows(rows)
         missed = [row.group for row in rows if not row.ok]
-        say(f"{len(rows) - len(missed)} of {len(rows)} groups within tolerance")
+        print_message(f"{len(rows) - len(missed)} of {len(rows)} groups within tolerance")
     if missed:
-        say(f"missed: {', '.join(missed)}")
-        raise typer.Exit(Exit.SOME_FAILED)
+        print_message(f"missed: {', '.join(missed)}")
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-@contextmanager
-def _bar(title: str) -> "Iterator[OnProgress]":
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not is_terminal()) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def _print_rows(rows: "Sequence[Row]") -> None:
+    table = Table("tensors", "max abs", "max rel", "tolerance", "verdict")
+    for row in rows:
+        table.add_row(row.group, f"{row.absolute:.1e}", f"{row.relative:.1e}", row.tolerance_text, row.verdict)
+    print_table(table)

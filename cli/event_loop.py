@@ -1,4 +1,4 @@
-"""The event loop of every long-running command: uvloop, since a job's way is many short hops."""
+"""Runs a coroutine on uvloop, whose many small callbacks cost less than those of asyncio's own loop."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,7 +9,7 @@ import uvloop
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` on uvloop."""
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, as `asyncio.run` does."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        return runner.run(coroutine)

@@ -1,24 +1,25 @@
-"""Which files a command works on, and where each result goes."""
+"""Decides which files a command reads and where each result is written."""
 
 import glob
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from models.errors import ControlsError
-from models.photo.read import FORMATS, format_of
+from models.photo.read import FORMATS, Limits, Photo, format_of, read_photo
 
 STDIO = "-"
-ENDINGS = ", ".join(ending for group in FORMATS.values() for ending in group)
-RESULT = re.compile(r"\.(restored|compare)(-\d+)?$")
-"""How the stem of a result ends that was written beside its input."""
+EXTENSIONS = ", ".join(extension for group in FORMATS.values() for extension in group)
+RESULT_STEM = re.compile(r"\.(restored|compare)(-\d+)?$")
+"""End of the stem of a result that was written beside its input."""
 
 
-class Exists(StrEnum):
-    """What to do where the result is already there."""
+class IfExists(StrEnum):
+    """What to do if the output file exists."""
 
     SKIP = "skip"
     REPLACE = "replace"
@@ -26,8 +27,8 @@ class Exists(StrEnum):
 
 
 @dataclass(frozen=True)
-class Work:
-    """One input and its place for the result; None stands for stdin and stdout."""
+class PhotoPaths:
+    """One input and the path of its result; None stands for stdin and stdout."""
 
     source: Path | None
     target: Path | None
@@ -38,38 +39,44 @@ class Work:
 
 
 @dataclass
-class Inputs:
-    """Photos with their names relative to the folder they were found in, and a sentence for each word without any."""
+class FoundPhotos:
+    """Photos with their paths relative to the folder they were found in, and a message per argument without photos."""
 
     photos: dict[Path, Path] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def find_inputs(words: Sequence[str], out: str | None = None) -> Inputs:
-    """What the words name; folders are walked, globs expanded.
+def read_input(source: Path | None) -> Photo:
+    """Read a photo from a file, or from stdin if `source` is None."""
+    limits = Limits()
+    return read_photo(source or sys.stdin.buffer.read(limits.file_bytes + 1), limits)
 
-    A file that is named outright is taken whatever its ending; inside folders only known endings are.  Results of an
-    earlier run, beside their inputs or in an `out` below the folder, are no inputs: a rerun must not restore them.
+
+def find_photos(arguments: Sequence[str], out: str | None = None) -> FoundPhotos:
+    """Find the photos that the arguments name.  Folders are searched recursively, glob patterns are expanded.
+
+    A file that is named directly is taken with any extension; in folders only known extensions count.  Results of an
+    earlier run, beside their inputs or in an `out` inside the folder, are left out: a rerun must not restore them.
     """
-    inputs = Inputs()
-    for word in words:
-        if not word:  # Path("") is the current folder: an unset shell variable would restore all that lies there
-            inputs.missing[word] = "got an empty name, expected a photo, a folder or a glob."
+    found = FoundPhotos()
+    for argument in arguments:
+        if not argument:  # Path("") is the current folder: an unset shell variable would restore everything in it
+            found.missing[argument] = "got an empty name, expected a photo, a folder or a glob pattern."
             continue
-        path = Path(word)
-        matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(word, recursive=True))]
+        path = Path(argument)
+        matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
         if not matches:
-            inputs.missing[word] = f"{word} does not exist, and no file matches it."
+            found.missing[argument] = f"{argument} does not exist, and no file matches it as a pattern."
         for match in matches:
             if not match.is_dir():
-                inputs.photos.setdefault(match, Path(match.name))
+                found.photos.setdefault(match, Path(match.name))
                 continue
-            below = _photos_in(match, out)
-            if not below:
-                inputs.missing[word] = f"no photo in {match} (looked for {ENDINGS})."
-            for file in below:
-                inputs.photos.setdefault(file, file.relative_to(match))
-    return inputs
+            files = _photos_in(match, out)
+            if not files:
+                found.missing[argument] = f"no photo in {match} (expected an extension of {EXTENSIONS})."
+            for file in files:
+                found.photos.setdefault(file, file.relative_to(match))
+    return found
 
 
 def _photos_in(folder: Path, out: str | None) -> list[Path]:
@@ -79,114 +86,130 @@ def _photos_in(folder: Path, out: str | None) -> list[Path]:
     return [
         file
         for file in sorted(folder.rglob("*"))
-        if format_of(file) and not file.name.startswith(".") and not RESULT.search(file.stem) and file.is_file()
+        if format_of(file) and not file.name.startswith(".") and not RESULT_STEM.search(file.stem) and file.is_file()
         if results is None or results not in file.resolve().parents
     ]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What there is to do, and a sentence for each word that names no photo."""
+class OutputPlan:
+    """The photos to restore, and a message per argument that names no photo."""
 
-    work: list[Work]
+    photos: list[PhotoPaths]
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def plan_work(words: Sequence[str], out: str | None, kind: str | None, exists: Exists = Exists.SKIP) -> Plan:
-    """Where each result goes: -o FILE for one photo, -o FOLDER for any number, else NAME.restored.EXT beside the input.
+def plan_outputs(
+    arguments: Sequence[str], out: str | None, photo_format: str | None, exists: IfExists = IfExists.SKIP
+) -> OutputPlan:
+    """Choose a path for each result.
+
+    -o FILE is for one photo, -o FOLDER for any number.  Without -o the result is NAME.restored.EXT beside the input.
 
     Raises:
-        ControlsError: stdin is mixed with files, one file is to hold several results, or a result its own input.
+        ControlsError: stdin is mixed with files, two results have one path, or a result would replace its own input.
     """
-    if STDIO in words:
-        if len(words) > 1:
-            raise ControlsError("- reads one photo from stdin; give it alone.")
-        return Plan([Work(None, None if out in (None, STDIO) else _file(str(out)))])
-    inputs = find_inputs(words, None if out == STDIO else out)
+    if STDIO in arguments:
+        refuse_mixed_stdin(arguments)
+        return OutputPlan([PhotoPaths(None, None if out in (None, STDIO) else _output_file(str(out)))])
+    found = find_photos(arguments, None if out == STDIO else out)
     if out == STDIO:
-        if len(inputs.photos) > 1:
-            raise ControlsError(f"-o - writes one photo to stdout; got {len(inputs.photos)}. Give -o a folder.")
-        return Plan([Work(source, None) for source in inputs.photos], inputs.missing)
-    file = None if out is None or _is_folder(out) else _file(out)
-    if file and kind and format_of(file) != kind:
-        raise ControlsError(f"got --format {kind} and -o {out}, which is {format_of(file)}. Leave one of them out.")
-    if file and len(inputs.photos) > 1:
-        raise ControlsError(f"-o {out} is one file, but there are {len(inputs.photos)} photos. Give -o a folder.")
-    work = [
-        Work(source, file or _target(source, relative, out, kind)) for source, relative in inputs.photos.items()
-    ]  # fmt: skip
-    work = _without_results(work) if out is None else work
-    _refuse_collisions(work, exists)
-    return Plan(work, inputs.missing)
+        if len(found.photos) > 1:
+            raise ControlsError(f"-o - writes one photo to stdout, got {len(found.photos)} photos. Give -o a folder.")
+        return OutputPlan([PhotoPaths(source, None) for source in found.photos], found.missing)
+    file = None if out is None or _is_folder(out) else _output_file(out)
+    if file and photo_format and format_of(file) != photo_format:
+        raise ControlsError(
+            f"got --format {photo_format} and -o {out}, which is {format_of(file)}. Leave one of them out."
+        )
+    if file and len(found.photos) > 1:
+        raise ControlsError(f"-o {out} is one file, but there are {len(found.photos)} photos. Give -o a folder.")
+    photos = [
+        PhotoPaths(source, file or _target(source, relative, out, photo_format))
+        for source, relative in found.photos.items()
+    ]
+    photos = _without_results(photos) if out is None else photos
+    _refuse_collisions(photos, exists)
+    return OutputPlan(photos, found.missing)
+
+
+def refuse_mixed_stdin(arguments: Sequence[str]) -> None:
+    """Refuse `-` beside other arguments.
+
+    Raises:
+        ControlsError: there are several arguments.
+    """
+    if len(arguments) > 1:
+        raise ControlsError("- reads one photo from stdin, so it must be the only argument.")
 
 
 def _is_folder(out: str) -> bool:
-    """A path that is a folder, ends like one, or has no ending; an unknown ending is more likely a mistake."""
+    """Returns True for an existing folder, a trailing slash, or no extension.  An unknown extension is a mistake."""
     path = Path(out)
     return path.is_dir() or out.endswith("/") or (not path.suffix and not path.is_file())
 
 
-def _file(out: str) -> Path:
+def _output_file(out: str) -> Path:
     if out.endswith("/") or Path(out).is_dir() or format_of(out) is None:
         raise ControlsError(
-            f"-o {out} is not a photo's name: expected an ending of {ENDINGS} "
-            "(a folder for several photos ends with /, as in -o restored/)."
+            f"-o {out} is not the name of a photo: expected an extension of {EXTENSIONS}. "
+            "For a folder of several photos, end the name with /, as in -o restored/."
         )
     return Path(out)
 
 
-def _target(source: Path, relative: Path, out: str | None, kind: str | None) -> Path:
-    ending = FORMATS[kind][0] if kind and kind != format_of(source) else source.suffix
+def _target(source: Path, relative: Path, out: str | None, photo_format: str | None) -> Path:
+    extension = FORMATS[photo_format][0] if photo_format and photo_format != format_of(source) else source.suffix
     if out is not None:
-        return (Path(out) / relative).with_suffix(ending)
-    return source.with_name(f"{source.stem}.restored{ending}")
+        return (Path(out) / relative).with_suffix(extension)
+    return source.with_name(f"{source.stem}.restored{extension}")
 
 
-def _without_results(work: Sequence[Work]) -> list[Work]:
-    """Leave out what is another input's result: a shell expands *.jpg to both when a command is given again."""
-    targets = {entry.target for entry in work}
-    pictures = {compare_name(target) for target in targets if target is not None}
-    return [entry for entry in work if entry.source not in targets and entry.source not in pictures]
+def _without_results(photos: Sequence[PhotoPaths]) -> list[PhotoPaths]:
+    """Leave out results of other inputs: on a rerun the shell expands *.jpg to photos and results."""
+    targets = {paths.target for paths in photos}
+    comparisons = {comparison_path(target) for target in targets if target is not None}
+    return [paths for paths in photos if paths.source not in targets and paths.source not in comparisons]
 
 
-def _refuse_collisions(work: Sequence[Work], exists: Exists) -> None:
+def _refuse_collisions(photos: Sequence[PhotoPaths], exists: IfExists) -> None:
     sources: dict[Path | None, Path | None] = {}
-    for entry in work:
-        if entry.target in sources:
+    for paths in photos:
+        if paths.target in sources:
             raise ControlsError(
-                f"{sources[entry.target]} and {entry.source} would both become {entry.target}. "
-                "Restore them one by one, each to a place of its own."
+                f"{sources[paths.target]} and {paths.source} would both be written to {paths.target}. "
+                "Restore them one by one, each with its own -o."
             )
-        sources[entry.target] = entry.source
-    itself = next((entry for entry in work if _is_in_place(entry)), None)
-    if itself and exists is Exists.SKIP:
+        sources[paths.target] = paths.source
+    in_place = next((paths for paths in photos if _is_in_place(paths)), None)
+    if in_place and exists is IfExists.SKIP:
         raise ControlsError(
-            f"the result of {itself.source} would take its own place. "
-            "Give -o another folder, or --exists rename or replace."
+            f"the result would be written over its input, {in_place.source}. "
+            "Give -o another folder, or use --exists rename or --exists replace."
         )
 
 
-def _is_in_place(work: Work) -> bool:
-    """Whether the result would be written over its input, also through links (realpath bears links in a ring)."""
-    if work.source is None or work.target is None:
+def _is_in_place(paths: PhotoPaths) -> bool:
+    """Returns whether input and result are one file, also through links (realpath survives a loop of links)."""
+    if paths.source is None or paths.target is None:
         return False
-    return os.path.realpath(work.source) == os.path.realpath(work.target)
+    return os.path.realpath(paths.source) == os.path.realpath(paths.target)
 
 
-def compare_name(target: Path) -> Path:
-    """Where the picture of before and after goes that belongs to a result."""
+def comparison_path(target: Path) -> Path:
+    """Returns the path of the before-and-after image of a result."""
     return target.with_name(f"{target.stem}.compare.png")
 
 
-def place(path: Path, exists: Exists) -> Path | None:
-    """Where to write: the path itself, or with the first free number (photo.restored-2.jpg); None to leave it be."""
-    if exists is Exists.REPLACE or not path.exists():
+def output_path(path: Path, exists: IfExists) -> Path | None:
+    """Returns the path to write to, or None if an existing file must be kept."""
+    if exists is IfExists.REPLACE or not path.exists():
         return path
-    return None if exists is Exists.SKIP else free_name(path)
+    return None if exists is IfExists.SKIP else unused_path(path)
 
 
-def free_name(path: Path) -> Path:
-    """The path, or with the first free number in its name."""
+def unused_path(path: Path) -> Path:
+    """Returns the path itself, or else the first free numbered one, such as photo.restored-2.jpg."""
     number, candidate = 2, path
     while candidate.exists():
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")

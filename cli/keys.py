@@ -1,4 +1,4 @@
-"""`undegrade keys create|list|revoke`: who may use the API."""
+"""`undegrade keys`: the API keys of the service."""
 
 import asyncio
 import os
@@ -13,19 +13,26 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.table import Table
 
-from cli.console import Exit, complain, print_table, say, sentences
-from cli.embedded_redis import ServerError, default_folder, reached
+from cli.console import ExitCode, exit_on_error, print_error, print_message, print_table
+from cli.embedded_redis import EmbeddedRedisError, default_folder, server_on
+from cli.options import RedisUrl
 from cli.settings import settings
 from jobs import api_keys
 
 T = TypeVar("T")
-app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
-Url = Annotated[str | None, typer.Option("--redis-url", help="redis://, rediss:// or unix://.")]
-Data = Annotated[Path | None, typer.Option("--data", help="The folder of `serve`'s own Redis; it need not run.")]
+app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data folder of `serve`'s own Redis server, running or not. Default: UNDEGRADE_DATA."),
+]
 
 
-def with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
-    """Do something with Redis, once; exit 5 where it is away."""
+def run_with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+    """Run an action with a Redis client; None takes the URL of the settings.
+
+    Raises:
+        typer.Exit: Redis cannot be reached; the message is printed.
+    """
 
     async def run() -> T:
         async with Redis.from_url(url or settings().redis_url) as client:
@@ -34,70 +41,75 @@ def with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
     try:
         return asyncio.run(run())
     except (RedisError, OSError) as error:
-        complain(f"cannot reach Redis at {url or settings().redis_url}: {error}. Give --redis-url or --data.")
-        raise typer.Exit(Exit.SERVER) from None
+        cause = str(error).rstrip(".")
+        print_error(f"cannot reach Redis at {url or settings().redis_url}: {cause}. Give --redis-url or --data.")
+        raise typer.Exit(ExitCode.SERVER) from None
 
 
-def _at(url: str | None, data: Path | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
-    """Do something with the Redis that is meant: a URL's, a folder's, or that of `serve` where no URL is set."""
-    folder = data or (None if url or os.environ.get("UNDEGRADE_REDIS_URL") else _served())
+def _run(url: str | None, data: Path | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+    """Run an action on the Redis of a URL or a data folder; without either, on that of `serve` on this machine."""
+    folder = data or (None if url or os.environ.get("UNDEGRADE_REDIS_URL") else _serve_folder())
     if folder is None:
-        return with_redis(url, action)
+        return run_with_redis(url, action)
     try:
-        with reached(folder) as socket:
-            return with_redis(socket, action)
-    except ServerError as error:
-        complain(str(error))
-        raise typer.Exit(Exit.SERVER) from None
+        with server_on(folder) as socket_url:
+            return run_with_redis(socket_url, action)
+    except EmbeddedRedisError as error:
+        print_error(str(error))
+        raise typer.Exit(ExitCode.SERVER) from None
 
 
-def _served() -> Path | None:
-    """The data folder of `serve`, where there has been one."""
-    told = settings()
-    folder = Path(told.data) if told.data else default_folder(told.port)
+def _serve_folder() -> Path | None:
+    """Returns the data folder of `serve`, or None if `serve` has never run."""
+    env = settings()
+    folder = Path(env.data) if env.data else default_folder(env.port)
     return folder if folder.is_dir() else None
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is, for the list.")],
-    redis_url: Url = None,
-    data: Data = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key's owner, shown by `keys list`.")],
+    redis_url: RedisUrl = None,
+    data: DataFolder = None,
 ) -> None:
-    """Make a key and print it, once: only its hash is kept.
+    """Create a key and print it.
 
-    Without --redis-url and UNDEGRADE_REDIS_URL it is for `undegrade serve` on this machine, running or not.
+    The key is shown only once: the server stores a hash of it.
+
+    Without --redis-url and UNDEGRADE_REDIS_URL, the key is for `undegrade serve` on this machine, running or not.
 
     Example: undegrade keys create website
     """
-    with sentences():
-        key_id, secret = _at(redis_url, data, lambda client: api_keys.create(client, name))
+    with exit_on_error():
+        key_id, secret = _run(redis_url, data, lambda client: api_keys.create(client, name))
     sys.stdout.write(secret + "\n")
-    say(f"key {key_id} for {name}; send it as `Authorization: Bearer KEY`. It is not shown again.")
+    print_message(f"key {key_id} for {name}. Send it as `Authorization: Bearer KEY`. It is not shown again.")
 
 
 @app.command("list")
-def list_all(redis_url: Url = None, data: Data = None) -> None:
-    """Every key's id, name and age; never the key."""
-    with sentences():
-        found = _at(redis_url, data, api_keys.list_keys)
+def list_all(redis_url: RedisUrl = None, data: DataFolder = None) -> None:
+    """List the id, name and creation time of every key."""
+    with exit_on_error():
+        keys = _run(redis_url, data, api_keys.list_keys)
         table = Table("id", "name", "created")
-        for entry in found:
-            made = datetime.fromtimestamp(entry.created_ms / 1000, UTC)
-            table.add_row(entry.id, entry.name, f"{made:%Y-%m-%d %H:%M}")
-        if found:
+        for key in keys:
+            created = datetime.fromtimestamp(key.created_ms / 1000, UTC)
+            table.add_row(key.id, key.name, f"{created:%Y-%m-%d %H:%M}")
+        if keys:
             print_table(table)
         else:
-            say("no keys: whoever reaches the API may use it")
+            print_message("no keys: the API accepts requests without a key, unless UNDEGRADE_AUTH=on")
 
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")], redis_url: Url = None, data: Data = None
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Id of the key, from `undegrade keys list`.")],
+    redis_url: RedisUrl = None,
+    data: DataFolder = None,
 ) -> None:
-    """Refuse a key from now on."""
-    with sentences():
-        if not _at(redis_url, data, lambda client: api_keys.revoke(client, key_id)):
-            complain(f"there is no key {key_id}; `undegrade keys list` shows them")
-            raise typer.Exit(Exit.USAGE)
-    say(f"key {key_id} is revoked")
+    """Revoke a key, with immediate effect."""
+    with exit_on_error():
+        if not _run(redis_url, data, lambda client: api_keys.revoke(client, key_id)):
+            print_error(f"no key has the id {key_id}. `undegrade keys list` shows all ids.")
+            raise typer.Exit(ExitCode.USAGE)
+    print_message(f"key {key_id} is revoked")

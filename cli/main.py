@@ -1,4 +1,4 @@
-"""The `undegrade` command."""
+"""The `undegrade` command: its subcommands, and what is common to all of them."""
 
 import logging
 import os
@@ -13,13 +13,13 @@ import typer
 from cli import bundles, keys
 from cli.api import api
 from cli.compare import compare
-from cli.console import Exit, complain, sentences, warn
+from cli.console import EXIT_CODES, ExitCode, exit_on_error, print_error, print_warning
 from cli.detect import detect
 from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.restore import restore
 from cli.serve import serve
-from cli.settings import debugging, settings, unknown_settings
+from cli.settings import debug_enabled, settings, unknown_settings
 from cli.worker import worker
 
 app = typer.Typer(
@@ -27,21 +27,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    epilog=f"Exit codes: {'; '.join(f'{code.value} {meaning}' for code, meaning in EXIT_CODES.items())}.",
 )
-app.command()(restore)
-app.command()(detect)
-app.command()(evaluate)
-app.command()(compare)
-app.command()(doctor)
-app.command()(serve)
-app.command()(api)
-app.command()(worker)
+for command in (restore, detect, evaluate, compare, doctor, serve, api, worker):
+    app.command()(command)
 app.add_typer(bundles.app, name="models")
 app.add_typer(keys.app, name="keys")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"undegrade {version('undegrade')}")
         raise typer.Exit
 
@@ -49,10 +44,10 @@ def _version(asked: bool) -> None:
 @app.callback()
 def root(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Find what is wrong with a photo and repair it, step by step.
+    """Find out what is wrong with a photo, and repair it.
 
     Examples:
 
@@ -61,43 +56,43 @@ def root(
       undegrade restore holiday/ -o restored/
 
       undegrade detect photo.jpg
-
-    Exit codes: 0 done, 1 some photos failed or a comparison lost,
-    2 usage, 3 model, 4 device or memory, 5 server or auth, 130 interrupted.
     """
-    for sentence in unknown_settings():
-        warn(sentence)
-    with sentences():
-        settings()  # a wrong value is told before anything is loaded
+    for message in unknown_settings():
+        print_warning(message)
+    with exit_on_error():
+        settings()  # report an invalid value before anything is loaded
 
 
 def main() -> None:
-    """Run, and end with an exit code and a sentence: never with a traceback unless UNDEGRADE_DEBUG asks for it."""
-    _open_what_is_closed()
-    signal.signal(signal.SIGTERM, _terminated)
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its complaints come as our sentences
+    """Run the command.  It ends with an exit code and a message, and shows tracebacks only with UNDEGRADE_DEBUG."""
+    _open_closed_streams()
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its errors are reported as ours
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
+            stream.reconfigure(errors="backslashreplace")  # a file name may not be valid text
     try:
-        with sentences():
+        with exit_on_error():
             app()
     except typer.Exit as done:
         sys.exit(done.exit_code)
-    except Exception as error:  # the last stop before the person's eyes
-        if debugging():
+    except Exception as error:  # report errors that no code expects in one line, too
+        if debug_enabled():
             raise
-        complain(f"{type(error).__name__}: {error}. This is a mistake of undegrade; UNDEGRADE_DEBUG=1 shows where.")
-        sys.exit(Exit.SOME_FAILED)
+        print_error(
+            f"unexpected {type(error).__name__}: {error}. This is a bug in undegrade. "
+            "Set UNDEGRADE_DEBUG=1 to see the traceback."
+        )
+        sys.exit(ExitCode.SOME_FAILED)
 
 
-def _open_what_is_closed() -> None:
-    """Give a stream that the parent closed (>&-) the null device; else the next opened file would take its number."""
+def _open_closed_streams() -> None:
+    """Open the null device for each stream that the parent closed (>&-), or the next file would get its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open as long as the process
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open as long as the process
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds, so that no half file is left."""
+def _exit_on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    """Unwind the stack, so that no partial file is left."""
     sys.exit(128 + number)

@@ -1,6 +1,6 @@
-"""The folder of fetched bundles: bundles that are whole under their names, what is under way in `.downloads`.
+"""The folder of downloaded bundles: complete bundles under their names, unfinished downloads in `.downloads`.
 
-A bundle that was fetched holds pulled.json, which says from where; only such a one is ever replaced or removed.
+A downloaded bundle contains pulled.json, which records its origin.  Bundles without it are never replaced or removed.
 """
 
 import fcntl
@@ -16,8 +16,8 @@ from models.folders import MANIFEST
 from models.registry import RECORD, RemoteFile
 
 
-class Record(BaseModel):
-    """pulled.json."""
+class PullRecord(BaseModel):
+    """The content of pulled.json."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,53 +30,53 @@ class Record(BaseModel):
         return {file.sha256 for file in self.files}
 
 
-class Shelf:
+class PulledBundles:
     """One such folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def bundle(self, name: str) -> Path:
-        """Where the bundle is, or would be."""
+        """Returns the folder of a bundle, which may not exist."""
         return self.folder / name
 
     def downloads(self, name: str) -> Path:
-        """Where its files arrive."""
+        """Returns the folder for the downloads of a bundle, which may not exist."""
         return self.folder / ".downloads" / name
 
-    def holds(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         return (self.bundle(name) / MANIFEST).is_file()
 
-    def record(self, name: str) -> Record | None:
-        """Where the bundle was fetched from; None if somebody else put it there."""
+    def record(self, name: str) -> PullRecord | None:
+        """Returns the origin of a bundle, or None if `pull` did not put it there."""
         try:
-            return Record.model_validate_json((self.bundle(name) / RECORD).read_bytes())
+            return PullRecord.model_validate_json((self.bundle(name) / RECORD).read_bytes())
         except (OSError, ValidationError):
             return None
 
     @contextmanager
     def locked(self, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-        """Keep other processes from this name; they wait if they told `on_wait` what to say meanwhile.
+        """Lock a name against other processes.  With `on_wait`, call it and wait if another process has the lock.
 
         Raises:
-            ControlsError: somebody has it and waiting was not wanted, or there is no home to put things.
+            ControlsError: another process has the lock and `on_wait` is None, or the user has no home folder.
         """
         if not self.folder.is_absolute() and self.folder.parts[0] == "~":
-            raise ControlsError("this user has no home folder. Set UNDEGRADE_BUNDLES to the folder for bundles.")
+            raise ControlsError("this user has no home folder. Set UNDEGRADE_BUNDLES to a folder for bundles.")
         self.downloads(name).parent.mkdir(parents=True, exist_ok=True)
-        # The file stays: were it removed, a waiting process would hold the lock of a file that nobody else sees
+        # The lock file is never removed, or a waiting process would lock a file that new processes do not see
         with self.downloads(name).with_name(name + ".lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if on_wait is None:
-                    raise ControlsError(f"{name} is being fetched right now. Stop that first, or wait.") from None
+                    raise ControlsError(f"{name} is being downloaded. Stop the download, or wait for it.") from None
                 on_wait()
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def put(self, name: str, made: Path, record: Record) -> Path:
-        """Give a finished folder its name, in place of a fetched bundle that has it, and drop the downloads."""
+    def install(self, name: str, made: Path, record: PullRecord) -> Path:
+        """Move a complete folder to its name, replace a downloaded bundle of that name, and delete the downloads."""
         (made / RECORD).write_text(record.model_dump_json(indent=2) + "\n")
         target, old = self.bundle(name), self.downloads(name) / ".replaced"
         if target.exists():
@@ -91,16 +91,18 @@ class Shelf:
         return target
 
     def remove(self, name: str) -> bool:
-        """Remove a fetched bundle and what is under way of it; whether there was anything.
+        """Remove a downloaded bundle and its unfinished download.  Returns whether there was one.
 
         Raises:
-            BundleError: the bundle was not fetched.
+            BundleError: `pull` did not put the bundle there.
         """
         target, downloads = self.bundle(name), self.downloads(name)
         if target.exists() and self.record(name) is None:
-            raise BundleError(f"{target} was not fetched with `models pull`, so it stays. Remove the folder yourself.")
+            raise BundleError(
+                f"{target} was not downloaded with `undegrade models pull`, so it is kept. Remove the folder yourself."
+            )
         found = target.exists() or downloads.exists()
-        if target.exists():  # it leaves its name at once, so that nobody meets half of it
+        if target.exists():  # rename first, so that no process sees half a bundle
             downloads.mkdir(parents=True, exist_ok=True)
             target.replace(downloads / ".removed")
         shutil.rmtree(downloads, ignore_errors=True)

@@ -1,14 +1,21 @@
-"""`undegrade restore IN...`: restore photos in this process."""
+"""`undegrade restore`: restore photos in this process, without a server."""
 
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from cli.batch import Batch, Output, report_failure
-from cli.console import Exit, end, refuse_terminal, say, sentences
-from cli.inputs import Exists, Plan, Work, plan_work
-from cli.session import open_restorer
+from cli.bundle_loading import load_bundle
+from cli.console import (
+    exit_if_any_failed,
+    exit_on_error,
+    print_failures,
+    print_message,
+    refuse_binary_on_terminal,
+)
+from cli.inputs import IfExists, OutputPlan, PhotoPaths, plan_outputs
+from cli.options import Bundle, Device, Photos
+from cli.restore_run import OutputOptions, RestoreRun
 from models.errors import ControlsError
 from models.photo.read import FORMATS, format_of
 from models.vocabulary import names
@@ -21,31 +28,64 @@ class Compare(StrEnum):
 
 
 def restore(
-    inputs: Annotated[list[str], typer.Argument(help="Photos, folders or globs; - reads stdin.", metavar="IN...")],
+    inputs: Photos,
     out: Annotated[
-        str | None, typer.Option("-o", "--out", help="A file, a folder, or - for stdout; default: beside the input.")
+        str | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Output file, output folder, or - for stdout. Default: NAME.restored.EXT beside the input.",
+        ),
     ] = None,
-    prompt: Annotated[str | None, typer.Option(help='What to repair, in your words: "get rid of the grain".')] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Consider only these; repeat it or use commas.")] = None,
-    skip: Annotated[list[str] | None, typer.Option(help="Never repair these.")] = None,
-    strength: Annotated[float, typer.Option(help="0 returns the input pixel for pixel, 1 all of it.")] = 1.0,
-    fidelity: Annotated[float | None, typer.Option(help="SCM weight w; 1 stays closest to the input.")] = None,
-    color_fix: Annotated[bool, typer.Option("--color-fix", help="Keep the input's mean colors and contrast.")] = False,
-    max_passes: Annotated[int | None, typer.Option(help="At most so many repairs, one after the other.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps a pass.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes on one device.")] = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="The published loop, without safeguards.")] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    bundle: Annotated[str | None, typer.Option(help="A bundle's name or folder.")] = None,
-    kind: Annotated[
-        str | None, typer.Option("--format", help="jpeg, png, webp, tiff or avif; default: the input's.")
+    prompt: Annotated[
+        str | None,
+        typer.Option(help='What to repair, in your own words, such as "get rid of the grain". Runs one pass.'),
     ] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of lossy formats.")] = None,
-    compare: Annotated[Compare | None, typer.Option(help="Also writes NAME.compare.png: before | after.")] = None,
-    exists: Annotated[Exists, typer.Option(help="What to do where the result is already there.")] = Exists.SKIP,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON report a line for each photo on stdout.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Repair only these degradations. Repeat the option, or separate names with commas."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(help="Never repair these degradations. Repeat the option, or separate names with commas."),
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(help="How much of the restoration to apply, from 0 (the input, unchanged) to 1 (all of it)."),
+    ] = 1.0,
+    fidelity: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the correction network, 0 to 1; 1 stays closest to the input. Default: the bundle's."
+        ),
+    ] = None,
+    color_fix: Annotated[
+        bool,
+        typer.Option("--color-fix", help="Give each color channel the mean and the contrast that it has in the input."),
+    ] = False,
+    max_passes: Annotated[
+        int | None, typer.Option(help="Maximum number of passes (repairs in a row). Default: the bundle's.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps per pass. Default: the bundle's.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed. On one device, the same seed gives the same bytes.")] = 0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Run the published loop exactly, without undegrade's safeguards.")
+    ] = False,
+    device: Device = None,
+    bundle: Bundle = None,
+    photo_format: Annotated[
+        str | None, typer.Option("--format", help=f"Output format: {', '.join(FORMATS)}. Default: the input's.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Quality of lossy formats. Default: depends on the format.")
+    ] = None,
+    compare: Annotated[
+        Compare | None, typer.Option(help="Also write NAME.compare.png, with before and after side by side.")
+    ] = None,
+    exists: Annotated[IfExists, typer.Option(help="What to do if the output file exists.")] = IfExists.SKIP,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON report for each photo, one per line.")] = False,
 ) -> None:
-    """Find out what is wrong with photos and repair it.
+    """Find out what is wrong with photos, and repair it.
 
     Examples:
 
@@ -55,64 +95,62 @@ def restore(
 
       undegrade restore night.jpg --prompt "too dark" -o bright.jpg --compare side
     """
-    with sentences():
+    with exit_on_error():
         if prompt is not None and not prompt.strip():
-            raise ControlsError("--prompt is empty. Say what to repair, or leave it out.")
-        kind = _known_format(kind)
-        only_names, skip_names = names(_words("only", only)), names(_words("skip", skip))
-        plan = plan_work(inputs, out, kind, exists)
+            raise ControlsError("--prompt is empty. Say what to repair, or leave the option out.")
+        photo_format = _known_format(photo_format)
+        only_names, skip_names = names(_split_names("only", only)), names(_split_names("skip", skip))
+        plan = plan_outputs(inputs, out, photo_format, exists)
         _check_stdout(plan, compare=compare is not None, as_json=as_json)
-        work = [entry for entry in plan.work if not _finished(entry, exists)]
-        failures = _report_missing(plan, as_json=as_json)
-        if work:
-            from models.restorer import Controls  # from here on torch, which takes seconds to load
+        photos = [paths for paths in plan.photos if not _already_done(paths, exists)]
+        failures = print_failures(plan.missing, as_json=as_json)
+        if photos:
+            from models.restorer import Controls  # loads torch, which takes seconds
 
             controls = Controls(
                 prompt=prompt, only=only_names, skip=skip_names, strength=strength, fidelity=fidelity,
                 color_fix=color_fix, max_passes=max_passes, steps=steps, seed=seed, strict=strict,
             )  # fmt: skip
-            output = Output(kind=kind, quality=quality, compare=compare is not None, exists=exists, as_json=as_json)
-            failures += Batch(restorer=open_restorer(bundle, device), controls=controls, output=output).run(work)
-    end(failures, len(plan.work) + len(plan.missing))
+            output = OutputOptions(
+                format=photo_format, quality=quality, compare=compare is not None, exists=exists, as_json=as_json
+            )
+            run = RestoreRun(restorer=load_bundle(bundle, device), controls=controls, output=output)
+            failures += run.run(photos)
+    exit_if_any_failed(failures, len(plan.photos) + len(plan.missing))
 
 
-def _words(option: str, values: list[str] | None) -> list[str]:
-    """The words of an option that is repeated or has commas; `--only "$UNSET"` does not mean all of them."""
-    words = [word.strip() for value in values or [] for word in value.split(",") if word.strip()]
-    if values and not words:
-        raise ControlsError(f"--{option} is empty. Name a degradation, or leave it out.")
-    return words
+def _split_names(option: str, values: list[str] | None) -> list[str]:
+    """Returns the names of an option that is repeated or has commas.  `--only "$UNSET"` must not mean all of them."""
+    split = [name.strip() for value in values or [] for name in value.split(",") if name.strip()]
+    if values and not split:
+        raise ControlsError(f"--{option} is empty. Name a degradation, or leave the option out.")
+    return split
 
 
-def _known_format(kind: str | None) -> str | None:
-    if kind is None:
+def _known_format(name: str | None) -> str | None:
+    """Returns the format for a name or a file extension, such as jpeg or jpg."""
+    if name is None:
         return None
-    known = kind.lower() if kind.lower() in FORMATS else format_of(f"x.{kind}")
+    known = name.lower() if name.lower() in FORMATS else format_of(f"x.{name}")
     if known is None:
-        raise ControlsError(f"got --format {kind!r}, expected one of {', '.join(FORMATS)}.")
+        raise ControlsError(f"got --format {name!r}, expected one of {', '.join(FORMATS)}.")
     return known
 
 
-def _check_stdout(plan: Plan, *, compare: bool, as_json: bool) -> None:
-    """Where a result goes to stdout, nothing else may."""
-    if all(entry.target is not None for entry in plan.work):
+def _check_stdout(plan: OutputPlan, *, compare: bool, as_json: bool) -> None:
+    """Refuse options that would write to stdout, or beside it, when a result goes there."""
+    if all(paths.target is not None for paths in plan.photos):
         return
     if as_json:
         raise ControlsError("--json and the photo would both go to stdout. Give -o a file.")
     if compare:
-        raise ControlsError("--compare writes a picture beside the result, which goes to stdout. Give -o a file.")
-    refuse_terminal("the photo")
+        raise ControlsError("--compare writes a file beside the result, but the result goes to stdout. Give -o a file.")
+    refuse_binary_on_terminal("the photo")
 
 
-def _finished(work: Work, exists: Exists) -> bool:
-    """Whether a rerun may leave this photo alone, and says so."""
-    if exists is Exists.SKIP and work.target is not None and work.target.exists():
-        say(f"{work.name}: {work.target} is already there, skipped (--exists replace or rename)")
+def _already_done(paths: PhotoPaths, exists: IfExists) -> bool:
+    """Returns whether the result exists and is to be kept; prints so."""
+    if exists is IfExists.SKIP and paths.target is not None and paths.target.exists():
+        print_message(f"{paths.name}: {paths.target} already exists, skipped (use --exists replace or rename)")
         return True
     return False
-
-
-def _report_missing(plan: Plan, *, as_json: bool) -> list[Exit]:
-    for word, sentence in plan.missing.items():
-        report_failure(word, sentence, as_json=as_json)
-    return [Exit.SOME_FAILED] * len(plan.missing)

@@ -1,4 +1,4 @@
-"""`undegrade serve`: everything on one machine with one command: API, embedded Valkey, one worker."""
+"""`undegrade serve`: the whole service on one machine: API, embedded Valkey and one worker."""
 
 import asyncio
 import os
@@ -13,82 +13,94 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import event_loop
-from cli.api import Host, Port, ensure_bindable, service_settings
-from cli.console import Exit, complain, say, sentences, warn
-from cli.embedded_redis import EmbeddedRedis, ServerError, default_folder, dying_with_us
+from cli.api import refuse_open_port_without_key, service_settings
+from cli.bundle_loading import find_bundles
+from cli.console import ExitCode, exit_on_error, print_error, print_message, print_warning
+from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError, default_folder, end_with_parent
+from cli.json_log import log_as_json
+from cli.options import Device, Host, Port, ServedBundles
 from cli.settings import settings
-from cli.worker import Bundles, found_bundles, log_as_json
 
 if TYPE_CHECKING:
+    from service.server import Server
     from service.settings import ServiceSettings
 
 POLL_S = 0.2
+FIRST_RESTART_PAUSE_S = 1.0
+LONGEST_RESTART_PAUSE_S = 30.0
 WORKER_END_S = 10.0
-"""Beyond the grace, for the engine to end."""
+"""Time for the engine to end, after UNDEGRADE_GRACE_S."""
 
 
 def serve(
     host: Host = None,
     port: Port = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    bundle: Bundles = None,
-    redis_url: Annotated[str | None, typer.Option(help="Use this Redis instead of an embedded one.")] = None,
-    data: Annotated[Path | None, typer.Option(help="The embedded server's folder.")] = None,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the API's page in a browser.")] = False,
+    device: Device = None,
+    bundle: ServedBundles = None,
+    redis_url: Annotated[
+        str | None,
+        typer.Option(help="Use this Redis server instead of an embedded one. Default: UNDEGRADE_REDIS_URL, if set."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder of the embedded Redis server. Default: UNDEGRADE_DATA, if set.")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the API's documentation in a browser.")] = False,
 ) -> None:
-    """Serve restoration over HTTP on this machine: API, queue and one worker, which all end with this command.
+    """Run the whole service on this machine: API, queue and one worker.
+
+    Ctrl-C stops all of them. Queued jobs stay on disk and continue after the next start.
 
     Example: undegrade serve --port 8000 --bundle autodir-small --bundle daclip-small
     """
-    code = Exit.OK
-    with sentences():
-        told = settings()
-        folders = found_bundles(bundle or told.served)
-        said = service_settings(told, host=host, port=port, bundle=next(iter(folders)))
-        served = ",".join(str(folder) for folder in folders.values())
-        os.environ.update(UNDEGRADE_DEVICE=device or told.device, UNDEGRADE_BUNDLE=served)
+    code = ExitCode.OK
+    with exit_on_error():
+        env = settings()
+        folders = find_bundles(bundle or env.bundle_names)
+        service = service_settings(env, host=host, port=port, bundle=next(iter(folders)))
+        bundles = ",".join(str(folder) for folder in folders.values())
+        os.environ.update(UNDEGRADE_DEVICE=device or env.device, UNDEGRADE_BUNDLE=bundles)  # for the worker process
         try:
-            if outside := redis_url or os.environ.get("UNDEGRADE_REDIS_URL"):
-                code = _serve(replace(said, redis_url=outside), None, open_page)
+            if external := redis_url or os.environ.get("UNDEGRADE_REDIS_URL"):
+                code = _serve(replace(service, redis_url=external), None, open_page)
             else:
-                place = data or (Path(told.data) if told.data else default_folder(said.port))
-                with EmbeddedRedis(place) as redis:
-                    code = _serve(replace(said, redis_url=redis.url), redis, open_page)
-        except ServerError as error:
-            complain(str(error))
-            code = Exit.SERVER
+                folder = data or (Path(env.data) if env.data else default_folder(service.port))
+                with EmbeddedRedis(folder) as redis:
+                    code = _serve(replace(service, redis_url=redis.url), redis, open_page)
+        except EmbeddedRedisError as error:
+            print_error(str(error))
+            code = ExitCode.SERVER
     if code:
         raise typer.Exit(code)
 
 
-def _serve(said: "ServiceSettings", redis: EmbeddedRedis | None, open_page: bool) -> Exit:
-    ensure_bindable(said)
-    worker = _Worker(said)
+def _serve(service: "ServiceSettings", redis: EmbeddedRedis | None, open_page: bool) -> ExitCode:
+    refuse_open_port_without_key(service)
+    worker = _WorkerProcess(service)
     worker.start()
     try:
-        return event_loop.run(_answer(said, redis, worker, open_page))
+        return event_loop.run(_run_api(service, redis, worker, open_page))
     finally:
         worker.stop()
 
 
-class _Worker:
-    """The worker's process; started again when it dies of something that is not its models' or its device's fault."""
+class _WorkerProcess:
+    """`undegrade worker` in a process of its own."""
 
-    def __init__(self, said: "ServiceSettings") -> None:
-        self.said = said
+    def __init__(self, service: "ServiceSettings") -> None:
+        self.service = service
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        words = [sys.executable, "-m", "cli", "worker", "--redis-url", self.said.redis_url, "--store-url",
-                 self.said.store_url]  # fmt: skip
-        env = {name: value for name, value in os.environ.items() if name != "UNDEGRADE_METRICS_PORT"}  # it is the API's
-        # Its own session: Ctrl-C is ours, and it drains when we say so
+        command = [sys.executable, "-m", "cli", "worker", "--redis-url", self.service.redis_url, "--store-url",
+                   self.service.store_url]  # fmt: skip
+        env = {name: value for name, value in os.environ.items() if name != "UNDEGRADE_METRICS_PORT"}  # the API has it
+        # A new session: Ctrl-C reaches this process only, which then stops the worker
         self.process = subprocess.Popen(
-            words, env=env, start_new_session=True, preexec_fn=dying_with_us(signal.SIGKILL)
+            command, env=env, start_new_session=True, preexec_fn=end_with_parent(signal.SIGKILL)
         )  # fmt: skip
 
-    def died(self) -> int | None:
-        """The exit code, None while it runs."""
+    def exit_code(self) -> int | None:
+        """Returns the exit code, or None while the process runs."""
         return self.process.poll() if self.process else None
 
     def stop(self) -> None:
@@ -102,66 +114,68 @@ class _Worker:
             self.process.wait()
 
 
-async def _answer(said: "ServiceSettings", redis: EmbeddedRedis | None, worker: _Worker, open_page: bool) -> Exit:
-    """Run the API until a signal, or until the worker says that it can never work."""
+async def _run_api(
+    service: "ServiceSettings", redis: EmbeddedRedis | None, worker: _WorkerProcess, open_page: bool
+) -> ExitCode:
+    """Run the API until a signal arrives, or until the worker reports that it cannot work."""
     from service.app import create_app
     from service.server import server_for
 
     log_as_json()
-    server = server_for(create_app(said), said)
-    watching = asyncio.create_task(_watch(server, redis, worker))
-    telling = asyncio.create_task(_tell(server, said, open_page))
+    server = server_for(create_app(service), service)
+    restarting = asyncio.create_task(_restart_what_ends(server, redis, worker))
+    announcing = asyncio.create_task(_announce(server, service, open_page))
     try:
         await server.serve()
     except SystemExit:
-        if server.started:  # a signal: uvicorn repeats it after it has closed
-            return Exit.OK
-        complain(f"cannot listen on {said.host}:{said.port}; is another program there? Try --port 0")
-        return Exit.SERVER
+        if server.started:  # a signal: uvicorn raises it again after closing
+            return ExitCode.OK
+        print_error(f"cannot listen on {service.host}:{service.port}: the port may be in use. Try --port 0.")
+        return ExitCode.SERVER
     finally:
-        watching.cancel()
-        telling.cancel()
-        ended = await asyncio.gather(watching, telling, return_exceptions=True)
-    return ended[0] if isinstance(ended[0], Exit) else Exit.OK
+        restarting.cancel()
+        announcing.cancel()
+        results = await asyncio.gather(restarting, announcing, return_exceptions=True)
+    return results[0] if isinstance(results[0], ExitCode) else ExitCode.OK
 
 
-async def _watch(server: "object", redis: EmbeddedRedis | None, worker: _Worker) -> Exit:
-    """Keep the queue and the worker alive beside the API."""
-    pause_s = 1.0
+async def _restart_what_ends(server: "Server", redis: EmbeddedRedis | None, worker: _WorkerProcess) -> ExitCode:
+    """Restart Valkey and the worker when they end.  Stop the server if the worker's bundle or device is at fault."""
+    pause_s = FIRST_RESTART_PAUSE_S
     while True:
         await asyncio.sleep(POLL_S)
         if redis is not None and not redis.running():
-            warn("the embedded Valkey has ended; starting it again, its data are on disk")
+            print_warning("the embedded Valkey ended; restarting it with the data on disk")
             await asyncio.to_thread(redis.start)
-        code = worker.died()
+        code = worker.exit_code()
         if code is None:
             continue
-        if code in (Exit.MODEL, Exit.DEVICE, Exit.USAGE):
-            complain("the worker cannot work; see above")
-            server.should_exit = True  # type: ignore[attr-defined]
-            return Exit(code)
-        warn(f"the worker has ended with code {code}; starting another in {pause_s:.0f} s")
+        if code in (ExitCode.MODEL, ExitCode.DEVICE, ExitCode.USAGE):
+            print_error("the worker cannot run; see the error above")
+            server.should_exit = True
+            return ExitCode(code)
+        print_warning(f"the worker ended with exit code {code}; starting a new one in {pause_s:.0f} s")
         await asyncio.sleep(pause_s)
-        pause_s = min(30.0, 2 * pause_s)
+        pause_s = min(LONGEST_RESTART_PAUSE_S, 2 * pause_s)
         worker.start()
 
 
-async def _tell(server: "object", said: "ServiceSettings", open_page: bool) -> None:
-    """Print where it is and how to use it, once a photo can be restored."""
+async def _announce(server: "Server", service: "ServiceSettings", open_page: bool) -> None:
+    """Print the URL, and how to use it as soon as a worker is ready."""
     from redis.asyncio import Redis
 
     from jobs.queue import Queue
 
-    while not server.started:  # type: ignore[attr-defined]
+    while not server.started:
         await asyncio.sleep(POLL_S)
-    port = server.servers[0].sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    url = f"http://{'127.0.0.1' if said.host in ('0.0.0.0', '::') else said.host}:{port}"
-    say(f"listening on {url}; the models are loading")
-    async with Redis.from_url(said.redis_url) as client:
+    port = server.servers[0].sockets[0].getsockname()[1]
+    url = f"http://{'127.0.0.1' if service.host in ('0.0.0.0', '::') else service.host}:{port}"
+    print_message(f"listening on {url}; loading the models")
+    async with Redis.from_url(service.redis_url) as client:
         while not (ready := [entry for entry in await Queue(client).workers.alive() if entry.ready]):
             await asyncio.sleep(POLL_S)
-    say(f"ready: {', '.join(entry.bundle for entry in ready)} on {ready[0].device}. Restore a photo with\n")
-    say(f'  curl -f -H "Accept: image/*" -F image=@photo.jpg {url}/restore -o restored.jpg\n')
-    say(f"docs: {url}/docs   end: Ctrl-C")
+    print_message(f"ready: {', '.join(entry.bundle for entry in ready)} on {ready[0].device}. Restore a photo with\n")
+    print_message(f'  curl -f -H "Accept: image/*" -F image=@photo.jpg {url}/restore -o restored.jpg\n')
+    print_message(f"API documentation: {url}/docs. Press Ctrl-C to stop.")
     if open_page:
         webbrowser.open(f"{url}/docs")

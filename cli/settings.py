@@ -1,83 +1,83 @@
-"""What the environment says, read once; an unknown UNDEGRADE_* is named with the nearest known one."""
+"""The settings of the command: UNDEGRADE_* environment variables, read once.  Command-line options override them."""
 
 import difflib
 import os
 from functools import lru_cache
-from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ControlsError
+from service.settings import Auth, ServiceSettings
 
 PREFIX = "UNDEGRADE_"
 
 
 class Settings(BaseSettings):
-    """Command-line options win over these."""
+    """All settings.  docs/cli.md lists them."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
 
     bundle: str | None = None
-    """Name or folder of the bundle; the shipped one when unset.  `worker` and `serve` take several, with commas."""
+    """Name or folder of the bundle; the shipped bundle when unset.  `worker` and `serve` take several, with commas."""
     bundles: str = ""
-    """Folders to look for bundles in, separated like PATH; fetched ones go to the first."""
+    """Folders with bundles, separated like PATH; `models pull` writes to the first."""
     registry: str | None = None
-    """The registry file of `models pull`; the shipped one when unset."""
+    """Registry file of `models pull`; the shipped file when unset."""
     offline: bool = False
-    """`models pull` never touches the network."""
+    """Keep `models pull` from the network."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     cuda_graphs: bool = True
-    """Replay the denoiser as CUDA graphs; a driver that dislikes it can do without."""
+    """Replay the denoiser as CUDA graphs; switch it off if a driver has problems with them."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch; all cores when unset."""
     debug: bool = False
-    """Show tracebacks instead of sentences."""
+    """Show tracebacks instead of error messages."""
     redis_url: str = "redis://127.0.0.1:6379/0"
-    """The Redis of `api`, `worker` and `keys`; `serve` starts one of its own unless this is set."""
+    """Redis of `api`, `worker` and `keys`; `serve` starts its own server unless this is set."""
     store_url: str = "redis://"
-    """Where pictures are kept: redis://, file:///FOLDER, s3://BUCKET/PREFIX, memory:// (one process only)."""
-    host: str = "127.0.0.1"
-    """The address that the API listens on."""
-    port: int = Field(default=8000, ge=0, le=65535)
-    """The port of the API."""
+    """Where images are stored: redis://, file:///FOLDER, s3://BUCKET/PREFIX, memory:// (one process only)."""
+    host: str = ServiceSettings.host
+    """Address of the API, and of the metrics of API and worker."""
+    port: int = Field(default=ServiceSettings.port, ge=0, le=65535)
+    """Port of the API."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
-    """The port of /metrics; none when unset."""
-    auth: Literal["auto", "on", "off"] = "auto"
-    """Whether an API key is asked for; auto: once there is one."""
+    """Port of /metrics; no metrics when unset."""
+    auth: Auth = ServiceSettings.auth
+    """Whether the API requires an API key; "auto" requires one as soon as a key exists."""
     max_batch: int | None = Field(default=None, ge=1, le=256)
-    """The most images of one denoising step; 8 on CUDA and 1 on a CPU when unset."""
-    max_queued: int = Field(default=1000, ge=1)
-    """The most jobs in line; beyond, submissions are answered 503."""
-    max_megapixels: float = Field(default=50.0, gt=0)
-    """The largest image."""
-    max_megabytes: float = Field(default=30.0, gt=0)
-    """The largest upload."""
-    keep_s: int = Field(default=24 * 3600, ge=1)
-    """How long a job and its pictures are kept after its end."""
+    """Maximum number of images or tiles per denoising step; 8 on CUDA and 1 on a CPU when unset."""
+    max_queued: int = Field(default=ServiceSettings.max_queued, ge=1)
+    """Maximum number of queued jobs; the API answers further jobs with 503."""
+    max_megapixels: float = Field(default=ServiceSettings.max_megapixels, gt=0)
+    """Largest image."""
+    max_megabytes: float = Field(default=ServiceSettings.max_bytes / 1e6, gt=0)
+    """Largest upload, in millions of bytes."""
+    keep_s: int = Field(default=ServiceSettings.keep_s, ge=1)
+    """How long a job and its images are kept after the job ends."""
     grace_s: float = Field(default=30.0, ge=0)
-    """How long a worker that is told to end works on what it has in hand."""
+    """How long a worker that is told to stop continues its current jobs."""
     data: str | None = None
-    """The folder of `serve`'s own Redis; a folder below the user's state folder when unset."""
+    """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 
     @property
-    def served(self) -> tuple[str | None, ...]:
-        """The bundles that `bundle` names, the default one first; (None,) when it is unset."""
+    def bundle_names(self) -> tuple[str | None, ...]:
+        """The bundles in `bundle`, the default one first; (None,) when it is unset."""
         return tuple(name.strip() for name in (self.bundle or "").split(",") if name.strip()) or (None,)
 
     @property
     def default_bundle(self) -> str | None:
-        """The one for commands that take one."""
-        return self.served[0]
+        """The bundle of commands that use a single one."""
+        return self.bundle_names[0]
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process.
+    """Returns the settings of this process.
 
     Raises:
-        ControlsError: a variable's value is of the wrong kind; the message names it.
+        ControlsError: the value of a variable is invalid; the message names the variable.
     """
     try:
         return Settings()
@@ -87,8 +87,8 @@ def settings() -> Settings:
         raise ControlsError(f"{name}={first['input']!s}: {first['msg'].lower()}. Change it or unset it.") from error
 
 
-def debugging() -> bool:
-    """Whether tracebacks are wanted; not while the settings themselves are wrong."""
+def debug_enabled() -> bool:
+    """Returns whether to show tracebacks; False while the settings themselves are invalid."""
     try:
         return settings().debug
     except ControlsError:
@@ -96,11 +96,11 @@ def debugging() -> bool:
 
 
 def unknown_settings() -> list[str]:
-    """A sentence for each UNDEGRADE_* variable that nothing reads."""
+    """Returns a message for each UNDEGRADE_* variable that is not a setting, with the nearest name."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    sentences = []
+    messages = []
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            sentences.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "."))
-    return sentences
+            nearest = difflib.get_close_matches(name, known, n=1)
+            messages.append(f"{name} is not a setting" + (f"; did you mean {nearest[0]}?" if nearest else "."))
+    return messages

@@ -1,4 +1,4 @@
-"""The documentation is held true: commands, options, settings, links and names are those of the program."""
+"""The documentation agrees with the program: commands, options, defaults, settings, limits, routes and links."""
 
 import re
 import shlex
@@ -9,8 +9,10 @@ import click
 import pytest
 import typer
 
+from cli.console import EXIT_CODES, ExitCode
 from cli.main import app
 from cli.settings import Settings
+from models.photo.read import Limits
 from models.vocabulary import DEGRADATIONS
 from service.app import create_app
 from service.settings import ServiceSettings
@@ -36,8 +38,8 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 def options(command: click.Command) -> set[str]:
     """The long options of a command."""
-    spelt = {opt for parameter in command.params for opt in (*parameter.opts, *parameter.secondary_opts)}
-    return {opt for opt in spelt if opt.startswith("--")} - HELP_ALONE
+    spelled = {opt for parameter in command.params for opt in (*parameter.opts, *parameter.secondary_opts)}
+    return {opt for opt in spelled if opt.startswith("--")} - HELP_ALONE
 
 
 def section(name: str) -> str:
@@ -53,6 +55,51 @@ def test_every_option_of_a_command_is_in_its_section_and_no_other(name):
     assert options(COMMANDS[name]) == set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE)) | set(
         re.findall(r"^\| `--[^|]*?`, `(--[a-z-]+)", text, re.MULTILINE)
     )
+
+
+def documented_default(name: str, text: str) -> str:
+    """The second column of the row of an option or a setting, without backquotes."""
+    row = re.search(rf"^\| `{re.escape(name)}[` ][^|]*\|([^|]*)\|", text, re.MULTILINE)
+    assert row, f"no row for {name}"
+    return row[1].strip().replace("`", "")
+
+
+def as_documented(default: object) -> str:
+    """A default as the tables spell it."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+DEFAULTS = [
+    (name, parameter)
+    for name, command in COMMANDS.items()
+    for parameter in command.params
+    if parameter.param_type_name == "option" and not parameter.is_flag
+    if isinstance(parameter.default, str | int | float)
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), DEFAULTS, ids=lambda value: getattr(value, "name", value))
+def test_the_default_of_an_option_is_documented(name, parameter):
+    option = next(opt for opt in parameter.opts if opt.startswith("--"))
+    assert documented_default(option, section(name)) == as_documented(parameter.default)
+
+
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.default is not None])
+def test_the_default_of_a_setting_is_documented(name):
+    documented = documented_default(f"UNDEGRADE_{name.upper()}", section_of_settings())
+    assert documented == as_documented(Settings.model_fields[name].default)
+
+
+def section_of_settings() -> str:
+    return CLI_PAGE.partition("\n## Settings\n")[2]
+
+
+def test_the_limits_of_a_photo_are_documented():
+    limits = Limits()
+    largest = f"{limits.pixels / 1e6:g} megapixels or {limits.file_bytes / 2**20:g} MiB"
+    assert largest in " ".join(CLI_PAGE.split())
 
 
 def examples() -> list[str]:
@@ -72,17 +119,17 @@ def test_an_example_names_a_command_and_options_that_exist(line):
         if f"{name} {word}" not in COMMANDS:
             break
         name = f"{name} {word}"
-    said = {word.partition("=")[0] for word in words if word.startswith("--")}
-    assert name != "undegrade" or said, f"no such command: {line}"
-    assert said - HELP_ALONE - {"--version"} <= options(COMMANDS[name])
+    given = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert name != "undegrade" or given, f"no such command: {line}"
+    assert given - HELP_ALONE - {"--version"} <= options(COMMANDS[name])
 
 
 def test_every_setting_is_documented_and_every_documented_setting_exists():
     source = "\n".join(path.read_text() for room in ("models", "cli") for path in (ROOT / room).rglob("*.py"))
-    there = {f"UNDEGRADE_{field.upper()}" for field in Settings.model_fields}
+    known = {f"UNDEGRADE_{field.upper()}" for field in Settings.model_fields}
     named = set(re.findall(r"UNDEGRADE_[A-Z]+(?:_[A-Z]+)*", source))
-    assert there == set(re.findall(r"^\| `(UNDEGRADE_[A-Z_]+)`", CLI_PAGE, re.MULTILINE))
-    assert named <= there
+    assert known == set(re.findall(r"^\| `(UNDEGRADE_[A-Z_]+)`", CLI_PAGE, re.MULTILINE))
+    assert named <= known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -108,9 +155,9 @@ def test_the_readme_names_every_degradation_that_can_be_asked_for(name):
     assert f"`{name}`" in README
 
 
-@pytest.mark.parametrize("code", ["0", "1", "2", "3", "4", "5", "130"])
-def test_every_exit_code_is_documented(code):
-    assert re.search(rf"^\| {code} \|", CLI_PAGE, re.MULTILINE)
+def test_the_page_and_the_help_list_every_exit_code_and_no_other():
+    table = CLI_PAGE.partition("\n## Exit codes\n")[2]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == set(ExitCode) == set(EXIT_CODES)
 
 
 RECIPES = sorted((ROOT / "examples" / "recipes").iterdir())

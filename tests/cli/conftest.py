@@ -1,20 +1,21 @@
-"""The command as a person meets it, in this process or one of its own, with a bundle of small random networks."""
+"""Runs the command in this process or in a process of its own, with a bundle of small random networks."""
 
-import hashlib
 import io
+import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict, dataclass
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from file_server import FileHandler, FileServer
 from PIL import Image
 
 from models.registry import RemoteFile
@@ -23,8 +24,8 @@ COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a run ended and what it said."""
+class CommandResult:
+    """Exit code, stdout and stderr of a run."""
 
     code: int
     out: bytes
@@ -37,7 +38,7 @@ class Done:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one bundle under the default's name: the real loading code on networks that know nothing."""
+    """A folder with one bundle, named as the default one; its networks are small and untrained."""
     import torch
 
     from models.autodir.air import AIR, AIRConfig, UNetConfig
@@ -76,7 +77,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, and no settings but those that a test makes."""
+    """An empty current folder, without UNDEGRADE_ variables."""
     for name in [name for name in os.environ if name.startswith("UNDEGRADE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -86,20 +87,20 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def undegrade(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
-) -> Iterator[Callable[..., Done]]:
-    """`undegrade WORDS` in this process, which has torch loaded already."""
+) -> Iterator[Callable[..., CommandResult]]:
+    """Runs `undegrade WORDS` in this process."""
     from cli.main import main
     from cli.settings import settings
 
-    def run(*words: object, stdin: bytes = b"") -> Done:
+    def run(*words: object, stdin: bytes = b"") -> CommandResult:
         settings.cache_clear()
         monkeypatch.setattr(sys, "argv", ["undegrade", *map(str, words)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         capsysbinary.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main()
         captured = capsysbinary.readouterr()
-        return Done(ended.value.code or 0, captured.out, captured.err.decode())
+        return CommandResult(exit_info.value.code or 0, captured.out, captured.err.decode())
 
     handler = signal.getsignal(signal.SIGTERM)
     yield run
@@ -108,20 +109,22 @@ def undegrade(
 
 
 @pytest.fixture
-def with_bundle(undegrade: Callable[..., Done], bundles: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
-    """The same, with the random bundle as the default one."""
+def with_bundle(
+    undegrade: Callable[..., CommandResult], bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., CommandResult]:
+    """Runs `undegrade WORDS` with the random bundle as the default."""
     monkeypatch.setenv("UNDEGRADE_BUNDLES", str(bundles))
     return undegrade
 
 
 @pytest.fixture
-def process(workplace: Path) -> Callable[..., Done]:
-    """`undegrade WORDS` in a process of its own."""
+def process(workplace: Path) -> Callable[..., CommandResult]:
+    """Runs `undegrade WORDS` in a process of its own."""
 
-    def run(*words: object, stdin: bytes = b"", **settings: str) -> Done:
+    def run(*words: object, stdin: bytes = b"", **settings: str) -> CommandResult:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **settings}
-        done = subprocess.run([*COMMAND, *map(str, words)], input=stdin, capture_output=True, env=env, timeout=120)
-        return Done(done.returncode, done.stdout, done.stderr.decode())
+        completed = subprocess.run([*COMMAND, *map(str, words)], input=stdin, capture_output=True, env=env, timeout=120)
+        return CommandResult(completed.returncode, completed.stdout, completed.stderr.decode())
 
     return run
 
@@ -140,84 +143,71 @@ def photo(workplace: Path) -> Callable[..., Path]:
     return write
 
 
-@dataclass
-class Shop:
-    """What the server has and how it behaves; `asked` is every request's path, Range and If-Range."""
-
-    port: int = 0
-    files: dict[str, bytes] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    ranges: bool = True
-    refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # answered first, one a request
-    cuts: list[int] = field(default_factory=list)  # bytes after which the connection of a request ends
-    gate: threading.Event | None = None  # the second half of every body waits for it
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
-    sent_bytes: int = 0
-
-    def add(self, name, content, tag='"one"'):
-        self.files[f"/{name}"], self.tags[f"/{name}"] = content, tag
-        url = f"http://127.0.0.1:{self.port}/{name}"
-        return RemoteFile(name=name, url=url, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *words):
-        pass
-
-    def do_GET(self):
-        shop, path = self.server.shop, self.path.partition("?")[0]
-        wanted, condition = self.headers.get("Range", ""), self.headers.get("If-Range", "")
-        shop.asked.append((path, wanted, condition))
-        if shop.refusals:
-            return self.refuse(*shop.refusals.pop(0))
-        if path not in shop.files:
-            return self.refuse(404, {})
-        content, tag, start = shop.files[path], shop.tags[path], 0
-        if shop.ranges and wanted and condition in ("", tag):
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
-            if start >= len(content):
-                return self.refuse(416, {})
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if tag:
-            self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        end = len(content)
-        if shop.cuts:
-            end = start + shop.cuts.pop(0)
-            self.close_connection = True
-        half = (start + end) // 2
-        self.send(content[start:half])
-        if shop.gate is not None:
-            shop.gate.wait(60)
-        self.send(content[half:end])
-
-    def send(self, part):
-        try:
-            self.wfile.write(part)
-            self.server.shop.sent_bytes += len(part)
-        except OSError:  # the client has gone
-            self.close_connection = True
-
-    def refuse(self, status, headers):
-        self.send_response(status)
-        for name, value in {"Content-Length": "0", **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-
 @pytest.fixture
-def shop():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def file_server() -> Iterator[FileServer]:
+    """A running HTTP server of files."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FileHandler)
     server.daemon_threads = True
-    server.shop = Shop(port=server.server_address[1])
+    server.files = FileServer(port=server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield server.shop
+    yield server.files
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def home(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that `models pull` writes to."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(workplace / "data"))
+    return workplace / "data" / "undegrade" / "bundles"
+
+
+@pytest.fixture
+def write_registry() -> Callable[..., Path]:
+    """Writes a registry with one entry; its values look the same in TOML and JSON."""
+
+    def write(path: Path, name: str = "tiny", **entry: Any) -> Path:
+        files = [file.model_dump() for file in entry.pop("files")]
+        fields = {"description": "", "license": "MIT", **entry}
+        lines = ["format = 1", f"[models.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
+        for file in files:
+            lines += [f"[[models.{name}.files]]", *(f"{key} = {json.dumps(value)}" for key, value in file.items())]
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def bundle_source(bundles: Path) -> Path:
+    """The bundle whose files the server has."""
+    return bundles / "autodir-small"
+
+
+@pytest.fixture
+def stocked(
+    file_server: FileServer,
+    bundle_source: Path,
+    home: Path,
+    workplace: Path,
+    write_registry: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, RemoteFile]:
+    """The server has a bundle, and UNDEGRADE_REGISTRY names a registry that lists its manifest as `tiny`."""
+    files = {path.name: file_server.add(path.name, path.read_bytes()) for path in sorted(bundle_source.iterdir())}
+    monkeypatch.setenv("UNDEGRADE_REGISTRY", str(workplace / "registry.toml"))
+    write_registry(workplace / "registry.toml", kind="bundle", files=[files["bundle.json"]])
+    return files
+
+
+@pytest.fixture
+def start_process(workplace: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Starts `undegrade WORDS` in a process of its own."""
+
+    def start(*words: str) -> subprocess.Popen[bytes]:
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+
+    return start

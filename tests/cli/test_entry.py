@@ -1,10 +1,10 @@
-"""The installed command's own beginning."""
+"""The entry point of the installed command."""
 
 import subprocess
 import sys
 
 
-def test_ctrl_c_during_the_imports_ends_quietly():
+def test_ctrl_c_during_the_imports_shows_no_traceback():
     script = (
         "import sys\n"
         "class Interrupting:\n"

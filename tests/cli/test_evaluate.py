@@ -1,4 +1,4 @@
-"""`undegrade evaluate` from folder to report, with an untrained bundle: its numbers say nothing, the way is real."""
+"""`undegrade evaluate` from folder to report, with an untrained bundle."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def invoke(*words):
     return CliRunner().invoke(app, ["evaluate", *map(str, words)])
 
 
-def test_a_run_leaves_rows_reports_and_strips_and_shows_the_table(tree, bundle, tmp_path):
+def test_a_run_writes_rows_reports_and_strips_and_prints_the_table(tree, bundle, tmp_path):
     out, strips = tmp_path / "out", tmp_path / "strips"
     result = invoke(tree, "--bundle", bundle, "--out", out, "--clean", 1, "--steps", 1, "--pictures", strips)
     assert result.exit_code == 0, result.output
@@ -67,7 +67,7 @@ def test_a_run_leaves_rows_reports_and_strips_and_shows_the_table(tree, bundle, 
     ]
 
 
-def test_a_second_run_measures_only_what_is_missing_and_other_conditions_are_refused(tree, bundle, tmp_path):
+def test_a_second_run_measures_only_missing_pairs_and_refuses_other_conditions(tree, bundle, tmp_path):
     common = (tree, "--bundle", bundle, "--out", tmp_path / "out", "--clean", 0, "--steps", 1, "--no-told")
     assert invoke(*common, "--limit", 1).exit_code == 0
     second = invoke(*common)
@@ -78,7 +78,7 @@ def test_a_second_run_measures_only_what_is_missing_and_other_conditions_are_ref
     assert "crop_px 512 instead of 16" in refused.stderr and "--restart" in refused.stderr
 
 
-def test_a_bad_file_fails_alone_and_the_exit_code_says_that_some_failed(tree, bundle, tmp_path):
+def test_a_bad_file_is_reported_and_the_others_are_measured(tree, bundle, tmp_path):
     (tree / "denoise/lq/nam_0.png").write_text("<html>")
     out = tmp_path / "out"
     result = invoke(tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told")
@@ -87,7 +87,7 @@ def test_a_bad_file_fails_alone_and_the_exit_code_says_that_some_failed(tree, bu
     assert [row["error"] is None for row in json.loads((out / "report.json").read_text())["rows"]] == [False, True]
 
 
-def test_another_tool_stands_beside_ours_in_table_report_page_and_strip(tree, bundle, tmp_path):
+def test_another_tool_is_in_table_report_page_and_strip(tree, bundle, tmp_path):
     out, strips = tmp_path / "out", tmp_path / "strips"
     common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told", "--pictures", strips)
     shutil.copytree(tree / "denoise/gt", tmp_path / "ideal")
@@ -105,7 +105,7 @@ def test_another_tool_stands_beside_ours_in_table_report_page_and_strip(tree, bu
         assert strip.width == 5 * (40 + 4) - 4
 
 
-def test_a_tool_that_fails_is_named_per_picture_and_ours_is_measured_all_the_same(tree, bundle, tmp_path):
+def test_a_failing_tool_is_reported_per_image_and_the_bundle_is_still_measured(tree, bundle, tmp_path):
     out = tmp_path / "out"
     common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told")
     result = invoke(*common, "--against", "broken=sh -c 'echo no license >&2; exit 4' {input} {output}")
@@ -115,19 +115,19 @@ def test_a_tool_that_fails_is_named_per_picture_and_ours_is_measured_all_the_sam
     assert [*errors] == ["denoise/nam_0.png (broken)", "denoise/nam_1.png (broken)"]
     assert all("exit code 4: no license" in said for said in errors.values())
     again = invoke(*common)
-    assert "nam_0.png: auto" not in again.stderr  # ours were not measured again
+    assert "nam_0.png: auto" not in again.stderr  # our results are not measured again
 
 
 @pytest.mark.parametrize(
     ("word", "said"), [("nowhere", "is no folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")]
 )
-def test_a_tool_that_cannot_be_understood_is_a_usage_error(tree, bundle, word, said):
+def test_an_invalid_tool_is_a_usage_error(tree, bundle, word, said):
     result = invoke(tree, "--bundle", bundle, "--against", word)
     assert result.exit_code == 2
     assert said in result.stderr and "Traceback" not in result.stderr
 
 
-def test_a_folder_of_other_pictures_is_refused_before_anything_is_measured(tree, bundle, tmp_path):
+def test_a_folder_of_other_images_is_refused_before_the_run(tree, bundle, tmp_path):
     (tmp_path / "empty").mkdir()
     result = invoke(tree, "--bundle", bundle, "--out", tmp_path / "out", "--against", tmp_path / "empty")
     assert result.exit_code == 2
@@ -135,7 +135,7 @@ def test_a_folder_of_other_pictures_is_refused_before_anything_is_measured(tree,
     assert not (tmp_path / "out").exists()
 
 
-def test_against_an_earlier_report_a_loss_ends_with_exit_code_1_and_a_dated_table(tree, bundle, tmp_path):
+def test_a_loss_against_an_earlier_report_gives_exit_code_1_and_a_dated_report(tree, bundle, tmp_path):
     out, results = tmp_path / "out", tmp_path / "results"
     results.mkdir()
     common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told")
@@ -155,7 +155,7 @@ def test_against_an_earlier_report_a_loss_ends_with_exit_code_1_and_a_dated_tabl
     assert all(fact in dated.read_text() for fact in ("# Evaluation of autodir-small", "`undegrade ", "**worse**"))
 
 
-def test_a_report_of_other_crops_or_of_no_kind_is_refused_in_one_sentence(tree, bundle, tmp_path):
+def test_a_report_of_other_crops_or_of_another_kind_is_refused(tree, bundle, tmp_path):
     common = (tree, "--bundle", bundle, "--out", tmp_path / "out", "--clean", 0, "--steps", 1, "--no-told")
     assert invoke(*common, "--crop", 16).exit_code == 0
     other = invoke(*common, "--compare", tmp_path / "out")
@@ -165,7 +165,7 @@ def test_a_report_of_other_crops_or_of_no_kind_is_refused_in_one_sentence(tree, 
     assert invoke(*common, "--compare", tmp_path / "nowhere.json").exit_code == 2
 
 
-def test_a_metric_without_its_weights_is_a_warning_and_a_note_and_never_a_number(tree, bundle, tmp_path, monkeypatch):
+def test_a_metric_without_weights_causes_a_warning_and_has_no_value(tree, bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     out = tmp_path / "out"
     words = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told", "--metrics", "lpips,fid")
@@ -179,8 +179,8 @@ def test_a_metric_without_its_weights_is_a_warning_and_a_note_and_never_a_number
     assert invoke(*words[:-1], "sharpness").exit_code == 2
 
 
-def test_ctrl_c_leaves_a_report_of_what_is_done_and_the_same_command_goes_on(tree, bundle, tmp_path):
-    """A real process and a real signal: the tool that it waits for is in a session of its own."""
+def test_ctrl_c_leaves_a_report_of_the_finished_pairs(tree, bundle, tmp_path):
+    """A real process and a real signal, while it waits for a tool in a session of its own."""
     started, out = tmp_path / "started", tmp_path / "out"
     slow = f"slow=sh -c 'cp {{input}} {{output}}; case {{input}} in *nam_1*) touch {started}; sleep 100;; esac'"
     words = [tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told", "--against", slow]
@@ -194,17 +194,17 @@ def test_ctrl_c_leaves_a_report_of_what_is_done_and_the_same_command_goes_on(tre
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "Stopped; 1 of 2 measured" in said
+    assert "interrupted; 1 of 2 measured" in said
     rows = json.loads((out / "report.json").read_text())["rows"]
     assert [(row["name"], [*row["runs"]]) for row in rows] == [("nam_0.png", ["auto", "slow"])]
     assert "nam_0.png" in (out / "report.html").read_text()
 
 
-def test_a_folder_of_another_layout_is_a_usage_error_in_one_sentence(tmp_path):
+def test_a_folder_of_another_layout_is_a_usage_error(tmp_path):
     result = invoke(tmp_path)
     assert result.exit_code == 2
     assert "TASK/lq/NAME" in result.stderr and "Traceback" not in result.stderr
 
 
-def test_a_bundle_that_is_not_there_is_a_model_error(tree):
+def test_a_missing_bundle_is_a_model_error(tree):
     assert invoke(tree, "--bundle", tree / "nowhere").exit_code == 3

@@ -1,4 +1,4 @@
-"""`undegrade keys`: made once, listed without the secret, revoked for good."""
+"""`undegrade keys` against an embedded Redis."""
 
 import re
 
@@ -13,7 +13,7 @@ def url(tmp_path_factory):
         yield redis.url
 
 
-def test_a_key_is_shown_once_listed_and_revoked(undegrade, url):
+def test_a_key_is_created_listed_without_its_secret_and_revoked(undegrade, url):
     made = undegrade("keys", "create", "website", "--redis-url", url)
     assert made.code == 0
     key_id = re.fullmatch(rb"ud_([0-9a-f]{12})_[\w-]{43}\n", made.out)[1].decode()
@@ -22,18 +22,18 @@ def test_a_key_is_shown_once_listed_and_revoked(undegrade, url):
     assert made.out.strip() not in listed.out
     assert undegrade("keys", "revoke", key_id, "--redis-url", url).code == 0
     again = undegrade("keys", "revoke", key_id, "--redis-url", url)
-    assert (again.code, "there is no key" in again.err) == (2, True)
+    assert (again.code, "no key has the id" in again.err) == (2, True)
     assert "no keys" in undegrade("keys", "list", "--redis-url", url).err
 
 
-def test_a_redis_that_is_away_is_named(undegrade, tmp_path):
-    away = undegrade("keys", "list", "--redis-url", f"unix://{tmp_path}/none.sock")
-    assert away.code == 5
-    assert "cannot reach Redis" in away.err
-    assert "Traceback" not in away.err
+def test_an_unreachable_redis_is_reported(undegrade, tmp_path):
+    result = undegrade("keys", "list", "--redis-url", f"unix://{tmp_path}/none.sock")
+    assert result.code == 5
+    assert "cannot reach Redis" in result.err
+    assert "Traceback" not in result.err
 
 
-def test_the_keys_of_serve_are_reached_by_its_folder_whether_it_runs_or_not(undegrade, tmp_path):
+def test_the_keys_of_serve_are_reached_through_its_data_folder_running_or_not(undegrade, tmp_path):
     data = tmp_path / "serve"
     assert undegrade("keys", "create", "before", "--data", str(data)).code == 0
     with EmbeddedRedis(data) as redis:

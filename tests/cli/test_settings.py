@@ -1,15 +1,15 @@
-"""Settings that name several things."""
+"""The settings of the command, from environment variables."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cli.console import Exit
+from cli.console import ExitCode
 from cli.settings import Settings
 
 
 @pytest.mark.parametrize(
-    ("value", "served"),
+    ("value", "names"),
     [
         ("", (None,)),
         ("daclip-small", ("daclip-small",)),
@@ -17,17 +17,37 @@ from cli.settings import Settings
         (" , /bundles/mine,", ("/bundles/mine",)),
     ],
 )
-def test_several_bundles_are_named_with_commas_and_the_first_is_the_default(monkeypatch, value, served):
+def test_several_bundles_are_separated_by_commas_and_the_first_is_the_default(monkeypatch, value, names):
     monkeypatch.setenv("UNDEGRADE_BUNDLE", value)
-    assert Settings().served == served
-    assert Settings().default_bundle == served[0]
+    assert Settings().bundle_names == names
+    assert Settings().default_bundle == names[0]
 
 
 @pytest.mark.parametrize("words", [("models", "show"), ("evaluate", "nothing", "--out", "rows")])
-def test_a_command_that_takes_one_bundle_takes_the_first(monkeypatch, undegrade, tmp_path, words):
-    """Two names are no folder's name: what is not there is named singly."""
+def test_a_command_for_one_bundle_uses_the_first(monkeypatch, undegrade, tmp_path, words):
     monkeypatch.setenv("UNDEGRADE_BUNDLE", "missing-one,missing-two")
     (tmp_path / "eval/denoise/lq").mkdir(parents=True)
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "eval/denoise/lq/a.png")
-    ended = undegrade(*(tmp_path / "eval" if word == "nothing" else word for word in words))
-    assert ended.code == Exit.MODEL and "missing-one" in ended.err and "missing-two" not in ended.err
+    result = undegrade(*(tmp_path / "eval" if word == "nothing" else word for word in words))
+    assert result.code == ExitCode.MODEL and "missing-one" in result.err and "missing-two" not in result.err
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1"])
+def test_an_invalid_setting_is_reported_with_its_name(undegrade, monkeypatch, value):
+    monkeypatch.setenv("UNDEGRADE_THREADS", value)
+    result = undegrade("models", "list")
+    assert result.code == 2
+    assert f"UNDEGRADE_THREADS={value}" in result.err
+
+
+def test_an_unknown_setting_causes_a_warning_with_the_nearest_name(with_bundle, monkeypatch):
+    monkeypatch.setenv("UNDEGRADE_DEVCE", "cpu")
+    result = with_bundle("models", "verify")
+    assert result.code == 0
+    assert "UNDEGRADE_DEVCE is not a setting; did you mean UNDEGRADE_DEVICE?" in result.err
+
+
+def test_options_override_settings(with_bundle, photo, monkeypatch):
+    monkeypatch.setenv("UNDEGRADE_DEVICE", "cuda:99")
+    assert with_bundle("detect", photo("a.png")).code == 4
+    assert with_bundle("detect", "a.png", "--device", "cpu").code == 0
