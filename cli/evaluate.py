@@ -68,17 +68,17 @@ def evaluate(
     with sentences():
         from cli.evaluate_run import Wish, measure, open_session, show, summed_up, write
         from models.evaluation import comparison
-        from models.evaluation.other_tools import read_others, refuse_strangers
+        from models.evaluation.other_tools import parse_other_tools, refuse_unrelated_folders
         from models.evaluation.pairs import clean_pairs, find_pairs
-        from models.evaluation.perceptual import read_names
+        from models.evaluation.perceptual import parse_metric_names
         from models.evaluation.report import read_report
         from models.restorer import Controls
 
         wanted = [task for entry in tasks or [] for task in entry.split(",") if task]
         old = read_report(compare) if compare is not None else None
         damaged = find_pairs(directory, wanted, limit)
-        others = read_others(against or [], against_timeout)
-        refuse_strangers(others, damaged)
+        others = parse_other_tools(against or [], against_timeout)
+        refuse_unrelated_folders(others, damaged)
         pairs = damaged + clean_pairs(find_pairs(directory, wanted), clean)
         if old is not None:
             comparison.refuse_incomparable(old, crop, [(pair.task, pair.name) for pair in pairs])
@@ -92,7 +92,7 @@ def evaluate(
             controls=controls,
             told=told,
             others=others,
-            metrics=read_names(metrics or []),
+            metrics=parse_metric_names(metrics or []),
         )
         session = open_session(wish, restart=restart)
         say(f"{len(pairs)} pictures · {session.sentence}")

@@ -18,15 +18,15 @@ from cli.settings import settings
 from models.bundle import find_bundle, read_manifest
 from models.device import choose_device
 from models.evaluation.album import Album
-from models.evaluation.comparison import Comparison, changes_lines
+from models.evaluation.comparison import Comparison, changes_notes
 from models.evaluation.features import FeatureStore
-from models.evaluation.html_page import PAGE_NAME, page
-from models.evaluation.markdown import MARKDOWN_NAME, markdown, terminal_changes, terminal_table
+from models.evaluation.html_page import PAGE_NAME, html_report
+from models.evaluation.markdown import MARKDOWN_NAME, markdown_report, terminal_changes, terminal_table
 from models.evaluation.measurements import AUTO, TOLD, Conditions, Row, RowLog, fingerprint
-from models.evaluation.other_tools import Other
+from models.evaluation.other_tools import OtherTool
 from models.evaluation.pairs import Pair, Picture
-from models.evaluation.perceptual import open_judges
-from models.evaluation.report import Report, head, write_report
+from models.evaluation.perceptual import load_metrics
+from models.evaluation.report import Report, make_header, write_report
 from models.evaluation.strips import caption, write_strip
 from models.evaluation.suite import Suite
 from models.families import load_restorer
@@ -45,7 +45,7 @@ class Wish:
     crop_px: int
     controls: Controls
     told: bool
-    others: Sequence[Other]
+    others: Sequence[OtherTool]
     metrics: Sequence[str]
 
 
@@ -70,8 +70,8 @@ def open_session(wish: Wish, *, restart: bool) -> Session:
     """
     chosen = choose_device(wish.device or settings().device)
     where = find_bundle(wish.bundle or settings().default_bundle)
-    manifest, judges = read_manifest(where), open_judges(wish.metrics, chosen.device)
-    for note in judges.notes:
+    manifest, learned_metrics = read_manifest(where), load_metrics(wish.metrics, chosen.device)
+    for note in learned_metrics.notes:
         warn(note)
     conditions = Conditions(
         bundle=manifest.name,
@@ -83,7 +83,7 @@ def open_session(wish: Wish, *, restart: bool) -> Session:
         steps=wish.controls.steps,
         max_passes=wish.controls.max_passes,
         modes=(AUTO, TOLD) if wish.told else (AUTO,),
-        metrics=judges.names,
+        metrics=learned_metrics.names,
         against={other.name: other.source for other in wish.others},
     )
     folder = wish.out or Path("evaluation") / f"{manifest.name}-{conditions.fingerprint[:8]}"
@@ -96,10 +96,10 @@ def open_session(wish: Wish, *, restart: bool) -> Session:
         controls=wish.controls,
         crop_px=wish.crop_px,
         modes=conditions.modes,
-        others=wish.others,
-        judges=judges,
+        other_tools=wish.others,
+        learned_metrics=learned_metrics,
     )
-    features = FeatureStore(folder / FEATURES, judges.features) if judges.features else None
+    features = FeatureStore(folder / FEATURES, learned_metrics.features) if learned_metrics.features else None
     sentence = f"bundle {where} · {chosen.device} ({chosen.why}) · rows in {folder}"
     album = Album(folder / ALBUM)
     return Session(suite=suite, log=log, album=album, features=features, folder=folder, sentence=sentence)
@@ -120,15 +120,15 @@ def summed_up(session: Session, pairs: Sequence[Pair]) -> Report:
     asked = {(pair.task, pair.name) for pair in pairs}
     rows = [row for row in session.log.rows if row.key in asked]
     fid = session.features.distances(rows) if session.features else None
-    of = head(session.log.conditions, shlex.join(["undegrade", *sys.argv[1:]]))
-    return write_report(session.folder, of, rows, session.suite.judges.notes, fid)
+    header = make_header(session.log.conditions, shlex.join(["undegrade", *sys.argv[1:]]))
+    return write_report(session.folder, header, rows, session.suite.learned_metrics.notes, fid)
 
 
 def write(session: Session, report: Report, changes: Comparison | None, dated: Path | None) -> None:
     """Write report.md and report.html, and the same markdown as a dated file where one is asked for."""
-    text = markdown(report, changes)
+    text = markdown_report(report, changes)
     (session.folder / MARKDOWN_NAME).write_text(text, encoding="utf-8")
-    (session.folder / PAGE_NAME).write_text(page(report, session.album, changes), encoding="utf-8")
+    (session.folder / PAGE_NAME).write_text(html_report(report, session.album, changes), encoding="utf-8")
     if dated is not None:
         path = dated / dated_name(report) if dated.is_dir() else dated
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def show(report: Report, changes: Comparison | None) -> None:
     _show(terminal_table(report.summary))
     if changes is not None:
         _show(terminal_changes(changes))
-        for line in changes_lines(changes):
+        for line in changes_notes(changes):
             say(line)
 
 

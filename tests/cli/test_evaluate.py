@@ -119,7 +119,7 @@ def test_a_tool_that_fails_is_named_per_picture_and_ours_is_measured_all_the_sam
 
 
 @pytest.mark.parametrize(
-    ("word", "said"), [("nowhere", "is no folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")]
+    ("word", "said"), [("nowhere", "neither a folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")]
 )
 def test_a_tool_that_cannot_be_understood_is_a_usage_error(tree, bundle, word, said):
     result = invoke(tree, "--bundle", bundle, "--against", word)
@@ -131,7 +131,7 @@ def test_a_folder_of_other_pictures_is_refused_before_anything_is_measured(tree,
     (tmp_path / "empty").mkdir()
     result = invoke(tree, "--bundle", bundle, "--out", tmp_path / "out", "--against", tmp_path / "empty")
     assert result.exit_code == 2
-    assert "none of the 2 pictures" in result.stderr
+    assert "none of the 2 requested photos" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
