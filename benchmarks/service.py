@@ -354,11 +354,7 @@ def batching(seconds: float, device: str) -> Iterator[str]:
         full = capacity(restorer, mix, 60)
         for load in (0.5, 0.8):
             coming = arrivals(mix, load * full, seconds, seed=int(100 * load))
-            for name, policy in (
-                ("per step", by_step),
-                ("per step, first come, first served", in_turn),
-                ("per job", by_job),
-            ):
+            for name, policy in POLICIES.items():
                 times, spent_s = policy(restorer, coming, mix.together)
                 p50, p95, _ = quantiles(times)
                 yield (

@@ -1,9 +1,9 @@
 """Other tools: real commands and real folders with known results."""
 
+import os
 import shlex
 import shutil
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -64,13 +64,16 @@ def test_a_failing_command_raises_an_error_with_the_cause(pair, source, message)
     assert message in str(failed.value)
 
 
-def test_a_command_that_hangs_is_stopped_with_its_children(pair, tmp_path):
-    late = tmp_path / "late"
-    hangs = f"sh -c '(sleep 2; touch {late}) & sleep 60' {{input}} {{output}}"
+def test_a_command_that_hangs_is_stopped_with_its_child_processes(pair, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    hangs = f"sh -c 'sleep 600 > {pipe} & sleep 600' {{input}} {{output}}"
     with pytest.raises(PhotoError, match=r"longer than 0\.8 s"):
         ToolCommand(name="slow", source=hangs, timeout_s=0.8).restore(pair, read_pictures(pair), 0)
-    time.sleep(2)
-    assert not late.exists()
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b""  # the end of the file: no child process holds the pipe open
+    os.close(reader)
 
 
 def test_a_folder_is_searched_by_task_and_name_then_by_name_with_any_extension(pair, tmp_path, write):
