@@ -119,7 +119,8 @@ def test_a_tool_that_fails_is_named_per_picture_and_ours_is_measured_all_the_sam
 
 
 @pytest.mark.parametrize(
-    ("word", "said"), [("nowhere", "neither a folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")]
+    ("word", "said"),
+    [("nowhere", "neither a folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")],
 )
 def test_a_tool_that_cannot_be_understood_is_a_usage_error(tree, bundle, word, said):
     result = invoke(tree, "--bundle", bundle, "--against", word)
