@@ -1,13 +1,11 @@
-"""What each saving costs in quality on the shipped bundle: PSNR to the clean picture and to the unhurried one.
+"""Measure the quality loss of each approximation: PSNR to the ground truth and to the result of the first row.
 
-Crops of TASK/lq and TASK/gt below --eval are restored with one prompted pass each; the prompt names the task's
-degradation.  "calls" are rows of the U-Net a picture, "seconds" are of CPU work (set OMP_NUM_THREADS=1).
+Crops of the pairs below --eval are restored in one pass each, with a prompt for the degradation of their task.  "U-Net
+rows" counts the images in all U-Net calls.  Seconds are CPU time; set OMP_NUM_THREADS=1.
+
+Example: python benchmarks/approximations.py --each 1 --sets shipped
 """
 
-import argparse
-import os
-import platform
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from statistics import mean
 
 import numpy as np
 import torch
+from conditions import EVAL_SET, Timer, header, make_parser
 from PIL import Image
 
 from models.autodir.restorer import AutoDIR
@@ -35,14 +34,14 @@ CROP_PX = 192
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """Words of the bundle's loop and of the user's."""
+    """Changes to the bundle's loop and to the user's controls."""
 
     name: str
     loop: dict[str, str | int | float] = field(default_factory=dict)
     controls: dict[str, int | float] = field(default_factory=dict)
 
 
-GUIDED = {"text_guidance": 3.0, "image_guidance": 1.5, "steps": 8}
+GUIDANCE = {"text_guidance": 3.0, "image_guidance": 1.5, "steps": 8}
 PLAIN = (
     Variant(name="DDIM, 4 steps, 999 to 800", controls={"steps": 4}),
     Variant(name="DDIM, 2 steps", controls={"steps": 2}),
@@ -53,7 +52,7 @@ PLAIN = (
     Variant(name="depths at every 2nd of 8 steps", loop={"cache_every": 2}, controls={"steps": 8}),
     Variant(name="depths at every 4th of 8 steps", loop={"cache_every": 4}, controls={"steps": 8}),
 )
-WHOLE_WAY = (
+FULL_SCHEDULE = (
     Variant(name="DDIM, 50 steps, 999 to 0", loop={"end_timestep": 0.0}, controls={"steps": 50}),
     Variant(name="DDIM, 20 steps", loop={"end_timestep": 0.0}, controls={"steps": 20}),
     Variant(name="DPM-Solver++ 2M, 20 steps", loop={"end_timestep": 0.0, "sampler": "dpm++2m"}, controls={"steps": 20}),
@@ -61,40 +60,40 @@ WHOLE_WAY = (
     Variant(name="DDIM, 10 steps", loop={"end_timestep": 0.0}, controls={"steps": 10}),
     Variant(name="20 steps, depths at every 2nd", loop={"end_timestep": 0.0, "cache_every": 2}, controls={"steps": 20}),
 )
-WITH_GUIDANCE = (
-    Variant(name="guidance 3 and 1.5 at each of 8 steps", controls=GUIDED),
-    Variant(name="at every 2nd", loop={"guidance_every": 2}, controls=GUIDED),
-    Variant(name="at every 4th", loop={"guidance_every": 4}, controls=GUIDED),
+GUIDED = (
+    Variant(name="guidance 3 and 1.5 at each of 8 steps", controls=GUIDANCE),
+    Variant(name="at every 2nd", loop={"guidance_every": 2}, controls=GUIDANCE),
+    Variant(name="at every 4th", loop={"guidance_every": 4}, controls=GUIDANCE),
     Variant(name="no guidance", controls={"steps": 8}),
 )
 
 
-SETS = {"shipped": PLAIN, "whole-way": WHOLE_WAY, "guided": WITH_GUIDANCE}
+SETS = {"shipped": PLAIN, "whole-way": FULL_SCHEDULE, "guided": GUIDED}
 
 
 def crops(folder: Path, each: int) -> Iterator[tuple[str, Picture, Picture]]:
-    """(prompt, degraded, clean) from the middle of `each` pictures a task."""
+    """Yields (prompt, degraded, clean) center crops of `each` photos per task."""
     for task, prompt in TASKS.items():
         for path in sorted((folder / task / "lq").iterdir())[:each]:
             clean = next((folder / task / "gt").glob(f"{path.stem}.*"), None)
             if clean is not None:
-                yield prompt, _middle(path), _middle(clean)
+                yield prompt, _center_crop(path), _center_crop(clean)
 
 
-def _middle(path: Path) -> Picture:
+def _center_crop(path: Path) -> Picture:
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     top, left = (max(0, (side - CROP_PX) // 2) for side in pixels.shape[:2])
     return pixels[top : top + CROP_PX, left : left + CROP_PX]
 
 
-def measured(
+def measure(
     model: AutoDIR, variants: Sequence[Variant], pairs: Sequence[tuple[str, Picture, Picture]]
 ) -> Iterator[str]:
-    """A row a variant; the first one is what the others are compared with."""
-    yield "| variant | U-Net rows a picture | s a picture | PSNR to clean | PSNR to the first row |"
+    """Yields one row per variant; all variants are compared with the first."""
+    yield "| variant | U-Net rows per photo | s per photo | PSNR to ground truth | PSNR to the first row |"
     yield "|---|---|---|---|---|"
-    unhurried: list[Pixels] = []
+    first: list[Pixels] = []
     for variant in variants:
         loop = replace(model.config.loop, **variant.loop)  # type: ignore[arg-type]
         changed = AutoDIR(replace(model.config, loop=loop), model.assessor, model.air, model.scm, model.device)
@@ -102,35 +101,35 @@ def measured(
         hook = model.air.unet.conv_in.register_forward_hook(
             lambda _m, inputs, _o, rows=rows: rows.append(len(inputs[0]))
         )
-        made: list[Pixels] = []
-        start_s = time.process_time()
-        for prompt, degraded, _ in pairs:
-            controls = Controls(prompt=prompt, **variant.controls)  # type: ignore[arg-type]
-            made.append(to_pixels(restore_one(changed, Request(image=to_tensor(degraded), controls=controls)).image))
-        seconds = (time.process_time() - start_s) / len(pairs)
+        results: list[Pixels] = []
+        with Timer() as timer:
+            for prompt, degraded, _ in pairs:
+                controls = Controls(prompt=prompt, **variant.controls)  # type: ignore[arg-type]
+                request = Request(image=to_tensor(degraded), controls=controls)
+                results.append(to_pixels(restore_one(changed, request).image))
         hook.remove()
-        unhurried = unhurried or made
-        to_clean = mean(psnr(ours, clean) for ours, (_, _, clean) in zip(made, pairs, strict=True))
-        to_first = mean(min(psnr(ours, first), 99.0) for ours, first in zip(made, unhurried, strict=True))
-        near = "–" if made is unhurried else f"{to_first:.1f}"
-        yield f"| {variant.name} | {sum(rows) / len(pairs):.1f} | {seconds:.2f} | {to_clean:.2f} | {near} |"
+        first = first or results
+        to_clean = mean(psnr(result, clean) for result, (_, _, clean) in zip(results, pairs, strict=True))
+        to_first = mean(min(psnr(result, other), 99.0) for result, other in zip(results, first, strict=True))
+        near = "–" if results is first else f"{to_first:.1f}"
+        calls, seconds = sum(rows) / len(pairs), timer.cpu_s / len(pairs)
+        yield f"| {variant.name} | {calls:.1f} | {seconds:.2f} | {to_clean:.2f} | {near} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--eval", type=Path, default=Path(__file__).parents[2] / "shared" / "eval")
-    parser.add_argument("--each", type=int, default=2, help="pictures a task")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--bundle", help="of the autodir family; the shipped one if unsaid")
+    parser = make_parser(__doc__)
+    parser.add_argument("--eval", type=Path, default=EVAL_SET, help="folder of TASK/lq and TASK/gt")
+    parser.add_argument("--each", type=int, default=2, help="photos per task")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="groups of variants")
+    parser.add_argument("--bundle", help="name or folder of an AutoDIR bundle; the shipped one by default")
     arguments = parser.parse_args()
     model = load_restorer(find_bundle(arguments.bundle), torch.device("cpu"))
     assert isinstance(model, AutoDIR), "the bundle is of another family"
     pairs = list(crops(arguments.eval, arguments.each))
-    where = f"{platform.machine()} · {os.cpu_count()} cores · torch {torch.__version__}"
-    print(f"# {where} · {len(pairs)} crops of {CROP_PX} px")
+    print(header(f"{len(pairs)} crops of {CROP_PX} px"))
     for name in arguments.sets:
         print()
-        for line in measured(model, SETS[name], pairs):
+        for line in measure(model, SETS[name], pairs):
             print(line, flush=True)
 
 

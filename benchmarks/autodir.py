@@ -1,21 +1,19 @@
-"""How fast AutoDIR runs, beside a loop written from the published recipe, in one process and in turn.
+"""Measure the speed of AutoDIR, compared with a reference loop that follows the published program.
 
-    pass    one prompted pass of whole pictures: look, encode, denoise, decode, correct (the networks at --scale)
-    step    one denoising step alone: three U-Net calls against one; needs the denoiser only
+    pass    one prompted pass: assess, encode, denoise, decode, correct
+    step    one denoising step: three U-Net calls compared with one
 
-The reference is the authors' program as the paper and its facts describe it: one picture at a time, three U-Net calls a
-step, autocast over float32 weights (on CUDA), eager, nothing kept; once with explicit attention scores, as published,
-and once with torch's own attention.  Weights are random: speed does not depend on them.  PSNR is to the reference's
-float32 picture of the same seed.  On a CPU times are of CPU work (set OMP_NUM_THREADS=1).  FLOPs
-are counted by torch on the meta device, CLIP left out.
+The reference restores one photo at a time with three U-Net calls per step, autocast over float32 weights (on CUDA),
+eager kernels and no caches.  It runs with explicit attention scores, as published, and with torch's attention.  Weights
+are random, because speed does not depend on them.  PSNR is measured to the float32 result of the reference with the
+same seed.  On a CPU, times are CPU time; set OMP_NUM_THREADS=1.  FLOPs are counted on the meta device, without CLIP.
+
+Example: python benchmarks/autodir.py pass --side 128 --steps 20
 """
 
 import argparse
 import math
-import os
-import platform
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -25,6 +23,7 @@ from typing import TypeVar
 
 import psutil
 import torch
+from conditions import Timer, header, make_parser
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -47,7 +46,7 @@ from models.vocabulary import AUTODIR_NAMES, CLEAN
 T = TypeVar("T")
 PROMPT = "A photo needs haze artifact reduction"
 BF16_TFLOPS = 790
-"""What matrix products reach on an H200, measured."""
+"""The measured rate of matrix products on an H200."""
 FULL = AutoDIRConfig(names=(*AUTODIR_NAMES, CLEAN), fidelity={})
 TINY = replace(
     FULL,
@@ -59,12 +58,12 @@ TINY = replace(
     ),
     scm=NAFNetConfig(width=8),
 )
-"""Of the tiny parity checkpoint."""
+"""The networks of the tiny parity checkpoint."""
 CONFIGS = {"tiny": TINY, "full": FULL}
 
 
-def filled(network: nn.Module, device: torch.device) -> None:
-    """Random weights for a network on the meta device: each output has about the variance of its inputs."""
+def fill_randomly(network: nn.Module, device: torch.device) -> None:
+    """Give a network on the meta device random weights; each output has about the variance of its inputs."""
     network.to_empty(device=device)
     generator = torch.Generator(device).manual_seed(0)
     for name, value in network.named_parameters():
@@ -79,12 +78,12 @@ def build(config: AutoDIRConfig, device: torch.device) -> AutoDIR:
     with torch.device("meta"):
         assessor, air, scm = Assessor(config.clip, config.names), AIR(config.air), NAFNet(config.scm)
     for network in (assessor.clip, air, scm):
-        filled(network, device)
+        fill_randomly(network, device)
     return AutoDIR(config, assessor.eval(), air, scm, device)
 
 
 class Reference:
-    """The published program, written out: no part of ours but the networks' modules and the noise of a seed."""
+    """The published program, written again; it shares only the networks and the seeded noise with ours."""
 
     def __init__(self, model: AutoDIR, steps: int, autocast: bool, explicit: bool) -> None:
         self.model, self.device, self.autocast, self.explicit = model, model.device, autocast, explicit
@@ -99,7 +98,7 @@ class Reference:
 
     @torch.no_grad()
     def __call__(self, image: Tensor, seed: int) -> Tensor:
-        """(3, H, W) in [-1, 1] -> (3, H, W) unclamped; sides must be multiples of 64."""
+        """Restore one photo: (3, H, W) in [-1, 1] -> (3, H, W) in [-1, 1].  Sides must be multiples of 64."""
         model, casting = self.model, torch.autocast("cuda", torch.float16) if self.autocast else nullcontext()
         unet = model.air.unet
         before = unet.attn_processors
@@ -115,7 +114,7 @@ class Reference:
 
     def _run(self, image: Tensor, seed: int) -> Tensor:
         assessor, air = self.model.assessor, self.model.air
-        assessor.forget_prompts()  # their program computes all text states anew for each picture
+        assessor.forget_prompts()  # the published program computes all text states again for each photo
         crop = center_crop(image[0].cpu(), self.model.config.clip.vision.image_size)
         assessor.logits(assessor.image_features(crop[None].to(self.device)))
         cond, null = assessor.user_states([PROMPT]), assessor.user_states([""])
@@ -129,7 +128,7 @@ class Reference:
         return restored[0].clamp(-1, 1).cpu()
 
     def step(self, x: Tensor, z_image: Tensor, i: int, cond: Tensor, null: Tensor, stream: NoiseStream) -> Tensor:
-        """Euler ancestral in sigma space with guidance 1 and 1, all three branches computed."""
+        """Take one Euler ancestral step in sigma space with guidance 1 and 1; all three branches are computed."""
         sigma, after = self.sigmas[i], self.sigmas[i + 1]
         at, scaled = self.timesteps[i : i + 1].to(self.device), x / (sigma**2 + 1).sqrt()
         unet = self.model.air.unet
@@ -146,39 +145,39 @@ class Reference:
 
 
 def flops(config: AutoDIRConfig, side: int, steps: int) -> float:
-    """Of one picture's pass: one U-Net call a step, encoding, decoding, correction."""
+    """Returns the FLOPs of one pass: one U-Net call per step, encoding, decoding and correction."""
     with torch.device("meta"):
         air, scm = AIR(config.air), NAFNet(config.scm)
         image, h = torch.empty(1, 3, side, side), side // config.air.codec.factor
         z, at, text = torch.empty(1, 4, h, h), torch.empty(1), torch.empty(1, 77, config.air.unet.context_dim)
 
-        def counted(action: Callable[[], object]) -> int:
+        def count(action: Callable[[], object]) -> int:
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 action()
             return int(counter.get_total_flops())
 
-        once = counted(lambda: (air.encode(image), air.decode(z), scm.correction(image, image)))
-        return float(once + steps * counted(lambda: air.predict(z, z, at, text)))
+        once = count(lambda: (air.encode(image), air.decode(z), scm.correction(image, image)))
+        return float(once + steps * count(lambda: air.predict(z, z, at, text)))
 
 
 class Peak:
-    """Most memory in use within the block, in MiB above its start: of the device on CUDA, else of the process."""
+    """Measures the peak memory of a block in MiB above its start: of the device on CUDA, otherwise of the process."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.mib = device, 0.0
 
     def __enter__(self) -> "Peak":
-        self._over = threading.Event()
+        self._ended = threading.Event()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self._before = self._now()
-        self._watch = threading.Thread(target=self._sample)
-        self._watch.start()
+        self._sampler = threading.Thread(target=self._sample)
+        self._sampler.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._watch.join()
+        self._ended.set()
+        self._sampler.join()
         if self.device.type == "cuda":
             self.mib = (torch.cuda.max_memory_allocated(self.device) - self._before) / 2**20
 
@@ -187,26 +186,19 @@ class Peak:
         return torch.cuda.memory_allocated(self.device) if on_cuda else psutil.Process().memory_info().rss
 
     def _sample(self) -> None:
-        while not self._over.wait(0.01) and self.device.type != "cuda":
+        while not self._ended.wait(0.01) and self.device.type != "cuda":
             self.mib = max(self.mib, (self._now() - self._before) / 2**20)
 
 
-def timed(action: Callable[[], T], device: torch.device, repeats: int) -> tuple[float, float, T]:
-    """Median seconds after one warm-up, peak MiB, and the answer.
-
-    On a CPU seconds of its own work, summed over threads: the clock on the wall counts the neighbors' too.
-    """
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    answer = action()
-    spent = []
+def measure(action: Callable[[], T], device: torch.device, repeats: int) -> tuple[float, float, T]:
+    """Returns the median seconds after one warm-up, the peak MiB, and the result of the action."""
+    result, timers = action(), []
     with Peak(device) as peak:
         for _ in range(repeats):
-            start_s = clock()
-            answer = action()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            spent.append(clock() - start_s)
-    return median(spent), peak.mib, answer
+            with Timer(device) as timer:
+                result = action()
+            timers.append(timer)
+    return median(timer.seconds for timer in timers), peak.mib, result
 
 
 def whole_pass(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
@@ -217,9 +209,9 @@ def whole_pass(arguments: argparse.Namespace, device: torch.device) -> Iterator[
     images = [torch.rand(3, side, side, generator=generator) * 2 - 1 for _ in range(max(arguments.batches))]
     exact = Reference(model, steps, autocast=False, explicit=False)(images[0], 0)
     work = flops(config, side, steps)
-    yield f"{work / 1e12:.2f} TFLOP a picture (one U-Net call a step)"
+    yield f"{work / 1e12:.2f} TFLOP per photo (one U-Net call per step)"
     yield ""
-    yield "| variant | batch | images/s | p50 ms | peak MiB | PSNR to fp32 | TFLOP/s | of 790 | times |"
+    yield "| variant | batch | images/s | p50 ms | peak MiB | PSNR to fp32 | TFLOP/s | of 790 | speedup |"
     yield "|---|---|---|---|---|---|---|---|---|"
     base = 0.0
 
@@ -235,8 +227,8 @@ def whole_pass(arguments: argparse.Namespace, device: torch.device) -> Iterator[
 
     for explicit in (True, False):
         reference = Reference(model, steps, autocast=on_cuda, explicit=explicit)
-        seconds, peak, picture = timed(partial(reference, images[0], 0), device, repeats)
-        base = 1 / seconds  # the last one, with torch's attention, is what "times" counts from
+        seconds, peak, picture = measure(partial(reference, images[0], 0), device, repeats)
+        base = 1 / seconds  # the last one, with torch's attention, is the base of "speedup"
         name = f"reference, {'explicit' if explicit else 'torch'} attention"
         yield row(name, 1, seconds, peak, picture)
     model.assessor.forget_prompts()
@@ -250,29 +242,29 @@ def whole_pass(arguments: argparse.Namespace, device: torch.device) -> Iterator[
         for made in warm_up(model.air, model.assessor, [(batch, side, side)]):
             yield f"<!-- warm-up {made.shapes} {made.seconds:.1f} s {made.refused or ''} -->"
         action = partial(restore_all, model, requests, together=batch)
-        seconds, peak, restored = timed(action, device, repeats)
+        seconds, peak, restored = measure(action, device, repeats)
         yield row(f"ours, {speed.weights}", batch, seconds, peak, restored[0].image)
 
 
 def one_step(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
-    """The denoiser alone, random latents and states."""
+    """Measure one step of the denoiser with random latents and text states."""
     config, side = CONFIGS[arguments.scale], arguments.side
     with torch.device("meta"):
         air = AIR(config.air)
-    filled(air, device)
+    fill_randomly(air, device)
     h = side // config.air.codec.factor
     z, z_image = torch.randn(2, 1, 4, h, h, generator=torch.Generator().manual_seed(0)).to(device)
     text, null = torch.randn(2, 1, 77, config.air.unet.context_dim, generator=torch.Generator().manual_seed(1)).to(
         device
     )
     at = torch.tensor([500.5], device=device)
-    nothing = torch.zeros_like(z_image)
+    zeros = torch.zeros_like(z_image)
     ours = Denoiser(air=air, null=lambda: null[0])
-    kept = Denoiser(air=air, null=lambda: null[0], cache_every=2)
+    caching = Denoiser(air=air, null=lambda: null[0], cache_every=2)
     cache = StepCache()
 
     def three() -> Tensor:
-        branches = ((text, z_image), (null, z_image), (null, nothing))
+        branches = ((text, z_image), (null, z_image), (null, zeros))
         a, b, c = (air.eager(torch.cat([z, beside], 1), at, states) for states, beside in branches)
         return c + (a - b) + (b - c)
 
@@ -280,18 +272,18 @@ def one_step(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
         return denoiser(z, z_image, at, text, [(1.0, 1.0)], [step], [cache])
 
     with torch.inference_mode():
-        one(kept, 0, at + 20)  # the step before, of 50
+        one(caching, 0, at + 20)  # the previous one of 50 steps
         exact = three()
-        yield "| one step | s | peak MiB | times | largest difference |"
+        yield "| one step | s | peak MiB | speedup | largest difference |"
         yield "|---|---|---|---|---|"
         base = 0.0
         variants: tuple[tuple[str, Callable[[], Tensor]], ...] = (
             ("reference: three calls", three),
             ("ours at guidance 1 and 1: one call", lambda: one(ours, 1)),
-            ("the same, deep features of another step (approximate)", lambda: one(kept, 1)),
+            ("the same with features of the previous step (approximate)", lambda: one(caching, 1)),
         )
         for name, action in variants:
-            seconds, peak, output = timed(action, device, arguments.repeats)
+            seconds, peak, output = measure(action, device, arguments.repeats)
             base = base or seconds
             apart = float((output - exact).abs().max())
             yield f"| {name} | {seconds:.2f} | {peak:.0f} | {base / seconds:.2f} | {apart:.1e} |"
@@ -301,22 +293,23 @@ PARTS = {"pass": whole_pass, "step": one_step}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=PARTS, default="pass")
-    parser.add_argument("--scale", choices=CONFIGS, default="tiny")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--side", type=int, default=512, help="of the square picture in pixels, a multiple of 64")
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = make_parser(__doc__)
+    parser.add_argument("part", nargs="?", choices=PARTS, default="pass", help="default: pass")
+    parser.add_argument("--scale", choices=CONFIGS, default="tiny", help="size of the networks (default: tiny)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--side", type=int, default=512, help="side of the photo in pixels, a multiple of 64")
+    parser.add_argument("--steps", type=int, default=50, help="denoising steps per pass")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16], help="photos per batch")
+    parser.add_argument("--repeats", type=int, default=5, help="measured runs after one warm-up")
     parser.add_argument(
-        "--weights", choices=["float32", "float16", "bfloat16"], help="ours; the device's own if unsaid"
+        "--weights",
+        choices=["float32", "float16", "bfloat16"],
+        help="weights of our networks; default: by device",
     )
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     size = f"{arguments.scale} · {arguments.side} px · {arguments.steps} steps · {arguments.repeats} repeats"
-    print(f"# {where} · {os.cpu_count()} cores · torch {torch.__version__} · {arguments.part} · {size}\n")
+    print(header(arguments.part, size, device=device), end="\n\n")
     for line in PARTS[arguments.part](arguments, device):
         print(line, flush=True)
 

@@ -1,19 +1,18 @@
-"""How much memory a bundle of the autodir family needs at its peak, by size of the picture, with one step.
+"""Measure the peak memory of an AutoDIR bundle for one denoising step, by photo size.
 
-Each row is a fresh process, so the peak is that process's own, weights and libraries included; on CUDA it is what torch
-took of the device.  Beside it the size of one attention score tensor of the published code, which holds every score of
-three branches and eight heads in half precision (4.1 GB at 768 x 768); it needs that several times over.
+Each row is a new process, so the peak includes weights and libraries.  On CUDA it is the memory that torch allocated on
+the device.  The last column is the size of one attention score tensor of the published program (three branches, eight
+heads, half precision), which holds several of them.
+
+Example: python benchmarks/autodir_memory.py models/bundles/autodir-small
 """
 
-import argparse
-import os
-import platform
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from conditions import header, make_parser, peak_mib
 
 from models.drive import Progress, restore_one
 from models.families import load_restorer
@@ -23,38 +22,36 @@ SIZES = ((512, 512), (768, 768), (1024, 1024), (2448, 3264))
 
 
 def score_tensor_gb(height: int, width: int) -> float:
-    """Three branches, eight heads, one score for each pair of latent pixels, two bytes each."""
+    """Returns the size of the scores: three branches, eight heads, all pairs of latent pixels, two bytes each."""
     return 3 * 8 * (height * width / 64) ** 2 * 2 / 1e9
 
 
-def peak(bundle: Path, device: torch.device, height: int, width: int) -> tuple[int, float]:
-    """Tiles that the picture was cut into, and this process's peak in MiB."""
+def measure(bundle: Path, device: torch.device, height: int, width: int) -> tuple[int, float]:
+    """Returns the number of tiles and the peak of this process in MiB."""
     model, counts = load_restorer(bundle, device), {1}
     image = torch.rand(3, height, width) * 2 - 1
 
-    def saw(at: Progress) -> None:
-        counts.add(at.tiles)
+    def record(progress: Progress) -> None:
+        counts.add(progress.tiles)
 
-    restore_one(model, Request(image=image, controls=Controls(prompt="remove the haze", steps=1)), saw)
-    if device.type == "cuda":
-        return max(counts), torch.cuda.max_memory_allocated(device) / 2**20
-    return max(counts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts kibibytes
+    restore_one(model, Request(image=image, controls=Controls(prompt="remove the haze", steps=1)), record)
+    return max(counts), peak_mib(device)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
+    parser = make_parser(__doc__)
+    parser.add_argument("bundle", type=Path, help="folder of an AutoDIR bundle")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--picture", type=int, nargs=2, help="height and width: this one only, in this process")
+    parser.add_argument("--photo", type=int, nargs=2, help="height and width: measure only this size, in this process")
     arguments = parser.parse_args()
-    if arguments.picture:
-        print(*peak(arguments.bundle, torch.device(arguments.device), *arguments.picture))
+    if arguments.photo:
+        print(*measure(arguments.bundle, torch.device(arguments.device), *arguments.photo))
         return
-    print(f"# {platform.machine()} · {os.cpu_count()} cores · torch {torch.__version__} · {arguments.bundle.name}\n")
-    print("| picture | tiles | peak MiB | published: one score tensor, GB |\n|---|---|---|---|")
+    print(header(arguments.bundle.name), end="\n\n")
+    print("| photo | tiles | peak MiB | one published score tensor, GB |\n|---|---|---|---|")
     for height, width in SIZES:
         words = [sys.executable, __file__, str(arguments.bundle), "--device", arguments.device]
-        child = subprocess.run([*words, "--picture", str(height), str(width)], check=True, stdout=subprocess.PIPE)
+        child = subprocess.run([*words, "--photo", str(height), str(width)], check=True, stdout=subprocess.PIPE)
         tiles, mib = child.stdout.split()
         print(
             f"| {height} x {width} | {int(tiles)} | {float(mib):.0f} | {score_tensor_gb(height, width):,.1f} |",

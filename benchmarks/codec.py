@@ -1,16 +1,18 @@
-"""How much of a photograph a small learned latent space loses (decision 0004), beside the lossless patches we ship.
+"""Measure how much a small learned latent space loses, compared with the lossless patches that we ship (decision 0004).
 
-Trains a small KL autoencoder of the denoiser's own factor of 8 on crops, and measures how held-out crops come back.
-No restoration through a codec can be nearer to the truth than the codec's own reconstruction of the clean picture.
+Trains a small KL autoencoder with the denoiser's factor of 8 on crops, and measures the reconstruction of held-out
+crops.  A restoration through an autoencoder cannot exceed the PSNR of this reconstruction.
+
+Example: python benchmarks/codec.py --images ../shared/train --minutes 12
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from conditions import header, make_parser
 from torch import Tensor
 
 from models.autodir.latents import KLCodec, KLConfig, PatchCodec, PatchConfig
@@ -27,10 +29,10 @@ def crops(pool: PhotoPool, rng: np.random.Generator, count: int) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, action="append", required=True, help="a folder of photographs")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser = make_parser(__doc__)
+    parser.add_argument("--images", type=Path, action="append", required=True, help="folder of photos; repeatable")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos")
+    parser.add_argument("--minutes", type=float, default=10.0, help="training time")
     parser.add_argument("--channels", type=int, default=16, help="latent channels; Stable Diffusion has 4")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -39,6 +41,7 @@ def main() -> None:
     files = decode_into(arguments.cache, find_photos(arguments.images), 1600)
     train, held_out = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
     clean = crops(held_out, np.random.default_rng(1), 64)
+    print(header(f"held-out crops of {CROP.crop_px} px"))
     patch = PatchCodec(PatchConfig())
     score = mean_psnr(patch.decode(patch.encode(clean)), clean)
     print(f"patches, 192 channels, 0 parameters: {score:.1f} dB (45 is the cap)")

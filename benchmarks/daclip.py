@@ -1,27 +1,25 @@
-"""One step of the full-size IR-SDE U-Net (random weights): the authors' way against ours, by size of the picture.
+"""Measure one step of the full-size IR-SDE U-Net with random weights: the published way and ours, by photo size.
 
-The authors' way: attention with its whole score matrix, cross-attention worked out for every position although there
-is one token, linear attention over all heads at once, and prompt and contexts again at every step.  Written here from
-the description of their code; it shares our weights, so the two answers can be compared.
+The published way computes attention with its full score matrix, cross-attention at every position although there is
+only one token, linear attention over all heads at once, and prompt and contexts again in every step.  It is written
+here from the description of the published code and uses our weights, so that the outputs can be compared.
 
-Each row is a fresh process, so the peak is that process's own, weights and libraries included (on CUDA, what torch
-took of the device).  A reference whose score matrix would not fit into --memory-gb is left out.  Time is the fastest of
---repeats steps after one that does not count; on the CPU also the processor's own time, which other work on the machine
-does not disturb.
+Each row is a new process, so the peak memory includes weights and libraries (on CUDA, what torch allocated).  The
+published way is skipped if its score matrix does not fit into --memory-gb.  Time is that of the fastest of --repeats
+steps after one warm-up, as wall time and as CPU time.
+
+Example: python benchmarks/daclip.py --sizes 256 512
 """
 
 import argparse
-import os
-import platform
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from conditions import Timer, header, make_parser, peak_mib
 from torch import Tensor, nn
 
 from models.daclip.attention import HEAD_CHANNELS, LinearAttention, SpatialTransformer, TransformerBlock
@@ -51,7 +49,7 @@ class ExplicitAttention(nn.Module):
 
 
 class ExplicitBlock(nn.Module):
-    """The transformer block with a cross-attention that asks from every position."""
+    """The transformer block with cross-attention at every position."""
 
     def __init__(self, ours: TransformerBlock, channels: int, context: int) -> None:
         super().__init__()
@@ -67,7 +65,7 @@ class ExplicitBlock(nn.Module):
 
 
 def explicit_linear(self: LinearAttention, x: Tensor) -> Tensor:
-    """All heads of the linear attention at once, channels first."""
+    """Linear attention over all heads at once, channels first."""
     batch, _, height, width = x.shape
     q, k, v = self.to_qkv(x).reshape(batch, 3, self.heads, HEAD_CHANNELS, height * width).unbind(1)
     q, k = q.softmax(dim=-2) * HEAD_CHANNELS**-0.5, k.softmax(dim=-1)
@@ -79,7 +77,7 @@ def explicit_linear(self: LinearAttention, x: Tensor) -> Tensor:
 def explicit_denoise(
     self: ConditionalUNet, x: Tensor, mu: Tensor, embedding: Tensor, contexts: Sequence[Tensor]
 ) -> Tensor:
-    """Channels first all the way, as their tensors are; sides must be multiples of the stride."""
+    """Run the U-Net with channels first, like the published code; sides must be multiples of the stride."""
     whole = x = self.init_conv(torch.cat([x - mu, mu], dim=1))
     if self.config.half_scale:
         x = self.downsample(x)
@@ -93,12 +91,12 @@ def network(config: UNetConfig, device: torch.device) -> ConditionalUNet:
     torch.manual_seed(0)
     made = ConditionalUNet(config)
     for part in made.transformers():
-        nn.init.normal_(part.proj_out.weight, std=0.02)  # zero at the start, which would hide the attention
+        nn.init.normal_(part.proj_out.weight, std=0.02)  # initialized to zero, which would hide the attention
     return made.eval().requires_grad_(False).to(device)
 
 
-def authors_way(made: ConditionalUNet) -> ConditionalUNet:
-    """The same weights, worked out as published; contexts go through where constants did."""
+def published_way(made: ConditionalUNet) -> ConditionalUNet:
+    """Change the network to the published way with the same weights; it receives contexts instead of constants."""
     for part in made.transformers():
         channels, block = part.proj_in.in_channels, part.transformer_blocks[0]
         assert isinstance(block, TransformerBlock)
@@ -109,7 +107,7 @@ def authors_way(made: ConditionalUNet) -> ConditionalUNet:
 
 
 def step(config: UNetConfig, ours: bool, side: int, repeats: int, device: torch.device) -> tuple[Tensor, float, float]:
-    """The answer (1, 3, side, side), and seconds of the fastest step: by the clock, and of the processor."""
+    """Returns the output (1, 3, side, side), and the wall and CPU seconds of the fastest step."""
     made = network(config, device)
     draw = torch.Generator().manual_seed(1)
     mu = torch.rand(1, 3, side, side, generator=draw).to(device)
@@ -121,62 +119,52 @@ def step(config: UNetConfig, ours: bool, side: int, repeats: int, device: torch.
         constants = made.prepare(content, degradation)
     else:
         count = len(made.transformers())
-        made = authors_way(made)
+        made = published_way(made)
         SpatialTransformer.cross_vector = lambda self, context: context  # type: ignore[method-assign]
 
-    def ask() -> Tensor:
+    def run() -> Tensor:
         if ours:
             return made(x, mu, t, constants)
         prompt = made.prepare(content, degradation).prompt
         return made(x, mu, t, Constants(prompt, (content,) * count))
 
-    walls, works = [], []
-    answer = ask()
+    output, timers = run(), []
     for _ in range(repeats):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        wall, work = time.perf_counter(), time.process_time()
-        answer = ask()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        walls.append(time.perf_counter() - wall)
-        works.append(time.process_time() - work)
-    return answer.cpu(), min(walls or [0.0]), min(works or [0.0])
-
-
-def peak_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts kibibytes
+        with Timer(device) as timer:
+            output = run()
+        timers.append(timer)
+    fastest = [min((getattr(timer, name) for timer in timers), default=0.0) for name in ("wall_s", "cpu_s")]
+    return output.cpu(), fastest[0], fastest[1]
 
 
 def scores_gb(config: UNetConfig, side: int) -> float:
-    """The widest score matrix: sixteen heads, or what the last width has, over an eighth of the picture's sides."""
+    """Returns the size of the largest score matrix: the heads of the last level over its grid of positions."""
     heads = config.width * config.multipliers[-1] // HEAD_CHANNELS
     cells = (side // 2 ** (len(config.multipliers) - 1) // (2 if config.half_scale else 1)) ** 2
     return heads * cells**2 * 4 / 2**30
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
-    parser.add_argument("--networks", nargs="+", choices=CONFIGS, default=["daclip"])
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--memory-gb", type=float, default=8.0, help="for one score matrix of the reference, twice")
-    parser.add_argument("--one", nargs=4, metavar=("NETWORK", "WAY", "SIDE", "OUT"), help="this row, in this process")
+    parser = make_parser(__doc__)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024], help="sides of the photo in pixels")
+    parser.add_argument("--networks", nargs="+", choices=CONFIGS, default=["daclip"], help="default: daclip")
+    parser.add_argument("--repeats", type=int, default=2, help="measured steps after one warm-up")
+    parser.add_argument("--memory-gb", type=float, default=8.0, help="limit for two published score matrices")
+    parser.add_argument(
+        "--one", nargs=4, metavar=("NETWORK", "WAY", "SIDE", "OUT"), help="only this row, in this process"
+    )
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if arguments.one:
         name, way, side, out = arguments.one
         with torch.inference_mode():
-            answer, wall, work = step(CONFIGS[name], way == "ours", int(side), arguments.repeats, device)
-        torch.save(answer, out)
-        print(wall, work, peak_mib(device))
+            output, wall_s, cpu_s = step(CONFIGS[name], way == "ours", int(side), arguments.repeats, device)
+        torch.save(output, out)
+        print(wall_s, cpu_s, peak_mib(device))
         return
-    threads = torch.get_num_threads()
-    print(f"# {platform.machine()} {device} · {os.cpu_count()} cores, {threads} threads · torch {torch.__version__}\n")
-    print("| network | side px | way | s/step | processor s | peak MiB | largest difference (range) |")
+    print(header(device, device=device), end="\n\n")
+    print("| network | side px | way | wall s/step | CPU s/step | peak MiB | largest difference (range) |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.networks:
@@ -185,22 +173,22 @@ def main() -> None:
 
 
 def compare(name: str, side: int, folder: Path, arguments: argparse.Namespace) -> None:
-    """Both ways at one size, a line each."""
-    answers: list[Tensor] = []
-    for way in ("authors", "ours"):
+    """Print one line for each way at one size."""
+    outputs: list[Tensor] = []
+    for way in ("published", "ours"):
         needed = 2 * scores_gb(CONFIGS[name], side)
-        if way == "authors" and needed > arguments.memory_gb:
-            print(f"| {name} | {side} | authors | | | scores alone: {needed / 2:.1f} GiB, twice | |", flush=True)
+        if way == "published" and needed > arguments.memory_gb:
+            print(f"| {name} | {side} | published | | | scores alone: {needed / 2:.1f} GiB, twice | |", flush=True)
             continue
         out = folder / f"{way}.pt"
         words = [sys.executable, __file__, "--device", arguments.device, "--repeats", str(arguments.repeats)]
         done = subprocess.run([*words, "--one", name, way, str(side), str(out)], check=True, stdout=subprocess.PIPE)
-        wall, work, peak = map(float, done.stdout.split())
-        answers.append(torch.load(out))
-        told = ""
-        if len(answers) == 2:
-            told = f"{(answers[0] - answers[1]).abs().max():.1e} ({answers[0].abs().max():.1f})"
-        print(f"| {name} | {side} | {way} | {wall:.2f} | {work:.2f} | {peak:.0f} | {told} |", flush=True)
+        wall_s, cpu_s, peak = map(float, done.stdout.split())
+        outputs.append(torch.load(out))
+        difference = ""
+        if len(outputs) == 2:
+            difference = f"{(outputs[0] - outputs[1]).abs().max():.1e} ({outputs[0].abs().max():.1f})"
+        print(f"| {name} | {side} | {way} | {wall_s:.2f} | {cpu_s:.2f} | {peak:.0f} | {difference} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Gains on photographs that training held out, told the task, for several bundles in one run:
+"""Measure the PSNR gain on photos held out from training, with the prompt of the degradation, for several bundles.
 
-    python benchmarks/held_out.py --images ../shared/train --images ../photos --bundle old/ --bundle autodir-small
+The degradations are the synthetic ones of this version, the same for every bundle.
 
-The damage is this version's synthetic one, the same for every bundle; figures are dB of PSNR over the input.
+Example: python benchmarks/held_out.py --images ../shared/train --bundle old/ --bundle autodir-small
 """
 
-import argparse
 from pathlib import Path
 
 import torch
+from conditions import header, make_parser
 
 from models.autodir.assessor import prompt_of
 from models.bundle import find_bundle, read_manifest
@@ -23,19 +23,22 @@ from models.training.data.degradations import SYNTHESIZERS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, action="append", required=True, help="the training photos; repeatable")
-    parser.add_argument("--bundle", action="append", required=True, help="repeatable")
-    parser.add_argument("--each", type=int, default=24, help="crops of each degradation")
-    parser.add_argument("--crop", type=int, default=192)
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
-    said = parser.parse_args()
-    examples = validation_examples(held_out(said.images, said.cache), autodir_small.NAMES, said.crop, said.each)
-    folders = [find_bundle(name) for name in said.bundle]
+    parser = make_parser(__doc__)
+    parser.add_argument("--images", type=Path, action="append", required=True, help="training photos; repeatable")
+    parser.add_argument("--bundle", action="append", required=True, help="name or folder of a bundle; repeatable")
+    parser.add_argument("--each", type=int, default=24, help="crops per degradation")
+    parser.add_argument("--crop", type=int, default=192, help="side of the crops in pixels")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos")
+    arguments = parser.parse_args()
+    examples = validation_examples(
+        held_out(arguments.images, arguments.cache), autodir_small.NAMES, arguments.crop, arguments.each
+    )
+    folders = [find_bundle(name) for name in arguments.bundle]
     restorers = [load_restorer(folder, torch.device("cpu")) for folder in folders]
-    stated = [read_manifest(folder) for folder in folders]
-    titles = [f"{one.name} {one.version}" for one in stated]
-    print(f"# Held-out photographs, told the task: {said.each} crops of {said.crop} px each, dB over the input\n")
+    manifests = [read_manifest(folder) for folder in folders]
+    titles = [f"{manifest.name} {manifest.version}" for manifest in manifests]
+    crops = f"{arguments.each} held-out crops of {arguments.crop} px per degradation"
+    print(header(crops, "PSNR gain in dB"), end="\n\n")
     print(f"| degradation | input | {' | '.join(titles)} |\n|---|---|{'---|' * len(titles)}")
     for name, example in zip(autodir_small.NAMES, examples, strict=True):
         if name not in SYNTHESIZERS:
@@ -45,7 +48,7 @@ def main() -> None:
             requests = [
                 Request(image=image, controls=Controls(prompt=prompt_of(name))) for image in example["degraded"]
             ]
-            results = torch.stack([done.image for done in restore_all(restorer, requests, together=1)])
+            results = torch.stack([restored.image for restored in restore_all(restorer, requests, together=1)])
             gains.append(f"{mean_psnr(results, example['target']) - before:+.2f}")
         print(f"| {name} | {before:.2f} | {' | '.join(gains)} |", flush=True)
 

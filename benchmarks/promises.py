@@ -1,15 +1,14 @@
-"""What a bundle promises beyond its table, on photographs that training held out:
+"""Measure mixtures of degradations, `strength`, and faces and small text, on photos held out from training.
 
-    python benchmarks/promises.py --images ../shared/train --images ../photos
+Mixtures: two degradations on one crop.  The PSNR of the automatic mode is compared with the better of two single
+prompted passes, and with two prompted passes that repair the last degradation first.
+Strength: whether the mean change increases with `strength`, for each degradation.
+Faces and small text: the mean absolute error before and after, for crops with white noise, and the mean change of clean
+crops.  Errors and changes are of 255.
 
-Mixtures: two damages on one crop; automatic mode against the better of the two single passes, in dB of PSNR, and what
-two passes reach that are told, the last damage first.
-Strength: whether the mean change grows with `strength`, for each degradation.
-Faces and small text: the mean difference from the truth before and after, for crops with white noise, and how much a
-clean crop is changed.  0 to 255 everywhere.
+Example: python benchmarks/promises.py --images ../shared/train --images ../photos
 """
 
-import argparse
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from statistics import mean
 import cv2
 import numpy as np
 import torch
+from conditions import header, make_parser
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,20 +40,20 @@ FACES = {
     "cid22_0182.jpg": (60, 20, 320), "clic2025_0022.jpg": (880, 40, 256),
     "gcompris-qt-data__b4a6d85a__explore_world_music_0.webp": (420, 300, 256),
 }  # fmt: skip
-"""File, and the square crop's left, top and side in px."""
+"""File name, and left, top and side of the square crop in pixels."""
 TEXT = {"gcompris-qt-data__0f0aa2d3__explore_world_music_3.webp": (200, 110, 256)}
 WRITTEN = ("cid22_0144.jpg", "lxqt-themes__f2d275c5__Valendas.png", "cid22_0009.jpg")
-"""Photographs that small letters are written on."""
+"""Photos on which small text is drawn."""
 
 Pixels = NDArray[np.uint8]
 
 
-def restored(restorer: Restorer, image: Tensor, **controls: object) -> Tensor:
+def restore(restorer: Restorer, image: Tensor, **controls: object) -> Tensor:
     return restore_one(restorer, Request(image=image, controls=Controls(**controls))).image  # type: ignore[arg-type]
 
 
 def mixtures(restorer: Restorer, pool: PhotoPool, each: int, crop_px: int) -> Iterator[str]:
-    yield "| mixture | input | best single pass | automatic | over the single pass | passes | both told |"
+    yield "| mixture | input | best single pass | automatic | gain over single pass | passes | both prompted |"
     yield "|---|---|---|---|---|---|---|"
     rows = []
     for number, kinds in enumerate(MIXTURES):
@@ -64,39 +64,41 @@ def mixtures(restorer: Restorer, pool: PhotoPool, each: int, crop_px: int) -> It
             for kind in order:
                 picture = SYNTHESIZERS[kind](picture, rng)
             truth, degraded = as_tensor(clean)[None], as_tensor(picture)
-            single = max(mean_psnr(restored(restorer, degraded, prompt=prompt_of(kind))[None], truth) for kind in kinds)
-            done = restore_one(restorer, Request(image=degraded, controls=Controls()))
-            kept = sum(one.kept for one in done.report.passes)
-            told = degraded
+            single = max(mean_psnr(restore(restorer, degraded, prompt=prompt_of(kind))[None], truth) for kind in kinds)
+            restored = restore_one(restorer, Request(image=degraded, controls=Controls()))
+            kept = sum(entry.kept for entry in restored.report.passes)
+            prompted = degraded
             for kind in reversed(order):
-                told = restored(restorer, told, prompt=prompt_of(kind))
-            results = [mean_psnr(image[None], truth) for image in (degraded, done.image, told)]
+                prompted = restore(restorer, prompted, prompt=prompt_of(kind))
+            results = [mean_psnr(image[None], truth) for image in (degraded, restored.image, prompted)]
             rows.append((kinds, results[0], single, results[1], kept, results[2]))
     groups = [(" + ".join(kinds), [row for row in rows if row[0] == kinds]) for kinds in MIXTURES]
     for name, group in [*groups, ("**all**", rows)]:
-        before, single, auto, passes, told = (mean(row[at] for row in group) for at in (1, 2, 3, 4, 5))
+        before, single, auto, passes, both = (mean(row[at] for row in group) for at in (1, 2, 3, 4, 5))
         yield (
             f"| {name} | {before:.2f} | {single:.2f} | {auto:.2f} | {auto - single:+.2f} | {passes:.1f} "
-            f"| {told:.2f} ({told - single:+.2f}) |"
+            f"| {both:.2f} ({both - single:+.2f}) |"
         )
 
 
 def strengths(restorer: Restorer, pool: PhotoPool, crop_px: int) -> Iterator[str]:
-    yield "| degradation | " + " | ".join(f"{strength:g}" for strength in STRENGTHS) + " | grows |"
+    yield "| degradation | " + " | ".join(f"{strength:g}" for strength in STRENGTHS) + " | increases |"
     yield "|---" * (len(STRENGTHS) + 2) + "|"
     for number, kind in enumerate(name for name in restorer.names if name in SYNTHESIZERS):
         rng = np.random.default_rng([3, number])
         degraded = as_tensor(SYNTHESIZERS[kind](pool.crop(rng, CropConfig(crop_px=crop_px)), rng))
-        moved = [
-            float((restored(restorer, degraded, prompt=prompt_of(kind), strength=strength) - degraded).abs().mean())
+        changes = [
+            float((restore(restorer, degraded, prompt=prompt_of(kind), strength=strength) - degraded).abs().mean())
             for strength in STRENGTHS
         ]
-        grows = "yes" if moved[0] == 0 and all(one < other for one, other in pairwise(moved)) else "NO"
-        yield f"| {kind} | " + " | ".join(f"{127.5 * value:.2f}" for value in moved) + f" | {grows} |"
+        increases = (
+            "yes" if changes[0] == 0 and all(weaker < stronger for weaker, stronger in pairwise(changes)) else "NO"
+        )
+        yield f"| {kind} | " + " | ".join(f"{127.5 * value:.2f}" for value in changes) + f" | {increases} |"
 
 
 def close_ups(files: dict[str, Pixels]) -> Iterator[tuple[str, Pixels]]:
-    """Crops of faces and of small text, as far as their photographs are there."""
+    """Yields crops of faces and of small text from the available photos."""
     for what, boxes in (("face", FACES), ("text", TEXT)):
         for name, (left, top, side) in boxes.items():
             if name in files:
@@ -111,43 +113,43 @@ def close_ups(files: dict[str, Pixels]) -> Iterator[tuple[str, Pixels]]:
 
 
 def faces_and_text(restorer: Restorer, files: dict[str, Pixels]) -> Iterator[str]:
-    yield "| crop | noise | lost to noise | left after | a clean crop is changed by |"
+    yield "| crop | noise | error before | error after | change of the clean crop |"
     yield "|---|---|---|---|---|"
     for what, pixels in close_ups(files):
         truth = as_tensor(pixels.astype(np.float32) / np.float32(255))
-        untouched = 127.5 * float((restored(restorer, truth) - truth).abs().mean())
+        clean_change = 127.5 * float((restore(restorer, truth) - truth).abs().mean())
         for sigma in (15, 25):
             generator = torch.Generator().manual_seed(sigma)
             noise = torch.randn(truth.shape, generator=generator) * (sigma / 127.5)
             noisy = (truth + noise).mul(127.5).round().div(127.5).clamp(-1, 1)
-            lost, left = (127.5 * float((image - truth).abs().mean()) for image in (noisy, restored(restorer, noisy)))
-            yield f"| {what} {pixels.shape[1]} px | {sigma} | {lost:.2f} | {left:.2f} | {untouched:.2f} |"
+            before, after = (127.5 * float((image - truth).abs().mean()) for image in (noisy, restore(restorer, noisy)))
+            yield f"| {what} {pixels.shape[1]} px | {sigma} | {before:.2f} | {after:.2f} | {clean_change:.2f} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, action="append", required=True, help="the training photos; repeatable")
-    parser.add_argument("--bundle")
-    parser.add_argument("--each", type=int, default=4, help="crops of each mixture")
-    parser.add_argument("--crop", type=int, default=256)
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
-    said = parser.parse_args()
-    bundle = find_bundle(said.bundle)
+    parser = make_parser(__doc__)
+    parser.add_argument("--images", type=Path, action="append", required=True, help="training photos; repeatable")
+    parser.add_argument("--bundle", help="name or folder of a bundle; the shipped one by default")
+    parser.add_argument("--each", type=int, default=4, help="crops per mixture")
+    parser.add_argument("--crop", type=int, default=256, help="side of the crops in pixels")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos")
+    arguments = parser.parse_args()
+    bundle = find_bundle(arguments.bundle)
     restorer, manifest = load_restorer(bundle, torch.device("cpu")), read_manifest(bundle)
-    photos = find_photos(said.images)
-    pool = PhotoPool(decode_into(said.cache, photos, 1600), validation=True)
+    photos = find_photos(arguments.images)
+    pool = PhotoPool(decode_into(arguments.cache, photos, 1600), validation=True)
     wanted = {*FACES, *TEXT, *WRITTEN}
     files = {
         path.name: np.load(decoded)
         for path in photos
         if path.name in wanted
-        for decoded in decode_into(said.cache, [path], 1600)
+        for decoded in decode_into(arguments.cache, [path], 1600)
     }
-    print(f"# {manifest.name} {manifest.version}: promises\n")
-    print(f"`python benchmarks/promises.py`: {len(pool)} held-out photos, crops of {said.crop} px.\n")
+    photos_text = f"{len(pool)} held-out photos, crops of {arguments.crop} px"
+    print(header(f"{manifest.name} {manifest.version}", photos_text), end="\n\n")
     for title, lines in (
-        ("Mixtures of two (PSNR in dB)", mixtures(restorer, pool, said.each, said.crop)),
-        ("Mean change by strength (of 255)", strengths(restorer, pool, said.crop)),
+        ("Mixtures of two (PSNR in dB)", mixtures(restorer, pool, arguments.each, arguments.crop)),
+        ("Mean change by strength (of 255)", strengths(restorer, pool, arguments.crop)),
         ("Faces and small text (mean difference, of 255)", faces_and_text(restorer, files)),
     ):
         print(f"## {title}\n")

@@ -1,19 +1,19 @@
-"""`make bench-service`: what the service adds to the model's own time, and what batching per step is worth.
+"""Measure the overhead of the service, and the gain of batching per step (`make bench-service`).
 
-    latency   one client, one photo at a time: HTTP against the same work in this process
-    queue     no-op jobs through one worker, and Redis commands a job
-    batching  step-level against job-level batching (collect N or wait T, run to the end): same engine, same networks,
-              same Poisson arrivals
+    latency   one client, one photo at a time: HTTP compared with the same work in this process
+    queue     no-op jobs through one worker, and Redis commands per job
+    batching  batching per step compared with batching per job (collect N photos or wait T seconds, then run all to the
+              end), with the same engine, networks and Poisson arrivals
 
-Each prints a markdown table; `--out` appends them to a dated file.  Run it on a quiet machine.
+Each part prints a markdown table; --out also appends it to a file.  Run it on a machine without other work.
+
+Example: python benchmarks/service.py latency --repeats 200
 """
 
-import argparse
 import asyncio
 import io
 import itertools
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -30,6 +30,7 @@ from uuid import uuid4
 
 import numpy as np
 import torch
+from conditions import NOISY_PHOTO, Timer, header, make_parser
 from PIL import Image
 from redis.asyncio import Redis
 
@@ -50,22 +51,21 @@ from worker.engine_entry import Resident
 from worker.messages import Answer, Done, Failed, Pixels, Task
 from worker.picking import BatchLimits
 
-PHOTO = Path(__file__).parents[1] / "examples" / "raccoon-noisy.jpg"
 CONTROLS: dict[str, Any] = {"prompt": "remove the blur", "steps": 1, "seed": 1}
 WAIT_S = 0.5
 COLLECT = 8
 BLOCK = 10
 AHEAD = 4
-"""As WorkerConfig.ahead."""
+"""The default of WorkerConfig.ahead."""
 
 
 def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """p50, p95 and p99."""
+    """Returns p50, p95 and p99."""
     return tuple(float(v) for v in np.percentile(values, [50, 95, 99]))  # type: ignore[return-value]
 
 
 def crop(side: int) -> Image.Image:
-    with Image.open(PHOTO) as photo:
+    with Image.open(NOISY_PHOTO) as photo:
         return photo.convert("RGB").crop((0, 0, side, side))
 
 
@@ -77,7 +77,7 @@ def png(side: int) -> bytes:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """`undegrade serve` as a user starts it; its URL."""
+    """Start `undegrade serve` as a user does, and yield its URL."""
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "XDG_STATE_HOME": folder}
         log = Path(folder) / "log"
@@ -96,7 +96,7 @@ def serving() -> Iterator[str]:
 
 
 def latency(repeats: int) -> Iterator[str]:
-    """HTTP and in-process in turns of BLOCK: both meet the same machine, neither the other's cold caches."""
+    """Measure HTTP and in-process in alternating blocks, so that load and caches affect both alike."""
     restorer, data = load_restorer(find_bundle(), torch.device("cpu")), png(128)
 
     def in_process() -> None:
@@ -121,14 +121,14 @@ def latency(repeats: int) -> Iterator[str]:
         for _ in range(-(-repeats // BLOCK)):
             pair = []
             for action in (in_process, over_http):
-                action()  # warms
-                pair.append([timed(action) for _ in range(BLOCK)])
+                action()  # warm-up
+                pair.append([wall_seconds(action) for _ in range(BLOCK)])
             blocks.append((pair[0], pair[1]))
     yield from _added(blocks)
 
 
 def _added(blocks: Sequence[tuple[list[float], list[float]]]) -> Iterator[str]:
-    """Both sides, what the difference of their quantiles is, and that of the medians block by block."""
+    """Yields the quantiles of both sides, their difference, and the difference of the medians by block."""
     own, whole = (quantiles(list(itertools.chain.from_iterable(side))) for side in zip(*blocks, strict=True))
     yield "| 128 px PNG, one client, ms | p50 | p95 | p99 |"
     yield "|---|---|---|---|"
@@ -146,21 +146,21 @@ def _added(blocks: Sequence[tuple[list[float], list[float]]]) -> Iterator[str]:
     yield f"{len(blocks)} pairs of {BLOCK} requests: medians differ by {middle:.1f} ms ({spread})."
 
 
-def timed(action: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    action()
-    return time.perf_counter() - start_s
+def wall_seconds(action: Callable[[], None]) -> float:
+    with Timer() as timer:
+        action()
+    return timer.wall_s
 
 
 def queue(count: int) -> Iterator[str]:
-    """One worker process, its engine loaded; the jobs are in line before it starts."""
+    """Measure one worker process that has loaded its engine; all jobs are queued before it starts."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder)) as redis:
         rate, calls, inner = asyncio.run(_drain(redis.url, count))
     yield "| no-op jobs through one worker | |"
     yield "|---|---|"
     yield f"| jobs/s | {rate:,.0f} |"
-    yield f"| Redis calls a job, the worker's | {calls:.2f} |"
-    yield f"| commands a job, those inside the scripts included | {inner:.1f} |"
+    yield f"| Redis script calls of the worker per job | {calls:.2f} |"
+    yield f"| Redis commands per job, including those inside scripts | {inner:.1f} |"
 
 
 async def _drain(url: str, count: int) -> tuple[float, float, float]:
@@ -170,7 +170,7 @@ async def _drain(url: str, count: int) -> tuple[float, float, float]:
         with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as worker:
             while not await jobs.workers.alive():
                 await asyncio.sleep(0.1)
-            # In a lane that it does not serve, then moved over at once: submitting costs as much as draining
+            # Submitting takes as long as draining: submit to a lane that the worker does not serve, then move all jobs
             for _ in range(count):
                 await jobs.submit(noop("bulk"), 10**9)
             before = await commands(client)
@@ -191,7 +191,7 @@ def noop(lane: str) -> JobSpec:
 
 
 async def commands(client: "Redis") -> tuple[int, int]:
-    """Scripts called, and everything that the server did."""
+    """Returns the number of script calls and of all commands."""
     stats = await client.info("commandstats")
     total = sum(int(entry["calls"]) for entry in stats.values())
     return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"]), total
@@ -199,7 +199,7 @@ async def commands(client: "Redis") -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A photo that comes at this second of the run."""
+    """A photo that arrives at this second of the run."""
 
     at_s: float
     pixels: Pixels
@@ -208,15 +208,15 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Mix:
-    """What comes, and how many of one shape share a step in either kind of batching."""
+    """Photo sizes, and how many photos of one shape share a step."""
 
-    what: str
+    name: str
     sides: tuple[int, ...]
     together: int
 
 
 def arrivals(mix: Mix, rate: float, seconds: float, seed: int) -> list[Arrival]:
-    """Poisson arrivals of the mix's sizes and 2 to 12 steps."""
+    """Returns Poisson arrivals with the sizes of the mix and 2 to 12 steps."""
     rng, at_s, found = np.random.default_rng(seed), 0.0, []
     pictures = [np.asarray(crop(side)) for side in mix.sides]
     while (at_s := at_s + rng.exponential(1 / rate)) < seconds:
@@ -225,9 +225,9 @@ def arrivals(mix: Mix, rate: float, seconds: float, seed: int) -> list[Arrival]:
 
 
 class Clock:
-    """Seconds of this process' CPU time on a CPU, where other programs' work would be noise; of the wall on a GPU.
+    """CPU time of this process on a CPU, which other programs do not affect; wall time on a GPU.
 
-    Idle time is leapt over, so a run takes no longer than its work.
+    Idle time is skipped, so a run takes no longer than its work.
     """
 
     def __init__(self, of_cpu: bool) -> None:
@@ -237,25 +237,25 @@ class Clock:
     def now_s(self) -> float:
         return self._read() + self._offset_s
 
-    def leap(self, to_s: float) -> None:
+    def skip(self, to_s: float) -> None:
         self._offset_s += max(0.0, to_s - self.now_s())
 
 
 class Replay:
-    """Photos into one engine as they arrive; a policy says when they may enter."""
+    """Feeds photos into one engine as they arrive; a policy decides when they enter."""
 
     def __init__(self, restorer: Restorer, coming: Sequence[Arrival], together: int) -> None:
         self.coming = coming
         self.clock = Clock(of_cpu=torch.get_num_threads() == 1)
-        self.told: dict[int, float] = {}
+        self.finished_at_s: dict[int, float] = {}
         self.arrived, self.entered = 0, 0
         self.engine = Engine(
-            {"": Resident(restorer, BatchLimits(max_batch=together, megapixels=8.0))}, self._say, self.now_s
+            {"": Resident(restorer, BatchLimits(max_batch=together, megapixels=8.0))}, self._record, self.now_s
         )
 
-    def _say(self, answer: Answer) -> None:
+    def _record(self, answer: Answer) -> None:
         if isinstance(answer, Done | Failed):
-            self.told[int(answer.id)] = self.now_s()
+            self.finished_at_s[int(answer.id)] = self.now_s()
 
     def now_s(self) -> float:
         return self.clock.now_s()
@@ -265,13 +265,13 @@ class Replay:
         return self.arrived - self.entered
 
     def enter(self, most: int) -> None:
-        """Let the longest waiting in."""
+        """Admit the photos that have waited longest."""
         for index in range(self.entered, min(self.arrived, self.entered + most)):
             self.engine.admit(_task(index, self.coming[index]))
             self.entered += 1
 
     def turn(self, until_s: float | None = None) -> None:
-        """What arrives, then one step; an idle engine waits for the next arrival, or for `until_s`."""
+        """Register arrivals, then run one step; an idle engine skips to the next arrival or to `until_s`."""
         now_s = self.now_s()
         while self.arrived < len(self.coming) and self.coming[self.arrived].at_s <= now_s:
             self.arrived += 1
@@ -280,23 +280,23 @@ class Replay:
             return
         following = [self.coming[self.arrived].at_s] if self.arrived < len(self.coming) else []
         if events := following + ([until_s] if until_s is not None else []):
-            self.clock.leap(min(events))
+            self.clock.skip(min(events))
 
     def latencies(self) -> list[float]:
-        return [self.told[i] - entry.at_s for i, entry in enumerate(self.coming)]
+        return [self.finished_at_s[i] - entry.at_s for i, entry in enumerate(self.coming)]
 
 
 def by_step(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tuple[list[float], float]:
-    """As the worker does it: a full batch and AHEAD more in hand, whoever is done leaves."""
+    """Batch per step, like the worker: a full batch and AHEAD more are admitted, and finished photos leave."""
     run = Replay(restorer, coming, together)
-    while len(run.told) < len(coming):
-        run.enter(together + AHEAD - (run.entered - len(run.told)))
+    while len(run.finished_at_s) < len(coming):
+        run.enter(together + AHEAD - (run.entered - len(run.finished_at_s)))
         run.turn()
     return run.latencies(), run.now_s()
 
 
 def in_turn(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tuple[list[float], float]:
-    """As `by_step`, but what is nearly done does not go first."""
+    """Batch per step, but without priority for photos that are nearly finished."""
     usual, picking.HANDICAP = picking.HANDICAP, 0.0
     try:
         return by_step(restorer, coming, together)
@@ -305,10 +305,10 @@ def in_turn(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tup
 
 
 def by_job(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tuple[list[float], float]:
-    """Up to COLLECT photos, or those of WAIT_S, run to the end of the last; then all are answered."""
+    """Batch per job: collect up to COLLECT photos or wait WAIT_S, run all to the end, then return all."""
     run = Replay(restorer, coming, together)
     first = 0
-    while len(run.told) < len(coming):
+    while len(run.finished_at_s) < len(coming):
         late_s = coming[run.entered].at_s + WAIT_S if run.waiting else None
         full = run.waiting >= COLLECT or run.arrived == len(coming)
         if not run.engine.busy and (full or (late_s is not None and run.now_s() >= late_s)):
@@ -316,7 +316,7 @@ def by_job(restorer: Restorer, coming: Sequence[Arrival], together: int) -> tupl
             run.enter(COLLECT)
         run.turn(late_s)
         if not run.engine.busy:
-            run.told.update({i: run.now_s() for i in range(first, run.entered)})
+            run.finished_at_s.update({i: run.now_s() for i in range(first, run.entered)})
             first = run.entered
     return run.latencies(), run.now_s()
 
@@ -327,11 +327,14 @@ def _task(index: int, entry: Arrival) -> Task:
 
 
 def capacity(restorer: Restorer, mix: Mix, count: int) -> float:
-    """Photos a second when all are there from the start, batched per step: what 100 % load is."""
+    """Returns the photos per second when all are queued at the start and batched per step: 100 % load."""
     photos = arrivals(mix, 50.0, count / 50.0, seed=3)
     together = [Arrival(0.0, entry.pixels, entry.steps) for entry in photos]
-    by_step(restorer, together[:3], mix.together)  # warm
+    by_step(restorer, together[:3], mix.together)  # warm-up
     return len(together) / by_step(restorer, together, mix.together)[1]
+
+
+POLICIES = {"per step": by_step, "per step, first come, first served": in_turn, "per job": by_job}
 
 
 def batching(seconds: float, device: str) -> Iterator[str]:
@@ -342,44 +345,43 @@ def batching(seconds: float, device: str) -> Iterator[str]:
         Mix("96, 160 and 256 px", (96, 160, 256), usual),
         Mix("96 px alone", (96,), COLLECT),
     )
-    yield f"2 to 12 steps; a job-level batch: {COLLECT} photos or those of {WAIT_S} s; 100 % load: all there at once"
+    yield f"2 to 12 steps; a batch per job: {COLLECT} photos or {WAIT_S} s; 100 % load: all photos queued at the start"
     if torch.get_num_threads() == 1:
-        yield "seconds are this process' CPU time: other programs do not count"
+        yield "seconds are CPU time of this process"
     yield ""
-    yield "| photos | a step holds | 100 % load | load | batching | n | p50 s | p95 s | photos/s |"
+    yield "| photos | photos per step | 100 % load | load | batching | n | p50 s | p95 s | photos/s |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for mix in mixes:
         full = capacity(restorer, mix, 60)
         for load in (0.5, 0.8):
             coming = arrivals(mix, load * full, seconds, seed=int(100 * load))
-            for name, policy in (("per step", by_step), ("per step, first come first", in_turn), ("per job", by_job)):
+            for name, policy in POLICIES.items():
                 times, spent_s = policy(restorer, coming, mix.together)
                 p50, p95, _ = quantiles(times)
                 yield (
-                    f"| {mix.what} | {mix.together} | {full:.2f}/s | {load:.0%} | {name} | {len(coming)} | {p50:.2f} "
+                    f"| {mix.name} | {mix.together} | {full:.2f}/s | {load:.0%} | {name} | {len(coming)} | {p50:.2f} "
                     f"| {p95:.2f} | {len(coming) / spent_s:.2f} |"
                 )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["latency", "queue", "batching"])
-    parser.add_argument("--repeats", type=int, default=200, help="requests of `latency`")
-    parser.add_argument("--jobs", type=int, default=5000, help="jobs of `queue`")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of arrivals at each load of `batching`")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, help="append to this file too")
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "parts", nargs="*", default=["latency", "queue", "batching"], help="latency, queue, batching (default: all)"
+    )
+    parser.add_argument("--repeats", type=int, default=200, help="requests in the latency part")
+    parser.add_argument("--jobs", type=int, default=5000, help="jobs in the queue part")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of arrivals per load in the batching part")
+    parser.add_argument("--device", default="auto", help="device of the batching part (default: auto)")
+    parser.add_argument("--out", type=Path, help="also append the tables to this file")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], Iterator[str]]] = {
         "latency": lambda: latency(arguments.repeats),
         "queue": lambda: queue(arguments.jobs),
         "batching": lambda: batching(arguments.seconds, arguments.device),
     }
-    conditions = (
-        f"{platform.machine()} · {os.cpu_count()} cores · torch {torch.__version__} · Python {sys.version.split()[0]}"
-    )
     for part in arguments.parts:
-        for line in itertools.chain([f"\n## {part} ({conditions})\n"], parts[part]()):
+        for line in itertools.chain(["", header(part), ""], parts[part]()):
             print(line, flush=True)
             if arguments.out:
                 with arguments.out.open("a") as out:

@@ -87,17 +87,17 @@ def evaluate(
     with exit_on_error():
         from cli.evaluate_run import EvaluationOptions, measure, open_session, print_report, summarize, write_reports
         from models.evaluation import comparison
-        from models.evaluation.other_tools import read_others, refuse_strangers
+        from models.evaluation.other_tools import parse_other_tools, refuse_unrelated_folders
         from models.evaluation.pairs import clean_pairs, find_pairs
-        from models.evaluation.perceptual import read_names
+        from models.evaluation.perceptual import parse_metric_names
         from models.evaluation.report import read_report
         from models.restorer import Controls
 
         task_names = [name for value in tasks or [] for name in value.split(",") if name]
         earlier = read_report(compare) if compare is not None else None
         damaged = find_pairs(directory, task_names, limit)
-        others = read_others(against or [], against_timeout)
-        refuse_strangers(others, damaged)
+        others = parse_other_tools(against or [], against_timeout)
+        refuse_unrelated_folders(others, damaged)
         pairs = damaged + clean_pairs(find_pairs(directory, task_names), clean)
         if earlier is not None:
             comparison.refuse_incomparable(earlier, crop, [(pair.task, pair.name) for pair in pairs])
@@ -110,7 +110,7 @@ def evaluate(
             controls=Controls(seed=seed, steps=steps, max_passes=max_passes),
             told=told,
             others=others,
-            metrics=read_names(metrics or []),
+            metrics=parse_metric_names(metrics or []),
         )
         session = open_session(options, restart=restart)
         print_message(f"{len(pairs)} images · {session.description}")

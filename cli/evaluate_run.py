@@ -19,15 +19,15 @@ from cli.settings import settings
 from models.bundle import find_bundle, read_manifest
 from models.device import choose_device
 from models.evaluation.album import Album
-from models.evaluation.comparison import Comparison, changes_lines
+from models.evaluation.comparison import Comparison, changes_notes
 from models.evaluation.features import FeatureStore
-from models.evaluation.html_page import PAGE_NAME, page
-from models.evaluation.markdown import MARKDOWN_NAME, markdown, terminal_changes, terminal_table
+from models.evaluation.html_page import PAGE_NAME, html_report
+from models.evaluation.markdown import MARKDOWN_NAME, markdown_report, terminal_changes, terminal_table
 from models.evaluation.measurements import AUTO, TOLD, Conditions, Row, RowLog, fingerprint
-from models.evaluation.other_tools import Other
+from models.evaluation.other_tools import OtherTool
 from models.evaluation.pairs import Pair, Picture
-from models.evaluation.perceptual import open_judges
-from models.evaluation.report import Report, head, write_report
+from models.evaluation.perceptual import load_metrics
+from models.evaluation.report import Report, make_header, write_report
 from models.evaluation.strips import caption, write_strip
 from models.evaluation.suite import Suite
 from models.families import load_restorer
@@ -46,7 +46,7 @@ class EvaluationOptions:
     crop_px: int
     controls: Controls
     told: bool
-    others: Sequence[Other]
+    others: Sequence[OtherTool]
     metrics: Sequence[str]
 
 
@@ -71,8 +71,8 @@ def open_session(options: EvaluationOptions, *, restart: bool) -> Session:
     """
     chosen = choose_device(options.device or settings().device)
     bundle = find_bundle(options.bundle or settings().default_bundle)
-    manifest, judges = read_manifest(bundle), open_judges(options.metrics, chosen.device)
-    for note in judges.notes:
+    manifest, learned_metrics = read_manifest(bundle), load_metrics(options.metrics, chosen.device)
+    for note in learned_metrics.notes:
         print_warning(note)
     conditions = Conditions(
         bundle=manifest.name,
@@ -84,7 +84,7 @@ def open_session(options: EvaluationOptions, *, restart: bool) -> Session:
         steps=options.controls.steps,
         max_passes=options.controls.max_passes,
         modes=(AUTO, TOLD) if options.told else (AUTO,),
-        metrics=judges.names,
+        metrics=learned_metrics.names,
         against={other.name: other.source for other in options.others},
     )
     folder = options.out or Path("evaluation") / f"{manifest.name}-{conditions.fingerprint[:8]}"
@@ -97,10 +97,10 @@ def open_session(options: EvaluationOptions, *, restart: bool) -> Session:
         controls=options.controls,
         crop_px=options.crop_px,
         modes=conditions.modes,
-        others=options.others,
-        judges=judges,
+        other_tools=options.others,
+        learned_metrics=learned_metrics,
     )
-    features = FeatureStore(folder / FEATURES, judges.features) if judges.features else None
+    features = FeatureStore(folder / FEATURES, learned_metrics.features) if learned_metrics.features else None
     description = f"bundle {bundle} · {chosen.device} ({chosen.why}) · rows in {folder}"
     album = Album(folder / ALBUM)
     return Session(suite=suite, log=log, album=album, features=features, folder=folder, description=description)
@@ -121,15 +121,15 @@ def summarize(session: Session, pairs: Sequence[Pair]) -> Report:
     names = {(pair.task, pair.name) for pair in pairs}
     rows = [row for row in session.log.rows if row.key in names]
     fid = session.features.distances(rows) if session.features else None
-    report_head = head(session.log.conditions, shlex.join(["undegrade", *sys.argv[1:]]))
-    return write_report(session.folder, report_head, rows, session.suite.judges.notes, fid)
+    report_head = make_header(session.log.conditions, shlex.join(["undegrade", *sys.argv[1:]]))
+    return write_report(session.folder, report_head, rows, session.suite.learned_metrics.notes, fid)
 
 
 def write_reports(session: Session, report: Report, changes: Comparison | None, table: Path | None) -> None:
     """Write report.md and report.html; with `table` also a copy of the Markdown, in a folder under a dated name."""
-    text = markdown(report, changes)
+    text = markdown_report(report, changes)
     (session.folder / MARKDOWN_NAME).write_text(text, encoding="utf-8")
-    (session.folder / PAGE_NAME).write_text(page(report, session.album, changes), encoding="utf-8")
+    (session.folder / PAGE_NAME).write_text(html_report(report, session.album, changes), encoding="utf-8")
     if table is not None:
         path = table / _dated_name(report) if table.is_dir() else table
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def print_report(report: Report, changes: Comparison | None) -> None:
     _print_wide_table(terminal_table(report.summary))
     if changes is not None:
         _print_wide_table(terminal_changes(changes))
-        for line in changes_lines(changes):
+        for line in changes_notes(changes):
             print_message(line)
 
 

@@ -6,20 +6,20 @@ export async function restore(photo, url = "http://127.0.0.1:8000", key = "") {
   const form = new FormData();
   form.append("image", photo);
   let answer = await fetch(`${url}/restore`, { method: "POST", body: form, headers });
-  if (!answer.ok) throw new Error(await problem(answer));
+  if (!answer.ok) throw new Error(await problemText(answer));
   let job = await answer.json();
   while (job.status === "queued" || job.status === "running") {
     answer = await fetch(`${url}/jobs/${job.id}?wait=30`, { headers });
-    if (!answer.ok) throw new Error(await problem(answer));
+    if (!answer.ok) throw new Error(await problemText(answer));
     job = await answer.json();
   }
   if (job.status !== "succeeded") throw new Error(`${job.status}: ${job.error?.detail ?? ""}`);
   const picture = await fetch(url + job.result.url, { headers });
-  if (!picture.ok) throw new Error(await problem(picture));
+  if (!picture.ok) throw new Error(await problemText(picture));
   return { job, picture: await picture.blob() };
 }
 
-async function problem(answer) {
+async function problemText(answer) {
   const { status, code, detail, hint } = await answer.json();
   return `${status} ${code}: ${detail} ${hint ?? ""}`;
 }

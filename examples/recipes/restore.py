@@ -1,4 +1,4 @@
-"""Restore a photo and follow its progress:  python restore.py photo.jpg restored.jpg [URL] [API key]
+"""Restore a photo and show its progress:  python restore.py photo.jpg restored.jpg [URL] [API key]
 
 Needs httpx (pip install httpx).
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
-ENDS = ("completed", "failed", "canceled")
-TRIES = 30
+FINAL_EVENTS = ("completed", "failed", "canceled")
+MAX_TRIES = 30
 
 
 def main(photo: Path, out: Path, url: str = "http://127.0.0.1:8000", key: str = "") -> int:
@@ -20,7 +20,7 @@ def main(photo: Path, out: Path, url: str = "http://127.0.0.1:8000", key: str = 
     with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         answer = client.post("/restore", files={"image": photo.read_bytes()}, data={"strength": "1.0"})
         if answer.is_error:
-            return complain(answer)
+            return print_problem(answer)
         job = answer.json()
         for event, data in events(client, job["id"]):
             print(event, data, file=sys.stderr)
@@ -34,9 +34,9 @@ def main(photo: Path, out: Path, url: str = "http://127.0.0.1:8000", key: str = 
 
 
 def events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """The job's events until its end; a dropped connection goes on after the last one that was heard."""
+    """Yields the events of the job until it ends; a new connection continues after the last received event."""
     last, kind, tries = "", "", 0
-    while kind not in ENDS:
+    while kind not in FINAL_EVENTS:
         try:
             with client.stream("GET", f"/jobs/{job}/events", headers={"Last-Event-ID": last} if last else {}) as stream:
                 stream.raise_for_status()
@@ -49,17 +49,17 @@ def events(client: httpx.Client, job: str) -> Iterator[tuple[str, dict[str, obje
                     elif name == "data":
                         yield kind, json.loads(value)
         except httpx.TransportError:
-            if tries == TRIES:
+            if tries == MAX_TRIES:
                 raise
         tries += 1
-        if tries > TRIES:  # streams that end without news: the job has been forgotten
+        if tries > MAX_TRIES:  # the stream ends without events: the job has expired
             return
-        if kind not in ENDS:
+        if kind not in FINAL_EVENTS:
             time.sleep(1)
 
 
-def complain(answer: httpx.Response) -> int:
-    """A problem (RFC 9457) says what is wrong and what to do."""
+def print_problem(answer: httpx.Response) -> int:
+    """Print what is wrong and what to do, from a problem document (RFC 9457)."""
     problem = answer.json()
     print(f"{problem['status']} {problem['code']}: {problem['detail']} {problem.get('hint', '')}", file=sys.stderr)
     return 1

@@ -1,6 +1,6 @@
-"""What changed between two reports: the same pictures in both, subset by subset."""
+"""Compares two reports: PSNR of the photos that both measured, label accuracy and clean photos."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
@@ -9,21 +9,21 @@ from models.errors import ControlsError
 from models.evaluation.measurements import AUTO, TOLD, Conditions, Row
 from models.evaluation.psnr_ssim import PSNR_CAP_DB
 from models.evaluation.report import Report
-from models.evaluation.summary import UNTOUCHED_DB
-from models.evaluation.tables import NOTHING, Grid, signed
+from models.evaluation.summary import UNCHANGED_DB
+from models.evaluation.tables import MISSING, Grid, signed
 from models.vocabulary import CLEAN
 
 MAX_LOSS_DB = 0.1
-"""What two machines' rounding may cost a mean, and no change of weights that matters."""
+"""Rounding on two machines changes a mean by less than this; a relevant change of weights changes it by more."""
 
-CHANGES = "Against the earlier report: PSNR of the same pictures"
+TITLE = "Comparison with the earlier report: PSNR of the same photos"
 
 Pair = tuple[Row, Row]
-"""One picture's old and new row."""
+"""The old and the new row of one photo."""
 
 
 class Change(BaseModel):
-    """One mode over the pictures of a subset that both reports measured; PSNR means in dB, capped."""
+    """Mean PSNR of one mode over the photos of a subset that both reports measured, in dB, capped."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,18 +40,22 @@ class Change(BaseModel):
 
 
 class Comparison(BaseModel):
-    """Two reports side by side.  `untouched` of `clean` photographs came back within 40 dB, before and now."""
+    """Two reports side by side; pairs of numbers are (old, new).
+
+    `unchanged` counts those of the `clean_photos` that stayed within 40 dB of their original, `correct` those of the
+    `labeled` photos with the expected label.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     changes: tuple[Change, ...]
-    clean: int
-    untouched: tuple[int, int]
+    clean_photos: int
+    unchanged: tuple[int, int]
     labeled: int
-    right: tuple[int, int]
+    correct: tuple[int, int]
     only_old: int
     only_new: int
-    others: tuple[str, ...]
+    differing_conditions: tuple[str, ...]
     max_loss_db: float
 
     def is_loss(self, change: Change) -> bool:
@@ -59,50 +63,56 @@ class Comparison(BaseModel):
 
     @property
     def losses(self) -> list[str]:
-        """What got worse: subsets by more than `max_loss_db`, clean photographs by any."""
-        said = [
-            f"{one.subset}, {one.mode}: {signed(one.difference_db)} dB" for one in self.changes if self.is_loss(one)
+        """Lists subsets that lost more than `max_loss_db`, and any loss of unchanged clean photos."""
+        losses = [
+            f"{change.subset}, {change.mode}: {signed(change.difference_db)} dB"
+            for change in self.changes
+            if self.is_loss(change)
         ]
-        before, now = self.untouched
-        return said + ([f"clean photographs left alone: {now} instead of {before}"] if now < before else [])
+        old, new = self.unchanged
+        return losses + ([f"unchanged clean photos: {new} instead of {old}"] if new < old else [])
 
 
-def refuse_incomparable(old: Report, crop_px: int, asked: Iterable[tuple[str, str]]) -> None:
-    """Told before an hour's run: numbers of other crops are of other pixels, and other pictures say nothing.
+def refuse_incomparable(old: Report, crop_px: int, requested: Iterable[tuple[str, str]]) -> None:
+    """Refuse a report that cannot be compared, before the run starts.
+
+    Args:
+        requested: the (task, name) of each photo of the new run.
 
     Raises:
-        ControlsError: the report is of another crop, or of none of the pictures asked for.
+        ControlsError: the report has another crop size, or none of the requested photos.
     """
-    before = old.head.conditions.crop_px
-    if before != crop_px:
+    old_crop_px = old.head.conditions.crop_px
+    if old_crop_px != crop_px:
         raise ControlsError(
-            f"the old report is of {_crop(before)} and this run of {_crop(crop_px)}; give --crop {before} to compare"
+            f"the earlier report measured {_crop(old_crop_px)}, and this run measures {_crop(crop_px)}; "
+            f"use --crop {old_crop_px} to compare them"
         )
-    if not {row.key for row in old.rows} & set(asked):
-        raise ControlsError("the old report holds none of the pictures asked for; compare runs of the same tasks")
+    if not {row.key for row in old.rows} & set(requested):
+        raise ControlsError("the earlier report contains none of the requested photos; compare runs of the same tasks")
 
 
 def compare(old: Report, new: Report, max_loss_db: float = MAX_LOSS_DB) -> Comparison:
-    """The pictures that both measured, in our own modes; another tool's change says nothing of ours."""
-    before, now = ({row.key: row for row in report.rows if row.error is None} for report in (old, new))
-    pairs = [(before[key], now[key]) for key in now if key in before]
-    clean = [(one.runs[AUTO], two.runs[AUTO]) for one, two in pairs if one.task == CLEAN]
-    labeled = [(one, two) for one, two in pairs if one.expected is not None and one.expected == two.expected]
+    """Compare the photos that both reports measured, in the modes of the bundle; other tools do not count."""
+    old_rows, new_rows = ({row.key: row for row in report.rows if row.error is None} for report in (old, new))
+    pairs = [(old_rows[key], new_rows[key]) for key in new_rows if key in old_rows]
+    clean = [(before, after) for before, after in pairs if before.task == CLEAN]
+    labeled = [pair for pair in pairs if pair[0].expected is not None and pair[0].expected == pair[1].expected]
     return Comparison(
         changes=tuple(_changes(pairs)),
-        clean=len(clean),
-        untouched=_both([(a.scores["psnr"] >= UNTOUCHED_DB, b.scores["psnr"] >= UNTOUCHED_DB) for a, b in clean]),
+        clean_photos=len(clean),
+        unchanged=_count(_is_unchanged, clean),
         labeled=len(labeled),
-        right=_both([(_is_right(one), _is_right(two)) for one, two in labeled]),
-        only_old=len(before.keys() - now.keys()),
-        only_new=len(now.keys() - before.keys()),
-        others=tuple(_others(old.head.conditions, new.head.conditions)),
+        correct=_count(_is_correct, labeled),
+        only_old=len(old_rows.keys() - new_rows.keys()),
+        only_new=len(new_rows.keys() - old_rows.keys()),
+        differing_conditions=tuple(_differing_conditions(old.head.conditions, new.head.conditions)),
         max_loss_db=max_loss_db,
     )
 
 
 def changes_grid(comparison: Comparison) -> Grid:
-    """Old, new and difference, a line for each subset and mode; those that lost more than allowed are marked."""
+    """Returns old, new and change for each subset and mode; losses above the limit are marked."""
     lines = [
         (
             change.task,
@@ -117,23 +127,25 @@ def changes_grid(comparison: Comparison) -> Grid:
         for change in comparison.changes
     ]
     lost = frozenset(index for index, line in enumerate(lines) if line[-1])
-    return Grid(columns=("task", "subset", "mode", "n", "old", "new", "change", ""), lines=tuple(lines), whole=lost)
+    return Grid(columns=("task", "subset", "mode", "n", "old", "new", "change", ""), lines=tuple(lines), totals=lost)
 
 
-def changes_lines(comparison: Comparison) -> list[str]:
-    """What the table does not hold."""
-    (untouched, untouched_now), (right, right_now) = comparison.untouched, comparison.right
+def changes_notes(comparison: Comparison) -> list[str]:
+    """Returns what the table does not show: label accuracy, clean photos, and other differences between the runs."""
+    (unchanged, unchanged_now), (correct, correct_now) = comparison.unchanged, comparison.correct
     lines = [
-        f"labels right: {right} -> {right_now} of {comparison.labeled}",
-        f"clean photographs within {UNTOUCHED_DB:.0f} dB: {untouched} -> {untouched_now} of {comparison.clean}",
+        f"correct labels: {correct} -> {correct_now} of {comparison.labeled}",
+        f"clean photos within {UNCHANGED_DB:.0f} dB: {unchanged} -> {unchanged_now} of {comparison.clean_photos}",
     ]
     if comparison.only_old or comparison.only_new:
-        lines.append(f"left out: {comparison.only_old} measured only before, {comparison.only_new} only now")
-    return [*lines, *(f"not the same: {other}" for other in comparison.others)]
+        lines.append(
+            f"not compared: {comparison.only_old} only in the old report, {comparison.only_new} only in the new one"
+        )
+    return [*lines, *(f"different: {condition}" for condition in comparison.differing_conditions)]
 
 
 def _crop(side_px: int) -> str:
-    return f"crops of {side_px} px" if side_px else "whole pictures"
+    return f"crops of {side_px} px" if side_px else "whole photos"
 
 
 def _changes(pairs: Sequence[Pair]) -> list[Change]:
@@ -161,16 +173,20 @@ def _psnr(row: Row, mode: str) -> float | None:
     return None if run is None or "psnr" not in run.scores else min(run.scores["psnr"], PSNR_CAP_DB)
 
 
-def _is_right(row: Row) -> bool:
+def _is_correct(row: Row) -> bool:
     return AUTO in row.runs and row.runs[AUTO].label == row.expected
 
 
-def _both(answers: Sequence[tuple[bool, bool]]) -> tuple[int, int]:
-    return sum(old for old, _ in answers), sum(new for _, new in answers)
+def _is_unchanged(row: Row) -> bool:
+    return row.runs[AUTO].scores["psnr"] >= UNCHANGED_DB
 
 
-def _others(old: Conditions, new: Conditions) -> list[str]:
-    """Conditions that differ and may explain a difference; the bundle is what is compared."""
+def _count(condition: Callable[[Row], bool], pairs: Sequence[Pair]) -> tuple[int, int]:
+    return sum(condition(old) for old, _ in pairs), sum(condition(new) for _, new in pairs)
+
+
+def _differing_conditions(old: Conditions, new: Conditions) -> list[str]:
+    """Returns the conditions that differ between the runs and may explain a change."""
     names = ("bundle", "version", "fingerprint", "device", "seed", "steps", "max_passes")
-    before, now = ({name: str(getattr(of, name) or NOTHING)[:16] for name in names} for of in (old, new))
+    before, now = ({name: str(getattr(run, name) or MISSING)[:16] for name in names} for run in (old, new))
     return [f"{name} {before[name]} -> {now[name]}" for name in names if before[name] != now[name]]

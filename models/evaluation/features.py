@@ -1,4 +1,4 @@
-"""Inception features of every measured picture, kept on disk, since FID is a distance between whole sets."""
+"""Keeps the Inception features of every measured photo on disk, because FID is a distance between whole sets."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,29 +13,29 @@ from models.evaluation.perceptual import Features
 from models.vocabulary import CLEAN
 
 TRUTH = "truth"
-FEWEST = 2
+MIN_PICTURES = 2
 
 Vectors = dict[str, NDArray[np.float32]]
-"""A picture's (D,) features by name: input, modes, tools, truth."""
+"""The (D,) features of one photo by name: input, modes, tools, truth."""
 
 
 class FeatureStore:
-    """A folder TASK/NAME.npz."""
+    """A folder of TASK/NAME.npz."""
 
     def __init__(self, folder: Path, extract: Features) -> None:
         self._folder, self._extract = folder, extract
 
     def keep(self, row: Row, pictures: Mapping[str, Picture]) -> None:
-        """Add what was measured now to what was kept of the same picture."""
+        """Add the features of these pictures to those already stored for the row."""
         found = {**self._read(row), **{name: self._extract(picture) for name, picture in pictures.items()}}
-        place = self._place(row)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(place, **found)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the names
+        path = self._path(row)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **found)  # type: ignore[arg-type]  # the stub mistakes allow_pickle for an array
 
     def distances(self, rows: Iterable[Row]) -> dict[str, dict[str, float]]:
-        """FID to the truths, by task and over all pairs, of the input and of each mode and tool.
+        """Returns the FID to the ground truths by task and over all pairs, for the input, each mode and each tool.
 
-        Each is over the pictures that it has, and only where those are two or more.
+        A distance needs at least two photos.  It covers the photos for which the mode or tool has a result.
         """
         sets: dict[str, list[Vectors]] = {}
         for row in rows:
@@ -48,12 +48,12 @@ class FeatureStore:
         return {name: found for name, members in sets.items() if (found := _distances(members))}
 
     def _read(self, row: Row) -> Vectors:
-        if not self._place(row).is_file():
+        if not self._path(row).is_file():
             return {}
-        with np.load(self._place(row)) as file:
+        with np.load(self._path(row)) as file:
             return dict(file)
 
-    def _place(self, row: Row) -> Path:
+    def _path(self, row: Row) -> Path:
         return self._folder / row.task / f"{row.name.replace('/', '_')}.npz"
 
 
@@ -63,5 +63,5 @@ def _distances(members: list[Vectors]) -> dict[str, float]:
     return {
         name: frechet_distance(np.stack([one for one, _ in both]), np.stack([truth for _, truth in both]))
         for name, both in pairs.items()
-        if len(both) >= FEWEST
+        if len(both) >= MIN_PICTURES
     }

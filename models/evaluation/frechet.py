@@ -1,8 +1,8 @@
 """Fréchet distance between two sets of features (Dowson and Landau 1982; FID: Heusel et al. 2017, eq. 6).
 
-With centered features X (n, D) and Y (m, D), tr((S_x S_y)^(1/2)) is the nuclear norm of X Y^T over
-sqrt((n - 1)(m - 1)), which needs no root of a D x D matrix and is exact for sets smaller than D, where S_x and S_y are
-singular.  A set larger than D stands in for itself by the R of its QR decomposition.
+With centered features X (n, D) and Y (m, D), tr((S_x S_y)^(1/2)) is the nuclear norm of X Y^T divided by
+sqrt((n - 1)(m - 1)).  This needs no root of a D x D matrix, and it is exact for sets smaller than D, whose covariances
+S_x and S_y are singular.  A set larger than D is replaced by the R of its QR decomposition.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ Rows = NDArray[np.float64]  # (n, D)
 
 
 def frechet_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """|mean_a - mean_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), covariances over n - 1.
+    """Returns |mean_a - mean_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), with covariances over n - 1.
 
     Raises:
         ValueError: a set has fewer than two rows.
@@ -26,7 +26,7 @@ def frechet_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def _centered(rows: NDArray[np.float32]) -> tuple[Rows, Rows]:
-    """The mean, and R with R^T R = covariance."""
+    """Returns the mean, and R with R^T R = covariance."""
     exact = rows.astype(np.float64)
     mean = exact.mean(axis=0)
     spread = (exact - mean) / np.sqrt(len(rows) - 1)

@@ -1,11 +1,11 @@
-"""A report as one HTML file that needs nothing beside it: no script, no fonts, no server; pictures are inside."""
+"""Writes a report as one HTML file with embedded pictures.  It needs no scripts, fonts, server or other files."""
 
 from base64 import b64encode
 from collections.abc import Iterable
 from html import escape
 
-from models.evaluation.album import SIDE_PX, WORST, Album, worst
-from models.evaluation.comparison import CHANGES, Comparison, changes_grid, changes_lines
+from models.evaluation.album import MAX_SIDE_PX, WORST_PER_TASK, Album, worst_rows
+from models.evaluation.comparison import TITLE, Comparison, changes_grid, changes_notes
 from models.evaluation.measurements import Row
 from models.evaluation.report import Report
 from models.evaluation.strips import caption
@@ -14,23 +14,23 @@ from models.evaluation.tables import (
     LEGEND,
     METRICS_LEGEND,
     Grid,
-    clean_line,
+    clean_photos_text,
     found_labels,
-    head_lines,
-    hurt_grid,
+    header_lines,
     main_grid,
     metrics_grid,
     passes_grid,
-    share,
+    share_correct,
+    worse_pairs_grid,
 )
 
 PAGE_NAME = "report.html"
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fbfbfa; --line: #d5d8dc; --soft: #5a626c;
-  --whole: #eef0f2; --right: 32 130 90; --wrong: 196 78 50; }
+  --total: #eef0f2; --correct: 32 130 90; --wrong: 196 78 50; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e6e9; --paper: #16181b; --line: #3a3f45; --soft: #a0a8b1;
-  --whole: #22262a; --right: 70 170 125; --wrong: 214 104 76; } }
+  --total: #22262a; --correct: 70 170 125; --wrong: 214 104 76; } }
 body { margin: 0 auto; padding: 1.5rem; color: var(--ink); background: var(--paper);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
@@ -40,34 +40,34 @@ code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
-td.n, th.n { text-align: right; } tr.whole td { font-weight: 600; background: var(--whole); }
+td.n, th.n { text-align: right; } tr.total td { font-weight: 600; background: var(--total); }
 .shaded td { text-align: center; min-width: 2.4rem; border: 1px solid var(--line); }
 .strip { display: flex; gap: 6px; overflow-x: auto; padding-bottom: .4rem; }
 figure { margin: 0; flex: none; } figure img { display: block; } figcaption { font-size: .82rem; max-width: 640px; }
 """
 
 
-def page(report: Report, album: Album, changes: Comparison | None = None) -> str:
-    """The whole report, with the worst pictures of each task from the album, and what changed since an earlier one."""
+def html_report(report: Report, album: Album, changes: Comparison | None = None) -> str:
+    """Returns the full report with the worst photos of each task and, if given, the comparison with an earlier one."""
     summary, at = report.summary, report.head.conditions
     title = f"{at.bundle} {at.version}: evaluation"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        _items([*map(escape, head_lines(report.head)), f"<code>{escape(report.head.command)}</code>"]),
-        *(["<p>Asked for, and not measured:</p>", _items(map(escape, report.notes))] if report.notes else []),
+        _items([*map(escape, header_lines(report.head)), f"<code>{escape(report.head.command)}</code>"]),
+        *(["<p>Requested, but not measured:</p>", _items(map(escape, report.notes))] if report.notes else []),
         f"<p>{escape(LEGEND)}</p>",
         _table(main_grid(summary)),
         *_metrics(report),
         *_changes(changes),
-        *_others(report),
-        "<h2>Clean photographs</h2>",
-        f"<p>{escape(clean_line(summary.clean))}</p>",
-        "<h2>Labels: right (rows) against found (columns)</h2>",
+        *_other_tools(report),
+        "<h2>Clean photos</h2>",
+        f"<p>{escape(clean_photos_text(summary.clean))}</p>",
+        "<h2>Confusion matrix: expected label (rows), found label (columns)</h2>",
         _confusion(summary),
-        "<h2>Passes and why they stopped</h2>",
+        "<h2>Passes and stop reasons</h2>",
         _table(passes_grid(summary)),
-        "<h2>Pairs made worse by the automatic mode</h2>",
-        _table(hurt_grid(summary)) if summary.hurt else "<p>None.</p>",
+        "<h2>Pairs with a negative PSNR gain in auto mode</h2>",
+        _table(worse_pairs_grid(summary)) if summary.hurt else "<p>None.</p>",
         *_worst(report.rows, album),
         *_errors(summary),
     ]
@@ -81,14 +81,14 @@ def page(report: Report, album: Album, changes: Comparison | None = None) -> str
 
 
 def _table(grid: Grid) -> str:
-    """Columns of numbers stand right."""
+    """Returns a table in which columns of numbers are aligned to the right."""
     right = [_is_number(line[index] for line in grid.lines) for index in range(len(grid.columns))]
     kinds = [' class="n"' if number else "" for number in right]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(grid.columns, kinds, strict=True))
     lines = []
     for index, line in enumerate(grid.lines):
         cells = "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(line, kinds, strict=True))
-        lines.append(f'<tr class="whole">{cells}</tr>' if index in grid.whole else f"<tr>{cells}</tr>")
+        lines.append(f'<tr class="total">{cells}</tr>' if index in grid.totals else f"<tr>{cells}</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>\n' + "\n".join(lines) + "</table></div>"
 
 
@@ -97,33 +97,34 @@ def _is_number(cells: Iterable[str]) -> bool:
 
 
 def _confusion(summary: Summary) -> str:
-    """Shaded by the share of the row: the diagonal in one color, what is wrong in another."""
+    """Returns the confusion matrix, shaded by the share of the row; correct and wrong labels have different colors."""
     if not summary.confusion:
-        return "<p>No picture has a label that this bundle knows.</p>"
+        return "<p>No photo has a label that this bundle knows.</p>"
     names = found_labels(summary)
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("right label", *names, "right"))
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("expected label", *names, "correct"))
     lines = []
     for expected, counts in sorted(summary.confusion.items()):
         cells = "".join(_shaded(counts.get(name, 0), sum(counts.values()), name == expected) for name in names)
-        lines.append(f"<tr><th>{escape(expected)}</th>{cells}<td>{share(counts, expected):.0%}</td></tr>")
+        lines.append(f"<tr><th>{escape(expected)}</th>{cells}<td>{share_correct(counts, expected):.0%}</td></tr>")
     return f'<div class="scroll"><table class="shaded"><tr>{head}</tr>\n' + "\n".join(lines) + "</table></div>"
 
 
-def _shaded(count: int, of: int, right: bool) -> str:
+def _shaded(count: int, total: int, correct: bool) -> str:
     if not count:
         return "<td></td>"
-    # at most 60 % of the color, so that the figure on it stays readable on light and dark paper
-    return f'<td style="background: rgb(var(--{"right" if right else "wrong"}) / {0.6 * count / of:.2f})">{count}</td>'
+    # at most 60 % opacity, so that the number stays readable on light and dark backgrounds
+    color = "correct" if correct else "wrong"
+    return f'<td style="background: rgb(var(--{color}) / {0.6 * count / total:.2f})">{count}</td>'
 
 
 def _worst(rows: Iterable[Row], album: Album) -> list[str]:
     parts = [
-        f"<h2>The worst {WORST} of each task</h2>",
-        '<p class="soft">Those that gained least in the automatic mode; where there is no truth, those that it was '
-        "least sure of the right label of. Clean photographs stand here where they changed. "
-        f"Pictures over {SIDE_PX} px are shown smaller.</p>",
+        f"<h2>The {WORST_PER_TASK} worst photos of each task</h2>",
+        '<p class="soft">The lowest PSNR gains in auto mode; without a ground truth, the lowest probabilities of the '
+        "expected label. Clean photos are shown only if they changed. "
+        f"Pictures larger than {MAX_SIDE_PX} px are shown smaller.</p>",
     ]
-    for task, members in worst(rows).items():
+    for task, members in worst_rows(rows).items():
         parts.append(f"<h3>{escape(task)}</h3>")
         parts += [_strip(row, album.pictures(row)) for row in members]
     return parts
@@ -132,7 +133,7 @@ def _worst(rows: Iterable[Row], album: Album) -> list[str]:
 def _strip(row: Row, pictures: dict[str, bytes]) -> str:
     title = f"<p>{escape(row.name)}"
     if not pictures:
-        return f'{title} <span class="soft">(no picture kept: measured before this page was; --restart)</span></p>'
+        return f'{title} <span class="soft">(no pictures stored; measure again with --restart)</span></p>'
     figures = []
     for name, data in pictures.items():
         first, second = map(escape, caption(row, name))
@@ -146,27 +147,27 @@ def _strip(row: Row, pictures: dict[str, bytes]) -> str:
 
 def _metrics(report: Report) -> list[str]:
     grid = metrics_grid(report)
-    return [] if grid is None else ["<h2>Other metrics</h2>", f"<p>{escape(METRICS_LEGEND)}</p>", _table(grid)]
+    return [] if grid is None else ["<h2>Learned metrics</h2>", f"<p>{escape(METRICS_LEGEND)}</p>", _table(grid)]
 
 
 def _changes(changes: Comparison | None) -> list[str]:
     if changes is None:
         return []
-    return [f"<h2>{CHANGES}</h2>", _table(changes_grid(changes)), _items(map(escape, changes_lines(changes)))]
+    return [f"<h2>{TITLE}</h2>", _table(changes_grid(changes)), _items(map(escape, changes_notes(changes)))]
 
 
-def _others(report: Report) -> list[str]:
+def _other_tools(report: Report) -> list[str]:
     against = report.head.conditions.against
     lines = (f"{escape(name)}: <code>{escape(source)}</code>" for name, source in against.items())
     return ["<h2>Other tools</h2>", _items(lines)] if against else []
 
 
 def _errors(summary: Summary) -> list[str]:
-    said = [escape(f"{name}: {error}") for name, error in summary.errors.items()]
-    return ["<h2>Errors</h2>", _items(said)] if said else []
+    lines = [escape(f"{name}: {error}") for name, error in summary.errors.items()]
+    return ["<h2>Errors</h2>", _items(lines)] if lines else []
 
 
 def _items(lines: Iterable[str]) -> str:
-    """Of HTML, escaped by the caller."""
+    """Returns a list of HTML lines, which the caller has escaped."""
     items = "".join(f"<li>{line}</li>" for line in lines)
     return f"<ul>{items}</ul>" if items else ""

@@ -1,7 +1,7 @@
-"""Measured rows on disk: one JSON line a picture, appended while a run goes on, so that a stopped run goes on later.
+"""Stores measured rows on disk, one JSON line per photo, so that a stopped run can continue.
 
-A folder holds `run.json`, what its rows depend on, and `rows.jsonl`.  An infinite PSNR is written as "Infinity", since
-JSON has no number for it.
+A folder contains `run.json` (the conditions of the run) and `rows.jsonl` (the rows).  An infinite PSNR is written as
+"Infinity", because JSON has no number for it.
 """
 
 from hashlib import sha256
@@ -16,17 +16,17 @@ from models.evaluation.psnr_ssim import PSNR_CAP_DB
 CONDITIONS, ROWS = "run.json", "rows.jsonl"
 
 AUTO, TOLD = "auto", "told"
-"""Our modes: the assessor decides, or the user says what is wrong."""
+"""The modes of a bundle: the assessor decides, or the prompt names the expected label."""
 
 Scores = dict[str, float]
-"""A value for each of metrics.METRICS where there is a truth, and for what perceptual.py adds."""
+"""A value for each of psnr_ssim.METRICS if there is a ground truth, and for each learned metric."""
 
 
 class Conditions(BaseModel):
-    """What a row's numbers depend on; rows of different conditions never share a folder.
+    """The conditions that a row's numbers depend on; rows of different conditions never share a folder.
 
-    `metrics` are those beyond metrics.METRICS.  `against` says where each other tool's pictures come from: tools may
-    join later, but none changes under its name.
+    `metrics` are the learned metrics.  `against` is the command or folder of each other tool by name: a tool can be
+    added later, but its command or folder cannot change.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,18 +45,18 @@ class Conditions(BaseModel):
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """What decides a bundle's results: networks, loop, degradations and the weights' hashes, but no word of prose.
+    """Returns a hash of everything that decides a bundle's results: networks, loop, degradations and weights.
 
-    A bundle keeps it when its measured quality is written into its manifest.
+    Descriptions, the version and the measured quality do not change it.
     """
-    deciding = manifest.model_dump_json(include={"family", "degradations", "networks", "weights", "files"})
-    return sha256(deciding.encode()).hexdigest()
+    relevant = manifest.model_dump_json(include={"family", "degradations", "networks", "weights", "files"})
+    return sha256(relevant.encode()).hexdigest()
 
 
-class Run(BaseModel):
-    """One restoration: how near it came to the truth, what was found first, what was repaired, why it stopped.
+class Restoration(BaseModel):
+    """One restored photo: scores against the ground truth, the first assessment, the repairs and the stop reason.
 
-    Another tool's has scores and seconds alone; `error` is why it has not even those.
+    The result of another tool has only scores and seconds, or an `error`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
@@ -66,17 +66,17 @@ class Run(BaseModel):
     repaired: tuple[str, ...] = ()
     passes: int = 0
     stop_reason: str = ""
-    seconds: float | None = None  # None where the picture was made elsewhere
+    seconds: float | None = None  # None if the tool ran outside this program
     error: str | None = None
 
     @property
     def label(self) -> str:
-        """The dominant label of the first assessment; empty where nothing was assessed."""
+        """The dominant label of the first assessment; empty without an assessment."""
         return max(self.found, key=lambda name: self.found[name], default="")
 
 
 class Row(BaseModel):
-    """What was measured of one picture; `scores` are the input's own, `runs` by mode, `error` why there is nothing."""
+    """The measurements of one photo: `scores` of the input and `runs` by mode or tool, or an `error` instead."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
@@ -87,15 +87,15 @@ class Row(BaseModel):
     width_px: int = 0
     height_px: int = 0
     scores: Scores = Field(default_factory=dict)
-    runs: dict[str, Run] = Field(default_factory=dict)
+    runs: dict[str, Restoration] = Field(default_factory=dict)
     error: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
         return self.task, self.name
 
-    def gain_db(self, mode: str) -> float | None:
-        """PSNR of a mode over the input's, both capped; None where one is missing."""
+    def psnr_gain_db(self, mode: str) -> float | None:
+        """Returns the PSNR of a mode minus that of the input, both capped, in dB; None if one is missing."""
         run = self.runs.get(mode)
         if run is None or "psnr" not in run.scores or "psnr" not in self.scores:
             return None
@@ -103,7 +103,7 @@ class Row(BaseModel):
 
 
 class RowLog:
-    """The rows of a folder, in memory and on disk.  A later row of the same picture replaces the earlier one."""
+    """The rows of a folder, in memory and on disk.  A later row of the same photo replaces the earlier one."""
 
     def __init__(self, folder: Path, conditions: Conditions) -> None:
         self.conditions = conditions
@@ -112,17 +112,17 @@ class RowLog:
 
     @classmethod
     def open(cls, folder: Path, conditions: Conditions, *, restart: bool = False) -> "RowLog":
-        """The log of a folder, made where there is none; `restart` forgets what it holds.
+        """Open or create the log of a folder; `restart` deletes its rows.
 
         Raises:
-            ControlsError: its rows were measured under other conditions; the message names them.
+            ControlsError: the rows were measured under other conditions, which the message names.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if restart:
             (folder / ROWS).unlink(missing_ok=True)
-        there = (folder / ROWS).exists()
-        log = cls(folder, _joined(folder, conditions) if there else conditions)
-        if there:
+        exists = (folder / ROWS).exists()
+        log = cls(folder, _merge_conditions(folder, conditions) if exists else conditions)
+        if exists:
             log._read()
         (folder / CONDITIONS).write_text(log.conditions.model_dump_json(indent=2) + "\n")
         return log
@@ -132,7 +132,7 @@ class RowLog:
         return list(self._rows.values())
 
     def measured(self, key: tuple[str, str]) -> Row | None:
-        """A picture's row; one that ended in an error counts for nothing and is tried again."""
+        """Returns the row of a photo; None if there is none or if it failed, so that it is measured again."""
         row = self._rows.get(key)
         return row if row is not None and row.error is None else None
 
@@ -143,39 +143,41 @@ class RowLog:
 
     def _read(self) -> None:
         text = self._path.read_text()
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # a kill cut the last line short
-            self._path.write_text(whole)
-        for line in whole.splitlines():
+        complete = text[: text.rfind("\n") + 1]
+        if complete != text:  # the process was killed while it wrote the last line
+            self._path.write_text(complete)
+        for line in complete.splitlines():
             try:
                 row = Row.model_validate_json(line)
             except ValidationError as error:
                 raise ControlsError(
-                    f"{self._path} holds a line that is no row: {line[:60]!r}; start over with --restart"
+                    f"{self._path} contains an invalid row: {line[:60]!r}; measure again with --restart"
                 ) from error
             self._rows[row.key] = row
 
 
-def _joined(folder: Path, conditions: Conditions) -> Conditions:
-    """The conditions of a folder that is there, with the tools of this run beside its own.
+def _merge_conditions(folder: Path, conditions: Conditions) -> Conditions:
+    """Returns the stored conditions of a folder, extended by the other tools of this run.
 
     Raises:
-        ControlsError: they are others.
+        ControlsError: the stored conditions differ from those of this run.
     """
     try:
         earlier = Conditions.model_validate_json((folder / CONDITIONS).read_bytes())
     except (OSError, ValidationError) as error:
-        raise ControlsError(f"{folder} holds rows of unknown conditions; give another --out, or --restart") from error
-    before, now = _flat(earlier), _flat(conditions)
-    # a tool that only one of the two names is no contradiction
+        raise ControlsError(
+            f"cannot read the conditions of the rows in {folder}; use another --out, or --restart"
+        ) from error
+    before, now = _condition_values(earlier), _condition_values(conditions)
+    # a tool that appears in only one of the two is not a conflict
     differing = [name for name in now if now[name] != before.get(name, now[name])]
     if differing:
-        others = ", ".join(f"{name} {before[name]!r} instead of {now[name]!r}" for name in differing)
-        raise ControlsError(f"{folder} holds rows with {others}; give another --out, or --restart")
+        conflicts = ", ".join(f"{name} {before[name]!r} instead of {now[name]!r}" for name in differing)
+        raise ControlsError(f"the rows in {folder} have {conflicts}; use another --out, or --restart")
     return conditions.model_copy(update={"against": {**earlier.against, **conditions.against}})
 
 
-def _flat(conditions: Conditions) -> dict[str, object]:
-    """Every condition by name, each tool a name of its own."""
-    alone = {name: getattr(conditions, name) for name in Conditions.model_fields if name != "against"}
-    return {**alone, **{f"against {name}": source for name, source in conditions.against.items()}}
+def _condition_values(conditions: Conditions) -> dict[str, object]:
+    """Returns every condition by name, and one entry for each tool."""
+    values = {name: getattr(conditions, name) for name in Conditions.model_fields if name != "against"}
+    return {**values, **{f"against {name}": source for name, source in conditions.against.items()}}

@@ -1,7 +1,7 @@
-"""Degraded pictures and their ground truths, found in a folder: TASK/lq/NAME beside TASK/gt/NAME.
+"""Finds degraded photos and their ground truths in a folder: TASK/lq/NAME and TASK/gt/NAME.
 
-A task without a gt folder has only detection and time to measure.  Where lq is smaller than gt (super-resolution), it
-is enlarged with bicubic first, and that enlarged picture is the input: what a user would otherwise have.
+For a task without a gt folder, only labels and time are measured.  If an lq photo is smaller than its gt photo
+(super-resolution), it is enlarged with bicubic interpolation first, and the enlarged photo is the input.
 
 Shapes:  H W pixels.  Pictures are RGB (H, W, 3) uint8.
 """
@@ -25,7 +25,7 @@ from models.vocabulary import CLEAN
 Picture = NDArray[np.uint8]  # (H, W, 3)
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif"}
-GRID_PX = 8
+JPEG_BLOCK_PX = 8
 ASPECT_TOLERANCE = 0.05
 
 LABELS = {
@@ -41,9 +41,9 @@ LABELS = {
     "shadow": "shadow",
     "inpaint": "inpainting",
 }
-"""The right dominant label of each task's inputs; other tasks (underwater) are measured, but have none."""
+"""The expected dominant label by task; other tasks (underwater) are measured without a label."""
 
-NAMED_LABELS: tuple[tuple[str, str], ...] = (
+LABELS_BY_FILE_NAME: tuple[tuple[str, str], ...] = (
     (r"autodir_blur", "blur"),
     (r"autodir_lowlight|dicm_", "low-light"),
     (r"autodir_rain|realrain_", "rain"),
@@ -52,7 +52,7 @@ NAMED_LABELS: tuple[tuple[str, str], ...] = (
     (r"rni15_", "noise"),
     (r"rtts_", "haze"),
 )
-"""Labels of mixed tasks (`real`) by the start of the file's name; first match wins."""
+"""Expected labels in the mixed task `real`, by the start of the file name; the first match counts."""
 
 SUBSETS: tuple[tuple[str, str, str], ...] = (
     ("denoise", r"cbsd68_\w+_s(\d+)", r"CBSD68 noise \1"),
@@ -79,14 +79,14 @@ SUBSETS: tuple[tuple[str, str, str], ...] = (
     ("underwater", r"lsui_", "LSUI"),
     ("underwater", r"ufo120_", "UFO-120 x2"),
 )
-"""(task, start of the file's name, subset); first match wins; a file that none matches belongs to its task alone."""
+"""(task, start of the file name, subset); the first match counts.  Without a match, the subset is the task."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A picture to restore, and what it should come back as.
+    """A photo to restore, and its ground truth.
 
-    `truth` is None where a task has no ground truths; `expected` is the right dominant label, None where there is none.
+    `truth` is None if the task has no ground truths; `expected` is the expected dominant label, or None.
     """
 
     task: str
@@ -99,7 +99,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """A pair's pixels, of one size; `whole` is that size before the crop, (height, width)."""
+    """The pixels of a pair, both of the same size; `whole` is their (height, width) before the crop."""
 
     degraded: Picture
     truth: Picture | None
@@ -107,77 +107,82 @@ class Pictures:
 
 
 def find_pairs(folder: Path, tasks: Sequence[str] = (), limit: int | None = None) -> list[Pair]:
-    """The pairs of a folder, by task and name; of each subset the first `limit`, so that a long run holds a short one.
+    """Returns the pairs of a folder by task and name, at most `limit` of each subset.
+
+    A higher limit adds pairs and drops none.
 
     Raises:
-        ControlsError: the folder holds no task, or not one of those asked for.
+        ControlsError: the folder contains no task, or not all requested tasks.
     """
-    there = sorted(entry.parent.name for entry in folder.glob("*/lq") if entry.is_dir())
-    if not there:
-        raise ControlsError(f"{folder} holds no TASK/lq folder; lay it out as TASK/lq/NAME and TASK/gt/NAME")
+    available = sorted(entry.parent.name for entry in folder.glob("*/lq") if entry.is_dir())
+    if not available:
+        raise ControlsError(f"{folder} contains no TASK/lq folder; expected TASK/lq/NAME and TASK/gt/NAME")
     for task in tasks:
-        if task not in there:
-            raise ControlsError(f"got task {task!r}, expected one of those in {folder}: {', '.join(there)}")
-    wanted = [task for task in there if not tasks or task in tasks]
-    return _first_of_each(chain.from_iterable(_pairs_of(folder / task) for task in wanted), limit)
+        if task not in available:
+            raise ControlsError(f"got task {task!r}, expected one of those in {folder}: {', '.join(available)}")
+    wanted = [task for task in available if not tasks or task in tasks]
+    return _limit_subsets(chain.from_iterable(_pairs_in_task(folder / task) for task in wanted), limit)
 
 
 def clean_pairs(pairs: Iterable[Pair], limit: int) -> list[Pair]:
-    """Up to `limit` ground truths as inputs: photographs with nothing to repair, no two with the same bytes.
+    """Returns up to `limit` ground truths as inputs with nothing to repair; no two have the same bytes.
 
-    Taken in turn from every task that has a label, so that a few already differ; the truths of other tasks are not all
-    photographs (underwater's are other programs' results).
+    They are taken in turn from all tasks with a label, so that even a few are diverse.  Ground truths of other tasks
+    are not always photos (those of underwater are results of other programs).
     """
     by_task: dict[str, list[Pair]] = {}
     for pair in pairs:
         if pair.truth is not None and pair.truth.is_file() and pair.task in LABELS:
-            by_task.setdefault(pair.task, []).append(_as_clean(pair.task, pair.truth))
+            by_task.setdefault(pair.task, []).append(_clean_pair(pair.task, pair.truth))
     chosen: dict[str, Pair] = {}
-    for photograph in chain.from_iterable(zip_longest(*by_task.values())):
+    for candidate in chain.from_iterable(zip_longest(*by_task.values())):
         if len(chosen) >= limit:
             break
-        if photograph is not None:
-            chosen.setdefault(sha256(photograph.degraded.read_bytes()).hexdigest(), photograph)
+        if candidate is not None:
+            chosen.setdefault(sha256(candidate.degraded.read_bytes()).hexdigest(), candidate)
     return list(chosen.values())
 
 
 def read_pictures(pair: Pair, crop_px: int = 0) -> Pictures:
-    """A pair's pixels, the input enlarged to the truth's size where it is smaller; center crops unless `crop_px` is 0.
+    """Returns the pixels of a pair; an input smaller than its ground truth is enlarged to its size.
+
+    Args:
+        crop_px: the largest side of the center crops; 0 for whole photos.
 
     Raises:
-        PhotoError: a file cannot be read, or the two cannot be of one scene by their sizes.
+        PhotoError: a file cannot be read, or the two sizes do not match.
     """
     degraded = read_picture(pair.degraded)
     truth = None if pair.truth is None else read_picture(pair.truth)
     if truth is not None:
-        degraded = _enlarged(degraded, truth.shape[1], truth.shape[0], pair.name)
+        degraded = _enlarge(degraded, truth.shape[1], truth.shape[0], pair.name)
         truth = center_crop(truth, crop_px)
     height, width = degraded.shape[:2]
     return Pictures(degraded=center_crop(degraded, crop_px), truth=truth, whole=(height, width))
 
 
 def read_picture(path: Path) -> Picture:
-    """A file's pixels.
+    """Returns the pixels of a file, in 8 bits.
 
     Raises:
-        PhotoError: it cannot be read.
+        PhotoError: the file cannot be read.
     """
-    return _eight_bits(read_photo(path).pixels)
+    return _to_8_bit(read_photo(path).pixels)
 
 
 def center_crop(picture: Picture, side_px: int) -> Picture:
-    """At most `side_px` a side from the middle; 0 is the whole picture.
+    """Returns at most `side_px` a side from the center; 0 returns the whole photo.
 
-    It starts on a multiple of 8 px, so that JPEG's blocks lie where they lie in whole files.
+    The crop starts at a multiple of 8 px, so that it keeps the JPEG block grid.
     """
     if not side_px:
         return picture
     height, width = picture.shape[:2]
-    top, left = (max(length - side_px, 0) // 2 // GRID_PX * GRID_PX for length in (height, width))
+    top, left = (max(length - side_px, 0) // 2 // JPEG_BLOCK_PX * JPEG_BLOCK_PX for length in (height, width))
     return picture[top : top + side_px, left : left + side_px]
 
 
-def _pairs_of(folder: Path) -> list[Pair]:
+def _pairs_in_task(folder: Path) -> list[Pair]:
     task, truths = folder.name, folder / "gt"
     files = sorted(path for path in (folder / "lq").iterdir() if path.suffix.lower() in SUFFIXES)
     return [
@@ -194,13 +199,13 @@ def _pairs_of(folder: Path) -> list[Pair]:
 
 
 def counterpart(name: str, folder: Path) -> Path:
-    """The file of the same name, or else of the same stem; one that is missing is found out when it is read."""
+    """Returns the file with the same name, or with the same stem; a missing file causes an error when it is read."""
     same = folder / name
     if same.exists() or not same.parent.is_dir():
         return same
-    # compared, not globbed: a name may hold brackets
-    others = (path for path in same.parent.iterdir() if path.stem == same.stem and path.suffix.lower() in SUFFIXES)
-    return min(others, default=same)
+    # no glob: a name may contain brackets
+    candidates = (path for path in same.parent.iterdir() if path.stem == same.stem and path.suffix.lower() in SUFFIXES)
+    return min(candidates, default=same)
 
 
 def _subset(task: str, name: str) -> str:
@@ -214,10 +219,10 @@ def _subset(task: str, name: str) -> str:
 def _label(task: str, name: str) -> str | None:
     if task != "real":
         return LABELS.get(task)
-    return next((label for start, label in NAMED_LABELS if re.match(start, name)), None)
+    return next((label for start, label in LABELS_BY_FILE_NAME if re.match(start, name)), None)
 
 
-def _first_of_each(pairs: Iterable[Pair], limit: int | None) -> list[Pair]:
+def _limit_subsets(pairs: Iterable[Pair], limit: int | None) -> list[Pair]:
     taken: dict[tuple[str, str], list[Pair]] = {}
     for pair in pairs:
         subset = taken.setdefault((pair.task, pair.subset), [])
@@ -226,24 +231,24 @@ def _first_of_each(pairs: Iterable[Pair], limit: int | None) -> list[Pair]:
     return [pair for subset in taken.values() for pair in subset]
 
 
-def _as_clean(task: str, photograph: Path) -> Pair:
+def _clean_pair(task: str, photo: Path) -> Pair:
     return Pair(
         task=CLEAN,
         subset=f"of {task}",
-        name=f"{task}/{photograph.name}",
-        degraded=photograph,
-        truth=photograph,
+        name=f"{task}/{photo.name}",
+        degraded=photo,
+        truth=photo,
         expected=CLEAN,
     )
 
 
-def _eight_bits(pixels: Pixels) -> Picture:
+def _to_8_bit(pixels: Pixels) -> Picture:
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     return np.round(pixels / 257.0).astype(np.uint8)
 
 
-def _enlarged(picture: Picture, width: int, height: int, name: str) -> Picture:
+def _enlarge(picture: Picture, width: int, height: int, name: str) -> Picture:
     own_height, own_width = picture.shape[:2]
     if (own_width, own_height) == (width, height):
         return picture
@@ -251,6 +256,6 @@ def _enlarged(picture: Picture, width: int, height: int, name: str) -> Picture:
     if min(across, down) < 1 or abs(across / down - 1) > ASPECT_TOLERANCE:
         raise PhotoError(
             f"{name}: got an input of {own_width}x{own_height} px and a ground truth of {width}x{height} px, "
-            "expected one size, or a smaller input of the same proportions"
+            "expected the same size, or a smaller input with the same aspect ratio"
         )
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))

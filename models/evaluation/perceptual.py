@@ -1,10 +1,10 @@
-"""Learned metrics, each by a library of others and weights from the user's own disk: nothing is ever downloaded.
+"""Learned metrics from other libraries, with weights that the user supplies: nothing is ever downloaded.
 
 LPIPS (Zhang 2018, AlexNet, v0.1) and DISTS (Ding 2020) come from torchmetrics, CLIP-IQA (Wang 2023) from piq, MUSIQ (Ke
-2021, KonIQ) from pyiqa, Inception features for FID (Heusel 2017) from torch-fidelity.  Where a library or a file is
-missing there is a note, and no number under that name.
+2021, KonIQ) from pyiqa, Inception features for FID (Heusel 2017) from torch-fidelity.  If a library or a file is
+missing, the report contains a note and no value for that metric.
 
-Shapes:  B C H W.  Libraries get RGB (1, 3, H, W) float32 in [0, 1].
+Shapes:  B C H W.  The libraries expect RGB (1, 3, H, W) float32 in [0, 1].
 """
 
 import importlib
@@ -28,21 +28,21 @@ from models.networks.torchvision_mend import mend_torchvision
 from models.optional import not_none
 
 Score = Callable[[Tensor, Tensor | None], float]
-"""From a picture and its truth, None where the metric needs none, to a number."""
+"""Maps a picture and its ground truth (None if the metric needs none) to a number."""
 Features = Callable[[Picture], NDArray[np.float32]]
-"""From a picture to its (D,) features."""
+"""Maps a picture to its (D,) features."""
 Device = str | torch.device
 
 EXTRA = "pip install 'undegrade[metrics]'"
 
 
 def torch_cache() -> Path:
-    """Where torchvision and others keep weights; TORCH_HOME moves it."""
+    """Returns the folder in which torchvision and other libraries keep weights; TORCH_HOME moves it."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def clip_cache() -> Path:
-    """Where piq and OpenAI's program keep CLIP."""
+    """Returns the folder in which piq and OpenAI's program keep CLIP."""
     return Path("~/.cache/clip").expanduser()
 
 
@@ -51,8 +51,8 @@ def pyiqa_cache() -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """A metric: which way is better, and what it needs: modules, how they are installed, files and their folder."""
+class LearnedMetric:
+    """A metric, its direction, and its requirements: modules, how to install them, weight files and their folder."""
 
     name: str
     lower_is_better: bool
@@ -62,26 +62,26 @@ class Kind:
     folder: Callable[[], Path]
     files: tuple[str, ...]
 
-    def lacking(self) -> str | None:
-        """Why it cannot be measured here, as a sentence with what to do; None where nothing is missing."""
+    def why_unavailable(self) -> str | None:
+        """Returns why the metric cannot be measured here and what to do; None if nothing is missing."""
         folder = self.folder()
         modules = [name for name in self.modules if find_spec(name) is None]
         files = [name for name in self.files if not (folder / name).is_file()]
         missing = [f"{' and '.join(modules)} ({self.install})"] if modules else []
         if files:
-            missing.append(f"{' and '.join(files)} in {folder} (put it there yourself; undegrade downloads no weights)")
+            missing.append(f"{' and '.join(files)} in {folder} (copy it there; undegrade downloads no weights)")
         if missing:
-            return f"{self.name} was not measured: there is no {', and no '.join(missing)}"
-        harmful = next((name for name in self.files if not _plain(folder / name)), None)
-        if harmful is not None:
-            return f"{self.name} was not measured: {folder / harmful} holds more than weights, or is cut short"
+            return f"{self.name} was not measured: missing {', and '.join(missing)}"
+        unsafe = next((name for name in self.files if not _holds_weights_only(folder / name)), None)
+        if unsafe is not None:
+            return f"{self.name} was not measured: {folder / unsafe} contains more than weights, or is incomplete"
         return None
 
 
-KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind(
+LEARNED_METRICS: dict[str, LearnedMetric] = {
+    metric.name: metric
+    for metric in (
+        LearnedMetric(
             name="lpips",
             lower_is_better=True,
             needs_truth=True,
@@ -90,7 +90,7 @@ KINDS: dict[str, Kind] = {
             folder=torch_cache,
             files=("alexnet-owt-7be5be79.pth",),
         ),
-        Kind(
+        LearnedMetric(
             name="dists",
             lower_is_better=True,
             needs_truth=True,
@@ -99,7 +99,7 @@ KINDS: dict[str, Kind] = {
             folder=torch_cache,
             files=("vgg16-397923af.pth",),
         ),
-        Kind(
+        LearnedMetric(
             name="clip-iqa",
             lower_is_better=False,
             needs_truth=False,
@@ -108,16 +108,16 @@ KINDS: dict[str, Kind] = {
             folder=clip_cache,
             files=("RN50.pt", "clipiqa_tokens.pt"),
         ),
-        Kind(
+        LearnedMetric(
             name="musiq",
             lower_is_better=False,
             needs_truth=False,
             modules=("pyiqa",),
-            install="pip install pyiqa; not among our extras, since its license forbids commercial use",
+            install="pip install pyiqa; not in our extras, because its license forbids commercial use",
             folder=pyiqa_cache,
             files=("musiq_koniq_ckpt-e95806b9.pth",),
         ),
-        Kind(
+        LearnedMetric(
             name="fid",
             lower_is_better=True,
             needs_truth=True,
@@ -128,14 +128,14 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
-"""`fid` alone is of a set of pictures; the others are of one."""
+"""`fid` measures a set of photos; the others measure one photo."""
 
 FID = "fid"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judges:
-    """The metrics that can be measured here, and a note for each that cannot."""
+class LoadedMetrics:
+    """The metrics that are available here, and a note for each that is not."""
 
     scores: dict[str, Score]
     features: Features | None
@@ -146,74 +146,76 @@ class Judges:
         return (*self.scores, *([FID] if self.features else []))
 
     def measure(self, picture: Picture, truth: Picture | None) -> dict[str, float]:
-        """Every metric of one picture that can be told with what there is."""
+        """Returns every metric of one picture; without a ground truth, only those that need none."""
         if not self.scores:
             return {}
-        shown, right = _unit(picture), None if truth is None else _unit(truth)
-        asked = [name for name in self.scores if right is not None or not KINDS[name].needs_truth]
+        image, target = _unit_tensor(picture), None if truth is None else _unit_tensor(truth)
+        names = [name for name in self.scores if target is not None or not LEARNED_METRICS[name].needs_truth]
         with torch.inference_mode():
-            return {name: self.scores[name](shown, right) for name in asked}
+            return {name: self.scores[name](image, target) for name in names}
 
 
-NO_JUDGES = Judges(scores={}, features=None, notes=())
+NO_METRICS = LoadedMetrics(scores={}, features=None, notes=())
 
 
-def open_judges(names: Sequence[str], device: Device = "cpu") -> Judges:
-    """Load the metrics asked for.
+def load_metrics(names: Sequence[str], device: Device = "cpu") -> LoadedMetrics:
+    """Load the requested metrics.
 
     Raises:
-        ControlsError: a name is no metric's.
+        ControlsError: a name is not that of a metric.
     """
     for name in names:
-        if name not in KINDS:
-            raise ControlsError(f"got metric {name!r}, expected some of {', '.join(KINDS)}")
-    lacking = {name: KINDS[name].lacking() for name in dict.fromkeys(names)}
-    there = [name for name, why in lacking.items() if why is None]
-    if there:
-        mend_torchvision()  # torchmetrics, piq and pyiqa import it
-    # pyiqa prints as it loads; stdout is for the table
+        if name not in LEARNED_METRICS:
+            raise ControlsError(f"got metric {name!r}, expected one of {', '.join(LEARNED_METRICS)}")
+    notes = {name: LEARNED_METRICS[name].why_unavailable() for name in dict.fromkeys(names)}
+    available = [name for name, note in notes.items() if note is None]
+    if available:
+        mend_torchvision()  # torchmetrics, piq and pyiqa import torchvision
+    # pyiqa prints while it loads; stdout is only for the table
     with redirect_stdout(sys.stderr):
-        scores = {name: LOADERS[name](KINDS[name], device) for name in there if name != FID}
-        features = _inception(KINDS[FID], device) if FID in there else None
-    return Judges(scores=scores, features=features, notes=tuple(why for why in lacking.values() if why is not None))
+        scores = {name: LOADERS[name](LEARNED_METRICS[name], device) for name in available if name != FID}
+        features = _inception(LEARNED_METRICS[FID], device) if FID in available else None
+    return LoadedMetrics(
+        scores=scores, features=features, notes=tuple(note for note in notes.values() if note is not None)
+    )
 
 
-def arrow(name: str) -> str:
-    """A metric's name with the way that is better."""
-    return f"{name} {'↓' if name in KINDS and KINDS[name].lower_is_better else '↑'}"
+def name_with_direction(name: str) -> str:
+    """Returns the name of a metric with an arrow: ↑ if higher is better, ↓ if lower is better."""
+    return f"{name} {'↓' if name in LEARNED_METRICS and LEARNED_METRICS[name].lower_is_better else '↑'}"
 
 
-def read_names(entries: Iterable[str]) -> list[str]:
-    """`lpips,dists` or one at a time."""
+def parse_metric_names(entries: Iterable[str]) -> list[str]:
+    """Split entries such as `lpips,dists` into names."""
     return [name for entry in entries for name in entry.split(",") if name]
 
 
-def _lpips(kind: Kind, device: Device) -> Score:
-    metric = importlib.import_module("torchmetrics.image.lpip").LearnedPerceptualImagePatchSimilarity
-    network = metric(net_type="alex", normalize=True).to(device)
+def _lpips(metric: LearnedMetric, device: Device) -> Score:
+    network_class = importlib.import_module("torchmetrics.image.lpip").LearnedPerceptualImagePatchSimilarity
+    network = network_class(net_type="alex", normalize=True).to(device)
     return lambda picture, truth: float(network(picture.to(device), not_none(truth).to(device)))
 
 
-def _dists(kind: Kind, device: Device) -> Score:
-    # the class, since torchmetrics' function reads VGG anew for every picture
+def _dists(metric: LearnedMetric, device: Device) -> Score:
+    # the class, because torchmetrics' function loads VGG again for every picture
     network = importlib.import_module("torchmetrics.functional.image.dists").DISTSNetwork().to(device).eval()
     return lambda picture, truth: float(network(picture.to(device), not_none(truth).to(device)))
 
 
-def _clip_iqa(kind: Kind, device: Device) -> Score:
+def _clip_iqa(metric: LearnedMetric, device: Device) -> Score:
     network = importlib.import_module("piq").CLIPIQA(data_range=1.0).to(device)
     return lambda picture, _: float(network(picture.to(device)))
 
 
-def _musiq(kind: Kind, device: Device) -> Score:
-    weights = str(kind.folder() / kind.files[0])
+def _musiq(metric: LearnedMetric, device: Device) -> Score:
+    weights = str(metric.folder() / metric.files[0])
     network = importlib.import_module("pyiqa").create_metric("musiq", device=device, pretrained_model_path=weights)
     return lambda picture, _: float(network(picture.to(device)))
 
 
-def _inception(kind: Kind, device: Device) -> Features:
+def _inception(metric: LearnedMetric, device: Device) -> Features:
     extractor = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
-    network = extractor("inception-v3-compat", ["2048"], str(kind.folder() / kind.files[0])).to(device).eval()
+    network = extractor("inception-v3-compat", ["2048"], str(metric.folder() / metric.files[0])).to(device).eval()
 
     def features(picture: Picture) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -223,7 +225,7 @@ def _inception(kind: Kind, device: Device) -> Features:
     return features
 
 
-LOADERS: dict[str, Callable[[Kind, Device], Score]] = {
+LOADERS: dict[str, Callable[[LearnedMetric, Device], Score]] = {
     "lpips": _lpips,
     "dists": _dists,
     "clip-iqa": _clip_iqa,
@@ -231,18 +233,18 @@ LOADERS: dict[str, Callable[[Kind, Device], Score]] = {
 }
 
 
-def _unit(picture: Picture) -> Tensor:
+def _unit_tensor(picture: Picture) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None].div_(255).contiguous()
 
 
-def _plain(path: Path) -> bool:
-    """Whether a file holds tensors alone: the libraries unpickle whatever they find, which could be a program."""
+def _holds_weights_only(path: Path) -> bool:
+    """Returns whether a file contains only tensors; the libraries unpickle any file, and a pickle can run code."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of TorchScript, which is asked about below
+        with warnings.catch_warnings(action="ignore"):  # torch warns about TorchScript, which is handled below
             torch.load(path, map_location="meta", weights_only=True)
     except RuntimeError as error:
-        # CLIP's own archive is TorchScript, which piq opens as such
+        # CLIP's archive is TorchScript, and piq opens it as such
         return "TorchScript" in str(error)
     except (pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError):
         return False

@@ -1,4 +1,4 @@
-"""How near one picture is to another: PSNR and SSIM.
+"""PSNR and SSIM: the similarity of a picture to its ground truth.
 
 Shapes:  H W pixels.  Pictures are RGB (H, W, 3), both uint8 or both uint16; the peak is the type's largest value.
 """
@@ -18,9 +18,9 @@ K1, K2 = 0.01, 0.03
 
 
 def ssim(a: Pixels, b: Pixels) -> float:
-    """Structural similarity, at most 1 (Wang, Bovik, Sheikh, Simoncelli 2004), the mean of the three channels.
+    """Returns the structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004), the mean of three channels, at most 1.
 
-    An 11 px Gaussian window of sigma 1.5, weighted (not sample) variances, and only places where the window fits whole.
+    It uses an 11 px Gaussian window of sigma 1.5 and weighted (not sample) variances, without borders.
 
     Raises:
         ValueError: the shapes or types differ, or a side is shorter than the window.
@@ -28,16 +28,16 @@ def ssim(a: Pixels, b: Pixels) -> float:
     peak = peak_of(a, b)
     if min(a.shape[:2]) < WINDOW_PX:
         raise ValueError(f"got pictures of {a.shape[1]}x{a.shape[0]} px, expected at least {WINDOW_PX} a side for SSIM")
-    # one channel at a time: the moments of a 24 MP photo in float64 would take several GB at once
+    # one channel at a time: the moments of all channels of a 24 MP photo take several GB in float64
     channels = zip(np.moveaxis(a, 2, 0), np.moveaxis(b, 2, 0), strict=True)
     return float(np.mean([_similarity(x.astype(np.float64), y.astype(np.float64), peak) for x, y in channels]))
 
 
 PSNR_CAP_DB = 100.0
-"""What an infinite PSNR counts as in means and gains: about one value in 150,000 off by one."""
+"""The value of an infinite PSNR in means and gains.  One value in 150,000 off by one has about this PSNR."""
 
 METRICS: dict[str, Callable[[Pixels, Pixels], float]] = {"psnr": psnr, "ssim": ssim}
-"""What the suite measures against a ground truth; for each, more is better."""
+"""The metrics that the suite always measures against a ground truth; higher is better."""
 
 
 def _similarity(x: Plane, y: Plane, peak: float) -> float:
@@ -50,7 +50,7 @@ def _similarity(x: Plane, y: Plane, peak: float) -> float:
 
 
 def _weighted_mean(plane: Plane) -> Plane:
-    """The Gaussian window's mean at every place where it fits: (H, W) -> (H - 10, W - 10)."""
+    """Returns the mean under the Gaussian window at every position inside the plane: (H, W) -> (H - 10, W - 10)."""
     offsets = np.arange(WINDOW_PX) - WINDOW_PX // 2
     weights = np.exp(-(offsets**2) / (2 * WINDOW_SIGMA_PX**2))
     weights /= weights.sum()

@@ -1,6 +1,6 @@
-"""What a run has to say, and the files that say it: report.json for programs, report.md and report.html for people.
+"""The report of a run, and report.json, from which report.md and report.html are made.
 
-Its head says where the numbers come from: date, device, torch, bundle with fingerprint, commit, command.
+Its header states the origin of the numbers: date, device, torch, bundle with fingerprint, commit and command.
 """
 
 import os
@@ -20,11 +20,11 @@ from models.evaluation.summary import Summary, summarize
 JSON_NAME = "report.json"
 
 
-class Head(BaseModel):
-    """Where a report's numbers come from.
+class Header(BaseModel):
+    """The origin of a report's numbers.
 
-    `load` is the machine's mean of running processes over the last minute: seconds are worth little on a busy one;
-    `commit` is None outside a checkout.
+    `load` is the load average of the last minute: seconds measured on a busy machine are not reliable.  `commit` is
+    None outside a checkout.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,27 +41,27 @@ class Head(BaseModel):
 
 
 class Report(BaseModel):
-    """Everything; `rows` are those the summary is made of, `notes` say what was asked for and could not be measured.
+    """The full report.  `rows` are the rows of the summary, `notes` name the metrics that could not be measured.
 
-    `fid[task][name]` is of a whole task's pictures: the input's, each mode's and each tool's.
+    `fid[task][name]` is the FID over all photos of a task, for the input, each mode and each tool.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
-    head: Head
+    head: Header
     summary: Summary
     fid: dict[str, dict[str, float]] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rows: tuple[Row, ...]
 
 
-def head(conditions: Conditions, command: str) -> Head:
-    """The head of a run that ends now."""
-    return Head(
+def make_header(conditions: Conditions, command: str) -> Header:
+    """Returns the header of a run that ends now."""
+    return Header(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         device=device_name(conditions.device),
         threads=torch.get_num_threads(),
-        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # Windows has none
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # not on Windows
         torch=torch.__version__,
         python=platform.python_version(),
         conditions=conditions,
@@ -75,8 +75,8 @@ def device_name(device: str) -> str:
 
 
 def commit(checkout: Path) -> str | None:
-    """The commit of a checkout, "+changes" where files differ from it; None where the folder is no checkout's root."""
-    if not (checkout / ".git").exists():  # an installed copy may lie inside somebody else's checkout
+    """Returns the commit, with "+changes" if files differ from it; None if the folder is not the root of a checkout."""
+    if not (checkout / ".git").exists():  # an installed copy may be inside another checkout
         return None
     try:
         name = _git(checkout, "rev-parse", "--short=12", "HEAD")
@@ -92,30 +92,30 @@ def _git(checkout: Path, *words: str) -> str:
 
 def write_report(
     folder: Path,
-    of: Head,
+    header: Header,
     rows: Sequence[Row],
     notes: Sequence[str] = (),
     fid: dict[str, dict[str, float]] | None = None,
 ) -> Report:
-    """Write report.json into a folder; returns what it says."""
-    report = Report(head=of, summary=summarize(rows), fid=fid or {}, notes=tuple(notes), rows=tuple(rows))
+    """Write report.json into a folder and return the report."""
+    report = Report(head=header, summary=summarize(rows), fid=fid or {}, notes=tuple(notes), rows=tuple(rows))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_NAME).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return report
 
 
 def read_report(path: Path) -> Report:
-    """A report.json, or the one in a folder.
+    """Read a report.json, or the one in a folder.
 
     Raises:
-        ControlsError: it is none, or one of a version that measured otherwise.
+        ControlsError: the file is not a report, or has another format version.
     """
     file = path / JSON_NAME if path.is_dir() else path
     try:
         return Report.model_validate_json(file.read_bytes())
     except OSError as error:
-        raise ControlsError(f"{file} cannot be read: {error.strerror}; expected the report.json of a run") from error
+        raise ControlsError(f"cannot read {file}: {error.strerror}; expected the report.json of a run") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise ControlsError(f"{file} is no report.json of `undegrade evaluate`: {where}: {first['msg']}") from error
+        where = ".".join(map(str, first["loc"])) or "document"
+        raise ControlsError(f"{file} is not a report.json of `undegrade evaluate`: {where}: {first['msg']}") from error

@@ -1,8 +1,7 @@
-"""Runs a restorer, and other tools beside it, over pairs and writes down what came: automatic, told the task, and on
-clean photographs.
+"""Runs a restorer and other tools over pairs and clean photos, and logs the results.
 
-Pictures go through one at a time, so that seconds are those of one picture.  What was measured is on disk before the
-next picture starts; a picture that fails is a row with its error, and the rest goes on.
+Photos are restored one at a time, so that the seconds are those of one photo.  Each result is on disk before the next
+photo starts.  A photo that fails gets a row with its error, and the run continues.
 """
 
 import time
@@ -15,17 +14,17 @@ from torch import Tensor
 
 from models.drive import restore_one
 from models.errors import ModelsError
-from models.evaluation.measurements import AUTO, TOLD, Row, RowLog, Run, Scores
-from models.evaluation.other_tools import Other
+from models.evaluation.measurements import AUTO, TOLD, Restoration, Row, RowLog, Scores
+from models.evaluation.other_tools import OtherTool
 from models.evaluation.pairs import Pair, Picture, Pictures, read_pictures
-from models.evaluation.perceptual import NO_JUDGES, Judges
+from models.evaluation.perceptual import NO_METRICS, LoadedMetrics
 from models.evaluation.psnr_ssim import METRICS
 from models.pixels import to_pixels, to_tensor
 from models.restorer import Controls, Request, Restored, Restorer
 from models.vocabulary import CLEAN, degradation
 
-Ask = Callable[[Controls, str | None], Controls | None]
-"""From the run's controls and the right label to a mode's controls; None where the mode has nothing to say."""
+ModeControls = Callable[[Controls, str | None], Controls | None]
+"""Maps the controls of the run and the expected label to the controls of a mode; None if the mode does not apply."""
 
 
 def automatic(controls: Controls, expected: str | None) -> Controls | None:
@@ -33,93 +32,96 @@ def automatic(controls: Controls, expected: str | None) -> Controls | None:
     return controls
 
 
-def told_the_task(controls: Controls, expected: str | None) -> Controls | None:
-    """The user says what is wrong, by the degradation's own prompt: one pass, whatever the assessor thinks."""
+def told_the_label(controls: Controls, expected: str | None) -> Controls | None:
+    """The prompt of the expected degradation is given: one pass, regardless of the assessor."""
     return None if expected is None or expected == CLEAN else replace(controls, prompt=degradation(expected).prompt)
 
 
-MODES: dict[str, Ask] = {AUTO: automatic, TOLD: told_the_task}
+MODES: dict[str, ModeControls] = {AUTO: automatic, TOLD: told_the_label}
 
 FAILURES = (ModelsError, OSError, RuntimeError, ValueError, MemoryError)
-"""What one odd picture may raise without ending an hour's run; RuntimeError and ValueError are torch's and numpy's."""
+"""Errors of one photo that do not end the run; torch raises RuntimeError and numpy ValueError."""
 
 
-class Watcher(Protocol):
-    """What a run tells while it goes on."""
+class Listener(Protocol):
+    """Receives the progress of a run."""
 
     def started(self, pair: Pair) -> None: ...
     def measured(self, row: Row, pictures: Mapping[str, Picture]) -> None:
-        """`pictures` by name: input, the modes and tools measured now, truth; empty when they could not be read."""
+        """`pictures` by name: input, the modes and tools just measured, truth; empty if they could not be read."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A restorer and how to ask it, other tools to ask the same, and metrics beyond PSNR and SSIM.
+    """A restorer with its controls and modes, other tools, and learned metrics.
 
-    `crop_px` is as pairs.read_pictures takes it.
+    `crop_px` is passed to pairs.read_pictures.
     """
 
     restorer: Restorer
     controls: Controls
     crop_px: int = 512
     modes: Sequence[str] = tuple(MODES)
-    others: Sequence[Other] = ()
-    judges: Judges = NO_JUDGES
+    other_tools: Sequence[OtherTool] = ()
+    learned_metrics: LoadedMetrics = NO_METRICS
 
-    def run(self, pairs: Iterable[Pair], log: RowLog, watcher: Watcher) -> None:
-        """Measure what the log does not have: pairs without a row, and tools that joined later."""
+    def run(self, pairs: Iterable[Pair], log: RowLog, listener: Listener) -> None:
+        """Measure pairs without a row in the log, and tools that were added later."""
         for pair in pairs:
             if self.done(pair, log):
                 continue
-            watcher.started(pair)
+            listener.started(pair)
             row, pictures = self._row(pair, log.measured(_key(pair)))
             log.append(row)
-            watcher.measured(row, pictures)
+            listener.measured(row, pictures)
 
     def done(self, pair: Pair, log: RowLog) -> bool:
-        """Whether there is nothing left to measure of a pair; what failed is tried again."""
+        """Returns whether a pair is fully measured; failures are measured again."""
         row = log.measured(_key(pair))
-        return row is not None and not self._missing(pair, row)
+        return row is not None and not self._missing_tools(pair, row)
 
-    def _missing(self, pair: Pair, row: Row | None) -> list[Other]:
+    def _missing_tools(self, pair: Pair, row: Row | None) -> list[OtherTool]:
         runs = {} if row is None else row.runs
-        asked = [other for other in self.others if other.answers(pair)]
-        return [other for other in asked if other.name not in runs or runs[other.name].error is not None]
+        covering = [tool for tool in self.other_tools if tool.covers(pair)]
+        return [tool for tool in covering if tool.name not in runs or runs[tool.name].error is not None]
 
     def _row(self, pair: Pair, earlier: Row | None) -> tuple[Row, dict[str, Picture]]:
         try:
             return self.measure(pair, earlier)
         except FAILURES as error:
-            said = _said(error)
-            if earlier is not None:  # a file that is gone today takes nothing from what was measured of it
-                lost = {other.name: Run(error=said) for other in self._missing(pair, earlier)}
+            message = _one_line(error)
+            if earlier is not None:  # keep the earlier results of a file that is missing now
+                lost = {tool.name: Restoration(error=message) for tool in self._missing_tools(pair, earlier)}
                 return earlier.model_copy(update={"runs": {**earlier.runs, **lost}}), {}
-            return Row(task=pair.task, subset=pair.subset, name=pair.name, expected=pair.expected, error=said), {}
+            return Row(task=pair.task, subset=pair.subset, name=pair.name, expected=pair.expected, error=message), {}
 
     def measure(self, pair: Pair, earlier: Row | None = None) -> tuple[Row, dict[str, Picture]]:
-        """One picture in every mode and by every tool, and the pictures by name; `earlier` is not measured again.
+        """Restore one photo in every mode and with every tool; returns its row and the pictures by name.
+
+        Args:
+            earlier: a row whose results are kept; only missing tools are measured.
 
         Raises:
-            PhotoError: a file cannot be read, or the two are of different sizes.
+            PhotoError: a file cannot be read, or the sizes do not match.
         """
         pictures = read_pictures(pair, self.crop_px)
-        shown = {"input": pictures.degraded}
-        row = earlier or self._ours(pair, pictures, shown)
+        named = {"input": pictures.degraded}
+        row = earlier or self._measure_bundle(pair, pictures, named)
         runs = dict(row.runs)
-        for other in self._missing(pair, row):
-            runs[other.name] = self._theirs(other, pair, pictures, shown)
+        for tool in self._missing_tools(pair, row):
+            runs[tool.name] = self._measure_tool(tool, pair, pictures, named)
         if pictures.truth is not None:
-            shown["truth"] = pictures.truth
-        return row.model_copy(update={"runs": runs}), shown
+            named["truth"] = pictures.truth
+        return row.model_copy(update={"runs": runs}), named
 
-    def _ours(self, pair: Pair, pictures: Pictures, shown: dict[str, Picture]) -> Row:
+    def _measure_bundle(self, pair: Pair, pictures: Pictures, named: dict[str, Picture]) -> Row:
         expected = pair.expected if pair.expected in (*self.restorer.names, CLEAN) else None
-        runs: dict[str, Run] = {}
+        runs: dict[str, Restoration] = {}
         for mode in self.modes:
             controls = MODES[mode](self.controls, expected)
             if controls is not None:
-                runs[mode], shown[mode] = self._restore(pictures, controls)
+                runs[mode], named[mode] = self._restore(pictures, controls)
         height, width = pictures.degraded.shape[:2]
         return Row(
             task=pair.task,
@@ -132,13 +134,13 @@ class Suite:
             runs=runs,
         )
 
-    def _restore(self, pictures: Pictures, controls: Controls) -> tuple[Run, Picture]:
+    def _restore(self, pictures: Pictures, controls: Controls) -> tuple[Restoration, Picture]:
         image: Tensor = to_tensor(pictures.degraded)
         started_s = time.monotonic()
         restored: Restored = restore_one(self.restorer, Request(image=image, controls=controls))
         seconds = time.monotonic() - started_s
         picture = to_pixels(restored.image).astype(np.uint8, copy=False)
-        run = Run(
+        run = Restoration(
             scores=self._scores(picture, pictures.truth),
             found=restored.report.degradations,
             repaired=restored.report.labels,
@@ -148,20 +150,20 @@ class Suite:
         )
         return run, picture
 
-    def _theirs(self, other: Other, pair: Pair, pictures: Pictures, shown: dict[str, Picture]) -> Run:
+    def _measure_tool(self, tool: OtherTool, pair: Pair, pictures: Pictures, named: dict[str, Picture]) -> Restoration:
         try:
-            picture, seconds = other.restore(pair, pictures, self.crop_px)
-        except FAILURES as error:  # a tool that fails on a picture takes nothing from ours
-            return Run(error=_said(error))
-        shown[other.name] = picture
-        return Run(scores=self._scores(picture, pictures.truth), seconds=seconds)
+            picture, seconds = tool.restore(pair, pictures, self.crop_px)
+        except FAILURES as error:  # the failure of a tool does not affect our modes
+            return Restoration(error=_one_line(error))
+        named[tool.name] = picture
+        return Restoration(scores=self._scores(picture, pictures.truth), seconds=seconds)
 
     def _scores(self, picture: Picture, truth: Picture | None) -> Scores:
-        near = {} if truth is None else {name: measure(picture, truth) for name, measure in METRICS.items()}
-        return {**near, **self.judges.measure(picture, truth)}
+        scores = {} if truth is None else {name: measure(picture, truth) for name, measure in METRICS.items()}
+        return {**scores, **self.learned_metrics.measure(picture, truth)}
 
 
-def _said(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

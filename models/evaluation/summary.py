@@ -1,6 +1,6 @@
-"""Means, accuracy and shares of measured rows.
+"""Summarizes measured rows: means, PSNR gain, label accuracy, the confusion matrix and clean photos.
 
-PSNR is in dB.  A picture equal to its truth has an infinite PSNR; it counts as metrics.PSNR_CAP_DB.
+PSNR is in dB.  The PSNR of a photo equal to its ground truth is infinite and counts as psnr_ssim.PSNR_CAP_DB.
 """
 
 import math
@@ -11,20 +11,21 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.evaluation.measurements import AUTO, TOLD, Row, Run, Scores
+from models.evaluation.measurements import AUTO, TOLD, Restoration, Row, Scores
 from models.evaluation.psnr_ssim import PSNR_CAP_DB
 from models.vocabulary import CLEAN
 
-UNTOUCHED_DB = 40.0
-"""A clean photograph that comes back at least so near to itself was left alone for every practical purpose."""
-HURT_DB = 0.1
+UNCHANGED_DB = 40.0
+"""A clean photo with at least this PSNR to its original counts as unchanged."""
+WORSE_DB = 0.1
+"""A pair with a PSNR gain below -WORSE_DB is listed as worse."""
 
 
 class ModeTally(BaseModel):
-    """One mode, or another tool, over a group; `pairs` have a ground truth, `scores` and `gain_db` are means over them.
+    """One mode or tool over a group of photos; `scores` and `gain_db` are means over the `pairs` with a ground truth.
 
-    `passes_taken` and `stops` count pictures by passes and by the reason to stop; empty for another tool.  Seconds are
-    of one picture, None where nobody knows; `errors` are pictures that a tool failed on, which count for nothing else.
+    `passes_taken` and `stops` count photos by passes and by stop reason; they are empty for another tool.  `seconds`
+    is a mean per photo, None if unknown.  `errors` counts failed photos, which no other field includes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,7 +43,7 @@ class ModeTally(BaseModel):
 
 
 class Tally(BaseModel):
-    """A subset, a task (subset None) or everything with a truth (task None).  `right` of `labeled` were recognized."""
+    """A subset, a task (subset None) or all pairs (task None).  `right` of `labeled` photos got the expected label."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,8 +58,8 @@ class Tally(BaseModel):
     right: int
 
 
-class CleanOther(BaseModel):
-    """Another tool on clean photographs: how many came back within 40 dB of themselves, and the mean PSNR, capped."""
+class ToolOnCleanPhotos(BaseModel):
+    """Another tool on clean photos: the number within 40 dB of their original, and the mean PSNR, capped."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,7 +69,7 @@ class CleanOther(BaseModel):
 
 
 class CleanTally(BaseModel):
-    """Clean photographs through the automatic mode, measured against themselves; `others` by tool."""
+    """Clean photos in the automatic mode, measured against their originals; `others` by tool."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -80,11 +81,11 @@ class CleanTally(BaseModel):
     mean_psnr: float
     worst_psnr: float  # capped
     seconds: float
-    others: dict[str, CleanOther] = Field(default_factory=dict)
+    others: dict[str, ToolOnCleanPhotos] = Field(default_factory=dict)
 
 
-class Hurt(BaseModel):
-    """A pair that the automatic mode took further from its truth."""
+class WorsePair(BaseModel):
+    """A pair with a negative PSNR gain in the automatic mode."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -97,9 +98,9 @@ class Hurt(BaseModel):
 
 
 class Summary(BaseModel):
-    """What a report shows.  `confusion[expected][found]` counts first labels, clean photographs included.
+    """The content of a report.  `confusion[expected][found]` counts first labels, including those of clean photos.
 
-    `errors` by picture: TASK/NAME for ours, TASK/NAME (TOOL) for another's.
+    The keys of `errors` are TASK/NAME, or TASK/NAME (TOOL) for another tool.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -109,17 +110,17 @@ class Summary(BaseModel):
     subsets: tuple[Tally, ...]
     clean: CleanTally | None
     confusion: dict[str, dict[str, int]]
-    hurt: tuple[Hurt, ...]
+    hurt: tuple[WorsePair, ...]
     errors: dict[str, str]
 
     @property
     def modes(self) -> list[str]:
-        """Every mode and tool that ran, the first one first."""
-        return _ours_first(mode for tally in self.tasks for mode in tally.modes)
+        """Every mode and tool that ran, our modes first."""
+        return _modes_in_order(mode for tally in self.tasks for mode in tally.modes)
 
 
 def summarize(rows: Sequence[Row], first: str = AUTO) -> Summary:
-    """Aggregate rows; labels, clean photographs and hurt pairs are those of the mode `first`."""
+    """Summarize rows; labels, clean photos and worse pairs are those of the mode `first`."""
     pairs = [row for row in rows if row.task != CLEAN]
     tasks: dict[str, list[Row]] = {}
     subsets: dict[tuple[str, str], list[Row]] = {}
@@ -132,32 +133,32 @@ def summarize(rows: Sequence[Row], first: str = AUTO) -> Summary:
         subsets=tuple(_tally(members, task, subset, first) for (task, subset), members in subsets.items()),
         clean=_clean([row for row in rows if row.task == CLEAN], first),
         confusion=_confusion(rows, first),
-        hurt=_hurt(pairs, first),
+        hurt=_worse_pairs(pairs, first),
         errors=_errors(rows),
     )
 
 
 def _errors(rows: Iterable[Row]) -> dict[str, str]:
-    """By picture, a tool's also by the tool's name."""
-    said: dict[str, str] = {}
+    """Returns the error messages by photo, and by photo and tool."""
+    errors: dict[str, str] = {}
     for row in rows:
         if row.error is not None:
-            said[f"{row.task}/{row.name}"] = row.error
-        said |= {
+            errors[f"{row.task}/{row.name}"] = row.error
+        errors |= {
             f"{row.task}/{row.name} ({mode})": run.error for mode, run in row.runs.items() if run.error is not None
         }
-    return said
+    return errors
 
 
 def _by_subset(row: Row) -> tuple[str, list[str | int]]:
-    """Task, then subset with its numbers as numbers: noise 15 before noise 50, q10 before q100."""
+    """Sort key: the task, then the subset with numbers compared as numbers (q20 before q100)."""
     return row.task, [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", row.subset)]
 
 
 def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str) -> Tally:
     good = [row for row in rows if row.error is None]
     labeled = [row for row in good if row.expected is not None and first in row.runs]
-    modes = _ours_first((mode for row in good for mode in row.runs), first)
+    modes = _modes_in_order((mode for row in good for mode in row.runs), first)
     return Tally(
         task=task,
         subset=subset,
@@ -171,17 +172,17 @@ def _tally(rows: Sequence[Row], task: str | None, subset: str | None, first: str
     )
 
 
-def _ours_first(modes: Iterable[str], first: str = AUTO) -> list[str]:
-    """Each once: our modes, then other tools as they come."""
+def _modes_in_order(modes: Iterable[str], first: str = AUTO) -> list[str]:
+    """Returns modes without duplicates: our modes, then other tools in order of appearance."""
     return sorted(dict.fromkeys(modes), key=lambda mode: (mode != first, mode not in (AUTO, TOLD)))
 
 
 def _mode_tally(rows: Sequence[Row], mode: str) -> ModeTally:
     good = [row for row in rows if row.runs[mode].error is None]
     runs = [row.runs[mode] for row in good]
-    gains = [gain for row in good if (gain := row.gain_db(mode)) is not None]
+    gains = [gain for row in good if (gain := row.psnr_gain_db(mode)) is not None]
     seconds = [run.seconds for run in runs if run.seconds is not None]
-    judged = [run for run in runs if run.stop_reason]  # another tool tells neither passes nor reasons
+    ours = [run for run in runs if run.stop_reason]  # another tool reports neither passes nor stop reasons
     return ModeTally(
         pictures=len(runs),
         pairs=sum("psnr" in run.scores for run in runs),
@@ -189,24 +190,24 @@ def _mode_tally(rows: Sequence[Row], mode: str) -> ModeTally:
         gain_db=fmean(gains) if gains else None,
         seconds=fmean(seconds) if seconds else None,
         slowest_s=max(seconds, default=None),
-        passes=fmean(run.passes for run in judged) if judged else 0.0,
-        passes_taken=dict(sorted(Counter(run.passes for run in judged).items())),
-        stops=dict(Counter(run.stop_reason for run in judged).most_common()),
+        passes=fmean(run.passes for run in ours) if ours else 0.0,
+        passes_taken=dict(sorted(Counter(run.passes for run in ours).items())),
+        stops=dict(Counter(run.stop_reason for run in ours).most_common()),
         errors=len(rows) - len(good),
     )
 
 
 def mean_scores(measured: Iterable[Scores]) -> Scores:
-    """The mean of each metric over the pictures that have it, PSNR capped."""
+    """Returns the mean of each metric over the photos that have it, with PSNR capped."""
     values: dict[str, list[float]] = {}
-    for one in measured:
-        for name, value in one.items():
+    for scores in measured:
+        for name, value in scores.items():
             values.setdefault(name, []).append(min(value, PSNR_CAP_DB) if name == "psnr" else value)
-    return {name: fmean(of_one) for name, of_one in values.items()}
+    return {name: fmean(members) for name, members in values.items()}
 
 
 def _clean(rows: Sequence[Row], first: str) -> CleanTally | None:
-    runs: list[Run] = [row.runs[first] for row in rows if first in row.runs]
+    runs: list[Restoration] = [row.runs[first] for row in rows if first in row.runs]
     if not runs:
         return None
     psnrs = [run.scores["psnr"] for run in runs]
@@ -214,24 +215,24 @@ def _clean(rows: Sequence[Row], first: str) -> CleanTally | None:
         pictures=len(runs),
         errors=len(rows) - len(runs),
         found_clean=sum(run.label == CLEAN for run in runs),
-        untouched=sum(psnr >= UNTOUCHED_DB for psnr in psnrs),
+        untouched=sum(psnr >= UNCHANGED_DB for psnr in psnrs),
         changed_at_all=sum(math.isfinite(psnr) for psnr in psnrs),
         mean_psnr=fmean(min(psnr, PSNR_CAP_DB) for psnr in psnrs),
         worst_psnr=min(*psnrs, PSNR_CAP_DB),
         seconds=fmean(run.seconds or 0.0 for run in runs),
-        others=_clean_others(rows),
+        others=_tools_on_clean_photos(rows),
     )
 
 
-def _clean_others(rows: Iterable[Row]) -> dict[str, CleanOther]:
+def _tools_on_clean_photos(rows: Iterable[Row]) -> dict[str, ToolOnCleanPhotos]:
     psnrs: dict[str, list[float]] = {}
     for row in rows:
         for name, run in row.runs.items():
             if name not in (AUTO, TOLD) and "psnr" in run.scores:
                 psnrs.setdefault(name, []).append(min(run.scores["psnr"], PSNR_CAP_DB))
     return {
-        name: CleanOther(
-            pictures=len(values), untouched=sum(value >= UNTOUCHED_DB for value in values), mean_psnr=fmean(values)
+        name: ToolOnCleanPhotos(
+            pictures=len(values), untouched=sum(value >= UNCHANGED_DB for value in values), mean_psnr=fmean(values)
         )
         for name, values in psnrs.items()
     }
@@ -245,10 +246,10 @@ def _confusion(rows: Iterable[Row], first: str) -> dict[str, dict[str, int]]:
     return {expected: dict(found) for expected, found in matrix.items()}
 
 
-def _hurt(rows: Iterable[Row], first: str, most: int = 20) -> tuple[Hurt, ...]:
-    """The worst pairs, most harmed first."""
-    found = [
-        Hurt(
+def _worse_pairs(rows: Iterable[Row], first: str, most: int = 20) -> tuple[WorsePair, ...]:
+    """Returns the pairs with a negative PSNR gain, lowest first."""
+    worse = [
+        WorsePair(
             task=row.task,
             name=row.name,
             expected=row.expected,
@@ -257,6 +258,6 @@ def _hurt(rows: Iterable[Row], first: str, most: int = 20) -> tuple[Hurt, ...]:
             gain_db=gain,
         )
         for row in rows
-        if (gain := row.gain_db(first)) is not None and gain < -HURT_DB
+        if (gain := row.psnr_gain_db(first)) is not None and gain < -WORSE_DB
     ]
-    return tuple(sorted(found, key=lambda entry: entry.gain_db)[:most])
+    return tuple(sorted(worse, key=lambda entry: entry.gain_db)[:most])

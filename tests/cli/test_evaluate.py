@@ -119,7 +119,8 @@ def test_a_failing_tool_is_reported_per_image_and_the_bundle_is_still_measured(t
 
 
 @pytest.mark.parametrize(
-    ("word", "said"), [("nowhere", "is no folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")]
+    ("word", "said"),
+    [("nowhere", "neither a folder"), ("x=cp {input}", "{output}"), ("told=cp {input} {output}", "told")],
 )
 def test_an_invalid_tool_is_a_usage_error(tree, bundle, word, said):
     result = invoke(tree, "--bundle", bundle, "--against", word)
@@ -131,7 +132,7 @@ def test_a_folder_of_other_images_is_refused_before_the_run(tree, bundle, tmp_pa
     (tmp_path / "empty").mkdir()
     result = invoke(tree, "--bundle", bundle, "--out", tmp_path / "out", "--against", tmp_path / "empty")
     assert result.exit_code == 2
-    assert "none of the 2 pictures" in result.stderr
+    assert "none of the 2 requested photos" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

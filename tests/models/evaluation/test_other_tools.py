@@ -1,15 +1,21 @@
-"""Other tools beside ours: real commands and real folders, whose gains are known before they are run."""
+"""Other tools: real commands and real folders with known results."""
 
+import os
 import shlex
 import shutil
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from models.errors import ControlsError, PhotoError
-from models.evaluation.other_tools import Command, Folder, read_other, read_others, refuse_strangers
+from models.evaluation.other_tools import (
+    ToolCommand,
+    ToolFolder,
+    parse_other_tool,
+    parse_other_tools,
+    refuse_unrelated_folders,
+)
 from models.evaluation.pairs import clean_pairs, find_pairs, read_pictures
 
 COPY = "cp {input} {output}"
@@ -24,26 +30,26 @@ def pair(tmp_path, write):
 
 
 def python(*lines):
-    """A command that runs lines of Python with the input's and output's path as words 1 and 2."""
+    """Returns a command that runs lines of Python; the arguments 1 and 2 are the input and output paths."""
     return f"{shlex.quote(sys.executable)} -c {shlex.quote('; '.join(('import sys', *lines)))} {{input}} {{output}}"
 
 
-def test_a_command_gets_the_very_picture_that_our_restorer_gets(pair):
+def test_a_command_gets_the_same_pixels_as_our_restorer(pair):
     pictures = read_pictures(pair, crop_px=16)
-    picture, seconds = Command(name="copy", source=COPY).restore(pair, pictures, crop_px=16)
+    picture, seconds = ToolCommand(name="copy", source=COPY).restore(pair, pictures, crop_px=16)
     np.testing.assert_array_equal(picture, pictures.degraded)
     assert seconds > 0
 
 
-def test_a_command_sees_the_pictures_own_name_and_no_shell(pair):
+def test_a_command_gets_the_file_name_and_no_shell(pair):
     check = python("p = sys.argv[1]", "assert p.endswith('a.png') and '$HOME;' in sys.argv", "sys.exit('seen')")
-    command = Command(name="look", source=f"{check} '$HOME;'")
+    command = ToolCommand(name="look", source=f"{check} '$HOME;'")
     with pytest.raises(PhotoError, match="look failed with exit code 1: seen"):
         command.restore(pair, read_pictures(pair), 0)
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (python("print('out of memory', file=sys.stderr)", "sys.exit(7)"), "exit code 7: out of memory"),
         ("true {input} {output}", "wrote no {output}"),
@@ -52,24 +58,27 @@ def test_a_command_sees_the_pictures_own_name_and_no_shell(pair):
         (python("open(sys.argv[2], 'w').write('<html>')"), "a.png"),
     ],
 )
-def test_a_command_that_fails_says_how(pair, source, said):
+def test_a_failing_command_raises_an_error_with_the_cause(pair, source, message):
     with pytest.raises(PhotoError) as failed:
-        Command(name="tool", source=source).restore(pair, read_pictures(pair), 0)
-    assert said in str(failed.value)
+        ToolCommand(name="tool", source=source).restore(pair, read_pictures(pair), 0)
+    assert message in str(failed.value)
 
 
-def test_a_command_that_hangs_is_stopped_with_its_children(pair, tmp_path):
-    late = tmp_path / "late"
-    hangs = f"sh -c '(sleep 2; touch {late}) & sleep 60' {{input}} {{output}}"
+def test_a_command_that_hangs_is_stopped_with_its_child_processes(pair, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    hangs = f"sh -c 'sleep 600 > {pipe} & sleep 600' {{input}} {{output}}"
     with pytest.raises(PhotoError, match=r"longer than 0\.8 s"):
-        Command(name="slow", source=hangs, timeout_s=0.8).restore(pair, read_pictures(pair), 0)
-    time.sleep(2)
-    assert not late.exists()
+        ToolCommand(name="slow", source=hangs, timeout_s=0.8).restore(pair, read_pictures(pair), 0)
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b""  # the end of the file: no child process holds the pipe open
+    os.close(reader)
 
 
-def test_a_folder_answers_by_task_and_name_then_by_name_with_any_ending(pair, tmp_path, write):
-    folder = Folder(name="mine", folder=tmp_path / "mine")
-    with pytest.raises(PhotoError, match=r"no picture of denoise/a\.png.*mine/denoise/a\.png and .*mine/a\.png"):
+def test_a_folder_is_searched_by_task_and_name_then_by_name_with_any_extension(pair, tmp_path, write):
+    folder = ToolFolder(name="mine", folder=tmp_path / "mine")
+    with pytest.raises(PhotoError, match=r"no photo for denoise/a\.png.*mine/denoise/a\.png or .*mine/a\.png"):
         folder.restore(pair, read_pictures(pair), 0)
     flat = write(tmp_path / "mine/a.tiff", 3)
     np.testing.assert_array_equal(folder.restore(pair, read_pictures(pair), 0)[0], flat)
@@ -79,58 +88,60 @@ def test_a_folder_answers_by_task_and_name_then_by_name_with_any_ending(pair, tm
     assert seconds is None
 
 
-def test_a_folders_pictures_are_cropped_where_the_truth_is(pair, tmp_path):
+def test_photos_from_a_folder_are_cropped_like_the_ground_truth(pair, tmp_path):
     (tmp_path / "mine").mkdir()
     shutil.copy(pair.truth, tmp_path / "mine/a.png")
     pictures = read_pictures(pair, crop_px=16)
-    picture, _ = Folder(name="mine", folder=tmp_path / "mine").restore(pair, pictures, 16)
+    picture, _ = ToolFolder(name="mine", folder=tmp_path / "mine").restore(pair, pictures, 16)
     np.testing.assert_array_equal(picture, pictures.truth)
 
 
-def test_a_folders_picture_of_another_size_is_refused_with_both(pair, tmp_path, write):
+def test_a_photo_of_another_size_is_refused_with_both_sizes(pair, tmp_path, write):
     write(tmp_path / "mine/a.png", 3, width=20)
     with pytest.raises(PhotoError, match=r"mine/a\.png is 20x20 px, expected 24x20 px"):
-        Folder(name="mine", folder=tmp_path / "mine").restore(pair, read_pictures(pair), 0)
+        ToolFolder(name="mine", folder=tmp_path / "mine").restore(pair, read_pictures(pair), 0)
 
 
-def test_a_folder_is_asked_for_clean_photographs_only_where_it_has_some(pair, tmp_path, write):
+def test_a_folder_covers_clean_photos_only_if_it_contains_some(pair, tmp_path, write):
     (clean,) = clean_pairs([pair], 1)
-    folder = Folder(name="mine", folder=tmp_path / "mine")
-    assert folder.answers(pair) and not folder.answers(clean)
+    folder = ToolFolder(name="mine", folder=tmp_path / "mine")
+    assert folder.covers(pair) and not folder.covers(clean)
     write(tmp_path / "mine/clean/denoise/a.png", 3)
-    assert folder.answers(clean)
+    assert folder.covers(clean)
     assert folder.find(clean) == tmp_path / "mine/clean/denoise/a.png"
 
 
-def test_a_folder_that_answers_nothing_is_refused_before_anything_runs(pair, tmp_path, write):
+def test_a_folder_without_any_result_is_refused(pair, tmp_path, write):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ControlsError, match=r"none of the 1 pictures.*empty/denoise/a\.png"):
-        refuse_strangers([Folder(name="empty", folder=tmp_path / "empty")], [pair])
+    with pytest.raises(ControlsError, match=r"none of the 1 requested photos.*empty/denoise/a\.png"):
+        refuse_unrelated_folders([ToolFolder(name="empty", folder=tmp_path / "empty")], [pair])
     write(tmp_path / "empty/a.png", 3)
-    refuse_strangers([Folder(name="empty", folder=tmp_path / "empty")], [pair])
+    refuse_unrelated_folders([ToolFolder(name="empty", folder=tmp_path / "empty")], [pair])
 
 
-def test_words_become_tools(tmp_path):
+def test_texts_are_parsed_to_tools(tmp_path):
     (tmp_path / "results").mkdir()
-    command, folder, unnamed = read_others([f"x2={COPY}", f"mine={tmp_path / 'results'}", str(tmp_path / "results")], 9)
-    assert command == Command(name="x2", source=COPY, timeout_s=9)
-    assert folder == Folder(name="mine", folder=tmp_path / "results")
+    command, folder, unnamed = parse_other_tools(
+        [f"x2={COPY}", f"mine={tmp_path / 'results'}", str(tmp_path / "results")], 9
+    )
+    assert command == ToolCommand(name="x2", source=COPY, timeout_s=9)
+    assert folder == ToolFolder(name="mine", folder=tmp_path / "results")
     assert unnamed.name == "results"
-    assert read_other("/opt/bin/tool --size=2 {input} {output}").name == "tool"
+    assert parse_other_tool("/opt/bin/tool --size=2 {input} {output}").name == "tool"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("texts", "message"),
     [
-        (["nowhere"], "no folder"),
-        (["x=cp {input}"], "both {input} and {output}"),
-        ([f"auto={COPY}"], "cannot name a tool"),
-        ([f"a={COPY}", f"a={COPY} "], "a twice"),
+        (["nowhere"], "neither a folder"),
+        (["x=cp {input}"], "a command with {input} and {output}"),
+        ([f"auto={COPY}"], "not a valid tool name"),
+        ([f"a={COPY}", f"a={COPY} "], "name a twice"),
         (["'cp {input} {output}"], "quot"),
         ([""], "NAME=FOLDER"),
     ],
 )
-def test_words_that_are_no_tool_are_refused_with_what_to_write(words, said):
+def test_invalid_tools_are_refused_with_the_expected_form(texts, message):
     with pytest.raises(ControlsError) as refused:
-        read_others(words)
-    assert said in str(refused.value)
+        parse_other_tools(texts)
+    assert message in str(refused.value)

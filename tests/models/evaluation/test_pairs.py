@@ -1,7 +1,6 @@
-"""Finding pairs in a small tree written here, and reading them at one size."""
+"""Pairs are found in a small test folder and read at one size."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +10,10 @@ from models.errors import ControlsError, PhotoError
 from models.evaluation.pairs import LABELS, SUBSETS, center_crop, clean_pairs, find_pairs, read_pictures
 from models.vocabulary import DEGRADATIONS
 
-SHARED = Path(__file__).parents[4] / "shared" / "eval"
-
 
 @pytest.fixture
 def tree(tmp_path, write):
-    """Two denoise pairs and one sr pair, a snow picture and a mixed real one without truths."""
+    """Two denoise pairs, one sr pair, and snow and real photos without ground truths."""
     for seed, name in enumerate(["cbsd68_0001_s15.png", "cbsd68_0002_s50.png"]):
         write(tmp_path / "denoise/lq" / name, seed=seed)
         write(tmp_path / "denoise/gt" / name, seed=seed + 10)
@@ -29,7 +26,7 @@ def tree(tmp_path, write):
     return tmp_path
 
 
-def test_every_picture_is_found_with_its_truth_subset_and_label(tree):
+def test_every_photo_is_found_with_its_ground_truth_subset_and_label(tree):
     found = {(pair.task, pair.name): (pair.subset, pair.expected, pair.truth is not None) for pair in find_pairs(tree)}
     assert found == {
         ("denoise", "cbsd68_0001_s15.png"): ("CBSD68 noise 15", "noise", True),
@@ -41,22 +38,22 @@ def test_every_picture_is_found_with_its_truth_subset_and_label(tree):
     }
 
 
-def test_only_the_tasks_asked_for_are_walked(tree):
+def test_only_the_requested_tasks_are_found(tree):
     assert {pair.task for pair in find_pairs(tree, ["sr", "snow"])} == {"sr", "snow"}
 
 
-def test_an_unknown_task_is_refused_with_those_that_are_there(tree):
+def test_an_unknown_task_is_refused_with_the_available_tasks(tree):
     with pytest.raises(ControlsError, match=r"'deblur'.*denoise, real, snow, sr"):
         find_pairs(tree, ["deblur"])
 
 
-def test_a_folder_of_another_layout_is_refused_with_the_layout(tmp_path, write):
+def test_a_folder_with_another_layout_is_refused_with_the_expected_layout(tmp_path, write):
     write(tmp_path / "photo.png")
     with pytest.raises(ControlsError, match="TASK/lq/NAME"):
         find_pairs(tmp_path)
 
 
-def test_a_limit_counts_each_subset_for_itself_and_a_longer_run_holds_a_shorter_one(tree, write):
+def test_a_limit_applies_to_each_subset_and_a_higher_limit_only_adds_pairs(tree, write):
     for number in range(3, 6):
         write(tree / f"denoise/lq/cbsd68_000{number}_s15.png")
         write(tree / f"denoise/gt/cbsd68_000{number}_s15.png")
@@ -65,7 +62,7 @@ def test_a_limit_counts_each_subset_for_itself_and_a_longer_run_holds_a_shorter_
     assert one < three and len(three) == 4
 
 
-def test_a_truth_may_have_another_suffix(tree, write):
+def test_a_ground_truth_may_have_another_extension(tree, write):
     write(tree / "denoise/lq/nam_01.jpg")
     write(tree / "denoise/gt/nam_01.png")
     pair = next(pair for pair in find_pairs(tree) if pair.name == "nam_01.jpg")
@@ -73,7 +70,7 @@ def test_a_truth_may_have_another_suffix(tree, write):
     assert pair.subset == "Nam (camera noise)"
 
 
-def test_a_truth_that_is_missing_is_an_error_of_that_pair_alone(tree, write):
+def test_a_missing_ground_truth_is_an_error_of_that_pair_only(tree, write):
     write(tree / "denoise/lq/lonely.png")
     by_name = {pair.name: pair for pair in find_pairs(tree)}
     with pytest.raises(PhotoError):
@@ -81,14 +78,14 @@ def test_a_truth_that_is_missing_is_an_error_of_that_pair_alone(tree, write):
     assert read_pictures(by_name["cbsd68_0001_s15.png"]).truth is not None
 
 
-def test_pixels_come_as_they_are_stored(tree):
+def test_pixels_are_read_unchanged(tree):
     pair = find_pairs(tree, ["denoise"])[0]
     pictures = read_pictures(pair)
     np.testing.assert_array_equal(pictures.degraded, np.asarray(Image.open(pair.degraded)))
     np.testing.assert_array_equal(pictures.truth, np.asarray(Image.open(pair.truth)))
 
 
-def test_a_small_input_is_enlarged_with_bicubic_before_it_is_measured(tree):
+def test_a_small_input_is_enlarged_with_bicubic_interpolation(tree):
     (pair,) = find_pairs(tree, ["sr"])
     pictures = read_pictures(pair)
     enlarged = Image.open(pair.degraded).resize((24, 20), Image.Resampling.BICUBIC)
@@ -96,7 +93,7 @@ def test_a_small_input_is_enlarged_with_bicubic_before_it_is_measured(tree):
 
 
 @pytest.mark.parametrize("size", [(48, 40), (24, 40), (6, 20)])
-def test_sizes_that_cannot_be_one_scene_are_refused_with_both_sizes(tree, size, write):
+def test_sizes_that_do_not_match_are_refused_with_both_sizes(tree, size, write):
     write(tree / "sr/lq/set5_001.png", 0, *size)
     (pair,) = find_pairs(tree, ["sr"])
     with pytest.raises(PhotoError, match=rf"{size[0]}x{size[1]} px.*24x20 px"):
@@ -111,20 +108,20 @@ def test_both_pictures_are_cropped_alike_after_enlarging(tree):
 
 
 @pytest.mark.parametrize(("length", "side", "start"), [(100, 0, 0), (100, 100, 0), (100, 200, 0), (768, 512, 128)])
-def test_a_crop_lies_in_the_middle_and_never_outside(length, side, start):
+def test_a_crop_is_centered_and_never_exceeds_the_photo(length, side, start):
     picture = np.arange(length, dtype=np.int64)[:, None, None].repeat(3, axis=2)
     cropped = center_crop(picture, side)
     assert len(cropped) == (min(length, side) if side else length)
     assert cropped[0, 0, 0] == start
 
 
-def test_a_crop_keeps_the_grid_of_jpeg_blocks():
+def test_a_crop_keeps_the_jpeg_block_grid():
     rows = np.arange(618)[:, None, None]
     start = center_crop(rows, 512)[0, 0, 0]
     assert start % 8 == 0 and abs(start - (618 - 512) / 2) < 8
 
 
-def test_clean_photographs_are_truths_of_every_labeled_task_each_once(tree, write):
+def test_clean_photos_are_ground_truths_of_every_labeled_task_without_duplicates(tree, write):
     for name in ("a.png", "b.png"):
         write(tree / "underwater/lq" / name, seed=20)
         write(tree / "underwater/gt" / name, seed=21)
@@ -134,7 +131,7 @@ def test_clean_photographs_are_truths_of_every_labeled_task_each_once(tree, writ
     assert all(pair.degraded == pair.truth and pair.expected == pair.task == "clean" for pair in clean)
 
 
-def test_the_limit_of_clean_photographs_takes_from_tasks_in_turn(tree):
+def test_limited_clean_photos_are_taken_from_the_tasks_in_turn(tree):
     assert [pair.subset for pair in clean_pairs(find_pairs(tree), limit=2)] == ["of denoise", "of sr"]
     assert clean_pairs(find_pairs(tree), limit=0) == []
 
@@ -143,10 +140,8 @@ def test_labels_are_names_of_the_vocabulary():
     assert set(LABELS.values()) <= {degradation.name for degradation in DEGRADATIONS}
 
 
-def test_every_pair_of_the_shared_sets_belongs_to_a_named_subset():
-    if not SHARED.is_dir():
-        pytest.skip("../shared/eval is not here")
-    pairs = find_pairs(SHARED)
+def test_every_pair_of_the_shared_sets_belongs_to_a_named_subset(shared):
+    pairs = find_pairs(shared / "eval")
     assert {pair.name for pair in pairs if pair.truth is not None and pair.subset == pair.task} == set()
     assert all(pair.truth is None or pair.truth.is_file() for pair in pairs)
     used = {(task, start) for task, start, _ in SUBSETS for p in pairs if p.task == task and re.match(start, p.name)}

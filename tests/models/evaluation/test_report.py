@@ -1,4 +1,4 @@
-"""Means, shares and tables of hand-made rows whose answers can be counted on fingers."""
+"""Means, shares and tables of hand-made rows with known results."""
 
 import io
 import json
@@ -11,9 +11,9 @@ from PIL import Image
 from rich.console import Console
 
 from models.errors import ControlsError
-from models.evaluation.markdown import markdown, terminal_table
-from models.evaluation.measurements import Conditions, Row, Run
-from models.evaluation.report import commit, head, read_report, write_report
+from models.evaluation.markdown import markdown_report, terminal_table
+from models.evaluation.measurements import Conditions, Restoration, Row
+from models.evaluation.report import commit, make_header, read_report, write_report
 from models.evaluation.strips import caption, strip, write_strip
 from models.evaluation.summary import summarize
 from models.evaluation.tables import main_grid, metrics_grid
@@ -25,7 +25,7 @@ def run(psnr=None, label="noise", repaired=("noise",), seconds=1.0, stop="clean"
     scores = {} if psnr is None else {"psnr": psnr, "ssim": psnr / 50 if math.isfinite(psnr) else 1.0}
     found = {label: 0.8, "other": 0.2}
     passes = len(repaired)
-    return Run(scores=scores, found=found, repaired=repaired, passes=passes, stop_reason=stop, seconds=seconds)
+    return Restoration(scores=scores, found=found, repaired=repaired, passes=passes, stop_reason=stop, seconds=seconds)
 
 
 def row(task, subset, name, expected, psnr=None, *, error=None, **runs):
@@ -55,7 +55,7 @@ def by_name(tallies):
     return {(tally.task, tally.subset): tally for tally in tallies}
 
 
-def test_a_subset_shows_the_means_of_its_pairs(summary):
+def test_a_subset_has_the_means_of_its_pairs(summary):
     tally = by_name(summary.subsets)["denoise", "CBSD68 noise 25"]
     assert (tally.pictures, tally.pairs, tally.errors) == (2, 2, 0)
     assert tally.scores["psnr"] == 21
@@ -63,34 +63,37 @@ def test_a_subset_shows_the_means_of_its_pairs(summary):
     assert tally.modes["told"].gain_db == 7
 
 
-def test_a_task_is_the_mean_of_pictures_and_not_of_subsets(summary):
+def test_a_task_is_the_mean_over_photos_and_not_over_subsets(summary):
     tally = by_name(summary.tasks)["denoise", None]
     assert (tally.pictures, tally.errors) == (3, 1)
     assert tally.modes["auto"].gain_db == pytest.approx((6 + 8 - 3) / 3)
     assert tally.modes["auto"].passes == pytest.approx(4 / 3)
 
 
-def test_subsets_stand_in_the_order_of_their_numbers():
+def test_subsets_are_sorted_by_their_numbers():
     names = ["LIVE1 q100", "LIVE1 q20", "LIVE1 q10", "CBSD68 noise 15"]
     rows = [row("t", name, name, None, 20.0, auto=run(21.0)) for name in names]
     assert [tally.subset for tally in summarize(rows).subsets] == names[::-1][:1] + names[2::-1]
 
 
-def test_accuracy_counts_only_pairs_with_a_label(summary):
-    assert (summary.overall.right, summary.overall.labeled) == (2, 4)  # a b right, c d wrong; e has none; f no truth
+def test_label_accuracy_counts_only_photos_with_a_label(summary):
+    assert (summary.overall.right, summary.overall.labeled) == (
+        2,
+        4,
+    )  # a, b correct; c, d wrong; e has no label; f no ground truth
     snow = by_name(summary.tasks)["snow", None]
     assert (snow.right, snow.labeled, snow.pairs) == (1, 1, 0)
     assert snow.modes["auto"].gain_db is None
 
 
-def test_clean_photographs_are_counted_apart(summary):
+def test_clean_photos_are_counted_separately(summary):
     clean = summary.clean
     assert (clean.pictures, clean.found_clean, clean.untouched, clean.changed_at_all) == (2, 1, 1, 1)
     assert (clean.worst_psnr, clean.mean_psnr) == (39, (100 + 39) / 2)
     assert "clean" not in {tally.task for tally in summary.tasks}
 
 
-def test_the_confusion_matrix_holds_every_labeled_picture_once(summary):
+def test_the_confusion_matrix_counts_every_labeled_photo_once(summary):
     assert summary.confusion == {
         "noise": {"noise": 2, "jpeg": 1},
         "haze": {"clean": 1},
@@ -99,12 +102,12 @@ def test_the_confusion_matrix_holds_every_labeled_picture_once(summary):
     }
 
 
-def test_pairs_made_worse_are_listed_with_what_was_done(summary):
+def test_pairs_with_a_negative_gain_are_listed_with_their_repairs(summary):
     (hurt,) = summary.hurt
     assert (hurt.name, hurt.gain_db, hurt.found, hurt.repaired) == ("c", -3, "jpeg", ("jpeg", "blur"))
 
 
-def test_reasons_to_stop_passes_and_seconds_are_counted(summary):
+def test_stop_reasons_passes_and_seconds_are_summarized(summary):
     auto = by_name(summary.tasks)["denoise", None].modes["auto"]
     assert auto.stops == {"clean": 3}
     assert auto.passes_taken == {1: 2, 2: 1}
@@ -112,12 +115,14 @@ def test_reasons_to_stop_passes_and_seconds_are_counted(summary):
 
 
 BESIDE = [
-    row("sr", "x4", "a", None, 20.0, auto=run(21.0), other=Run(scores={"psnr": 25.0, "ssim": 0.6}, seconds=4.0)),
-    row("sr", "x4", "b", None, 22.0, auto=run(23.0), other=Run(error="PhotoError: other failed on b")),
+    row(
+        "sr", "x4", "a", None, 20.0, auto=run(21.0), other=Restoration(scores={"psnr": 25.0, "ssim": 0.6}, seconds=4.0)
+    ),
+    row("sr", "x4", "b", None, 22.0, auto=run(23.0), other=Restoration(error="PhotoError: other failed on b")),
 ]
 
 
-def test_another_tool_stands_in_the_same_row_over_the_pictures_it_answered():
+def test_another_tool_has_a_column_over_the_photos_it_restored():
     summary = summarize(BESIDE)
     of = summary.overall.modes["other"]
     assert (of.pairs, of.errors, of.gain_db, of.seconds, of.stops, of.passes_taken) == (1, 1, 5, 4, {}, {})
@@ -126,18 +131,26 @@ def test_another_tool_stands_in_the_same_row_over_the_pictures_it_answered():
     grid = main_grid(summary)
     line = dict(zip(grid.columns, grid.lines[0], strict=True))
     assert line["auto"] == "22.00 (+1.00) / 0.440"
-    assert line["other"] == "25.00 (+5.00) / 0.600*"  # the star: over fewer pictures
+    assert line["other"] == "25.00 (+5.00) / 0.600*"  # the star: over fewer photos
     assert (line["s"], line["other s"]) == ("1.0", "4.0")
 
 
-def test_another_tool_is_held_to_clean_photographs_too(tmp_path):
+def test_another_tool_is_measured_on_clean_photos(tmp_path):
     ours = run(math.inf, "clean", ())
     rows = [
-        row("clean", "of sr", "a", "clean", math.inf, auto=ours, other=Run(scores={"psnr": 35.0, "ssim": 0.9})),
-        row("clean", "of sr", "b", "clean", math.inf, auto=ours, other=Run(scores={"psnr": math.inf, "ssim": 1.0})),
-        row("clean", "of sr", "c", "clean", math.inf, auto=ours, other=Run(error="PhotoError: no")),
+        row("clean", "of sr", "a", "clean", math.inf, auto=ours, other=Restoration(scores={"psnr": 35.0, "ssim": 0.9})),
+        row(
+            "clean",
+            "of sr",
+            "b",
+            "clean",
+            math.inf,
+            auto=ours,
+            other=Restoration(scores={"psnr": math.inf, "ssim": 1.0}),
+        ),
+        row("clean", "of sr", "c", "clean", math.inf, auto=ours, other=Restoration(error="PhotoError: no")),
     ]
-    text = markdown(write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), rows))
+    text = markdown_report(write_report(tmp_path, make_header(CONDITIONS, "undegrade evaluate"), rows))
     assert "other: 1 of 2 within 40 dB, mean 67.50 dB." in text
 
 
@@ -154,46 +167,48 @@ LEARNED = [
 ]
 
 
-def test_other_metrics_have_a_table_of_their_own_only_where_they_were_measured(tmp_path):
-    without = write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), ROWS)
+def test_learned_metrics_have_a_table_only_if_they_were_measured(tmp_path):
+    without = write_report(tmp_path, make_header(CONDITIONS, "undegrade evaluate"), ROWS)
     assert metrics_grid(without) is None
-    assert "FID" not in markdown(without)
-    report = write_report(tmp_path, head(CONDITIONS, ""), LEARNED, ["fid was not measured"], {"sr": {"auto": 12.345}})
+    assert "FID" not in markdown_report(without)
+    report = write_report(
+        tmp_path, make_header(CONDITIONS, ""), LEARNED, ["fid was not measured"], {"sr": {"auto": 12.345}}
+    )
     assert metrics_grid(report).lines == (
-        ("snow", "musiq ↑", "1", "-", "150.0000"),  # no cap: that is PSNR's
+        ("snow", "musiq ↑", "1", "-", "150.0000"),  # the cap is only for PSNR
         ("sr", "lpips ↓", "1", "-", "0.2000"),
         ("all pairs", "lpips ↓", "1", "-", "0.2000"),
         ("sr", "fid ↓", "-", "-", "12.35"),
     )
-    assert "## Other metrics" in markdown(report) and "- fid was not measured" in markdown(report)
+    assert "## Learned metrics" in markdown_report(report) and "- fid was not measured" in markdown_report(report)
 
 
-def test_a_tool_that_answered_nothing_is_an_empty_column():
-    failing = [row("sr", "x4", "a", None, 20.0, auto=run(21.0), other=Run(error="PhotoError: no"))]
+def test_a_tool_that_always_failed_has_an_empty_column():
+    failing = [row("sr", "x4", "a", None, 20.0, auto=run(21.0), other=Restoration(error="PhotoError: no"))]
     grid = main_grid(summarize(failing))
     assert dict(zip(grid.columns, grid.lines[0], strict=True))["other"] == "-"
 
 
-def test_a_report_comes_back_from_disk_as_it_was(tmp_path):
-    written = write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), [*ROWS, *BESIDE], ["a note"])
+def test_a_report_is_read_back_unchanged(tmp_path):
+    written = write_report(tmp_path, make_header(CONDITIONS, "undegrade evaluate"), [*ROWS, *BESIDE], ["a note"])
     assert read_report(tmp_path) == read_report(tmp_path / "report.json") == written
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"rows": 3}'])
-def test_a_file_that_is_no_report_is_refused_by_name(tmp_path, text):
+def test_an_invalid_report_is_refused_by_name(tmp_path, text):
     (tmp_path / "report.json").write_text(text)
-    with pytest.raises(ControlsError, match=r"report\.json is no report\.json of"):
+    with pytest.raises(ControlsError, match=r"report\.json is not a report\.json of"):
         read_report(tmp_path)
 
 
-def test_no_rows_make_an_empty_report_and_no_division_by_zero(tmp_path):
-    report = write_report(tmp_path, head(CONDITIONS, "undegrade evaluate"), [])
+def test_a_report_without_rows_is_empty(tmp_path):
+    report = write_report(tmp_path, make_header(CONDITIONS, "undegrade evaluate"), [])
     assert report.summary.overall.pictures == 0
-    assert "None measured." in markdown(report)
+    assert "No clean photos were measured." in markdown_report(report)
 
 
-def test_the_files_say_the_same_and_the_json_is_strict(tmp_path):
-    write_report(tmp_path, head(CONDITIONS, "undegrade evaluate DIR --crop 512"), ROWS)
+def test_json_and_markdown_agree_and_the_json_is_strict(tmp_path):
+    write_report(tmp_path, make_header(CONDITIONS, "undegrade evaluate DIR --crop 512"), ROWS)
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -202,20 +217,20 @@ def test_the_files_say_the_same_and_the_json_is_strict(tmp_path):
     gains = {tally["subset"]: tally["modes"]["auto"]["gain_db"] for tally in data["summary"]["subsets"]}
     assert (gains["CBSD68 noise 25"], gains["snow"]) == (7, None)
     assert len(data["rows"]) == len(ROWS)
-    text = markdown(read_report(tmp_path))
+    text = markdown_report(read_report(tmp_path))
     assert "| denoise | CBSD68 noise 25 | 2 | 21.00 / 0.500 | 28.00 (+7.00) / 0.560 |" in text
-    assert "| **dehaze** | **SOTS indoor** |" in text  # a lone subset is its task
+    assert "| **dehaze** | **SOTS indoor** |" in text  # a single subset is also the total of its task
     assert "PhotoError: g is no picture" in text
 
 
-def test_the_head_says_where_the_numbers_come_from(tmp_path):
-    text = markdown(write_report(tmp_path, head(CONDITIONS, "undegrade evaluate DIR"), ROWS))
+def test_the_header_states_the_origin_of_the_numbers(tmp_path):
+    text = markdown_report(write_report(tmp_path, make_header(CONDITIONS, "undegrade evaluate DIR"), ROWS))
     for fact in ("cpu", "torch ", "fake 0.1", "abababababababab", "crop 512", "`undegrade evaluate DIR`", "UTC"):
         assert fact in text
 
 
-def test_every_line_of_a_markdown_table_has_as_many_cells_as_its_head(tmp_path):
-    text = markdown(write_report(tmp_path, head(CONDITIONS, "undegrade evaluate DIR"), ROWS))
+def test_all_lines_of_a_markdown_table_have_the_same_number_of_cells(tmp_path):
+    text = markdown_report(write_report(tmp_path, make_header(CONDITIONS, "undegrade evaluate DIR"), ROWS))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 4
     for lines in tables:
@@ -231,7 +246,7 @@ def test_the_terminal_table_fits_a_hundred_columns_and_shows_gains(summary):
     assert "…" not in text
 
 
-def test_a_commit_is_named_with_its_changes_and_only_at_a_checkouts_root(tmp_path):
+def test_a_commit_is_marked_with_changes_and_found_only_at_the_root_of_a_checkout(tmp_path):
     def git(*words):
         return subprocess.run(
             ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words],
@@ -253,14 +268,14 @@ def test_a_commit_is_named_with_its_changes_and_only_at_a_checkouts_root(tmp_pat
     assert commit(tmp_path / "inside") is None
 
 
-def test_a_strip_shows_the_pictures_pixel_for_pixel_side_by_side():
+def test_a_strip_shows_the_pictures_unscaled_side_by_side():
     pictures = {name: np.full((30, 60, 3), value, np.uint8) for name, value in (("input", 50), ("auto", 200))}
-    sheet = np.asarray(strip(ROWS[0], pictures))
-    assert sheet.shape[1] == 60 + 4 + 60
-    assert (sheet[-30:, :60] == 50).all() and (sheet[-30:, 64:] == 200).all()
+    row_image = np.asarray(strip(ROWS[0], pictures))
+    assert row_image.shape[1] == 60 + 4 + 60
+    assert (row_image[-30:, :60] == 50).all() and (row_image[-30:, 64:] == 200).all()
 
 
-def test_captions_say_what_was_seen_gained_and_repaired():
+def test_captions_show_scores_gain_label_and_repairs():
     assert caption(ROWS[0], "auto") == ("auto  26.00 dB  0.520  (+6.00)", "noise 80%; repaired noise; clean; 1.0 s")
     assert caption(ROWS[0], "input") == ("input  20.00 dB  0.500", "CBSD68 noise 25: noise")
 

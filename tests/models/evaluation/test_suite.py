@@ -1,4 +1,4 @@
-"""The suite with hand-written restorers whose numbers are known: one that knows the truth, one that does nothing."""
+"""The suite with fake restorers of known results: one returns the ground truth, one returns its input."""
 
 import math
 from dataclasses import replace
@@ -11,8 +11,8 @@ from PIL import Image
 
 from models.bundle import BundleDegradation, BundleFile, Manifest
 from models.errors import ControlsError
-from models.evaluation.measurements import Conditions, Row, RowLog, Run, fingerprint
-from models.evaluation.other_tools import Command
+from models.evaluation.measurements import Conditions, Restoration, Row, RowLog, fingerprint
+from models.evaluation.other_tools import ToolCommand
 from models.evaluation.pairs import clean_pairs, find_pairs
 from models.evaluation.suite import AUTO, TOLD, Suite
 from models.pixels import to_tensor
@@ -40,8 +40,8 @@ def asked(restorer):
     return [request.controls for request in restorer.begun]
 
 
-class Notes:
-    """A watcher that remembers."""
+class Recorder:
+    """A listener that records what it receives."""
 
     def __init__(self):
         self.names, self.pictures = [], []
@@ -72,7 +72,7 @@ def tree(tmp_path):
 
 
 def run(restorer, pairs, folder, **options):
-    log, notes = RowLog.open(folder, CONDITIONS), Notes()
+    log, notes = RowLog.open(folder, CONDITIONS), Recorder()
     Suite(restorer=restorer, controls=Controls(seed=3), crop_px=0, **options).run(pairs, log, notes)
     return log, notes
 
@@ -82,7 +82,7 @@ def test_a_restorer_that_knows_the_truth_is_measured_as_equal_to_it(tree, tmp_pa
     row = log.rows[0]
     assert row.scores["psnr"] == pytest.approx(20 * math.log10(255 / 10))
     assert row.runs[AUTO].scores == {"psnr": math.inf, "ssim": pytest.approx(1)}
-    assert row.gain_db(AUTO) == pytest.approx(100 - 20 * math.log10(25.5))  # infinite counts as 100 dB
+    assert row.psnr_gain_db(AUTO) == pytest.approx(100 - 20 * math.log10(25.5))  # infinite counts as 100 dB
     assert (row.runs[AUTO].label, row.runs[AUTO].repaired, row.runs[AUTO].passes) == ("noise", ("noise",), 1)
     assert [*notes.pictures[0]] == ["input", AUTO, TOLD, "truth"]
     np.testing.assert_array_equal(notes.pictures[0][AUTO], notes.pictures[0]["truth"])
@@ -90,7 +90,7 @@ def test_a_restorer_that_knows_the_truth_is_measured_as_equal_to_it(tree, tmp_pa
 
 def test_a_restorer_that_does_nothing_gains_nothing(tree, tmp_path):
     log, _ = run(fake(), find_pairs(tree, ["denoise"]), tmp_path)
-    assert [row.gain_db(AUTO) for row in log.rows] == [0, 0]
+    assert [row.psnr_gain_db(AUTO) for row in log.rows] == [0, 0]
     assert log.rows[0].runs[AUTO].repaired == ()
 
 
@@ -115,7 +115,7 @@ def test_a_picture_without_truth_has_labels_and_seconds_but_no_scores(tree, tmp_
     assert [*notes.pictures[0]] == ["input", AUTO]
 
 
-def test_clean_photographs_run_automatically_only_and_are_measured_against_themselves(tree, tmp_path):
+def test_clean_photos_run_only_in_auto_mode_and_are_compared_with_themselves(tree, tmp_path):
     clean = clean_pairs(find_pairs(tree, ["denoise"]), limit=5)
     log, _ = run(fake("clean"), clean, tmp_path)
     (row,) = log.rows  # both truths have the same bytes
@@ -123,7 +123,7 @@ def test_clean_photographs_run_automatically_only_and_are_measured_against_thems
     assert row.runs[AUTO].scores["psnr"] == math.inf
 
 
-def test_a_file_that_is_no_picture_is_a_row_with_its_error_and_the_rest_is_measured(tree, tmp_path):
+def test_an_invalid_file_gives_a_row_with_an_error_and_the_run_continues(tree, tmp_path):
     (tree / "denoise/lq/a.png").write_text("<html>")
     log, notes = run(fake(), find_pairs(tree, ["denoise"]), tmp_path)
     assert [row.error is None for row in log.rows] == [False, True]
@@ -159,7 +159,7 @@ def test_a_stopped_run_keeps_its_rows_and_goes_on_where_it_stopped(tree, tmp_pat
     assert [row.name for row in log.rows] == ["a.png", "b.png"]
 
 
-def test_a_picture_that_failed_is_tried_again(tree, tmp_path):
+def test_a_failed_photo_is_measured_again(tree, tmp_path):
     good = (tree / "denoise/lq/a.png").read_bytes()
     (tree / "denoise/lq/a.png").write_text("<html>")
     run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out")
@@ -169,47 +169,48 @@ def test_a_picture_that_failed_is_tried_again(tree, tmp_path):
     assert [row.error for row in log.rows] == [None, None]
 
 
-COPY = Command(name="copy", source="cp {input} {output}")
-FAILING = Command(name="failing", source="false {input} {output}")
+COPY = ToolCommand(name="copy", source="cp {input} {output}")
+FAILING = ToolCommand(name="failing", source="false {input} {output}")
 
 
 def test_a_tool_that_copies_its_input_gains_exactly_nothing_and_stands_beside_ours(tree, tmp_path):
-    log, notes = run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[COPY])
-    assert [row.gain_db("copy") for row in log.rows] == [0, 0]
+    log, notes = run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out", other_tools=[COPY])
+    assert [row.psnr_gain_db("copy") for row in log.rows] == [0, 0]
     assert [*log.rows[0].runs] == [AUTO, TOLD, "copy"]
     assert [*notes.pictures[0]] == ["input", AUTO, TOLD, "copy", "truth"]
 
 
 def test_a_tool_that_fails_is_said_per_picture_and_takes_nothing_from_ours(tree, tmp_path):
-    log, _ = run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out", others=[FAILING, COPY])
+    log, _ = run(fake(), find_pairs(tree, ["denoise"]), tmp_path / "out", other_tools=[FAILING, COPY])
     assert [row.error for row in log.rows] == [None, None]
     assert all("exit code 1" in row.runs["failing"].error and not row.runs["failing"].scores for row in log.rows)
-    assert [row.gain_db("copy") for row in log.rows] == [0, 0]
+    assert [row.psnr_gain_db("copy") for row in log.rows] == [0, 0]
 
 
-def test_a_tool_that_joins_later_is_measured_alone_and_one_that_failed_is_tried_again(tree, tmp_path):
+def test_only_a_tool_that_is_new_or_failed_is_measured_in_a_later_run(tree, tmp_path):
     pairs = find_pairs(tree, ["denoise"])
-    first, _ = run(fake(), pairs, tmp_path / "out", others=[FAILING])
+    first, _ = run(fake(), pairs, tmp_path / "out", other_tools=[FAILING])
     silent = fake()
-    log, notes = run(silent, pairs, tmp_path / "out", others=[COPY, Command(name="failing", source=COPY.source)])
+    tools = [COPY, ToolCommand(name="failing", source=COPY.source)]
+    log, notes = run(silent, pairs, tmp_path / "out", other_tools=tools)
     assert asked(silent) == []
     assert [row.runs[AUTO] for row in log.rows] == [row.runs[AUTO] for row in first.rows]
     assert [row.runs["failing"].error for row in log.rows] == [None, None]
     assert [*notes.pictures[0]] == ["input", "copy", "failing", "truth"]
-    assert run(silent, pairs, tmp_path / "out", others=[COPY])[1].names == []
+    assert run(silent, pairs, tmp_path / "out", other_tools=[COPY])[1].names == []
 
 
-def test_a_tool_that_joins_when_the_file_is_gone_takes_nothing_from_what_was_measured(tree, tmp_path):
+def test_a_tool_added_after_the_file_was_deleted_does_not_change_earlier_results(tree, tmp_path):
     pairs = find_pairs(tree, ["denoise"], limit=1)
     (first,) = run(fake(), pairs, tmp_path / "out")[0].rows
     pairs[0].degraded.unlink()
-    log, notes = run(fake(), pairs, tmp_path / "out", others=[COPY])
+    log, notes = run(fake(), pairs, tmp_path / "out", other_tools=[COPY])
     (row,) = log.rows
     assert row.error is None and row.runs[AUTO] == first.runs[AUTO]
     assert "a.png" in row.runs["copy"].error and notes.pictures == [{}]
 
 
-def test_tools_may_join_a_folder_of_rows_but_none_may_change_under_its_name(tmp_path):
+def test_a_tool_can_be_added_later_but_its_command_cannot_change(tmp_path):
     def conditions(**against):
         return CONDITIONS.model_copy(update={"against": against})
 
@@ -224,11 +225,13 @@ def test_tools_may_join_a_folder_of_rows_but_none_may_change_under_its_name(tmp_
 
 def row(name="a.png", psnr=30.0):
     found = {"noise": 0.6, "clean": 0.4}
-    one = Run(scores={"psnr": psnr}, found=found, repaired=("noise",), passes=1, stop_reason="clean", seconds=1.5)
+    one = Restoration(
+        scores={"psnr": psnr}, found=found, repaired=("noise",), passes=1, stop_reason="clean", seconds=1.5
+    )
     return Row(task="denoise", subset="Nam", name=name, expected="noise", scores={"psnr": 20.0}, runs={AUTO: one})
 
 
-def test_rows_come_back_from_disk_as_they_were_even_infinite_ones(tmp_path):
+def test_rows_are_read_back_unchanged_even_with_infinite_psnr(tmp_path):
     log = RowLog.open(tmp_path, CONDITIONS)
     rows = [row("a.png"), row("b.png", math.inf)]
     for one in rows:
@@ -236,7 +239,7 @@ def test_rows_come_back_from_disk_as_they_were_even_infinite_ones(tmp_path):
     assert RowLog.open(tmp_path, CONDITIONS).rows == rows
 
 
-def test_a_line_that_a_kill_cut_short_is_measured_again(tmp_path):
+def test_an_incomplete_last_line_is_measured_again(tmp_path):
     log = RowLog.open(tmp_path, CONDITIONS)
     log.append(row("a.png"))
     log.append(row("b.png"))
@@ -248,7 +251,7 @@ def test_a_line_that_a_kill_cut_short_is_measured_again(tmp_path):
     assert [one.name for one in RowLog.open(tmp_path, CONDITIONS).rows] == ["a.png", "b.png"]
 
 
-def test_rows_of_another_bundle_are_refused_and_named_unless_forgotten(tmp_path):
+def test_rows_of_another_bundle_are_refused_without_restart(tmp_path):
     RowLog.open(tmp_path, CONDITIONS).append(row())
     other = CONDITIONS.model_copy(update={"fingerprint": "1" * 64, "crop_px": 256})
     with pytest.raises(ControlsError, match=r"fingerprint.*crop_px 0 instead of 256"):
@@ -256,7 +259,7 @@ def test_rows_of_another_bundle_are_refused_and_named_unless_forgotten(tmp_path)
     assert RowLog.open(tmp_path, other, restart=True).rows == []
 
 
-def test_a_bundle_keeps_its_fingerprint_when_its_quality_is_written_down_but_not_when_a_weight_changes():
+def test_the_fingerprint_depends_on_weights_and_networks_but_not_on_measured_quality():
     file = BundleFile(bytes=10, sha256="a" * 64)
     manifest = Manifest(
         family="autodir",
@@ -276,7 +279,7 @@ def test_a_bundle_keeps_its_fingerprint_when_its_quality_is_written_down_but_not
     assert len({fingerprint(entry) for entry in (manifest, retrained, faster)}) == 3
 
 
-def test_a_line_that_is_no_row_is_named(tmp_path):
+def test_an_invalid_line_is_refused(tmp_path):
     RowLog.open(tmp_path, CONDITIONS).append(row())
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write('{"task": 7}\n')
