@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from models.training.data.degradations.image import Image, Random, as_bytes, clip, from_bytes
+from models.training.data.degradations.image_operations import Image, Random, as_bytes, clip, from_bytes
 from models.training.data.degradations.low_light import expose
 from models.training.data.degradations.rain import blend, layer
 from models.training.data.degradations.sensor_noise import gaussian

@@ -1,11 +1,11 @@
-"""`Estimator.sample`, the correction's training input: the loop's own result, made without a look at the truth."""
+"""`FrozenAIR.sample`, the correction's training input: the loop's own result, made without a look at the truth."""
 
 import pytest
 import torch
 
 from models.autodir.config import LoopConfig
 from models.restorer import Continues, Controls, Request
-from models.training.autodir.air_estimate import Estimator
+from models.training.autodir.frozen_air import FrozenAIR
 
 LOOPS = [
     LoopConfig(sampler="ddim", steps=3),
@@ -19,7 +19,7 @@ def estimator(random_networks):
     assessor, air, _ = random_networks
     with torch.no_grad():
         contexts = assessor.user_states(["denoise", "defog it", "upscale"])
-    return Estimator(air, contexts)
+    return FrozenAIR(air, contexts)
 
 
 def generator(seed=0):

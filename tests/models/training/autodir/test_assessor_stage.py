@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.drunet import DRUNetConfig
 from models.networks.evidence_tower import TowerConfig
-from models.training.autodir.assessor_stage import AssessorConfig, AssessorStage
+from models.training.autodir.assessor_stage import AssessorStageConfig, AssessorStage
 from models.training.core.config import RunConfig
-from models.training.core.text import text_parameters
+from models.training.core.text_encoder import text_parameters
 from models.training.data.photos import PhotoPool
 from models.vocabulary import CLEAN
 
@@ -22,7 +22,7 @@ CLIP = ClipConfig(
     tower=TowerConfig(branches=(DRUNetConfig(width=4, blocks=(1, 1), patch=2),), hidden=16, dropout=0.0),
     text=TextConfig(width=16, heads=2, layers=1), quick_gelu=False, mean=(0.5,) * 3, std=(0.25,) * 3,
 )  # fmt: skip
-CONFIG = AssessorConfig(network=CLIP, cross_entropy=1.0, twins=0.25, replay=3, remembered=64)
+CONFIG = AssessorStageConfig(network=CLIP, cross_entropy=1.0, twins=0.25, replay=3, remembered=64)
 
 
 @pytest.fixture

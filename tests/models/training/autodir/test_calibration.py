@@ -8,7 +8,7 @@ from torch import nn
 
 from models.autodir.assessor import prompt_of
 from models.restorer import Report, Restored
-from models.training.autodir.calibration import SHARPNESS, best_share, break_even, calibration, floors, strengths
+from models.training.autodir.calibration import LOGIT_FACTORS, best_strength, break_even_probability, calibration, floors, strengths
 from models.vocabulary import CLEAN
 
 NAMES = ("noise", "haze", CLEAN)
@@ -31,29 +31,29 @@ class TestTheBestShare:
     @pytest.mark.parametrize("share", [0.0, 0.25, 0.7, 1.0])
     def test_is_the_one_with_which_the_truth_was_made(self, share):
         before, after = pictures(seed=1), pictures(seed=2)
-        assert best_share(before, after, torch.lerp(before, after, share)) == pytest.approx(share, abs=1e-6)
+        assert best_strength(before, after, torch.lerp(before, after, share)) == pytest.approx(share, abs=1e-6)
 
     def test_has_the_least_error_of_all_shares_tried(self):
         before, after, truth = (pictures(seed=seed) for seed in (1, 2, 3))
         errors = [float((torch.lerp(before, after, s) - truth).square().mean()) for s in torch.linspace(0, 1, 101)]
-        assert best_share(before, after, truth) == pytest.approx(
+        assert best_strength(before, after, truth) == pytest.approx(
             min(range(101), key=errors.__getitem__) / 100, abs=6e-3
         )
 
     def test_stays_within_nothing_and_all(self):
         before, toward = pictures(seed=1), pictures(seed=2) - 1
-        assert best_share(before, before - toward, before + toward) == 0
-        assert best_share(before, before + toward / 3, before + toward) == 1
+        assert best_strength(before, before - toward, before + toward) == 0
+        assert best_strength(before, before + toward / 3, before + toward) == 1
 
     def test_of_a_repair_that_changes_nothing_is_harmless(self):
         before = pictures()
-        assert best_share(before, before, pictures(seed=1)) == 1
+        assert best_strength(before, before, pictures(seed=1)) == 1
 
     def test_weighs_every_picture_by_its_change(self):
         """One picture wholly mended and one wholly spoiled by as much: s minimizes (1 - s)^2 + (1 + s)^2, so 0."""
         before, change = torch.zeros(2, 3, 4, 4), torch.full((1, 3, 4, 4), 0.3)
         after, truth = torch.cat([change, change]), torch.cat([change, -change])
-        assert best_share(before, after, truth) == 0
+        assert best_strength(before, after, truth) == 0
 
 
 @dataclass
@@ -106,7 +106,7 @@ class TestFloors:
         [(6, 6, 0.5), (9, 3, 0.35), (4, 6, 0.6), (2, 6, 0.65), (0, 5, 0.65), (-1, 5, 0.65), (4, -1, 0.35)],
     )
     def test_are_where_what_may_be_gained_outweighs_what_may_be_lost(self, gain, loss, floor):
-        assert break_even(gain, loss) == floor
+        assert break_even_probability(gain, loss) == floor
 
     def test_are_high_for_a_repair_that_spoils_what_it_does_not_fit(self):
         batches = [example(pictures(seed=0)), {"degraded": pictures(seed=1), "target": pictures(seed=1)}]
@@ -134,11 +134,11 @@ class TestCalibration:
         """Half of the views see nothing: their mean is less sure than the ones that see are right."""
         sees, blind = torch.tensor([3.0, 0.0, -9.0]), torch.tensor([0.0, 0.0, -9.0])
         answers = [(torch.stack([sees, blind]), torch.full((2,), 0.5))] * 20
-        assert calibration(answers, [0] * 20, clean=2)[0] == SHARPNESS[-1]
+        assert calibration(answers, [0] * 20, clean=2)[0] == LOGIT_FACTORS[-1]
 
     def test_an_assessor_that_is_wrong_as_often_as_not_is_made_unsure(self):
         answers = [(torch.tensor([[4.0, 0.0, -9.0]]), torch.ones(1))] * 20
-        assert calibration(answers, [0, 1] * 10, clean=2)[0] == SHARPNESS[0]
+        assert calibration(answers, [0, 1] * 10, clean=2)[0] == LOGIT_FACTORS[0]
 
     def test_the_answers_are_left_as_they_were(self):
         logits = torch.tensor([[1.0, 2.0]])

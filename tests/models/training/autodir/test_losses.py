@@ -10,12 +10,12 @@ from torch import nn
 
 from models.autodir.air import AIR
 from models.autodir.samplers import NoiseSchedule
-from models.training.autodir.air_estimate import Estimator, amplitudes, draw_timesteps
+from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
 from models.training.autodir.air_stage import AIRStage, AIRStageConfig, Contexts, denoising_target, drops
-from models.training.autodir.assessor_stage import AssessorConfig, AssessorStage, fidelity_loss, semantic_agnostic_loss
-from models.training.autodir.scm_stage import SCMConfig, SCMStage, restoration_loss
+from models.training.autodir.assessor_stage import AssessorStageConfig, AssessorStage, fidelity_loss, semantic_agnostic_loss
+from models.training.autodir.scm_stage import SCMStageConfig, SCMStage, restoration_loss
 from models.training.core.config import RunConfig
-from models.training.core.text import text_parameters
+from models.training.core.text_encoder import text_parameters
 from models.training.core.validation import psnr
 from models.vocabulary import CLEAN
 
@@ -85,7 +85,7 @@ class TestTheAssessorsLoss:
         text = {name: value.clone() for name, value in text_parameters(random_networks[0].clip).items()}
         save_file(text, tmp_path / "text.safetensors")
         torch.manual_seed(0)
-        config = AssessorConfig(network=random_config.clip, sa_weight=0.7)
+        config = AssessorStageConfig(network=random_config.clip, sa_weight=0.7)
         return AssessorStage(config, run, pools, NAMES, tmp_path / "text.safetensors")
 
     def test_the_stage_adds_both_and_asks_damaged_pairs_only_for_their_twin(self, stage):
@@ -223,13 +223,13 @@ class TestTheCorrectionsLoss:
     def test_the_one_step_estimate_of_an_oracle_is_the_clean_picture(self, random_config, prediction, timestep):
         examples = batch()
         oracle = Oracle(AIR(replace(random_config.air, prediction=prediction)), examples["target"])
-        estimate = Estimator(oracle, torch.zeros(2, 5, 16)).estimate(examples, (timestep, timestep), generator())
+        estimate = FrozenAIR(oracle, torch.zeros(2, 5, 16)).estimate(examples, (timestep, timestep), generator())
         torch.testing.assert_close(estimate, examples["target"], atol=2e-4, rtol=0)
 
     def test_the_estimate_is_the_published_formula(self, random_config):
         """z~ = z_t / sqrt(a) - sqrt(1 - a) eps / sqrt(a); a network that answers eps = 0 leaves z_t / sqrt(a)."""
         air, examples = Told(replace(random_config.air, prediction="epsilon")), batch(target=0.0)
-        estimate = Estimator(air, torch.zeros(2, 5, 16)).estimate(examples, (400, 400), generator())
+        estimate = FrozenAIR(air, torch.zeros(2, 5, 16)).estimate(examples, (400, 400), generator())
         expected = air.decode(air.heard[0] / math.sqrt(kept(400))).clamp(-1, 1)
         torch.testing.assert_close(estimate, expected, atol=1e-5, rtol=1e-5)
 
@@ -244,14 +244,14 @@ class TestTheCorrectionsLoss:
         examples = batch()
         oracle = Oracle(AIR(replace(random_config.air, prediction="epsilon")), examples["target"])
         torch.manual_seed(0)
-        config = SCMConfig(network=random_config.scm, timesteps=(100, 100))
-        stage = SCMStage(config, run, pools, NAMES, Estimator(oracle, torch.zeros(2, 5, 16)))
+        config = SCMStageConfig(network=random_config.scm, timesteps=(100, 100))
+        stage = SCMStage(config, run, pools, NAMES, FrozenAIR(oracle, torch.zeros(2, 5, 16)))
         correction = stage.network.correction(examples["degraded"], examples["target"])
         loss = stage.loss(examples, generator())
         torch.testing.assert_close(loss, correction.square().mean(), atol=1e-4, rtol=1e-3)
 
     def test_without_a_denoiser_the_degraded_picture_stands_in(self, random_config, run, pools):
-        stage = SCMStage(SCMConfig(network=random_config.scm), run, pools, NAMES, None)
+        stage = SCMStage(SCMStageConfig(network=random_config.scm), run, pools, NAMES, None)
         nn.init.zeros_(stage.network.ending.weight)
         nn.init.zeros_(stage.network.ending.bias)
         examples = batch()

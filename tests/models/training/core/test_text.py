@@ -11,16 +11,16 @@ from models.errors import TrainingError
 from models.networks.clip import END_OF_TEXT, ClipConfig, TextConfig, VisionConfig, build_clip, text_states, tokenize
 from models.training.autodir import autodir_small
 from models.training.autodir.recipes import text_side
-from models.training.core.text import (
+from models.training.core.text_encoder import (
     at_end,
     class_states,
     disturbed,
-    load_text_tower,
+    load_text_encoder,
     prompts_of,
     score,
     text_loss,
     text_parameters,
-    train_text_tower,
+    train_text_encoder,
 )
 from models.training.core.trainer import save_weights
 from models.training.data.phrases import HELD_OUT
@@ -132,7 +132,7 @@ def test_names_that_the_tower_is_not_asked_do_not_count(clip):
 def test_a_tiny_tower_learns_three_names_beyond_chance_and_leaves_the_image_tower_alone(clip):
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     untrained, losses = score(clip, CLASSES, HELD_OUT, CPU), []
-    result = train_text_tower(
+    result = train_text_encoder(
         clip, CLASSES, seed=0, steps=60, device=CPU, batch=24, report=lambda step, loss: losses.append(loss)
     )
     assert len(losses) == 60 and np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
@@ -148,7 +148,7 @@ def test_the_same_seed_trains_the_same_tower(clip):
     def trained():
         torch.manual_seed(0)
         tower = build_clip(TINY)
-        train_text_tower(tower, CLASSES, seed=5, steps=3, device=CPU, batch=8)
+        train_text_encoder(tower, CLASSES, seed=5, steps=3, device=CPU, batch=8)
         return text_parameters(tower)
 
     once, again = trained(), trained()
@@ -170,9 +170,9 @@ def test_a_tower_that_keeps_its_class_prompts_learns_phrases_and_moves_them_litt
     def moved(keep):
         torch.manual_seed(0)
         tower = build_clip(TINY)
-        train_text_tower(tower, CLASSES, seed=0, steps=30, device=CPU, batch=24)
+        train_text_encoder(tower, CLASSES, seed=0, steps=30, device=CPU, batch=24)
         before = class_states(tower, CLASSES, CPU)[0].detach()
-        train_text_tower(tower, CLASSES, seed=1, steps=30, device=CPU, batch=24, keep=keep)
+        train_text_encoder(tower, CLASSES, seed=1, steps=30, device=CPU, batch=24, keep=keep)
         return float((class_states(tower, CLASSES, CPU)[0] - before).detach().pow(2).mean().sqrt())
 
     assert moved(True) < 0.3 * moved(False)
@@ -193,6 +193,6 @@ def test_the_denoisers_stages_read_the_tower_that_was_written(tmp_path):
 def test_a_file_that_is_no_tower_is_refused(clip, tmp_path):
     save_weights({"other": torch.zeros(1)}, tmp_path / "text.safetensors")
     with pytest.raises(TrainingError, match="does not fit this text tower"):
-        load_text_tower(clip, tmp_path / "text.safetensors")
+        load_text_encoder(clip, tmp_path / "text.safetensors")
     with pytest.raises(TrainingError, match="does not exist"):
-        load_text_tower(clip, tmp_path / "nowhere.safetensors")
+        load_text_encoder(clip, tmp_path / "nowhere.safetensors")

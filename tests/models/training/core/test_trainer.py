@@ -21,12 +21,12 @@ from models.networks.drunet import DRUNetConfig
 from models.networks.nafnet import NAFNetConfig
 from models.training import __main__ as command
 from models.training.autodir import autodir_small, recipes
-from models.training.autodir.scm_stage import SCMConfig, SCMStage
+from models.training.autodir.scm_stage import SCMStageConfig, SCMStage
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
 from models.training.core.config import RunConfig
-from models.training.core.text import text_parameters
+from models.training.core.text_encoder import text_parameters
 from models.training.core.trainer import Trainer, Validation
-from models.training.data.dataset import Pairs, batches
+from models.training.data.dataset import DegradedPairs, batches
 from models.training.data.degradations import Mixture
 from models.training.data.photos import CropConfig, PhotoPool, decode_into, find_photos
 from models.vocabulary import CLEAN
@@ -67,7 +67,7 @@ def run_config(out, **said):
 def correction_stage(run, files):
     torch.manual_seed(run.seed)
     network = NAFNetConfig(width=4, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,), patch=2)
-    config = SCMConfig(network=network, residual=0.3)
+    config = SCMStageConfig(network=network, residual=0.3)
     pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
     return SCMStage(config, run, pools, NAMES, None), config
 
@@ -204,13 +204,13 @@ class TestTheTrainer:
 class TestTheData:
     def test_an_example_is_a_function_of_seed_and_index(self, files):
         pool = PhotoPool(files, validation=False)
-        pairs, again, other = (Pairs(pool, CropConfig(crop_px=32), Mixture(), EVERY_NAME, seed) for seed in (1, 1, 2))
+        pairs, again, other = (DegradedPairs(pool, CropConfig(crop_px=32), Mixture(), EVERY_NAME, seed) for seed in (1, 1, 2))
         assert all(torch.equal(pairs[7][key], again[7][key]) for key in pairs[7])
         assert not torch.equal(pairs[7]["clean"], pairs[8]["clean"])
         assert not torch.equal(pairs[7]["clean"], other[7]["clean"])
 
     def test_labels_sum_to_one_and_pictures_are_in_range(self, files):
-        pairs = Pairs(PhotoPool(files, validation=False), CropConfig(crop_px=32), Mixture(two=0.5), EVERY_NAME, 0)
+        pairs = DegradedPairs(PhotoPool(files, validation=False), CropConfig(crop_px=32), Mixture(two=0.5), EVERY_NAME, 0)
         for index in range(24):
             example = pairs[index]
             assert float(example["labels"].sum()) == pytest.approx(1)
@@ -220,14 +220,14 @@ class TestTheData:
                 assert example[key].abs().max() <= 1
 
     def test_a_later_start_goes_on_where_the_earlier_data_went(self, files):
-        pairs = Pairs(PhotoPool(files, validation=False), CropConfig(crop_px=32), DARK, NAMES, 0)
+        pairs = DegradedPairs(PhotoPool(files, validation=False), CropConfig(crop_px=32), DARK, NAMES, 0)
         whole = batches(pairs, start=0, batch=2, loaders=0, pin=False)
         next(whole)
         later = next(batches(pairs, start=2, batch=2, loaders=0, pin=False))
         assert torch.equal(next(whole)["degraded"], later["degraded"])
 
     def test_other_processes_make_the_same_examples(self, files):
-        pairs = Pairs(PhotoPool(files, validation=False), CropConfig(crop_px=32), DARK, NAMES, 0)
+        pairs = DegradedPairs(PhotoPool(files, validation=False), CropConfig(crop_px=32), DARK, NAMES, 0)
         here, there = (next(batches(pairs, start=4, batch=2, loaders=loaders, pin=False)) for loaders in (0, 1))
         assert torch.equal(here["degraded"], there["degraded"])
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from models.daclip.conditional_unet import ConditionalUNet, UNetConfig
 from models.daclip.irsde import IRSDE, diffuse, matching_loss, posterior_mean, score_from_noise, sde_mean
-from models.training.daclip.contrastive import MOST, Embedded, clamp_temperature, contrastive_terms, info_nce
+from models.training.daclip.contrastive import MAX_LOG_SCALE, Embeddings, clamp_temperature, contrastive_terms, info_nce
 
 KEYS = "unet_small_keys.json"
 
@@ -43,7 +43,7 @@ def unet(unet_keys):
 
 def test_both_contrastive_terms_are_the_authors(vectors):
     v = vectors("a_daclip_small")
-    said = Embedded(
+    said = Embeddings(
         content=v["fwd_image_features"],
         caption=v["fwd_text_features"],
         degradation=v["fwd_image_degra_features"],
@@ -131,7 +131,7 @@ def test_info_nce_is_its_definition_in_plain_loops():
 
 
 def test_the_robust_term_is_the_mean_distance_to_the_clean_embedding():
-    said = Embedded(*(torch.eye(2) for _ in range(4)))
+    said = Embeddings(*(torch.eye(2) for _ in range(4)))
     clean = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     without, robust = (contrastive_terms(said, torch.tensor(0.0), other) for other in (None, clean))
     assert float(without.fidelity) == 0
@@ -139,7 +139,7 @@ def test_the_robust_term_is_the_mean_distance_to_the_clean_embedding():
     assert float(contrastive_terms(said, torch.tensor(0.0), clean, 0.25).total - without.total) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("before", "after"), [(-1.0, 0.0), (2.0, 2.0), (9.0, MOST)])
+@pytest.mark.parametrize(("before", "after"), [(-1.0, 0.0), (2.0, 2.0), (9.0, MAX_LOG_SCALE)])
 def test_the_temperature_is_clamped(before, after):
     scale = torch.nn.Parameter(torch.tensor(before))
     clamp_temperature(scale)

@@ -6,7 +6,7 @@ import torch
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.errors import TrainingError
 from models.networks.nafnet import NAFNet
-from models.training.daclip.nafnet_start import as_correction, transplant
+from models.training.daclip.nafnet_start import as_correction, start_from_correction
 
 CONFIG = NAFNetConfig(
     width=32, encoder_blocks=(1, 2), middle_blocks=1, decoder_blocks=(1, 1), context_dim=16, patch=2
@@ -26,7 +26,7 @@ def correction_module():
 def begun(correction):
     torch.manual_seed(4)
     network = ConditionalNAFNet(CONFIG).eval()
-    transplant(network, correction, "there")
+    start_from_correction(network, correction, "there")
     return network
 
 
@@ -67,4 +67,4 @@ def test_a_module_of_another_width_is_refused():
         width=64, encoder_blocks=(1, 2), middle_blocks=1, decoder_blocks=(1, 1), context_dim=16, patch=2
     )
     with pytest.raises(TrainingError, match="width=64"):
-        transplant(ConditionalNAFNet(CONFIG), NAFNet(as_correction(wide)), "there")
+        start_from_correction(ConditionalNAFNet(CONFIG), NAFNet(as_correction(wide)), "there")

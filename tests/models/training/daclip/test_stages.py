@@ -19,10 +19,10 @@ from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.training.core.config import RunConfig
 from models.training.core.trainer import Trainer
-from models.training.daclip.contrastive import MOST
+from models.training.daclip.contrastive import MAX_LOG_SCALE
 from models.training.daclip.controller_stage import DaCLIPStage, DaCLIPStageConfig, seen, validation_batches
-from models.training.daclip.restoration_stage import OneStepStage, RestoringConfig, SDEStage
-from models.training.data.captioned import Drawings, captioned
+from models.training.daclip.restoration_stage import OneStepStage, RestorationStageConfig, SDEStage
+from models.training.data.captioned_examples import DrawnExamples, captioned
 from models.training.data.photos import CropConfig, find_photos
 
 CPU = torch.device("cpu")
@@ -64,7 +64,7 @@ def run_config(out, **said):
 
 def daclip_stage(run, found, *, frozen=(), wild=False, robust=False):
     torch.manual_seed(0)
-    examples = Drawings(found, run.crop, run.seed, wild=wild)
+    examples = DrawnExamples(found, run.crop, run.seed, wild=wild)
     config = DaCLIPStageConfig(network=TINY, robust=robust)
     network = DaCLIP(TINY)
     return DaCLIPStage(config, run, examples, validation_batches(examples, 10, 1), network, frozen=frozen)
@@ -76,8 +76,8 @@ def guide():
 
 
 def restoring(run, found, network, stage=SDEStage, **said):
-    examples = Drawings(found, run.crop, run.seed)
-    config = RestoringConfig(network=network.config, validation_steps=3)
+    examples = DrawnExamples(found, run.crop, run.seed)
+    config = RestorationStageConfig(network=network.config, validation_steps=3)
     return stage(config, run, examples, validation_batches(examples, 10, 1), guide(), network, **said)
 
 
@@ -120,7 +120,7 @@ def test_the_temperature_never_leaves_its_range(found, tmp_path):
     stage = daclip_stage(run_config(tmp_path), found)
     stage.network.logit_scale.data.fill_(9.0)
     stage.loss(next(stage.examples(0)), GENERATOR)
-    assert float(stage.network.logit_scale.detach()) == pytest.approx(MOST)
+    assert float(stage.network.logit_scale.detach()) == pytest.approx(MAX_LOG_SCALE)
 
 
 def test_the_robust_stage_pulls_toward_the_clean_pictures_embedding(found, tmp_path):
@@ -137,7 +137,7 @@ def test_the_robust_stage_pulls_toward_the_clean_pictures_embedding(found, tmp_p
 def test_the_towers_see_what_the_restorers_preprocessing_shows(found):
     from models.daclip.controller import preprocess
 
-    example = Drawings(found, CropConfig(crop_px=48), seed=0)[4]
+    example = DrawnExamples(found, CropConfig(crop_px=48), seed=0)[4]
     ours = seen(example["target"][None], TINY)[0]
     theirs = preprocess(example["target"], TINY.clip)
     step = 1 / 255 / min(TINY.clip.std)  # PIL rounds after each of its two passes

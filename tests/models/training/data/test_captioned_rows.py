@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.errors import TrainingError
-from models.training.data.captioned import WORDS, Drawings, Rows, captioned, held_out, read_rows, together
+from models.training.data.captioned_examples import WORDS, DrawnExamples, StoredExamples, captioned, held_out, read_rows, together
 from models.training.data.captions import captions_of, from_folder, read_captions
 from models.training.data.photos import CropConfig, find_photos
 
@@ -29,7 +29,7 @@ def photos(tmp_path_factory):
 
 def drawings(photos, tmp_path, **said):
     found = captioned(find_photos([photos]), [photos], {}, tmp_path / "cache", 1600)
-    return Drawings(found, CropConfig(crop_px=48), seed=3, **said)
+    return DrawnExamples(found, CropConfig(crop_px=48), seed=3, **said)
 
 
 def decoded(tokens):
@@ -137,7 +137,7 @@ def test_the_table_is_what_the_published_training_reads(written):
 
 def test_rows_are_read_back_with_one_crop_for_both_pictures(written):
     rows = [row for row in read_rows(written / "rows.tsv") if row.degradation == "uncompleted"]
-    examples = Rows(rows, 32, seed=0)
+    examples = StoredExamples(rows, 32, seed=0)
     for index in range(4):
         example = examples[index]
         same = (example["degraded"] - example["target"]).abs().amax(dim=0) < 0.01

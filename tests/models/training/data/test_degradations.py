@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESIZERS, Mixture, draw_pair, quantize
 from models.training.data.degradations.blur import camera_motion, convolve, disk_kernel, motion_kernel
-from models.training.data.degradations.contact_sheet import contact_sheet
+from models.training.data.contact_sheets import contact_sheet
 from models.training.data.degradations.haze import scatter
 from models.training.data.degradations.jpeg import SAMPLING_420, SAMPLING_444, compress
 from models.training.data.degradations.low_light import expose

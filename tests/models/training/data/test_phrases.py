@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.training.autodir.autodir_small import NAMES as AUTODIR
-from models.training.data.phrases import ADJECTIVES, COMPLAINTS, HELD_OUT, NOUNS, ORDERS, PLACES, STATES, VERBS, phrase
+from models.training.data.phrases import ADJECTIVES, COMPLAINTS, HELD_OUT, NOUNS, COMMANDS, PLACES, STATES, VERBS, phrase
 from models.vocabulary import CLEAN, DACLIP_WORDS, NOTHING, degradation, names
 
 NAMES = tuple(dict.fromkeys((*AUTODIR, *names(DACLIP_WORDS))))
@@ -25,11 +25,11 @@ def draws():
 def sayable(name):
     """Everything that the grammar can say of a name, typing errors apart."""
     if name == CLEAN:
-        return {NOTHING.prompt} | {order + place for order in ORDERS[name] for place in PLACES}
+        return {NOTHING.prompt} | {order + place for order in COMMANDS[name] for place in PLACES}
     nouns, articles = NOUNS[name], ("the ", "", "all the ", "this ")
     return (
         {degradation(name).prompt}
-        | {order + place for order in ORDERS[name] for place in PLACES}
+        | {order + place for order in COMMANDS[name] for place in PLACES}
         | {f"{verb} {article}{noun}{at}" for verb in VERBS for article in articles for noun in nouns for at in PLACES}
         | {complaint.format(noun) + place for complaint in COMPLAINTS for noun in nouns for place in PLACES}
         | {state.format(adjective) for state in STATES for adjective in ADJECTIVES[name]}
@@ -42,7 +42,7 @@ def grammar():
 
 
 def test_every_name_of_the_small_bundles_has_words(draws):
-    assert set(ORDERS) == set(NAMES)
+    assert set(COMMANDS) == set(NAMES)
     assert set(NOUNS) == set(ADJECTIVES) == set(NAMES) - {CLEAN}
     assert {name for name, _ in draws} == set(NAMES)
     assert all(text.strip() for _, text in draws)

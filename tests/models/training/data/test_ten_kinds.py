@@ -5,7 +5,7 @@ import pytest
 
 from models.training.data.degradations.masks import COVER, hole_mask, incomplete
 from models.training.data.degradations.shadow import shadow
-from models.training.data.degradations.ten import TEN, damaged
+from models.training.data.degradations.daclip_synthesizers import DACLIP_SYNTHESIZERS, damaged
 from models.vocabulary import DACLIP_WORDS
 
 
@@ -21,7 +21,7 @@ def rng(seed=0):
 
 
 def test_the_words_are_the_published_ones_in_their_order():
-    assert tuple(TEN) == DACLIP_WORDS
+    assert tuple(DACLIP_SYNTHESIZERS) == DACLIP_WORDS
 
 
 @pytest.mark.parametrize("word", DACLIP_WORDS)

@@ -6,7 +6,7 @@ import pytest
 
 from models.training.data.wild.added_noise import gaussian, random_gaussian, random_noise, random_poisson
 from models.training.data.wild.apertures import box_kernel, defocus_kernel, line_kernel
-from models.training.data.wild.draws import Draws
+from models.training.data.wild.random_streams import RandomStreams
 from models.training.data.wild.kernels import PUBLISHED, KernelConfig, kernel_of, random_kernel, smooth_kernel
 from models.training.data.wild.resize_and_jpeg import jpeg, sharpen
 from models.training.data.wild.ringing import sinc_kernel, wiener
@@ -22,7 +22,7 @@ def no_psf(draws):
 @pytest.mark.parametrize("size", [5, 7, 11, 17, 21])
 @pytest.mark.parametrize("kind", [*SMOOTH, "defocus", "box", "line"])
 def test_a_random_kernel_is_the_published_one(ops, kind, size):
-    kernel = kernel_of(kind, size, Draws(size), KernelConfig(), no_psf)
+    kernel = kernel_of(kind, size, RandomStreams(size), KernelConfig(), no_psf)
     np.testing.assert_allclose(kernel, ops[f"k.{kind}.{size}"], rtol=0, atol=1e-12)
 
 
@@ -45,10 +45,10 @@ def test_wiener_sharpening_is_the_published_one(ops):
 @pytest.mark.parametrize(
     ("name", "run"),
     [
-        ("gauss", lambda image: random_gaussian(image, Draws(6))),
-        ("poisson", lambda image: random_poisson(image, Draws(7))),
-        ("noise", lambda image: random_noise(image, Draws(8))),
-        ("deg_noise50", lambda image: gaussian(image, 50, Draws(9))),
+        ("gauss", lambda image: random_gaussian(image, RandomStreams(6))),
+        ("poisson", lambda image: random_poisson(image, RandomStreams(7))),
+        ("noise", lambda image: random_noise(image, RandomStreams(8))),
+        ("deg_noise50", lambda image: gaussian(image, 50, RandomStreams(9))),
     ],
 )
 def test_noise_is_the_published_one(ops, name, run):
@@ -59,7 +59,7 @@ def test_the_under_display_filter_is_the_published_one(ops, spreads_file):
     from safetensors.numpy import load_file
 
     spreads = [load_file(spreads_file)[f"ucd{i}"] for i in range(3)]
-    np.testing.assert_allclose(random_under_display(ops["img_bgr"], spreads, Draws(5)), ops["udc"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(random_under_display(ops["img_bgr"], spreads, RandomStreams(5)), ops["udc"], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("quality", [10, 60, 80, 95])
@@ -84,7 +84,7 @@ def test_opencv_resizes_as_it_did_for_the_authors(ops, way, name, method):
 
 @pytest.mark.parametrize("kind", [*SMOOTH, "defocus", "box", "line"])
 def test_every_kernel_keeps_the_light(kind):
-    kernel = kernel_of(kind, 19, Draws(3), KernelConfig(), no_psf)
+    kernel = kernel_of(kind, 19, RandomStreams(3), KernelConfig(), no_psf)
     assert kernel.sum() == pytest.approx(1, abs=1e-6)
     assert kernel.min() >= 0
 
@@ -111,7 +111,7 @@ def test_the_ideal_low_pass_passes_low_and_stops_high_frequencies():
 
 
 def test_the_mixture_has_the_published_odds():
-    drawn, draws = [], Draws(0)
+    drawn, draws = [], RandomStreams(0)
     config = KernelConfig()
     for _ in range(4000):
         before = draws.choices.getstate()
@@ -124,7 +124,7 @@ def test_the_mixture_has_the_published_odds():
 
 def test_an_unknown_kind_is_named():
     with pytest.raises(ValueError, match=r"'gaussian'.*expected one of iso"):
-        kernel_of("gaussian", 5, Draws(0), KernelConfig(), no_psf)
+        kernel_of("gaussian", 5, RandomStreams(0), KernelConfig(), no_psf)
 
 
 def test_the_streams_are_those_of_the_two_modules_seeded():
@@ -132,7 +132,7 @@ def test_the_streams_are_those_of_the_two_modules_seeded():
 
     random.seed(11)
     np.random.seed(11)
-    draws = Draws(11)
+    draws = RandomStreams(11)
     assert draws.choices.random() == random.random()
     assert draws.numbers.uniform(2, 3) == np.random.uniform(2, 3)
     np.testing.assert_array_equal(draws.numbers.permutation(["a", "b", "c"]), np.random.permutation(["a", "b", "c"]))

@@ -1,6 +1,6 @@
-"""AIR's one-step estimate of the clean picture, as the SCM sees it in training.
+"""A frozen AIR, which makes the training input of the SCM: a one-step estimate, or the result of a sampler.
 
-z~ = (z_t - sqrt(1 - a) eps) / sqrt(a), decoded (arXiv:2310.10123, section 3.3).
+One step:  z~ = (z_t - sqrt(1 - a) eps) / sqrt(a), decoded (arXiv:2310.10123, section 3.3).
 
 Shapes:  B batch, H W pixels, L D text tokens and width, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
@@ -15,18 +15,18 @@ from models.training.data.dataset import Example
 
 
 def draw_timesteps(count: int, low: int, high: int, generator: torch.Generator) -> Tensor:
-    """(B,) whole timesteps, uniform from low to high, both included."""
+    """Returns (B,) integer timesteps, uniform from low to high, both included."""
     return torch.randint(low, high + 1, (count,), generator=generator)
 
 
 def amplitudes(schedule: NoiseSchedule, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """sqrt(a) and sqrt(1 - a) at whole timesteps (B,) -> 2 x (B, 1, 1, 1)."""
+    """Returns sqrt(a) and sqrt(1 - a) at integer timesteps (B,) -> 2 x (B, 1, 1, 1)."""
     kept = schedule.alphas_cumprod.to(timesteps.device)[timesteps].float()[:, None, None, None]
     return kept.sqrt(), (1 - kept).sqrt()
 
 
-class Estimator:
-    """A frozen AIR with the token states of the prompts (K, L, D), one a name."""
+class FrozenAIR:
+    """AIR without gradients, and the token states of the prompts (K, L, D), one for each name."""
 
     def __init__(self, air: AIR, contexts: Tensor) -> None:
         self.air = air.eval().requires_grad_(False)
@@ -34,8 +34,11 @@ class Estimator:
         self.schedule = air.schedule
 
     @torch.no_grad()
-    def estimate(self, batch: Example, timesteps: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """The decoded one-step estimate (B, 3, H, W), clamped as the safe loop's carry-over is."""
+    def one_step_estimate(self, batch: Example, timesteps: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """Noise the target to a random timestep and return the decoded estimate (B, 3, H, W), clamped to [-1, 1].
+
+        `timesteps` is the range of the draw, both ends included.
+        """
         degraded, target = batch["degraded"], batch["target"]
         drawn = draw_timesteps(len(degraded), *timesteps, generator).to(degraded.device)
         signal, spread = amplitudes(self.schedule, drawn)
@@ -52,7 +55,7 @@ class Estimator:
 
     @torch.no_grad()
     def sample(self, batch: Example, loop: LoopConfig, generator: torch.Generator) -> Tensor:
-        """What the sampler makes of the degraded pictures: (B, 3, H, W), clamped.  The target is not looked at."""
+        """Run the sampler on the degraded pictures: (B, 3, H, W), clamped to [-1, 1].  It does not read the target."""
         degraded = batch["degraded"]
         z_image, context = self.air.encode(degraded), self.contexts.to(degraded.device)[batch["label"]]
         steps = plan(loop.sampler, self.schedule, loop.steps, loop.end_timestep)

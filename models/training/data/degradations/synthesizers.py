@@ -1,8 +1,8 @@
-"""The kinds of damage that can be synthesized, by their vocabulary names."""
+"""The synthesizers of the nine kinds of damage, by vocabulary names."""
 
 from models.training.data.degradations.blur import blur
 from models.training.data.degradations.haze import haze
-from models.training.data.degradations.image import Synthesizer
+from models.training.data.degradations.image_operations import Synthesizer
 from models.training.data.degradations.jpeg import jpeg
 from models.training.data.degradations.low_light import low_light
 from models.training.data.degradations.low_resolution import low_resolution
@@ -24,4 +24,4 @@ SYNTHESIZERS: dict[str, Synthesizer] = {
 }
 
 PHYSICAL_ORDER = ("haze", "rain", "snow", "raindrop", "low-light", "blur", "noise", "low-resolution", "jpeg")
-"""How damage comes about: in the air, on the pane, in the lens, on the sensor, in the file."""
+"""The order in which damage arises: in the air, on the pane, in the lens, on the sensor, in the file."""

@@ -1,4 +1,4 @@
-"""What every synthesizer shares: the image type, the 8-bit grid, linear light, smooth random fields.
+"""Operations that all synthesizers share: image types, the 8-bit grid, linear light, smooth random fields.
 
 Shapes:  H W pixels, each at least 32.  Images are RGB (H, W, 3) float32 in [0, 1]; fields are (H, W) float32.
 """
@@ -15,18 +15,18 @@ Random = np.random.Generator
 Synthesizer = Callable[[Image, Random], Image]
 
 DISPLAY_GAMMA = 2.2
-ROUNDED = 0.9
-"""Share of images put on the 8-bit grid: files are 8-bit, but the later passes of a restoration are not."""
+ROUNDED_SHARE = 0.9
+"""Share of images on the 8-bit grid: files have 8 bits, but the input of later passes does not."""
 
 
 def clip(image: NDArray[np.floating]) -> Image:
-    """Into [0, 1] as float32, always a fresh array."""
+    """Clip to [0, 1] as float32; always returns a new array."""
     clipped: Image = np.clip(image, 0.0, 1.0).astype(np.float32, copy=False)
     return clipped
 
 
-def quantize(image: NDArray[np.floating], rng: Random, probability: float = ROUNDED) -> Image:
-    """The last step of every synthesis: into [0, 1] and, with this probability, onto the grid of an 8-bit file."""
+def quantize(image: NDArray[np.floating], rng: Random, probability: float = ROUNDED_SHARE) -> Image:
+    """Clip to [0, 1] and, with this probability, round to 8-bit levels; the last operation of every synthesis."""
     clipped = clip(image)
     if rng.random() < probability:
         np.multiply(clipped, 255, out=clipped)
@@ -48,30 +48,30 @@ def from_bytes(pixels: NDArray[np.uint8]) -> Image:
 
 
 def power(image: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
-    """`image ** exponent` of a non-negative image; cv2's is several times as fast as numpy's."""
+    """Returns `image ** exponent` of a non-negative image; cv2 is several times as fast as numpy."""
     raised: NDArray[np.float32] = cv2.pow(np.maximum(image, 0, dtype=np.float32), exponent)
     return raised
 
 
 def to_linear(image: Image) -> Image:
-    """Display values to light."""
+    """Convert display values to linear light."""
     return power(image, DISPLAY_GAMMA)
 
 
 def to_display(light: Image) -> Image:
-    """Light to display values."""
+    """Convert linear light to display values."""
     return power(light, 1 / DISPLAY_GAMMA)
 
 
 def log_uniform(rng: Random, low: float, high: float) -> float:
-    """A number whose logarithm is uniform."""
+    """Draw a number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def smooth_field(shape: tuple[int, int], cells: int, rng: Random) -> Field:
-    """A smooth random (H, W) field in [0, 1] with about `cells` bumps along the longer side.
+    """Draw a smooth random (H, W) field in [0, 1] with about `cells` bumps along the longer side.
 
-    A few numbers upsampled: drawing full resolution and blurring it costs a hundred times as much.
+    It upsamples a few numbers: blurring full-resolution noise costs a hundred times as much.
     """
     height, width = shape
     longer = max(height, width)
@@ -88,5 +88,5 @@ def luminance(image: Image) -> Field:
 
 
 def grayish(rng: Random, low: float, high: float, cast: float) -> NDArray[np.float32]:
-    """A light color (3,): one brightness in [low, high], its channels apart by about `cast`."""
+    """Draw a light color (3,): one brightness in [low, high], with channels that differ by about `cast`."""
     return clip(rng.uniform(low, high) + rng.normal(0, cast, 3))

@@ -1,10 +1,10 @@
-"""Measured and computed point spreads: what a shaken camera and a display before the lens make of a point of light.
+"""Point spreads of a shaken camera and of a display in front of the lens.
 
-The published pipeline reads two pickles that are not ours to ship.  `own_point_spreads` makes both sets afresh: camera
-shake as a point with inertia, and the diffraction of a display's pixel grid (Zhou et al. 2021, arXiv:2003.04857: the
-spread is |FFT(aperture)|^2, wider for longer wavelengths).  `load_point_spreads` reads others.
+The published pipeline reads two pickles that we may not ship.  `own_point_spreads` computes both sets: camera shake as
+a point with inertia, and the diffraction of the pixel grid of a display (Zhou et al. 2021, arXiv:2003.04857: the spread
+is |FFT(aperture)|^2, wider for longer wavelengths).  `load_point_spreads` reads other sets.
 
-Shapes:  shake kernels (K, K), K odd from 5 to 29; display spreads (S, S, 3) in BGR.  Each sums to 1 (a channel).
+Shapes:  shake kernels (K, K), K odd from 5 to 29; display spreads (S, S, 3) in BGR.  Each sums to 1 (per channel).
 """
 
 import functools
@@ -26,12 +26,12 @@ from models.training.data.degradations.blur import motion_kernel
 Spread = NDArray[np.floating]
 SHAKES, DISPLAYS, DISPLAY_PX = 100, 12, 65
 WAVELENGTHS_NM = ((440, 460, 480), (520, 540, 560), (590, 615, 640))
-"""Of the blue, green and red channels."""
+"""Of the blue, green and red channel."""
 
 
 @dataclass(frozen=True)
 class PointSpreads:
-    """Both sets; a draw takes one at even odds."""
+    """Both sets; a draw chooses one element with equal probability."""
 
     shakes: tuple[Spread, ...]
     displays: tuple[Spread, ...]
@@ -39,14 +39,14 @@ class PointSpreads:
 
 @functools.cache
 def own_point_spreads() -> PointSpreads:
-    """The sets that come with this project; the same in every process."""
+    """Returns the sets of this project; they are the same in every process."""
     rng = np.random.default_rng(20240415)
     shakes = tuple(_shake(rng) for _ in range(SHAKES))
     return PointSpreads(shakes=shakes, displays=tuple(_display(rng) for _ in range(DISPLAYS)))
 
 
 def _shake(rng: np.random.Generator) -> Spread:
-    """A path with its thickness: the lens draws no point as a point.  Paths too long for 29 px are drawn again."""
+    """Draw a path with a thickness, because a lens blurs every point; paths longer than 29 px are drawn again."""
     while True:
         path = motion_kernel(rng, rng.uniform(2, 24))
         wide = cv2.GaussianBlur(np.pad(path, 3), (0, 0), rng.uniform(0.4, 1.0))
@@ -58,7 +58,7 @@ def _shake(rng: np.random.Generator) -> Spread:
 
 
 def _trimmed(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Without the empty frame, the center where it was."""
+    """Remove the empty border; the center stays."""
     center = len(kernel) // 2
     rows, columns = np.nonzero(kernel)
     reach = max(2, int(np.abs(np.stack([rows, columns]) - center).max()))
@@ -66,7 +66,7 @@ def _trimmed(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _display(rng: np.random.Generator) -> Spread:
-    """The far field of a round lens behind a grid of opaque lines and dots, cut to DISPLAY_PX and normed."""
+    """Draw the far field of a round lens behind a grid of opaque lines and dots, cut to DISPLAY_PX, with sum 1."""
     aperture = _grid(rng)
     field = np.abs(np.fft.fftshift(np.fft.fft2(aperture))) ** 2
     scale = rng.uniform(0.5, 0.9)
@@ -74,7 +74,7 @@ def _display(rng: np.random.Generator) -> Spread:
 
 
 def _grid(rng: np.random.Generator, side: int = 512) -> NDArray[np.float64]:
-    """(side, side) of 0 and 1: a pixel's lines along both axes and its opaque dot, repeated over the lens."""
+    """Draw (side, side) of 0 and 1: display lines along both axes and an opaque dot, repeated over the lens."""
     axis = np.arange(side)
     period = int(rng.integers(18, 34))
     across, down, dot = (int(period * rng.uniform(low, high)) for low, high in ((0.1, 0.35), (0.1, 0.35), (0.1, 0.3)))
@@ -88,12 +88,12 @@ def _grid(rng: np.random.Generator, side: int = 512) -> NDArray[np.float64]:
 
 
 def _band(field: NDArray[np.float64], band: Sequence[int], scale: float) -> NDArray[np.float32]:
-    """The mean over a channel's wavelengths; the pattern grows with the wavelength."""
+    """Returns the mean over the wavelengths of a channel; the pattern grows with the wavelength."""
     side, half = len(field), DISPLAY_PX // 2
     total = np.zeros((DISPLAY_PX, DISPLAY_PX))
     for wavelength in band:
         grow = scale * wavelength / 540
-        # Coarser than a sample of the far field, so light is summed, not picked: blur to the new pixel first
+        # The new pixels are coarser than the far field: blur first, so that light is summed and not subsampled
         soft = cv2.GaussianBlur(field, (0, 0), 0.5 / grow)
         source = (np.arange(-half, half + 1) / grow + side // 2).astype(np.float32)
         columns, rows = np.meshgrid(source, source)
@@ -103,12 +103,12 @@ def _band(field: NDArray[np.float64], band: Sequence[int], scale: float) -> NDAr
 
 
 def load_point_spreads(shakes: Path | None = None, displays: Path | None = None) -> PointSpreads:
-    """Sets from files (.npz, .safetensors, or a .pkl of numpy arrays as the published ones are); ours where None.
+    """Load sets from .npz, .safetensors, or a .pkl of numpy arrays like the published ones; None means our own set.
 
-    Kernels are taken in the order of the file: of its keys for a mapping, "psf2" before "psf10".
+    Kernels keep the order of the file; those of a mapping are sorted by key, "psf2" before "psf10".
 
     Raises:
-        TrainingError: a file cannot be read, asks to run code, or holds arrays of other shapes.
+        TrainingError: a file cannot be read, would run code, or holds arrays of other shapes.
     """
     own = own_point_spreads()
     return PointSpreads(
@@ -128,12 +128,14 @@ def _read(path: Path, dimensions: int) -> tuple[Spread, ...]:
             with path.open("rb") as file:
                 loaded = _ArraysOnly(file, encoding="latin1").load()
     except (OSError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"cannot read point spreads from {path}: {error}. Give a .npz of kernels.") from error
+        raise TrainingError(f"cannot read point spreads from {path}: {error}. Give a .npz file of kernels.") from error
     found = tuple(value for value in _in_order(loaded) if isinstance(value, np.ndarray) and value.ndim == dimensions)
     shape = "K x K" if dimensions == 2 else "S x S x 3"
     square = all(value.shape[0] == value.shape[1] and value.shape[2:] in ((), (3,)) for value in found)
     if not found or not square:
-        raise TrainingError(f"{path} holds no kernels of {shape}. Give a .npz, .safetensors or .pkl of such arrays.")
+        raise TrainingError(
+            f"{path} holds no kernels of {shape}. Give a .npz, .safetensors or .pkl file of such arrays."
+        )
     return found
 
 
@@ -150,7 +152,7 @@ def _natural(key: object) -> tuple[str, int]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """numpy's arrays and nothing else: a pickle may otherwise run any code."""
+    """Loads numpy arrays only, because other pickles can run any code."""
 
     ALLOWED = frozenset(
         {
@@ -166,5 +168,5 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it wants to load {module}.{name}, which may run code; it was not")
+            raise pickle.UnpicklingError(f"refused to load {module}.{name}, which may run code")
         return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
