@@ -64,10 +64,10 @@ figures: $(READY) ## Make the README's picture again
 	$(BIN)/python docs/figures/make.py
 
 train-small: $(READY) ## Train autodir-small from photos: IMAGES=FOLDER, SHARE=0.001 for a trial; goes on where it stopped
-	$(BIN)/python -m models.training.chain autodir-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
+	$(BIN)/python -m models.training chain autodir-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 train-daclip-small: $(READY) ## The same for daclip-small
-	$(BIN)/python -m models.training.chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
+	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""The text tower's training: each term of its loss, what it may touch, and that it learns."""
+"""The training of the text encoder: each term of its loss, the parameters that it changes, and that it learns."""
 
 import math
 
@@ -9,14 +9,11 @@ import torch
 from models.autodir.assessor import prompt_of
 from models.errors import TrainingError
 from models.networks.clip import END_OF_TEXT, ClipConfig, TextConfig, VisionConfig, build_clip, text_states, tokenize
-from models.training.autodir import autodir_small
-from models.training.autodir.recipes import text_side
 from models.training.core.text_encoder import (
-    at_end,
-    class_states,
-    disturbed,
+    class_embeddings,
+    end_states,
     load_text_encoder,
-    prompts_of,
+    replace_random_words,
     score,
     text_loss,
     text_parameters,
@@ -26,7 +23,7 @@ from models.training.core.trainer import save_weights
 from models.training.data.phrases import HELD_OUT
 
 NAMES = ("noise", "low-light", "snow")
-CLASSES = prompts_of(NAMES)
+CLASSES = {name: prompt_of(name) for name in NAMES}
 CPU = torch.device("cpu")
 TINY = ClipConfig(
     embed_dim=16,
@@ -39,9 +36,6 @@ TINY = ClipConfig(
 def clip():
     torch.manual_seed(0)
     return build_clip(TINY)
-
-
-# --- the loss
 
 
 def cosine(a, b):
@@ -65,8 +59,8 @@ def test_the_loss_is_its_three_terms_computed_by_hand(clip):
     assert ours == pytest.approx(entropy / 2 + 0.5 * distance / 2 + sum(apart) / 3, rel=1e-4)
 
 
-def test_a_tower_that_says_the_same_to_all_pays_for_guessing_and_for_closeness(clip):
-    """Equal features: the cross-entropy is log 3, states agree, and every pair is 1 - 0.3 over the margin."""
+def test_an_encoder_with_equal_features_has_the_loss_of_guessing_and_of_closeness(clip):
+    """The cross-entropy is log 3, states are equal, and every pair exceeds the margin by 1 - 0.3."""
     with torch.no_grad():
         clip.ln_final.weight.zero_()
         clip.ln_final.bias.fill_(0.5)
@@ -74,69 +68,60 @@ def test_a_tower_that_says_the_same_to_all_pays_for_guessing_and_for_closeness(c
     assert float(loss) == pytest.approx(math.log(3) + 0 + 0.7, rel=1e-4)
 
 
-def test_the_class_prompts_are_their_own_best_phrasing(clip):
-    """Masked or not, a real token's state is the same: the middle term vanishes and the answer is right."""
+def test_a_class_prompt_is_its_own_best_phrasing(clip):
+    """The mask does not change the state of a real token, so the second term vanishes."""
     tokens = tokenize([prompt_of(name) for name in NAMES])
     with torch.no_grad():
-        masked, _ = class_states(clip, CLASSES, CPU)
+        masked, _ = class_embeddings(clip, CLASSES, CPU)
         bare, _ = text_states(clip, tokens, masked=False)
-    torch.testing.assert_close(at_end(bare, tokens), at_end(masked, tokens), atol=1e-5, rtol=1e-5)
-
-
-# --- tokens
+    torch.testing.assert_close(end_states(bare, tokens), end_states(masked, tokens), atol=1e-5, rtol=1e-5)
 
 
 def test_the_state_of_a_text_is_read_at_its_first_end_token():
     tokens = tokenize(["snow", "too dark"])  # begin, words, end, then padding with the end token
     states = torch.arange(77.0).view(1, 77, 1).expand(2, 77, 1)
-    assert at_end(states, tokens).flatten().tolist() == [2, 3]
+    assert end_states(states, tokens).flatten().tolist() == [2, 3]
 
 
-def test_disturbing_replaces_words_and_leaves_begin_end_and_padding():
+def test_random_words_do_not_replace_begin_end_and_padding():
     tokens = tokenize(["there is a lot of grain everywhere", "snow"])
-    everything = disturbed(tokens, np.random.default_rng(0), share=1.0)
+    everything = replace_random_words(tokens, np.random.default_rng(0), share=1.0)
     words = torch.zeros_like(tokens, dtype=torch.bool)
     words[0, 1:8], words[1, 1] = True, True
     assert torch.equal(everything[~words], tokens[~words])
     assert bool((everything[words] != tokens[words]).all())
-    assert int(everything[words].max()) < END_OF_TEXT - 1  # neither begin nor end is ever put in
-    assert torch.equal(disturbed(tokens, np.random.default_rng(0), share=0.0), tokens)
+    assert int(everything[words].max()) < END_OF_TEXT - 1  # begin and end are never inserted
+    assert torch.equal(replace_random_words(tokens, np.random.default_rng(0), share=0.0), tokens)
 
 
-def test_about_the_given_share_of_words_is_disturbed():
+def test_about_the_given_share_of_words_is_replaced():
     tokens = tokenize(["there is a lot of grain everywhere"] * 1000)
-    changed = (disturbed(tokens, np.random.default_rng(1), share=0.12) != tokens).sum() / (7 * 1000)
+    changed = (replace_random_words(tokens, np.random.default_rng(1), share=0.12) != tokens).sum() / (7 * 1000)
     assert float(changed) == pytest.approx(0.12, abs=5 * math.sqrt(0.12 * 0.88 / 7000))
 
 
-# --- the score
-
-
-def test_the_score_counts_right_answers_by_name_and_quotes_the_wrong_ones(clip):
+def test_the_score_counts_correct_answers_by_name_and_lists_the_errors(clip):
     right = [(prompt_of(name), name) for name in NAMES]
     assert score(clip, CLASSES, right, CPU).accuracy == 1
     mixed = score(clip, CLASSES, [*right, (prompt_of("snow"), "noise")], CPU)
     assert mixed.accuracy == 3 / 4
     assert mixed.by_name == {"noise": 0.5, "low-light": 1.0, "snow": 1.0}
-    assert mixed.misread == (f"{prompt_of('snow')} -> snow",)
+    assert mixed.errors == (f"{prompt_of('snow')} -> snow",)
 
 
-def test_names_that_the_tower_is_not_asked_do_not_count(clip):
+def test_names_outside_the_classes_do_not_count(clip):
     result = score(clip, CLASSES, [(prompt_of("snow"), "snow"), ("fog everywhere", "haze")], CPU)
     assert result.accuracy == 1 and result.by_name == {"snow": 1.0}
 
 
-# --- training
-
-
-def test_a_tiny_tower_learns_three_names_beyond_chance_and_leaves_the_image_tower_alone(clip):
+def test_a_tiny_encoder_learns_three_names_and_the_image_encoder_does_not_change(clip):
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     untrained, losses = score(clip, CLASSES, HELD_OUT, CPU), []
     result = train_text_encoder(
         clip, CLASSES, seed=0, steps=60, device=CPU, batch=24, report=lambda step, loss: losses.append(loss)
     )
     assert len(losses) == 60 and np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
-    # 31 phrasings at one in three: 0.7 is over four standard deviations above chance
+    # 45 phrasings, chance 1/3: 0.7 is over four standard deviations above chance
     assert result.accuracy > 0.7 > untrained.accuracy
     assert set(result.by_name) == set(NAMES)
     changed = {name for name, value in clip.state_dict().items() if not torch.equal(value, before[name])}
@@ -144,7 +129,7 @@ def test_a_tiny_tower_learns_three_names_beyond_chance_and_leaves_the_image_towe
     assert not any(name.startswith("visual.") or name == "logit_scale" for name in changed)
 
 
-def test_the_same_seed_trains_the_same_tower(clip):
+def test_the_same_seed_trains_the_same_encoder(clip):
     def trained():
         torch.manual_seed(0)
         tower = build_clip(TINY)
@@ -156,7 +141,7 @@ def test_the_same_seed_trains_the_same_tower(clip):
         torch.testing.assert_close(value, again[name], atol=1e-6, rtol=1e-5)
 
 
-def test_the_text_side_is_everything_but_the_image_tower_and_the_temperature(clip):
+def test_the_text_parameters_are_all_but_image_encoder_and_temperature(clip):
     ours = set(text_parameters(clip))
     assert {"token_embedding.weight", "positional_embedding", "text_projection", "ln_final.weight"} <= ours
     assert {name for name in clip.state_dict() if name.startswith("visual.")} | {"logit_scale"} == set(
@@ -164,35 +149,23 @@ def test_the_text_side_is_everything_but_the_image_tower_and_the_temperature(cli
     ) - ours
 
 
-def test_a_tower_that_keeps_its_class_prompts_learns_phrases_and_moves_them_little(clip):
-    """Others were trained with these states; without `keep` the same training moves them ten times as far."""
+def test_an_encoder_that_keeps_its_class_prompts_moves_them_little(clip):
+    """Without `keep`, the same training moves them ten times as far."""
 
     def moved(keep):
         torch.manual_seed(0)
         tower = build_clip(TINY)
         train_text_encoder(tower, CLASSES, seed=0, steps=30, device=CPU, batch=24)
-        before = class_states(tower, CLASSES, CPU)[0].detach()
+        before = class_embeddings(tower, CLASSES, CPU)[0].detach()
         train_text_encoder(tower, CLASSES, seed=1, steps=30, device=CPU, batch=24, keep=keep)
-        return float((class_states(tower, CLASSES, CPU)[0] - before).detach().pow(2).mean().sqrt())
+        return float((class_embeddings(tower, CLASSES, CPU)[0] - before).detach().pow(2).mean().sqrt())
 
     assert moved(True) < 0.3 * moved(False)
 
 
-def test_the_denoisers_stages_read_the_tower_that_was_written(tmp_path):
-    """AIR and SCM are conditioned by this tower's states, not by a fresh one's."""
-    torch.manual_seed(3)
-    written = build_clip(autodir_small.CLIP)
-    save_weights(text_parameters(written), tmp_path / "text.safetensors")
-    read = text_side(tmp_path / "text.safetensors")
-    with torch.no_grad():
-        states, features = class_states(written, prompts_of(autodir_small.NAMES), CPU)
-    torch.testing.assert_close(read.prompts()[0], states)
-    torch.testing.assert_close(read.prompts()[1], features)
-
-
-def test_a_file_that_is_no_tower_is_refused(clip, tmp_path):
+def test_a_file_that_does_not_fit_is_refused(clip, tmp_path):
     save_weights({"other": torch.zeros(1)}, tmp_path / "text.safetensors")
-    with pytest.raises(TrainingError, match="does not fit this text tower"):
+    with pytest.raises(TrainingError, match="does not fit this text encoder"):
         load_text_encoder(clip, tmp_path / "text.safetensors")
     with pytest.raises(TrainingError, match="does not exist"):
         load_text_encoder(clip, tmp_path / "nowhere.safetensors")
