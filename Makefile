@@ -63,10 +63,10 @@ figures: $(READY) ## Make the README's before-and-after image
 	$(BIN)/python docs/figures/make.py
 
 train-small: $(READY) ## Train autodir-small on IMAGES=FOLDER (SHARE=0.001 for a trial); run it again to resume
-	$(BIN)/python -m models.training.chain autodir-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
+	$(BIN)/python -m models.training chain autodir-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 train-daclip-small: $(READY) ## Train daclip-small in the same way
-	$(BIN)/python -m models.training.chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
+	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and the caches of the tools
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

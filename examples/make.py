@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from models.training.data.degradations.haze import depth_map, scatter
-from models.training.data.degradations.image import Image, Random, as_bytes, clip, from_bytes, grayish
+from models.training.data.degradations.image_operations import Image, Random, as_bytes, clip, from_bytes, grayish
 from models.training.data.degradations.rain import blend, layer
 from models.training.data.degradations.sensor_noise import gaussian
 

@@ -1,130 +1,142 @@
-"""`python -m models.training STAGE --images DIR --out DIR [...]`: train one stage.
+"""`python -m models.training COMMAND`: train one stage, train a whole bundle, or look at training data and results.
 
-The paper's are assessor, AIR and SCM.  Ours: text tower (`python -m models.training.core.text`), specialists, glance,
-assessor, AIR, SCM, in this order; each takes the earlier ones' files.
+The stages of the AutoDIR paper are assessor, air and scm.  `autodir-small` is trained in this order: text, the
+specialists (detail, weather, light), glance, assessor, air, scm, package-autodir.  Later stages read the files of
+earlier ones.
 """
 
 import argparse
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import cv2
-import torch
 from rich.console import Console
 
-from models.device import choose_device
-from models.errors import ModelsError, TrainingError
-from models.training.autodir import recipes
-from models.training.core.config import RunConfig
-from models.training.core.trainer import Stage, Trainer
-from models.training.data.photos import PhotoPool, decode_into, find_photos
+from models.errors import ModelsError
+from models.training import chain, stages, text_stage
+from models.training.autodir import package as autodir_package
+from models.training.core import curves
+from models.training.daclip import package as daclip_package
+from models.training.data import captioned_rows, contact_sheets
 
-EXAMPLE = """example:
-  python -m models.training.core.text --out runs/text/text.safetensors
-  python -m models.training detail --images photos/ --out runs/detail    (and light, blur)
-  python -m models.training weather --images photos/ --out runs/weather --specialist detail=runs/detail/best.safetensors
-  python -m models.training glance --images photos/ --text runs/text/text.safetensors --out runs/glance --minutes 40
-  python -m models.training assessor --images photos/ --text runs/text/text.safetensors --out runs/assessor \\
+PROGRAM = "python -m models.training"
+EXAMPLE = f"""example, every stage of autodir-small by one command:
+  {PROGRAM} chain autodir-small --images photos/
+example, stage by stage:
+  {PROGRAM} text --out runs/text/text.safetensors
+  {PROGRAM} detail --images photos/ --out runs/detail    (and light, blur)
+  {PROGRAM} weather --images photos/ --out runs/weather --specialist detail=runs/detail/best.safetensors
+  {PROGRAM} glance --images photos/ --text runs/text/text.safetensors --out runs/glance --minutes 40
+  {PROGRAM} assessor --images photos/ --text runs/text/text.safetensors --out runs/assessor \\
       --glance runs/glance/best.safetensors --specialist detail=runs/detail/best.safetensors \\
       --specialist weather=runs/weather/best.safetensors
-  python -m models.training air --images photos/ --text runs/text/text.safetensors --out runs/air --minutes 60
-  python -m models.training scm --images photos/ --text runs/text/text.safetensors --out runs/scm \\
-      --air runs/air/best.safetensors
-  python -m models.training daclip --images photos/ --out runs/daclip --captions captions.tsv
-  python -m models.training irsde --images photos/ --daclip runs/daclip/best.safetensors --out runs/irsde
+  {PROGRAM} air --images photos/ --text runs/text/text.safetensors --out runs/air --minutes 60
+  {PROGRAM} scm --images photos/ --text runs/text/text.safetensors --out runs/scm --air runs/air/best.safetensors
+  {PROGRAM} package-autodir --assessor runs/assessor/best.safetensors --air runs/air/best.safetensors \\
+      --scm runs/scm/best.safetensors --out my-bundle
+Every command explains its options with --help.
 """
+STAGE_EXAMPLES = {
+    "weather": "--specialist detail=runs/detail/best.safetensors",
+    "glance": "--text runs/text/text.safetensors",
+    "assessor": "--text runs/text/text.safetensors --glance runs/glance/best.safetensors "
+    "--specialist detail=runs/detail/best.safetensors --specialist weather=runs/weather/best.safetensors",
+    "air": "--text runs/text/text.safetensors",
+    "scm": "--text runs/text/text.safetensors --air runs/air/best.safetensors",
+    "irsde": "--daclip runs/daclip/best.safetensors",
+    "nafnet-daclip": "--daclip runs/daclip/best.safetensors",
+    "etdiffir": "--daclip runs/daclip/best.safetensors",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One subcommand; `run` returns the exit code."""
+
+    summary: str
+    example: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Console], int]
+
+
+def _stage(name: str) -> Command:
+    example = " ".join(word for word in (name, "--images photos/ --out runs/" + name, STAGE_EXAMPLES.get(name)) if word)
+    return Command(
+        summary=stages.STAGES[name].summary, example=example, add_arguments=stages.add_arguments, run=stages.run
+    )
+
+
+COMMANDS = {
+    "text": Command(
+        summary="train the text encoder, which the other stages keep frozen",
+        example="text --out runs/text/text.safetensors",
+        add_arguments=text_stage.add_arguments, run=text_stage.run,
+    ),
+    **{name: _stage(name) for name in stages.STAGES},
+    "package-autodir": Command(
+        summary="write an AutoDIR bundle from trained networks",
+        example="package-autodir --assessor runs/assessor/best.safetensors --air runs/air/best.safetensors "
+        "--scm runs/scm/best.safetensors --out my-bundle",
+        add_arguments=autodir_package.add_arguments, run=autodir_package.run,
+    ),
+    "package-daclip": Command(
+        summary="write a DA-CLIP or ETDiffIR bundle from trained networks",
+        example="package-daclip --daclip runs/daclip/best.safetensors --nafnet runs/nafnet-daclip/best.safetensors "
+        "--out my-bundle",
+        add_arguments=daclip_package.add_arguments, run=daclip_package.run,
+    ),
+    "chain": Command(
+        summary="run every stage of a small bundle, one after the other",
+        example="chain autodir-small --images photos/", add_arguments=chain.add_arguments, run=chain.run,
+    ),
+    "curves": Command(
+        summary="draw the validation results of runs over time",
+        example="curves runs/detail runs/weather --out learning.svg",
+        add_arguments=curves.add_arguments, run=curves.run,
+    ),
+    "show-degradations": Command(
+        summary="write a contact sheet of the synthetic degradations",
+        example="show-degradations photos/ --out sheet.png",
+        add_arguments=contact_sheets.add_degradation_arguments, run=contact_sheets.run_degradations,
+    ),
+    "show-wild": Command(
+        summary="write a contact sheet of the in-the-wild pipeline",
+        example="show-wild photo.jpg --out sheet.png",
+        add_arguments=contact_sheets.add_wild_arguments, run=contact_sheets.run_wild,
+    ),
+    "captioned-rows": Command(
+        summary="write a data set of image, caption and degradation",
+        example="captioned-rows photos/ --out dataset --count 1000",
+        add_arguments=captioned_rows.add_arguments, run=captioned_rows.run,
+    ),
+}  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(
-        prog="python -m models.training", description=__doc__, epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    arguments.add_argument("stage", choices=sorted(recipes.RECIPES))
-    arguments.add_argument("--images", type=Path, action="append", default=[], help="a folder of photos; repeatable")
-    arguments.add_argument("--out", type=Path, required=True, help="where weights, log and pictures go")
-    arguments.add_argument("--minutes", type=float, help="the budget; the learning rate falls to its end")
-    arguments.add_argument("--steps", type=int, help="a budget in steps instead: reproducible")
-    arguments.add_argument("--batch", type=int)
-    arguments.add_argument("--crop", type=int, help="side of the training crops in pixels")
-    arguments.add_argument("--learning-rate", type=float)
-    arguments.add_argument("--muon", type=float, help="step the kernels with Muon, at this rate")
-    arguments.add_argument("--mixture", help="autodir's stages: the kinds to draw, as haze=1.3,clean=0.2")
-    arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
-    arguments.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="autocast; default: on CUDA only")
-    arguments.add_argument("--threads", type=int, help="CPU threads; all cores when left out")
-    arguments.add_argument("--loaders", type=int, default=1, help="processes that make training pairs")
-    arguments.add_argument("--validate-every", type=float, default=300.0, help="seconds")
-    arguments.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
-    arguments.add_argument(
-        "--start-from", type=Path, help="begin with these weights (a safetensors of the same network)"
+    whole = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--text", type=Path, help="the trained text tower")
-    arguments.add_argument("--glance", type=Path, help="assessor: what the stage glance wrote")
-    arguments.add_argument(
-        "--specialist", action="append", default=[],
-        help="weather, assessor: NAME=FILE, what a specialist's stage wrote; repeatable",
-    )  # fmt: skip
-    arguments.add_argument(
-        "--air", type=Path, help="scm: the trained AIR; without it the SCM warms up on the input alone"
-    )
-    arguments.add_argument("--captions", type=Path, help="daclip and after: lines of path, tab, caption")
-    arguments.add_argument("--content", type=float, default=1.0, help="daclip: share of steps that learn the content")
-    arguments.add_argument(
-        "--rows", type=Path, help="daclip and after: rows.tsv of models.training.data.captioned_rows, not --images"
-    )
-    arguments.add_argument("--wild", action="store_true", help="irsde, nafnet-daclip: the wild pipeline's pictures")
-    arguments.add_argument("--size", choices=("small", "published"), default="small", help="daclip and after: networks")
-    arguments.add_argument("--base", type=Path, help="daclip: a CLIP (safetensors, open_clip's names) to stay frozen")
-    arguments.add_argument("--daclip", type=Path, help="irsde, etdiffir, nafnet-daclip: what the stage daclip wrote")
-    arguments.add_argument(
-        "--told", type=float, default=0.0, help="nafnet-daclip: share of pictures that come with their word, not a look"
-    )
-    arguments.add_argument(
-        "--correction", type=Path, help="nafnet-daclip: begin as this correction module, of the stage scm"
-    )
-    arguments.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
-    return arguments
-
-
-def build(arguments: argparse.Namespace) -> tuple[Stage, RunConfig, torch.device, object]:
-    """The stage, its run, the device and the stage's configuration, as the command line says."""
-    device = choose_device(arguments.device).device
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    cv2.setNumThreads(0)  # before the loaders fork: a forked OpenCV thread pool deadlocks
-    run = recipes.run_config(arguments, device)
-    if not arguments.images and not arguments.rows:
-        raise TrainingError("got no --images. Give a folder of photos; the daclip stages also take --rows.")
-    files = decode_into(arguments.cache, find_photos(arguments.images), run.longest_px)
-    if len(files) < 2 and not arguments.rows:
-        raise TrainingError(f"got {len(files)} readable photos, expected at least 2 (one is held out for validation)")
-    pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
-    torch.manual_seed(run.seed)
-    stage, config = recipes.RECIPES[arguments.stage](run, pools, arguments)
-    return stage, run, device, config
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        own = commands.add_parser(
+            name, help=command.summary, description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=f"example:\n  {PROGRAM} {command.example}", formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        command.add_arguments(own)
+    return whole
 
 
 def main() -> int:
     console = Console(stderr=True)
     arguments = parser().parse_args()
     try:
-        stage, run, device, config = build(arguments)
-        trainer = Trainer(stage, run, device, config)
-        if arguments.resume:
-            trainer.resume()
-        elif arguments.start_from:
-            trainer.start_from(arguments.start_from)
-        best = trainer.train(console)
+        return COMMANDS[arguments.command].run(arguments, console)
     except ModelsError as error:
         console.print(f"error: {error}", style="red", markup=False)
         return 3
     except KeyboardInterrupt:
-        console.print(f"interrupted; go on with: --resume --out {arguments.out}", markup=False)
+        console.print("interrupted", markup=False)
         return 130
-    console.print(f"best score {best.score:.3f}: {run.out / 'best.safetensors'}", markup=False)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Stage two: AIR, the text-conditioned denoiser (arXiv:2310.10123, section 3.2).
+"""The stage `air`: AIR, the text-conditioned denoiser (arXiv:2310.10123, section 3.2).
 
-|| eps - eps_theta(e, [z_t, z_I], t) ||^2 (or the same for v, Salimans & Ho 2022), with the true degradation's prompt as
-the condition; text is dropped for 10 % of the examples, the image for 10 %, both for 5 %, which makes guidance
-possible.
+The loss is || eps - eps_theta(e, [z_t, z_I], t) ||^2, or the same for v (Salimans & Ho 2022).  The condition is the
+prompt of the true degradation.  The text is dropped for 10 % of the examples, the image for 10 %, both for 5 %;
+guidance needs this.
 
 Shapes:  B batch, H W pixels, L D text tokens and width, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
@@ -14,20 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from models.autodir.air import AIR, AIRConfig
-from models.training.autodir.air_estimate import Estimator, amplitudes, draw_timesteps
+from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
 from models.training.core.config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration, validation_examples
-from models.training.data.dataset import Example, Pairs, batches
+from models.training.data.dataset import DegradedPairs, Example, batches
 from models.training.data.photos import PhotoPool
 
 
 @dataclass(frozen=True, kw_only=True)
 class AIRStageConfig:
-    """Published: drops 0.1, 0.1, 0.05; timesteps uniform from 0 to 999.
+    """Published: drop shares 0.1, 0.1, 0.05; timesteps uniform from 0 to 999.
 
-    `noisiest` is the share of examples at the last timestep, where a few-step sampler takes its longest stride;
-    `soften` is the largest share of other prompts blended into the condition, as the assessor's mixture e_auto will be.
+    Attributes:
+        noisiest_share: share of examples at the last timestep, where a few-step sampler takes its longest step.
+        prompt_blend: largest share of another prompt in the condition, like the mixture e_auto of the assessor.
     """
 
     network: AIRConfig = field(default_factory=AIRConfig)
@@ -35,17 +36,17 @@ class AIRStageConfig:
     drop_image: float = 0.1
     drop_both: float = 0.05
     timesteps: tuple[int, int] = (0, 999)
-    noisiest: float = 0.0
-    soften: float = 0.0
+    noisiest_share: float = 0.0
+    prompt_blend: float = 0.0
 
 
 def denoising_target(kind: str, z: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
-    """What the network is to say at z_t = signal z + spread noise: eps, or v = signal eps - spread z."""
+    """Returns the target of the network at z_t = signal z + spread noise: eps, or v = signal eps - spread z."""
     return noise if kind == "epsilon" else signal * noise - spread * z
 
 
-def drops(draw: Tensor, config: AIRStageConfig) -> tuple[Tensor, Tensor]:
-    """Who loses the text and who the image: draws (B,) in [0, 1) -> 2 x (B,) bool, apart but for both."""
+def dropped_conditions(draw: Tensor, config: AIRStageConfig) -> tuple[Tensor, Tensor]:
+    """Returns which examples lose the text and which the image: draws (B,) in [0, 1) -> 2 x (B,) bool."""
     both = draw < config.drop_both
     text = (draw >= config.drop_both) & (draw < config.drop_both + config.drop_text)
     start = config.drop_both + config.drop_text
@@ -54,7 +55,7 @@ def drops(draw: Tensor, config: AIRStageConfig) -> tuple[Tensor, Tensor]:
 
 
 class AIRStage:
-    """Trains the U-Net; the text tower gave `contexts` (K, L, D), and `phrasings` with `phrase_names`."""
+    """Trains the U-Net of AIR; `contexts` comes from the frozen text encoder."""
 
     name = "air"
 
@@ -63,9 +64,9 @@ class AIRStage:
         contexts: "Contexts",
     ) -> None:  # fmt: skip
         self.config, self.run, self.names, self.contexts = config, run, names, contexts
-        self.pairs = Pairs(pools[0], run.crop, run.mixture, names, run.seed)
+        self.pairs = DegradedPairs(pools[0], run.crop, run.mixture, names, run.seed)
         air = AIR(config.network)
-        if config.network.residual:  # a silent last layer starts as "no change"
+        if config.network.residual:  # with a zero last layer the network starts as "no change"
             nn.init.zeros_(air.unet.conv_out.weight)
         self.network: nn.Module = air
         self.schedule = air.schedule
@@ -82,13 +83,13 @@ class AIRStage:
         with torch.no_grad():
             z, z_image = air.encode(batch["target"]) * air.scale, air.encode(batch["degraded"])
         timesteps = draw_timesteps(count, *config.timesteps, generator)
-        timesteps[torch.rand(count, generator=generator) < config.noisiest] = 999
+        timesteps[torch.rand(count, generator=generator) < config.noisiest_share] = 999
         timesteps = timesteps.to(device)
         signal, spread = amplitudes(self.schedule, timesteps)
         noise = torch.randn(z.shape, generator=generator).to(device)
-        context = self.contexts.draw(batch["label"], config.soften, generator)
+        context = self.contexts.draw(batch["label"], config.prompt_blend, generator)
         without_text, without_image = (
-            drop.to(device) for drop in drops(torch.rand(count, generator=generator), config)
+            drop.to(device) for drop in dropped_conditions(torch.rand(count, generator=generator), config)
         )
         context = torch.where(without_text[:, None, None], self.contexts.null.to(device), context)
         z_image = z_image.masked_fill(without_image[:, None, None, None], 0)
@@ -99,32 +100,35 @@ class AIRStage:
     def validate(self, network: nn.Module) -> Validation:
         assert isinstance(network, AIR)
         device = next(network.parameters()).device
-        estimator = Estimator(network, self.contexts.prompts)
+        air = FrozenAIR(network, self.contexts.prompts)
         generator = torch.Generator().manual_seed(0)
 
         def restore(example: Example) -> tuple[Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
-            return (estimator.estimate(example, (999, 999), generator).cpu(),)
+            return (air.one_step_estimate(example, (999, 999), generator).cpu(),)
 
         result = score_restoration(self.held_out, self.names, restore)
-        network.requires_grad_(True)  # the estimator froze it
+        network.requires_grad_(True)  # FrozenAIR froze it
         return result
 
 
 @dataclass(frozen=True)
 class Contexts:
-    """Token states from the frozen text tower: class prompts (K, L, D), the null prompt, each name's phrasings."""
+    """Token states from the frozen text encoder: class prompts (K, L, D), null prompt (L, D), users' phrasings."""
 
     prompts: Tensor
     null: Tensor
     phrasings: Tensor  # (K, M, L, D)
 
-    def draw(self, labels: Tensor, soften: float, generator: torch.Generator) -> Tensor:
-        """A condition for each label (B,): half class prompts, blended with others up to `soften`; half phrasings."""
+    def draw(self, labels: Tensor, prompt_blend: float, generator: torch.Generator) -> Tensor:
+        """Returns a condition for each label (B,): half of them phrasings, half class prompts.
+
+        Class prompts are blended with another prompt; the share of the other is at most `prompt_blend`.
+        """
         count = len(labels)
         classes = self.prompts[labels.cpu()]  # (B, L, D)
         other = self.prompts[torch.randint(len(self.prompts), (count,), generator=generator)]
-        share = torch.rand(count, generator=generator)[:, None, None] * soften
+        share = torch.rand(count, generator=generator)[:, None, None] * prompt_blend
         which = torch.randint(self.phrasings.shape[1], (count,), generator=generator)
         phrases = self.phrasings[labels.cpu(), which]
         use_phrase = (torch.rand(count, generator=generator) < 0.5)[:, None, None]

@@ -12,7 +12,7 @@ from models.networks.evidence_encoder import EvidenceEncoderConfig
 from models.networks.nafnet import NAFNetConfig
 
 NAMES = ("noise", "blur", "rain", "low-light", "haze", "low-resolution", "raindrop", "jpeg", "snow", "clean")
-"""What the small assessor is asked, in order: AutoDIR's seven, JPEG and snow, and "clean" last."""
+"""The classes of the small assessor, in order: the seven of AutoDIR, JPEG and snow, and "clean" last."""
 
 SPECIALISTS = {
     "detail": SpecialistConfig(
@@ -28,11 +28,11 @@ SPECIALISTS = {
     ),
     "blur": SpecialistConfig(names=("blur",), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)),
 }
-"""Fine damage needs little context, what falls or moves more of it, and damage of the light the whole picture.
+"""Fine damage needs little context, rain and snow need more, and damage of the light needs the whole picture.
 
-The mean with the mirror image is worth up to 0.2 dB to fine damage and rain, and nothing to damage of the light.
+Averaging with the mirror image gains up to 0.2 dB on fine damage and rain, and nothing on damage of the light.
 
-*blur* is not in the shipped bundle: 25 minutes of training gained it nothing on real pictures (docs/experiments.md).
+*blur* is not in the shipped bundle: 25 minutes of training gained nothing on real pictures (docs/experiments.md).
 """
 
 GLANCE = ClipConfig(
@@ -43,12 +43,15 @@ GLANCE = ClipConfig(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
-"""A CLIP ResNet on native-scale crops of 128 px, and a two-layer text tower over CLIP's own tokens."""
+"""A CLIP ResNet on native-scale crops of 128 px, and a two-layer text encoder on the tokens of CLIP."""
 
-LOOKING = ("detail", "weather")
-"""The specialists whose networks the assessor asks beside its ResNet; *light* added nothing."""
+ASSESSOR_SPECIALISTS = ("detail", "weather")
+"""The specialists whose features the assessor uses beside its ResNet; *light* added nothing."""
 
-CLIP = replace(GLANCE, tower=EvidenceEncoderConfig(branches=tuple(SPECIALISTS[key].network for key in LOOKING)))
+CLIP = replace(
+    GLANCE,
+    tower=EvidenceEncoderConfig(branches=tuple(SPECIALISTS[name].network for name in ASSESSOR_SPECIALISTS)),
+)
 
 AIR = AIRConfig(
     unet=UNetConfig(
@@ -66,22 +69,23 @@ AIR = AIRConfig(
 """9.9 M parameters on 8 x 8 pixel patches: 0.15 s a step for 512 x 512 on two cores."""
 
 SCM = NAFNetConfig(width=24, encoder_blocks=(1, 1, 1, 2), middle_blocks=1, decoder_blocks=(1, 1, 1, 1), patch=2)
-"""Small enough to see a few hundred thousand crops in an hour of one core: crops count for more than width."""
+"""Small enough for a few hundred thousand crops an hour on one core: crops count for more than width."""
 
 LOOP = LoopConfig(
     sampler="ddim", steps=2, end_timestep=800.0, temperature=0.1, max_passes=3, floor=0.35, later_floor=0.8,
     glimpsed=0.3, blackening=0.01, views=9, overview=0.2,
 )  # fmt: skip
-"""Two steps where the noise is strong, from a start near the mean: nearer to the truth.
+"""Two steps at high noise, from a start near the mean: the smallest error.
 
-What the first look did not glimpse wants to be surer: on held-out photographs with two damages 0.8 is worth 0.4 dB
-over 0.65, and 0.65 much over nothing (docs/experiments.md).  A glimpse of 0.2 or of 0.3 is the same there.
+Damage that the first assessment did not find needs a higher probability in later passes: on held-out photographs with
+two kinds of damage, 0.8 gains 0.4 dB over 0.65, and 0.65 gains much over no such floor (docs/experiments.md).
+`glimpsed` 0.2 and 0.3 give the same result there.
 """
 
 FLOORS = {"haze": 0.5, "low-light": 0.5, "rain": 0.5, "raindrop": 0.65}
-"""Over the measured ones.
+"""These values replace the measured ones.
 
-Haze and low light: a clean picture that is taken for one is spoiled, by 20 dB, so no guess is tried.  Rain: 0.5 costs
-held-out photographs nothing against 0.65 (docs/experiments.md).  Raindrop: this bundle gains little there yet, so a
-doubtful pass is a risk for nothing.
+Haze and low light: a clean picture that is repaired by mistake loses 20 dB, so uncertain repairs are not tried.
+Rain: on held-out photographs 0.5 costs nothing against 0.65 (docs/experiments.md).  Raindrop: this bundle gains little
+there yet, so an uncertain repair is not worth its risk.
 """

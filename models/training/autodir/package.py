@@ -1,12 +1,12 @@
-"""`python -m models.training.autodir.package`: put the trained networks together as a bundle.
+"""`python -m models.training package-autodir`: writes an AutoDIR bundle from trained networks.
 
-Takes the weights that the stages wrote and writes `bundle.json` with half-precision safetensors.  With --images, the
-strength of each repair is calibrated on the photographs that training held out.
+Reads the weights that the stages wrote; writes `bundle.json` and half-precision safetensors.  With --images, it
+calibrates the assessor and the strength of each repair on the photographs that training held out.
 """
 
 import argparse
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,13 +27,14 @@ from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
 from models.restorer import Restorer
 from models.training.autodir import autodir_small
-from models.training.autodir.calibration import calibration, floors, strengths
+from models.training.autodir.calibration import fit_confidence, measure_floors, measure_strengths
 from models.training.core.config import RunConfig
-from models.training.core.text import load_text_tower
+from models.training.core.text_encoder import load_text_encoder
 from models.training.core.validation import validation_examples
 from models.training.data.photos import PhotoPool, decode_into, find_photos
 from models.vocabulary import CLEAN
 
+CPU = torch.device("cpu")
 TRAINED_ON = (
     "openly licensed photographs only (CLIC 2025, CID22, metadata-extractor-images, wallpapers of Debian, KDE, MATE, "
     "Pop!_OS, "
@@ -42,6 +43,7 @@ TRAINED_ON = (
 
 
 def manifest(version: str, specialists: Collection[str] = (), loop: LoopConfig = autodir_small.LOOP) -> Manifest:
+    """Returns the manifest of the small bundle, without weights and files."""
     degradations = tuple(
         BundleDegradation(name=name, prompt=prompt_of(name), fidelity=0.0 if name == CLEAN else 1.0)
         for name in autodir_small.NAMES
@@ -67,35 +69,35 @@ def manifest(version: str, specialists: Collection[str] = (), loop: LoopConfig =
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.training.autodir.package", description=__doc__)
-    parser.add_argument("--assessor", type=Path, required=True, help="best.safetensors of the assessor stage")
-    parser.add_argument("--text", type=Path, help="a text tower that kept the class prompts of the assessor's own")
-    parser.add_argument("--air", type=Path, required=True)
-    parser.add_argument("--scm", type=Path, required=True)
-    for key, config in autodir_small.SPECIALISTS.items():
-        parser.add_argument(f"--{key}", type=Path, help=f"of the stage {key}, for {', '.join(config.names)}")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--version", default="1")
-    parser.add_argument("--images", type=Path, action="append", help="the training photos: calibrate on those held out")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded photos are kept")
-    arguments = parser.parse_args()
-    assessor, air, scm = (
-        Assessor(autodir_small.CLIP, autodir_small.NAMES),
-        AIR(autodir_small.AIR),
-        NAFNet(autodir_small.SCM),
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--assessor", type=Path, required=True, help="best.safetensors of the stage assessor")
+    add("--text", type=Path, help="text encoder to use instead; it must have kept the class prompts (--start-from)")
+    add("--air", type=Path, required=True, help="best.safetensors of the stage air")
+    add("--scm", type=Path, required=True, help="best.safetensors of the stage scm")
+    for name, config in autodir_small.SPECIALISTS.items():
+        add(f"--{name}", type=Path, help=f"best.safetensors of the stage {name}, for {', '.join(config.names)}")
+    add("--out", type=Path, required=True, help="folder of the bundle")
+    add("--version", default="1", help="version of the bundle; default: 1")
+    add("--images", type=Path, action="append", help="training photos; calibrate on the held-out ones; repeatable")
+    add("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos; default: runs/cache")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Write the bundle; returns the exit code."""
+    assessor = Assessor(autodir_small.CLIP, autodir_small.NAMES)
+    air, scm = AIR(autodir_small.AIR), NAFNet(autodir_small.SCM)
     assessor.load_state_dict(load_file(arguments.assessor))
     if arguments.text is not None:
-        load_text_tower(assessor.clip, arguments.text)
+        load_text_encoder(assessor.clip, arguments.text)
     air.load_state_dict(load_file(arguments.air))
     scm.load_state_dict(load_file(arguments.scm))
     loop = autodir_small.LOOP
     pool = held_out(arguments.images, arguments.cache) if arguments.images else None
     if pool is not None:
-        factor, wary = calibrate(assessor, pool)
-        loop = replace(loop, wary=wary)
-        Console(stderr=True).print(f"the assessor's logits times {factor:.2f}, of clean {wary:.2f} less")
+        factor, offset = calibrate(assessor, pool)
+        loop = replace(loop, wary=offset)
+        console.print(f'multiplied the logits of the assessor by {factor:.2f}; offset of "clean": -{offset:.2f}')
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
     specialists = {key: path for key in autodir_small.SPECIALISTS if (path := getattr(arguments, key)) is not None}
     for key, path in specialists.items():
@@ -104,13 +106,15 @@ def main() -> None:
         networks[f"specialist-{key}"] = network.state_dict()
     written = write_bundle(arguments.out, manifest(arguments.version, specialists, loop), networks, torch.float16)
     if pool is not None:
-        written = calibrated(arguments.out, written, pool)
+        written = with_strengths_and_floors(arguments.out, written, pool)
         write_manifest(arguments.out, written)
-    golden.record(load_restorer(arguments.out, torch.device("cpu")), arguments.out, written)
+    golden.record(load_restorer(arguments.out, CPU), arguments.out, written)
+    console.print(f"wrote {arguments.out}", markup=False)
+    return 0
 
 
-def held_out(images: list[Path], cache: Path) -> PhotoPool:
-    """The photographs that no stage has learned from."""
+def held_out(images: Sequence[Path], cache: Path) -> PhotoPool:
+    """Returns the photographs that no stage has trained on."""
     cv2.setNumThreads(0)
     return PhotoPool(
         decode_into(cache, find_photos(images), RunConfig(images=(), out=cache).longest_px), validation=True
@@ -119,9 +123,9 @@ def held_out(images: list[Path], cache: Path) -> PhotoPool:
 
 @torch.no_grad()
 def calibrate(assessor: Assessor, pool: PhotoPool) -> tuple[float, float]:
-    """Make the assessor as sure as it is right, on crops that are looked at in as many views as the loop's.
+    """Calibrate the confidence of the assessor, on crops with as many views as in the loop.
 
-    Returns the factor on its logits, which they have now, and what the loop is to take off the logit of "clean".
+    Returns the factor, which is already applied to the logits, and the offset to subtract from the "clean" logit.
     """
     assessor.eval()
     assessor.forget_prompts()
@@ -129,25 +133,27 @@ def calibrate(assessor: Assessor, pool: PhotoPool) -> tuple[float, float]:
     examples = validation_examples(pool, autodir_small.NAMES, crop_px=3 * autodir_small.CLIP.vision.image_size, each=8)
     truth = [index for index, example in enumerate(examples) for _ in example["degraded"]]
     answers = [answer for example in examples for answer in assessor.view_logits(list(example["degraded"]))]
-    factor, wary = calibration(answers, truth, autodir_small.NAMES.index(CLEAN))
+    factor, offset = fit_confidence(answers, truth, autodir_small.NAMES.index(CLEAN))
     scale: Tensor = assessor.clip.get_parameter("logit_scale")
     scale += math.log(factor)
-    return factor, wary
+    return factor, offset
 
 
-def calibrated(bundle: Path, written: Manifest, pool: PhotoPool) -> Manifest:
-    """The manifest with each degradation's best strength and floor."""
+def with_strengths_and_floors(bundle: Path, written: Manifest, pool: PhotoPool) -> Manifest:
+    """Returns the manifest with the best strength and the floor of each degradation."""
     examples = validation_examples(pool, autodir_small.NAMES, crop_px=192, each=12)
-    found = strengths(_told(bundle), examples, autodir_small.NAMES)
-    written = _updated(written, "strength", found)
-    write_manifest(bundle, written)  # what a repair risks depends on how much of it is taken
-    measured = floors(_told(bundle), examples, autodir_small.NAMES, blackening=autodir_small.LOOP.blackening)
-    return _updated(written, "floor", {**measured, **autodir_small.FLOORS})
+    strengths = measure_strengths(_prompted_restorer(bundle), examples, autodir_small.NAMES)
+    written = _updated(written, "strength", strengths)
+    write_manifest(bundle, written)  # the floors depend on the strengths
+    floors = measure_floors(
+        _prompted_restorer(bundle), examples, autodir_small.NAMES, blackening=autodir_small.LOOP.blackening
+    )
+    return _updated(written, "floor", {**floors, **autodir_small.FLOORS})
 
 
-def _told(bundle: Path) -> Restorer:
-    """The bundle at work for who says what to repair: its looks fill the report only, so one view will do."""
-    restorer = load_restorer(bundle, torch.device("cpu"))
+def _prompted_restorer(bundle: Path) -> Restorer:
+    """Load the bundle for requests with a prompt: the assessment only fills the report, so one view is enough."""
+    restorer = load_restorer(bundle, CPU)
     assert isinstance(restorer, AutoDIR)
     restorer.assessor.most_views, restorer.assessor.overview = 1, 0.0
     return restorer
@@ -159,7 +165,3 @@ def _updated(written: Manifest, field: str, values: dict[str, float]) -> Manifes
         for entry in written.degradations
     )
     return written.model_copy(update={"degradations": degradations})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,14 @@
-"""What the assessor is shown in a second pass: pictures that a specialist has repaired already.
+"""Training pictures that a specialist has already repaired, as the assessor sees them in a second pass.
 
-An assessor that has seen damaged and clean photographs alone takes what a repair leaves, a little soft or streaky, for
-damage of another kind, and repairs that.  So some of a batch are repaired first.  Right is then what is left: the other
-kind of two, or "clean".  As in the loop, the kind that was repaired is no longer among the answers.
+An assessor that has seen only damaged and clean photographs takes the traces of a repair, slightly soft or streaky, for
+another kind of damage.  So a part of each batch is repaired first.  The correct answer is the remaining damage: the
+other one of two kinds, or "clean".  As in the loop, the repaired kind is no longer a possible answer.
 
 Shapes:  B pictures, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,14 +20,14 @@ from models.errors import TrainingError
 from models.networks.drunet import DRUNet
 from models.vocabulary import CLEAN
 
-GONE = -1e4
-"""Added to the logit of a name that has left the class list; infinity times a label of 0 would be no number."""
+EXCLUDED = -1e4
+"""Added to the logit of an excluded name; minus infinity times a label of 0 would be NaN."""
 
 
 def load_specialists(
     configs: Mapping[str, SpecialistConfig], files: Mapping[str, Path], device: str = "cpu"
 ) -> Specialists:
-    """Those of `configs` that there is a file for, trained.
+    """Load the trained networks of `files`, which maps specialists to safetensors files.
 
     Raises:
         TrainingError: a file is missing or does not fit.
@@ -37,30 +38,36 @@ def load_specialists(
         try:
             network.load_state_dict(load_file(path))
         except (OSError, RuntimeError) as error:
-            raise TrainingError(f"{path} is no specialist {key!r}: {error}") from error
+            raise TrainingError(f"{path} does not fit the specialist {key!r}: {error}") from error
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
         networks[key] = network.eval().requires_grad_(False)
     return Specialists({key: configs[key] for key in files}, networks)
 
 
-@torch.no_grad()
-def repair(
-    degraded: Tensor, labels: Tensor, label: Tensor, specialists: Specialists, names: Sequence[str]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One pass over a batch, told the task: pictures, labels (B, K) of what is left, and what to add to logits (B, K).
+@dataclass(frozen=True)
+class Repaired:
+    """A batch after one pass: pictures, labels (B, K) of the remaining damage, and offsets (B, K) for the logits."""
 
-    `label` (B,) is the kind that the pass removes; pictures of kinds that nobody is a specialist for stay as they are.
-    """
-    pictures, left, gone = degraded.clone(), labels.clone(), torch.zeros_like(labels)
+    pictures: Tensor
+    labels: Tensor
+    logit_offsets: Tensor
+
+
+@torch.no_grad()
+def repair_batch(
+    degraded: Tensor, labels: Tensor, label: Tensor, specialists: Specialists, names: Sequence[str]
+) -> Repaired:
+    """Repair the kind `label` (B,) of each picture; pictures whose kind has no specialist do not change."""
+    pictures, remaining, offsets = degraded.clone(), labels.clone(), torch.zeros_like(labels)
     clean = names.index(CLEAN)
     for index, kind in enumerate(label.tolist()):
         key = specialists.key_of(names[kind])
         if key is None:
             continue
         pictures[index] = specialists.restore(key, degraded[index][None])[0].to(degraded.dtype)
-        left[index, kind] = 0
-        if not bool(left[index].any()):
-            left[index, clean] = 1
-        left[index] /= left[index].sum()
-        gone[index, kind] = GONE
-    return pictures, left, gone
+        remaining[index, kind] = 0
+        if not bool(remaining[index].any()):
+            remaining[index, clean] = 1
+        remaining[index] /= remaining[index].sum()
+        offsets[index, kind] = EXCLUDED
+    return Repaired(pictures, remaining, offsets)

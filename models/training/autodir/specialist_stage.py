@@ -1,10 +1,10 @@
-"""A specialist: one network for a few degradations that are alike, which restores in one step without diffusion.
+"""The stages `detail`, `weather`, `light` and `blur`: a specialist restores a few similar degradations in one step.
 
-Not of the paper.  The correction module has all kinds to learn, and pictures that AIR hardly changed; a network with
-less to learn gets further in the same hours (docs/decisions/0014).
+Specialists are not part of the paper.  The correction module must learn all degradations, on pictures that AIR hardly
+changed; a network with fewer tasks reaches a better quality in the same training time (docs/decisions/0014).
 
-In the loop it is often not the first: another one has repaired what came last, and left it soft or streaky; or itself
-has, and a rest is there.  So a share of its pictures is shown as those leave them.
+In the loop, a specialist often runs after another one, which left the picture slightly soft or streaky, or after its
+own first pass, which left a rest.  So a share of the training pictures is repaired by these networks first.
 
 Shapes:  B batch, H W pixels.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
@@ -20,47 +20,48 @@ from models.autodir.specialists import Specialists
 from models.errors import TrainingError
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.training.autodir.scm_stage import restoration_loss
-from models.training.autodir.second_pass import repair
+from models.training.autodir.second_pass import repair_batch
 from models.training.core.config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration, validation_examples
-from models.training.data.dataset import Example, Pairs, batches
+from models.training.data.dataset import DegradedPairs, Example, batches
 from models.training.data.photos import PhotoPool
 from models.vocabulary import CLEAN
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialistStageConfig:
-    """What it learns.
+    """The network of a specialist and its training.
 
     Attributes:
-        loss: as the correction module's.
-        residual: the blocks' second convolutions start at this part of their usual size.
-        again: the share of pictures shown as the network itself, as it is by then, has repaired them.
+        names: the degradations that the specialist restores.
+        loss: the same choice as for the correction module.
+        residual: factor on the initial weights of the second convolution of each block.
+        self_repaired_share: share of pictures that the network in training has already repaired once.
     """
 
     names: tuple[str, ...]
     network: DRUNetConfig = field(default_factory=DRUNetConfig)
     loss: Literal["mse", "rmse"] = "rmse"
     residual: float = 0.2
-    again: float = 0.0
+    self_repaired_share: float = 0.0
 
 
-def _untrained(config: SpecialistStageConfig) -> DRUNet:
+def _initialized(config: SpecialistStageConfig) -> DRUNet:
     network = DRUNet(config.network)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("conv2.weight"):
                 parameter.mul_(config.residual)
-    nn.init.zeros_(network.tail.weight)  # a silent last layer starts as "no change"
+    nn.init.zeros_(network.tail.weight)  # with a zero last layer the network starts as "no change"
     return network
 
 
 class SpecialistStage:
-    """Trains a DRUNet on the degradations it is for; `others` repair what came after those.
+    """Trains a DRUNet on its degradations; the specialists `others` first repair later damage of other kinds.
 
     Raises:
-        TrainingError: the mixture has a second kind that nobody repairs.
+        TrainingError: the mixture has a second kind without a specialist.
     """
 
     name = "specialist"
@@ -71,12 +72,14 @@ class SpecialistStage:
     ) -> None:  # fmt: skip
         self.config, self.run, self.others = config, run, others or Specialists({}, {})
         self.names = (*config.names, CLEAN)
-        self.drawn = (*self.names, *(name for name in run.mixture.beside if name not in self.names))
-        for name in self.drawn:
+        self.drawn_names = (*self.names, *(name for name in run.mixture.second_weights if name not in self.names))
+        for name in self.drawn_names:
             if name not in self.names and self.others.key_of(name) is None:
-                raise TrainingError(f"got no --specialist NAME=FILE for {name}, which is drawn as a second damage")
-        self.pairs = Pairs(pools[0], run.crop, run.mixture, self.drawn, run.seed)
-        self.network: nn.Module = _untrained(config)
+                raise TrainingError(
+                    f"got no --specialist NAME=FILE for {name}, which the mixture draws as second damage"
+                )
+        self.pairs = DegradedPairs(pools[0], run.crop, run.mixture, self.drawn_names, run.seed)
+        self.network: nn.Module = _initialized(config)
         self.held_out = validation_examples(pools[1], self.names, crop_px=128, each=12)
 
     def examples(self, start: int) -> Iterator[Example]:
@@ -84,15 +87,16 @@ class SpecialistStage:
         return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        degraded, target = self._shown(batch, generator)
+        degraded, target = self._inputs(batch, generator)
         return restoration_loss(self.network(degraded).float(), target, self.config.loss)
 
-    def _shown(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What the network sees and what it should make of it, (B, 3, H, W) each."""
-        degraded, _, _ = repair(batch["degraded"], batch["labels"], batch["label"], self.others, self.drawn)
+    def _inputs(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns the input of the network and its target, (B, 3, H, W) each."""
+        repaired = repair_batch(batch["degraded"], batch["labels"], batch["label"], self.others, self.drawn_names)
+        degraded = repaired.pictures
         last_is_ours = (batch["label"] < len(self.names))[:, None, None, None]
         target = torch.where(last_is_ours, batch["target"], batch["clean"])
-        again = torch.rand(len(degraded), generator=generator) < self.config.again
+        again = torch.rand(len(degraded), generator=generator) < self.config.self_repaired_share
         if bool(again.any()):
             again = again.to(degraded.device)
             with torch.no_grad():

@@ -1,6 +1,6 @@
-"""What a training run is told, stored beside its result.
+"""Settings of a training run that all stages share; a run stores them beside its result.
 
-One `RunConfig` for what all stages share, and one small dataclass a stage for what is its own.
+Each stage adds a dataclass of its own.
 """
 
 from dataclasses import dataclass, field
@@ -16,11 +16,14 @@ class RunConfig:
 
     Attributes:
         images: folders of photographs.
-        minutes: the budget; the learning rate's cosine ends with it.
+        minutes: training time; the cosine schedule of the learning rate ends with it.
         steps: a budget in steps instead, which makes a run reproducible; None counts minutes.
-        muon: Muon's learning rate for the kernels (models.training.core.optimizers); None steps all with AdamW.
-        bf16: autocast to bfloat16; None means on CUDA only.  A CPU with AVX512-BF16 gains half as much again.
+        muon: learning rate of Muon for the kernels (models.training.core.optimizers); None uses AdamW alone.
+        bf16: autocast to bfloat16; None means on CUDA only.  A CPU with AVX512-BF16 runs about 1.5 times as fast.
+        ema: decay of the moving average of the weights.
+        loaders: processes that make training pairs.
         validate_every_s: seconds between validations; each saves a resumable checkpoint.
+        longest_px: decoded photos are shrunk to this longer side.
     """
 
     images: tuple[Path, ...]

@@ -1,7 +1,7 @@
-"""`python -m models.training.core.curves RUN... --out FILE.svg`: what a run's validations said, over its minutes.
+"""`python -m models.training curves RUN... --out FILE.svg`: the validation results of runs over time.
 
-One panel a run, one line a degradation; figures are those of `log.jsonl`, in dB over the input for restoring stages and
-shares for the others.
+One panel per run, one line per degradation.  Values come from `log.jsonl`: dB over the input for restoration stages,
+accuracies for the others.
 """
 
 import argparse
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from rich.console import Console
+
 from models.errors import TrainingError
 
-APART = ("step", "minutes", "loss", "score", "clean")
-"""What is no line of its own; "clean" is a PSNR, on another scale than gains."""
+NOT_DRAWN = ("step", "minutes", "loss", "score", "clean")
+"""Columns of the log that get no line; "clean" is a PSNR, on another scale than gains."""
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555", "#b8a000", "#003f5c")
 WIDE, HIGH = 330, 240
 LEFT, RIGHT, TOP, BOTTOM = 40, 92, 30, 34
@@ -22,7 +24,7 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 92, 30, 34
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """A run's name, the minutes of its validations, and each line's values at them."""
+    """The name of a run, the minutes of its validations, and the values of each line at these minutes."""
 
     name: str
     minutes: tuple[float, ...]
@@ -30,27 +32,29 @@ class Curves:
 
 
 def read_curves(run: Path) -> Curves:
-    """The validations in a run's folder.
+    """Read the validations from the folder of a run.
 
     Raises:
-        TrainingError: it has no log.jsonl, or an empty one.
+        TrainingError: log.jsonl is missing or empty.
     """
     path = run / "log.jsonl"
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines() if line]
     except OSError as error:
-        raise TrainingError(f"cannot read {path}: {error.strerror}. A run's folder is what --out named.") from error
+        raise TrainingError(
+            f"cannot read {path}: {error.strerror}. Give the folder that was passed to a stage as --out."
+        ) from error
     if not rows:
-        raise TrainingError(f"{path} is empty: the run has not been validated yet")
-    names = [name for name in rows[0] if name not in APART]
+        raise TrainingError(f"{path} is empty: the run has not been validated yet. Wait for the first validation.")
+    names = [name for name in rows[0] if name not in NOT_DRAWN]
     return Curves(
         name=run.name, minutes=tuple(float(row["minutes"]) for row in rows),
         lines={name: tuple(float(row[name]) for row in rows) for name in names},
     )  # fmt: skip
 
 
-def draw(runs: Sequence[Curves]) -> str:
-    """An SVG document, panels side by side."""
+def draw_curves(runs: Sequence[Curves]) -> str:
+    """Returns an SVG document with the panels side by side."""
     panels = "".join(
         f'<g transform="translate({index * WIDE},0)">{"".join(_panel(run))}</g>' for index, run in enumerate(runs)
     )
@@ -85,26 +89,24 @@ def _panel(run: Curves) -> Iterator[str]:
 
 
 def _spread(heights: Sequence[float], apart: float) -> list[float]:
-    """The same heights, moved down where labels would lie on each other."""
+    """Returns the heights of the labels, moved down where they would overlap."""
     moved, free = [0.0] * len(heights), float("-inf")
     for index in sorted(range(len(heights)), key=heights.__getitem__):
         moved[index] = free = max(heights[index], free + apart)
     return moved
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m models.training.core.curves", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that --out of a training named")
-    parser.add_argument("--out", type=Path, required=True, help="the SVG to write")
-    said = parser.parse_args()
-    try:
-        said.out.write_text(draw([read_curves(run) for run in said.runs]))
-    except TrainingError as error:
-        raise SystemExit(f"error: {error}") from error
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", type=Path, nargs="+", help="folders that stages wrote as --out")
+    parser.add_argument("--out", type=Path, required=True, help="SVG file to write")
 
 
-if __name__ == "__main__":
-    main()
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Write the figure; returns the exit code.
+
+    Raises:
+        TrainingError: a folder has no validations.
+    """
+    arguments.out.write_text(draw_curves([read_curves(folder) for folder in arguments.runs]))
+    console.print(f"wrote {arguments.out}", markup=False)
+    return 0

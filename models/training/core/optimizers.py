@@ -1,10 +1,10 @@
-"""Muon for what convolves, AdamW for the rest.
+"""Muon for convolution kernels, AdamW for all other parameters.
 
-Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) steps along the orthogonalised momentum of a
-matrix: every direction that a kernel can learn in moves at one speed.  A kernel (O, I, h, w) is the matrix (O, h w I).
-The first and the last convolution, which face pixels, stay with AdamW, as do biases, gains and depthwise kernels.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) steps along the orthogonalized momentum of a
+matrix, so all directions of a kernel move at the same speed.  A kernel (O, I, h, w) is the matrix (O, h w I).  AdamW
+keeps the first and the last convolution, which face pixels, and biases, gains and depthwise kernels.
 
-On this project's small denoiser 200 steps of it gained 1 dB more than 210 of AdamW (docs/decisions/0014).
+On the small denoiser of this project, 200 steps of Muon gained 1 dB more than 210 steps of AdamW (docs/decisions/0014).
 """
 
 from collections.abc import Collection
@@ -17,15 +17,15 @@ Named = tuple[str, nn.Parameter]
 
 
 def is_kernel(name: str, parameter: Tensor, facing: Collection[str]) -> bool:
-    """Whether Muon steps it; `facing` names the modules that face pixels."""
-    deep = parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) > 1
-    return deep and name.rpartition(".")[0] not in facing
+    """Returns whether Muon trains this parameter; `facing` names the modules that face pixels."""
+    matrix_like = parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) > 1
+    return matrix_like and name.rpartition(".")[0] not in facing
 
 
 class MuonAdamW:
-    """Both as one optimizer; `rate` in [0, 1] scales the two learning rates of a step.  `muon` None is AdamW alone.
+    """Both optimizers behind one interface; `muon` None means AdamW alone.
 
-    Muon wants matrices, and a view of a channels-last kernel is one without a copy.
+    Muon needs matrices.  A channels-last kernel has a matrix view without a copy.
     """
 
     def __init__(
@@ -36,13 +36,14 @@ class MuonAdamW:
         others = [value for name, value in parameters if name not in kernels]
         self._matrices = [nn.Parameter(_matrix(kernel.detach())) for kernel in self._kernels]
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
-            assert matrix.data_ptr() == kernel.data_ptr(), "a kernel is not channels-last: its step would be lost"
+            assert matrix.data_ptr() == kernel.data_ptr(), "a kernel is not channels-last, so its update would be lost"
         self._rates = {"muon": muon or 0.0, "adamw": adamw}
         self._parts: dict[str, Any] = {"adamw": torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=weight_decay)}
         if self._matrices:
             self._parts["muon"] = torch.optim.Muon(self._matrices, weight_decay=weight_decay)
 
     def step(self, rate: float) -> None:
+        """Update the parameters; `rate` in [0, 1] scales both learning rates."""
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
         for name, part in self._parts.items():
@@ -59,5 +60,5 @@ class MuonAdamW:
 
 
 def _matrix(kernel: Tensor) -> Tensor:
-    """(O, I, h, w) -> (O, h w I), of the same memory where the kernel is channels-last."""
+    """(O, I, h, w) -> (O, h w I); shares memory if the kernel is channels-last."""
     return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)

@@ -1,38 +1,38 @@
-"""Examples that are dear to make, used again."""
+"""A replay buffer: reuses training examples that are expensive to make."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-Vary = Callable[[Tensor, torch.Generator], Tensor]
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def mirrored(example: Tensor, generator: torch.Generator) -> Tensor:
-    """Left to right, top to bottom, both or neither; never turned: rain does not fall sideways."""
+def random_mirror(example: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip horizontally, vertically, both or neither; no rotation, because rain does not fall sideways."""
     drawn = int(torch.randint(4, (), generator=generator))
     return example.flip([axis for axis, bit in ((-1, 1), (-2, 2)) if drawn & bit])
 
 
-class Replay:
-    """The last `capacity` examples in half precision, drawn with replacement and varied anew each time."""
+class ReplayBuffer:
+    """Holds the last `capacity` examples in half precision; draws with replacement and augments each draw."""
 
-    def __init__(self, capacity: int, vary: Vary | None = None) -> None:
-        self.capacity, self.vary = capacity, vary
-        self._kept: list[Tensor] = []
-        self._at = 0
+    def __init__(self, capacity: int, augment: Augment | None = None) -> None:
+        self.capacity, self.augment = capacity, augment
+        self._examples: list[Tensor] = []
+        self._added = 0
 
     def join(self, fresh: Tensor, times: int, generator: torch.Generator) -> Tensor:
-        """(B, ...) -> (B (1 + times), ...): the fresh ones first, then earlier ones."""
-        earlier = [self._draw(generator) for _ in range(times * len(fresh))] if self._kept else []
+        """Store the fresh examples and append earlier ones: (B, ...) -> (B (1 + times), ...), the fresh ones first."""
+        earlier = [self._draw(generator) for _ in range(times * len(fresh))] if self._examples else []
         for example in fresh.detach().to(torch.float16):
-            if len(self._kept) < self.capacity:
-                self._kept.append(example)
+            if len(self._examples) < self.capacity:
+                self._examples.append(example)
             else:
-                self._kept[self._at % self.capacity] = example
-            self._at += 1
+                self._examples[self._added % self.capacity] = example
+            self._added += 1
         return torch.cat([fresh.float(), torch.stack(earlier).to(fresh.device)]) if earlier else fresh
 
     def _draw(self, generator: torch.Generator) -> Tensor:
-        chosen = self._kept[int(torch.randint(len(self._kept), (), generator=generator))].float()
-        return self.vary(chosen, generator) if self.vary else chosen
+        chosen = self._examples[int(torch.randint(len(self._examples), (), generator=generator))].float()
+        return self.augment(chosen, generator) if self.augment else chosen

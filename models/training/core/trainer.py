@@ -1,7 +1,7 @@
-"""The training loop that all stages share: schedule, moving average, validation with pictures, resumable checkpoints.
+"""The training loop that all stages share: schedule, moving average, validation, resumable checkpoints.
 
-A stage brings the network, the loss of a batch and a validation; nothing here knows which.  A killed run goes on from
-its last validation with `--resume`: weights, optimizer, data position and elapsed time are in `last.pt`.
+A stage supplies the network, the loss of a batch and the validation.  `--resume` continues a killed run from its last
+validation: `last.pt` holds weights, optimizer, step count and elapsed time.
 """
 
 import json
@@ -29,7 +29,13 @@ from models.training.data.photos import Image
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """`score`: larger is better and decides which weights are kept as the best; `pictures` is one contact sheet."""
+    """The result of a validation.
+
+    Attributes:
+        score: larger is better; the weights with the largest score are kept as the best.
+        figures: measured values by name, for the log.
+        pictures: one contact sheet.
+    """
 
     score: float
     figures: dict[str, float]
@@ -37,25 +43,25 @@ class Validation:
 
 
 class Stage(Protocol):
-    """One of the paper's stages."""
+    """What the trainer needs of a stage."""
 
     name: str
-    network: nn.Module  # what is trained; whatever else the stage needs is frozen elsewhere
+    network: nn.Module  # the trained network; other networks of the stage are frozen
 
     def examples(self, start: int) -> Iterator[Example]:
-        """Batches from example `start` on."""
+        """Yield batches, beginning with example number `start`."""
         ...
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor: ...
 
     def validate(self, network: nn.Module) -> Validation:
-        """Score these weights (the moving average) on the held-out photographs."""
+        """Score these weights (the moving average) on held-out photographs."""
         ...
 
 
 @dataclass
-class Progressed:
-    """How far a run is: what a checkpoint restores besides the weights."""
+class TrainingState:
+    """The progress of a run, which a checkpoint stores beside the weights."""
 
     step: int = 0
     elapsed_s: float = 0.0
@@ -63,7 +69,7 @@ class Progressed:
 
 
 class Trainer:
-    """Drives a stage through its budget."""
+    """Trains a stage until its budget of steps or minutes is used up."""
 
     def __init__(self, stage: Stage, run: RunConfig, device: torch.device, stage_config: object) -> None:
         self.stage, self.run_config, self.device = stage, run, device
@@ -78,18 +84,18 @@ class Trainer:
             weight_decay=run.weight_decay,
         )  # fmt: skip
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.at = Progressed()
+        self.state = TrainingState()
         self._config = {"run": asdict(run), stage.name: asdict(stage_config)}  # type: ignore[call-overload]
 
     def resume(self) -> None:
-        """Go on from `last.pt`.
+        """Continue from `last.pt`.
 
         Raises:
-            TrainingError: there is none, or it belongs to another network.
+            TrainingError: the file is missing, or belongs to another network or optimizer.
         """
         path = self.out / "last.pt"
         if not path.exists():
-            raise TrainingError(f"{path} does not exist: nothing to resume; leave out --resume to start")
+            raise TrainingError(f"{path} does not exist: nothing to resume. Omit --resume to start a new run.")
         saved = torch.load(path, map_location=self.device, weights_only=True)
         try:
             self.network.load_state_dict(saved["network"])
@@ -100,15 +106,15 @@ class Trainer:
             self.optimizer.load_state_dict(saved["optimizer"])
         except (KeyError, ValueError) as error:
             raise TrainingError(
-                f"{path} was written with another optimizer ({error}): go on with the same --muon, or use --start-from"
+                f"{path} was written with another optimizer ({error}). Use the same --muon, or --start-from."
             ) from error
-        self.at = Progressed(**saved["at"])
+        self.state = TrainingState(**saved["at"])
 
     def start_from(self, path: Path) -> None:
-        """Begin with another run's weights; step count and optimizer start afresh.
+        """Start with the weights of another run; step count and optimizer are new.
 
         Raises:
-            TrainingError: they do not fit.
+            TrainingError: the weights do not fit.
         """
         try:
             self.network.load_state_dict(load_file(path))
@@ -116,12 +122,12 @@ class Trainer:
             raise TrainingError(f"cannot start from {path}: {error}") from error
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
-    def train(self, console: Console, on_step: Callable[[Progressed], None] | None = None) -> Validation:
-        """Train to the end of the budget and return the best validation."""
-        run, at = self.run_config, self.at
+    def train(self, console: Console, on_step: Callable[[TrainingState], None] | None = None) -> Validation:
+        """Train until the budget is used up and return the best validation."""
+        run, state = self.run_config, self.state
         _write_json(self.out / "config.json", self._config)
-        examples = self.stage.examples(at.step * run.batch)
-        best, validated_s, last_s = None, at.elapsed_s, time.monotonic()
+        examples = self.stage.examples(state.step * run.batch)
+        best, validated_s, last_s = None, state.elapsed_s, time.monotonic()
         with Progress(
             TextColumn(f"{self.stage.name} {{task.description}}"), BarColumn(), TextColumn("{task.percentage:>5.1f}%"),
             TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
@@ -130,26 +136,26 @@ class Trainer:
             while self.fraction() < 1:
                 loss = self._step(next(examples))
                 now_s = time.monotonic()
-                at.step, at.elapsed_s, last_s = at.step + 1, at.elapsed_s + now_s - last_s, now_s
-                bar.update(task, completed=min(self.fraction(), 1), description=f"step {at.step} loss {loss:.4f}")
+                state.step, state.elapsed_s, last_s = state.step + 1, state.elapsed_s + now_s - last_s, now_s
+                bar.update(task, completed=min(self.fraction(), 1), description=f"step {state.step} loss {loss:.4f}")
                 if on_step:
-                    on_step(at)
-                if at.elapsed_s - validated_s >= run.validate_every_s:
+                    on_step(state)
+                if state.elapsed_s - validated_s >= run.validate_every_s:
                     best = self._validate(console, loss) or best
-                    validated_s, last_s = at.elapsed_s, time.monotonic()
+                    validated_s, last_s = state.elapsed_s, time.monotonic()
             final = self._validate(console, float("nan")) or best
-        return final or Validation(score=at.best, figures={})
+        return final or Validation(score=state.best, figures={})
 
     def fraction(self) -> float:
-        """The share of the budget that is spent."""
+        """Returns the used share of the budget."""
         run = self.run_config
-        return self.at.step / run.steps if run.steps is not None else self.at.elapsed_s / (60 * run.minutes)
+        return self.state.step / run.steps if run.steps is not None else self.state.elapsed_s / (60 * run.minutes)
 
     def _step(self, batch: Example) -> float:
-        run, at = self.run_config, self.at
-        warm = min(1.0, (at.step + 1) / max(run.warmup_steps, 1))
-        rate = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(self.fraction(), 1))))
-        generator = torch.Generator().manual_seed(run.seed * 1_000_003 + at.step)
+        run, state = self.run_config, self.state
+        warmup = min(1.0, (state.step + 1) / max(run.warmup_steps, 1))
+        rate = warmup * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(self.fraction(), 1))))
+        generator = torch.Generator().manual_seed(run.seed * 1_000_003 + state.step)
         batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
         self.network.train()
         bf16 = self.device.type == "cuda" if run.bf16 is None else run.bf16
@@ -158,15 +164,15 @@ class Trainer:
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, run.clip_norm)
-        if bool(torch.isfinite(norm)):  # one broken batch must not end hours of work
+        if bool(torch.isfinite(norm)):  # one bad batch must not end hours of training
             self.optimizer.step(rate)
-            self._follow()
+            self._update_average()
         return float(loss.detach())
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average toward the weights; quickly at first, so that it does not remember the random start."""
-        keep = min(self.run_config.ema, (1 + self.at.step) / (10 + self.at.step))
+    def _update_average(self) -> None:
+        """Move the average toward the weights; fast at first, so that the random initialization is forgotten."""
+        keep = min(self.run_config.ema, (1 + self.state.step) / (10 + self.state.step))
         for name, value in self.network.state_dict().items():
             if value.dtype.is_floating_point:
                 self.average[name].lerp_(value, 1 - keep)
@@ -175,21 +181,21 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self, console: Console, loss: float) -> Validation | None:
-        """Validate the average and save; the validation where it is the best so far."""
-        at = self.at
+        """Validate the average and save a checkpoint; returns the validation if it is the best so far."""
+        state = self.state
         live = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         self.network.eval()
         result = self.stage.validate(self.network)
-        better = result.score > at.best
+        better = result.score > state.best
         if better:
-            at.best = result.score
+            state.best = result.score
             save_weights(self.average, self.out / "best.safetensors")
         self.network.load_state_dict(live)
         self._save(live)
         row = {
-            "step": at.step,
-            "minutes": round(at.elapsed_s / 60, 2),
+            "step": state.step,
+            "minutes": round(state.elapsed_s / 60, 2),
             "loss": loss,
             "score": result.score,
             **result.figures,
@@ -202,11 +208,12 @@ class Trainer:
         return result if better else None
 
     def _save(self, live: dict[str, Tensor]) -> None:
-        state = {
-            "network": live, "average": self.average, "optimizer": self.optimizer.state_dict(), "at": asdict(self.at),
+        checkpoint = {
+            "network": live, "average": self.average, "optimizer": self.optimizer.state_dict(),
+            "at": asdict(self.state),
         }  # fmt: skip
         partial = self.out / "last.part"
-        torch.save(state, partial)
+        torch.save(checkpoint, partial)
         partial.replace(self.out / "last.pt")
 
 

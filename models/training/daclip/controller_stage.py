@@ -1,9 +1,9 @@
-"""The stages `daclip` and `daclip-wild`: the controller learns to see content and degradation (arXiv:2310.01018).
+"""The stages `daclip` and `daclip-wild`: the controller learns content and degradation embeddings (arXiv:2310.01018).
 
-Only the controller, its links and the temperature are trained beside a frozen base CLIP; without a base, as for a small
-network that has none, its image tower is trained along, and its text tower too where none is given.
+With a frozen base CLIP, only the controller, its links and the temperature are trained.  A small network has no base:
+its image encoder is trained too, and its text encoder if none is given.
 
-Shapes:  B batch, S the tower's side in px.  Pictures are RGB (B, 3, S, S) in [-1, 1]; tokens (B, 77).
+Shapes:  B batch, S input side of the image encoder in px.  Pictures are RGB (B, 3, S, S) in [-1, 1]; tokens (B, 77).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -17,26 +17,29 @@ from torch.utils.data import Dataset
 from models.daclip.controller import ControllerConfig, DaCLIP
 from models.training.core.config import RunConfig
 from models.training.core.trainer import Validation
-from models.training.daclip.contrastive import Embedded, Terms, clamp_temperature, contrastive_terms, info_nce
-from models.training.data.captioned import WORDS, as_unit
+from models.training.daclip.contrastive import Embeddings, LossTerms, clamp_temperature, contrastive_terms, info_nce
+from models.training.data.captioned_examples import WORDS, to_unit_range
 from models.training.data.dataset import Example, batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class DaCLIPStageConfig:
-    """`robust` adds the third term with this weight (see models.training.daclip.contrastive).
+    """The loss (models.training.daclip.contrastive).
 
-    `content` is the share of the steps that also learn the content (published: all); it costs half of a step.
+    Attributes:
+        robust: add the robust term.
+        weight: weight of the robust term.
+        content_share: share of the steps that also train the content term, which is half of the work; published: 1.
     """
 
     network: ControllerConfig = field(default_factory=ControllerConfig)
     robust: bool = False
     weight: float = 1.0
-    content: float = 1.0
+    content_share: float = 1.0
 
 
 class DaCLIPStage:
-    """Trains the controller; the parts of the base that `frozen` names ("visual", "text") stay as they are."""
+    """Trains the controller; `frozen` names the parts of the base that do not change ("visual", "text")."""
 
     def __init__(
         self, config: DaCLIPStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
@@ -55,70 +58,72 @@ class DaCLIPStage:
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         network = self.network
         assert isinstance(network, DaCLIP)
-        clamp_temperature(network.logit_scale)  # what the last step did; the trainer knows no constraints
-        if torch.rand((), generator=generator) >= self.config.content:
+        clamp_temperature(network.logit_scale)  # after the last step; the trainer does not know constraints
+        if torch.rand((), generator=generator) >= self.config.content_share:
             return self._degradation(network, batch)
         return self.terms(network, batch).total
 
     def _degradation(self, network: DaCLIP, batch: Example) -> Tensor:
-        """The second term alone: half of the work."""
-        found, _ = network.degradation(seen(batch["degraded"], network.config))
-        found, word = (F.normalize(part.float(), dim=-1) for part in (found, network.text(batch["word"])))
-        return info_nce(found, word, network.logit_scale)
+        """Returns the second term alone: half of the work."""
+        degradation, _ = network.degradation(encoder_input(batch["degraded"], network.config))
+        degradation, word = (F.normalize(part.float(), dim=-1) for part in (degradation, network.text(batch["word"])))
+        return info_nce(degradation, word, network.logit_scale)
 
-    def terms(self, network: DaCLIP, batch: Example) -> Terms:
-        """The loss by its parts."""
-        content, degradation = network(seen(batch["degraded"], network.config))
-        said = Embedded(
+    def terms(self, network: DaCLIP, batch: Example) -> LossTerms:
+        """Returns all terms of the loss."""
+        content, degradation = network(encoder_input(batch["degraded"], network.config))
+        embeddings = Embeddings(
             content=F.normalize(content.float(), dim=-1),
             caption=F.normalize(network.text(batch["caption"]).float(), dim=-1),
             degradation=F.normalize(degradation.float(), dim=-1),
             word=F.normalize(network.text(batch["word"]).float(), dim=-1),
         )
         if not self.config.robust:
-            return contrastive_terms(said, network.logit_scale)
-        with torch.no_grad():  # the original image tower, without controls, on the good picture
-            clean = network.content(seen(batch["target"], network.config))
-        return contrastive_terms(said, network.logit_scale, F.normalize(clean.float(), dim=-1), self.config.weight)
+            return contrastive_terms(embeddings, network.logit_scale)
+        with torch.no_grad():  # the base image encoder, without controls, on the clean picture
+            clean = network.content(encoder_input(batch["target"], network.config))
+        return contrastive_terms(
+            embeddings, network.logit_scale, F.normalize(clean.float(), dim=-1), self.config.weight
+        )
 
     def validate(self, network: nn.Module) -> Validation:
-        """Shares of held-out pictures whose degradation, and whose caption, is the nearest of all held-out texts."""
+        """Returns the shares of held-out pictures whose own degradation or caption is the nearest held-out text."""
         assert isinstance(network, DaCLIP)
         device = network.device
         held = [{key: value.to(device) for key, value in batch.items()} for batch in self.held_out]
-        embedded = [network(seen(batch["degraded"], network.config)) for batch in held]
+        embedded = [network(encoder_input(batch["degraded"], network.config)) for batch in held]
         content, degradation = (torch.cat(parts) for parts in zip(*embedded, strict=True))
         word = torch.cat([batch["word"] for batch in held])
-        right = {
+        hits = {
             "degradation": _nearest(network, degradation, word),
             "caption": _nearest(network, content, torch.cat([batch["caption"] for batch in held])),
         }
         kinds = torch.cat([batch["kind"] for batch in held])
-        each = {
-            name: float(right["degradation"][kinds == index].float().mean())
+        by_kind = {
+            name: float(hits["degradation"][kinds == index].float().mean())
             for index, name in enumerate(WORDS)
             if bool((kinds == index).any())
         }
-        shares = {name: float(hits.float().mean()) for name, hits in right.items()}
-        return Validation(score=shares["degradation"] + 0.1 * shares["caption"], figures={**shares, **each})
+        shares = {name: float(own.float().mean()) for name, own in hits.items()}
+        return Validation(score=shares["degradation"] + 0.1 * shares["caption"], figures={**shares, **by_kind})
 
 
 def _nearest(network: DaCLIP, features: Tensor, own: Tensor) -> Tensor:
-    """Whether each picture's text (tokens (B, 77)) is the nearest of the distinct ones: (B,) bool."""
+    """Returns whether the own text (tokens (B, 77)) is the nearest of the distinct texts: (B,) bool."""
     texts, index = torch.unique(own, dim=0, return_inverse=True)
     nearest: Tensor = (F.normalize(features, dim=-1) @ F.normalize(network.text(texts), dim=-1).T).argmax(dim=-1)
     hits: Tensor = nearest == index
     return hits
 
 
-def seen(images: Tensor, config: ControllerConfig) -> Tensor:
-    """The towers' view of whole crops: (B, 3, H, W) in [-1, 1] -> (B, 3, S, S), normalized.
+def encoder_input(images: Tensor, config: ControllerConfig) -> Tensor:
+    """Resize and normalize whole crops for the image encoders: (B, 3, H, W) in [-1, 1] -> (B, 3, S, S).
 
-    Resized by torch on the device, in float; at inference PIL does it in 8 bits, about half a step away on the mean.
+    Torch resizes in float on the device; PIL, which inference uses, works in 8 bits and differs by about half a level.
     """
     clip = config.clip
     side = clip.vision.image_size
-    unit = as_unit(images)
+    unit = to_unit_range(images)
     if images.shape[-2:] != (side, side):
         unit = F.interpolate(unit, (side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     mean, std = (images.new_tensor(values)[:, None, None] for values in (clip.mean, clip.std))
@@ -126,6 +131,6 @@ def seen(images: Tensor, config: ControllerConfig) -> Tensor:
 
 
 def validation_batches(examples: Dataset[Example], batches: int, each: int) -> list[Example]:
-    """The first examples dealt out to so many batches: with ten, each holds one of the ten kinds in their order."""
-    dealt = [[examples[at + batches * turn] for turn in range(each)] for at in range(batches)]
+    """Deal the first examples out to `batches` batches of `each`; with ten batches, each holds one of the ten kinds."""
+    dealt = [[examples[index + batches * turn] for turn in range(each)] for index in range(batches)]
     return [{key: torch.stack([example[key] for example in part]) for key in part[0]} for part in dealt]

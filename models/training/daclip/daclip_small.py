@@ -1,16 +1,19 @@
 """The sizes of the small bundle `daclip-small`: the published classes with small configurations.
 
-No base CLIP of this size exists, so the stage `daclip` trains the image tower together with the controller.  Its text
-tower is `python -m models.training.core.text --classes daclip`'s, which knows the ten words as users say them.
+No base CLIP of this size exists, so the stage `daclip` trains the image encoder together with the controller.  The
+text encoder comes from `python -m models.training text --family daclip`, which trains it on users' phrasings.
 """
 
 from models.daclip.conditional_nafnet import NAFNetConfig
 from models.daclip.conditional_unet import UNetConfig
 from models.daclip.config import LoopConfig
 from models.daclip.controller import ControllerConfig
-from models.daclip.irsde import SDEConfig
 from models.etdiffir.erunet import EfficientUNetConfig
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
+from models.vocabulary import DACLIP_WORDS, degradation
+
+WORDS = {degradation(word).name: word for word in DACLIP_WORDS}
+"""DA-CLIP's words by name; each word is its own class prompt."""
 
 CONTROLLER = ControllerConfig(
     clip=ClipConfig(
@@ -29,12 +32,9 @@ NAFNET = NAFNetConfig(
     width=24, encoder_blocks=(1, 1, 1, 2), middle_blocks=1, decoder_blocks=(1, 1, 1, 1),
     context_dim=CONTROLLER.clip.embed_dim, patch=2,
 )  # fmt: skip
-"""As wide and deep as autodir-small's correction module, whose weights it may begin with (training.transplant)."""
+"""The size of the correction module of `autodir-small`, whose weights it may start with (nafnet_start.py)."""
 
 LOOP = LoopConfig(views=9, spoken=True)
-EFFICIENT = EfficientUNetConfig(width=32, multipliers=(1, 2, 4, 4), context_dim=CONTROLLER.clip.embed_dim, mode="paper")
-
-
-def sampled(steps: int | None) -> SDEConfig:
-    """The published schedule in so many steps; None for all hundred."""
-    return SDEConfig(sample_steps=steps)
+EFFICIENT_UNET = EfficientUNetConfig(
+    width=32, multipliers=(1, 2, 4, 4), context_dim=CONTROLLER.clip.embed_dim, mode="paper"
+)

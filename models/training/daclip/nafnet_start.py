@@ -1,12 +1,12 @@
-"""DA-CLIP's one-step NAFNet begins as AutoDIR's correction module, which has seen a million crops already.
+"""Initializes DA-CLIP's one-step NAFNet with AutoDIR's correction module, which has been trained on a million crops.
 
-Both are NAFNets and share most of their weights.  The module takes the degraded picture and the diffused one; given the
-degraded one twice, their filters add up.  Its norms have biases: here the same numbers are the bias of the modulation's
-shift.  What only the new network has begins so that it changes nothing: modulations at 0.  In the bottom blocks
-attention takes the place of channel attention, so there the two differ from the start.
+Both are NAFNets with mostly the same weights.  The correction module reads the degraded and the diffused picture; if
+both are the degraded picture, their first filters add up.  The biases of its norms become the biases of the modulation
+shifts.  Parts that only the new network has start without effect: modulations are 0.  The middle blocks have attention
+instead of channel attention, so there the two networks differ from the start.
 
-The published prompt begins as numbers in [0, 1] times a softmax over 4 width entries: the words would reach the blocks
-about a hundred times too weakly to be learned in an hour, so it begins 4 width times as large.
+The published prompt starts with values in [0, 1] times a softmax over 4 width entries.  The words would reach the
+blocks about a hundred times too weakly to be learned in an hour, so the prompt starts 4 width times as large.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from models.networks.nafnet import NAFNetConfig as CorrectionConfig
 
 
 def as_correction(config: NAFNetConfig) -> CorrectionConfig:
-    """The correction module of the same widths and depths."""
+    """Returns the configuration of the correction module with the same widths and depths."""
     return CorrectionConfig(
         width=config.width, encoder_blocks=config.encoder_blocks, middle_blocks=config.middle_blocks,
         decoder_blocks=config.decoder_blocks, patch=config.patch,
@@ -29,18 +29,18 @@ def as_correction(config: NAFNetConfig) -> CorrectionConfig:
 
 
 @torch.no_grad()
-def transplant(network: ConditionalNAFNet, correction: NAFNet, source: Path | str) -> None:
-    """Fill `network` from `correction`, in place.
+def start_from_correction(network: ConditionalNAFNet, correction: NAFNet, source: Path | str) -> None:
+    """Copy `correction` into `network`, in place; `source` names it in errors.
 
     Raises:
-        TrainingError: they are of other widths or depths.
+        TrainingError: widths or depths differ.
     """
     if as_correction(network.config) != correction.config:
         raise TrainingError(f"{source} holds a {correction.config}, expected a {as_correction(network.config)}")
     old, new = correction.state_dict(), network.state_dict()
     for key, value in new.items():
         if key == "intro.weight":
-            value.copy_(_both(old[key]))
+            value.copy_(_summed_inputs(old[key]))
         elif key in old:
             value.copy_(old[key])
         elif key.endswith((".norm1.g", ".norm2.g")) and ".att." not in key:
@@ -55,10 +55,10 @@ def transplant(network: ConditionalNAFNet, correction: NAFNet, source: Path | st
             value.mul_(value.shape[-1])
 
 
-def _both(weight: Tensor) -> Tensor:
-    """Of two pictures that are the same one: (C, 2 N, 3, 3) -> (C, N, 3, 3).
+def _summed_inputs(weight: Tensor) -> Tensor:
+    """Add the filters of both input pictures: (C, 2 N, 3, 3) -> (C, N, 3, 3).
 
-    Folded pixels keep each channel's patch together, so the degraded picture's channels are the first half.
+    Folding pixels keeps the patch of each channel together, so the first half belongs to the degraded picture.
     """
     degraded, diffused = weight.chunk(2, dim=1)
     return degraded + diffused

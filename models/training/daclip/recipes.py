@@ -1,4 +1,4 @@
-"""How DA-CLIP and the networks that it guides are trained: configurations, and what the command line may choose."""
+"""How each DA-CLIP and ETDiffIR stage is trained: its configuration, default settings and command line options."""
 
 import argparse
 from collections.abc import Callable
@@ -18,174 +18,199 @@ from models.errors import TrainingError
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.networks.nafnet import NAFNet
 from models.training.core.config import RunConfig
-from models.training.core.text import load_text_tower
+from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
 from models.training.daclip import daclip_small
-from models.training.daclip.controller_stage import (
-    DaCLIPStage,
-    DaCLIPStageConfig,
-    seen,
-    validation_batches,
-)
-from models.training.daclip.nafnet_start import as_correction, transplant
-from models.training.daclip.patch_whitening import whiten
-from models.training.daclip.restoration_stage import OneStepStage, RestoringConfig, SDEStage
-from models.training.data.captioned import WORDS, Drawings, Rows, captioned, held_out, read_rows
+from models.training.daclip.controller_stage import DaCLIPStage, DaCLIPStageConfig, encoder_input, validation_batches
+from models.training.daclip.nafnet_start import as_correction, start_from_correction
+from models.training.daclip.patch_whitening import whiten_filters
+from models.training.daclip.restoration_stage import OneStepStage, RestorationStageConfig, SDEStage
+from models.training.data.captioned_examples import WORDS, DrawnExamples, load_captioned_photos, split_photos
+from models.training.data.captioned_rows import StoredExamples, read_rows
 from models.training.data.captions import read_captions
 from models.training.data.dataset import Example
 from models.training.data.photos import CropConfig, PhotoPool, find_photos
 
 Pools = tuple[PhotoPool, PhotoPool]
-Made = tuple[Stage, object]
+Built = tuple[Stage, object]
 N = TypeVar("N", bound=nn.Module)
 
 SHRINK = (0.4, 1.0)
 VALIDATION_SEED = 20261122
-WHITENED = 256
-"""Clean crops that the first filters are made from."""
-EACH, SAMPLED = 8, 2
-"""Held-out pictures of every kind: to look at, and to restore in many steps, which takes a CPU seconds a picture."""
+WHITENING_CROPS = 256
+"""Clean crops that the first filters are computed from."""
+HELD_OUT_EACH, HELD_OUT_EACH_SAMPLED = 8, 2
+"""Held-out pictures of every kind; two for the SDE stages, whose sampling takes a CPU seconds for each picture."""
 
-EMBEDDING: dict[str, Any] = {
+CONTROLLER_DEFAULTS: dict[str, Any] = {
     "minutes": 60.0, "batch": 40, "learning_rate": 5e-4, "weight_decay": 0.05, "warmup_steps": 100,
     "crop": CropConfig(crop_px=daclip_small.CONTROLLER.clip.vision.image_size, shrink=SHRINK),
 }  # fmt: skip
-DENOISING: dict[str, Any] = {
+SDE_DEFAULTS: dict[str, Any] = {
     "minutes": 90.0, "batch": 8, "learning_rate": 2e-4, "crop": CropConfig(crop_px=128, shrink=SHRINK),
 }  # fmt: skip
-ONE_STEP: dict[str, Any] = {**DENOISING, "learning_rate": 1e-3}
+ONE_STEP_DEFAULTS: dict[str, Any] = {**SDE_DEFAULTS, "learning_rate": 1e-3}
 DEFAULTS = {
-    "daclip": EMBEDDING, "daclip-wild": EMBEDDING, "irsde": DENOISING, "nafnet-daclip": ONE_STEP, "etdiffir": DENOISING,
+    "daclip": CONTROLLER_DEFAULTS, "daclip-wild": CONTROLLER_DEFAULTS, "irsde": SDE_DEFAULTS,
+    "nafnet-daclip": ONE_STEP_DEFAULTS, "etdiffir": SDE_DEFAULTS,
 }  # fmt: skip
+"""The fields of `RunConfig` that differ from its own defaults, by stage."""
 
 
-def sources(run: RunConfig, arguments: argparse.Namespace, *, wild: bool) -> tuple[Dataset[Example], Dataset[Example]]:
-    """Examples to train on and held-out ones: of rows on disk, or drawn from the photos as they are needed."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("DA-CLIP and ETDiffIR stages").add_argument
+    add("--captions", type=Path, help="file with lines of path, tab, caption; default: captions from folder names")
+    add("--rows", type=Path, help="rows.tsv of the command captioned-rows, instead of --images")
+    add("--wild", action="store_true", help="irsde, nafnet-daclip: degrade with the in-the-wild pipeline")
+    add("--size", choices=("small", "published"), default="small", help="sizes of the networks; default: small")
+    add("--base", type=Path, help="daclip: CLIP that stays frozen (safetensors with the names of open_clip)")
+    add("--content-share", type=float, default=1.0, help="daclip: share of steps with the content term; default: 1")
+    add("--daclip", type=Path, help="irsde, etdiffir, nafnet-daclip: weights of the stage daclip")
+    add(
+        "--word-share", type=float, default=0.0,
+        help="nafnet-daclip: share of pictures conditioned by their word, not by the controller; default: 0",
+    )  # fmt: skip
+    add("--scm", type=Path, help="nafnet-daclip: start from this correction module, weights of the stage scm")
+
+
+def example_sets(
+    run: RunConfig, arguments: argparse.Namespace, *, wild: bool
+) -> tuple[Dataset[Example], Dataset[Example]]:
+    """Returns training and held-out examples: stored rows if --rows is given, else drawn from the photos."""
     if arguments.rows is not None:
         rows = read_rows(arguments.rows)
-        apart = [row for i, row in enumerate(rows) if i % 20 == 0]
-        rest = [row for i, row in enumerate(rows) if i % 20] or apart
-        return Rows(rest, run.crop.crop_px, run.seed), Rows(apart, run.crop.crop_px, VALIDATION_SEED)
+        held_out = [row for i, row in enumerate(rows) if i % 20 == 0]
+        train_rows = [row for i, row in enumerate(rows) if i % 20] or held_out
+        return (
+            StoredExamples(train_rows, run.crop.crop_px, run.seed),
+            StoredExamples(held_out, run.crop.crop_px, VALIDATION_SEED),
+        )
     stated = read_captions(arguments.captions) if arguments.captions else {}
-    photos = captioned(find_photos(arguments.images), arguments.images, stated, arguments.cache, run.longest_px)
-    train, validate = (held_out(photos, validation=validation) for validation in (False, True))
+    photos = load_captioned_photos(
+        find_photos(arguments.images), arguments.images, stated, arguments.cache, run.longest_px
+    )
+    train, validate = (split_photos(photos, validation=validation) for validation in (False, True))
     return (
-        Drawings(train, run.crop, run.seed, wild=wild),
-        Drawings(validate, run.crop, VALIDATION_SEED, wild=wild),
+        DrawnExamples(train, run.crop, run.seed, wild=wild),
+        DrawnExamples(validate, run.crop, VALIDATION_SEED, wild=wild),
     )
 
 
-def kinds(arguments: argparse.Namespace, *, wild: bool) -> tuple[str, ...]:
-    """Names of the validation's batches: rows and wild pictures come in no order of kinds."""
+def validation_names(arguments: argparse.Namespace, *, wild: bool) -> tuple[str, ...]:
+    """Returns the names of the validation batches; stored rows and wild pictures are not sorted by kind."""
     return ("mixed",) if wild or arguments.rows is not None else WORDS
 
 
-def daclip(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
+def daclip(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
     return _daclip(run, arguments, wild=False)
 
 
-def daclip_wild(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
+def daclip_wild(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
     return _daclip(run, arguments, wild=True)
 
 
-def _daclip(run: RunConfig, arguments: argparse.Namespace, *, wild: bool) -> Made:
-    config = DaCLIPStageConfig(network=controller(arguments, wild=wild), robust=wild, content=arguments.content)
+def _daclip(run: RunConfig, arguments: argparse.Namespace, *, wild: bool) -> Built:
+    config = DaCLIPStageConfig(
+        network=controller_config(arguments, wild=wild), robust=wild, content_share=arguments.content_share
+    )
     network = DaCLIP(config.network)
-    train, validate = sources(run, arguments, wild=wild)
-    frozen = _begin(network, train, arguments)
-    names = kinds(arguments, wild=wild)
-    batches = validation_batches(validate, len(names), EACH * len(WORDS) // len(names))
+    train, validate = example_sets(run, arguments, wild=wild)
+    frozen = _initialize(network, train, arguments)
+    names = validation_names(arguments, wild=wild)
+    batches = validation_batches(validate, len(names), HELD_OUT_EACH * len(WORDS) // len(names))
     name = "daclip-wild" if wild else "daclip"
     return DaCLIPStage(config, run, train, batches, network, frozen=frozen, name=name), config
 
 
-def _begin(network: DaCLIP, train: Dataset[Example], arguments: argparse.Namespace) -> set[str]:
-    """Fill the towers from files; returns which sides of the base stay as they are."""
+def _initialize(network: DaCLIP, train: Dataset[Example], arguments: argparse.Namespace) -> set[str]:
+    """Load the encoders from files; returns the parts of the base that stay frozen."""
     if arguments.base is not None:
         load_weights(network.clip, arguments.base)
         load_weights(network.controller, arguments.base, "visual.")
         return {"visual", "text"}
-    if arguments.size == "small":  # the published towers begin with a base's filters
-        clean = torch.stack([train[index]["target"] for index in range(WHITENED)])
+    if arguments.size == "small":  # the published encoders start with the filters of a base
+        clean = torch.stack([train[index]["target"] for index in range(WHITENING_CROPS)])
         generator = torch.Generator().manual_seed(arguments.seed)
-        whiten(network.controller.get_submodule("conv1"), seen(clean, network.config), generator)  # type: ignore[arg-type]
+        first = network.controller.get_submodule("conv1")
+        whiten_filters(first, encoder_input(clean, network.config), generator)  # type: ignore[arg-type]
         network.clip.get_submodule("visual").load_state_dict(network.controller.state_dict())
     if arguments.text is None:
         return set()
-    load_text_tower(network.clip, arguments.text)
+    load_text_encoder(network.clip, arguments.text)
     return {"text"}
 
 
-def irsde(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
+def irsde(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
     small = daclip_small.WILD_UNET if arguments.wild else daclip_small.UNET
     network: UNetConfig = small if arguments.size == "small" else (WILD if arguments.wild else UNetConfig())
-    return _sde(run, arguments, RestoringConfig(network=network), ConditionalUNet(network), "irsde")
+    return _sde(run, arguments, RestorationStageConfig(network=network), ConditionalUNet(network), "irsde")
 
 
-def nafnet_daclip(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
+def nafnet_daclip(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
     network = daclip_small.NAFNET if arguments.size == "small" else NAFNetConfig()
-    config = RestoringConfig(network=network, told=arguments.told)
-    train, batches, names = _examples(run, arguments, EACH)
+    config = RestorationStageConfig(network=network, word_share=arguments.word_share)
+    train, batches, names = _examples(run, arguments, HELD_OUT_EACH)
     restorer = ConditionalNAFNet(network)
-    if arguments.correction is not None:
-        correction = load_weights(NAFNet(as_correction(network)), arguments.correction)
-        transplant(restorer, correction, arguments.correction)
-    return OneStepStage(config, run, train, batches, _guide(arguments), restorer, kinds=names), config
+    if arguments.scm is not None:
+        correction = load_weights(NAFNet(as_correction(network)), arguments.scm)
+        start_from_correction(restorer, correction, arguments.scm)
+    return OneStepStage(config, run, train, batches, _conditioning_daclip(arguments), restorer, kinds=names), config
 
 
-def _guide(arguments: argparse.Namespace) -> DaCLIP:
-    """The frozen guide; its text tower alone where every picture is told its word."""
-    if arguments.daclip is not None or arguments.told < 1 or arguments.text is None:
+def _conditioning_daclip(arguments: argparse.Namespace) -> DaCLIP:
+    """Returns the frozen DA-CLIP; its text encoder is enough if a word conditions every picture."""
+    if arguments.daclip is not None or arguments.word_share < 1 or arguments.text is None:
         return trained_daclip(arguments)
-    network = DaCLIP(controller(arguments, wild=arguments.wild))
-    load_text_tower(network.clip, arguments.text)
+    network = DaCLIP(controller_config(arguments, wild=arguments.wild))
+    load_text_encoder(network.clip, arguments.text)
     return network
 
 
-def etdiffir(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Made:
-    network = daclip_small.EFFICIENT if arguments.size == "small" else EfficientUNetConfig(mode="paper")
-    return _sde(run, arguments, RestoringConfig(network=network), EfficientUNet(network), "etdiffir")
+def etdiffir(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
+    network = daclip_small.EFFICIENT_UNET if arguments.size == "small" else EfficientUNetConfig(mode="paper")
+    return _sde(run, arguments, RestorationStageConfig(network=network), EfficientUNet(network), "etdiffir")
 
 
 def _sde(
-    run: RunConfig, arguments: argparse.Namespace, config: RestoringConfig, network: ConditionalUNet, name: str
-) -> Made:
-    train, batches, names = _examples(run, arguments, SAMPLED)
-    guide = trained_daclip(arguments)
-    return SDEStage(config, run, train, batches, guide, network, name=name, kinds=names), config
+    run: RunConfig, arguments: argparse.Namespace, config: RestorationStageConfig, network: ConditionalUNet, name: str
+) -> Built:
+    train, batches, names = _examples(run, arguments, HELD_OUT_EACH_SAMPLED)
+    return SDEStage(config, run, train, batches, trained_daclip(arguments), network, name=name, kinds=names), config
 
 
 def _examples(
     run: RunConfig, arguments: argparse.Namespace, each: int
 ) -> tuple[Dataset[Example], list[Example], tuple[str, ...]]:
-    """To train on, the held-out batches, and the batches' names."""
-    train, validate = sources(run, arguments, wild=arguments.wild)
-    names = kinds(arguments, wild=arguments.wild)
+    """Returns training examples, the held-out batches, and the names of the batches."""
+    train, validate = example_sets(run, arguments, wild=arguments.wild)
+    names = validation_names(arguments, wild=arguments.wild)
     return train, validation_batches(validate, len(names), each * len(WORDS) // len(names)), names
 
 
-def controller(arguments: argparse.Namespace, *, wild: bool) -> ControllerConfig:
+def controller_config(arguments: argparse.Namespace, *, wild: bool) -> ControllerConfig:
     if arguments.size == "small":
         return daclip_small.CONTROLLER
     return L14 if wild else ControllerConfig()
 
 
 def trained_daclip(arguments: argparse.Namespace) -> DaCLIP:
-    """The frozen guide.
+    """Load the weights of the stage `daclip`.
 
     Raises:
-        TrainingError: there is none, or it does not fit.
+        TrainingError: --daclip is missing, or the file does not fit.
     """
     if arguments.daclip is None:
-        raise TrainingError("got no --daclip; train it first: python -m models.training daclip --images ... --out DIR")
-    return load_weights(DaCLIP(controller(arguments, wild=arguments.wild)), arguments.daclip)
+        raise TrainingError(
+            "got no --daclip. Train it first: python -m models.training daclip --images DIR --out runs/daclip"
+        )
+    return load_weights(DaCLIP(controller_config(arguments, wild=arguments.wild)), arguments.daclip)
 
 
 def load_weights(network: N, path: Path, prefix: str = "") -> N:
-    """The network with what is below `prefix` in a safetensors file, strictly.
+    """Load the tensors of a safetensors file whose names start with `prefix`, strictly; returns the network.
 
     Raises:
-        TrainingError: it cannot be read, or does not fit.
+        TrainingError: the file cannot be read, or does not fit.
     """
     try:
         state = {key.removeprefix(prefix): value for key, value in load_file(path).items() if key.startswith(prefix)}
@@ -197,7 +222,7 @@ def load_weights(network: N, path: Path, prefix: str = "") -> N:
     return network
 
 
-RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], Made]] = {
+RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], Built]] = {
     "daclip": daclip,
     "daclip-wild": daclip_wild,
     "irsde": irsde,

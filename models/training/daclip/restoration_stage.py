@@ -1,7 +1,7 @@
-"""The stages `irsde`, `etdiffir` and `nafnet-daclip`: restoration networks under a frozen DA-CLIP's guidance.
+"""The stages `irsde`, `etdiffir` and `nafnet-daclip`: restoration networks conditioned by a frozen DA-CLIP.
 
-IR-SDE's networks learn by the matching loss at a random step of each picture (arXiv:2301.11699); the one-step network
-by the mean absolute error.
+The loss of the SDE networks is the matching loss at a random step of each picture (arXiv:2301.11699); the loss of the
+one-step network is the mean absolute error.
 
 Shapes:  B batch, H W pixels, D joint width.  Pictures of a batch are RGB (B, 3, H, W) in [-1, 1]; the networks work in
 [0, 1].
@@ -24,33 +24,36 @@ from models.etdiffir.fusion import fuse
 from models.training.core.config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration
-from models.training.daclip.controller_stage import seen
-from models.training.data.captioned import WORDS, as_unit
+from models.training.daclip.controller_stage import encoder_input
+from models.training.data.captioned_examples import WORDS, to_unit_range
 from models.training.data.dataset import Example, batches
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestoringConfig:
-    """`validation_steps`: steps of posterior sampling for a validation, where the published program takes 100.
+class RestorationStageConfig:
+    """The network and its training.
 
-    `told` is the share of pictures whose condition is their word's text feature, as a user's prompt is, and not the
-    controller's embedding (published: 0); with 1 the one-step network can be trained while the controller still is.
+    Attributes:
+        validation_steps: steps of posterior sampling in a validation; the published program takes 100.
+        word_share: share of pictures conditioned by the text feature of their word, like a user's prompt, and not by
+            the embedding of the controller; published: 0.  With 1, the one-step network can be trained before the
+            controller.
     """
 
     network: object
     sde: SDEConfig = field(default_factory=SDEConfig)
     validation_steps: int = 10
-    told: float = 0.0
+    word_share: float = 0.0
 
 
 class SDEStage:
-    """Trains a U-Net that knows the noise of a state, IR-SDE's or ETDiffIR's.
+    """Trains a U-Net of IR-SDE or ETDiffIR, which predicts the noise of a state.
 
-    `held_out` holds one batch for each of `kinds`, whose gain in PSNR a validation names.
+    `held_out` holds one batch for each of `kinds`; a validation reports the PSNR gain of each.
     """
 
     def __init__(
-        self, config: RestoringConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
+        self, config: RestorationStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
         daclip: DaCLIP, network: ConditionalUNet, *, name: str = "irsde", kinds: Sequence[str] = WORDS,
     ) -> None:  # fmt: skip
         self.config, self.run, self.name, self.held_out, self.kinds = config, run, name, held_out, kinds
@@ -63,21 +66,21 @@ class SDEStage:
         return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        mu, x0 = as_unit(batch["degraded"]), as_unit(batch["target"])
+        mu, x0 = to_unit_range(batch["degraded"]), to_unit_range(batch["target"])
         t = torch.randint(1, self.sde.T + 1, (len(mu),), generator=generator).to(mu.device)
         noise = torch.randn(mu.shape, generator=generator).to(mu.device)
         at = self.sde.at(t)
         state = diffuse(x0, mu, noise, at)
         network = self.network
         assert isinstance(network, ConditionalUNet)
-        # The network's norms take another eps below float32, and it is run in float32
+        # Inference runs in float32, and the norms of the network use another eps in lower precision
         with torch.autocast(mu.device.type, enabled=False):
             eps = network(state, mu, at.time.flatten(), self.constants(network, batch))
             return matching_loss(state, x0, mu, eps, at)
 
     def constants(self, network: ConditionalUNet, batch: Example) -> Constants:
-        """What the frozen DA-CLIP says of the degraded pictures, as this network takes it."""
-        content, degradation = guidance(self.daclip, batch["degraded"])
+        """Returns the conditions that this network computes once per picture from the frozen DA-CLIP."""
+        content, degradation = image_embeddings(self.daclip, batch["degraded"])
         if not isinstance(network, EfficientUNet):
             return network.prepare(content, degradation)
         with torch.no_grad():
@@ -98,7 +101,7 @@ class SDEStage:
 
     def _sample(self, network: ConditionalUNet, sde: IRSDE, batch: Example, generator: torch.Generator) -> Tensor:
         """Posterior sampling: a batch of examples -> (B, 3, H, W) in [-1, 1]."""
-        mu, constants = as_unit(batch["degraded"]), self.constants(network, batch)
+        mu, constants = to_unit_range(batch["degraded"]), self.constants(network, batch)
         x = initial_state(mu, torch.randn(mu.shape, generator=generator).to(mu.device), sde.max_sigma)
         for step in range(sde.T, 0, -1):
             at = sde.at(torch.full((len(mu),), step, device=mu.device))
@@ -108,12 +111,12 @@ class SDEStage:
 
 
 class OneStepStage:
-    """Trains the NAFNet that answers in one step, by the mean absolute error (the paper leaves its loss open)."""
+    """Trains the one-step NAFNet by the mean absolute error; the paper does not state its loss."""
 
     name = "nafnet-daclip"
 
     def __init__(
-        self, config: RestoringConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
+        self, config: RestorationStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
         daclip: DaCLIP, network: ConditionalNAFNet, *, kinds: Sequence[str] = WORDS,
     ) -> None:  # fmt: skip
         self.config, self.run, self.held_out, self.kinds = config, run, held_out, kinds
@@ -125,33 +128,37 @@ class OneStepStage:
         return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        told = torch.rand((len(batch["degraded"]), 1), generator=generator) < self.config.told
-        restored = self._restored(self.network, batch, told.to(batch["degraded"].device))
-        return F.l1_loss(restored.float(), as_unit(batch["target"]))
+        by_word = torch.rand((len(batch["degraded"]), 1), generator=generator) < self.config.word_share
+        restored = self._restored(self.network, batch, by_word.to(batch["degraded"].device))
+        return F.l1_loss(restored.float(), to_unit_range(batch["target"]))
 
-    def _restored(self, network: nn.Module, batch: Example, told: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], not clamped; `told` (B, 1) says which pictures come with their word."""
+    def _restored(self, network: nn.Module, batch: Example, by_word: Tensor) -> Tensor:
+        """Returns (B, 3, H, W) in [0, 1], not clamped; `by_word` (B, 1) selects the pictures conditioned by a word."""
         assert isinstance(network, ConditionalNAFNet)
-        content, degradation = guidance(self.daclip, batch["degraded"])
-        if bool(told.any()):
+        content, degradation = image_embeddings(self.daclip, batch["degraded"])
+        if bool(by_word.any()):
             with torch.no_grad():
-                degradation = torch.where(told, match_norm(self.daclip.text(batch["word"]), degradation), degradation)
-        return network(as_unit(batch["degraded"]), network.prepare(content, degradation))  # type: ignore[no-any-return]
+                words = match_norm(self.daclip.text(batch["word"]), degradation)
+                degradation = torch.where(by_word, words, degradation)
+        return network(to_unit_range(batch["degraded"]), network.prepare(content, degradation))  # type: ignore[no-any-return]
 
     def validate(self, network: nn.Module) -> Validation:
         device = next(network.parameters()).device
 
         def restore(example: Example) -> tuple[Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
-            told = torch.full((len(example["kind"]), 1), self.config.told >= 1, device=device)
-            return (self._restored(network, example, told).mul(2).sub(1).cpu(),)
+            by_word = torch.full((len(example["kind"]), 1), self.config.word_share >= 1, device=device)
+            return (self._restored(network, example, by_word).mul(2).sub(1).cpu(),)
 
         return score_restoration(self.held_out, self.kinds, restore)
 
 
 @torch.no_grad()
-def guidance(daclip: DaCLIP, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Content and degradation embeddings of pictures (B, 3, H, W) in [-1, 1]: 2 x (B, D); moves the towers along."""
+def image_embeddings(daclip: DaCLIP, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns content and degradation embeddings of pictures (B, 3, H, W) in [-1, 1]: 2 x (B, D).
+
+    Moves DA-CLIP to the device of the pictures.
+    """
     daclip.to(images.device)
-    content, degradation = daclip(seen(images, daclip.config))
+    content, degradation = daclip(encoder_input(images, daclip.config))
     return content.float(), degradation.float()

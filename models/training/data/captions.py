@@ -1,7 +1,7 @@
-"""What photos show, in words: from a file that somebody or some model wrote, else from the folders' names.
+"""Captions of photos: from a file if there is one, else from folder names.
 
-A captions file has one line a photo, `path<TAB>caption` or `path,caption`; the path is absolute, relative to a folder
-of photos, or just the file's name.
+A captions file has one line per photo, `path<TAB>caption` or `path,caption`.  The path is absolute, relative to a
+folder of photos, or just the file name.
 """
 
 import csv
@@ -13,10 +13,10 @@ from models.errors import TrainingError
 
 
 def read_captions(path: Path) -> dict[str, str]:
-    """Captions by path as the file states it; a header line "filepath..." or "path..." is passed over.
+    """Read the captions by path, as written in the file, without a header line "filepath", "path" or "image".
 
     Raises:
-        TrainingError: it cannot be read, or a line is no path with a caption; the message gives the line's number.
+        TrainingError: the file cannot be read, or a line has no caption; the message gives the line number.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -34,13 +34,13 @@ def read_captions(path: Path) -> dict[str, str]:
 
 
 def from_folder(photo: Path) -> str:
-    """ "a photo of golden retriever" for golden_retriever-02/x.jpg; numbers and separators go."""
+    """Returns "a photo of golden retriever" for golden_retriever-02/x.jpg; digits and separators are removed."""
     words = re.sub(r"[\W_]+", " ", re.sub(r"\d+", " ", photo.parent.name)).strip().lower()
     return f"a photo of {words}" if words else "a photo"
 
 
 def captions_of(photos: Sequence[Path], folders: Sequence[Path], stated: Mapping[str, str]) -> list[str]:
-    """One caption a photo: the stated one where there is one, else from its folder."""
+    """Returns one caption per photo: from `stated` if it has one, else from the folder name."""
     return [_stated(photo, folders, stated) or from_folder(photo) for photo in photos]
 
 

@@ -1,4 +1,4 @@
-"""Degraded pairs on the fly: a pure function of (seed, index), so a resumed run sees what an unbroken one would have.
+"""Degraded pairs on the fly: a pure function of (seed, index), so a resumed run gets the same data as an unbroken one.
 
 Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1]; `labels` (K,) sums to 1 over `names`.
 """
@@ -23,8 +23,11 @@ def as_tensor(image: Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).mul(2).sub_(1)
 
 
-class Pairs(Dataset[Example]):
-    """degraded, target (this pass's), clean, labels (K,), label (index of the one to repair)."""
+class DegradedPairs(Dataset[Example]):
+    """Examples without end.
+
+    Keys: degraded, target (the result of this pass), clean, labels (K,), label (index of the kind to repair).
+    """
 
     def __init__(self, pool: PhotoPool, crop: CropConfig, mixture: Mixture, names: Sequence[str], seed: int) -> None:
         self.pool, self.crop, self.mixture, self.names, self.seed = pool, crop, mixture, tuple(names), seed
@@ -34,9 +37,9 @@ class Pairs(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         rng = np.random.default_rng([self.seed, index])
-        crop, far = self._crop(rng)
+        crop, distant = self._crop(rng)
         pair = draw_pair(self.pool.crop(rng, crop), rng, self.mixture)
-        if far:
+        if distant:
             pair = self._shrunk(pair)
         return {
             "degraded": as_tensor(pair.degraded),
@@ -47,10 +50,11 @@ class Pairs(Dataset[Example]):
         }
 
     def _crop(self, rng: np.random.Generator) -> tuple[CropConfig, bool]:
+        """Returns how to cut this example, and whether it is a distant view."""
         crop = self.crop
-        if not crop.afar or rng.random() >= crop.afar:
+        if not crop.distant or rng.random() >= crop.distant:
             return crop, False
-        return replace(crop, crop_px=round(crop.crop_px * rng.uniform(1.5, crop.farthest)), shrink=(0.6, 1.0)), True
+        return replace(crop, crop_px=round(crop.crop_px * rng.uniform(1.5, crop.max_distance)), shrink=(0.6, 1.0)), True
 
     def _shrunk(self, pair: Pair) -> Pair:
         side = self.crop.crop_px
@@ -63,8 +67,8 @@ class Pairs(Dataset[Example]):
 
 
 @dataclass(frozen=True)
-class Onward(Sampler[int]):
-    """Indices from `start`, without end."""
+class EndlessSampler(Sampler[int]):
+    """Yields the integers from `start` on, without end."""
 
     start: int
 
@@ -75,20 +79,20 @@ class Onward(Sampler[int]):
             index += 1
 
 
-def _quiet_worker(_: int) -> None:
+def _limit_threads(_: int) -> None:
     torch.set_num_threads(1)
 
 
 def batches(pairs: Dataset[Example], *, start: int, batch: int, loaders: int, pin: bool) -> Iterator[Example]:
-    """Batches from example `start` on, made by `loaders` processes ahead of need (0: in this one)."""
+    """Yield batches from example `start` on, prepared in advance by `loaders` processes; 0 means in this process."""
     return iter(
         DataLoader(
             pairs,
             batch_size=batch,
-            sampler=Onward(start),
+            sampler=EndlessSampler(start),
             num_workers=loaders,
             pin_memory=pin,
-            worker_init_fn=_quiet_worker,
+            worker_init_fn=_limit_threads,
             prefetch_factor=4 if loaders else None,
             persistent_workers=False,
         )

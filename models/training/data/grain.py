@@ -1,7 +1,7 @@
-"""How much grain a photograph has by itself: what is trained to be "clean" should have none.
+"""Measures the grain of a photograph; training pictures that count as clean should have none.
 
-Small photographs of telephones and older cameras, used at their native size, have as much colored grain as the real
-noise of a test set; an assessor that learns from them that such grain is clean takes camera noise for clean.
+Small photographs of phones and older cameras, at their native size, have as much colored grain as the real noise of a
+test set.  An assessor that is trained with them as clean pictures takes camera noise for clean.
 
 Shapes:  H W pixels.  Photos are RGB (H, W, 3) uint8.
 """
@@ -11,23 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_PX = 16
-FLATTEST = 0.15
-"""Share of blocks that count: what is there is grain and not texture."""
+FLATTEST_SHARE = 0.15
+"""Share of blocks that are measured: their deviation is grain and not texture."""
 WINDOW_PX = 800
 LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
-"""Blind to slopes; white noise keeps its standard deviation (Immerkaer 1996, Computer Vision and Image
+"""Ignores slopes; white noise keeps its standard deviation (Immerkaer 1996, Computer Vision and Image
 Understanding 64)."""
 
 
 def grain(photo: NDArray[np.uint8]) -> float:
-    """Of the flattest blocks in the middle, in levels of 255: fine grain half as much again, or color blotches."""
+    """Returns the grain of the flattest blocks in the center, in levels of 255.
+
+    The result is the larger one of 1.5 times the fine grain and the color blotches.
+    """
     top, left = (max(0, (side - WINDOW_PX) // 2) for side in photo.shape[:2])
     window = photo[top : top + WINDOW_PX, left : left + WINDOW_PX].astype(np.float32)
     rows, columns = (side // BLOCK_PX for side in window.shape[:2])
     window = np.ascontiguousarray(window[: rows * BLOCK_PX, : columns * BLOCK_PX])
     smooth = cv2.GaussianBlur(window, (0, 0), 2).mean(axis=2)
     flat = _spread(smooth, BLOCK_PX)
-    flattest = flat <= np.quantile(flat, FLATTEST)
+    flattest = flat <= np.quantile(flat, FLATTEST_SHARE)
     fine = _spread(cv2.filter2D(window, -1, LAPLACIAN).mean(axis=2), BLOCK_PX)
     color = cv2.resize(window[..., 0] - window[..., 1], None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     blotches = _spread(color - cv2.GaussianBlur(color, (0, 0), 3), BLOCK_PX // 4)
@@ -35,7 +38,7 @@ def grain(photo: NDArray[np.uint8]) -> float:
 
 
 def _spread(field: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    """Standard deviation of each block: (H, W) -> (H W / block^2,)."""
+    """Returns the standard deviation of each block: (H, W) -> (H W / block^2,)."""
     rows, columns = field.shape[0] // block, field.shape[1] // block
     blocks = field[: rows * block, : columns * block].reshape(rows, block, columns, block)
     spread: NDArray[np.float32] = blocks.std(axis=(1, 3)).ravel()

@@ -1,7 +1,7 @@
 """A folder of photographs as a pool of clean training crops.
 
-Decoding a 3 MP JPEG for one 128 px crop would cost fifty times the crop, so every photo is decoded once into a
-memory-mapped `.npy` beside the training run; processes share its pages.  Crops are a pure function of (seed, index).
+Decoding a 3 MP JPEG for one 128 px crop would cost fifty times the crop.  So every photo is decoded once into a
+memory-mapped `.npy` in a cache folder; processes share its pages.  Crops are a pure function of (seed, index).
 
 Shapes:  H W pixels.  Photos are RGB (H, W, 3) uint8, crops float32 in [0, 1].
 """
@@ -21,14 +21,14 @@ from models.training.data.stripes import striped
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 Image = NDArray[np.float32]
-QUIET = 1.0
-"""Levels of 255 of a photo's own grain that nobody sees; the camera noise of a test set has two to three."""
-MOST_SHRUNK = 0.3
-"""For the sake of quiet; a crop of 128 px then covers 427 px of its photo."""
+MAX_GRAIN = 1.0
+"""Invisible grain, in levels of 255; the camera noise of a test set has two to three levels."""
+MIN_SCALE = 0.3
+"""Limit for shrinking a grainy photo; a crop of 128 px then covers 427 px of its photo."""
 
 
 def find_photos(folders: Sequence[Path]) -> list[Path]:
-    """Every photo below the folders, sorted.
+    """Returns every photo below the folders, sorted within each folder.
 
     Raises:
         TrainingError: a folder is missing, or holds no photo.
@@ -36,16 +36,19 @@ def find_photos(folders: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
-            raise TrainingError(f"{folder} is not a folder; --images takes folders of photographs")
+            raise TrainingError(f"{folder} is not a folder. --images takes folders of photographs.")
         here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not here:
-            raise TrainingError(f"{folder} holds no photo ({', '.join(sorted(SUFFIXES))})")
+            raise TrainingError(f"{folder} holds no photo, expected files with {', '.join(sorted(SUFFIXES))}")
         found += here
     return found
 
 
 def decode_into(cache: Path, photos: Sequence[Path], longest_px: int) -> list[Path]:
-    """Decode each photo once, area-shrunk to at most `longest_px` a side; unreadable and tiny ones are left out."""
+    """Decode each photo once, shrunk to at most `longest_px` a side; returns the files.
+
+    Unreadable photos and photos below 64 px a side are left out.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     kept = []
     for photo in photos:
@@ -71,30 +74,30 @@ class CropConfig:
 
     Attributes:
         shrink: a crop covers crop_px / s pixels of its photo, s from this range; shrinking hides JPEG damage.
-        afar: the share of crops that are damaged `farthest` times as large at most, then shrunk to crop_px, as a
-            large picture is when it is looked at as a whole.
-        striped: the share that gets stripes of its own, which are no damage (models.training.data.stripes).
-        quiet: the most grain a crop may have, in levels of 255 (models.training.data.grain); a photo with more is
-            shrunk more, to 0.3 at the most.  None: whatever it has.
-        soft: the share that a camera's optics and demosaicing have softened a little; soft is not blurred.
+        distant: share of crops that are degraded at up to `max_distance` times the size and then shrunk to crop_px,
+            like a large picture that is assessed as a whole.
+        softened: share of slightly soft crops, like those of camera optics and demosaicing; they are not blurred.
+        striped: share of crops with added stripes, which are not damage (models.training.data.stripes).
+        max_grain: largest grain of a crop, in levels of 255 (models.training.data.grain); a grainier photo is shrunk
+            more, down to MIN_SCALE.  None: no limit.
     """
 
     crop_px: int = 128
     shrink: tuple[float, float] = (0.4, 1.0)
-    afar: float = 0.0
-    farthest: float = 3.0
-    soft: float = 0.0
+    distant: float = 0.0
+    max_distance: float = 3.0
+    softened: float = 0.0
     striped: float = 0.0
-    quiet: float | None = None
+    max_grain: float | None = None
 
 
 class PhotoPool:
-    """Clean crops from decoded photos; one photo in `hold_out` is kept for validation."""
+    """Clean crops from decoded photos; one photo in `hold_out` is held out for validation."""
 
     def __init__(self, files: Sequence[Path], *, validation: bool, hold_out: int = 20) -> None:
         chosen = [file for i, file in enumerate(files) if (i % hold_out == 0) == validation]
         self._photos: list[NDArray[np.uint8]] = [np.load(file, mmap_mode="r") for file in chosen or files]
-        self._grains: dict[int, float] = {}  # measured when first wanted
+        self._grain_by_photo: dict[int, float] = {}  # measured on first use
         areas = np.array([photo.shape[0] * photo.shape[1] for photo in self._photos], dtype=np.float64)
         self._odds = np.sqrt(areas) / np.sqrt(areas).sum()  # large photos more often, but not in proportion
 
@@ -102,31 +105,31 @@ class PhotoPool:
         return len(self._photos)
 
     def crop(self, rng: np.random.Generator, config: CropConfig) -> Image:
-        """One clean crop (crop_px, crop_px, 3), flipped and turned at random; flat ones are mostly redrawn."""
+        """Draw a clean crop (crop_px, crop_px, 3) with a random flip and rotation; most flat crops are drawn again."""
         for attempt in range(4):
             crop = self._draw(rng, config)
             if attempt == 3 or crop.std() > 0.04 or rng.random() < 0.1:
                 break
         if config.striped and rng.random() < config.striped:
             crop = striped(crop, rng)
-        if config.soft and rng.random() < config.soft:
+        if config.softened and rng.random() < config.softened:
             crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 0.9), borderType=cv2.BORDER_REFLECT_101)
         crop = np.rot90(crop, int(rng.integers(4)))
         return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
 
     def _grain(self, index: int) -> float:
-        """Shrinking by s leaves about s of it."""
-        if index not in self._grains:
-            self._grains[index] = grain(self._photos[index])
-        return self._grains[index]
+        """Returns the grain of a photo at its own size; shrinking by s leaves about s of it."""
+        if index not in self._grain_by_photo:
+            self._grain_by_photo[index] = grain(self._photos[index])
+        return self._grain_by_photo[index]
 
     def _draw(self, rng: np.random.Generator, config: CropConfig) -> Image:
         chosen = int(rng.choice(len(self._photos), p=self._odds))
         photo = self._photos[chosen]
         height, width = photo.shape[:2]
         low, high = config.shrink
-        if config.quiet is not None:
-            high = min(high, max(MOST_SHRUNK, config.quiet / max(self._grain(chosen), 1e-3)))
+        if config.max_grain is not None:
+            high = min(high, max(MIN_SCALE, config.max_grain / max(self._grain(chosen), 1e-3)))
             low = min(low, high)
         side = round(config.crop_px / rng.uniform(low, high))
         side = min(side, height, width)

@@ -1,7 +1,7 @@
-"""How people ask for a repair: a lexicon and a small grammar of users' phrasings.
+"""A lexicon and a small grammar of the phrasings with which users ask for a repair.
 
-The text tower learns from these that "get rid of the grain" and "A photo needs noise artifact reduction" mean the same.
-`HELD_OUT` holds phrasings that the grammar cannot produce; they measure the tower and never train it.
+The text encoder learns from them that "get rid of the grain" and "A photo needs noise artifact reduction" mean the
+same.  `HELD_OUT` holds phrasings that the grammar cannot produce; they are for measuring and never for training.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ ADJECTIVES: dict[str, tuple[str, ...]] = {
     "inpainting": ("uncompleted", "incomplete", "full of holes", "partly erased", "torn", "scratched out", "masked"),
 }  # fmt: skip
 
-ORDERS: dict[str, tuple[str, ...]] = {
+COMMANDS: dict[str, tuple[str, ...]] = {
     "noise": ("denoise", "denoise it", "clean up the grain", "smooth out the noise", "reduce iso noise", "noise reduction"),
     "blur": ("deblur", "sharpen", "sharpen it", "make it sharp", "make it sharper", "fix the focus", "bring it into focus",
              "unblur", "stabilise the shot", "sharpen the blurry face", "deblur the image"),
@@ -83,12 +83,16 @@ PLACES = ("", "", "", "", " in this photo", " from the picture", " from my photo
 
 
 def phrase(name: str, rng: np.random.Generator) -> str:
-    """One training phrasing of a degradation's name (or "clean")."""
+    """Draw a training phrasing of the name of a degradation, or of "clean".
+
+    Raises:
+        KeyError: the lexicon does not have the name.
+    """
     kind = rng.random()
     if kind < 0.1:
         return (NOTHING if name == CLEAN else degradation(name)).prompt
     if name == CLEAN or kind < 0.3:
-        text = _one(ORDERS[name], rng) + _one(PLACES, rng)
+        text = _one(COMMANDS[name], rng) + _one(PLACES, rng)
     elif kind < 0.65:
         text = f"{_one(VERBS, rng)} {_one(('the ', '', 'all the ', 'this '), rng)}{_one(NOUNS[name], rng)}{_one(PLACES, rng)}"
     elif kind < 0.82:
@@ -103,7 +107,7 @@ def _one(options: tuple[str, ...], rng: np.random.Generator) -> str:
 
 
 def _typo(text: str, rng: np.random.Generator) -> str:
-    """Two neighbouring letters swapped."""
+    """Swap two neighboring letters."""
     at = int(rng.integers(max(1, len(text) - 1)))
     return text[:at] + text[at + 1 : at + 2] + text[at : at + 1] + text[at + 2 :]
 

@@ -1,18 +1,18 @@
-"""Stripes that belong to the picture: a zebra's, a fence's, a blind's.
+"""Adds stripes that belong to the picture, such as those of a zebra, a fence or a blind.
 
-A network that takes rain away and has seen few of them takes them for rain (it took a zebra's, on Rain100L).  So some
-clean crops get a patch of stripes before any damage.
+A deraining network that has seen few stripes removes them as rain (it removed those of a zebra of Rain100L).  So some
+clean crops get a patch of stripes before they are degraded.
 
 Shapes:  H W pixels.  Images are RGB (H, W, 3) float32 in [0, 1].
 """
 
 import numpy as np
 
-from models.training.data.degradations.image import Image, Random, clip, log_uniform, smooth_field
+from models.training.data.degradations.image_operations import Image, Random, clip, log_uniform, smooth_field
 
 
 def striped(clean: Image, rng: Random) -> Image:
-    """Two tones in turn, straight or wavy, crisp or soft, on a part of the crop; shaded as the crop is."""
+    """Add alternating stripes of two tones, straight or wavy, crisp or soft, to a shaded region of the crop."""
     height, width = clean.shape[:2]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     turn, period_px = rng.uniform(0, np.pi), log_uniform(rng, 4, 28)

@@ -15,7 +15,7 @@ from models.errors import TrainingError
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.networks.evidence_encoder import EvidenceEncoder, EvidenceEncoderConfig, change, pool
-from models.training.autodir.assessor_stage import begin_as
+from models.training.autodir.assessor_stage import load_trained_encoders
 from models.training.core.optimizers import is_kernel
 
 FINE, WIDE = DRUNetConfig(width=4, blocks=(1, 1), patch=2), DRUNetConfig(width=6, blocks=(1, 1, 1), patch=2, tonal=True)
@@ -108,7 +108,7 @@ def test_the_encoder_starts_from_trained_weights(tmp_path):
     networks = specialist(FINE, 1), specialist(WIDE, 2)
     path, known = glance(tmp_path)
     assessor = Assessor(CLIP, NAMES)
-    begin_as(assessor, path, networks)
+    load_trained_encoders(assessor, path, networks)
     tower = assessor.clip.visual
     views = pictures()
     for branch, network in zip(tower.branches, networks, strict=True):
@@ -119,7 +119,7 @@ def test_the_encoder_starts_from_trained_weights(tmp_path):
 def test_training_does_not_change_the_specialists_of_the_initial_weights(tmp_path):
     networks = specialist(FINE, 1), specialist(WIDE, 2)
     assessor = Assessor(CLIP, NAMES)
-    begin_as(assessor, glance(tmp_path)[0], networks)
+    load_trained_encoders(assessor, glance(tmp_path)[0], networks)
     with torch.no_grad():
         assessor.clip.visual.branches[0].head.weight.add_(1)
     assert torch.equal(networks[0].head.weight, specialist(FINE, 1).head.weight)
@@ -131,7 +131,7 @@ def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path):
     save_file(networks[0].state_dict(), other)
     for path in (tmp_path / "none.safetensors", other):
         with pytest.raises(TrainingError, match=rf"{path.name} does not fit"):
-            begin_as(Assessor(CLIP, NAMES), path, networks)
+            load_trained_encoders(Assessor(CLIP, NAMES), path, networks)
 
 
 def test_the_result_of_a_view_does_not_depend_on_its_batch():

@@ -1,4 +1,4 @@
-"""A bundle's stages by one command: what is run, what is passed over, what resumes."""
+"""Every stage of a bundle by one command: the commands, finished stages, and resumed ones."""
 
 import subprocess
 import sys
@@ -14,20 +14,19 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("bundle", CHAINS)
-def test_each_stage_takes_what_an_earlier_one_writes(bundle, tmp_path):
-    """Every file of the chain that a command names is one that a command before it makes."""
+def test_each_stage_reads_files_that_earlier_stages_write(bundle, tmp_path):
     made: set[Path] = set()
-    for link in CHAINS[bundle].links:
-        words = link.command(tmp_path, [Path("photos")], 1.0, 0, [])
-        own = {tmp_path / f"{link.name}.safetensors", tmp_path / link.name}
+    for stage in CHAINS[bundle]:
+        words = stage.command(tmp_path, [Path("photos")], 1.0, 0, [])
+        own = {tmp_path / f"{stage.name}.safetensors", tmp_path / stage.name}
         named = {Path(word) for word in words if word.startswith(str(tmp_path))} - own
-        assert named <= made, link.name
-        made |= own | {tmp_path / link.name / "best.safetensors"}
+        assert named <= made, stage.name
+        made |= own | {tmp_path / stage.name / "best.safetensors"}
     assert tmp_path / bundle in made
 
 
-def test_a_stage_that_was_stopped_resumes_and_a_share_shortens_it(tmp_path):
-    (assessor,) = (link for link in CHAINS["autodir-small"].links if link.name == "assessor")
+def test_an_interrupted_stage_resumes_and_a_share_reduces_its_steps(tmp_path):
+    (assessor,) = (stage for stage in CHAINS["autodir-small"] if stage.name == "assessor")
     fresh = assessor.command(tmp_path, [Path("a"), Path("b")], 0.5, 3, ["--threads", "1"])
     assert "--resume" not in fresh and fresh.count("--images") == 2
     assert fresh[fresh.index("--steps") + 1] == str(assessor.steps // 2) and fresh[fresh.index("--seed") + 1] == "3"
@@ -39,7 +38,7 @@ def test_a_stage_that_was_stopped_resumes_and_a_share_shortens_it(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("bundle", CHAINS)
-def test_a_trial_makes_a_bundle_that_restores_and_a_second_call_has_nothing_to_do(bundle, tmp_path):
+def test_a_trial_makes_a_bundle_that_restores_and_a_second_call_does_nothing(bundle, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(0)
@@ -47,7 +46,7 @@ def test_a_trial_makes_a_bundle_that_restores_and_a_second_call_has_nothing_to_d
         rough = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
         cv2.imwrite(str(photos / f"{number}.png"), cv2.resize(rough, (200, 200), interpolation=cv2.INTER_CUBIC))
     runs = tmp_path / "runs"
-    words = [sys.executable, "-m", "models.training.chain", bundle, "--images", str(photos), "--out", str(runs)]
+    words = [sys.executable, "-m", "models.training", "chain", bundle, "--images", str(photos), "--out", str(runs)]
     words += ["--share", "0.00001", "--threads", "1"]
     first = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
@@ -56,4 +55,4 @@ def test_a_trial_makes_a_bundle_that_restores_and_a_second_call_has_nothing_to_d
     restored += ["--bundle", str(made), "--prompt", "remove the noise", "--steps", "1"]
     assert subprocess.run(restored, cwd=REPOSITORY, check=False).returncode == 0
     again = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert again.returncode == 0 and again.stderr.count("done before") == len(CHAINS[bundle].links)
+    assert again.returncode == 0 and again.stderr.count("already finished") == len(CHAINS[bundle])

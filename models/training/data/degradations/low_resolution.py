@@ -1,8 +1,8 @@
 """Low resolution: shrunk with an antialiasing filter, then enlarged to the old size.
 
-The test sets are shrunk four times by Matlab's `imresize` and enlarged bicubically; both are one separable
-linear map (Keys' cubic, a = -0.5, widened by the factor when shrinking).  OpenCV's own cubic has a = -0.75 and does not
-widen.
+Matlab's `imresize` shrinks the test sets by a factor of four, and bicubic interpolation enlarges them.  Both are the
+same separable linear map (Keys' cubic, a = -0.5, widened by the factor when shrinking).  The cubic filter of OpenCV
+has a = -0.75 and is not widened.
 """
 
 from functools import lru_cache
@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import Image, Random, log_uniform, quantize
+from models.training.data.degradations.image_operations import Image, Random, log_uniform, quantize
 
 
 def low_resolution(clean: Image, rng: Random) -> Image:
-    """A factor of 2..8, most often 4; cubic down and up mostly, sometimes area down or bilinear up."""
+    """Shrink and enlarge by 2..8, most often 4; mostly cubic, sometimes shrunk by area or enlarged bilinearly."""
     height, width = clean.shape[:2]
     factor = _factor(rng)
     small_height, small_width = max(4, round(height / factor)), max(4, round(width / factor))
@@ -45,13 +45,13 @@ def _enlarge(image: Image, height: int, width: int, rng: Random) -> Image:
 
 
 def resize_cubic(image: Image, height: int, width: int) -> Image:
-    """Matlab's antialiased bicubic `imresize`; not clipped."""
+    """Resize like Matlab's antialiased bicubic `imresize`; the result is not clipped."""
     tall = _resize_rows(image, height)  # (H', W, 3)
     return np.ascontiguousarray(cv2.transpose(_resize_rows(cv2.transpose(tall), width)))
 
 
 def _resize_rows(image: Image, target: int) -> Image:
-    """A sum of weighted rows, a tap at a time: BLAS would fight the training run for its threads."""
+    """Add weighted rows, one tap at a time: BLAS would compete with training for threads."""
     taps, weights = cubic_taps(image.shape[0], target)
     resized = np.zeros((target, *image.shape[1:]), np.float32)
     for index, weight in zip(taps.T, weights.T, strict=True):
@@ -61,7 +61,7 @@ def _resize_rows(image: Image, target: int) -> Image:
 
 @lru_cache(maxsize=512)
 def cubic_taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """(target, taps) source indices and their weights; each row sums to 1, borders mirror."""
+    """Returns (target, taps) source indices and their weights; each row sums to 1, borders are mirrored."""
     scale = min(1.0, target / source)
     centers = (np.arange(target) + 0.5) * source / target - 0.5
     first = np.floor(centers - 2 / scale).astype(np.intp) + 1
@@ -73,7 +73,7 @@ def cubic_taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.f
 
 
 def keys_cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' interpolation kernel with a = -0.5 (IEEE TASSP 1981)."""
+    """Returns Keys' interpolation kernel with a = -0.5 (IEEE TASSP 1981)."""
     x = np.abs(distance)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2

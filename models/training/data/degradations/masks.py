@@ -1,29 +1,29 @@
-"""Pictures with holes, for inpainting: brush strokes, blots and rectangles, filled with white.
+"""Pictures with holes for inpainting: brush strokes, ellipses and rectangles, filled with white.
 
-The published systems fill holes with white (their word is "uncompleted").  Masks are drawn afresh.
+The published systems fill holes with white (their word is "uncompleted").  The masks are our own.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import Image, Random, log_uniform, quantize
+from models.training.data.degradations.image_operations import Image, Random, log_uniform, quantize
 
 COVER = (0.04, 0.5)
-"""Shares of the picture that are missing."""
+"""Range of the missing share of the picture."""
 
 
 def incomplete(clean: Image, rng: Random) -> Image:
-    """White where a mask says so."""
+    """Fill a random mask with white."""
     holes = hole_mask(clean.shape[:2], rng)
     return quantize(np.where(holes[..., None], np.float32(1), clean), rng)
 
 
 def hole_mask(size: tuple[int, int], rng: Random) -> NDArray[np.bool_]:
-    """(H, W), true in the holes; strokes are added until a cover drawn from COVER is reached."""
+    """Draw a mask (H, W), true in the holes; shapes are added until the mask covers a random share within COVER."""
     goal = rng.uniform(COVER[0], 0.4)
     mask = np.zeros(size, np.uint8)
-    draw = (_stroke, _blot, _rectangle)[int(rng.choice(3, p=(0.6, 0.25, 0.15)))]
+    draw = (_stroke, _ellipse, _rectangle)[int(rng.choice(3, p=(0.6, 0.25, 0.15)))]
     for _ in range(60):
         with_more = mask.copy()
         draw(with_more, rng)
@@ -36,7 +36,7 @@ def hole_mask(size: tuple[int, int], rng: Random) -> NDArray[np.bool_]:
 
 
 def _stroke(mask: NDArray[np.uint8], rng: Random) -> None:
-    """A hand's brush: a path with inertia and one thickness."""
+    """Draw a brush stroke: a path with inertia and one thickness."""
     height, width = mask.shape
     thickness = round(log_uniform(rng, 0.015, 0.12) * min(height, width))
     points = int(rng.integers(4, 14))
@@ -47,7 +47,7 @@ def _stroke(mask: NDArray[np.uint8], rng: Random) -> None:
     cv2.polylines(mask, [np.rint(path).astype(np.int32)], False, 1, max(thickness, 2))
 
 
-def _blot(mask: NDArray[np.uint8], rng: Random) -> None:
+def _ellipse(mask: NDArray[np.uint8], rng: Random) -> None:
     height, width = mask.shape
     axes = np.maximum(1, rng.uniform(0.02, 0.15, 2) * min(height, width)).astype(int)
     center = (rng.uniform(0, 1, 2) * (width, height)).astype(int)

@@ -1,6 +1,6 @@
-"""Training pairs: a degraded picture, what the next pass should make of it, and the clean original.
+"""Training pairs: a degraded picture, the target of the next pass, and the clean original.
 
-A mixture of two kinds is undone in the reverse of the order in which it came about, one kind a pass.
+Two kinds of damage are removed in the reverse of the order in which they arose, one kind per pass.
 """
 
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.training.data.degradations.image import Image, Random, quantize
+from models.training.data.degradations.image_operations import Image, Random, Synthesizer, quantize
 from models.training.data.degradations.jpeg import compress
-from models.training.data.degradations.kinds import PHYSICAL_ORDER, SYNTHESIZERS
+from models.training.data.degradations.synthesizers import PHYSICAL_ORDER, SYNTHESIZERS
 from models.vocabulary import CLEAN
 
 VISIBLE_RMS = 1 / 255
-"""Below this change nobody, an assessor included, can tell the kind; rounding alone makes 0.29 / 255."""
+"""A smaller change does not reveal the kind of damage; rounding alone changes a picture by 0.29 / 255."""
 REDRAWS = 3
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One example.  `label` is the kind that this pass removes, or "clean"; `labels` sums to 1 over what is there."""
+    """One example; `label` is the kind that this pass removes, or "clean"; `labels` sums to 1 over all kinds."""
 
     degraded: Image
     target: Image
@@ -35,51 +35,68 @@ def _even_weights() -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """What to draw.
+    """The distribution of training pairs.
 
     Attributes:
-        weights: of each kind, "clean" among them.
-        two: the share of damaged pictures with two kinds.
-        beside: what the second kind is drawn from; where empty, the other kinds of `weights`.
-        saved: the share saved at last as a JPEG of high quality, which files mostly are and which is no damage.
+        weights: weight of each kind, and of "clean".
+        two_kinds: share of damaged pictures with two kinds.
+        second_weights: weights of the second kind; if empty, those of the other kinds in `weights`.
+        saved_as_jpeg: share of pictures that are finally saved as a high-quality JPEG, like most files; this does not
+            count as damage.
     """
 
     weights: dict[str, float] = field(default_factory=_even_weights)
-    two: float = 0.15
-    beside: dict[str, float] = field(default_factory=dict)
-    saved: float = 0.0
+    two_kinds: float = 0.15
+    second_weights: dict[str, float] = field(default_factory=dict)
+    saved_as_jpeg: float = 0.0
 
 
-def draw_pair(clean: Image, rng: Random, mix: Mixture) -> Pair:
-    """Damage a clean crop (H, W, 3).  Damage that cannot be seen after a few redraws is not claimed by the labels."""
+def draw_pair(clean: Image, rng: Random, mixture: Mixture) -> Pair:
+    """Damage a clean crop (H, W, 3).  Labels do not contain damage that stays invisible after a few draws."""
     clean = quantize(clean, rng)
-    kinds = _draw_kinds(rng, mix)
-    pictures, seen = [clean], []
-    for kind in sorted(kinds, key=PHYSICAL_ORDER.index):
-        degraded = _visibly(kind, pictures[-1], rng)
-        if degraded is not None:
+    pictures, visible_kinds = [clean], []
+    for kind in sorted(_draw_kinds(rng, mixture), key=PHYSICAL_ORDER.index):
+        degraded, visible = draw_visible(SYNTHESIZERS[kind], pictures[-1], rng)
+        if visible:
             pictures.append(degraded)
-            seen.append(kind)
-    labels = dict.fromkeys(seen or [CLEAN], 1.0 / max(len(seen), 1))
-    label = seen[-1] if seen else CLEAN
-    pair = Pair(degraded=pictures[-1], target=pictures[max(len(seen) - 1, 0)], clean=clean, label=label, labels=labels)
-    return _saved(pair, rng) if rng.random() < mix.saved else pair
+            visible_kinds.append(kind)
+    count = len(visible_kinds)
+    pair = Pair(
+        degraded=pictures[-1],
+        target=pictures[max(count - 1, 0)],
+        clean=clean,
+        label=visible_kinds[-1] if visible_kinds else CLEAN,
+        labels=dict.fromkeys(visible_kinds or [CLEAN], 1.0 / max(count, 1)),
+    )
+    return _saved_as_jpeg(pair, rng) if rng.random() < mixture.saved_as_jpeg else pair
 
 
-def _saved(pair: Pair, rng: Random) -> Pair:
-    """As a file of quality 62..98; the clean twin too, or the file format would betray the damage."""
+def draw_visible(synthesize: Synthesizer, image: Image, rng: Random) -> tuple[Image, bool]:
+    """Draw damage until it is visible, at most `1 + REDRAWS` times; returns the last draw and whether it is visible.
+
+    Some damage never shows, such as blur on a flat wall.
+    """
+    for _ in range(1 + REDRAWS):
+        degraded = synthesize(image, rng)
+        if float(np.sqrt(np.mean((degraded - image) ** 2))) > VISIBLE_RMS:
+            return degraded, True
+    return degraded, False
+
+
+def _saved_as_jpeg(pair: Pair, rng: Random) -> Pair:
+    """Compress with quality 62..98; the clean twin too, else the file format would reveal the damage."""
     quality = int(rng.integers(62, 99))
     return replace(pair, degraded=compress(pair.degraded, quality), clean=compress(pair.clean, quality))
 
 
-def _draw_kinds(rng: Random, mix: Mixture) -> list[str]:
-    """No kind (clean), one, or two different ones."""
-    kind = _choose(rng, mix.weights)
+def _draw_kinds(rng: Random, mixture: Mixture) -> list[str]:
+    """Draw no kind (clean), one, or two different ones."""
+    kind = _choose(rng, mixture.weights)
     if kind == CLEAN:
         return []
-    beside = mix.beside or mix.weights
-    others = {name: weight for name, weight in beside.items() if name not in (CLEAN, kind) and weight > 0}
-    if others and rng.random() < mix.two:
+    second = mixture.second_weights or mixture.weights
+    others = {name: weight for name, weight in second.items() if name not in (CLEAN, kind) and weight > 0}
+    if others and rng.random() < mixture.two_kinds:
         return [kind, _choose(rng, others)]
     return [kind]
 
@@ -87,12 +104,3 @@ def _draw_kinds(rng: Random, mix: Mixture) -> list[str]:
 def _choose(rng: Random, weights: Mapping[str, float]) -> str:
     odds = np.array(list(weights.values()), dtype=np.float64)
     return list(weights)[int(rng.choice(len(odds), p=odds / odds.sum()))]
-
-
-def _visibly(kind: str, image: Image, rng: Random) -> Image | None:
-    """The first of `1 + REDRAWS` draws that can be seen; None where none can, such as blur on a flat wall."""
-    for _ in range(1 + REDRAWS):
-        degraded = SYNTHESIZERS[kind](image, rng)
-        if float(np.sqrt(np.mean((degraded - image) ** 2))) > VISIBLE_RMS:
-            return degraded
-    return None

@@ -1,16 +1,16 @@
-"""Rain: bright streaks in layers, each layer sparse drops smeared along one direction.
+"""Rain: layers of bright streaks; each layer consists of sparse drops smeared along one direction.
 
-Four styles, after the sets that restorers are judged on: a few thin streaks of one direction (Rain100L), a downpour of
-several directions (Rain100H), many medium streaks at any angle, and the retoucher's rain of Rain1400 (Fu et al. 2017):
-noise, smeared along one direction, stretched by the levels, and laid over the picture: added, to go by the pictures of
-it that we hold (what is added does not depend on what is below), or screened, as the recipe is usually told.
+Four styles follow the common test sets: a few thin streaks in one direction (Rain100L), a downpour in several
+directions (Rain100H), many medium streaks at any angle, and the synthetic rain of Rain1400 (Fu et al. 2017).  The last
+one is noise, smeared along one direction and stretched by levels.  It is added to the picture, as the pictures of the
+set show (the added value does not depend on the picture), or screened, as the recipe is usually described.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import (
+from models.training.data.degradations.image_operations import (
     Field,
     Image,
     Random,
@@ -23,7 +23,7 @@ from models.training.data.degradations.image import (
 
 
 def rain(clean: Image, rng: Random) -> Image:
-    """One of the four styles, over a veil of mist sometimes."""
+    """Add rain in one of the four styles, sometimes with mist."""
     style = rng.random()
     if style < 0.32:
         streaks, veil = light_streaks(clean.shape[:2], rng), 0.05
@@ -38,9 +38,9 @@ def rain(clean: Image, rng: Random) -> Image:
 
 
 def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
-    """Two to four sparse layers that fan out a little around one direction, faint streaks among bright ones.
+    """Draw two to four sparse layers with slightly different directions, with faint and bright streaks.
 
-    Rain100L's cover 7..19 % of a picture and add 2..7 of 255 to its mean.
+    Those of Rain100L cover 7..19 % of a picture and add 2..7 of 255 to its mean.
     """
     lean, cover = rng.normal(0, 0.3), log_uniform(rng, 0.05, 0.45)
     layers = int(rng.integers(2, 5))
@@ -53,7 +53,7 @@ def light_streaks(shape: tuple[int, int], rng: Random) -> Field:
 
 
 def heavy_streaks(shape: tuple[int, int], rng: Random) -> Field:
-    """Three to five dense layers, thick and thin, around one or several directions."""
+    """Draw three to five dense layers, thick and thin, in one or several directions."""
     lean, apart = rng.normal(0, 0.25), rng.choice([0.05, 0.3])
     streaks: Field = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(3, 6))):
@@ -64,9 +64,9 @@ def heavy_streaks(shape: tuple[int, int], rng: Random) -> Field:
 
 
 def medium_streaks(shape: tuple[int, int], rng: Random) -> Field:
-    """One to three layers of blurred streaks within 60 degrees of the vertical; many are long and faint.
+    """Draw one to three layers of blurred streaks within 60 degrees of the vertical; many are long and faint.
 
-    Now and then a curtain: streaks so dense that they brighten the whole picture, as in Rain1400.
+    Sometimes the streaks are so dense that they brighten the whole picture, as in Rain1400.
     """
     lean, curtain = rng.uniform(-1.05, 1.05), rng.random() < 0.35
     streaks: Field = np.zeros(shape, np.float32)
@@ -76,15 +76,15 @@ def medium_streaks(shape: tuple[int, int], rng: Random) -> Field:
         if curtain:
             length, width, cover = rng.uniform(50, 140), rng.uniform(1.0, 4.0), rng.uniform(0.4, 1.0)
         angle = lean + rng.normal(0, 0.06)
-        peak = rng.uniform(0.25, 0.9) * min(1.0, (0.12 / cover) ** 0.5)  # dense layers are fainter ones
+        peak = rng.uniform(0.25, 0.9) * min(1.0, (0.12 / cover) ** 0.5)  # dense layers are fainter
         streaks += layer(shape, rng, cover, length, width, angle) * np.float32(peak)
     return streaks
 
 
 def smeared_noise(shape: tuple[int, int], rng: Random) -> Field:
-    """White noise smeared along one direction, of which the levels keep the bright part: from faint streaks to a veil.
+    """Smear white noise along one direction and keep the bright part: from faint streaks to a veil.
 
-    It seldom rains alike all over the picture.
+    Mostly, the density varies over the picture.
     """
     length, width, lean = log_uniform(rng, 15, 140), log_uniform(rng, 0.9, 6.0), rng.normal(0, 0.4)
     seed = rng.standard_normal(shape, dtype=np.float32)
@@ -101,7 +101,7 @@ def layer(
     shape: tuple[int, int], rng: Random, cover: float, length_px: float, width_px: float, lean: float,
     faintest: float = 0.4,
 ) -> Field:  # fmt: skip
-    """Streaks (H, W) of peak brightness about 1 that cover about this share of the picture; `lean` in radians."""
+    """Draw streaks (H, W) of peak brightness about 1 that cover about the share `cover`; `lean` is in radians."""
     height, width = shape
     drops: Field = np.zeros(shape, np.float32)
     count = max(1, round(cover * height * width / (length_px * max(1.0, 2 * width_px))))
@@ -114,7 +114,7 @@ def layer(
 
 
 def streak_kernel(length_px: float, width_px: float, lean: float) -> NDArray[np.float32]:
-    """One streak of peak 1: Gaussian across (`width_px` its full width at half height), soft ends along."""
+    """Returns a streak of peak 1: a Gaussian across (full width at half maximum `width_px`), with soft ends."""
     radius = int(np.ceil(length_px / 2)) + 2
     axis = np.arange(-radius, radius + 1, dtype=np.float32)
     along = axis[:, None] * np.cos(lean) + axis[None, :] * np.sin(lean)
@@ -126,7 +126,7 @@ def streak_kernel(length_px: float, width_px: float, lean: float) -> NDArray[np.
 
 
 def blend(scene: Image, streaks: Field, rng: Random) -> Image:
-    """Added, screened, or laid over the scene in a light gray."""
+    """Add or screen the streaks, or blend the scene with a light gray."""
     how = rng.random()
     if 0.5 <= how < 0.75:
         return screen(scene, streaks, rng)
@@ -138,12 +138,12 @@ def blend(scene: Image, streaks: Field, rng: Random) -> Image:
 
 
 def screen(scene: Image, streaks: Field, rng: Random) -> Image:
-    """1 - (1 - scene) (1 - streaks): light upon light, which never passes white."""
+    """Returns 1 - (1 - scene) (1 - streaks), which never exceeds white."""
     s = np.clip(streaks, 0, 1)[..., None]
     return 1 - (1 - scene) * (1 - s * grayish(rng, 0.75, 1.0, cast=0.01))
 
 
 def _mist(clean: Image, rng: Random) -> Image:
-    """What far rain adds up to: a light, uneven veil."""
+    """Add the light, uneven veil of distant rain."""
     density = rng.uniform(0.05, 0.35) * (0.5 + smooth_field(clean.shape[:2], 3, rng))[..., None]
     return clip(clean * (1 - density) + grayish(rng, 0.6, 0.9, cast=0.01) * density)

@@ -1,14 +1,14 @@
 """Raindrops on a window pane: each drop is a small lens that shows the scene upside down, minified and out of focus.
 
-The look is that of Qian et al. 2018: the camera focuses on the scene, so drops are soft blobs with faint rims that
-cover 8..45 % of the picture.  Most have no outline at all, and are paler than what they hide: a drop shows much sky.
+They look like those of Qian et al. 2018: the camera focuses on the scene, so drops are soft blobs with faint rims that
+cover 8..45 % of the picture.  Most have no outline and are paler than the scene behind them: a drop shows much sky.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import (
+from models.training.data.degradations.image_operations import (
     Field,
     Image,
     Random,
@@ -21,13 +21,13 @@ from models.training.data.degradations.image import (
 )
 
 RADIUS_PX = (3.0, 45.0)
-"""The typical drop of Qian et al.'s 720 x 480 pictures has 10..40; small ones are a spray."""
+"""A typical drop in the 720 x 480 pictures of Qian et al. has 10..40; small ones are a spray."""
 SHRINK = 2
-"""Drops are out of focus anyway, so their insides are drawn at half resolution."""
+"""Drops are out of focus, so the scene in them is drawn at half resolution."""
 
 
 def raindrop(clean: Image, rng: Random) -> Image:
-    """Drops until a cover of 8..45 % is reached, 60 at most."""
+    """Add drops, at most 60, that cover 8..45 %."""
     height, width = clean.shape[:2]
     drops = _draw_drops(height, width, rng)
     focus = 0.0 if rng.random() < 0.65 else rng.uniform(0.3, 1)
@@ -38,8 +38,8 @@ def raindrop(clean: Image, rng: Random) -> Image:
 
 
 def _draw_drops(height: int, width: int, rng: Random) -> NDArray[np.float64]:
-    """(N, 4) rows of x, y, horizontal and vertical radius in pixels; big first, so that small ones lie on top."""
-    # In pixels, not in shares of the picture: a crop of a photograph shows the photograph's drops.
+    """Draw (N, 4) rows of x, y, horizontal and vertical radius in pixels; large first, so small ones are on top."""
+    # In pixels, not relative to the picture: a crop of a photograph shows drops of the same size
     typical = log_uniform(rng, *RADIUS_PX)
     typical = min(typical, 0.2 * min(height, width))
     goal = rng.uniform(0.08, 0.45) * height * width
@@ -52,7 +52,7 @@ def _draw_drops(height: int, width: int, rng: Random) -> NDArray[np.float64]:
 
 
 def _alpha(drops: NDArray[np.float64], height: int, width: int, focus: float, rng: Random) -> Field:
-    """(H, W) in [0, 1]: ellipses whose outlines wobble and run together; soft, half clear blobs at focus 0."""
+    """Returns (H, W) in [0, 1]: ellipses with irregular, merging outlines; soft, translucent blobs at focus 0."""
     mask = np.zeros((height, width), np.uint8)
     for x, y, rx, ry in np.rint(drops).astype(int).tolist():
         cv2.ellipse(mask, (x, y), (max(rx, 1), max(ry, 1)), 0, 0, 360, 255, -1, cv2.LINE_AA)
@@ -64,12 +64,12 @@ def _alpha(drops: NDArray[np.float64], height: int, width: int, focus: float, rn
     edge_px = max(0.6, (1 - focus) * rng.uniform(0.15, widest) * typical)
     edge: Field = cv2.GaussianBlur(blob, (0, 0), edge_px)
     density = rng.uniform(0.8, 1.0) if focus else rng.uniform(0.5, 1.0)
-    thickness = 1 - rng.uniform(0, 0.6) * smooth_field((height, width), 6, rng)  # some drops are mere films
+    thickness = 1 - rng.uniform(0, 0.6) * smooth_field((height, width), 6, rng)  # some drops are thin films
     return edge * thickness * np.float32(density)
 
 
 def refract(clean: Image, drops: NDArray[np.float64], focus: float, rng: Random) -> Image:
-    """What the drops show, (H, W, 3): around each one's center the scene turned over and several times smaller."""
+    """Returns the content of the drops, (H, W, 3): around each center the scene, inverted and several times smaller."""
     height, width = clean.shape[:2]
     small_width, small_height = width // SHRINK, height // SHRINK
     small = cv2.resize(clean, (small_width, small_height), interpolation=cv2.INTER_AREA)
@@ -90,7 +90,7 @@ def refract(clean: Image, drops: NDArray[np.float64], focus: float, rng: Random)
 
 
 def _shade(lens: Image, alpha: Field, focus: float, rng: Random) -> Image:
-    """A rim, bright or dark, lit from above or below; and a drop's own grayish gleam."""
+    """Add a bright or dark rim, lit from above or below, and a grayish gleam."""
     around = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(2, 5))
     rim = alpha - around
     tilt = np.zeros_like(alpha)
@@ -98,6 +98,6 @@ def _shade(lens: Image, alpha: Field, focus: float, rng: Random) -> Image:
     crisp = 0.25 + 0.75 * focus
     light = crisp * (rng.normal(0, 0.35) * rim + rng.uniform(-0.8, 0.8) * tilt) + rng.normal(0.03, 0.06)
     gray = luminance(lens)[..., None]
-    paler = lens + (gray - lens) * np.float32(rng.uniform(0, 0.7))  # sky light washes the colors out
+    paler = lens + (gray - lens) * np.float32(rng.uniform(0, 0.7))  # sky light makes the colors paler
     sky = rng.uniform(0.2, 0.75) if rng.random() < 0.5 else rng.uniform(0, 0.4)
     return clip(paler * (1 - sky) + sky * grayish(rng, 0.5, 0.95, cast=0.03) + light[..., None])

@@ -1,14 +1,14 @@
-"""Cast shadows: a region that loses its direct light and keeps the sky's, behind a soft edge.
+"""Cast shadows: a region with a soft edge that loses direct light and keeps sky light.
 
-Real sets of pairs (ISTD, Wang et al. 2018; SRD, Qu et al. 2017) show one thing's shadow on a floor: about a third of
-the light is left, a little bluer.
+Test sets of real pairs (ISTD, Wang et al. 2018; SRD, Qu et al. 2017) show the shadow of one object on a floor: about a
+third of the light remains, slightly bluer.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.degradations.image import (
+from models.training.data.degradations.image_operations import (
     Field,
     Image,
     Random,
@@ -21,12 +21,12 @@ from models.training.data.degradations.image import (
 )
 
 COVER = (0.06, 0.6)
-"""Shares of the picture in shadow; what is drawn beyond is drawn again."""
+"""Range of the share of the picture in shadow; a shape outside the range is drawn again."""
 TRIES = 12
 
 
 def shadow(clean: Image, rng: Random) -> Image:
-    """One shadow, now and then broken by light that falls through; darkened in linear light."""
+    """Add one shadow in linear light, sometimes with gaps."""
     shade = _shade(clean.shape[:2], rng)[..., None]
     left = rng.uniform(0.15, 0.6)
     ambient = clip(left * (1 + rng.normal(0, 0.03, 3)) * np.array([0.94, 1.0, 1.08]))  # sky light is bluer
@@ -34,7 +34,7 @@ def shadow(clean: Image, rng: Random) -> Image:
 
 
 def _shade(size: tuple[int, int], rng: Random) -> Field:
-    """(H, W) in [0, 1], 1 in the core."""
+    """Draw a mask (H, W) in [0, 1], 1 in the core."""
     height, width = size
     shorter = min(height, width)
     sharp = np.zeros(size, np.uint8)
@@ -51,7 +51,7 @@ def _shade(size: tuple[int, int], rng: Random) -> Field:
 
 
 def _blob(size: tuple[int, int], rng: Random) -> NDArray[np.uint8]:
-    """A rounded outline about some point: a radius that wanders with the angle, stretched and turned."""
+    """Draw a rounded shape: a radius that varies with the angle, stretched and rotated."""
     height, width = size
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     radius = np.ones(64)
@@ -66,7 +66,7 @@ def _blob(size: tuple[int, int], rng: Random) -> NDArray[np.uint8]:
 
 
 def _band(size: tuple[int, int], rng: Random) -> NDArray[np.uint8]:
-    """Straight sides from border to border: a wall's, a pole's, a person's long shadow."""
+    """Draw a shape with straight sides, such as the long shadow of a wall, a pole or a person."""
     height, width = size
     reach = float(np.hypot(height, width))
     turn = rng.uniform(0, 2 * np.pi)

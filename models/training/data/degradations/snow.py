@@ -1,6 +1,7 @@
-"""Snow: flakes at three distances, all driven by one wind, and a veil.
+"""Snow: flakes at three distances with one wind direction, and a veil.
 
-Near flakes are few, big and out of focus; far ones many, small and sharp (the CSD and Snow100K sets mix such layers).
+Near flakes are few, large and out of focus; far flakes are many, small and sharp (the CSD and Snow100K sets mix such
+layers).
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 
 from models.training.data.degradations.blur import motion_kernel
-from models.training.data.degradations.image import (
+from models.training.data.degradations.image_operations import (
     Field,
     Image,
     Random,
@@ -27,7 +28,7 @@ SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """Flakes at one distance: radii in pixels, how many per 10,000 pixels, focus blur in pixels, opacity."""
+    """Flakes at one distance: radii in pixels, flakes per 10,000 pixels, focus blur in pixels, opacity."""
 
     radius_px: tuple[float, float]
     per_10k: tuple[float, float]
@@ -41,7 +42,7 @@ NEAR = Distance(radius_px=(3.0, 9.0), per_10k=(0.5, 4), blur_px=(1.5, 4.5), opac
 
 
 def snow(clean: Image, rng: Random) -> Image:
-    """One to three distances, a wind, and a veil half the time."""
+    """Add flakes at one to three distances, and a veil half of the time."""
     cover: Field = np.zeros(clean.shape[:2], np.float32)
     wind = rng.normal(0, 0.5)
     for distance, probability in ((FAR, 0.8), (MIDDLE, 0.85), (NEAR, 0.6)):
@@ -53,7 +54,7 @@ def snow(clean: Image, rng: Random) -> Image:
 
 
 def flakes(shape: tuple[int, int], distance: Distance, wind: float, rng: Random) -> Field:
-    """One layer (H, W) in [0, 1]: ellipses, softened by focus, smeared by their fall."""
+    """Draw one layer (H, W) in [0, 1]: ellipses, blurred by focus and motion."""
     height, width = shape
     count = max(1, round(log_uniform(rng, *distance.per_10k) * height * width / 10_000))
     unit = 1 << SUBPIXEL_BITS
@@ -72,7 +73,7 @@ def _soften(layer: Field, distance: Distance, wind: float, rng: Random) -> Field
     fall_px = rng.uniform(0, 4) * distance.radius_px[1]
     if rng.random() < 0.6 and fall_px > 2:
         kernel = motion_kernel(rng, fall_px) if rng.random() < 0.2 else streak_kernel(fall_px, 0.8, wind)
-        # Brighter than the kernel's mean: a flake that moves its own width keeps most of its opacity.
+        # Brighter than the mean of the kernel: a flake that moves by its own width keeps most of its opacity
         smeared = cv2.filter2D(layer, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
         layer = clip(smeared * rng.uniform(1.0, 2.0))
     sigma = rng.uniform(*distance.blur_px)

@@ -1,6 +1,6 @@
 """Smooth blur kernels: Gaussian, generalized Gaussian and plateau, round or stretched, and the published mixture.
 
-With q(x) = x^T S^-1 x over the kernel's grid (Real-ESRGAN, Wang et al. 2021, arXiv:2107.10833, section 3.1):
+With q(x) = x^T S^-1 x over the grid of the kernel (Real-ESRGAN, Wang et al. 2021, arXiv:2107.10833, section 3.1):
 
     Gaussian exp(-q / 2)      generalized exp(-q^beta / 2)      plateau 1 / (1 + q^beta)
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.data.wild.apertures import box_kernel, defocus_kernel, line_kernel, line_size
-from models.training.data.wild.draws import Draws
+from models.training.data.wild.random_streams import RandomStreams
 
 Kernel = NDArray[np.floating]
 Profile = Literal["gaussian", "generalized", "plateau"]
@@ -25,7 +25,7 @@ PUBLISHED: dict[str, float] = {
     "iso": 0.35, "aniso": 0.2, "generalized_iso": 0.1, "generalized_aniso": 0.03, "plateau_iso": 0.1,
     "plateau_aniso": 0.03, "defocus": 0.1, "box": 0.03, "line": 0.03, "psf": 0.03,
 }  # fmt: skip
-"""Kinds and their odds, in the order in which the draw goes through them."""
+"""Kinds and their odds, in the order of the draw."""
 
 _PROFILES: dict[str, Profile] = {
     "iso": "gaussian", "aniso": "gaussian", "generalized_iso": "generalized", "generalized_aniso": "generalized",
@@ -38,9 +38,9 @@ class KernelConfig:
     """The published ranges.
 
     Attributes:
-        sigma_px: of the smooth kernels, on either axis.
+        sigma_px: range of the smooth kernels, on both axes.
         generalized_beta, plateau_beta: half of the draws from (low, 1), half from (1, high).
-        jitter: each weight of the Gaussian and generalized kernels is multiplied by a number from this range.
+        jitter: each weight of the Gaussian and generalized kernels is multiplied by a random factor from this range.
     """
 
     odds: Mapping[str, float] = field(default_factory=lambda: dict(PUBLISHED))
@@ -53,7 +53,7 @@ class KernelConfig:
 def smooth_kernel(
     profile: Profile, size: int, sigma_x: float, sigma_y: float, angle: float = 0.0, beta: float = 1.0
 ) -> NDArray[np.float64]:
-    """A kernel of this profile, its x axis turned by `angle` radians."""
+    """Returns a kernel of this profile, with its x axis rotated by `angle` radians."""
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     inverse = np.linalg.inv(turn @ np.diag([sigma_x**2, sigma_y**2]) @ turn.T)
     axis = np.arange(size) - size // 2
@@ -69,9 +69,9 @@ def smooth_kernel(
 
 
 def random_smooth_kernel(
-    profile: Profile, size: int, draws: Draws, config: KernelConfig, *, stretched: bool
+    profile: Profile, size: int, draws: RandomStreams, config: KernelConfig, *, stretched: bool
 ) -> NDArray[np.float64]:
-    """Draws sigma (and for stretched ones the other sigma and the angle), beta, then the jitter."""
+    """Draw sigma (if stretched, also the second sigma and the angle), beta, then the jitter, in this order."""
     sigma_x = sigma_y = draws.uniform(*config.sigma_px)
     angle = 0.0
     if stretched:
@@ -92,17 +92,21 @@ def _normed(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return normed
 
 
-def random_kernel(size: int, draws: Draws, config: KernelConfig, psf: Callable[[Draws], Kernel]) -> Kernel:
-    """One kernel of the mixture, `size` a side but for two kinds: long lines are shortened, a PSF has its own size."""
+def random_kernel(
+    size: int, draws: RandomStreams, config: KernelConfig, psf: Callable[[RandomStreams], Kernel]
+) -> Kernel:
+    """Draw a kernel of the mixture, `size` a side; long lines are shorter, and a point spread has its own size."""
     kind = draws.choices.choices(list(config.odds), list(config.odds.values()))[0]
     return kernel_of(kind, size, draws, config, psf)
 
 
-def kernel_of(kind: str, size: int, draws: Draws, config: KernelConfig, psf: Callable[[Draws], Kernel]) -> Kernel:
-    """A random kernel of this kind.
+def kernel_of(
+    kind: str, size: int, draws: RandomStreams, config: KernelConfig, psf: Callable[[RandomStreams], Kernel]
+) -> Kernel:
+    """Draw a kernel of this kind.
 
     Raises:
-        ValueError: no such kind.
+        ValueError: the kind is unknown.
     """
     if kind in _PROFILES:
         return random_smooth_kernel(_PROFILES[kind], size, draws, config, stretched=kind.endswith("aniso"))

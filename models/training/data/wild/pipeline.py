@@ -1,11 +1,11 @@
-"""The three phases, each a shuffled set of damages (Luo et al. 2024, arXiv:2404.09732, and the authors' program).
+"""The three phases, each with damage in random order (Luo et al. 2024, arXiv:2404.09732, and the authors' program).
 
     phase 1   blur or under-display, resize, noise, JPEG
     phase 2   blur or under-display, noise; half as likely
-    phase 3   blur (mostly sinc), resize back to the first size, JPEG
+    phase 3   blur (mostly sinc), resize back to the original size, JPEG
 
-One draw decides whether both resizes happen.  The order of the draws is the published one, so a seed of theirs gives
-their picture (JPEG encoders and a single precision FFT differ in the last bit).
+One draw decides whether both resizes happen.  Random draws have the published order, so a published seed gives the
+published picture (JPEG encoders and a single-precision FFT differ in the last bit).
 
 Shapes:  H W pixels.  Images are BGR (H, W, 3) float32 in [0, 1]; between the phases they may leave [0, 1].
 """
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.data.wild.added_noise import random_noise
-from models.training.data.wild.draws import Draws
 from models.training.data.wild.kernels import Kernel, KernelConfig, random_kernel
-from models.training.data.wild.psf import PointSpreads, own_point_spreads
+from models.training.data.wild.point_spreads import PointSpreads, own_point_spreads
+from models.training.data.wild.random_streams import RandomStreams
 from models.training.data.wild.resize_and_jpeg import random_jpeg, random_resize
 from models.training.data.wild.ringing import sinc_kernel, wiener
 from models.training.data.wild.under_display import random_under_display
@@ -30,12 +30,12 @@ Image = NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class BlurConfig:
-    """One phase's blur.
+    """The blur of one phase.
 
     Attributes:
         reach: kernels are 5, 7, ... 2 * reach - 1 px a side.
-        sinc: the share of ideal low-pass kernels, which ring.
-        wiener: the chance that a blur of at most 7 px is deconvolved, which rings too.
+        sinc: share of ideal low-pass kernels, which cause ringing.
+        wiener: probability that a blur of at most 7 px is deconvolved, which causes ringing too.
     """
 
     sigma_px: tuple[float, float]
@@ -47,7 +47,7 @@ class BlurConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WildConfig:
-    """The published defaults."""
+    """Probabilities of each damage, blur settings by phase, and ranges of JPEG quality; published defaults."""
 
     blur: float = 0.8
     resize: float = 0.8
@@ -64,7 +64,7 @@ class WildConfig:
 
 @dataclass(frozen=True)
 class Degraded:
-    """The picture, (H, W, 3) on the 8-bit grid, and the authors' words for what was done, in order, repeats kept."""
+    """The picture, (H, W, 3) on the 8-bit grid, and the authors' words for each operation, in order, with repeats."""
 
     image: NDArray[np.float32]
     words: tuple[str, ...]
@@ -73,29 +73,29 @@ class Degraded:
 def degrade(
     image: NDArray[np.float32], seed: int, config: WildConfig | None = None, spreads: PointSpreads | None = None
 ) -> Degraded:
-    """Damage a BGR picture, at least 16 px a side; the same seed gives the same picture."""
-    return _Run(config or WildConfig(), spreads or own_point_spreads(), Draws(seed)).through(image)
+    """Degrade a BGR picture of at least 16 px a side; the same seed gives the same picture."""
+    return _Degrader(config or WildConfig(), spreads or own_point_spreads(), RandomStreams(seed)).degrade(image)
 
 
 def degrade_rgb(
     image: NDArray[np.float32], seed: int, config: WildConfig | None = None, spreads: PointSpreads | None = None
 ) -> Degraded:
-    """The same for RGB, this project's order elsewhere."""
+    """Degrade an RGB picture, as used in the rest of this project."""
     done = degrade(np.ascontiguousarray(image[..., ::-1]), seed, config, spreads)
     return replace(done, image=np.ascontiguousarray(done.image[..., ::-1]))
 
 
-class _Run:
-    """One picture's way through the phases."""
+class _Degrader:
+    """Degrades one picture and collects the words."""
 
-    def __init__(self, config: WildConfig, spreads: PointSpreads, draws: Draws) -> None:
+    def __init__(self, config: WildConfig, spreads: PointSpreads, draws: RandomStreams) -> None:
         self.config, self.spreads, self.draws = config, spreads, draws
         self.words: list[str] = []
 
-    def through(self, image: Image) -> Degraded:
+    def degrade(self, image: Image) -> Degraded:
         draws, config, size = self.draws, self.config, (image.shape[0], image.shape[1])
         orders = [
-            draws.numbers.permutation(kinds)  # of the words, as published; all before the first other draw
+            draws.numbers.permutation(kinds)  # permutes the words, as published; before all other draws
             for kinds in (["blur", "resize", "noise", "jpeg"], ["blur", "noise"], ["blur", "resize", "jpeg"])
         ]
         resizes = draws.happens(config.resize)
@@ -130,11 +130,11 @@ class _Run:
     def _blur(self, image: Image, blur: BlurConfig) -> Image:
         draws = self.draws
         size = draws.choices.choice([2 * half + 1 for half in range(2, blur.reach)])
-        rings = draws.happens(blur.sinc)
-        kernel = self._sinc(size) if rings else self._kernel(size, blur)
+        is_sinc = draws.happens(blur.sinc)
+        kernel = self._sinc(size) if is_sinc else self._kernel(size, blur)
         blurred: Image = cv2.filter2D(image, -1, kernel)  # correlation, mirrored borders
-        self.words += ["blur", "ringing artifact"] if rings else ["blur"]
-        if rings or not draws.happens(blur.wiener) or size > 7:
+        self.words += ["blur", "ringing artifact"] if is_sinc else ["blur"]
+        if is_sinc or not draws.happens(blur.wiener) or size > 7:
             return blurred
         self.words.append("ringing artifact")
         sharp = wiener(blurred, kernel).astype(blurred.dtype)
@@ -148,10 +148,10 @@ class _Run:
         return sinc_kernel(self.draws.uniform(low, np.pi), size)
 
     def _kernel(self, size: int, blur: BlurConfig) -> Kernel:
-        def shake(draws: Draws) -> Kernel:
+        def camera_shake(draws: RandomStreams) -> Kernel:
             return draws.choices.choice(self.spreads.shakes)
 
-        return random_kernel(size, self.draws, replace(blur.kernels, sigma_px=blur.sigma_px), shake)
+        return random_kernel(size, self.draws, replace(blur.kernels, sigma_px=blur.sigma_px), camera_shake)
 
     def _resize(self, image: Image, size: tuple[int, int] | None) -> Image:
         self.words.append("blur")

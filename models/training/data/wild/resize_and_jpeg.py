@@ -1,4 +1,4 @@
-"""What happens to a picture as a file: resized, saved as JPEG, sharpened.
+"""Resizing and JPEG compression of the published pipeline.
 
 Shapes:  H W pixels.  Images are BGR (H, W, 3) in [0, 1].
 """
@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data.wild.draws import Draws
+from models.training.data.wild.random_streams import RandomStreams
 
 Image = NDArray[np.floating]
 INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LINEAR)
 
 
-def random_resize(image: Image, draws: Draws, size: tuple[int, int] | None = None) -> Image:
-    """To `size` (H, W), or to 1/1.4 .. 2 times its own; not clipped, so cubic overshoot stays."""
+def random_resize(image: Image, draws: RandomStreams, size: tuple[int, int] | None = None) -> Image:
+    """Resize to `size` (H, W), or by a random factor of 1/1.4 .. 2; the result is not clipped, so overshoot stays."""
     if size is None:
         shrink = draws.choices.uniform(0.5, 1.4)
         size = int(image.shape[0] / shrink), int(image.shape[1] / shrink)
@@ -24,7 +24,7 @@ def random_resize(image: Image, draws: Draws, size: tuple[int, int] | None = Non
 
 
 def jpeg(image: Image, quality: int) -> NDArray[np.float32]:
-    """Saved and read again by libjpeg, 4:2:0; `quality` 0 to 100."""
+    """Encode and decode with libjpeg, 4:2:0; `quality` is 0 to 100."""
     pixels = np.rint(np.clip(image, 0, 1) * 255.0).astype(np.uint8)
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
@@ -33,20 +33,5 @@ def jpeg(image: Image, quality: int) -> NDArray[np.float32]:
     return read
 
 
-def random_jpeg(image: Image, draws: Draws, quality: tuple[float, float]) -> NDArray[np.float32]:
+def random_jpeg(image: Image, draws: RandomStreams, quality: tuple[float, float]) -> NDArray[np.float32]:
     return jpeg(image, int(draws.uniform(*quality)))
-
-
-def sharpen(image: Image, weight: float = 0.5, radius_px: int = 50, threshold_255: float = 10) -> Image:
-    """Unsharp masking of what stands out by more than the threshold: how the targets may have been prepared.
-
-    Pictures lower than 500 px use a tenth of their height as the radius.
-    """
-    size = image.shape[0] // 10 if image.shape[0] < 500 else radius_px
-    size += 1 - size % 2
-    detail = image - cv2.GaussianBlur(image, (size, size), 0)
-    stands_out = (np.abs(detail) * 255 > threshold_255).astype(np.float32)
-    mask = cv2.GaussianBlur(stands_out, (size, size), 0)
-    sharp = np.clip(image + weight * detail, 0, 1)
-    mixed: Image = mask * sharp + (1 - mask) * image
-    return mixed

@@ -1,5 +1,6 @@
-"""The assessor's stage with a tower that asks restorers: what learns, what stays, and that it learns."""
+"""The stages `glance` and `assessor`: the loss against values computed by hand, frozen parts, and that they learn."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +11,82 @@ from safetensors.torch import save_file
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.drunet import DRUNetConfig
 from models.networks.evidence_encoder import EvidenceEncoderConfig
-from models.training.autodir.assessor_stage import AssessorConfig, AssessorStage
+from models.training.autodir.assessor_stage import (
+    AssessorStage,
+    AssessorStageConfig,
+    fidelity_loss,
+    semantic_agnostic_loss,
+)
 from models.training.core.config import RunConfig
-from models.training.core.text import text_parameters
+from models.training.core.text_encoder import text_parameters
 from models.training.data.photos import PhotoPool
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", "haze", CLEAN)
+TWO_NAMES = ("low-light", CLEAN)
 CLIP = ClipConfig(
     embed_dim=16, vision=VisionConfig(image_size=32, layers=(1, 1, 1, 1), width=8, head_width=32),
     tower=EvidenceEncoderConfig(branches=(DRUNetConfig(width=4, blocks=(1, 1), patch=2),), hidden=16, dropout=0.0),
     text=TextConfig(width=16, heads=2, layers=1), quick_gelu=False, mean=(0.5,) * 3, std=(0.25,) * 3,
 )  # fmt: skip
-CONFIG = AssessorConfig(network=CLIP, cross_entropy=1.0, twins=0.25, replay=3, remembered=64)
+CONFIG = AssessorStageConfig(network=CLIP, cross_entropy=1.0, twins=0.25, replay=3, replay_capacity=64)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "fidelity"),
+    [
+        ([1.0, 0.0, 0.0], [1.0, 0.0, 0.0], 0.0),
+        ([0.25, 0.75, 0.0], [1.0, 0.0, 0.0], 1 - 0.5),
+        ([0.5, 0.5, 0.0], [0.5, 0.5, 0.0], 0.0),
+        ([0.81, 0.09, 0.1], [0.5, 0.5, 0.0], 1 - (math.sqrt(0.405) + math.sqrt(0.045))),
+    ],
+)
+def test_fidelity_is_one_minus_the_sum_of_roots(probabilities, labels, fidelity):
+    found = fidelity_loss(torch.tensor([probabilities]), torch.tensor([labels]))
+    assert float(found) == pytest.approx(fidelity, abs=1e-6)
+
+
+def test_fidelity_is_the_mean_over_the_batch():
+    probabilities, labels = torch.tensor([[0.36, 0.64], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert float(fidelity_loss(probabilities, labels)) == pytest.approx((0.4 + 0.0) / 2)
+
+
+def test_predicting_the_artifact_for_the_clean_twin_costs_its_root():
+    found = semantic_agnostic_loss(torch.tensor([[0.04, 0.96], [0.25, 0.75]]), torch.tensor([[1.0, 0.0]] * 2))
+    assert float(found) == pytest.approx((0.2 + 0.5) / 2)
+
+
+def test_an_entirely_wrong_answer_has_a_finite_gradient():
+    logits = torch.tensor([[-200.0, 200.0]], requires_grad=True)
+    fidelity_loss(logits.softmax(dim=-1), torch.tensor([[1.0, 0.0]])).backward()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.fixture
+def published_stage(random_config, random_networks, run, pools, tmp_path):
+    """The stage with the published settings, on an encoder without branches."""
+    text = {name: value.clone() for name, value in text_parameters(random_networks[0].clip).items()}
+    save_file(text, tmp_path / "text.safetensors")
+    torch.manual_seed(0)
+    config = AssessorStageConfig(network=random_config.clip, sa_weight=0.7)
+    return AssessorStage(config, run, pools, TWO_NAMES, tmp_path / "text.safetensors")
+
+
+def test_the_loss_is_the_sum_of_both_terms_and_clean_pairs_have_no_second_one(published_stage, batch):
+    examples = batch(side=32)
+    answers, twins = (published_stage.assessor.look(list(examples[key]), strict=True) for key in ("degraded", "clean"))
+    labels = ["low-light", "low-light", CLEAN, CLEAN]
+    fidelity = sum(1 - math.sqrt(answer[label]) for answer, label in zip(answers, labels, strict=True)) / 4
+    semantic = sum(math.sqrt(answer["low-light"]) for answer in twins[:2]) / 2
+    loss = published_stage.loss(examples, torch.Generator())
+    assert float(loss.detach()) == pytest.approx(fidelity + 0.7 * semantic, abs=1e-5)
+
+
+def test_the_text_encoder_is_frozen_and_the_image_encoder_learns(published_stage, batch):
+    published_stage.loss(batch(side=32), torch.Generator()).backward()
+    for name, parameter in published_stage.assessor.clip.named_parameters():
+        learns = name.startswith("visual.") or name == "logit_scale"
+        assert (parameter.grad is not None) == learns, name
 
 
 @pytest.fixture
@@ -44,7 +108,7 @@ def saved_photo(folder):
     return path
 
 
-def batch(count=8, seed=0):
+def three_classes(count=8, seed=0):
     """Dark, pale and middling pictures."""
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(count) % 3
@@ -60,7 +124,7 @@ def trained(stage, steps=40):
     losses = []
     for step in range(steps):
         stage.network.train()
-        loss = stage.loss(batch(seed=step), torch.Generator().manual_seed(step))
+        loss = stage.loss(three_classes(seed=step), torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -68,29 +132,29 @@ def trained(stage, steps=40):
     return losses
 
 
-def test_only_the_last_layers_learn_what_the_rest_sees(make):
+def test_with_replay_only_the_last_layers_learn(make):
     stage = make()
     tower = stage.assessor.clip.visual
     before = {name: value.clone() for name, value in tower.state_dict().items()}
     losses = trained(stage)
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     for name, value in tower.state_dict().items():
-        seeing = name.startswith(("own.", "branches."))
-        if seeing:
+        frozen = name.startswith(("own.", "branches."))
+        if frozen:
             assert torch.equal(value, before[name]), name
     assert not torch.equal(tower.project.weight, before["project.weight"])
 
 
-def test_what_it_learned_it_answers_when_asked_as_a_whole(make):
+def test_the_whole_assessor_gives_the_learned_answers(make):
     stage = make()
     trained(stage)
     stage.network.eval()
-    fresh = batch(9, seed=99)
+    fresh = three_classes(9, seed=99)
     answers = stage.assessor.assess(list(fresh["degraded"]), strict=True)
     assert [max(answer, key=answer.get) for answer in answers] == [NAMES[i] for i in fresh["label"]]
 
 
-def test_without_replay_all_of_it_learns(make):
+def test_without_replay_all_layers_learn(make):
     stage = make(replace(CONFIG, replay=0))
     tower = stage.assessor.clip.visual
     before = tower.branches[0].head.weight.detach().clone(), tower.own.conv1.weight.detach().clone()

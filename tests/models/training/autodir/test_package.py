@@ -1,7 +1,7 @@
-"""From trained weights to a bundle: it verifies, loads, says where it comes from, and is cut into small files."""
+"""From trained weights to a bundle: it verifies, loads, states its origin, and has small files."""
 
+import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from parity_check import assert_parity
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from models.autodir.air import AIR
@@ -30,7 +32,7 @@ STAGES = ("assessor", "air", "scm")
 
 
 def write_weights(folder: Path) -> dict[str, Path]:
-    """What the three stages leave behind: best.safetensors of random networks in the sizes of `small`."""
+    """Writes best.safetensors of three stages: random networks in the sizes of `autodir-small`."""
     torch.manual_seed(0)
     networks = Assessor(autodir_small.CLIP, autodir_small.NAMES), AIR(autodir_small.AIR), NAFNet(autodir_small.SCM)
     paths = {}
@@ -43,7 +45,7 @@ def write_weights(folder: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def tiny(monkeypatch, random_config):
-    """The small bundle's sizes replaced by tiny ones, and but one degradation to repair."""
+    """Replaces the sizes of the small bundle by tiny ones, with one degradation to repair."""
     for name in ("clip", "air", "scm"):
         monkeypatch.setattr(autodir_small, name.upper(), getattr(random_config, name))
     monkeypatch.setattr(autodir_small, "LOOP", replace(random_config.loop, steps=1, views=1, native_px=2**20))
@@ -59,14 +61,15 @@ Packed = Callable[..., Path]
 
 
 @pytest.fixture
-def pack(monkeypatch, tmp_path) -> Packed:
-    """Runs `python -m models.training.autodir.package` in this process; gives the bundle's folder."""
+def pack(tmp_path) -> Packed:
+    """Runs `python -m models.training package-autodir` in this process; returns the folder of the bundle."""
 
     def run(weights, *words) -> Path:
         out = tmp_path / "bundles" / "packed"
         stages = [word for stage in STAGES for word in (f"--{stage}", str(weights[stage]))]
-        monkeypatch.setattr(sys, "argv", ["package", *stages, "--out", str(out), *map(str, words)])
-        package.main()
+        options = argparse.ArgumentParser()
+        package.add_arguments(options)
+        package.run(options.parse_args([*stages, "--out", str(out), *map(str, words)]), Console(quiet=True))
         return out
 
     return run
@@ -119,7 +122,7 @@ def test_a_bundle_without_a_stated_version_is_version_1(pack, weights):
     assert read_manifest(pack(weights)).version == "1"
 
 
-def test_packing_again_replaces_what_was_there(pack, weights):
+def test_packing_again_replaces_the_bundle(pack, weights):
     pack(weights)
     state = load_file(weights["scm"])
     save_file({name: value + 1 for name, value in state.items()}, weights["scm"])
@@ -137,7 +140,7 @@ def test_weights_of_other_sizes_are_refused_and_nothing_is_written(pack, weights
     assert not (tmp_path / "bundles").exists()
 
 
-def test_a_bundle_that_was_changed_afterwards_is_refused(pack, weights):
+def test_a_modified_bundle_is_refused(pack, weights):
     bundle = pack(weights)
     file = bundle / "scm.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\1")
@@ -145,8 +148,8 @@ def test_a_bundle_that_was_changed_afterwards_is_refused(pack, weights):
         load_restorer(bundle, CPU)
 
 
-def test_with_photographs_the_strength_of_each_repair_is_measured(pack, weights, photos, tmp_path):
-    """An untrained network ruins noisy photographs, so nearly nothing of its change is taken; "clean" is not asked."""
+def test_with_photos_the_strength_of_each_repair_is_measured(pack, weights, photos, tmp_path):
+    """An untrained network spoils noisy photos, so its strength is near 0; "clean" has no repair."""
     bundle = pack(weights, "--images", photos, "--cache", tmp_path / "cache")
     verify_bundle(bundle)
     strength = {entry.name: entry.strength for entry in read_manifest(bundle).degradations}
@@ -160,13 +163,13 @@ def test_a_bundle_of_the_shipped_sizes_has_files_below_16_mib(pack, tmp_path):
     stated = read_manifest(bundle)
     assert {path.name for path in bundle.iterdir()} == {*stated.files, "bundle.json"}
     assert max(path.stat().st_size for path in bundle.iterdir()) <= 16 * 2**20
-    assert len(stated.weights["clip"]) > 1, "large networks are cut"
+    assert len(stated.weights["clip"]) > 1, "large networks are split"
     assert [entry.name for entry in stated.degradations] == list(autodir_small.NAMES)
     verify_bundle(bundle)
     assert load_restorer(bundle, CPU).names == autodir_small.NAMES[:-1]
 
 
-def test_a_specialist_comes_along_and_repairs_what_it_is_for(pack, weights, monkeypatch, tmp_path):
+def test_a_specialist_in_the_bundle_repairs_its_degradation(pack, weights, monkeypatch, tmp_path):
     sizes = DRUNetConfig(width=4, blocks=(1, 1), patch=2)
     monkeypatch.setattr(autodir_small, "SPECIALISTS", {"detail": SpecialistConfig(names=("noise",), network=sizes)})
     network, path = DRUNet(sizes), tmp_path / "detail.safetensors"
@@ -179,7 +182,7 @@ def test_a_specialist_comes_along_and_repairs_what_it_is_for(pack, weights, monk
     request = Request(image=picture, controls=Controls(prompt="denoise"))
     network.half().float()
     expected = network.requires_grad_(False)(picture[None])[0].clamp(-1, 1)
-    torch.testing.assert_close(restore_one(load_restorer(bundle, CPU), request).image, expected, atol=1e-5, rtol=1e-4)
+    assert_parity(restore_one(load_restorer(bundle, CPU), request).image, expected)
     assert not torch.equal(restore_one(plain, request).image, expected)
 
 
@@ -193,7 +196,7 @@ def test_a_bundle_that_names_a_specialist_without_weights_is_refused(pack, weigh
 
 
 @pytest.mark.parametrize("names", [["fog"], ["noise", "noise"]])
-def test_a_specialist_for_what_is_not_its_own_is_refused(pack, weights, names):
+def test_a_specialist_for_an_unknown_or_repeated_name_is_refused(pack, weights, names):
     bundle = pack(weights)
     stated = json.loads((bundle / "bundle.json").read_text())
     stated["networks"]["specialists"] = {"detail": {"names": names, "network": {"width": 4}}}

@@ -1,4 +1,4 @@
-"""What the assessor is shown of a second pass: repaired pictures, what is left in them, and what may be answered."""
+"""Pictures for a second pass: they are repaired, and labels and possible answers follow."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from models.autodir.specialists import SpecialistConfig, Specialists
 from models.errors import TrainingError
 from models.networks.drunet import DRUNetConfig
-from models.training.autodir.second_pass import load_specialists, repair
+from models.training.autodir.second_pass import load_specialists, repair_batch
 
 NAMES = ("noise", "rain", "blur", "clean")
 CONFIGS = {
@@ -26,42 +26,42 @@ def one_hot(*shares):
     return torch.tensor([[float(share.get(name, 0)) for name in NAMES] for share in shares])
 
 
-def shown(specialists, labels, kinds):
+def repaired(specialists, labels, kinds):
     pictures = torch.zeros(len(kinds), 3, 8, 8)
     label = torch.tensor([NAMES.index(kind) for kind in kinds])
-    return repair(pictures, labels, label, specialists, NAMES)
+    return repair_batch(pictures, labels, label, specialists, NAMES)
 
 
 def test_each_kind_is_repaired_by_its_own_specialist(specialists):
-    pictures, _, _ = shown(specialists, one_hot({"noise": 1}, {"rain": 1}), ["noise", "rain"])
+    pictures = repaired(specialists, one_hot({"noise": 1}, {"rain": 1}), ["noise", "rain"]).pictures
     torch.testing.assert_close(pictures[0], torch.full((3, 8, 8), 0.25))
     torch.testing.assert_close(pictures[1], torch.full((3, 8, 8), -0.5))
 
 
-def test_one_kind_leaves_a_clean_picture_and_two_leave_the_other(specialists):
+def test_after_one_kind_a_picture_is_clean_and_after_one_of_two_it_has_the_other(specialists):
     labels = one_hot({"noise": 1}, {"noise": 0.5, "rain": 0.5})
-    _, left, _ = shown(specialists, labels, ["noise", "rain"])
-    assert torch.equal(left, one_hot({"clean": 1}, {"noise": 1}))
+    remaining = repaired(specialists, labels, ["noise", "rain"]).labels
+    assert torch.equal(remaining, one_hot({"clean": 1}, {"noise": 1}))
 
 
-def test_what_was_repaired_can_no_longer_be_answered(specialists):
-    _, left, gone = shown(specialists, one_hot({"noise": 1}), ["noise"])
-    probabilities = (torch.tensor([[9.0, 1.0, 1.0, 2.0]]) + gone).softmax(dim=-1)
+def test_the_repaired_kind_is_no_longer_a_possible_answer(specialists):
+    result = repaired(specialists, one_hot({"noise": 1}), ["noise"])
+    probabilities = (torch.tensor([[9.0, 1.0, 1.0, 2.0]]) + result.logit_offsets).softmax(dim=-1)
     assert probabilities[0, 0] == 0 and probabilities.argmax() == NAMES.index("clean")
-    loss = torch.nn.functional.cross_entropy(torch.zeros(1, 4) + gone, left)
+    loss = torch.nn.functional.cross_entropy(torch.zeros(1, 4) + result.logit_offsets, result.labels)
     torch.testing.assert_close(loss, torch.tensor(3.0).log())
 
 
 @pytest.mark.parametrize("kind", ["blur", "clean"])
-def test_what_nobody_is_a_specialist_for_stays_as_it_is(specialists, kind):
+def test_a_kind_without_a_specialist_does_not_change(specialists, kind):
     labels = one_hot({kind: 1})
-    pictures, left, gone = shown(specialists, labels, [kind])
-    assert not pictures.any() and torch.equal(left, labels) and not gone.any()
+    result = repaired(specialists, labels, [kind])
+    assert not result.pictures.any() and torch.equal(result.labels, labels) and not result.logit_offsets.any()
 
 
-def test_the_batch_that_came_in_is_not_changed(specialists):
+def test_the_input_does_not_change(specialists):
     labels = one_hot({"noise": 1})
-    shown(specialists, labels, ["noise"])
+    repaired(specialists, labels, ["noise"])
     assert torch.equal(labels, one_hot({"noise": 1}))
 
 
@@ -72,5 +72,5 @@ def test_trained_specialists_are_loaded_by_their_names(adding, tmp_path):
     assert load_specialists(CONFIGS, files).key_of("rain") == "weather"
     only = load_specialists(CONFIGS, {"weather": files["weather"]})
     assert only.key_of("noise") is None and list(only.networks) == ["weather"]
-    with pytest.raises(TrainingError, match=r"weather\.safetensors is no specialist 'detail'"):
+    with pytest.raises(TrainingError, match=r"weather\.safetensors does not fit the specialist 'detail'"):
         load_specialists(CONFIGS, {"detail": files["weather"]})

@@ -1,4 +1,4 @@
-"""Muon and AdamW together: which parameter goes where, orthogonal steps, and going on as if nothing had happened."""
+"""Muon and AdamW together: which parameters each one trains, orthogonal steps, and resuming."""
 
 import pytest
 import torch
@@ -15,9 +15,9 @@ def build(seed=0):
     return DRUNet(DRUNetConfig(width=8, blocks=(1, 1), patch=1)).to(memory_format=torch.channels_last)
 
 
-def optimizer(network, **said):
-    words = {"muon": 0.1, "adamw": 1e-3, "weight_decay": 0.0, **said}
-    return MuonAdamW(list(network.named_parameters()), PIXEL_LAYERS, **words)
+def optimizer(network, **settings):
+    options = {"muon": 0.1, "adamw": 1e-3, "weight_decay": 0.0, **settings}
+    return MuonAdamW(list(network.named_parameters()), PIXEL_LAYERS, **options)
 
 
 def learn(network, steps, own, seed=0):
@@ -30,11 +30,11 @@ def learn(network, steps, own, seed=0):
 
 
 @torch.no_grad()
-def apart(network, image):
+def error_of(network, image):
     return float((network(image) - image.flip(-1)).square().mean())
 
 
-def test_kernels_go_to_muon_and_what_faces_pixels_or_is_no_matrix_does_not():
+def test_muon_trains_kernels_but_not_those_that_face_pixels_or_are_not_matrices():
     network = build()
     kernels = {name for name, value in network.named_parameters() if is_kernel(name, value, PIXEL_LAYERS)}
     assert "head.weight" not in kernels and "tail.weight" not in kernels
@@ -43,8 +43,8 @@ def test_kernels_go_to_muon_and_what_faces_pixels_or_is_no_matrix_does_not():
     assert not is_kernel("depthwise.weight", torch.zeros(8, 1, 3, 3), ())
 
 
-def test_a_first_step_is_along_an_orthogonal_matrix():
-    """Muon's definition: the momentum's singular values all become about one (0.5 to 1.5 after five rounds)."""
+def test_the_first_step_is_an_orthogonal_matrix():
+    """Muon makes all singular values of the momentum about one (0.5 to 1.5 after five iterations)."""
     network = build()
     own = optimizer(network, muon=0.1)
     kernel = network.body[0].conv1.weight
@@ -60,10 +60,10 @@ def test_every_parameter_moves_and_the_loss_falls():
     own = optimizer(network, muon=0.02)
     before = {name: value.detach().clone() for name, value in network.named_parameters()}
     image = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(9))
-    error = apart(network, image)
+    error = error_of(network, image)
     learn(network, 30, own)
     assert all(not torch.equal(before[name], value) for name, value in network.named_parameters())
-    assert apart(network, image) < 0.8 * error
+    assert error_of(network, image) < 0.8 * error
 
 
 def test_without_muon_it_is_adamw():
@@ -81,7 +81,7 @@ def test_without_muon_it_is_adamw():
         assert torch.equal(one, other)
 
 
-def test_a_rate_of_zero_leaves_everything():
+def test_a_rate_of_zero_changes_nothing():
     network = build()
     before = [value.detach().clone() for value in network.parameters()]
     own = optimizer(network)
@@ -90,7 +90,7 @@ def test_a_rate_of_zero_leaves_everything():
     assert all(torch.equal(one, other) for one, other in zip(before, network.parameters(), strict=True))
 
 
-def test_a_saved_state_goes_on_as_if_it_had_never_stopped(tmp_path):
+def test_a_resumed_optimizer_gives_the_weights_of_an_unbroken_run(tmp_path):
     unbroken = build()
     own = optimizer(unbroken)
     learn(unbroken, 3, own)
@@ -106,13 +106,13 @@ def test_a_saved_state_goes_on_as_if_it_had_never_stopped(tmp_path):
         assert torch.equal(one, other)
 
 
-def test_a_kernel_that_is_no_view_is_refused():
-    network = DRUNet(DRUNetConfig(width=8, blocks=(1, 1)))  # not channels-last: its matrix would be a copy
+def test_a_kernel_that_is_not_channels_last_is_refused():
+    network = DRUNet(DRUNetConfig(width=8, blocks=(1, 1)))  # not channels-last, so the matrix would be a copy
     with pytest.raises(AssertionError, match="channels-last"):
         optimizer(network)
 
 
-def test_a_network_without_kernels_is_stepped_too():
+def test_a_network_without_kernels_is_trained_too():
     linear = nn.Linear(2, 2)
     own = MuonAdamW(list(linear.named_parameters()), (), muon=0.1, adamw=0.1, weight_decay=0.0)
     before = linear.weight.detach().clone()

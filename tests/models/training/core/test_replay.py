@@ -1,21 +1,23 @@
+"""The replay buffer: earlier examples are added, augmented, and finally forgotten."""
+
 import torch
 
-from models.training.core.replay import Replay, mirrored
+from models.training.core.replay import ReplayBuffer, random_mirror
 
 
 def examples(*values: float) -> torch.Tensor:
-    """(B, 3, 3, 4, 4): each filled with its value, a gradient across its width so that a mirror shows."""
+    """(B, 3, 3, 4, 4): each filled with its value, plus a horizontal gradient that shows a mirror."""
     ramp = torch.linspace(0, 0.25, 4).expand(3, 3, 4, 4)
     return torch.stack([value + ramp for value in values])
 
 
-def test_the_first_batch_has_no_past():
+def test_nothing_is_added_to_the_first_batch():
     fresh = examples(0.0, 1.0)
-    assert torch.equal(Replay(8, mirrored).join(fresh, 3, torch.Generator()), fresh)
+    assert torch.equal(ReplayBuffer(8, random_mirror).join(fresh, 3, torch.Generator()), fresh)
 
 
-def test_earlier_examples_join_mirrored_with_their_three_pictures_together():
-    replay, generator = Replay(8, mirrored), torch.Generator().manual_seed(0)
+def test_the_three_pictures_of_an_earlier_example_are_mirrored_alike():
+    replay, generator = ReplayBuffer(8, random_mirror), torch.Generator().manual_seed(0)
     replay.join(examples(0.0, 1.0), 3, generator)
     joined = replay.join(examples(2.0, 3.0), 3, generator)
     assert joined.shape == (8, 3, 3, 4, 4)
@@ -26,22 +28,22 @@ def test_earlier_examples_join_mirrored_with_their_three_pictures_together():
         assert any(torch.allclose(old, kept, atol=1e-3) for kept in possible)
 
 
-def test_the_oldest_are_forgotten():
-    replay, generator = Replay(4, mirrored), torch.Generator().manual_seed(0)
+def test_the_oldest_examples_are_forgotten():
+    replay, generator = ReplayBuffer(4, random_mirror), torch.Generator().manual_seed(0)
     for value in range(10):
         replay.join(examples(float(value), float(value)), 0, generator)
     seen = {round(float(old.amin())) for old in replay.join(examples(0.0, 0.0), 40, generator)[2:]}
     assert seen == {8, 9}
 
 
-def test_without_a_variation_examples_come_back_as_they_were():
-    replay, generator = Replay(8), torch.Generator().manual_seed(0)
+def test_without_augmentation_examples_do_not_change():
+    replay, generator = ReplayBuffer(8), torch.Generator().manual_seed(0)
     replay.join(examples(0.0, 1.0), 1, generator)
     for old in replay.join(examples(2.0), 6, generator)[1:]:
         assert any(torch.allclose(old, kept, atol=1e-3) for kept in examples(0.0, 1.0))
 
 
-def test_what_is_kept_holds_no_graph():
-    replay, generator = Replay(8), torch.Generator().manual_seed(0)
+def test_stored_examples_have_no_gradient():
+    replay, generator = ReplayBuffer(8), torch.Generator().manual_seed(0)
     replay.join(examples(0.0).requires_grad_(), 1, generator)
     assert not replay.join(examples(1.0), 3, generator).requires_grad

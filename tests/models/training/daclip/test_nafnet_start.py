@@ -1,12 +1,13 @@
-"""The one-step network that begins as the correction module: the same answer where the two are alike."""
+"""The one-step network starts as the correction module: equal results where the networks have the same parts."""
 
 import pytest
 import torch
+from parity_check import assert_parity
 
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.errors import TrainingError
 from models.networks.nafnet import NAFNet
-from models.training.daclip.nafnet_start import as_correction, transplant
+from models.training.daclip.nafnet_start import as_correction, start_from_correction
 
 CONFIG = NAFNetConfig(
     width=32, encoder_blocks=(1, 2), middle_blocks=1, decoder_blocks=(1, 1), context_dim=16, patch=2
@@ -15,7 +16,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 
 def correction_module():
-    """Random, with gains that are not zero."""
+    """Random weights, with gains that are not zero."""
     torch.manual_seed(3)
     network = NAFNet(as_correction(CONFIG)).eval()
     for parameter in network.parameters():
@@ -23,36 +24,36 @@ def correction_module():
     return network
 
 
-def begun(correction):
+def started(correction):
     torch.manual_seed(4)
     network = ConditionalNAFNet(CONFIG).eval()
-    transplant(network, correction, "there")
+    start_from_correction(network, correction, "there")
     return network
 
 
-def without_bottom(network):
-    """The bottom blocks are where the two differ: attention there, channel attention here."""
+def without_middle(network):
+    """Disables the middle blocks, where one network has attention and the other channel attention."""
     for block in network.middle_blks.children():
         torch.nn.init.zeros_(block.beta)
     return network
 
 
 @torch.no_grad()
-def test_but_for_the_bottom_it_answers_as_the_correction_module_given_the_picture_twice():
+def test_without_middle_blocks_it_equals_the_correction_module_with_the_picture_twice():
     correction = correction_module()
-    network = without_bottom(begun(correction))
+    network = without_middle(started(correction))
     picture = torch.rand(2, 3, 24, 20, generator=GENERATOR)
     embeddings = torch.randn(2, 2, 16, generator=GENERATOR)
     restored = network(picture, network.prepare(*embeddings))
-    expected = picture + without_bottom(correction).correction(picture, picture)
-    assert float((restored - picture).abs().max()) > 0.1, "it does change the picture"
+    expected = picture + without_middle(correction).correction(picture, picture)
+    assert float((restored - picture).abs().max()) > 0.1, "it changes the picture"
     # The two norms differ in their eps (1e-5 and 1e-6)
-    torch.testing.assert_close(restored, expected, rtol=1e-3, atol=2e-3)
+    assert_parity(restored, expected, of_range=2e-3)
 
 
 @torch.no_grad()
-def test_no_word_changes_anything_at_first_and_every_word_can_learn_to():
-    network = begun(correction_module())
+def test_words_have_no_effect_at_first_and_every_modulation_has_a_gradient():
+    network = started(correction_module())
     picture = torch.rand(1, 3, 16, 16, generator=GENERATOR)
     content = torch.randn(1, 16, generator=GENERATOR)
     answers = [network(picture, network.prepare(content, torch.randn(1, 16, generator=GENERATOR))) for _ in range(2)]
@@ -67,4 +68,4 @@ def test_a_module_of_another_width_is_refused():
         width=64, encoder_blocks=(1, 2), middle_blocks=1, decoder_blocks=(1, 1), context_dim=16, patch=2
     )
     with pytest.raises(TrainingError, match="width=64"):
-        transplant(ConditionalNAFNet(CONFIG), NAFNet(as_correction(wide)), "there")
+        start_from_correction(ConditionalNAFNet(CONFIG), NAFNet(as_correction(wide)), "there")

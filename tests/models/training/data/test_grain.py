@@ -1,4 +1,4 @@
-"""A photo's own grain, against noise of a known strength."""
+"""The measured grain of a photo against noise of a known strength."""
 
 import cv2
 import numpy as np
@@ -24,17 +24,17 @@ def noisy(sigma, seed=1):
     return as_photo(scene() + rng.normal(0, sigma, scene().shape))
 
 
-def test_a_smooth_picture_has_next_to_none():
+def test_a_smooth_picture_has_almost_no_grain():
     assert grain(as_photo(scene())) < 0.6
 
 
 @pytest.mark.parametrize("sigma", [2.0, 4.0, 8.0])
-def test_white_noise_counts_half_as_much_again(sigma):
+def test_white_noise_counts_1_5_times(sigma):
     """The mean of three independent channels has sigma / sqrt(3)."""
     assert grain(noisy(sigma)) == pytest.approx(1.5 * sigma / np.sqrt(3), rel=0.15)
 
 
-def test_colored_blotches_count_though_brightness_is_smooth():
+def test_color_blotches_count_at_constant_brightness():
     rng = np.random.default_rng(2)
     blotches = cv2.GaussianBlur(rng.normal(0, 1, (480, 480)), (0, 0), 2.5)
     blotches *= 3 / blotches.std()
@@ -49,7 +49,7 @@ def test_texture_beside_a_flat_wall_does_not_count():
     assert grain(as_photo(picture)) < 0.8
 
 
-def test_a_tiny_photo_is_measured_too():
+def test_a_tiny_photo_is_measured():
     assert np.isfinite(grain(noisy(3.0)[:70, :64]))
 
 
@@ -60,9 +60,9 @@ def crops(tmp_path, photo, config, count=12):
     return [pool.crop(rng, config) for _ in range(count)]
 
 
-def test_crops_of_a_grainy_photo_are_shrunk_until_they_are_quiet(tmp_path):
+def test_crops_of_a_grainy_photo_are_shrunk_below_the_limit(tmp_path):
     loud = crops(tmp_path, noisy(6.0), CropConfig(crop_px=96, shrink=(0.9, 1.0)))
-    quiet = crops(tmp_path, noisy(6.0), CropConfig(crop_px=96, shrink=(0.9, 1.0), quiet=1.0))
+    quiet = crops(tmp_path, noisy(6.0), CropConfig(crop_px=96, shrink=(0.9, 1.0), max_grain=1.0))
 
     def residue(found):
         return np.mean([np.std(crop - cv2.GaussianBlur(crop, (0, 0), 1.5)) for crop in found])
@@ -70,10 +70,10 @@ def test_crops_of_a_grainy_photo_are_shrunk_until_they_are_quiet(tmp_path):
     assert residue(quiet) < 0.5 * residue(loud)
 
 
-def test_crops_of_a_quiet_photo_are_as_they_were(tmp_path):
+def test_crops_of_a_smooth_photo_do_not_change(tmp_path):
     photo = as_photo(scene())
     config = CropConfig(crop_px=64, shrink=(0.4, 1.0))
     for a, b in zip(
-        crops(tmp_path, photo, config), crops(tmp_path, photo, CropConfig(crop_px=64, quiet=1.0)), strict=True
+        crops(tmp_path, photo, config), crops(tmp_path, photo, CropConfig(crop_px=64, max_grain=1.0)), strict=True
     ):
         assert np.array_equal(a, b)

@@ -1,4 +1,4 @@
-"""Users' phrasings: each name can be said in many ways, and what measures the tower is never what trains it."""
+"""Users' phrasings: each name has many, and no held-out phrasing is used for training."""
 
 from collections import Counter
 
@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 
 from models.training.autodir.autodir_small import NAMES as AUTODIR
-from models.training.data.phrases import ADJECTIVES, COMPLAINTS, HELD_OUT, NOUNS, ORDERS, PLACES, STATES, VERBS, phrase
+from models.training.data.phrases import (
+    ADJECTIVES,
+    COMMANDS,
+    COMPLAINTS,
+    HELD_OUT,
+    NOUNS,
+    PLACES,
+    STATES,
+    VERBS,
+    phrase,
+)
 from models.vocabulary import CLEAN, DACLIP_WORDS, NOTHING, degradation, names
 
 NAMES = tuple(dict.fromkeys((*AUTODIR, *names(DACLIP_WORDS))))
-"""What the towers of both small families are taught."""
+"""The names that the text encoders of both small families learn."""
 
 DRAWS = 20_000
 
@@ -22,14 +32,14 @@ def draws():
     return [(NAMES[i % len(NAMES)], phrase(NAMES[i % len(NAMES)], rng)) for i in range(DRAWS)]
 
 
-def sayable(name):
-    """Everything that the grammar can say of a name, typing errors apart."""
+def phrasings_of(name):
+    """All phrasings of a name in the grammar, without typing errors."""
     if name == CLEAN:
-        return {NOTHING.prompt} | {order + place for order in ORDERS[name] for place in PLACES}
+        return {NOTHING.prompt} | {order + place for order in COMMANDS[name] for place in PLACES}
     nouns, articles = NOUNS[name], ("the ", "", "all the ", "this ")
     return (
         {degradation(name).prompt}
-        | {order + place for order in ORDERS[name] for place in PLACES}
+        | {order + place for order in COMMANDS[name] for place in PLACES}
         | {f"{verb} {article}{noun}{at}" for verb in VERBS for article in articles for noun in nouns for at in PLACES}
         | {complaint.format(noun) + place for complaint in COMPLAINTS for noun in nouns for place in PLACES}
         | {state.format(adjective) for state in STATES for adjective in ADJECTIVES[name]}
@@ -38,23 +48,23 @@ def sayable(name):
 
 @pytest.fixture(scope="module")
 def grammar():
-    return {name: sayable(name) for name in NAMES}
+    return {name: phrasings_of(name) for name in NAMES}
 
 
 def test_every_name_of_the_small_bundles_has_words(draws):
-    assert set(ORDERS) == set(NAMES)
+    assert set(COMMANDS) == set(NAMES)
     assert set(NOUNS) == set(ADJECTIVES) == set(NAMES) - {CLEAN}
     assert {name for name, _ in draws} == set(NAMES)
     assert all(text.strip() for _, text in draws)
 
 
-def test_a_name_without_words_is_an_error_and_not_a_guess():
+def test_a_name_without_words_is_an_error():
     with pytest.raises(KeyError, match="moire"):
         for seed in range(100):  # one draw in ten is the class prompt, which every degradation has
             phrase("moire", np.random.default_rng(seed))
 
 
-def test_the_same_seed_says_the_same():
+def test_the_same_seed_draws_the_same_phrases():
     def said(seed):
         rng = np.random.default_rng(seed)
         return [phrase(name, rng) for name in NAMES for _ in range(20)]
@@ -63,7 +73,7 @@ def test_the_same_seed_says_the_same():
     assert said(3) != said(4)
 
 
-def test_draws_are_what_the_grammar_can_say_but_for_one_typing_error_in_twenty(draws, grammar):
+def test_draws_are_phrasings_of_the_grammar_with_a_typing_error_in_one_of_twenty(draws, grammar):
     others = [(name, text) for name, text in draws if text not in grammar[name]]
     # a swap of two equal letters shows nothing, so the share seen is a little under 5 %
     assert 0.035 < len(others) / DRAWS < 0.06
@@ -83,8 +93,8 @@ def test_draws_are_varied(draws):
             assert max(said.values()) < 0.05 * DRAWS / len(NAMES), name
 
 
-def test_no_phrase_is_said_of_two_names(grammar):
-    """Else the tower would be taught both."""
+def test_no_phrase_belongs_to_two_names(grammar):
+    """The text encoder would learn both names."""
     owners = Counter(text for texts in grammar.values() for text in texts)
     assert [text for text, count in owners.items() if count > 1] == []
 
@@ -103,7 +113,7 @@ def test_no_held_out_phrasing_is_a_typing_error_away_from_the_grammar(grammar):
         assert taught.isdisjoint(swap.lower() for swap in swaps), text
 
 
-def test_held_out_phrasings_measure_every_name_evenly_and_none_twice():
+def test_held_out_phrasings_cover_every_name_evenly_and_have_no_duplicates():
     counts = Counter(name for _, name in HELD_OUT)
     assert set(counts) == set(NAMES)
     assert len(HELD_OUT) >= 125
@@ -112,7 +122,7 @@ def test_held_out_phrasings_measure_every_name_evenly_and_none_twice():
     assert len({text.lower() for text, _ in HELD_OUT}) == len(HELD_OUT)
 
 
-def test_the_three_phrasings_of_the_specification_are_taught_and_so_may_not_measure(grammar):
+def test_the_three_phrasings_of_the_specification_are_used_for_training(grammar):
     assert "get rid of the grain" in grammar["noise"]
     assert "too dark" in grammar["low-light"]
     assert "wash the fog away" in grammar["haze"]

@@ -1,0 +1,142 @@
+"""The stages of all families in one table, and the command that trains one of them.
+
+Each family describes its stages in `recipes.py`: a function that builds the stage, and the stage's default settings.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from rich.console import Console
+
+from models.device import choose_device
+from models.errors import TrainingError
+from models.training.autodir import recipes as autodir_recipes
+from models.training.core.config import RunConfig
+from models.training.core.trainer import Stage, Trainer
+from models.training.daclip import recipes as daclip_recipes
+from models.training.data.photos import PhotoPool, decode_into, find_photos
+
+Recipe = Callable[[RunConfig, tuple[PhotoPool, PhotoPool], argparse.Namespace], tuple[Stage, object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageEntry:
+    """`recipe` builds the stage and its configuration; `defaults` are fields of `RunConfig`."""
+
+    summary: str
+    recipe: Recipe
+    defaults: dict[str, Any]
+
+
+SUMMARIES = {
+    "detail": "train the specialist for noise, JPEG and low resolution",
+    "weather": "train the specialist for rain, snow and raindrops",
+    "light": "train the specialist for haze and low light",
+    "blur": "train the specialist for blur (not in the shipped bundle)",
+    "glance": "train the small image encoder that the assessor starts with",
+    "assessor": "train the AutoDIR assessor on the features of trained networks",
+    "air": "train AIR, AutoDIR's text-conditioned denoiser",
+    "scm": "train SCM, AutoDIR's structural-correction module",
+    "daclip": "train the DA-CLIP controller on the ten published degradations",
+    "daclip-wild": "train the DA-CLIP controller on the in-the-wild pipeline",
+    "irsde": "train the IR-SDE U-Net under a trained DA-CLIP",
+    "nafnet-daclip": "train the one-step NAFNet under a trained DA-CLIP",
+    "etdiffir": "train the ETDiffIR U-Net under a trained DA-CLIP",
+}
+RECIPES: dict[str, Recipe] = {**autodir_recipes.RECIPES, **daclip_recipes.RECIPES}
+DEFAULTS: dict[str, dict[str, Any]] = {**autodir_recipes.DEFAULTS, **daclip_recipes.DEFAULTS}
+STAGES = {
+    name: StageEntry(summary=summary, recipe=RECIPES[name], defaults=DEFAULTS[name])
+    for name, summary in SUMMARIES.items()
+}
+"""By the names that users type, in the order of training."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--images", type=Path, action="append", default=[], help="folder of photos; repeatable")
+    add("--out", type=Path, required=True, help="folder for weights, log and validation pictures")
+    add("--minutes", type=float, help="training time; the learning rate decays over it")
+    add("--steps", type=int, help="number of training steps instead of --minutes; makes a run reproducible")
+    add("--batch", type=int, help="examples in a batch")
+    add("--crop", type=int, help="side of the training crops in pixels")
+    add("--learning-rate", type=float, help="peak learning rate")
+    add("--muon", type=float, help="learning rate of Muon for convolution kernels; AdamW trains the rest")
+    add("--seed", type=int, default=0, help="random seed; default: 0")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    add("--bf16", action=argparse.BooleanOptionalAction, help="use bfloat16 autocast; default: on CUDA only")
+    add("--threads", type=int, help="CPU threads; default: all cores")
+    add("--loaders", type=int, default=1, help="processes that make training pairs; default: 1")
+    add("--validate-every", type=float, default=300.0, help="seconds between validations; default: 300")
+    add("--resume", action="store_true", help="continue from OUT/last.pt")
+    add("--start-from", type=Path, help="start with these weights (safetensors of the same network)")
+    add("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos; default: runs/cache")
+    add("--text", type=Path, help="text encoder written by the stage text")
+    autodir_recipes.add_arguments(parser)
+    daclip_recipes.add_arguments(parser)
+
+
+def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig:
+    """Returns the defaults of the stage, overridden by the command line."""
+    run = RunConfig(
+        images=tuple(arguments.images), out=arguments.out, seed=arguments.seed, device=device.type,
+        bf16=arguments.bf16, threads=arguments.threads, loaders=arguments.loaders,
+        validate_every_s=arguments.validate_every,
+        **STAGES[arguments.command].defaults,
+    )  # fmt: skip
+    weights = autodir_recipes.parse_mixture(arguments.mixture) if arguments.mixture else None
+    overrides = {
+        "minutes": arguments.minutes, "steps": arguments.steps, "batch": arguments.batch,
+        "learning_rate": arguments.learning_rate, "muon": arguments.muon,
+        "crop": replace(run.crop, crop_px=arguments.crop) if arguments.crop else None,
+        "mixture": replace(run.mixture, weights=weights) if weights else None,
+    }  # fmt: skip
+    return replace(run, **{key: value for key, value in overrides.items() if value is not None})
+
+
+def build(arguments: argparse.Namespace) -> tuple[Stage, RunConfig, torch.device, object]:
+    """Returns the stage, the settings of the run, the device, and the configuration of the stage.
+
+    Raises:
+        TrainingError: there are too few photos, or an option or a file of an earlier stage is missing or wrong.
+    """
+    device = choose_device(arguments.device).device
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(0)  # before the loaders fork: a forked OpenCV thread pool deadlocks
+    run = run_config(arguments, device)
+    if not arguments.images and not arguments.rows:
+        raise TrainingError("got no --images. Give a folder of photos; the DA-CLIP stages also accept --rows.")
+    files = decode_into(arguments.cache, find_photos(arguments.images), run.longest_px)
+    if len(files) < 2 and not arguments.rows:
+        raise TrainingError(f"got {len(files)} readable photos, expected at least 2: one is held out for validation")
+    pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
+    torch.manual_seed(run.seed)
+    stage, config = STAGES[arguments.command].recipe(run, pools, arguments)
+    return stage, run, device, config
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Train one stage; returns the exit code.
+
+    Raises:
+        ModelsError: an option, a file or a folder cannot be used.
+    """
+    try:
+        stage, run, device, config = build(arguments)
+        trainer = Trainer(stage, run, device, config)
+        if arguments.resume:
+            trainer.resume()
+        elif arguments.start_from:
+            trainer.start_from(arguments.start_from)
+        best = trainer.train(console)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; continue with: --resume --out {arguments.out}", markup=False)
+        return 130
+    console.print(f"best score {best.score:.3f}: {run.out / 'best.safetensors'}", markup=False)
+    return 0
