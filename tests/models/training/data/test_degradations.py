@@ -272,7 +272,7 @@ def test_a_mixture_is_undone_from_its_last_damage():
         "haze": 0.5,
         "noise": 0.5,
     }  # haze is in the air, noise on the sensor
-    assert psnr(pair.target, pair.clean) < 30  # still hazy
+    assert psnr(pair.target, pair.clean, peak=1) < 30  # still hazy
     assert abs((pair.degraded - pair.target).mean()) < 0.02  # what came last is noise, and noise has no mean
 
 
