@@ -83,7 +83,7 @@ def daclip_config(bundle: Path, manifest: Manifest) -> DaCLIPConfig:
     words = {entry.name: entry.prompt for entry in manifest.degradations}
     config = _config(bundle, manifest, DaCLIPConfig, {**manifest.networks, "words": words})
     if (config.unet is None) == (config.nafnet is None):
-        raise BundleError(f"{bundle / MANIFEST}: networks: expected either unet or nafnet. Convert the bundle again.")
+        raise BundleError(f"{bundle / MANIFEST}: networks: expected one of unet and nafnet. Convert the bundle again.")
     return config
 
 
