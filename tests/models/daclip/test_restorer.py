@@ -19,8 +19,8 @@ from models.restorer import Continues, Controls, Request, Restored
 
 CPU = torch.device("cpu")
 AMPLIFIED = 2e-3
-"""At the first step the estimate of the clean image multiplies rounding errors by 200, and a random network amplifies them
-further.  The influence of another image would be as large as the image itself."""
+"""At the first step the estimate of the clean image multiplies rounding errors by 200, and a random network amplifies
+them further.  The influence of another image would be as large as the image itself."""
 
 
 @pytest.fixture(scope="module")
