@@ -1,7 +1,7 @@
-"""The released system at its full size: converted, then a photo through the command and through the service.
+"""AutoDIR at its full size: conversion, then a photo restored by the command and by the service.
 
-Weights are random, so pictures are nonsense: what is held is that sizes are the published ones, that everything fits
-into memory, that values stay finite, and that both ways give one picture.
+The weights are random and the images meaningless.  The tests hold the published sizes, the memory, finite values, and
+that command and service restore the same image.
 """
 
 import io
@@ -21,12 +21,12 @@ from safetensors import safe_open
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
 
 PUBLISHED = {"clip": 427_616_513, "air": 859_532_484 + 83_653_863, "scm": 115_984_643}
-"""Parameters (../shared/facts/autodir.md); the denoiser and the autoencoder are one file here."""
+"""Parameters (../shared/facts/autodir.md); the bundle stores the denoiser and the autoencoder together."""
 PASS = {"steps": "2", "prompt": "haze", "seed": "7"}
 LONGEST_S = 1800
 
 
-def test_the_conversion_keeps_every_weight_and_its_promise_of_memory(converted):
+def test_the_conversion_keeps_every_weight_within_its_memory_limit(converted):
     bundle, done, checkpoint_bytes = converted
     assert done.code == 0, done.err
     counts = {}
@@ -41,7 +41,7 @@ def test_the_conversion_keeps_every_weight_and_its_promise_of_memory(converted):
 
 @pytest.fixture(scope="module")
 def by_command(converted, photo, folder, run):
-    """The picture that `undegrade restore` makes, and its report."""
+    """The image that `undegrade restore` writes, and its report."""
     said = [word for name, value in PASS.items() for word in (f"--{name}", value)]
     out = folder / "restored.png"
     words = ["restore", str(photo), "--bundle", str(converted[0]), "-o", str(out), "--device", "cpu", "--json", *said]
@@ -55,13 +55,13 @@ def test_the_command_restores_a_photo_in_two_steps(by_command, photo):
     picture, report = by_command
     with Image.open(photo) as before:
         assert picture.shape == (before.height, before.width, 3)
-    assert len(np.unique(picture)) > 16  # values that are no numbers end as one flat color
+    assert len(np.unique(picture)) > 16  # NaN would become one flat color
     assert (report["repaired"], report["steps"]) == (["haze"], 2)
 
 
 @pytest.fixture
 def served(converted, folder, environment):
-    """`undegrade serve` with the bundle, as a process; its address."""
+    """The URL of an `undegrade serve` process with the bundle."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -89,7 +89,7 @@ def served(converted, folder, environment):
         process.wait(120)
 
 
-def test_the_service_makes_the_same_picture(served, by_command, photo):
+def test_the_service_restores_the_same_image(served, by_command, photo):
     answer = httpx.post(f"{served}/restore", files={"image": photo.read_bytes()}, data=PASS, timeout=60)
     assert answer.status_code == 202, answer.text
     job, until_s = answer.json(), time.monotonic() + LONGEST_S
@@ -100,4 +100,4 @@ def test_the_service_makes_the_same_picture(served, by_command, photo):
     result = httpx.get(f"{served}/jobs/{job['id']}/result", timeout=60)
     with Image.open(io.BytesIO(result.content)) as picture:
         far = np.abs(np.asarray(picture).astype(int) - by_command[0])
-    assert far.max() <= 1  # the engine's batches may round the last bit the other way
+    assert far.max() <= 1  # rounding may differ by one level
