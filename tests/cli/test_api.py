@@ -19,8 +19,8 @@ def test_the_defaults_are_those_of_the_service(env):
 
 def test_megabytes_are_millions_of_bytes(env, monkeypatch):
     monkeypatch.setenv("UNDEGRADE_MAX_MEGABYTES", "1.5")
-    assert service_settings(Settings()).most_bytes == 1_500_000
-    assert service_settings(env).most_bytes == 30_000_000
+    assert service_settings(Settings()).max_bytes == 1_500_000
+    assert service_settings(env).max_bytes == 30_000_000
 
 
 def test_options_override_settings_and_none_does_not(env):
