@@ -1,11 +1,13 @@
 """A picture to degrade."""
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
+from models.psnr import psnr as psnr_of
 from models.training.data.degradations.image_operations import Image
 
 
@@ -28,7 +30,7 @@ def picture() -> Callable[..., Image]:
 @pytest.fixture(scope="session")
 def psnr() -> Callable[[Image, Image], float]:
     """Computes the PSNR in dB of two pictures in [0, 1]."""
-    return lambda first, second: float(-10 * np.log10(np.mean((first - second) ** 2) + 1e-12))
+    return partial(psnr_of, peak=1)
 
 
 @pytest.fixture(scope="session")
