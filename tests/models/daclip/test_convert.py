@@ -108,7 +108,7 @@ def test_the_manifest_states_the_ten_words_and_both_hashes(checkpoint_file, tmp_
     files = [checkpoint_file("unet", 64), checkpoint_file("daclip")]  # in either order
     made = convert_daclip(files, tmp_path / "made", torch.float32)
     told = json.loads((tmp_path / "made" / "bundle.json").read_text())
-    assert (made.family, told["license"]) == ("daclip", "MIT")
+    assert (made.family, told["licence"]) == ("daclip", "MIT")
     assert [entry["prompt"] for entry in told["degradations"]] == [
         "motion-blurry", "hazy", "jpeg-compressed", "low-light", "noisy", "raindrop", "rainy", "shadowed", "snowy",
         "uncompleted",

@@ -30,10 +30,12 @@ def unet():
     return with_open_branches(ConditionalUNet(SMALL))
 
 
-def test_the_degradation_alone_conditions_a_network_without_cross_attention(vectors, tensor_of):
+def test_the_degradation_alone_conditions_a_network_without_cross_attention(vectors, weights):
     """Its layout has no key list, but the random weights are functions of key and shape, so ours must be theirs."""
     network = ConditionalUNet(UNetConfig(width=32, multipliers=(1, 2, 2, 4), context_dim=48, cross=False)).eval()
-    network.load_state_dict({key: tensor_of(key, tuple(value.shape)) for key, value in network.state_dict().items()})
+    network.load_state_dict(
+        {key: weights.daclip_tensor(key, tuple(value.shape)) for key, value in network.state_dict().items()}
+    )
     own = vectors("b_unet_small_degraonly")
     with torch.inference_mode():
         for told, name in ((own["degra"], "out_32x48_t50"), (None, "out_32x48_t50_nodegra")):
