@@ -18,12 +18,13 @@ from PIL import Image
 
 from models.autodir.restorer import AutoDIR
 from models.bundle import find_bundle
+from models.controls import Controls
 from models.drive import restore_one
 from models.evaluation.pairs import Picture
 from models.families import load_restorer
 from models.pixels import Pixels, to_pixels, to_tensor
 from models.psnr import psnr
-from models.restorer import Controls, Request
+from models.restorer import Request
 
 TASKS = {
     "denoise": "remove the noise", "derain": "remove the rain", "dehaze": "remove the haze",

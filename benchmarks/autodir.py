@@ -34,13 +34,14 @@ from models.autodir.denoiser import Denoiser, StepCache
 from models.autodir.latents import KLConfig
 from models.autodir.restorer import AutoDIR
 from models.autodir.speed import warm_up
+from models.controls import Controls
 from models.device import Speed
 from models.drive import restore_all
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
 from models.psnr import psnr
-from models.restorer import Controls, Request
+from models.restorer import Request
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 
 T = TypeVar("T")

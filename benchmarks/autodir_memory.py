@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from conditions import header, make_parser, peak_mib
 
+from models.controls import Controls
 from models.drive import Progress, restore_one
 from models.families import load_restorer
-from models.restorer import Controls, Request
+from models.restorer import Request
 
 SIZES = ((512, 512), (768, 768), (1024, 1024), (2448, 3264))
 

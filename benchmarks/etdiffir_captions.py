@@ -17,12 +17,13 @@ from conditions import header, make_parser
 from PIL import Image
 from torch import Tensor
 
+from models.controls import Controls
 from models.etdiffir.config import Fallback
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.families import load_restorer
 from models.pixels import Pixels, to_pixels, to_tensor
 from models.psnr import psnr
-from models.restorer import Continues, Controls, Request, Restored
+from models.restorer import Continues, Request, Restored
 
 OTHER = "a printed page of sheet music"
 

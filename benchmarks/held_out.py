@@ -12,10 +12,11 @@ from conditions import header, make_parser
 
 from models.autodir.assessor import prompt_of
 from models.bundle import find_bundle, read_manifest
+from models.controls import Controls
 from models.drive import restore_all
 from models.families import load_restorer
 from models.psnr import mean_psnr
-from models.restorer import Controls, Request
+from models.restorer import Request
 from models.training.autodir import autodir_small
 from models.training.autodir.package import held_out
 from models.training.core.validation import validation_examples

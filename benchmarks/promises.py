@@ -23,10 +23,11 @@ from torch import Tensor
 
 from models.autodir.assessor import prompt_of
 from models.bundle import find_bundle, read_manifest
+from models.controls import Controls
 from models.drive import restore_one
 from models.families import load_restorer
 from models.psnr import mean_psnr
-from models.restorer import Controls, Request, Restorer
+from models.restorer import Request, Restorer
 from models.training.data.dataset import as_tensor
 from models.training.data.degradations import PHYSICAL_ORDER, SYNTHESIZERS
 from models.training.data.photos import CropConfig, PhotoPool, decode_into, find_photos

@@ -14,10 +14,11 @@ import torch
 from conditions import Timer, header, make_parser, peak_mib
 
 from models.bundle import find_bundle, read_manifest
+from models.controls import Controls
 from models.drive import restore_one
 from models.families import load_restorer
 from models.pixels import to_tensor
-from models.restorer import Controls, Request
+from models.restorer import Request
 from models.training.data.photos import Image
 
 VARIANTS = {

@@ -38,13 +38,14 @@ from cli.embedded_redis import EmbeddedRedis
 from jobs.queue import Queue
 from jobs.spec import JobControls, JobSpec
 from models.bundle import find_bundle
+from models.controls import Controls
 from models.device import choose_device
 from models.drive import restore_one
 from models.families import load_restorer
 from models.photo.read import read_photo
 from models.photo.write import encode_photo
 from models.pixels import to_pixels, to_tensor
-from models.restorer import Controls, Request, Restorer
+from models.restorer import Request, Restorer
 from worker import picking
 from worker.engine import Engine
 from worker.engine_entry import Resident

@@ -15,13 +15,14 @@ from conditions import EVAL_SET, Timer, header, make_parser
 
 from models.autodir.restorer import AutoDIR
 from models.bundle import find_bundle, read_manifest
+from models.controls import Controls
 from models.device import choose_device
 from models.drive import restore_one
 from models.evaluation.pairs import Pair, find_pairs, read_pictures
 from models.families import load_restorer
 from models.pixels import to_pixels, to_tensor
 from models.psnr import psnr
-from models.restorer import Controls, Request, Restorer
+from models.restorer import Request, Restorer
 
 
 def measure(restorer: Restorer, pairs: list[Pair], crop_px: int, steps: int) -> tuple[dict[str, list[float]], float]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import exit_on_error
+from cli.exit_codes import exit_on_error
 from cli.json_log import log_as_json
 from cli.keys import run_with_redis
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.console import ExitCode, exit_on_error, print_error, print_message, print_table
+from cli.console import print_error, print_message, print_table
 from cli.convert import check, convert
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.pull import pull, rm
 from cli.settings import settings
 from models.errors import BundleError

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.console import exit_on_error, print_json_line, print_message, stdout
+from cli.console import print_json_line, print_message, stdout
+from cli.exit_codes import exit_on_error
 from cli.inputs import EXTENSIONS, IfExists, output_path
 from cli.side_by_side import side_by_side
 from models.errors import ControlsError, PhotoError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cli.console import ExitCode, exit_on_error, print_message, print_table
+from cli.console import print_message, print_table
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import AcceptLicense
 from cli.progress import byte_progress
 from models.errors import ControlsError

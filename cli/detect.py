@@ -9,16 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.bundle_loading import load_bundle, report_out_of_memory
-from cli.console import (
-    ExitCode,
-    exit_code_for,
-    exit_if_any_failed,
-    exit_on_error,
-    print_failure,
-    print_failures,
-    print_json_line,
-    print_table,
-)
+from cli.console import print_failure, print_json_line, print_table
+from cli.exit_codes import ExitCode, exit_code_for, exit_if_any_failed, exit_on_error, print_failures
 from cli.inputs import STDIO, find_photos, read_input, refuse_mixed_stdin
 from cli.options import Bundle, Device, Photos
 from models.errors import ModelsError

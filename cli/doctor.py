@@ -12,7 +12,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import ExitCode, exit_on_error, print_table
+from cli.console import print_table
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.settings import settings, unknown_settings
 
 NEEDED_MEMORY_GIB = 2.0

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import ExitCode, exit_on_error, print_error, print_message
+from cli.console import print_error, print_message
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import Bundle, Device
 from cli.settings import settings
 
@@ -86,12 +87,12 @@ def evaluate(
     """
     with exit_on_error():
         from cli.evaluate_run import EvaluationOptions, measure, open_session, print_report, summarize, write_reports
+        from models.controls import Controls
         from models.evaluation import comparison
         from models.evaluation.other_tools import parse_other_tools, refuse_unrelated_folders
         from models.evaluation.pairs import clean_pairs, find_pairs
         from models.evaluation.perceptual import parse_metric_names
         from models.evaluation.report import read_report
-        from models.restorer import Controls
 
         task_names = [name for value in tasks or [] for name in value.split(",") if name]
         earlier = read_report(compare) if compare is not None else None

@@ -17,6 +17,7 @@ from cli.console import print_message, print_table, print_warning, stdout
 from cli.progress import progress_bar
 from cli.settings import settings
 from models.bundle import find_bundle, read_manifest
+from models.controls import Controls
 from models.device import choose_device
 from models.evaluation.album import Album
 from models.evaluation.comparison import Comparison, changes_notes
@@ -31,7 +32,6 @@ from models.evaluation.report import Report, make_header, write_report
 from models.evaluation.strips import caption, write_strip
 from models.evaluation.suite import Suite
 from models.families import load_restorer
-from models.restorer import Controls
 
 ALBUM, FEATURES = "worst", "features"
 

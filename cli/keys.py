@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.table import Table
 
-from cli.console import ExitCode, exit_on_error, print_error, print_message, print_table
+from cli.console import print_error, print_message, print_table
 from cli.embedded_redis import EmbeddedRedisError, default_folder, server_on
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import RedisUrl
 from cli.settings import settings
 from jobs import api_keys

@@ -13,10 +13,11 @@ import typer
 from cli import bundles, keys
 from cli.api import api
 from cli.compare import compare
-from cli.console import EXIT_CODES, ExitCode, exit_on_error, print_error, print_warning
+from cli.console import print_error, print_warning
 from cli.detect import detect
 from cli.doctor import doctor
 from cli.evaluate import evaluate
+from cli.exit_codes import EXIT_CODES, ExitCode, exit_on_error
 from cli.restore import restore
 from cli.serve import serve
 from cli.settings import debug_enabled, settings, unknown_settings

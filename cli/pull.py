@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.console import ExitCode, exit_on_error, print_error, print_message, print_table
+from cli.console import print_error, print_message, print_table
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import AcceptLicense
 from cli.progress import byte_progress
 from cli.pulled_bundles import PulledBundles, PullRecord

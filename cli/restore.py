@@ -6,13 +6,8 @@ from typing import Annotated
 import typer
 
 from cli.bundle_loading import load_bundle
-from cli.console import (
-    exit_if_any_failed,
-    exit_on_error,
-    print_failures,
-    print_message,
-    refuse_binary_on_terminal,
-)
+from cli.console import print_message, refuse_binary_on_terminal
+from cli.exit_codes import exit_if_any_failed, exit_on_error, print_failures
 from cli.inputs import IfExists, OutputPlan, PhotoPaths, plan_outputs
 from cli.options import Bundle, Device, Photos
 from cli.restore_run import OutputOptions, RestoreRun
@@ -105,7 +100,7 @@ def restore(
         photos = [paths for paths in plan.photos if not _already_done(paths, exists)]
         failures = print_failures(plan.missing, as_json=as_json)
         if photos:
-            from models.restorer import Controls  # loads torch, which takes seconds
+            from models.controls import Controls
 
             controls = Controls(
                 prompt=prompt, only=only_names, skip=skip_names, strength=strength, fidelity=fidelity,

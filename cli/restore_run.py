@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.bundle_loading import report_out_of_memory
-from cli.console import ExitCode, exit_code_for, print_failure, print_json_line, print_message, print_warning
+from cli.console import print_failure, print_json_line, print_message, print_warning
+from cli.exit_codes import ExitCode, exit_code_for
 from cli.inputs import IfExists, PhotoPaths, comparison_path, output_path, read_input
 from cli.progress import PhotoProgress
 from cli.side_by_side import side_by_side
@@ -17,7 +18,9 @@ from models.photo.read import Photo, format_of
 from models.photo.write import conversion_warnings, encode_photo, write_atomically, write_photo
 
 if TYPE_CHECKING:
-    from models.restorer import Controls, Report, Restorer
+    from models.controls import Controls
+    from models.report import Report
+    from models.restorer import Restorer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ import typer
 from cli import event_loop
 from cli.api import refuse_open_port_without_key, service_settings
 from cli.bundle_loading import find_bundles
-from cli.console import ExitCode, exit_on_error, print_error, print_message, print_warning
+from cli.console import print_error, print_message, print_warning
 from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError, default_folder, end_with_parent
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.options import Device, Host, Port, ServedBundles
 from cli.settings import settings

@@ -9,7 +9,8 @@ import typer
 
 from cli import event_loop
 from cli.bundle_loading import find_bundles
-from cli.console import ExitCode, exit_on_error, print_error, print_message
+from cli.console import print_error, print_message
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.options import Device, MetricsPort, RedisUrl, ServedBundles, StoreUrl
 from cli.settings import settings

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs.blob_store import Blob
 from jobs.errors import RefusedJob, SpecError
-from jobs.record import Outcome, State
+from jobs.record import Outcome
 from jobs.rq_format import check
 from jobs.spec import JobSpec, load_spec
-from jobs.store import Blob
+from jobs.state import State
 
 
 @dataclass(frozen=True, kw_only=True)

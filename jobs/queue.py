@@ -16,14 +16,15 @@ from typing import Any
 from redis.asyncio import Redis
 
 from jobs import redis_keys
+from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.counters import Counters
 from jobs.errors import DuplicateJob, QueueFull
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
-from jobs.record import Failure, JobRecord, Outcome, Progress, State, read_record
+from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
 from jobs.rq_format import MAX_PACKED_BYTES, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
-from jobs.store import CARRIED_BYTES, Blob
+from jobs.state import State
 from jobs.worker_registry import WorkerRegistry
 
 MAX_FORGOTTEN_AT_ONCE = 200

@@ -1,26 +1,11 @@
 """The record of a job (state, progress, outcome) and of a worker."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from pydantic import Field
 
 from jobs.spec import FrozenModel, JobSpec, load_spec
-
-
-class State(StrEnum):
-    """queued -> running -> succeeded, failed, canceled or expired.  A job whose worker died goes back to queued."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-    EXPIRED = "expired"
-
-    @property
-    def over(self) -> bool:
-        return self not in (State.QUEUED, State.RUNNING)
+from jobs.state import State
 
 
 class Progress(FrozenModel):

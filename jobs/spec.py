@@ -22,7 +22,7 @@ class FrozenModel(BaseModel):
 
 
 class JobControls(FrozenModel):
-    """The controls of a job; None means the bundle's default.  Ranges are those of `models.restorer.Controls`."""
+    """The controls of a job; None means the bundle's default.  Ranges are those of `models.controls.Controls`."""
 
     prompt: str | None = Field(default=None, max_length=1000, description="Run one pass, conditioned on this text.")
     only: tuple[str, ...] = Field(default=(), max_length=32, description="Repair only these degradations.")

@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.bundle import Manifest, write_golden
+from models.controls import Controls
 from models.drive import restore_one
 from models.errors import DeviceError
 from models.noise import NoiseStream
 from models.pixels import to_pixels
 from models.psnr import psnr
-from models.restorer import Controls, Request, Restorer
+from models.restorer import Request, Restorer
 
 SIDE_PX = 96
 RESTORED = "restored"

@@ -16,55 +16,8 @@ import torch
 from torch import Tensor
 
 from models.color import match_colors
-from models.errors import ControlsError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Controls:
-    """The user's options.  None means the bundle's default.
-
-    Attributes:
-        prompt: free text; one pass with the prompt as the condition, and no automatic choice of the repair.
-        only: degradation names to consider; empty for all.
-        skip: degradation names never to repair.
-        strength: 0 returns the input pixel for pixel, 1 the full restoration.
-        fidelity: the SCM weight w in [0, 1]; 1 stays closest to the input.
-        max_passes: largest number of passes of the loop, 1 to 100.
-        steps: denoising steps a pass, 1 to 1000.
-        seed: the same seed gives the same bytes on one device.
-        color_fix: give each channel of the result the mean and the standard deviation of the input (AdaIN), as the
-            published program does on request.  It undoes a drift of colors, and also the repair of low light and haze.
-        strict: run exactly as the published program (center-crop view, no clamping, no confidence floor).
-        text_guidance, image_guidance: InstructPix2Pix scales from 0 to 30; 1 and 1 need one network call a step
-            instead of three.
-    """
-
-    prompt: str | None = None
-    only: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
-    strength: float = 1.0
-    fidelity: float | None = None
-    max_passes: int | None = None
-    steps: int | None = None
-    seed: int = 0
-    color_fix: bool = False
-    strict: bool = False
-    text_guidance: float = 1.0
-    image_guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        _within("strength", self.strength, 0.0, 1.0)
-        _within("fidelity", self.fidelity, 0.0, 1.0)
-        _within("max_passes", self.max_passes, 1, 100)
-        _within("steps", self.steps, 1, 1000)
-        _within("text_guidance", self.text_guidance, 0.0, 30.0)
-        _within("image_guidance", self.image_guidance, 0.0, 30.0)
-        _within("seed", self.seed, 0, 2**63 - 1)
-
-
-def _within(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise ControlsError(f"got {name} {value}, expected {low} to {high}")
+from models.controls import Controls
+from models.report import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,38 +40,6 @@ class Assessment:
     def label(self) -> str:
         """The most probable name."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
-
-
-@dataclass(frozen=True, kw_only=True)
-class PassReport:
-    """One pass of the loop: what was repaired, at whose request, by which network, and whether the result was kept."""
-
-    label: str
-    source: str  # "auto" | "user"
-    by: str  # "diffusion", "network" (a one-step network), or "specialist NAME"
-    probability_before: float
-    probability_after: float | None  # None if the result was not assessed
-    kept: bool
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The degradations found, the passes made, and the reason to stop."""
-
-    degradations: dict[str, float]  # the first assessment, most probable first
-    passes: tuple[PassReport, ...]
-    stop_reason: str
-    """Empty while passes follow, then clean | uncertain | did-not-help | max-passes | prompt-done | nothing-left |
-    strength-zero."""
-    seed: int
-    steps: int
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The repaired degradations, in order."""
-        return tuple(entry.label for entry in self.passes if entry.kept)
 
 
 def final_image(original: Tensor, result: Tensor, controls: Controls) -> Tensor:

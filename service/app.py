@@ -13,8 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from starlette.types import ASGIApp
 
+from jobs.blob_store import open_store
 from jobs.queue import Queue
-from jobs.store import open_store
 from service.authentication import Authenticator
 from service.desk import Desk
 from service.job_waiters import JobWaiters

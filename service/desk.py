@@ -7,11 +7,12 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs import redis_keys
+from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
 from jobs.errors import BlobMissing, DuplicateJob, QueueFull
 from jobs.queue import Backlog, Queue
-from jobs.record import JobRecord, State
+from jobs.record import JobRecord
 from jobs.spec import LANES, JobSpec, Lane, Source
-from jobs.store import CARRIED_BYTES, Blob, BlobStore
+from jobs.state import State
 from service.authentication import Caller
 from service.job_ids import created_ms, new_job_id
 from service.job_view import JobBody, QueuePosition, job_body

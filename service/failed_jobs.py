@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from jobs.record import JobRecord, State
+from jobs.record import JobRecord
+from jobs.state import State
 from service.refusals import JobCanceled, JobFailed, NotFinished
 
 STATUSES = {

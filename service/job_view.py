@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from jobs.record import JobRecord, PassRecord, State
+from jobs.record import JobRecord, PassRecord
 from jobs.spec import JobControls, Kind, Lane, Output
+from jobs.state import State
 from service.options import CONTROL_FIELDS, OUTPUT_FIELDS
 
 

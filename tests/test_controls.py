@@ -1,6 +1,6 @@
 """The controls have one name, range and default in every spelling: models, job spec, API, report and command line.
 
-`jobs.spec.JobControls` and `models.restorer.Controls` are written by hand, since jobs/ never imports torch.  The API's
+`jobs.spec.JobControls` and `models.controls.Controls` are written by hand, since jobs/ never imports torch.  The API's
 fields and `params` derive from the job spec.  The command line is written by hand, too.
 """
 
@@ -15,8 +15,9 @@ from cli.main import app
 from cli.restore import restore
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls, Output
+from models.controls import Controls
 from models.errors import ControlsError
-from models.restorer import Controls, PassReport, Report
+from models.report import PassReport, Report
 from service.app import create_app
 from service.job_view import JobBody, Params, PassBody
 from service.options import FIELDS

@@ -10,7 +10,7 @@ import click
 import pytest
 import typer
 
-from cli.console import EXIT_CODES, ExitCode
+from cli.exit_codes import EXIT_CODES, ExitCode
 from cli.main import app
 from cli.settings import Settings
 from models.photo.read import Limits

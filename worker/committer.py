@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from jobs.errors import StoreError
 from jobs.lease import Finished
 from jobs.queue import Queue
-from jobs.record import State
+from jobs.state import State
 from worker.background_tasks import BackgroundTasks
 from worker.held_jobs import HeldJobs
 from worker.job_run import JobRun

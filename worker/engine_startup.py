@@ -9,10 +9,11 @@ import torch
 from jobs.record import Degradation
 from models import golden
 from models.bundle import Manifest, read_manifest
+from models.controls import Controls
 from models.device import Speed, choose_device
 from models.drive import restore_one
 from models.families import load_restorer
-from models.restorer import Controls, Request, Restorer
+from models.restorer import Request, Restorer
 from worker.engine import Engine
 from worker.engine_config import EngineConfig
 from worker.engine_entry import Resident

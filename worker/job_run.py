@@ -12,12 +12,13 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs import redis_keys
+from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
 from jobs.errors import BlobMissing, StoreError
 from jobs.lease import Finished, Leased
 from jobs.queue import Event, Queue
-from jobs.record import Failure, Outcome, Progress, Result, State
+from jobs.record import Failure, Outcome, Progress, Result
 from jobs.spec import LANES, JobSpec
-from jobs.store import CARRIED_BYTES, Blob, BlobStore
+from jobs.state import State
 from models.errors import PhotoError
 from models.photo.read import Photo
 from worker.codec import CodecFailed, CodecPool

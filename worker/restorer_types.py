@@ -5,7 +5,8 @@ The engine child alone imports this: `models.restorer` loads torch, and `jobs` m
 
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls
-from models.restorer import Controls, Report
+from models.controls import Controls
+from models.report import Report
 
 
 def to_controls(controls: JobControls) -> Controls:

@@ -16,9 +16,9 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from jobs.blob_store import BlobStore, open_store
 from jobs.queue import Queue
 from jobs.spec import LANES, Lane
-from jobs.store import BlobStore, open_store
 from models.photo.read import Limits
 from worker.announcer import Announcer
 from worker.background_tasks import BackgroundTasks

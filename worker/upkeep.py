@@ -5,8 +5,8 @@ import time
 
 import structlog
 
+from jobs.blob_store import BlobStore
 from jobs.queue import Queue
-from jobs.store import BlobStore
 from worker.announcer import Announcer
 from worker.redis_retry import RedisRetry
 

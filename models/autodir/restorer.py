@@ -23,27 +23,16 @@ from models.autodir.policy import allowed_names, choose, improved
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
 from models.autodir.speed import accelerate, warm_up
-from models.autodir.track import AutoDIRTrack, Job, PassTrack, SpecialistTrack
+from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack
+from models.controls import Controls
 from models.device import Speed, to_device
 from models.errors import ControlsError
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import newly_black_share, pad_to_multiple
-from models.restorer import (
-    Assessment,
-    Continues,
-    Controls,
-    Outcome,
-    PassReport,
-    Report,
-    Request,
-    Restored,
-    Shape,
-    Track,
-    Waits,
-    final_image,
-)
+from models.report import PassReport, Report
+from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
 from models.vocabulary import CLEAN
@@ -107,76 +96,76 @@ class AutoDIR:
             raise ControlsError("got a prompt together with only or skip; leave them out: a prompt says what to repair")
         remaining = allowed_names(self.config.names, controls.only, controls.skip)
         found = self.assessor.assess([request.image], strict=controls.strict)[0]
-        job = Job(
+        run = ImageRun(
             controls, request.image, request.image, request.image, remaining, found, first=found,
             tile_px=request.tile_px,
         )  # fmt: skip
         if controls.strength == 0:
-            return self._done(job, "strength-zero")
+            return self._done(run, "strength-zero")
         if controls.prompt is not None:
             resembles = self.assessor.prompt_probabilities(controls.prompt)
-            job.source = "user"
-            job.label = max(self.names, key=lambda name: resembles[name])
-            job.condition = self.assessor.user_states([controls.prompt])[0]
-            return self._start(job)
-        return self._choose(job)
+            run.source = "user"
+            run.label = max(self.names, key=lambda name: resembles[name])
+            run.condition = self.assessor.user_states([controls.prompt])[0]
+            return self._start(run)
+        return self._choose(run)
 
-    def _choose(self, job: Job) -> Outcome:
+    def _choose(self, run: ImageRun) -> Outcome:
         """Start the next pass, or end the loop."""
-        if len(job.passes) >= self._max_passes(job.controls):
-            return self._done(job, "max-passes")
-        if job.controls.strict:
-            choice = choose(job.before, job.remaining, 0.0)
+        if len(run.passes) >= self._max_passes(run.controls):
+            return self._done(run, "max-passes")
+        if run.controls.strict:
+            choice = choose(run.before, run.remaining, 0.0)
         else:
-            choice = choose(job.before, job.remaining, self.config.loop.floor, self._floors(job))
+            choice = choose(run.before, run.remaining, self.config.loop.floor, self._floors(run))
         if choice.label is None:
-            return self._done(job, choice.stop or "clean")
-        job.label = choice.label
+            return self._done(run, choice.stop or "clean")
+        run.label = choice.label
         # The mixture of an uncertain assessor asks for a little of everything; the safe loop asks for its choice only
-        job.condition = self.assessor.condition(choice.probabilities if job.controls.strict else {job.label: 1.0})
-        return self._start(job)
+        run.condition = self.assessor.condition(choice.probabilities if run.controls.strict else {run.label: 1.0})
+        return self._start(run)
 
-    def _floors(self, job: Job) -> dict[str, float]:
+    def _floors(self, run: ImageRun) -> dict[str, float]:
         """Returns the least probability of each repair in this pass, where it is above the loop's floor."""
         loop, floors = self.config.loop, self.config.floors
-        if not job.passes:
+        if not run.passes:
             return floors
-        later = {name: loop.later_floor for name in job.remaining if job.first[name] < loop.glimpsed}
-        return {name: max(floors.get(name, 0.0), later.get(name, 0.0)) for name in job.remaining}
+        later = {name: loop.later_floor for name in run.remaining if run.first[name] < loop.glimpsed}
+        return {name: max(floors.get(name, 0.0), later.get(name, 0.0)) for name in run.remaining}
 
     def _max_passes(self, controls: Controls) -> int:
         if controls.prompt is not None:
             return 1
         return controls.max_passes or self.config.loop.max_passes
 
-    def _start(self, job: Job) -> Outcome:
-        height, width = job.image.shape[-2:]
-        cuts, overlap = cut_into_tiles(job.image, self.config.loop, job.tile_px)
-        job.restored = Canvas(height, width, overlap)
+    def _start(self, run: ImageRun) -> Outcome:
+        height, width = run.image.shape[-2:]
+        areas, overlap = cut_into_tiles(run.image, self.config.loop, run.tile_px)
+        run.restored = Canvas(height, width, overlap)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
-        job.diffused = Canvas(height, width, overlap) if self._carries_diffused(job) else None
-        job.tiles_left, job.started_s = len(cuts), time.monotonic()
-        job.specialist = None if job.controls.strict else self.specialists.key_of(job.label)
+        run.diffused = Canvas(height, width, overlap) if self._carries_diffused(run) else None
+        run.tiles_left, run.started_s = len(areas), time.monotonic()
+        run.specialist = None if run.controls.strict else self.specialists.key_of(run.label)
         return Continues(
-            tracks=[self._track(job, cut) for cut in cuts],
-            report=self._report(job, ""),
-            image=job.result if job.passes else None,
+            tracks=[self._track(run, area) for area in areas],
+            report=self._report(run, ""),
+            image=run.result if run.passes else None,
         )
 
-    def _carries_diffused(self, job: Job) -> bool:
-        return job.controls.strict and job.label == "low-resolution"
+    def _carries_diffused(self, run: ImageRun) -> bool:
+        return run.controls.strict and run.label == "low-resolution"
 
-    def _track(self, job: Job, cut: Tile) -> PassTrack:
-        index, passes = len(job.passes), self._max_passes(job.controls)
-        if job.specialist is not None:
-            padded = padded_size(cut, self.specialists.stride(job.specialist))
-            return SpecialistTrack(job=job, cut=cut, padded=padded, pass_index=index, passes=passes, steps=1)
-        steps = job.controls.steps or self.config.loop.steps
+    def _track(self, run: ImageRun, area: Tile) -> PassTrack:
+        index, passes = len(run.passes), self._max_passes(run.controls)
+        if run.specialist is not None:
+            padded = padded_size(area, self.specialists.stride(run.specialist))
+            return SpecialistTrack(run=run, area=area, padded=padded, pass_index=index, passes=passes, steps=1)
+        steps = run.controls.steps or self.config.loop.steps
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
         return AutoDIRTrack(
-            job=job, cut=cut, padded=padded_size(cut, self.air.stride), pass_index=index, passes=passes,
-            steps=len(planned), plan=planned, stream=tile_noise(job.controls.seed, cut),
-            cache=StepCache(exact=job.controls.strict),
+            run=run, area=area, padded=padded_size(area, self.air.stride), pass_index=index, passes=passes,
+            steps=len(planned), plan=planned, stream=tile_noise(run.controls.seed, area),
+            cache=StepCache(exact=run.controls.strict),
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -191,15 +180,15 @@ class AutoDIR:
         with rewound_on_failure(diffusing), rewound_on_failure(specials):
             if diffusing:
                 self._advance(diffusing)
-            for key in dict.fromkeys(not_none(track.job.specialist) for track in specials):
-                self._restore(key, [track for track in specials if track.job.specialist == key])
+            for key in dict.fromkeys(not_none(track.run.specialist) for track in specials):
+                self._restore(key, [track for track in specials if track.run.specialist == key])
 
     def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
         stride = self.specialists.stride(specialist)
         pixels = torch.stack([self._padded(track, stride) for track in tracks]).to(self.device)  # (B, 3, H', W')
         restored = self.specialists.restore(specialist, pixels)
         for track, image in zip(tracks, restored, strict=True):
-            track.restored, track.step = image[:, : track.cut.height, : track.cut.width], 1
+            track.restored, track.step = image[:, : track.area.height, : track.area.width], 1
 
     def _advance(self, tracks: Sequence[AutoDIRTrack]) -> None:
         fresh = [track for track in tracks if track.z is None]
@@ -218,8 +207,8 @@ class AutoDIR:
     def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
         """Returns the estimated clean latents (B, C, h, w)."""
         z_image = torch.stack([not_none(track.z_image) for track in tracks])
-        context = torch.stack([not_none(track.job.condition) for track in tracks]).to(self.device)  # (B, L, D)
-        scales = [(track.job.controls.text_guidance, track.job.controls.image_guidance) for track in tracks]
+        context = torch.stack([not_none(track.run.condition) for track in tracks]).to(self.device)  # (B, L, D)
+        scales = [(track.run.controls.text_guidance, track.run.controls.image_guidance) for track in tracks]
         scaled = at.input_scale * z
         output = self._denoiser(
             scaled, z_image, at.timestep, context, scales,
@@ -242,11 +231,11 @@ class AutoDIR:
 
     def _amplitude(self, track: AutoDIRTrack) -> float:
         """Returns the amplitude of the first noise; the published program has no temperature."""
-        temperature = 1.0 if track.job.controls.strict else self.config.loop.temperature
+        temperature = 1.0 if track.run.controls.strict else self.config.loop.temperature
         return track.plan.initial_scale * temperature
 
     def _padded(self, track: PassTrack, stride: int) -> Tensor:
-        return pad_to_multiple(track.cut.crop(track.job.image)[None], stride, "reflect")[0]
+        return pad_to_multiple(track.area.crop(track.run.image)[None], stride, "reflect")[0]
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
@@ -254,77 +243,77 @@ class AutoDIR:
         return [self._close(track) for track in of_family(tracks, PassTrack)]
 
     def _close(self, track: PassTrack) -> Outcome:
-        job = track.job
+        run = track.run
         if isinstance(track, SpecialistTrack):
-            degraded = track.cut.crop(job.image).to(self.device)
-            restored = torch.lerp(degraded, not_none(track.restored), self._fidelity(job))
+            degraded = track.area.crop(run.image).to(self.device)
+            restored = torch.lerp(degraded, not_none(track.restored), self._fidelity(run))
             track.restored = None
         else:
             restored = self._corrected(of_family([track], AutoDIRTrack)[0])
-        not_none(job.restored).add(track.cut, restored)
-        job.tiles_left -= 1
-        return self._end_pass(job) if job.tiles_left == 0 else Waits()
+        not_none(run.restored).add(track.area, restored)
+        run.tiles_left -= 1
+        return self._end_pass(run) if run.tiles_left == 0 else Waits()
 
     def _corrected(self, track: AutoDIRTrack) -> Tensor:
         """Returns I_res of the tile, (3, h, w), and frees the latents."""
-        job, cut = track.job, track.cut
-        diffused = self.air.decode(not_none(track.z)[None])[..., : cut.height, : cut.width].float()
-        if not job.controls.strict:
+        run, area = track.run, track.area
+        diffused = self.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
+        if not run.controls.strict:
             diffused = diffused.clamp(-1, 1)
-        degraded = cut.crop(job.image)[None].to(self.device)
-        if job.diffused is not None:
-            job.diffused.add(cut, diffused[0])
+        degraded = area.crop(run.image)[None].to(self.device)
+        if run.diffused is not None:
+            run.diffused.add(area, diffused[0])
         track.z = track.z_image = track.earlier = None
         track.cache.deep = track.cache.guidance_offset = None
-        return self.scm(degraded, diffused, self._fidelity(job))[0]  # type: ignore[no-any-return]
+        return self.scm(degraded, diffused, self._fidelity(run))[0]  # type: ignore[no-any-return]
 
-    def _fidelity(self, job: Job) -> float:
-        fidelity = job.controls.fidelity
-        return self.config.fidelity.get(job.label, 1.0) if fidelity is None else fidelity
+    def _fidelity(self, run: ImageRun) -> float:
+        fidelity = run.controls.fidelity
+        return self.config.fidelity.get(run.label, 1.0) if fidelity is None else fidelity
 
-    def _end_pass(self, job: Job) -> Outcome:
-        result = not_none(job.restored).image()
-        if not job.controls.strict:
-            result = torch.lerp(job.image, result.clamp_(-1, 1), self.config.strength.get(job.label, 1.0))
-        carried = result if job.diffused is None else job.diffused.image()
-        after = self.assessor.assess([result], strict=job.controls.strict)[0]
-        kept = job.controls.strict or job.source == "user" or self._helped(job, result, after)
-        job.passes.append(
+    def _end_pass(self, run: ImageRun) -> Outcome:
+        result = not_none(run.restored).image()
+        if not run.controls.strict:
+            result = torch.lerp(run.image, result.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
+        carried = result if run.diffused is None else run.diffused.image()
+        after = self.assessor.assess([result], strict=run.controls.strict)[0]
+        kept = run.controls.strict or run.source == "user" or self._helped(run, result, after)
+        run.passes.append(
             PassReport(
-                label=job.label,
-                source=job.source,
-                by=f"specialist {job.specialist}" if job.specialist else "diffusion",
-                probability_before=job.before[job.label],
-                probability_after=after[job.label],
+                label=run.label,
+                source=run.source,
+                by=f"specialist {run.specialist}" if run.specialist else "diffusion",
+                probability_before=run.before[run.label],
+                probability_after=after[run.label],
                 kept=kept,
-                seconds=time.monotonic() - job.started_s,
+                seconds=time.monotonic() - run.started_s,
             )
         )
-        job.restored = job.diffused = None
+        run.restored = run.diffused = None
         if not kept:
-            return self._done(job, "did-not-help")
-        job.remaining = tuple(name for name in job.remaining if name != job.label)
-        job.result, job.image = result, carried
-        if job.source == "user":
-            return self._done(job, "prompt-done")
+            return self._done(run, "did-not-help")
+        run.remaining = tuple(name for name in run.remaining if name != run.label)
+        run.result, run.image = result, carried
+        if run.source == "user":
+            return self._done(run, "prompt-done")
         if carried is not result:
             after = self.assessor.assess([carried], strict=True)[0]
-        job.before = after
-        return self._choose(job)
+        run.before = after
+        return self._choose(run)
 
-    def _helped(self, job: Job, result: Tensor, after: dict[str, float]) -> bool:
+    def _helped(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> bool:
         # Only dehazing can remove too much light.  Denoising may turn pixels black: noise over black is bright
-        spoiled = job.label == VEIL and newly_black_share(job.image, result) > self.config.loop.blackening
-        return improved(job.label, job.before, after) and not spoiled
+        spoiled = run.label == VEIL and newly_black_share(run.image, result) > self.config.loop.blackening
+        return improved(run.label, run.before, after) and not spoiled
 
-    def _done(self, job: Job, reason: str) -> Restored:
-        return Restored(image=final_image(job.original, job.result, job.controls), report=self._report(job, reason))
+    def _done(self, run: ImageRun, reason: str) -> Restored:
+        return Restored(image=final_image(run.original, run.result, run.controls), report=self._report(run, reason))
 
-    def _report(self, job: Job, reason: str) -> Report:
+    def _report(self, run: ImageRun, reason: str) -> Report:
         return Report(
-            degradations=dict(sorted(job.first.items(), key=lambda item: -item[1])),
-            passes=tuple(job.passes),
+            degradations=dict(sorted(run.first.items(), key=lambda item: -item[1])),
+            passes=tuple(run.passes),
             stop_reason=reason,
-            seed=job.controls.seed,
-            steps=job.controls.steps or self.config.loop.steps,
+            seed=run.controls.seed,
+            steps=run.controls.steps or self.config.loop.steps,
         )

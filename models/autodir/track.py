@@ -10,14 +10,15 @@ from torch import Tensor
 
 from models.autodir.denoiser import StepCache
 from models.autodir.samplers import Plan
+from models.controls import Controls
 from models.noise import NoiseStream
-from models.restorer import Controls, PassReport
+from models.report import PassReport
 from models.tiles import Canvas, Tile
 from models.vocabulary import CLEAN
 
 
 @dataclass(eq=False)
-class Job:
+class ImageRun:
     """The state of one image through all passes."""
 
     controls: Controls
@@ -41,10 +42,10 @@ class Job:
 
 @dataclass(eq=False, kw_only=True)
 class PassTrack:
-    """A tile of a job in one pass."""
+    """A tile of a run in one pass."""
 
-    job: Job
-    cut: Tile
+    run: ImageRun
+    area: Tile
     padded: tuple[int, int]
     pass_index: int
     passes: int
@@ -57,7 +58,7 @@ class PassTrack:
 
     @property
     def tile(self) -> tuple[int, int]:
-        return self.cut.index, self.cut.count
+        return self.area.index, self.area.count
 
 
 @dataclass(eq=False, kw_only=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from models.bundle import Manifest
-from models.convert.autodir.bundle import convert_autodir
 from models.convert.autodir.check import check_autodir
+from models.convert.autodir.conversion import convert_autodir
 from models.convert.bundle_writer import OnProgress
-from models.convert.daclip.bundle import convert_daclip
 from models.convert.daclip.check import check_daclip, check_nafnet, check_unet, check_wild
-from models.convert.etdiffir.bundle import convert_etdiffir
+from models.convert.daclip.conversion import convert_daclip
 from models.convert.etdiffir.check import check_erunet
+from models.convert.etdiffir.conversion import convert_etdiffir
 from models.convert.verdicts import Row
 from models.errors import ControlsError
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from models.autodir.policy import allowed_names, renormalized
+from models.controls import Controls
 from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet, Constants
 from models.daclip.config import DaCLIPConfig
@@ -45,20 +46,8 @@ from models.errors import ControlsError
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import pad_to_multiple
-from models.restorer import (
-    Assessment,
-    Continues,
-    Controls,
-    Outcome,
-    PassReport,
-    Report,
-    Request,
-    Restored,
-    Shape,
-    Track,
-    Waits,
-    final_image,
-)
+from models.report import PassReport, Report
+from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
 from models.views import weighted_views

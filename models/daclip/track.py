@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from models.controls import Controls
 from models.daclip.conditional_unet import Constants
 from models.daclip.irsde import IRSDE
 from models.noise import NoiseStream
-from models.restorer import Controls
 from models.tiles import Canvas, Tile
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from models.controls import Controls
 from models.drive import restore_one
 from models.errors import ModelsError
 from models.evaluation.measurements import AUTO, TOLD, Restoration, Row, RowLog, Scores
@@ -20,7 +21,7 @@ from models.evaluation.pairs import Pair, Picture, Pictures, read_pictures
 from models.evaluation.perceptual import NO_METRICS, LoadedMetrics
 from models.evaluation.psnr_ssim import METRICS
 from models.pixels import to_pixels, to_tensor
-from models.restorer import Controls, Request, Restored, Restorer
+from models.restorer import Request, Restored, Restorer
 from models.vocabulary import CLEAN, degradation
 
 ModeControls = Callable[[Controls, str | None], Controls | None]

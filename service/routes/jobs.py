@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from jobs.record import State
+from jobs.state import State
 from service.authentication import AuthenticatedCaller
 from service.job_view import JobBody, JobPage, job_body
 from service.negotiation import MAX_WAIT_S

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.console import ExitCode
+from cli.exit_codes import ExitCode
 from cli.settings import Settings
 
 

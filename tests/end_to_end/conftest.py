@@ -17,10 +17,10 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from cli.embedded_redis import EmbeddedRedis
+from jobs.blob_store import open_store
 from jobs.queue import Queue
 from jobs.record import JobRecord
 from jobs.spec import JobControls, JobSpec, Output, Source
-from jobs.store import open_store
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "models" / "bundles" / "autodir-small"

@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from jobs.record import State
+from jobs.state import State
+from models.controls import Controls
 from models.drive import restore_one
 from models.families import load_restorer
 from models.pixels import to_pixels, to_tensor
-from models.restorer import Controls, Request
+from models.restorer import Request
 
 DIFFUSED = "remove the blur"
 """A repair for which the shipped bundle has no specialist: such a job takes as many steps as it asks for."""

@@ -4,9 +4,10 @@ import pytest
 from queue_bench import BUNDLE, finished
 
 from jobs import redis_keys
+from jobs.blob_store import Blob
 from jobs.queue import Event
-from jobs.record import Failure, Outcome, Progress, State
-from jobs.store import Blob
+from jobs.record import Failure, Outcome, Progress
+from jobs.state import State
 
 
 def test_another_token_can_neither_commit_nor_report_nor_renew_nor_release(run):

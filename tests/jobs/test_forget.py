@@ -5,7 +5,8 @@ from queue_bench import BUNDLE, MANY, spec
 
 from jobs import redis_keys
 from jobs.queue import Event
-from jobs.record import Progress, State
+from jobs.record import Progress
+from jobs.state import State
 
 
 @pytest.mark.parametrize("state", ["queued", "canceled", "succeeded", "failed", "expired", "poison"])

@@ -7,11 +7,11 @@ from queue_bench import BUNDLE, MANY, spec
 from redis.asyncio import Redis
 
 from jobs import redis_keys
+from jobs.blob_store import Blob, RedisStore
 from jobs.errors import BlobMissing
 from jobs.queue import Queue
-from jobs.record import State
 from jobs.spec import HEAD_START_S, LANES
-from jobs.store import Blob, RedisStore
+from jobs.state import State
 
 
 def test_within_a_lane_jobs_are_leased_in_order_of_arrival(run):

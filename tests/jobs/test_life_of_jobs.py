@@ -9,8 +9,8 @@ from queue_bench import BUNDLE, MANY, QueueBench, finished, spec
 from redis.asyncio import Redis
 
 from jobs import redis_keys
-from jobs.record import State
 from jobs.spec import LANES, JobSpec
+from jobs.state import State
 
 
 def test_eight_workers_end_each_of_500_jobs_exactly_once(run):

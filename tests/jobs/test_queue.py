@@ -5,9 +5,9 @@ import asyncio
 from queue_bench import BUNDLE, MANY, finished, spec
 
 from jobs import redis_keys
+from jobs.blob_store import Blob, RedisStore
 from jobs.queue import Event
 from jobs.record import Outcome, Progress
-from jobs.store import Blob, RedisStore
 
 
 def test_events_are_read_after_the_last_one_that_was_seen(run):

@@ -4,8 +4,9 @@ import pytest
 from queue_bench import BUNDLE
 
 from jobs import redis_keys
-from jobs.record import Outcome, Progress, State
+from jobs.record import Outcome, Progress
 from jobs.spec import LANES
+from jobs.state import State
 
 
 @pytest.mark.parametrize("died", [True, False])

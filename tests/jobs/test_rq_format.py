@@ -23,9 +23,9 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 from jobs.errors import RefusedJob
 from jobs.queue import Queue
-from jobs.record import State
 from jobs.rq_format import FUNCTION, MAX_BYTES, MAX_PACKED_BYTES, ListedJob, check, pack
 from jobs.spec import LANES, JobSpec
+from jobs.state import State
 from worker.engine_config import EngineConfig
 from worker.rq_worker import UndegradeWorker
 from worker.supervisor import Supervisor, WorkerConfig

@@ -4,9 +4,9 @@ import pytest
 from queue_bench import BUNDLE, MANY, spec
 
 from jobs import redis_keys
+from jobs.blob_store import Blob, RedisStore
 from jobs.errors import DuplicateJob, QueueFull
-from jobs.record import State
-from jobs.store import Blob, RedisStore
+from jobs.state import State
 
 
 def test_a_submitted_job_has_a_record_and_an_event(run):

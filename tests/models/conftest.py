@@ -17,7 +17,7 @@ from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig, LoopConfig
 from models.autodir.latents import PatchConfig
 from models.autodir.restorer import AutoDIR
-from models.convert.autodir.bundle import plan_autodir
+from models.convert.autodir.conversion import plan_autodir
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.networks.nafnet import NAFNet, NAFNetConfig

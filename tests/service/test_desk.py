@@ -6,7 +6,7 @@ import socket
 import pytest
 from PIL import Image
 
-from jobs.store import CARRIED_BYTES
+from jobs.blob_store import CARRIED_BYTES
 
 
 def test_a_full_queue_answers_503_with_retry_after_and_queues_nothing(serve, picture, valkey):

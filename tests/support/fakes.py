@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.restorer import Assessment, Continues, Outcome, PassReport, Report, Request, Restored, Waits
+from models.report import PassReport, Report
+from models.restorer import Assessment, Continues, Outcome, Request, Restored, Waits
 
 REPAIRED = PassReport(
     label="noise",

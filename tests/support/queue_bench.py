@@ -5,11 +5,12 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from jobs import redis_keys
+from jobs.blob_store import Blob
 from jobs.lease import Finished, Leased
 from jobs.queue import Queue
-from jobs.record import Outcome, State
+from jobs.record import Outcome
 from jobs.spec import LANES, JobSpec
-from jobs.store import Blob
+from jobs.state import State
 
 BUNDLE = "b"
 MANY = 1000

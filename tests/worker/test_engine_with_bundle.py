@@ -10,7 +10,8 @@ from engine_bench import OUT_OF_MEMORY, Bench
 
 from jobs.spec import JobControls
 from models.autodir.restorer import AutoDIR
-from models.restorer import Controls, Request
+from models.controls import Controls
+from models.restorer import Request
 from worker.engine import Engine
 from worker.engine_entry import Resident
 from worker.messages import BatchStepped, Done, Task

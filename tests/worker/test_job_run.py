@@ -10,8 +10,9 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from jobs.errors import BlobMissing
 from jobs.lease import Finished, Leased
-from jobs.record import Outcome, PassRecord, Progress, State
+from jobs.record import Outcome, PassRecord, Progress
 from jobs.spec import JobControls, JobSpec, Output, Source
+from jobs.state import State
 from models.errors import PhotoError
 from models.photo.read import Photo
 from worker.codec import CodecFailed

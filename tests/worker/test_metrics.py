@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from prometheus_client import generate_latest
 
 from jobs.lease import Leased
-from jobs.record import State
 from jobs.spec import LANES, JobSpec
+from jobs.state import State
 from worker.messages import BatchStepped
 from worker.metrics import WorkerMetrics
 

@@ -4,7 +4,8 @@ from dataclasses import fields
 
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls
-from models.restorer import Controls, PassReport, Report
+from models.controls import Controls
+from models.report import PassReport, Report
 from worker.restorer_types import to_controls, to_outcome
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from models.autodir.restorer import AutoDIR
-from models.convert.autodir.bundle import convert_autodir
 from models.convert.autodir.check_networks import NETWORK_CHECKS
 from models.convert.autodir.check_program import PROGRAM_CHECKS
+from models.convert.autodir.conversion import convert_autodir
 from models.convert.autodir.rules import Heads
 from models.convert.bundle_writer import OnProgress
 from models.convert.verdicts import Check, Row, compare, vector_files

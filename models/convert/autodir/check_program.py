@@ -17,13 +17,14 @@ from torch import Tensor
 from models.autodir.assessor import prompt_of
 from models.autodir.policy import renormalized
 from models.autodir.restorer import AutoDIR
-from models.autodir.track import AutoDIRTrack, Job
+from models.autodir.track import AutoDIRTrack, ImageRun
 from models.color import match_colors
+from models.controls import Controls
 from models.convert.verdicts import Check, Measure, Row, Vectors, compare_pairs
 from models.errors import BundleError, ControlsError
 from models.noise import NoiseStream
 from models.pixels import to_pixels, to_tensor
-from models.restorer import Continues, Controls, Request, Restored
+from models.restorer import Continues, Request, Restored
 from models.vocabulary import CLEAN, degradation
 
 USER_PROMPT = "A photo needs haze artifact reduction"
@@ -61,32 +62,32 @@ def run_passes(model: AutoDIR, image: Tensor, controls: Controls, noises: Sequen
     """Run the strict loop over (3, H, W) with recorded noises, for each pass a sequence of (C, h, w)."""
     (outcome,) = model.begin([Request(image=image, controls=controls, tile_px=max(image.shape[-2:]))])
     passes: list[Pass] = []
-    job = None
+    run = None
     for pass_noises in noises:
         if not isinstance(outcome, Continues):
             break
         track = outcome.tracks[0]
         assert isinstance(track, AutoDIRTrack)
-        job, track.stream = track.job, RecordedNoise(list(pass_noises))
-        result = _started(model, job)
+        run, track.stream = track.run, RecordedNoise(list(pass_noises))
+        result = _started(model, run)
         while track.step < track.steps:
             model.step([track])
         assert track.z is not None
         height, width = image.shape[-2:]
         result.latent, result.diffused = track.z, model.air.decode(track.z[None])[0, :, :height, :width]
         (outcome,) = model.finish([track])
-        result.restored = job.result
+        result.restored = run.result
         passes.append(result)
     if isinstance(outcome, Restored) and outcome.report.stop_reason == "clean":
-        before = _started(model, job) if job else _without_passes(model, image, outcome)
+        before = _started(model, run) if run else _without_passes(model, image, outcome)
         passes.append(replace(before, label=CLEAN))
     return passes
 
 
-def _started(model: AutoDIR, job: Job) -> Pass:
+def _started(model: AutoDIR, run: ImageRun) -> Pass:
     """Returns a pass before its first step, with the mixture of the remaining degradations as its condition."""
-    left = renormalized(job.before, job.remaining)
-    return Pass(image=job.image, probabilities=left, condition=model.assessor.condition(left), label=job.label)
+    left = renormalized(run.before, run.remaining)
+    return Pass(image=run.image, probabilities=left, condition=model.assessor.condition(left), label=run.label)
 
 
 def _without_passes(model: AutoDIR, image: Tensor, outcome: Restored) -> Pass:

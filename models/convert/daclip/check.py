@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from models.convert.bundle_writer import OnProgress
-from models.convert.checkpoint import open_checkpoint
 from models.convert.daclip.check_irsde import SCHEDULE_CHECKS, check_trajectories
 from models.convert.daclip.rules import (
     CONTROLLER_RULES,
@@ -36,6 +35,7 @@ from models.convert.daclip.rules import (
     unet_on_meta,
 )
 from models.convert.loading import load_converted
+from models.convert.open_checkpoint import open_checkpoint
 from models.convert.sizes import shapes_of
 from models.convert.verdicts import Check, Row, Vectors, compare, compare_pairs, matching_names, vector_files
 from models.daclip.conditional_nafnet import ConditionalNAFNet

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.convert.bundle_writer import OnProgress
-from models.convert.checkpoint import open_checkpoint
 from models.convert.daclip.check import check_unet_outputs
 from models.convert.etdiffir.rules import ERUNET_RULES, erunet_config, erunet_on_meta
 from models.convert.loading import load_converted
+from models.convert.open_checkpoint import open_checkpoint
 from models.convert.sizes import shapes_of
 from models.convert.verdicts import Check, Row, compare, matching_names, vector_files
 from models.daclip.conditional_unet import ConditionalUNet

@@ -23,10 +23,11 @@ from torch import Tensor
 
 from models.autodir.assessor import prompt_of
 from models.autodir.restorer import VEIL
+from models.controls import Controls
 from models.drive import restore_all
 from models.pixels import newly_black_share
 from models.psnr import mean_psnr
-from models.restorer import Controls, Request, Restorer
+from models.restorer import Request, Restorer
 from models.training.data.dataset import Example
 from models.vocabulary import CLEAN
 

@@ -8,8 +8,9 @@ from random_pictures import random_picture
 from torch import Tensor, nn
 
 from models.autodir.restorer import AutoDIR
+from models.controls import Controls
 from models.drive import restore_one
-from models.restorer import Controls, Request
+from models.restorer import Request
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,9 @@ from parity_check import PROGRAM, assert_parity
 from random_pictures import random_picture
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from models.controls import Controls
 from models.drive import restore_one
-from models.restorer import Controls, Request
+from models.restorer import Request
 
 
 class RecordedOperators(TorchDispatchMode):
@@ -96,7 +97,7 @@ class TestApproximations:
             model.step(running)
             for track in [track for track in running if track.step == track.steps]:
                 running.remove(track)
-                results[track.job.controls.seed] = model.finish([track])[0].image
+                results[track.run.controls.seed] = model.finish([track])[0].image
         for i, request in enumerate(requests):
             assert_parity(results[i], restore_one(model, request).image, of_range=PROGRAM)
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig, LoopConfig
 from models.autodir.restorer import AutoDIR
+from models.controls import Controls
 from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.noise import NoiseStream
 from models.pixels import to_tensor
-from models.restorer import Continues, Controls, Request
+from models.restorer import Continues, Request
 from models.vocabulary import AUTODIR_NAMES, CLEAN, degradation
 
 NAMES = (*AUTODIR_NAMES, CLEAN)
@@ -77,9 +78,9 @@ def run_passes(model, vectors, controls):
         track.stream = RecordedNoise(list(vectors["noises"][:6, 0]))
         while track.step < track.steps:
             model.step([track])
-        z, job = track.z, track.job
+        z, run = track.z, track.run
         (outcome,) = model.finish([track])
-        passes.append((z, job.result, job.image))
+        passes.append((z, run.result, run.image))
     return passes, outcome
 
 

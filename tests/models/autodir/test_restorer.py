@@ -4,11 +4,12 @@ import pytest
 import torch
 from parity_check import assert_parity
 
+from models.controls import Controls
 from models.drive import restore_one
 from models.errors import ControlsError
 from models.noise import NoiseStream
 from models.pixels import newly_black_share
-from models.restorer import Controls, Request
+from models.restorer import Request
 from models.vocabulary import CLEAN
 
 NAMES = ("noise", "haze", "low-resolution", CLEAN)
@@ -231,8 +232,8 @@ class TestStrictAndSafe:
         while track.step < track.steps:
             model.step([track])
         (following,) = model.finish([track])[0].tracks
-        assert torch.equal(following.job.image, diffused)
-        assert torch.equal(following.job.result, corrected)
+        assert torch.equal(following.run.image, diffused)
+        assert torch.equal(following.run.result, corrected)
         assert torch.equal(script.shown[-1], diffused), "the next assessment looks at what is carried on"
         assert not torch.equal(corrected, diffused)
 

@@ -7,9 +7,10 @@ from parity_check import PROGRAM, assert_parity
 from models.autodir.restorer import AutoDIR
 from models.autodir.specialists import SpecialistConfig, Specialists
 from models.autodir.track import AutoDIRTrack, SpecialistTrack
+from models.controls import Controls
 from models.drive import restore_all, restore_one
 from models.networks.drunet import DRUNet, DRUNetConfig
-from models.restorer import Continues, Controls, Request, Restored
+from models.restorer import Continues, Request, Restored
 
 NETWORK = DRUNetConfig(width=4, blocks=(1, 1), patch=2)
 WORDS = "remove the noise"

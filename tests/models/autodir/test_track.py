@@ -5,9 +5,10 @@ import torch
 from parity_check import PROGRAM, assert_parity
 
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
+from models.controls import Controls
 from models.drive import restore_all, restore_one
 from models.noise import NoiseStream
-from models.restorer import Continues, Controls, Request, Restored, Waits
+from models.restorer import Continues, Request, Restored, Waits
 
 PROMPTED = Controls(prompt="wash the fog away")
 
@@ -109,7 +110,7 @@ class TestNeighbors:
             model.step(running)
             for track in [track for track in running if track.step == track.steps]:
                 running.remove(track)
-                results[track.job.controls.prompt] = model.finish([track])[0].image
+                results[track.run.controls.prompt] = model.finish([track])[0].image
         for request in self.REQUESTS:
             alone = restore_one(model, request).image
             assert_parity(results[request.controls.prompt], alone, of_range=PROGRAM)

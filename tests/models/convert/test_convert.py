@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from models.bundle import read_manifest, verify_bundle
-from models.convert.autodir.bundle import convert_autodir
+from models.convert.autodir.conversion import convert_autodir
 from models.convert.autodir.rules import CLIP, UNET
 from models.convert.bundle_writer import DTYPES
 from models.errors import BundleError, ControlsError

@@ -7,7 +7,7 @@ import torch
 
 from models.autodir.air import AIRConfig, UNetConfig
 from models.autodir.latents import KLConfig
-from models.convert.autodir.bundle import plan_autodir
+from models.convert.autodir.conversion import plan_autodir
 from models.convert.autodir.rules import Heads, config_of, networks, rules
 from models.convert.recipe import Rule, Source, make_recipe
 from models.errors import BundleError

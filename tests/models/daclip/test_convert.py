@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.convert.checkpoint import open_checkpoint
-from models.convert.daclip.bundle import convert_daclip
+from models.convert.daclip.conversion import convert_daclip
 from models.convert.daclip.rules import (
     CONTROLLER_RULES,
     NAFNET_RULES,
@@ -22,6 +21,7 @@ from models.convert.daclip.rules import (
     unet_config,
     unet_on_meta,
 )
+from models.convert.open_checkpoint import open_checkpoint
 from models.convert.recipe import make_recipe
 from models.daclip.conditional_unet import WILD, UNetConfig
 from models.daclip.controller import L14, ControllerConfig

@@ -4,11 +4,12 @@ import numpy as np
 import torch
 
 from jobs.spec import JobControls
-from models.convert.daclip.bundle import convert_daclip
+from models.controls import Controls
+from models.convert.daclip.conversion import convert_daclip
 from models.drive import restore_one
 from models.families import load_restorer
 from models.pixels import to_pixels, to_tensor
-from models.restorer import Controls, Request
+from models.restorer import Request
 from worker.engine import Engine
 from worker.engine_entry import Resident
 from worker.messages import BatchStepped, Done, Task

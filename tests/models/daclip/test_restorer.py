@@ -6,7 +6,8 @@ import pytest
 import torch
 from parity_check import assert_parity
 
-from models.convert.daclip.bundle import convert_daclip
+from models.controls import Controls
+from models.convert.daclip.conversion import convert_daclip
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.config import DaCLIPConfig
@@ -15,7 +16,7 @@ from models.daclip.restorer import DaCLIPRestorer
 from models.drive import restore_all, restore_one
 from models.errors import BundleError, ControlsError
 from models.families import load_restorer
-from models.restorer import Continues, Controls, Request, Restored
+from models.restorer import Continues, Request, Restored
 
 CPU = torch.device("cpu")
 AMPLIFIED = 2e-3

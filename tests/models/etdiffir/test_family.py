@@ -6,15 +6,16 @@ import pytest
 import torch
 from parity_check import assert_parity
 
-from models.convert.checkpoint import open_checkpoint
-from models.convert.etdiffir.bundle import convert_etdiffir, plan_etdiffir
+from models.controls import Controls
+from models.convert.etdiffir.conversion import convert_etdiffir, plan_etdiffir
+from models.convert.open_checkpoint import open_checkpoint
 from models.daclip.controller import DaCLIP
 from models.errors import BundleError, ControlsError
 from models.etdiffir.captions import caption_feature
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.families import load_restorer
-from models.restorer import Controls, Request
+from models.restorer import Request
 
 CPU = torch.device("cpu")
 

@@ -10,13 +10,13 @@ from fakes import REPAIRED, FakeRestorer
 from PIL import Image
 
 from models.bundle import BundleDegradation, BundleFile, Manifest
+from models.controls import Controls
 from models.errors import ControlsError
 from models.evaluation.measurements import Conditions, Restoration, Row, RowLog, fingerprint
 from models.evaluation.other_tools import ToolCommand
 from models.evaluation.pairs import clean_pairs, find_pairs
 from models.evaluation.suite import AUTO, TOLD, Suite
 from models.pixels import to_tensor
-from models.restorer import Controls
 
 CONDITIONS = Conditions(
     bundle="fake", version="1", fingerprint="0" * 64, device="cpu", crop_px=0, seed=0, steps=None, max_passes=None

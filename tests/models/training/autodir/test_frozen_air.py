@@ -9,7 +9,8 @@ from parity_check import assert_parity
 
 from models.autodir.config import LoopConfig
 from models.autodir.samplers import NoiseSchedule
-from models.restorer import Continues, Controls, Request
+from models.controls import Controls
+from models.restorer import Continues, Request
 from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
 
 LOOPS = [

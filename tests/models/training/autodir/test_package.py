@@ -18,12 +18,13 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.specialists import SpecialistConfig
 from models.bundle import read_manifest, verify_bundle
+from models.controls import Controls
 from models.drive import restore_one
 from models.errors import BundleError
 from models.families import load_restorer
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.networks.nafnet import NAFNet
-from models.restorer import Controls, Request
+from models.restorer import Request
 from models.training.autodir import autodir_small, package
 from models.vocabulary import CLEAN
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from models.bundle import read_manifest, verify_bundle
+from models.controls import Controls
 from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.controller import DaCLIP
@@ -14,7 +15,7 @@ from models.drive import restore_one
 from models.errors import TrainingError
 from models.etdiffir.erunet import EfficientUNet
 from models.families import load_restorer
-from models.restorer import Controls, Request
+from models.restorer import Request
 from models.training.daclip import daclip_small
 from models.training.daclip.package import add_arguments, package
 from models.vocabulary import DACLIP_WORDS

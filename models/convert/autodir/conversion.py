@@ -12,8 +12,8 @@ from models.autodir.config import AutoDIRConfig
 from models.bundle import BundleDegradation, Manifest, sha256_of
 from models.convert.autodir.rules import Heads, config_of, networks, rules
 from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
-from models.convert.checkpoint import open_checkpoint
 from models.convert.license import AUTODIR
+from models.convert.open_checkpoint import open_checkpoint
 from models.convert.shards import SHARD_BYTES
 from models.convert.sizes import shapes_of
 

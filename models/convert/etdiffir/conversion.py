@@ -9,10 +9,10 @@ from torch import Tensor
 
 from models.bundle import BundleDegradation, Manifest, sha256_of
 from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
-from models.convert.checkpoint import open_checkpoint
 from models.convert.daclip.rules import CONTROLLER_RULES, check_copy, controller_config, controller_on_meta
 from models.convert.etdiffir.rules import ERUNET_KEY, ERUNET_RULES, erunet_config, erunet_on_meta
 from models.convert.license import ETDIFFIR
+from models.convert.open_checkpoint import open_checkpoint
 from models.convert.shards import SHARD_BYTES
 from models.convert.sizes import shapes_of
 from models.errors import BundleError, ControlsError

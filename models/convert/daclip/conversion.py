@@ -9,7 +9,6 @@ from torch import Tensor
 
 from models.bundle import BundleDegradation, Manifest, sha256_of
 from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
-from models.convert.checkpoint import open_checkpoint
 from models.convert.daclip.rules import (
     CONTROLLER_RULES,
     NAFNET_RULES,
@@ -24,6 +23,7 @@ from models.convert.daclip.rules import (
     unet_on_meta,
 )
 from models.convert.license import DACLIP
+from models.convert.open_checkpoint import open_checkpoint
 from models.convert.shards import SHARD_BYTES
 from models.convert.sizes import shapes_of
 from models.daclip.config import DaCLIPConfig

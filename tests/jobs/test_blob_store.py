@@ -10,8 +10,8 @@ import pytest
 import redis.exceptions
 from redis.asyncio import Redis
 
+from jobs.blob_store import BlobStore, open_store
 from jobs.errors import BlobMissing, StoreError
-from jobs.store import BlobStore, open_store
 
 HOUR_S = 3600
 BACKENDS = ["memory", "file", "s3", "redis"]
@@ -267,7 +267,7 @@ def test_a_process_that_ends_right_after_its_last_blob_does_not_crash():
 import asyncio
 from contextlib import suppress
 from jobs.errors import BlobMissing
-from jobs.store import open_store
+from jobs.blob_store import open_store
 
 async def main():
     with suppress(BlobMissing):
