@@ -47,7 +47,7 @@ def compare(
 
 def _measure(first: Photo, second: Photo) -> tuple[float, float | None]:
     """Returns PSNR in dB and SSIM (None below its window), on 16-bit values if both photos have them."""
-    from models.evaluation.psnr_ssim import WINDOW_PX, ssim
+    from models.evaluation.ssim import WINDOW_PX, ssim
     from models.psnr import psnr
 
     both_deep = first.sixteen_bit and second.sixteen_bit

@@ -22,7 +22,7 @@ from models.device import choose_device
 from models.evaluation.album import Album
 from models.evaluation.comparison import Comparison, changes_notes
 from models.evaluation.features import FeatureStore
-from models.evaluation.html_page import PAGE_NAME, html_report
+from models.evaluation.html_report import PAGE_NAME, html_report
 from models.evaluation.markdown import MARKDOWN_NAME, markdown_report, terminal_changes, terminal_table
 from models.evaluation.measurements import AUTO, TOLD, Conditions, Row, RowLog, fingerprint
 from models.evaluation.other_tools import OtherTool

@@ -19,7 +19,7 @@ from models.photo.write import conversion_warnings, encode_photo, write_atomical
 
 if TYPE_CHECKING:
     from models.controls import Controls
-    from models.report import Report
+    from models.restoration_report import Report
     from models.restorer import Restorer
 
 

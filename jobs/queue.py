@@ -129,7 +129,7 @@ class Queue:
     ) -> bool:
         """Publish a job's progress, with the outcome so far and an event.  Returns False where the lease is lost."""
         reported = await self._scripts.run(
-            "report", token=token, id=job, progress=progress.model_dump_json(),
+            "report_progress", token=token, id=job, progress=progress.model_dump_json(),
             outcome=outcome.model_dump_json() if outcome else None,
             event={"type": event.type, "data": json.dumps(event.data)} if event else None,
         )  # fmt: skip

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.color import match_colors
 from models.controls import Controls
-from models.report import Report
+from models.restoration_report import Report
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, create_model
 from jobs.record import JobRecord, PassRecord
 from jobs.spec import JobControls, Kind, Lane, Output
 from jobs.state import State
-from service.options import CONTROL_FIELDS, OUTPUT_FIELDS
+from service.request_options import CONTROL_FIELDS, OUTPUT_FIELDS
 
 
 class QueuePosition(BaseModel):

@@ -5,7 +5,7 @@ from typing import Any
 from jobs.spec import Kind
 from service.image_header import MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
-from service.options import FIELDS, LIST_FIELDS
+from service.request_options import FIELDS, LIST_FIELDS
 
 BINARY = {"type": "string", "format": "binary"}
 

@@ -15,8 +15,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from jobs.spec import Kind
 from service.image_header import ImageHeader, check_bytes, inspect_image
-from service.options import Options, merge_fields, read_options, split_fields
 from service.refusals import InvalidRequest, TooLarge, UnsupportedBody
+from service.request_options import Options, merge_fields, read_options, split_fields
 from service.settings import ServiceSettings
 
 OVERHEAD_BYTES = 64 * 1024

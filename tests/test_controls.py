@@ -17,10 +17,10 @@ from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls, Output
 from models.controls import Controls
 from models.errors import ControlsError
-from models.report import PassReport, Report
+from models.restoration_report import PassReport, Report
 from service.app import create_app
 from service.job_view import JobBody, Params, PassBody
-from service.options import FIELDS
+from service.request_options import FIELDS
 from service.settings import ServiceSettings
 
 MODELS_ONLY = {"text_guidance", "image_guidance"}

@@ -15,7 +15,7 @@ import torch
 
 from models.errors import ControlsError
 from models.pixels import to_pixels, to_tensor
-from models.report import Report
+from models.restoration_report import Report
 from models.restorer import Continues, Outcome, Request, Restored, Track
 from worker.engine_entry import Entry, Resident, megapixels
 from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed

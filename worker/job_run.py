@@ -21,7 +21,7 @@ from jobs.spec import LANES, JobSpec
 from jobs.state import State
 from models.errors import PhotoError
 from models.photo.read import Photo
-from worker.codec import CodecFailed, CodecPool
+from worker.codec_pool import CodecFailed, CodecPool
 from worker.messages import Answer, Cancel, Done, Failed, PassProgress, Pixels, StepProgress, Task
 
 T = TypeVar("T")

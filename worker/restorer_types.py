@@ -6,7 +6,7 @@ The engine child alone imports this: `models.restorer` loads torch, and `jobs` m
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls
 from models.controls import Controls
-from models.report import Report
+from models.restoration_report import Report
 
 
 def to_controls(controls: JobControls) -> Controls:

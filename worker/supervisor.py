@@ -22,7 +22,7 @@ from jobs.spec import LANES, Lane
 from models.photo.read import Limits
 from worker.announcer import Announcer
 from worker.background_tasks import BackgroundTasks
-from worker.codec import CodecPool
+from worker.codec_pool import CodecPool
 from worker.committer import Committer
 from worker.engine_config import EngineConfig
 from worker.engine_link import EngineLink

@@ -12,7 +12,7 @@ from models.autodir.denoiser import StepCache
 from models.autodir.samplers import Plan
 from models.controls import Controls
 from models.noise import NoiseStream
-from models.report import PassReport
+from models.restoration_report import PassReport
 from models.tiles import Canvas, Tile
 from models.vocabulary import CLEAN
 

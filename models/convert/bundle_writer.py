@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.bundle import BundleFile, Manifest, shard_names, split_into_shards, write_manifest
-from models.convert.recipe import Rule, Source, make_recipe
+from models.convert.rule_table import Rule, Source, make_recipe
 from models.convert.shards import SHARD_BYTES, PlannedTensor, write_shard
 from models.errors import BundleError, ControlsError
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.bundle import load_weights
 from models.convert.bundle_writer import plan_tensors
-from models.convert.recipe import Rule
+from models.convert.rule_table import Rule
 
 
 def load_converted(state: Mapping[str, Tensor], networks: Mapping[str, nn.Module], rules: Sequence[Rule]) -> nn.Module:

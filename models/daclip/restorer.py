@@ -46,7 +46,7 @@ from models.errors import ControlsError
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import pad_to_multiple
-from models.report import PassReport, Report
+from models.restoration_report import PassReport, Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure

@@ -17,7 +17,7 @@ class ETDiffIRConfig:
 
     Attributes:
         words: the controller's words by our names of the degradations, in the controller's order.
-        fallback: the caption feature of an image without a caption (see models.etdiffir.captions).
+        fallback: the caption feature of an image without a caption (see models.etdiffir.caption_embedding).
         loop: the published sampler is "sde", the reverse Euler-Maruyama step.
     """
 

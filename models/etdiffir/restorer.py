@@ -15,7 +15,7 @@ from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
 from models.daclip.restorer import DaCLIPRestorer
 from models.daclip.track import ImageRun
-from models.etdiffir.captions import caption_feature
+from models.etdiffir.caption_embedding import caption_feature
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.fusion import fuse

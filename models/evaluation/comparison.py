@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from models.errors import ControlsError
 from models.evaluation.measurements import AUTO, TOLD, Conditions, Row
-from models.evaluation.psnr_ssim import PSNR_CAP_DB
 from models.evaluation.report import Report
+from models.evaluation.ssim import PSNR_CAP_DB
 from models.evaluation.summary import UNCHANGED_DB
 from models.evaluation.tables import MISSING, Grid, signed
 from models.vocabulary import CLEAN

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.bundle import Manifest
 from models.errors import ControlsError
-from models.evaluation.psnr_ssim import PSNR_CAP_DB
+from models.evaluation.ssim import PSNR_CAP_DB
 
 CONDITIONS, ROWS = "run.json", "rows.jsonl"
 

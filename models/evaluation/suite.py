@@ -19,7 +19,7 @@ from models.evaluation.measurements import AUTO, TOLD, Restoration, Row, RowLog,
 from models.evaluation.other_tools import OtherTool
 from models.evaluation.pairs import Pair, Picture, Pictures, read_pictures
 from models.evaluation.perceptual import NO_METRICS, LoadedMetrics
-from models.evaluation.psnr_ssim import METRICS
+from models.evaluation.ssim import METRICS
 from models.pixels import to_pixels, to_tensor
 from models.restorer import Request, Restored, Restorer
 from models.vocabulary import CLEAN, degradation

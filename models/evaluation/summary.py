@@ -12,7 +12,7 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.evaluation.measurements import AUTO, TOLD, Restoration, Row, Scores
-from models.evaluation.psnr_ssim import PSNR_CAP_DB
+from models.evaluation.ssim import PSNR_CAP_DB
 from models.vocabulary import CLEAN
 
 UNCHANGED_DB = 40.0

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from models.evaluation.measurements import AUTO, TOLD, Scores
 from models.evaluation.perceptual import FID, name_with_direction
-from models.evaluation.psnr_ssim import METRICS
 from models.evaluation.report import Header, Report
+from models.evaluation.ssim import METRICS
 from models.evaluation.summary import UNCHANGED_DB, CleanTally, Summary, Tally
 
 MISSING, FEWER_MARK = "-", "*"

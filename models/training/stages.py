@@ -16,7 +16,7 @@ from rich.console import Console
 from models.device import choose_device
 from models.errors import TrainingError
 from models.training.autodir import recipes as autodir_recipes
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.trainer import Stage, Trainer
 from models.training.daclip import recipes as daclip_recipes
 from models.training.data.photos import PhotoPool, decode_into, find_photos

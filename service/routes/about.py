@@ -12,7 +12,7 @@ from service.authentication import AuthenticatedCaller
 from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
-from service.options import MAX_DEADLINE_S
+from service.request_options import MAX_DEADLINE_S
 from service.routes.dependencies import CurrentDesk, problem_responses
 
 router = APIRouter(tags=["about"])

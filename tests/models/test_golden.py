@@ -8,7 +8,7 @@ import torch
 from models import golden
 from models.bundle import read_manifest, verify_bundle
 from models.errors import BundleError, DeviceError
-from models.report import Report
+from models.restoration_report import Report
 from models.restorer import Restored
 
 

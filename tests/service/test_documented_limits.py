@@ -12,7 +12,7 @@ from models.photo.read import Limits as PhotoLimits
 from service.app import create_app
 from service.image_header import MAX_SIDE_PX
 from service.negotiation import MAX_WAIT_S
-from service.options import FIELDS, MAX_DEADLINE_S
+from service.request_options import FIELDS, MAX_DEADLINE_S
 from service.routes.about import Limits
 from service.routes.restore import DETECT_WAIT_S
 from service.settings import MEGABYTE, ServiceSettings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.report import PassReport, Report
+from models.restoration_report import PassReport, Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Waits
 
 REPAIRED = PassReport(

@@ -13,7 +13,7 @@ import pytest
         "worker.engine_link",
         "worker.job_run",
         "worker.engine_child",
-        "worker.codec",
+        "worker.codec_pool",
         "worker.metrics",
     ],
 )

@@ -15,7 +15,7 @@ from jobs.spec import JobControls, JobSpec, Output, Source
 from jobs.state import State
 from models.errors import PhotoError
 from models.photo.read import Photo
-from worker.codec import CodecFailed
+from worker.codec_pool import CodecFailed
 from worker.job_run import REPORT_EVERY_S, Abandoned, JobRun, JobServices
 from worker.messages import Cancel, Done, Failed, PassProgress, StepProgress, Task
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls
 from models.controls import Controls
-from models.report import PassReport, Report
+from models.restoration_report import PassReport, Report
 from worker.restorer_types import to_controls, to_outcome
 
 

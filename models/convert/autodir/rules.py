@@ -17,7 +17,7 @@ from torch import nn
 from models.autodir.air import AIR, AIRConfig, UNetConfig
 from models.autodir.config import AutoDIRConfig
 from models.autodir.latents import KLConfig
-from models.convert.recipe import Rule, with_prefix
+from models.convert.rule_table import Rule, with_prefix
 from models.convert.sizes import Shapes, clip_heads, count_modules, mlp_ratio, shape_of
 from models.errors import BundleError
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from models.convert.recipe import Rule
+from models.convert.rule_table import Rule
 from models.convert.sizes import Shapes, clip_heads, count_modules, mlp_ratio, shape_of
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet, UNetConfig

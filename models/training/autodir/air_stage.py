@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.autodir.air import AIR, AIRConfig
 from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration, validation_examples
 from models.training.data.dataset import DegradedPairs, Example, batches

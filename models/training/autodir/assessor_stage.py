@@ -25,8 +25,8 @@ from models.networks.clip import ClipConfig
 from models.networks.drunet import DRUNet
 from models.networks.evidence_encoder import EvidenceEncoder
 from models.training.autodir.second_pass import repair_batch
-from models.training.core.config import RunConfig
 from models.training.core.replay import ReplayBuffer
+from models.training.core.run_config import RunConfig
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Validation
 from models.training.core.validation import validation_examples

@@ -28,7 +28,7 @@ from models.networks.nafnet import NAFNet
 from models.restorer import Restorer
 from models.training.autodir import autodir_small
 from models.training.autodir.calibration import fit_confidence, measure_floors, measure_strengths
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.validation import validation_examples
 from models.training.data.photos import PhotoPool, decode_into, find_photos

@@ -19,7 +19,7 @@ from models.training.autodir.frozen_air import FrozenAIR
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.second_pass import load_specialists
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
 from models.training.data.degradations import Mixture

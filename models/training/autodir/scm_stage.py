@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from models.autodir.config import LoopConfig
 from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.training.autodir.frozen_air import FrozenAIR
-from models.training.core.config import RunConfig
 from models.training.core.replay import ReplayBuffer, random_mirror
+from models.training.core.run_config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration, validation_examples
 from models.training.data.dataset import DegradedPairs, Example, batches

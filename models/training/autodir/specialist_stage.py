@@ -21,7 +21,7 @@ from models.errors import TrainingError
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.training.autodir.scm_stage import restoration_loss
 from models.training.autodir.second_pass import repair_batch
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration, validation_examples
 from models.training.data.dataset import DegradedPairs, Example, batches

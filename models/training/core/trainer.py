@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.errors import TrainingError
-from models.training.core.config import RunConfig
 from models.training.core.optimizers import MuonAdamW
+from models.training.core.run_config import RunConfig
 from models.training.data.dataset import Example
 from models.training.data.photos import Image
 

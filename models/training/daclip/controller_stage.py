@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from models.daclip.controller import ControllerConfig, DaCLIP
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.daclip.contrastive import Embeddings, LossTerms, clamp_temperature, contrastive_terms, info_nce
 from models.training.data.captioned_examples import WORDS, to_unit_range

@@ -17,7 +17,7 @@ from models.daclip.controller import L14, ControllerConfig, DaCLIP
 from models.errors import TrainingError
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.networks.nafnet import NAFNet
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
 from models.training.daclip import daclip_small

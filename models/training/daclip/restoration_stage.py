@@ -21,7 +21,7 @@ from models.daclip.controller import DaCLIP, match_norm
 from models.daclip.irsde import IRSDE, SDEConfig, diffuse, initial_state, matching_loss, posterior_step
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.fusion import fuse
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration
 from models.training.daclip.controller_stage import encoder_input

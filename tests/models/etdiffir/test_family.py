@@ -11,7 +11,7 @@ from models.convert.etdiffir.conversion import convert_etdiffir, plan_etdiffir
 from models.convert.open_checkpoint import open_checkpoint
 from models.daclip.controller import DaCLIP
 from models.errors import BundleError, ControlsError
-from models.etdiffir.captions import caption_feature
+from models.etdiffir.caption_embedding import caption_feature
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.families import load_restorer

@@ -9,7 +9,7 @@ from parity_check import assert_parity
 from models.convert.daclip.check import check_unet_outputs
 from models.convert.etdiffir.check import check_erunet, load_erunet
 from models.convert.etdiffir.rules import ERUNET_RULES, erunet_config, erunet_on_meta
-from models.convert.recipe import make_recipe
+from models.convert.rule_table import make_recipe
 from models.errors import BundleError, ControlsError
 from models.etdiffir.erunet import EfficientBlock, EfficientUNet, EfficientUNetConfig, ResponseNorm
 from models.etdiffir.fusion import fuse

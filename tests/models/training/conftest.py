@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.data.degradations import Mixture
 from models.training.data.photos import CropConfig, decode_into, find_photos
 

@@ -6,12 +6,12 @@ from models.training.data.degradations.image_operations import Image, Random, Sy
 from models.training.data.degradations.jpeg import jpeg
 from models.training.data.degradations.low_light import low_light
 from models.training.data.degradations.masks import incomplete
-from models.training.data.degradations.pair import draw_visible
 from models.training.data.degradations.rain import rain
 from models.training.data.degradations.raindrop import raindrop
 from models.training.data.degradations.sensor_noise import noise
 from models.training.data.degradations.shadow import shadow
 from models.training.data.degradations.snow import snow
+from models.training.data.degradations.training_pair import draw_visible
 
 DACLIP_SYNTHESIZERS: dict[str, Synthesizer] = {
     "motion-blurry": blur,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.autodir.air import AIR, AIRConfig
 from models.training.autodir.air_stage import denoising_target
 from models.training.autodir.frozen_air import amplitudes
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.data.dataset import Example
 
 

@@ -17,7 +17,7 @@ from models.training.autodir.assessor_stage import (
     fidelity_loss,
     semantic_agnostic_loss,
 )
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.core.text_encoder import text_parameters
 from models.training.data.photos import PhotoPool
 from models.vocabulary import CLEAN

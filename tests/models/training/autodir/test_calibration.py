@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.autodir.assessor import prompt_of
-from models.report import Report
+from models.restoration_report import Report
 from models.restorer import Restored
 from models.training.autodir.calibration import (
     LOGIT_FACTORS,

@@ -8,7 +8,7 @@ from models.autodir.specialists import SpecialistConfig, Specialists
 from models.errors import TrainingError
 from models.networks.drunet import DRUNetConfig
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.data.degradations import Mixture
 from models.training.data.photos import CropConfig
 from models.vocabulary import CLEAN

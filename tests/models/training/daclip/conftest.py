@@ -8,7 +8,7 @@ import torch
 
 from models.daclip.controller import ControllerConfig, DaCLIP
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
-from models.training.core.config import RunConfig
+from models.training.core.run_config import RunConfig
 from models.training.data.captioned_examples import CaptionedPhoto, load_captioned_photos
 from models.training.data.photos import CropConfig, find_photos
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from models.evaluation.pairs import read_picture
-from models.evaluation.psnr_ssim import METRICS, ssim
+from models.evaluation.ssim import METRICS, ssim
 from models.psnr import psnr
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from models.evaluation.album import Album, worst_rows
-from models.evaluation.html_page import html_report
+from models.evaluation.html_report import html_report
 from models.evaluation.measurements import Conditions, Restoration, Row
 from models.evaluation.report import Report, make_header
 from models.evaluation.summary import summarize

@@ -9,7 +9,7 @@ from models.autodir.air import AIRConfig, UNetConfig
 from models.autodir.latents import KLConfig
 from models.convert.autodir.conversion import plan_autodir
 from models.convert.autodir.rules import Heads, config_of, networks, rules
-from models.convert.recipe import Rule, Source, make_recipe
+from models.convert.rule_table import Rule, Source, make_recipe
 from models.errors import BundleError
 from models.networks.clip import ClipConfig
 from models.networks.nafnet import NAFNetConfig

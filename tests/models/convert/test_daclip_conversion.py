@@ -22,7 +22,7 @@ from models.convert.daclip.rules import (
     unet_on_meta,
 )
 from models.convert.open_checkpoint import open_checkpoint
-from models.convert.recipe import make_recipe
+from models.convert.rule_table import make_recipe
 from models.daclip.conditional_unet import WILD, UNetConfig
 from models.daclip.controller import L14, ControllerConfig
 from models.errors import BundleError, ControlsError

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.errors import PhotoError
 from models.photo.read import Limits, Photo
-from worker.codec import CodecFailed, CodecPool, import_codec
+from worker.codec_pool import CodecFailed, CodecPool, import_codec
 
 PIXELS = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.options import FIELDS, read_options, split_fields
 from service.problems import problem_response
 from service.refusals import InvalidRequest
+from service.request_options import FIELDS, read_options, split_fields
 
 NAMES = st.sampled_from([*FIELDS["restore"].model_fields, "only[]", "sed", "", "\ud800"]) | st.text(max_size=8)
 VALUES = st.recursive(
