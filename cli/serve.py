@@ -21,6 +21,7 @@ from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.options import Device, Host, Port, ServedBundles
 from cli.settings import settings
+from jobs.backoff import Backoff
 
 if TYPE_CHECKING:
     from service.server import Server
@@ -142,7 +143,7 @@ async def _run_api(
 
 async def _restart_what_ends(server: "Server", redis: EmbeddedRedis | None, worker: _WorkerProcess) -> ExitCode:
     """Restart Valkey and the worker when they end.  Stop the server if the worker's bundle or device is at fault."""
-    pause_s = FIRST_RESTART_PAUSE_S
+    backoff = Backoff(FIRST_RESTART_PAUSE_S, LONGEST_RESTART_PAUSE_S)
     while True:
         await asyncio.sleep(POLL_S)
         if redis is not None and not redis.running():
@@ -155,9 +156,9 @@ async def _restart_what_ends(server: "Server", redis: EmbeddedRedis | None, work
             print_error("the worker cannot run; see the error above")
             server.should_exit = True
             return ExitCode(code)
+        pause_s = backoff.next_s()
         print_warning(f"the worker ended with exit code {code}; starting a new one in {pause_s:.0f} s")
         await asyncio.sleep(pause_s)
-        pause_s = min(LONGEST_RESTART_PAUSE_S, 2 * pause_s)
         worker.start()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import JsonValue
 from redis.asyncio import Redis
 
 from jobs import redis_keys
@@ -49,7 +50,7 @@ class Event:
 
     id: str
     type: str
-    data: dict[str, Any]
+    data: dict[str, JsonValue]
 
 
 class Queue:

@@ -124,7 +124,7 @@ def section_of_settings() -> str:
 
 def test_the_limits_of_a_photo_are_documented():
     limits = Limits()
-    largest = f"{limits.pixels / 1e6:g} megapixels or {limits.file_bytes / 2**20:g} MiB"
+    largest = f"{limits.pixels / 1e6:g} megapixels or {limits.file_bytes / 1e6:.0f} MB"
     assert largest in " ".join(CLI_PAGE.split())
 
 

@@ -240,7 +240,7 @@ class JobRun:
         progress = Progress(fraction=0.0, pass_index=done, passes=max(done + 1, self.spec.controls.max_passes or 1))
         event = Event(
             id="", type="pass.completed" if done else "detected",
-            data={"passes": done, "degradations": self._outcome.degradations},
+            data={"passes": done, "degradations": {**self._outcome.degradations}},
         )  # fmt: skip
         await self.services.queue.report(self.services.token, self.spec.id, progress, self._outcome, event)
 

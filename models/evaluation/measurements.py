@@ -19,7 +19,7 @@ AUTO, TOLD = "auto", "told"
 """The modes of a bundle: the assessor decides, or the prompt names the expected label."""
 
 Scores = dict[str, float]
-"""A value for each of psnr_ssim.METRICS if there is a ground truth, and for each learned metric."""
+"""A value for each of models.evaluation.ssim.METRICS if there is a ground truth, and for each learned metric."""
 
 
 class Conditions(BaseModel):

@@ -1,6 +1,6 @@
 """Summarizes measured rows: means, PSNR gain, label accuracy, the confusion matrix and clean photos.
 
-PSNR is in dB.  The PSNR of a photo equal to its ground truth is infinite and counts as psnr_ssim.PSNR_CAP_DB.
+PSNR is in dB.  The PSNR of a photo equal to its ground truth is infinite and counts as `PSNR_CAP_DB`.
 """
 
 import math
