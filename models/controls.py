@@ -1,8 +1,13 @@
-"""The controls of a restoration: what a user may ask for, with ranges.  Torch-free."""
+"""The controls of a restoration: what a user may ask for, with ranges, and which degradations that leaves.
 
+Torch-free.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.errors import ControlsError
+from models.vocabulary import CLEAN, names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +56,28 @@ class Controls:
 def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
         raise ControlsError(f"got {name} {value}, expected {low} to {high}")
+
+
+def allowed_names(known: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names that the loop may choose from, in the bundle's order, always with "clean".
+
+    Raises:
+        ControlsError: a word is unknown, the bundle cannot repair it, or nothing is left to consider.
+    """
+    wanted, unwanted = names(only), names(skip)
+    for name in (*wanted, *unwanted):
+        if name not in known:
+            choices = ", ".join(entry for entry in known if entry != CLEAN)
+            raise ControlsError(f"this bundle does not know {name!r}; it knows {choices}")
+    left = tuple(n for n in known if n == CLEAN or ((not wanted or n in wanted) and n not in unwanted))
+    if left == (CLEAN,):
+        raise ControlsError("only and skip leave nothing to consider; remove a name from skip")
+    return left
+
+
+def renormalized(probabilities: dict[str, float], allowed: Sequence[str]) -> dict[str, float]:
+    """Returns the softmax over fewer names: the probabilities of the full softmax, divided by their sum."""
+    total = sum(probabilities[name] for name in allowed)
+    if total <= 0:
+        return {name: 1 / len(allowed) for name in allowed}
+    return {name: probabilities[name] / total for name in allowed}

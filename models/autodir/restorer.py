@@ -19,12 +19,12 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.denoiser import Denoiser, StepCache
-from models.autodir.policy import allowed_names, choose, improved
+from models.autodir.policy import choose, improved
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
 from models.autodir.speed import accelerate, warm_up
 from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack
-from models.controls import Controls
+from models.controls import Controls, allowed_names
 from models.device import Speed, to_device
 from models.errors import ControlsError
 from models.networks.nafnet import NAFNet

@@ -25,8 +25,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.autodir.policy import allowed_names, renormalized
-from models.controls import Controls
+from models.controls import Controls, allowed_names, renormalized
 from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet, Constants
 from models.daclip.config import DaCLIPConfig

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from models.autodir.assessor import prompt_of
-from models.autodir.policy import renormalized
 from models.autodir.restorer import AutoDIR
 from models.autodir.track import AutoDIRTrack, ImageRun
 from models.color import match_colors
-from models.controls import Controls
+from models.controls import Controls, renormalized
 from models.convert.verdicts import Check, Measure, Row, Vectors, compare_pairs
 from models.errors import BundleError, ControlsError
 from models.noise import NoiseStream

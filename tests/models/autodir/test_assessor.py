@@ -10,7 +10,7 @@ from parity_check import assert_parity
 from safetensors.torch import load_file
 
 from models.autodir.assessor import Assessor, center_crop, mixture, prompt_of
-from models.autodir.policy import renormalized
+from models.controls import renormalized
 from models.pixels import to_tensor
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 

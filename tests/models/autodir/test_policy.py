@@ -1,50 +1,12 @@
 """What the iterative loop decides, from probabilities alone."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from models.autodir.policy import allowed_names, choose, improved, renormalized
-from models.errors import ControlsError
+from models.autodir.policy import choose, improved
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 
 KNOWN = ("noise", "haze", "rain", CLEAN)
 SEEN = {"noise": 0.5, "haze": 0.2, "rain": 0.1, CLEAN: 0.2}
-
-
-def test_everything_is_considered_unless_something_is_said():
-    assert allowed_names(KNOWN, (), ()) == KNOWN
-
-
-@pytest.mark.parametrize(
-    ("only", "skip", "left"),
-    [
-        (("haze",), (), ("haze", CLEAN)),
-        (("fog", "grain"), (), ("noise", "haze", CLEAN)),
-        ((), ("rain",), ("noise", "haze", CLEAN)),
-        (("haze", "rain"), ("rain",), ("haze", CLEAN)),
-        ((), ("clean",), KNOWN),
-    ],
-)
-def test_only_and_skip_take_names_away_and_always_leave_clean(only, skip, left):
-    assert allowed_names(KNOWN, only, skip) == left
-
-
-@pytest.mark.parametrize(("only", "skip"), [(("fgo",), ()), ((), ("fgo",))])
-def test_an_unknown_word_is_refused_with_the_nearest_one(only, skip):
-    with pytest.raises(ControlsError, match=r"'fgo'.*Did you mean 'haze'"):
-        allowed_names(KNOWN, only, skip)
-
-
-def test_a_name_that_this_bundle_cannot_repair_is_refused_with_those_that_it_can():
-    with pytest.raises(ControlsError, match="does not know 'snow'; it knows noise, haze, rain"):
-        allowed_names(KNOWN, ("snow",), ())
-
-
-@pytest.mark.parametrize(("only", "skip"), [(("haze",), ("haze",)), ((), ("noise", "haze", "rain")), (("clean",), ())])
-def test_leaving_nothing_to_consider_is_refused(only, skip):
-    with pytest.raises(ControlsError, match="nothing to consider"):
-        allowed_names(KNOWN, only, skip)
 
 
 def test_the_most_probable_name_is_repaired():
@@ -73,16 +35,6 @@ def test_the_floor_is_compared_among_the_names_considered():
 def test_an_empty_list_ends_the_loop():
     choice = choose(SEEN, (CLEAN,), 0.0)
     assert (choice.label, choice.stop) == (None, "nothing-left")
-
-
-@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.sets(st.sampled_from(KNOWN), min_size=1))
-def test_probabilities_among_fewer_names_sum_to_one_and_keep_their_order(values, allowed):
-    whole = dict(zip(KNOWN, values, strict=True))
-    left = renormalized(whole, sorted(allowed))
-    assert sum(left.values()) == pytest.approx(1)
-    for a in left:
-        for b in left:
-            assert whole[a] > whole[b] or left[a] <= left[b] or sum(whole[name] for name in left) == 0
 
 
 def test_the_published_list_runs_dry_after_seven_repairs():
