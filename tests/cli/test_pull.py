@@ -183,7 +183,7 @@ def test_two_checkpoints_of_different_widths_make_no_bundle(
         files.append(file_server.add(name, (workplace / name).read_bytes()))
     path = write_registry(workplace / "own.toml", kind="checkpoint", family="daclip", files=files)
     result = undegrade("models", "pull", "tiny", "--registry", path, "--accept-license")
-    assert (result.code, "do not go together" in result.err) == (3, True), result.err
+    assert (result.code, "do not fit together" in result.err) == (3, True), result.err
     assert not (home / "tiny").exists()
     again = undegrade("models", "pull", "tiny", "--registry", path, "--accept-license")
     assert (again.code, len(file_server.requests)) == (3, 2)  # no file is downloaded twice

@@ -43,7 +43,7 @@ def test_an_invalid_field_of_a_registry_is_named(write_registry, undegrade, home
 
 def test_a_file_that_is_not_a_registry_is_reported(undegrade, home, workplace):
     (workplace / "own.toml").write_text("<html>")
-    assert "no TOML" in undegrade("models", "pull", "a", "--registry", "own.toml").err
+    assert "is not TOML" in undegrade("models", "pull", "a", "--registry", "own.toml").err
     assert "cannot read the registry gone.toml" in undegrade("models", "pull", "a", "--registry", "gone.toml").err
 
 

@@ -167,7 +167,7 @@ INVALID = {
     "no such bundle": (["--bundle", "nowhere"], 3, "no bundle 'nowhere'"),
     "a folder that is no bundle": (["--bundle", "."], 3, "UNDEGRADE_BUNDLES"),
     "a prompt without words": (["--prompt", " "], 2, "--prompt is empty"),
-    "prompt and only": ([*PASS, "--only", "noise"], 2, "a prompt already says"),
+    "prompt and only": ([*PASS, "--only", "noise"], 2, "a prompt says"),
     "json and the photo to stdout": (["--json", "-o", "-"], 2, "would both go to stdout"),
     "a picture beside stdout": (["--compare", "side", "-o", "-"], 2, "goes to stdout"),
     "no such option": (["--strenght", 1], 2, "No such option"),

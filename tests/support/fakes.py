@@ -89,7 +89,7 @@ class FakeRestorer:
         begun: the requests, in order.
         batches: of each step, the (name, step before it) of its tracks.
         finished: of each call of `finish`, the (image index, pass index, tile index) of its tracks.
-        most_under_way: the most tracks that were stepped and not finished at one time.
+        most_in_progress: the most tracks that were stepped and not finished at one time.
     """
 
     images: Sequence[FakeImage] = ()
@@ -105,8 +105,8 @@ class FakeRestorer:
     begun: list[Request] = field(default_factory=list)
     batches: list[list[tuple[int, int]]] = field(default_factory=list)
     finished: list[list[tuple[int, int, int]]] = field(default_factory=list)
-    under_way: int = 0
-    most_under_way: int = 0
+    in_progress: int = 0
+    most_in_progress: int = 0
 
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
         return [Assessment(probabilities={"clean": 0.25, "noise": 0.75}, condition=torch.zeros(1, 1)) for _ in images]
@@ -119,15 +119,15 @@ class FakeRestorer:
         assert all(track.step < track.steps for track in tracks), "no track is stepped beyond its last step"
         self.batches.append([(track.name, track.step) for track in tracks])
         self.at_step(list(tracks))
-        self.under_way += sum(track.step == 0 for track in tracks)
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.in_progress += sum(track.step == 0 for track in tracks)
+        self.most_in_progress = max(self.most_in_progress, self.in_progress)
         for track in tracks:
             track.step += 1
             track.image.steps_taken += 1
 
     def finish(self, tracks: Sequence[FakeTrack]) -> list[Outcome]:
         assert all(track.step == track.steps for track in tracks)
-        self.under_way -= len(tracks)
+        self.in_progress -= len(tracks)
         self.finished.append([(track.image.index, track.pass_index, track.tile[0]) for track in tracks])
         return [self._close(track) for track in tracks]
 

@@ -74,7 +74,9 @@ def published_stage(random_config, random_networks, run, pools, tmp_path):
 
 def test_the_loss_is_the_sum_of_both_terms_and_clean_pairs_have_no_second_one(published_stage, batch):
     examples = batch(side=32)
-    answers, twins = (published_stage.assessor.look(list(examples[key]), strict=True) for key in ("degraded", "clean"))
+    answers, twins = (
+        published_stage.assessor.assess(list(examples[key]), strict=True) for key in ("degraded", "clean")
+    )
     labels = ["low-light", "low-light", CLEAN, CLEAN]
     fidelity = sum(1 - math.sqrt(answer[label]) for answer, label in zip(answers, labels, strict=True)) / 4
     semantic = sum(math.sqrt(answer["low-light"]) for answer in twins[:2]) / 2

@@ -147,7 +147,7 @@ def test_etdiffir_learns_and_uses_the_caption(build, daclip_run, tmp_path):
     constants = stage.constants(network, batch)
     other = stage.constants(network, {**batch, "caption": batch["word"]})
     assert (constants.prompt - other.prompt).abs().max() > 0
-    assert (constants.crosses[0] - other.crosses[0]).abs().max() > 0
+    assert (constants.cross_vectors[0] - other.cross_vectors[0]).abs().max() > 0
 
 
 def test_the_one_step_network_learns(build, daclip_run, tmp_path):
