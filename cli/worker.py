@@ -49,7 +49,7 @@ def worker(
 
         config = WorkerConfig(
             redis_url=redis_url or env.redis_url, store_url=store_url or env.store_url,
-            lanes=_parse_lanes(lanes), grace_s=env.grace_s, most_megapixels=env.max_megapixels,
+            lanes=_parse_lanes(lanes), grace_s=env.grace_s, max_megapixels=env.max_megapixels,
             metrics_port=metrics_port or env.metrics_port, metrics_host=env.host,
             engine=EngineConfig(
                 bundles=find_bundles(bundle or env.bundle_names), device=device or env.device, threads=env.threads,

@@ -56,7 +56,7 @@ class WorkerConfig:
     grace_s: float = 30.0
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
-    most_megapixels: float = 50.0
+    max_megapixels: float = 50.0
 
     @property
     def bundles(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Supervisor:
         self.redis: Redis = Redis.from_url(config.redis_url, socket_timeout=10)
         self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
         self.store: BlobStore = open_store(config.store_url, self.redis)
-        self.codec = CodecPool(workers=2, limits=Limits(pixels=round(config.most_megapixels * 1e6)))
+        self.codec = CodecPool(workers=2, limits=Limits(pixels=round(config.max_megapixels * 1e6)))
         self.link = EngineLink(config.engine, self._on_answer)
         self.held, self.background = HeldJobs(), BackgroundTasks()
         self._draining, self._ready = asyncio.Event(), asyncio.Event()

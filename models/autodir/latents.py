@@ -5,7 +5,7 @@ about unit variance; the image condition z_I is the *unscaled* posterior mode, a
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,13 +43,6 @@ class KLConfig:
 
 
 CodecConfig = PatchConfig | KLConfig
-
-
-class Codec(Protocol):
-    """encode: pixels -> unscaled latents; decode: unscaled latents -> pixels."""
-
-    def encode(self, image: Tensor) -> Tensor: ...
-    def decode(self, latent: Tensor) -> Tensor: ...
 
 
 class PatchCodec(nn.Module):
