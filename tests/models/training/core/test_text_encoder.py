@@ -149,6 +149,7 @@ def test_the_text_parameters_are_all_but_image_encoder_and_temperature(clip):
     ) - ours
 
 
+@pytest.mark.slow
 def test_an_encoder_that_keeps_its_class_prompts_moves_them_little(clip):
     """Without `keep`, the same training moves them ten times as far."""
 

@@ -46,6 +46,7 @@ def losses_before_and_after(stage, run):
     return before, float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
 
 
+@pytest.mark.slow
 def test_the_controller_learns_to_distinguish_the_kinds(build, daclip_run, tmp_path):
     run = daclip_run(tmp_path, steps=60, batch=20, learning_rate=2e-3)
     before, after = losses_before_and_after(build(run), run)

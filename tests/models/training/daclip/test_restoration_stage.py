@@ -130,12 +130,14 @@ def losses_before_and_after(stage, run):
     return before, float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
 
 
+@pytest.mark.slow
 def test_irsde_learns(build, daclip_run, tmp_path):
     run = daclip_run(tmp_path, steps=25, learning_rate=2e-3)
     before, after = losses_before_and_after(build(run, tiny_unet()), run)
     assert after < before
 
 
+@pytest.mark.slow
 def test_etdiffir_learns_and_uses_the_caption(build, daclip_run, tmp_path):
     torch.manual_seed(3)
     network = EfficientUNet(EfficientUNetConfig(width=32, multipliers=(1, 2), context_dim=32, mode="paper"))
