@@ -3,13 +3,13 @@
 import asyncio
 import hashlib
 import io
-import struct
 from dataclasses import dataclass
 from typing import cast
 
 from PIL import Image, UnidentifiedImageError
 
 from jobs.spec import Format
+from models.photo.decoder_errors import DECODER_ERRORS, HEIC_BRANDS
 from models.photo.read import Limits as PhotoLimits
 from service.refusals import NotAnImage, TooLarge, TooManyPixels, UnsupportedFormat
 
@@ -28,10 +28,8 @@ _OTHER_SIGNATURES = (
     (b"\xff\x0a", "a JPEG XL"), (b"\0\0\0\x0cJXL ", "a JPEG XL"), (b"\0\0\0\x0cjP  ", "a JPEG 2000"),
     (b"%PDF", "a PDF"), (b"<svg", "an SVG"),
 )  # fmt: skip
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
-_PARSER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, RuntimeError, LookupError, TypeError,
-                  ArithmeticError, AttributeError, MemoryError)  # fmt: skip
+_PARSER_ERRORS = (*DECODER_ERRORS, MemoryError)
 """Every error type that Pillow's header parsers raised in tests on flipped and truncated bytes."""
 
 
@@ -126,6 +124,6 @@ def sniff_format(data: bytes) -> Format:
 
 
 def _unsupported_format(data: bytes) -> str | None:
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         return "a HEIC photo: export it as JPEG"
     return next((name for sign, name in _OTHER_SIGNATURES if data.startswith(sign)), None)
