@@ -39,8 +39,9 @@ demo: $(READY) ## Restore a damaged sample photo
 	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
 	@echo "  $(BIN)/undegrade --help"
 
-test: $(READY) ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not gpu and not full"
+test: $(READY) ## Run the tests that take seconds, one process per core
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 \
+		--dist loadfile -m "not slow and not gpu and not full"
 
 test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
 	$(BIN)/python -m pytest

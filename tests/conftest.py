@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,12 @@ if TYPE_CHECKING:  # not at run time: many tests never need torch
 
 PARITY = Path(__file__).parent / "parity"
 SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start: pytest-xdist and a shell's & start us with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

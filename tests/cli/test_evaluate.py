@@ -136,7 +136,8 @@ def test_a_folder_of_other_images_is_refused_before_the_run(tree, bundle, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_loss_against_an_earlier_report_gives_exit_code_1_and_a_dated_report(tree, bundle, tmp_path):
+def test_a_loss_against_an_earlier_report_gives_exit_code_1_and_a_dated_report(tree, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["undegrade", "evaluate", "a folder"])  # else those of pytest
     out, results = tmp_path / "out", tmp_path / "results"
     results.mkdir()
     common = (tree, "--bundle", bundle, "--out", out, "--clean", 0, "--steps", 1, "--no-told")
@@ -153,7 +154,10 @@ def test_a_loss_against_an_earlier_report_gives_exit_code_1_and_a_dated_report(t
     assert invoke(*common, "--compare", tmp_path / "better.json", "--max-loss", 0.6).exit_code == 0
     (dated,) = results.iterdir()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_cpu_evaluation\.md", dated.name)
-    assert all(fact in dated.read_text() for fact in ("# Evaluation of autodir-small", "`undegrade ", "**worse**"))
+    assert all(
+        fact in dated.read_text()
+        for fact in ("# Evaluation of autodir-small", "`undegrade evaluate 'a folder'`", "**worse**")
+    )
 
 
 def test_a_report_of_other_crops_or_of_another_kind_is_refused(tree, bundle, tmp_path):
