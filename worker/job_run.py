@@ -20,8 +20,8 @@ from jobs.record import Failure, Outcome, Progress, Result
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
 from models.errors import PhotoError
+from models.photo.codec_pool import CodecFailed, CodecPool
 from models.photo.read import Photo
-from worker.codec_pool import CodecFailed, CodecPool
 from worker.messages import Answer, Cancel, Done, Failed, PassProgress, Pixels, StepProgress, Task
 
 T = TypeVar("T")

@@ -19,10 +19,10 @@ from redis.exceptions import RedisError
 from jobs.blob_store import BlobStore, open_store
 from jobs.queue import Queue
 from jobs.spec import LANES, Lane
+from models.photo.codec_pool import CodecPool
 from models.photo.read import Limits
 from worker.announcer import Announcer
 from worker.background_tasks import BackgroundTasks
-from worker.codec_pool import CodecPool
 from worker.committer import Committer
 from worker.engine_config import EngineConfig
 from worker.engine_link import EngineLink

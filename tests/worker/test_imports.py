@@ -13,7 +13,7 @@ import pytest
         "worker.engine_link",
         "worker.job_run",
         "worker.engine_child",
-        "worker.codec_pool",
+        "models.photo.codec_pool",
         "worker.metrics",
     ],
 )

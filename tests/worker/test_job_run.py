@@ -14,8 +14,8 @@ from jobs.record import Outcome, PassRecord, Progress
 from jobs.spec import JobControls, JobSpec, Output, Source
 from jobs.state import State
 from models.errors import PhotoError
+from models.photo.codec_pool import CodecFailed
 from models.photo.read import Photo
-from worker.codec_pool import CodecFailed
 from worker.job_run import REPORT_EVERY_S, Abandoned, JobRun, JobServices
 from worker.messages import Cancel, Done, Failed, PassProgress, StepProgress, Task
 

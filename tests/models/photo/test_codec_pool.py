@@ -12,8 +12,8 @@ import uvloop
 from PIL import Image
 
 from models.errors import PhotoError
+from models.photo.codec_pool import CodecFailed, CodecPool, import_codec
 from models.photo.read import Limits, Photo
-from worker.codec_pool import CodecFailed, CodecPool, import_codec
 
 PIXELS = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from models.photo.read import Limits, Photo, read_photo
+from models.photo.read import Limits, Photo, Samples, read_photo
 from models.photo.write import conversion_warnings, encode_photo
-from worker.messages import Pixels
-from worker.process_pool import Pool, ProcessDied
+from processes.pool import Pool, ProcessDied
 
 T = TypeVar("T")
 
@@ -59,7 +58,7 @@ class CodecPool:
         return await self._run(decode, data, self.limits)
 
     async def encode(
-        self, photo: Photo, pixels: Pixels, kind: str | None = None, quality: int | None = None, metadata: bool = True
+        self, photo: Photo, pixels: Samples, kind: str | None = None, quality: int | None = None, metadata: bool = True
     ) -> tuple[bytes, str]:
         """Encode a photo with other pixels.  Returns the file and its format.
 

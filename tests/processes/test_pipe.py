@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 import uvloop
 
-from worker.pipe import connect
+from processes.pipe import connect
 
 SIZES = [1, 3, 16_384, 16_385, 250_000, 9_000_001]
 """Around the size from which Connection sends the length by itself, and beyond any socket's buffer."""

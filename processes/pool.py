@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar, cast
 
-from worker.parent_death import die_with_parent
-from worker.pipe import Frames, connect
+from processes.parent_death import die_with_parent
+from processes.pipe import Frames, connect
 
 T = TypeVar("T")
 
