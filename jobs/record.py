@@ -28,6 +28,7 @@ class PassRecord(FrozenModel):
     probability_after: float | None = None
     kept: bool = True
     seconds: float = 0.0
+    max_change_levels: float | None = None
     blob: str | None = None
 
 

@@ -39,6 +39,12 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str = "constant") -> Tensor:
     return F.pad(x, (0, right, 0, bottom), mode=mode)
 
 
+def max_change_levels(before: Tensor, after: Tensor) -> float:
+    """Returns the largest change of a channel value, in levels of 8 bits (0 to 255); images (3, H, W) in [-1, 1]."""
+    # One channel at a time: the difference of a large photo would need as much memory as the photo
+    return max(float((a - b).abs_().max()) for a, b in zip(after, before, strict=True)) * 127.5
+
+
 BLACK_BELOW = -0.97
 """Channel values below this count as black; it is just under 4 of 255."""
 

@@ -14,6 +14,13 @@ class PassReport:
     probability_after: float | None  # None if the result was not assessed
     kept: bool
     seconds: float
+    max_change_levels: float | None = None
+    """The largest change of a channel value in the result, in levels of 8 bits; None if it was not measured."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether a pixel changed by more than one level of 8 bits; true if the change was not measured."""
+        return self.max_change_levels is None or self.max_change_levels > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +30,19 @@ class Report:
     degradations: dict[str, float]  # the first assessment, most probable first
     passes: tuple[PassReport, ...]
     stop_reason: str
-    """Empty while passes follow, then clean | uncertain | did-not-help | max-passes | prompt-done | nothing-left |
-    strength-zero."""
+    """Empty while passes follow, then one of:
+
+    - clean: "clean" is the most probable of all names;
+    - still-degraded: the most probable name is a degradation that was repaired before, or that the controls exclude;
+    - uncertain: no degradation is probable enough for a repair;
+    - did-not-help: the last pass was undone;
+    - max-passes, prompt-done, nothing-left, strength-zero.
+    """
     seed: int
     steps: int
     warnings: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The repaired degradations, in order."""
-        return tuple(entry.label for entry in self.passes if entry.kept)
+        """The degradations whose repair can be seen, in order."""
+        return tuple(entry.label for entry in self.passes if entry.kept and entry.visible)

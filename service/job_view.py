@@ -38,7 +38,8 @@ class DegradationProbability(BaseModel):
 class PassBody(BaseModel):
     """One pass of the loop.  `image` is the URL of its image, if that is kept.
 
-    `by` is "diffusion", "network" for a network that answers in one step, or "specialist NAME".
+    `by` is "diffusion", "network" for a network that answers in one step, or "specialist NAME".  `max_change_levels` is
+    the largest change of a channel value, in levels of 8 bits: a change of one level cannot be seen.
     """
 
     label: str
@@ -48,6 +49,7 @@ class PassBody(BaseModel):
     probability_after: float | None
     kept: bool
     seconds: float
+    max_change_levels: float | None
     image: str | None
 
 

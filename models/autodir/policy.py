@@ -18,7 +18,7 @@ class Choice:
 
     probabilities: dict[str, float]
     label: str | None = None
-    stop: str | None = None  # clean | uncertain | nothing-left
+    stop: str | None = None  # clean | still-degraded | uncertain | nothing-left
 
 
 def choose(
@@ -32,10 +32,11 @@ def choose(
     label = max(left, key=lambda name: left[name])
     if tuple(remaining) == (CLEAN,):
         return Choice(probabilities=left, stop="nothing-left")
-    if label == CLEAN:
-        return Choice(probabilities=left, stop="clean")
-    if left[label] < max(floor, (floors or {}).get(label, 0.0)):
-        return Choice(probabilities=left, stop="uncertain")
+    if label == CLEAN or left[label] < max(floor, (floors or {}).get(label, 0.0)):
+        # A repaired degradation that is still found has left the list, but not the picture
+        found = max(probabilities, key=lambda name: probabilities[name])
+        stop = "still-degraded" if found not in remaining else "clean" if label == CLEAN else "uncertain"
+        return Choice(probabilities=left, stop=stop)
     return Choice(probabilities=left, label=label)
 
 

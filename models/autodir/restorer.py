@@ -30,7 +30,7 @@ from models.errors import ControlsError
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import newly_black_share, pad_to_multiple
+from models.pixels import max_change_levels, newly_black_share, pad_to_multiple
 from models.restoration_report import PassReport, Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
 from models.tiles import Canvas, Tile
@@ -287,6 +287,7 @@ class AutoDIR:
                 probability_after=after[run.label],
                 kept=kept,
                 seconds=time.monotonic() - run.started_s,
+                max_change_levels=max_change_levels(run.image, result) * run.controls.strength,
             )
         )
         run.restored = run.diffused = None

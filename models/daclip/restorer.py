@@ -44,7 +44,7 @@ from models.daclip.track import DaCLIPTrack, ImageRun
 from models.errors import ControlsError
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import pad_to_multiple
+from models.pixels import max_change_levels, pad_to_multiple
 from models.restoration_report import PassReport, Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
 from models.tiles import Canvas, Tile
@@ -241,9 +241,10 @@ class DaCLIPRestorer:
         return self._restored(run, result, "prompt-done" if run.source == "user" else "max-passes")
 
     def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
-        return Restored(image=final_image(run.image, result, run.controls), report=self._report(run, stop_reason))
+        image = final_image(run.image, result, run.controls)
+        return Restored(image=image, report=self._report(run, stop_reason, max_change_levels(run.image, image)))
 
-    def _report(self, run: ImageRun, stop_reason: str) -> Report:
+    def _report(self, run: ImageRun, stop_reason: str, change_levels: float = 0.0) -> Report:
         sde = self._schedule(run.controls)
         pass_report = PassReport(
             label=run.label,
@@ -253,6 +254,7 @@ class DaCLIPRestorer:
             probability_after=None,  # assessing the result would cost more than a pass of the NAFNet
             kept=True,
             seconds=time.monotonic() - run.started_s,
+            max_change_levels=change_levels,
         )
         return Report(
             degradations=dict(sorted(run.probabilities.items(), key=lambda item: -item[1])),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.pixels import newly_black_share, pad_to_multiple, to_pixels, to_tensor
+from models.pixels import max_change_levels, newly_black_share, pad_to_multiple, to_pixels, to_tensor
 
 sides = st.integers(1, 90)
 
@@ -50,6 +50,14 @@ def test_constant_padding_is_zero_and_reflection_mirrors():
     x = torch.arange(1.0, 7.0).view(1, 1, 1, 6)
     assert pad_to_multiple(x, 8)[0, 0, 0].tolist() == [1, 2, 3, 4, 5, 6, 0, 0]
     assert pad_to_multiple(x.expand(1, 1, 8, 6), 8, "reflect")[0, 0, 0].tolist() == [1, 2, 3, 4, 5, 6, 5, 4]
+
+
+def test_a_change_is_told_in_levels_of_8_bits():
+    pixels = np.full((4, 5, 3), 100, np.uint8)
+    changed = pixels.copy()
+    changed[1, 2, 0], changed[3, 4, 2] = 107, 88
+    assert max_change_levels(to_tensor(pixels), to_tensor(changed)) == pytest.approx(12, rel=1e-5)
+    assert max_change_levels(to_tensor(pixels), to_tensor(pixels)) == 0
 
 
 def test_only_pixels_that_become_black_count_as_newly_black():

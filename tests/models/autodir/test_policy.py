@@ -23,6 +23,12 @@ def test_clean_stops_before_restoring():
     assert (choice.label, choice.stop) == (None, "clean")
 
 
+@pytest.mark.parametrize(("rest", "floor"), [({"haze": 0.001, CLEAN: 0.02}, 0.4), ({"haze": 0.011, CLEAN: 0.01}, 0.7)])
+def test_what_left_the_list_but_not_the_picture_is_not_called_clean(rest, floor):
+    choice = choose({"noise": 0.979, **rest}, ("haze", CLEAN), floor)
+    assert (choice.label, choice.stop) == (None, "still-degraded")
+
+
 def test_below_the_floor_the_image_is_left_alone():
     assert choose(SEEN, KNOWN, 0.51).stop == "uncertain"
     assert choose(SEEN, KNOWN, 0.5).label == "noise"

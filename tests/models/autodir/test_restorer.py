@@ -97,6 +97,23 @@ class TestTheLoop:
         assert report.labels == ("noise", "haze", "low-resolution")
         assert report.stop_reason == "nothing-left"
 
+    def test_a_repair_that_left_the_damage_is_not_called_clean(self, autodir):
+        script = Script(sees(noise=0.99, clean=0.001), sees(noise=0.979, clean=0.02))
+        report = restored(autodir(assessor=script), picture()).report
+        assert (report.labels, report.stop_reason) == (("noise",), "still-degraded")
+        skipped = restored(autodir(assessor=Script(sees(noise=0.979, clean=0.02))), picture(), skip=("noise",)).report
+        assert (skipped.passes, skipped.stop_reason) == ((), "still-degraded")
+
+    def test_a_pass_tells_how_far_its_pixels_moved(self, autodir):
+        script = Script(sees(noise=0.8), sees(clean=0.9))
+        outcome = restored(autodir(assessor=script), picture(), strength=0.5)
+        moved = (outcome.image - picture()).abs().max().item() * 127.5
+        (entry,) = outcome.report.passes
+        assert entry.max_change_levels == pytest.approx(moved, rel=1e-3) and entry.visible
+        script = Script(sees(noise=0.8), sees(clean=0.9))
+        faint = restored(autodir(assessor=script), picture(), strength=0.45 / moved).report
+        assert (faint.labels, faint.passes[0].visible) == ((), False), "a change of one level is not called a repair"
+
     def test_a_second_image_starts_with_all_names(self, autodir):
         script = Script(*[sees(noise=0.8), sees(clean=0.9)] * 2)
         model = autodir(assessor=script)
@@ -218,8 +235,8 @@ class TestStrictAndSafe:
     def test_strict_has_no_floor_and_keeps_every_pass(self, autodir):
         script = Script(sees(noise=0.3), sees(noise=0.9, clean=0.05), sees(clean=0.9))
         report = restored(autodir(assessor=script, floor=0.9), picture(), strict=True).report
-        assert report.labels[0] == "noise"
-        assert report.stop_reason == "clean"
+        assert [entry.kept for entry in report.passes] == [True]
+        assert report.stop_reason == "still-degraded"
 
     def test_strict_continues_from_the_diffusion_picture_after_low_resolution(self, autodir):
         """I_sd is the result at w = 0; if the loop ended there, the user would still get I_res."""
