@@ -8,6 +8,9 @@ BUNDLES := $(patsubst %/bundle.json,%,$(wildcard models/bundles/*/bundle.json))
 PHOTO := examples/raccoon-noisy.jpg
 DEMO := demo
 SHARE ?= 1
+# The tests: all cores busy, with as many threads a process as the environment asks for
+THREADS := $(or $(OMP_NUM_THREADS),1)
+PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) // $(THREADS))))")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench bench-service figures train-small train-daclip-small clean
@@ -39,9 +42,9 @@ demo: $(READY) ## Restore a damaged sample photo
 	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
 	@echo "  $(BIN)/undegrade --help"
 
-test: $(READY) ## Run the tests that take seconds, one process per core
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 \
-		--dist loadfile -m "not slow and not gpu and not full"
+test: $(READY) ## Run the tests that take seconds, all cores busy
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile \
+		-m "not slow and not gpu and not full"
 
 test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
 	$(BIN)/python -m pytest

@@ -108,7 +108,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, correct
 def test_the_elapsed_minutes_survive_a_kill(tmp_path, correction_trainer):
 
     def build():
-        return correction_trainer(tmp_path, steps=None, minutes=0.5 / 60, validate_every_s=0)
+        return correction_trainer(tmp_path, steps=None, minutes=60, validate_every_s=0)
 
     with pytest.raises(Killed):
         build().train(QUIET, on_step=kill_at(2))
