@@ -112,7 +112,8 @@ def below(vectors, prefix):
 def test_the_automatic_loop_repairs_what_the_published_program_repairs_in_its_order(automatic, labels):
     _, restored = automatic
     assert restored.report.labels == tuple(labels)
-    assert restored.report.stop_reason == "clean"
+    # The program stops at "no" among what is left; random weights still find what they repaired
+    assert restored.report.stop_reason == "still-degraded"
 
 
 def test_every_pass_of_the_automatic_loop_is_that_of_the_published_program(automatic, labels, vectors):
