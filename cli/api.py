@@ -1,17 +1,22 @@
 """`undegrade api`: the HTTP service without a worker."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.exit_codes import exit_on_error
+from cli.console import print_error
+from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.keys import run_with_redis
+from cli.listening import ListenError, bare_host, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
 from cli.settings import Settings, settings
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from service.settings import ServiceSettings
 
 
@@ -40,9 +45,14 @@ def api(
             settings(), host=host, port=port, bundle=bundle, redis_url=redis_url, store_url=store_url,
             metrics_port=metrics_port,
         )  # fmt: skip
-        refuse_open_port_without_key(service)
+        try:
+            sockets = listen(service.host, service.port)
+        except ListenError as error:
+            print_error(str(error))
+            raise typer.Exit(ExitCode.SERVER) from None
+        run_with_redis(service.redis_url, lambda client: check_open_port(service, client))
         log_as_json()
-        server_for(create_app(service), service).run()
+        server_for(create_app(service), service).run(sockets=sockets)
 
 
 def service_settings(env: Settings, **options: object) -> "ServiceSettings":
@@ -56,21 +66,22 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "max_queued": env.max_queued, "keep_s": env.keep_s,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
-    return ServiceSettings(**{**values, **given})  # type: ignore[arg-type]
+    service = ServiceSettings(**{**values, **given})  # type: ignore[arg-type]
+    return replace(service, host=bare_host(service.host))
 
 
-def refuse_open_port_without_key(service: "ServiceSettings") -> None:
+async def check_open_port(service: "ServiceSettings", client: "Redis") -> None:
     """Refuse to listen on the network while no API key exists.
 
     Raises:
         ControlsError: the port would be open; the message says what to do.
-        typer.Exit: Redis cannot be asked for keys.
+        RedisError: Redis cannot be asked for keys.
     """
     from jobs.api_keys import any_keys
     from service.listen_address import check_binding
     from service.refusals import UnsafeBinding
 
-    any_key = run_with_redis(service.redis_url, any_keys)
+    any_key = await any_keys(client)
     try:
         check_binding(service.host, service.auth, any_key)
     except UnsafeBinding as error:

@@ -14,9 +14,10 @@ from redis.exceptions import RedisError
 from rich.table import Table
 
 from cli.console import print_error, print_message, print_table
-from cli.embedded_redis import EmbeddedRedisError, default_folder, server_on
+from cli.embedded_redis import EmbeddedRedisError, server_on
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import RedisUrl
+from cli.private_files import default_folder
 from cli.settings import settings
 from jobs import api_keys
 

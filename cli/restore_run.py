@@ -14,8 +14,9 @@ from cli.inputs import IfExists, PhotoPaths, comparison_path, output_path, read_
 from cli.progress import PhotoProgress
 from cli.side_by_side import side_by_side
 from models.errors import ControlsError, ModelsError
+from models.photo.atomic_write import write_atomically
 from models.photo.read import Photo, format_of
-from models.photo.write import conversion_warnings, encode_photo, write_atomically, write_photo
+from models.photo.write import conversion_warnings, encode_photo, write_photo
 
 if TYPE_CHECKING:
     from models.controls import Controls

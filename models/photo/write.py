@@ -1,11 +1,9 @@
-"""Writes photo files with their ICC profile, EXIF and alpha, at 8 or 16 bits; a file appears complete or not at all.
+"""Writes photo files with their ICC profile, EXIF and alpha, at 8 or 16 bits.
 
 Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
 
 import io
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from models.errors import PhotoError
+from models.photo.atomic_write import write_atomically
 from models.photo.read import Photo, Samples
 from models.photo.sixteen_bit import encode_png
 from models.photo.tiff import encode_tiff
@@ -66,27 +65,6 @@ def conversion_warnings(photo: Photo, format: str) -> tuple[str, ...]:
 def write_photo(photo: Photo, path: Path, format: str | None = None, quality: int | None = None) -> None:
     """Encode a photo and write it atomically."""
     write_atomically(path, encode_photo(photo, format, quality))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a temporary file beside the target and rename it, so that an interruption leaves no partial file.
-
-    Raises:
-        PhotoError: the folder or file cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise PhotoError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def to_eight_bits(samples: Samples) -> Samples:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import re
 import shutil
 import signal
@@ -137,16 +138,57 @@ def test_jobs_survive_a_kill_of_everything(serve):
         assert job["status"] in ("queued", "running")
 
 
-def test_a_second_one_on_the_same_port_says_so(serve):
+def test_a_second_one_on_the_same_port_or_folder_says_so(serve):
     served = serve().ready()
     env = {**os.environ, "XDG_STATE_HOME": str(served.log.parent)}
-    second = subprocess.run(
-        [sys.executable, "-m", "cli", "serve", "--port", str(served.port)], capture_output=True, text=True, env=env,
-        cwd=ROOT, timeout=60, check=False,
-    )  # fmt: skip
-    assert second.returncode == 2
-    assert "another `undegrade serve` uses" in second.stderr
-    assert "Traceback" not in second.stderr
+    folder = str(served.log.parent / "undegrade" / f"serve-{served.port}")
+    for words, code, sentence in (
+        (["--port", str(served.port)], 5, "the port is in use"),
+        (["--port", "0", "--data", folder], 2, "another `undegrade serve` uses"),
+    ):
+        second = subprocess.run(
+            [sys.executable, "-m", "cli", "serve", *words], capture_output=True, text=True, env=env, cwd=ROOT,
+            timeout=60, check=False,
+        )  # fmt: skip
+        assert second.returncode == code
+        assert sentence in second.stderr
+        assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_signal_ends_every_process_at_every_moment(serve, seed):
+    moment = random.Random(seed)
+    served = serve()
+    time.sleep(moment.uniform(1, 10))  # while it imports, while Valkey starts, while the worker loads, when it is ready
+    try:
+        family = served.family()
+    except psutil.NoSuchProcess:
+        family = []
+    numbers = moment.choice([[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM] * 2, [signal.SIGINT] * 2])
+    for number in numbers:
+        served.process.send_signal(number)
+        time.sleep(moment.uniform(0, 0.5))
+    assert served.process.wait(60) in (0, 130, 143, -signal.SIGINT, -signal.SIGTERM)
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_a_killed_valkey_is_restarted_and_the_order_of_the_end_stays(serve):
+    served = serve().ready()
+    (valkey,) = [child for child in served.family() if "valkey" in child.name()]
+    valkey.kill()
+    until_s = time.monotonic() + 60
+    while "the embedded Valkey runs again" not in served.log.read_text():
+        assert time.monotonic() < until_s, served.log.read_text()
+        time.sleep(0.1)
+    answer = httpx.post(served.url + "/restore", files={"image": PHOTO.read_bytes()}, data={"steps": 1}, timeout=60)
+    assert answer.status_code == 202
+    family = served.family()
+    served.process.send_signal(signal.SIGTERM)
+    assert psutil.wait_procs(family, timeout=60)[1] == []
+    log = served.log.read_text()
+    assert "worker.drained" in log[log.index("runs again") :]
+    assert "no job is left on this worker" in log  # it could still reach Valkey
 
 
 def test_a_bundle_that_is_not_there_is_named(tmp_path):
