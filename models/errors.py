@@ -4,7 +4,8 @@ ModelsError
 ├── BundleError       a bundle is missing, damaged, or does not fit its networks
 ├── DeviceError       the requested device is not available, is broken, or ran out of memory
 ├── PhotoError        a file is not a photo that can be restored
-│   └── PhotoTooLarge
+│   ├── PhotoTooLarge
+│   └── UnsupportedPhoto
 ├── ControlsError     a degradation name or a number of the user is not valid
 └── TrainingError     a training run cannot start or continue
 
@@ -30,6 +31,10 @@ class PhotoError(ModelsError):
 
 class PhotoTooLarge(PhotoError):
     """A photo is over the pixel or byte limit; known from its header, before decoding."""
+
+
+class UnsupportedPhoto(PhotoError):
+    """A file is of a kind that is not restored: a camera raw, a 12-bit JPEG, several pages."""
 
 
 class ControlsError(ModelsError):

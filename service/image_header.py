@@ -9,8 +9,11 @@ from typing import cast
 from PIL import Image, UnidentifiedImageError
 
 from jobs.spec import Format
+from models.errors import PhotoError, UnsupportedPhoto
+from models.photo.content import check_kind
 from models.photo.decoder_errors import DECODER_ERRORS, HEIC_BRANDS
 from models.photo.read import Limits as PhotoLimits
+from models.photo.tiff_directories import Directory
 from service.refusals import NotAnImage, TooLarge, TooManyPixels, UnsupportedFormat
 
 FORMATS: dict[str, Format] = {
@@ -65,6 +68,9 @@ def peek_header(data: bytes, max_megapixels: float) -> ImageHeader | None:
         return None
     try:
         format, size = _parse(data[:PEEK_BYTES])
+        if format == "tiff":  # its first directory can be a raw file's preview
+            return None
+        _check_kind(data)
     except (NotAnImage, TooManyPixels):  # `read_header` parses the whole file and raises the final refusal
         return None
     return _checked_header(data, format, size, max_megapixels)
@@ -75,13 +81,26 @@ def read_header(data: bytes, max_megapixels: float) -> ImageHeader:
 
     Raises:
         NotAnImage: the data are not an image.
-        UnsupportedFormat: the data are an image in a format that we do not read.
+        UnsupportedFormat: the data are an image of a kind that is not restored: another format, a camera raw, pages.
         TooManyPixels: the image is over the limit.
     """
     if not data:
         raise NotAnImage("the image is empty (0 bytes)")
+    tiff = _check_kind(data)
+    if tiff:  # Pillow does not know all TIFFs that are restored
+        return _checked_header(data, "tiff", tiff.size, max_megapixels)
     format, size = _parse(data)
     return _checked_header(data, format, size, max_megapixels)
+
+
+def _check_kind(data: bytes) -> Directory | None:
+    """Refuse camera raw files, several pages and the like; damaged files are left to the worker's decoder."""
+    try:
+        return check_kind(data, "the image")
+    except UnsupportedPhoto as error:
+        raise UnsupportedFormat(str(error)) from error
+    except PhotoError:
+        return None
 
 
 def _checked_header(data: bytes, format: Format, size: tuple[int, int], max_megapixels: float) -> ImageHeader:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from models.errors import PhotoError, PhotoTooLarge
-from models.photo import sixteen_bit
+from models.photo.cmyk import cmyk_to_srgb
+from models.photo.content import check_content, open_image
+from models.photo.decode import Findings, decode_completely
 from models.photo.decoder_errors import SUPPORTED, decoder_errors
 from models.photo.exif import exif_to_keep
 from models.photo.orientation import apply_orientation, orientation_of
@@ -55,6 +57,8 @@ class Photo:
     exif: bytes | None = None  # without orientation and location
     gray: bool = False
     warnings: tuple[str, ...] = ()
+    loses: tuple[str, ...] = ()
+    """What the file holds beside this photo, such as "its further images".  Replacing the file would destroy it."""
 
     @property
     def sixteen_bit(self) -> bool:
@@ -68,28 +72,26 @@ def format_of(name: str | Path) -> str | None:
 
 
 def read_photo(source: Path | bytes, limits: Limits | None = None) -> Photo:
-    """Decode a JPEG, PNG, WebP, TIFF or AVIF file; only the first image of an animation.
+    """Decode a JPEG, PNG, WebP, TIFF or AVIF file completely; only of a JPEG that is cut, the rest is read.
 
     Raises:
         PhotoTooLarge: the file or image is over the limits, according to its header.
+        UnsupportedPhoto: the file is a camera raw, contains several pictures, or has an unusual kind of samples.
         PhotoError: the file is missing, damaged, or not a supported photo; the message says what to do.
     """
     limits = limits or Limits()
     name = str(source) if isinstance(source, Path) else "the data"
     data = _read_file(source, limits) if isinstance(source, Path) else source
     _check_bytes(len(data), limits, name)
-    with decoder_errors(name, data), Image.open(io.BytesIO(data)) as image:
-        format = _supported_format(image, name)
-        _check_size(image.size, limits, name)
-        warnings = []
-        if (count := getattr(image, "n_frames", 1)) > 1:
-            warnings.append(f"{name} contains {count} images; only the first is restored")
-            image.seek(0)
-        decode_sixteen_bit = {"png": sixteen_bit.decode_png, "tiff": sixteen_bit.decode_tiff}.get(format)
-        samples = decode_sixteen_bit(data) if decode_sixteen_bit else None
-        if samples is not None:
-            return _sixteen_bit_photo(samples, image, format, tuple(warnings))
-        return _eight_bit_photo(image, format, name, warnings)
+    with decoder_errors(name, data):
+        content = check_content(data, name)
+        with open_image(content) as image:
+            format = _supported_format(image, name)
+            _check_size(content.tiff.size if content.tiff else image.size, limits, name)
+            samples, found = decode_completely(content, image, name)
+            if samples is not None:
+                return _photo_of_samples(samples, image, format, name, found)
+            return _eight_bit_photo(image, format, name, found)
 
 
 def _read_file(path: Path, limits: Limits) -> bytes:
@@ -131,12 +133,13 @@ def _check_size(size: tuple[int, int], limits: Limits, name: str) -> None:
         )
 
 
-def _eight_bit_photo(image: Image.Image, format: str, name: str, warnings: list[str]) -> Photo:
-    """Decode an image of any Pillow mode to 8 bits a sample."""
+def _eight_bit_photo(image: Image.Image, format: str, name: str, found: Findings) -> Photo:
+    """Build a photo from a loaded Pillow image of any mode with 8 bits a sample."""
     if image.mode[0] in "IF":
         raise PhotoError(f"{name} has {image.mode} samples, expected 8 or 16 bits. Save it as 16-bit {format.upper()}.")
+    warnings = list(found.warnings)
     exif, icc = exif_to_keep(image), image.info.get("icc_profile")
-    image.load()
+    image.load()  # a TIFF; the others are loaded already
     orientation = orientation_of(image)  # 1 for a loaded TIFF: Pillow applies its orientation
     alpha, gray = None, image.mode in GRAY_MODES
     if "A" in image.getbands() or "transparency" in image.info:
@@ -147,7 +150,10 @@ def _eight_bit_photo(image: Image.Image, format: str, name: str, warnings: list[
         icc = None  # it describes the old color space
         warnings.append(f"{name}: {warning}")
     pixels = apply_orientation(np.asarray(image.convert("RGB")), orientation)
-    return Photo(pixels=pixels, format=format, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(warnings))
+    return Photo(
+        pixels=pixels, format=format, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(warnings),
+        loses=found.loses,
+    )  # fmt: skip
 
 
 def _convert_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
@@ -167,18 +173,31 @@ def _convert_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image
     return converted, warning
 
 
-def _sixteen_bit_photo(
-    samples: NDArray[np.uint16], image: Image.Image, format: str, warnings: tuple[str, ...]
-) -> Photo:
+def _photo_of_samples(samples: Samples, image: Image.Image, format: str, name: str, found: Findings) -> Photo:
     """Build a photo from decoded samples (H, W, C) and the metadata of the same file opened by Pillow."""
-    samples = apply_orientation(samples, orientation_of(image))
-    gray, has_alpha = samples.shape[2] <= 2, samples.shape[2] in (2, 4)
+    icc, warnings = image.info.get("icc_profile"), found.warnings
+    if found.cmyk:
+        samples, warning = cmyk_to_srgb(samples, icc)
+        icc, warnings = None, (*warnings, f"{name}: {warning}")
+    upright = _upright(samples, orientation_of(image))
+    gray, has_alpha = upright.shape[2] <= 2, upright.shape[2] in (2, 4)
+    colors: Samples = np.repeat(upright[..., :1], 3, axis=2) if gray else np.ascontiguousarray(upright[..., :3])
     return Photo(
-        pixels=np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3]),
+        pixels=colors,
         format=format,
-        alpha=samples[..., -1].copy() if has_alpha else None,
-        icc=image.info.get("icc_profile"),
+        alpha=upright[..., -1].copy() if has_alpha else None,
+        icc=icc,
         exif=exif_to_keep(image),
         gray=gray,
         warnings=warnings,
+        loses=found.loses,
     )
+
+
+def _upright(samples: Samples, orientation: int) -> Samples:
+    upright: Samples
+    if samples.dtype == np.uint8:
+        upright = apply_orientation(samples.astype(np.uint8, copy=False), orientation)
+    else:
+        upright = apply_orientation(samples.astype(np.uint16, copy=False), orientation)
+    return upright

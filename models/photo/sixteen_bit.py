@@ -1,9 +1,8 @@
-"""Decodes PNG and TIFF with 16 bits a sample, and encodes such PNG; Pillow would reduce them to 8 bits.
+"""Decodes and encodes PNG with 16 bits a sample; Pillow would reduce them to 8 bits.
 
 Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.  Samples are uint16.
 """
 
-import io
 import struct
 import zlib
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 Samples16 = NDArray[np.uint16]
 
-MAX_SAMPLE = 65535
 PNG_HEADER_BYTES = 8 + 25
 """The signature and the IHDR chunk; metadata chunks follow them, before the pixels."""
 
@@ -38,41 +36,6 @@ def encode_png(samples: NDArray[np.uint8] | Samples16, icc: bytes | None, exif: 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def decode_tiff(data: bytes) -> Samples16 | None:
-    """Returns (H, W, C) samples of the first page; None unless it is gray or RGB with 16 bits a sample."""
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages[0]
-        photometric = tifffile.PHOTOMETRIC
-        if page.dtype != np.uint16 or page.bitspersample != 16 or page.photometric not in (
-            photometric.MINISWHITE, photometric.MINISBLACK, photometric.RGB,
-        ):  # fmt: skip
-            return None
-        samples = np.asarray(page.asarray(), dtype=np.uint16)
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and samples.ndim == 3:
-            samples = np.moveaxis(samples, 0, 2)
-        samples = _with_channel_axis(samples)
-        if page.photometric == photometric.MINISWHITE:
-            samples = np.concatenate([MAX_SAMPLE - samples[..., :1], samples[..., 1:]], axis=2)
-        return _with_straight_alpha(samples, 3 if page.photometric == photometric.RGB else 1, tuple(page.extrasamples))
-
-
-def _with_straight_alpha(samples: Samples16, colors: int, extra_samples: tuple[int, ...]) -> Samples16:
-    """Returns the colors, then straight alpha if the first extra sample is alpha.
-
-    `extra_samples` are TIFF 6.0's codes: 1 premultiplied alpha, 2 straight alpha, others not alpha.
-    """
-    if not extra_samples or extra_samples[0] not in (1, 2):
-        return samples[..., :colors]
-    samples = samples[..., : colors + 1]
-    if extra_samples[0] == 2:
-        return samples
-    alpha = np.maximum(samples[..., colors:], 1).astype(np.float64)
-    straight = np.minimum(np.round(samples[..., :colors] * (MAX_SAMPLE / alpha)), MAX_SAMPLE).astype(np.uint16)
-    return np.concatenate([straight, samples[..., colors:]], axis=2)
 
 
 def _with_channel_axis(samples: Samples16) -> Samples16:

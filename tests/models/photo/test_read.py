@@ -8,8 +8,8 @@ import pytest
 from photo_samples import LOSSLESS, RGB, RGB16, decoded, encoded
 from PIL import Image
 
-from models.errors import PhotoError, PhotoTooLarge
-from models.photo.read import Limits, format_of, read_photo
+from models.errors import PhotoError, PhotoTooLarge, UnsupportedPhoto
+from models.photo.read import FORMATS, Limits, format_of, read_photo
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)
@@ -83,12 +83,36 @@ def test_lab_becomes_rgb():
     assert photo.pixels.min() >= 253  # L* 100 without color is white
 
 
-@pytest.mark.parametrize("kind", ["png", "webp", "tiff", "avif", "mpo"])
-def test_only_the_first_image_of_an_animation_is_read_with_a_warning(kind):
+@pytest.mark.parametrize(
+    ("kind", "words"), [("png", "frames"), ("webp", "frames"), ("avif", "frames"), ("tiff", "pages")]
+)
+def test_a_file_with_several_pictures_is_refused_because_the_others_would_be_lost(kind, words):
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
-    photo = read_photo(encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50))
+    with pytest.raises(UnsupportedPhoto, match=f"2 {words}.*separate files"):
+        read_photo(encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50))
+
+
+def test_further_images_of_a_camera_s_jpeg_are_named_as_lost():
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    photo = read_photo(encoded(frames[0], "mpo", save_all=True, append_images=frames[1:]))
     assert np.abs(photo.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
     assert "2 images" in photo.warnings[0]
+    assert photo.loses == ("its further images",)
+
+
+def test_a_picture_or_video_behind_a_jpeg_is_named_as_lost():
+    data = encoded(Image.fromarray(RGB), "jpeg")
+    assert read_photo(data).loses == ()
+    assert read_photo(data + b"\0\0\0\x18ftypmp42").loses == ("the pictures or the video behind it",)
+    assert read_photo(data + data).loses == ("the pictures or the video behind it",)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
+def test_a_photo_one_pixel_wide_or_high_is_read(kind, size):
+    photo = read_photo(encoded(Image.new("RGB", size, "teal"), kind))
+    assert photo.pixels.shape == (size[1], size[0], 3)
+    assert photo.warnings == ()
 
 
 def png_header_of_size(width, height):
@@ -126,11 +150,6 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path):
         read_photo(tmp_path)
     with pytest.raises(PhotoError, match="No such file"):
         read_photo(tmp_path / "none.jpg")
-
-
-def test_floating_point_samples_are_refused():
-    with pytest.raises(PhotoError, match="expected 8 or 16 bits"):
-        read_photo(encoded(Image.fromarray(RGB[..., 0].astype(np.float32)), "tiff"))
 
 
 def test_the_file_extension_names_the_format():

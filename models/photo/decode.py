@@ -1,0 +1,69 @@
+"""Decodes the pixels of a checked file completely, or refuses them.
+
+Only of a JPEG that is cut or damaged, the rest is read, with a warning that says how much is missing.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from models.errors import UnsupportedPhoto
+from models.photo.content import Content
+from models.photo.jpeg import damage_warning, repaired
+from models.photo.png import several_pictures
+from models.photo.sixteen_bit import decode_png
+from models.photo.tiff_decode import CMYK, decode_tiff
+from models.photo.tiff_directories import Tag
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+
+FURTHER_FILES = re.compile(rb"\xff\xd8\xff|ftyp")
+"""Starts of a JPEG and of a video, which phones append to a photo."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What decoding told, beside the pixels."""
+
+    warnings: tuple[str, ...] = ()
+    loses: tuple[str, ...] = ()
+    cmyk: bool = False
+    """Whether the samples are inks."""
+
+
+def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[Samples | None, Findings]:
+    """Returns samples (H, W, C) that Pillow cannot decode at full depth; or None, and `image` is loaded (TIFF: later).
+
+    Raises:
+        UnsupportedPhoto: the file has several frames, or an unusual kind of samples.
+        PhotoError or an exception of the decoder: the pixels are damaged.
+    """
+    warnings, loses = content.warnings, content.loses
+    if content.tiff:
+        samples, more = decode_tiff(content.data, content.tiff, name)
+        if samples is None and not isinstance(image, TiffImageFile):
+            raise UnsupportedPhoto(f"{name} is an unusual TIFF. Save it as 8- or 16-bit RGB.")
+        loses = (*loses, "its further channels") if more else loses
+        cmyk = content.tiff.get(Tag.PHOTOMETRIC) == CMYK
+        return samples, Findings(warnings=(*warnings, *more), loses=loses, cmyk=cmyk)
+    if (count := getattr(image, "n_frames", 1)) > 1:
+        if not content.jpeg:
+            raise several_pictures(name, count, "frames")
+        # A camera's gain map, preview or second view
+        warnings = (*warnings, f"{name} contains {count} images; only the first is restored")
+        loses = (*loses, "its further images")
+        image.seek(0)
+    # Before the metadata: reading those of a PNG loads the pixels too, and would hide the error
+    image.load()
+    if content.jpeg:
+        whole = repaired(content.data, content.jpeg)
+        if warning := damage_warning(image, whole, content.jpeg, name):
+            warnings, loses = (*warnings, warning), (*loses, "its damaged part")
+        if count <= 1 and FURTHER_FILES.search(content.data, content.jpeg.end):
+            loses = (*loses, "the pictures or the video behind it")
+    samples = decode_png(content.data) if image.format == "PNG" else None
+    return samples, Findings(warnings=warnings, loses=loses)
