@@ -8,6 +8,7 @@ from cli.exit_codes import exit_on_error
 from cli.json_log import log_as_json
 from cli.keys import run_with_redis
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
+from cli.redis_url import checked_redis_url
 from cli.settings import Settings, settings
 from models.errors import ControlsError
 
@@ -54,9 +55,11 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "host": env.host, "port": env.port, "metrics_port": env.metrics_port, "auth": env.auth,
         "max_bytes": round(env.max_megabytes * MEGABYTE), "max_megapixels": env.max_megapixels,
         "max_queued": env.max_queued, "keep_s": env.keep_s,
+        "max_stored_bytes": round(env.max_stored_megabytes * MEGABYTE),
+        "max_stored_bytes_per_key": round(env.max_stored_megabytes_per_key * MEGABYTE),
     }  # fmt: skip
-    given = {name: value for name, value in options.items() if value is not None}
-    return ServiceSettings(**{**values, **given})  # type: ignore[arg-type]
+    values |= {name: value for name, value in options.items() if value is not None}
+    return ServiceSettings(**{**values, "redis_url": checked_redis_url(str(values["redis_url"]))})  # type: ignore[arg-type]
 
 
 def refuse_open_port_without_key(service: "ServiceSettings") -> None:

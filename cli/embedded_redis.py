@@ -25,6 +25,9 @@ from processes.parent_death import die_with_parent
 
 START_S = 10.0
 END_S = 10.0
+MEMORY_SHARE, MIN_MEMORY_BYTES = 0.25, 128 * 2**20
+"""Of the machine's memory, for Valkey: the worker needs most of it."""
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 SOCKET_FILE = "socket"
 """File of the data folder with the path of the running server's socket."""
 
@@ -43,6 +46,17 @@ def default_folder(port: int) -> Path:
     """Returns the default data folder of `serve` on this port (XDG base directories)."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "undegrade" / f"serve-{port}"
+
+
+def max_memory_bytes(megabytes: float | None = None) -> int:
+    """Returns Valkey's maxmemory: the setting, or else a share of this machine's (or container's) memory."""
+    if megabytes is not None:
+        return round(megabytes * 10**6)
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in CONTAINER_LIMITS:
+        if path.exists() and (text := path.read_text().strip()).isdigit():
+            total = min(total, int(text))
+    return max(MIN_MEMORY_BYTES, round(total * MEMORY_SHARE))
 
 
 @contextmanager
@@ -66,8 +80,8 @@ def server_on(folder: Path) -> Iterator[str]:
 class EmbeddedRedis:
     """The server, as a context manager; `url` is unix:///PATH."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, max_megabytes: float | None = None) -> None:
+        self.folder, self.max_megabytes = folder, max_megabytes
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
@@ -104,6 +118,7 @@ class EmbeddedRedis:
         command = [
             str(get_binary_path()), "--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700", "--dir",
             str(self.folder.resolve()), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
+            "--maxmemory", str(max_memory_bytes(self.max_megabytes)),
         ]  # fmt: skip
         with (self.folder / "valkey.log").open("ab") as output:
             self._process = subprocess.Popen(

@@ -20,6 +20,7 @@ from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError, default_folder
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.options import Device, Host, Port, ServedBundles
+from cli.redis_url import checked_redis_url
 from cli.settings import settings
 from jobs.backoff import Backoff
 
@@ -63,11 +64,12 @@ def serve(
         os.environ.update(UNDEGRADE_DEVICE=device or env.device, UNDEGRADE_BUNDLE=bundles)  # for the worker process
         try:
             if external := redis_url or os.environ.get("UNDEGRADE_REDIS_URL"):
-                code = _serve(replace(service, redis_url=external), None, open_page)
+                code = _serve(replace(service, redis_url=checked_redis_url(external)), None, open_page)
             else:
                 folder = data or (Path(env.data) if env.data else default_folder(service.port))
-                with EmbeddedRedis(folder) as redis:
-                    code = _serve(replace(service, redis_url=redis.url), redis, open_page)
+                with EmbeddedRedis(folder, env.redis_megabytes) as redis:
+                    own = replace(service, redis_url=redis.url, embedded_redis_folder=folder)
+                    code = _serve(own, redis, open_page)
         except EmbeddedRedisError as error:
             print_error(str(error))
             code = ExitCode.SERVER
@@ -164,16 +166,15 @@ async def _restart_what_ends(server: "Server", redis: EmbeddedRedis | None, work
 
 async def _announce(server: "Server", service: "ServiceSettings", open_page: bool) -> None:
     """Print the URL, and how to use it as soon as a worker is ready."""
-    from redis.asyncio import Redis
-
     from jobs.queue import Queue
+    from jobs.redis_client import open_redis
 
     while not server.started:
         await asyncio.sleep(POLL_S)
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"http://{'127.0.0.1' if service.host in ('0.0.0.0', '::') else service.host}:{port}"
     print_message(f"listening on {url}; loading the models")
-    async with Redis.from_url(service.redis_url) as client:
+    async with open_redis(service.redis_url) as client:
         while not (ready := [entry for entry in await Queue(client).workers.alive() if entry.ready]):
             await asyncio.sleep(POLL_S)
     print_message(f"ready: {', '.join(entry.bundle for entry in ready)} on {ready[0].device}. Restore a photo with\n")
