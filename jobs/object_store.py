@@ -45,7 +45,7 @@ PROBE = "probe/blob"
 
 def read_options(query: str) -> dict[str, str]:
     """Returns the options of a store's URL.  Raises ValueError where they are not words with values."""
-    return dict(parse_qsl(query, strict_parsing=bool(query)))
+    return dict(parse_qsl(query, strict_parsing=bool(query), keep_blank_values=True))
 
 
 def _memory(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401 - obstore's own union of stores
@@ -143,6 +143,8 @@ class ObjectStore:
     def _put_error(self, name: str, error: Exception) -> StoreError:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(t in str(error) for t in NO_SPACE):
             return StoreFull("the disk of the store is full")
+        if isinstance(error, FileNotFoundError):
+            return StoreError(f"cannot store {name}: the bucket or folder of the {self.kind} store does not exist")
         return StoreError(f"cannot store {name}: {first_line(error)}")
 
     async def get(self, name: str) -> bytes:
