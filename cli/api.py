@@ -1,6 +1,5 @@
 """`undegrade api`: the HTTP service without a worker."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +10,7 @@ from cli.json_log import log_as_json
 from cli.keys import run_with_redis
 from cli.listening import ListenError, bare_host, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
+from cli.redis_url import checked_redis_url
 from cli.settings import Settings, settings
 from models.errors import ControlsError
 
@@ -64,10 +64,12 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "host": env.host, "port": env.port, "metrics_port": env.metrics_port, "auth": env.auth,
         "max_bytes": round(env.max_megabytes * MEGABYTE), "max_megapixels": env.max_megapixels,
         "max_queued": env.max_queued, "keep_s": env.keep_s,
+        "max_stored_bytes": round(env.max_stored_megabytes * MEGABYTE),
+        "max_stored_bytes_per_key": round(env.max_stored_megabytes_per_key * MEGABYTE),
     }  # fmt: skip
-    given = {name: value for name, value in options.items() if value is not None}
-    service = ServiceSettings(**{**values, **given})  # type: ignore[arg-type]
-    return replace(service, host=bare_host(service.host))
+    values |= {name: value for name, value in options.items() if value is not None}
+    values |= {"host": bare_host(str(values["host"])), "redis_url": checked_redis_url(str(values["redis_url"]))}
+    return ServiceSettings(**values)  # type: ignore[arg-type]
 
 
 async def check_open_port(service: "ServiceSettings", client: "Redis") -> None:

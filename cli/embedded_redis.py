@@ -31,6 +31,9 @@ SILENT_S = 60.0
 """A server that neither answers nor says that it is loading is given up after this time."""
 END_S = 10.0
 POLL_S = 0.02
+MEMORY_SHARE, MIN_MEMORY_BYTES = 0.25, 128 * 2**20
+"""Of the machine's memory, for Valkey: the worker needs most of it."""
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 SOCKET_FILE = "socket"
 """File of the data folder with the path of the running server's socket."""
 LONGEST_SOCKET_BYTES = 107
@@ -56,6 +59,17 @@ def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
     """Returns a `preexec_fn` for Popen: the child gets this signal when this process ends for any reason."""
     parent = os.getpid()
     return lambda: die_with_parent(parent, number)
+
+
+def max_memory_bytes(megabytes: float | None = None) -> int:
+    """Returns Valkey's maxmemory: the setting, or else a share of this machine's (or container's) memory."""
+    if megabytes is not None:
+        return round(megabytes * 10**6)
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in CONTAINER_LIMITS:
+        if path.exists() and (text := path.read_text().strip()).isdigit():
+            total = min(total, int(text))
+    return max(MIN_MEMORY_BYTES, round(total * MEMORY_SHARE))
 
 
 @contextmanager
@@ -115,8 +129,8 @@ class StartWait:
 class EmbeddedRedis:
     """The server, as a context manager; `url` is unix:///PATH.  `serve` opens the folder and starts it by itself."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, max_megabytes: float | None = None) -> None:
+        self.folder, self.max_megabytes = folder, max_megabytes
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
@@ -182,6 +196,7 @@ class EmbeddedRedis:
         command = [
             str(get_binary_path()), "--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700", "--dir",
             str(self.folder.resolve()), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
+            "--maxmemory", str(max_memory_bytes(self.max_megabytes)),
         ]  # fmt: skip
         try:
             with self.log_file.open("ab") as output:

@@ -18,8 +18,10 @@ from cli.embedded_redis import EmbeddedRedisError, server_on
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import RedisUrl
 from cli.private_files import default_folder
+from cli.redis_url import checked_redis_url
 from cli.settings import settings
 from jobs import api_keys
+from jobs.redis_client import open_redis, shown_url
 
 T = TypeVar("T")
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
@@ -34,17 +36,19 @@ def run_with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -
 
     Raises:
         typer.Exit: Redis cannot be reached; the message is printed.
+        ControlsError: the URL is not valid.
     """
+    checked = checked_redis_url(url or settings().redis_url)
 
     async def run() -> T:
-        async with Redis.from_url(url or settings().redis_url) as client:
+        async with open_redis(checked) as client:
             return await action(client)
 
     try:
         return asyncio.run(run())
     except (RedisError, OSError) as error:
-        cause = str(error).rstrip(".")
-        print_error(f"cannot reach Redis at {url or settings().redis_url}: {cause}. Give --redis-url or --data.")
+        cause = str(error).rstrip(".") or type(error).__name__
+        print_error(f"cannot reach Redis at {shown_url(checked)}: {cause}. Give --redis-url or --data.")
         raise typer.Exit(ExitCode.SERVER) from None
 
 

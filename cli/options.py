@@ -30,7 +30,9 @@ Port = Annotated[
 ]
 RedisUrl = Annotated[
     str | None,
-    typer.Option(help="redis://, rediss:// or unix:// URL of Redis. Default: UNDEGRADE_REDIS_URL."),
+    typer.Option(
+        help="redis://, rediss://, valkey://, valkeys:// or unix:// URL of Redis. Default: UNDEGRADE_REDIS_URL."
+    ),
 ]
 StoreUrl = Annotated[
     str | None,

@@ -20,8 +20,9 @@ from cli.json_log import log_as_json
 from cli.listening import ListenError, close, listen
 from cli.options import Device, Host, Port, ServedBundles
 from cli.private_files import default_folder, keep_new_files_private
+from cli.redis_url import checked_redis_url
 from cli.service_run import ServiceRun
-from cli.settings import settings
+from cli.settings import Settings, settings
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -58,11 +59,11 @@ def serve(
         os.environ.update(UNDEGRADE_DEVICE=device or env.device, UNDEGRADE_BUNDLE=bundles)  # for the worker process
         external = redis_url or os.environ.get("UNDEGRADE_REDIS_URL")
         if external:
-            service, folder = replace(service, redis_url=external), None
+            service, folder = replace(service, redis_url=checked_redis_url(external)), None
         else:
             folder = data or (Path(env.data) if env.data else default_folder(service.port))
         try:
-            code = _serve(service, folder, grace_s=env.grace_s, open_page=open_page)
+            code = _serve(service, folder, env, open_page)
         except (EmbeddedRedisError, ListenError) as error:
             print_error(str(error))
             code = ExitCode.SERVER
@@ -73,7 +74,7 @@ def serve(
         raise typer.Exit(code)
 
 
-def _serve(service: "ServiceSettings", folder: Path | None, *, grace_s: float, open_page: bool) -> ExitCode:
+def _serve(service: "ServiceSettings", folder: Path | None, env: Settings, open_page: bool) -> ExitCode:
     """Serve with the embedded Valkey of a data folder, or with the Redis of the settings where that is None."""
     with ExitStack() as ending:
         sockets = listen(service.host, service.port)  # first: nothing else is started for a port that is taken
@@ -82,14 +83,14 @@ def _serve(service: "ServiceSettings", folder: Path | None, *, grace_s: float, o
         _allow_many_files()
         redis = None
         if folder is not None:
-            redis = EmbeddedRedis(folder)
+            redis = EmbeddedRedis(folder, env.redis_megabytes)
             ending.callback(redis.release)
             redis.open()
-            service = replace(service, redis_url=redis.url)
+            service = replace(service, redis_url=redis.url, embedded_redis_folder=folder)
         log_as_json()
 
         async def run() -> ExitCode:  # made on the loop that it runs on
-            return await ServiceRun(service, sockets, redis, grace_s=grace_s, open_page=open_page).run()
+            return await ServiceRun(service, sockets, redis, grace_s=env.grace_s, open_page=open_page).run()
 
         return event_loop.run(run())
 

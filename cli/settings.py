@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     """Largest image."""
     max_megabytes: float = Field(default=ServiceSettings.max_bytes / 1e6, gt=0)
     """Largest upload, in millions of bytes."""
+    max_stored_megabytes: float = Field(default=ServiceSettings.max_stored_bytes / 1e6, gt=0)
+    """Millions of bytes of images that the store may hold, inputs and results together; the API refuses more."""
+    max_stored_megabytes_per_key: float = Field(default=ServiceSettings.max_stored_bytes_per_key / 1e6, gt=0)
+    """The same for the jobs of one API key."""
+    redis_megabytes: float | None = Field(default=None, ge=16)
+    """Memory of `serve`'s own Redis server, in millions of bytes; a quarter of the machine's memory when unset."""
     keep_s: int = Field(default=ServiceSettings.keep_s, ge=1)
     """How long a job and its images are kept after the job ends."""
     grace_s: float = Field(default=30.0, ge=0)

@@ -6,6 +6,7 @@ no usable key.  A lost key cannot be recovered: revoke it and create another.
 Each function raises redis.exceptions.RedisError when Redis is away.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -16,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from jobs import redis_keys
 
@@ -92,7 +94,8 @@ async def _with_last_use(redis: "Redis", key: ApiKey, stored: bytes) -> ApiKey:
     if key.last_used_ms is not None and now_ms - key.last_used_ms < LAST_USED_RESOLUTION_MS:
         return key
     used = key.model_copy(update={"last_used_ms": now_ms})
-    await _client(redis).eval(REPLACE_IF_UNCHANGED, 1, redis_keys.API_KEYS, key.id, stored, used.dump())
+    with contextlib.suppress(OutOfMemoryError):  # a key stays valid when Redis is full
+        await _client(redis).eval(REPLACE_IF_UNCHANGED, 1, redis_keys.API_KEYS, key.id, stored, used.dump())
     return used
 
 

@@ -5,9 +5,14 @@ JobsError
 ├── QueueFull       the bundle has too many queued jobs
 ├── DuplicateJob    there is a job with this id
 ├── RefusedJob      an RQ job did not come through the API
+├── RedisUrlError   the URL of Redis is not valid
 └── StoreError      the blob store failed
-    └── BlobMissing     there is no such blob, or it has expired
+    ├── BlobMissing     there is no such blob, or it has expired
+    ├── BlobUnwanted    the blob's job has been canceled or deleted
+    └── StoreFull       there is no room: memory, disk, or a limit on stored bytes
 """
+
+from redis.exceptions import OutOfMemoryError, RedisError
 
 
 class JobsError(Exception):
@@ -38,9 +43,30 @@ class RefusedJob(JobsError):
         self.reason = reason
 
 
+class RedisUrlError(JobsError):
+    """The URL of Redis is not valid.  The message never contains its password."""
+
+
 class StoreError(JobsError):
     """The blob store failed."""
 
 
 class BlobMissing(StoreError):
     """There is no such blob, or it has expired."""
+
+
+class BlobUnwanted(StoreError):
+    """The blob's job has been canceled or deleted, so the blob was not stored."""
+
+
+class StoreFull(StoreError):
+    """There is no room: the message names memory, disk, or the limit on stored bytes."""
+
+
+def full_redis(error: RedisError) -> StoreFull | None:
+    """Returns the error as StoreFull where Redis refused a write for want of memory or disk, else None."""
+    if isinstance(error, OutOfMemoryError):
+        return StoreFull("the memory of Redis is full (maxmemory)")
+    if str(error).startswith("MISCONF"):
+        return StoreFull("the disk of Redis is full or cannot be written")
+    return None

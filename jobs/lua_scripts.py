@@ -14,9 +14,17 @@ from redis.asyncio import Redis
 from jobs import redis_keys
 
 FOLDER = Path(__file__).with_name("scripts")
-PRELUDE, FINISH_AND_REQUEUE = "prelude", "finish_and_requeue"
-"""Parts of scripts, not scripts."""
-USE_FINISH_AND_REQUEUE = {"lease", "commit", "release", "reclaim", "cancel"}
+PRELUDE = "prelude"
+ENDS, LEDGER, ADMITS = ("ledger", "finish_and_requeue"), ("ledger",), ("ledger", "admission")
+PARTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("lease", "commit", "release", "reclaim", "cancel", "expire"), ENDS),
+    **dict.fromkeys(("forget", "put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
+    **dict.fromkeys(("submit", "reserve"), ADMITS),
+}
+"""The shared parts that precede each script, after the prelude."""
+REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob"}
+"""Every other script runs even at Redis' maxmemory: what has been accepted must be able to end."""
+ALLOW_OUT_OF_MEMORY = "#!lua flags=allow-oom\n"
 
 
 class LuaScripts:
@@ -24,18 +32,22 @@ class LuaScripts:
 
     def __init__(self, redis: "Redis") -> None:
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
-        prelude, finish_and_requeue = _tables() + parts.pop(PRELUDE), parts.pop(FINISH_AND_REQUEUE)
+        prelude = _tables() + parts.pop(PRELUDE)
+        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS}}
         self._scripts = {
-            name: redis.register_script(prelude + (finish_and_requeue if name in USE_FINISH_AND_REQUEUE else "") + text)
+            name: redis.register_script(
+                ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)
+                + prelude + "".join(shared[part] for part in PARTS.get(name, ())) + text
+            )
             for name, text in parts.items()
-        }
+        }  # fmt: skip
 
-    async def run(self, name: str, binary: Mapping[str, bytes] | None = None, **arguments: object) -> Any:  # noqa: ANN401 - as Lua answers
+    async def run(self, script: str, binary: Mapping[str, bytes] | None = None, /, **arguments: object) -> Any:  # noqa: ANN401 - as Lua answers
         """Run a script: `arguments` are its `args` (None: nil); `binary`, which JSON cannot hold, is its `bytes`."""
         words: list[str | bytes] = [json.dumps({key: value for key, value in arguments.items() if value is not None})]
         for key, data in (binary or {}).items():
             words += [key, data]
-        return await self._scripts[name](args=words)
+        return await self._scripts[script](args=words)
 
 
 def _tables() -> str:

@@ -8,18 +8,20 @@ Each method raises redis.exceptions.RedisError when Redis is away.
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import JsonValue
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.counters import Counters
-from jobs.errors import DuplicateJob, QueueFull
+from jobs.drain_rate import seconds_per_job
+from jobs.errors import DuplicateJob, QueueFull, StoreFull, full_redis
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
 from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
@@ -32,12 +34,31 @@ MAX_FORGOTTEN_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
+class StorageLimits:
+    """How many bytes the store may hold of all jobs, and of the jobs of one API key.
+
+    `in_redis`: the store is Redis itself, so a new input also needs room in Redis' memory.
+    """
+
+    max_bytes: int
+    max_owner_bytes: int
+    in_redis: bool
+
+    def room(self, size: int) -> dict[str, object]:
+        """Returns `room` of scripts/admission.lua for an input of `size` bytes."""
+        return {
+            "bytes": size, "max_bytes": self.max_bytes, "max_owner_bytes": self.max_owner_bytes,
+            "in_redis": self.in_redis,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backlog:
     """How many jobs of a bundle are queued and running, and how fast jobs have ended lately."""
 
     queued: dict[str, int]  # lane -> jobs
     running: int
-    seconds_per_job: float | None  # None before two jobs have ended
+    seconds_per_job: float | None  # while at least one job runs; None before a job has ended
 
     @property
     def total(self) -> int:
@@ -59,24 +80,57 @@ class Queue:
     Making a Queue costs little; a process should share one Redis client.
     """
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", storage: StorageLimits | None = None) -> None:
         self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
-        self.workers, self.counters = WorkerRegistry(redis), Counters(redis)
+        self.storage = storage
         self._scripts = LuaScripts(redis)
+        self.workers, self.counters = WorkerRegistry(redis, self._scripts), Counters(redis)
+
+    async def reserve(self, spec: JobSpec) -> None:
+        """Make room for an input that is stored before its job is submitted.
+
+        Raises:
+            StoreFull: there is no room, and nothing has been kept.
+        """
+        if self.storage is None or spec.source is None:
+            return
+        refused = await self._run_unless_full(
+            "reserve", id=spec.id, name=spec.source.blob, owner=spec.owner, room=self.storage.room(spec.source.bytes)
+        )
+        if refused:
+            raise _store_full(refused)
+
+    async def unreserve(self, *jobs: str) -> None:
+        """Give back the room of inputs that became no job: of these jobs, and of all whose process has died."""
+        await self._scripts.run("unreserve", ids=list(jobs))
+
+    async def _run_unless_full(
+        self, script: str, binary: Mapping[str, bytes] | None = None, /, **arguments: object
+    ) -> Any:  # noqa: ANN401 - as Lua answers
+        try:
+            return await self._scripts.run(script, binary, **arguments)
+        except RedisError as error:
+            if full := full_redis(error):
+                raise full from error
+            raise
 
     async def submit(self, spec: JobSpec, max_queued: int, blob: Blob | None = None) -> int:
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
         Raises:
             QueueFull: the bundle has `max_queued` queued jobs; nothing has been kept.
+            StoreFull: there is no room for the input; nothing has been kept.
             DuplicateJob: there is a job with this id.
         """
-        accepted, queued = await self._scripts.run(
+        accepted, queued, *rest = await self._run_unless_full(
             "submit", {"packed": pack(spec.id), "input": blob.data if blob else b""},
             id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES],
+            room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
         )  # fmt: skip
+        if accepted == -2:
+            raise _store_full([queued, *rest])
         if accepted == -1:
             raise DuplicateJob(f"there is a job {spec.id} already")
         if not accepted:
@@ -145,7 +199,7 @@ class Queue:
         jobs = [
             {
                 "id": job.id, "state": job.state.value, "outcome": job.outcome.model_dump_json(), "keep_s": job.keep_s,
-                "megapixels": round(job.megapixels, 3), **({"result": _placed(job.blob)} if job.blob else {}),
+                **({"result": _placed(job.blob)} if job.blob else {}),
             }
             for job in finished
         ]  # fmt: skip
@@ -173,17 +227,29 @@ class Queue:
         rows = await self._scripts.run("reclaim", iso=_iso())
         return {job.decode(): answer.decode() for job, answer in rows}
 
-    async def cancel(self, job: str, keep_s: int | None = None) -> State | None:
+    async def cancel(self, job: str, keep_s: int | None = None, spec: JobSpec | None = None) -> State | None:
         """Cancel a job.  Returns the state that it was in, None for an unknown job.
 
         A running job ends when its worker renews the lease.  `keep_s` shortens how long a queued job's record is kept.
+        Nothing of the job's content stays: no image, and where `spec` is given, no prompt either.
         """
-        before = await self._scripts.run("cancel", id=job, iso=_iso(), keep_s=keep_s)
+        without_prompt = spec and spec.model_copy(
+            update={"controls": spec.controls.model_copy(update={"prompt": None})}
+        )
+        text = without_prompt.dump() if without_prompt else None
+        before = await self._scripts.run("cancel", id=job, iso=_iso(), keep_s=keep_s, spec=text)
         return State(before.decode()) if before else None
 
     async def forget(self, *jobs: str) -> int:
-        """Remove every trace of jobs but their blobs, which belong to the store.  Returns how many there were."""
+        """Remove every trace of jobs.  Returns how many there were.
+
+        Blobs in Redis go at once, those in an object store with its next sweep.
+        """
         return int(await self._scripts.run("forget", ids=list(jobs))) if jobs else 0
+
+    async def expire(self) -> list[str]:
+        """End queued jobs whose deadline has passed.  Returns their ids."""
+        return [job.decode() for job in await self._scripts.run("expire", iso=_iso())]
 
     async def forget_expired(self) -> list[str]:
         """Forget jobs that have been kept long enough, up to MAX_FORGOTTEN_AT_ONCE.  Returns their ids."""
@@ -240,7 +306,7 @@ class Queue:
         return Backlog(
             queued={str(lane): int(answers[i]) for i, lane in enumerate(LANES)},
             running=sum(int(answer) for answer in answers[count : 2 * count]),
-            seconds_per_job=_seconds_per_job(answers[-1]),
+            seconds_per_job=seconds_per_job(answers[-1]),
         )
 
     async def events(self, job: str, after: str = "0-0") -> list[Event]:
@@ -249,11 +315,16 @@ class Queue:
         return [Event(id=i.decode(), type=f[b"type"].decode(), data=json.loads(f[b"data"])) for i, f in rows]
 
     async def changes(self) -> AsyncIterator[tuple[str, bool]]:
-        """Yields each job that changes: (id, whether it has ended).  A lost connection raises."""
+        """Yields each job that changes: (id, whether it has ended).  A lost connection raises.
+
+        The first item has an empty id: from then on, no change is missed.
+        """
         async with self.redis.pubsub() as channel:
             await channel.subscribe(redis_keys.CHANGES)
             async for message in channel.listen():
-                if message["type"] == "message":
+                if message["type"] == "subscribe":
+                    yield "", True
+                elif message["type"] == "message":
                     job, _, over = message["data"].decode().partition(" ")
                     yield job, over == "over"
 
@@ -269,15 +340,20 @@ class Queue:
 
 def _placed(blob: Blob | None) -> dict[str, object] | None:
     """Where a script stores a blob; its bytes go apart."""
-    return {"key": redis_keys.BLOB + blob.name, "ttl_s": blob.ttl_s} if blob else None
+    return {"key": redis_keys.BLOB + blob.name, "name": blob.name, "ttl_s": blob.ttl_s} if blob else None
 
 
-def _seconds_per_job(ends: Sequence[bytes]) -> float | None:
-    """The mean time between the last ends, which come newest first."""
-    if len(ends) < 2:
-        return None
-    newest, oldest = (int(entry.split()[0]) for entry in (ends[0], ends[-1]))
-    return max((newest - oldest) / 1000 / (len(ends) - 1), 1e-4)
+def _store_full(refused: Sequence[Any]) -> StoreFull:
+    """Returns the error for an answer of scripts/admission.lua."""
+    what, used, limit = refused[0].decode(), int(refused[1]), int(refused[2])
+    return StoreFull(
+        {
+            "store": f"{used // 10**6} MB of images are stored, the limit is {limit // 10**6} MB",
+            "owner": f"this API key has {used // 10**6} MB of images stored, its limit is {limit // 10**6} MB",
+            "memory": f"the memory of Redis is full: {used >> 20} of {limit >> 20} MiB are in use, "
+            f"and new jobs stop at {redis_keys.MEMORY_PERCENT_FOR_SUBMISSIONS} %",
+        }[what]
+    )
 
 
 def _iso() -> str:

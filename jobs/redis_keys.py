@@ -31,7 +31,7 @@ EXPIRY = "undegrade:expiry"
 ARRIVALS = "undegrade:bell:"
 """+ bundle: list on which idle workers block; each new job adds an entry."""
 RECENT_ENDS = "undegrade:drain:"
-"""+ bundle: list of 'millisecond megapixels' of the last jobs that ended, newest first."""
+"""+ bundle: list of 'ended_ms started_ms' of the last jobs that workers ended, newest first."""
 COUNTERS = "undegrade:counters"
 """Hash: the counters of jobs.counters."""
 WORKER = "undegrade:worker:"
@@ -42,6 +42,16 @@ BLOB = "undegrade:blob:"
 """+ name: a picture, where the store is Redis."""
 BLOBS = "undegrade:blobs"
 """Sorted set: names of the pictures in an object store by the second at which they may be deleted."""
+BLOBS_OF_JOB = "undegrade:blobs:"
+"""+ id: hash of the job's blob names -> bytes."""
+STORED = "undegrade:stored"
+"""Hash: id of a job -> 'bytes owner', all that the store holds of it."""
+STORED_TOTALS = "undegrade:stored-totals"
+"""Hash: owner (`*`: all owners together) -> bytes in the store."""
+RESERVED = "undegrade:reserved"
+"""Hash: id -> 'millisecond bytes' of an input that is being stored and has no job yet."""
+DEADLINES = "undegrade:deadlines"
+"""Sorted set: ids of queued jobs by the millisecond of their deadline."""
 CHANGES = "undegrade:wake"
 """Channel: the id of a job that changed, followed by ' over' when it has ended."""
 
@@ -52,6 +62,11 @@ MAX_EVENTS_PER_JOB = 500
 MAX_RECENT_ENDS = 64
 MAX_ARRIVALS = 32
 MAX_RECLAIMED_AT_ONCE = 100
+MAX_EXPIRED_AT_ONCE = 100
+MEMORY_PERCENT_FOR_SUBMISSIONS = 80
+"""Of Redis' maxmemory.  The rest is a reserve: jobs that were accepted must be able to end."""
+RESERVATION_MS = 600_000
+"""An input that has not become a job after this time belonged to a process that died."""
 MAX_RQ_RESULTS_PER_JOB = 10
 DEFAULT_KEEP_S = 86_400
 """How long a record stays that says nothing else: one of an RQ job that is not ours."""

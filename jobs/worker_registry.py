@@ -9,23 +9,21 @@ from typing import Any
 from redis.asyncio import Redis
 
 from jobs import redis_keys
+from jobs.lua_scripts import LuaScripts
 from jobs.record import WorkerInfo
 
 
 class WorkerRegistry:
     """One entry for each bundle of each worker."""
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", scripts: LuaScripts | None = None) -> None:
         self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
+        self._scripts = scripts or LuaScripts(redis)
 
     async def announce(self, *infos: WorkerInfo) -> None:
-        """Register a worker, or say that it is still alive: all entries of its bundles in one transaction."""
-        async with self.redis.pipeline(transaction=True) as pipeline:
-            for info in infos:
-                entry = _entry(info.name, info.bundle)
-                pipeline.sadd(redis_keys.WORKERS, entry)
-                pipeline.set(redis_keys.WORKER + entry, info.model_dump_json(), ex=redis_keys.WORKER_TTL_S)
-            await pipeline.execute()
+        """Register a worker, or say that it is still alive: all entries of its bundles in one step."""
+        entries = [_entry(info.name, info.bundle) for info in infos]
+        await self._scripts.run("announce", entries=entries, infos=[info.model_dump_json() for info in infos])
 
     async def withdraw(self, name: str, bundles: Sequence[str]) -> None:
         """Remove a worker that stops."""

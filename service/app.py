@@ -8,15 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
 from starlette.types import ASGIApp
 
 from jobs.blob_store import open_store
-from jobs.queue import Queue
+from jobs.queue import Queue, StorageLimits
+from jobs.redis_client import open_redis
 from service.authentication import Authenticator
 from service.desk import Desk
+from service.housekeeping import Housekeeping
 from service.job_waiters import JobWaiters
 from service.metrics import QueueCollector, RequestMetrics, serve_metrics
 from service.problems import PROBLEM_TYPE, add_handlers, problem_response
@@ -24,6 +23,7 @@ from service.refusals import InternalError
 from service.request_log import RequestLog
 from service.routes import about, docs, events, health, images, jobs, restore
 from service.settings import ServiceSettings
+from service.store_probe import StoreProbe
 
 DESCRIPTION = "Finds what is wrong with a photo and repairs it, one pass at a time."
 
@@ -64,29 +64,30 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: CollectorRegistry) -> AsyncIterator[None]:
     redis = open_redis(settings.redis_url)
     store = open_store(settings.store_url, redis)
-    queue = Queue(redis)
+    storage = StorageLimits(
+        max_bytes=settings.max_stored_bytes, max_owner_bytes=settings.max_stored_bytes_per_key,
+        in_redis=store.beside_queue,
+    )  # fmt: skip
+    queue = Queue(redis, storage)
     waiters = JobWaiters(queue, settings.max_waits)
     registry.register(QueueCollector(queue, settings.bundle, asyncio.get_running_loop()))
     app.state.desk = Desk(settings, queue, store, waiters)
     app.state.authenticator = Authenticator(redis, settings.auth)
     app.state.listener = asyncio.create_task(waiters.listen())
+    app.state.store_probe = StoreProbe(store)
+    housekeeping = asyncio.create_task(Housekeeping(queue, store).run())
     try:
         async with serve_metrics(registry, settings.host, settings.metrics_port) as app.state.metrics_port:
             yield
     finally:
         waiters.close()
-        app.state.listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await app.state.listener
+        for task in (app.state.listener, housekeeping):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await app.state.desk.close()
         await store.close()
         await redis.aclose()
-
-
-def open_redis(url: str) -> "Redis":
-    """Return a client that fails within a second or two, so that callers do not wait for a dead server."""
-    return Redis.from_url(
-        url, socket_timeout=5.0, socket_connect_timeout=2.0, retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
-    )
 
 
 def _internal_error(request_id: str) -> ASGIApp:

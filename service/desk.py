@@ -1,19 +1,25 @@
 """Accepts, finds, waits for, and removes jobs: the only module between the routes and the queue and store."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 from redis.exceptions import RedisError
+from starlette.types import Receive
 
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
 from jobs.errors import BlobMissing, DuplicateJob, QueueFull
+from jobs.object_store import check_disk
 from jobs.queue import Backlog, Queue
 from jobs.record import JobRecord
 from jobs.spec import LANES, JobSpec, Lane, Source
 from jobs.state import State
 from service.authentication import Caller
+from service.eraser import Eraser
+from service.file_rewrite import FileRewrite
+from service.hang_up import until_hang_up
 from service.job_ids import created_ms, new_job_id
 from service.job_view import JobBody, QueuePosition, job_body
 from service.job_waiters import JobWaiters
@@ -42,6 +48,12 @@ class Desk:
 
     def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, waiters: JobWaiters) -> None:
         self.settings, self.queue, self.store, self.waiters = settings, queue, store, waiters
+        rewrite = FileRewrite(queue.redis) if settings.embedded_redis_folder else None
+        self.eraser = Eraser(queue, store, settings.keep_s, rewrite)
+
+    async def close(self) -> None:
+        """Finish what was put off."""
+        await self.eraser.close()
 
     async def refuse_early(self, caller: Caller, wait_s: float, body_bytes: int | None) -> None:
         """Refuse a request before its body is read, if reading costs more than asking the queue.
@@ -60,11 +72,11 @@ class Desk:
         if backlog.total >= self.settings.max_queued:
             raise _queue_is_full(backlog, self.settings.max_queued)
 
-    async def submit(self, upload: Upload, caller: Caller, wait_s: float) -> WaitedJob:
-        """Store the image, queue the job, and wait up to `wait_s` seconds for its end.
+    async def submit(self, upload: Upload, caller: Caller, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+        """Store the image, queue the job, and wait up to `wait_s` seconds for its end, while the client waits, too.
 
         Raises:
-            QueueIsFull: nothing has been stored.
+            QueueIsFull, jobs.errors.StoreFull: nothing has been stored.
             InvalidRequest: no worker has the requested bundle.
         """
         bundle = upload.options.bundle
@@ -74,7 +86,7 @@ class Desk:
         if wait_s <= 0:
             return WaitedJob(record)
         try:
-            return await self.wait(record, wait_s)
+            return await self.wait(record, wait_s, receive)
         except (RedisError, TooManyWaits) as error:  # the job is queued: an error would make the client send it again
             log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
             return WaitedJob(record)
@@ -105,18 +117,34 @@ class Desk:
         assert spec.source, "_spec sets it"
         blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
+        await self._check_disks(len(upload.data))
         if not carried:
-            await self.store.put(blob.name, blob.data, blob.ttl_s)
+            await self._store_input(spec, blob)
         try:
             await self.queue.submit(spec, self.settings.max_queued, blob if carried else None)
         except QueueFull as error:
             if not carried:
                 await self.store.delete(blob.name)
+                await self.queue.unreserve(spec.id)
             backlog = await self.queue.backlog(spec.bundle)
             raise _queue_is_full(backlog, self.settings.max_queued) from error
         except DuplicateJob:  # ids are random, so this is our own job: the client repeated a command after a lost reply
             log.info("job.resubmitted", job=spec.id)
         return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
+
+    async def _check_disks(self, size: int) -> None:
+        await self.store.check_room(size)
+        if self.settings.embedded_redis_folder is not None:
+            await check_disk(self.settings.embedded_redis_folder, size)
+
+    async def _store_input(self, spec: JobSpec, blob: Blob) -> None:
+        await self.queue.reserve(spec)
+        try:
+            await self.store.put(blob.name, blob.data, blob.ttl_s)
+        except Exception:
+            with suppress(RedisError):  # otherwise the room comes back when the reservation ends
+                await self.queue.unreserve(spec.id)
+            raise
 
     async def find(self, job_id: str, caller: Caller) -> JobRecord:
         """Return the job if this caller may see it.
@@ -126,6 +154,9 @@ class Desk:
             Gone: by the age of its id, it may have existed and expired.
         """
         record = await self.queue.record(job_id)
+        if record is not None and _is_late(record):
+            await self.queue.expire()
+            record = await self.queue.record(job_id)
         if record is None:
             raise self._missing(job_id)
         if not caller.may_see(record.spec.owner):
@@ -138,22 +169,26 @@ class Desk:
             return Gone(f"job {job_id} has expired: jobs are kept for {self.settings.keep_s} s after their end")
         return NoSuchJob(f"there is no job {job_id}")
 
-    async def wait(self, record: JobRecord, wait_s: float) -> WaitedJob:
-        """Return the job at its end, or as it is after `wait_s` seconds or when the server stops.
+    async def wait(self, record: JobRecord, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+        """Return the job at its end, or as it is after `wait_s` seconds, when its client hangs up or the server stops.
 
         Raises:
             Gone: the job was deleted during the wait.
             TooManyWaits: the quota of the job's owner is used up.
         """
-        job_id, until_s, image = record.spec.id, time.monotonic() + wait_s, None
+        return await until_hang_up(self._end(record, wait_s), receive, WaitedJob(record))
+
+    async def _end(self, record: JobRecord, wait_s: float) -> WaitedJob:
+        job_id, until_s = record.spec.id, time.monotonic() + wait_s
         with self.waiters.register(job_id, record.spec.owner, only_end=True) as waiter:
-            while not record.state.over and not self.waiters.closed and (left_s := until_s - time.monotonic()) > 0:
-                await waiter.wait(left_s)
+            while True:  # read after registering: a job that ended before wakes nobody
                 latest, image = await self.queue.record_with_result(record.spec)
                 if latest is None:
                     raise Gone(f"job {job_id} was deleted during the wait")
-                record = latest
-        return WaitedJob(record, image)
+                left_s = until_s - time.monotonic()
+                if latest.state.over or self.waiters.closed or left_s <= 0:
+                    return WaitedJob(latest, image)
+                await waiter.wait(left_s)
 
     async def body(self, record: JobRecord, path_prefix: str = "") -> JobBody:
         """Return the job as JSON model, with its position in the queue."""
@@ -189,16 +224,14 @@ class Desk:
         return records, records[-1].enqueued_ms if len(records) >= limit else None
 
     async def delete(self, record: JobRecord) -> State | None:
-        """Cancel a job, or delete a finished job with everything stored of it; return the state that it was in."""
-        job_id = record.spec.id
-        before = record.state if record.state.over else await self.queue.cancel(job_id, self.settings.keep_s)
-        if before is State.QUEUED:
-            await self.store.delete(*_blob_names(record))
-        elif before is not None and before.over:
-            latest = await self.queue.record(job_id) or record
-            await self.store.delete(*_blob_names(latest))
-            await self.queue.forget(job_id)
-        return before
+        """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""
+        return await self.eraser.delete(record)
+
+
+def _is_late(record: JobRecord) -> bool:
+    """Return whether a job is still queued after its deadline, because no process has ended it yet."""
+    deadline_ms = record.spec.deadline_ms
+    return record.state is State.QUEUED and deadline_ms is not None and time.time() * 1000 > deadline_ms
 
 
 def _queue_is_full(backlog: Backlog, max_queued: int) -> QueueIsFull:
@@ -208,11 +241,3 @@ def _queue_is_full(backlog: Backlog, max_queued: int) -> QueueIsFull:
         f"{backlog.total} jobs are queued, the limit is {max_queued}",
         headers=retry_after(DEFAULT_RETRY_S if seconds is None else seconds * excess),
     )
-
-
-def _blob_names(record: JobRecord) -> list[str]:
-    """Return the blob names of a job, without duplicates."""
-    names = [record.spec.source.blob] if record.spec.source else []
-    names += [entry.blob for entry in record.outcome.passes if entry.blob]
-    names += [record.outcome.result.blob] if record.outcome.result else []
-    return list(dict.fromkeys(names))

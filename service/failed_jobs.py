@@ -12,6 +12,7 @@ STATUSES = {
     "encode": HTTPStatus.UNPROCESSABLE_ENTITY,
     "input-missing": HTTPStatus.GONE,
     "deadline": HTTPStatus.GATEWAY_TIMEOUT,
+    "storage-full": HTTPStatus.INSUFFICIENT_STORAGE,
 }
 """By the failure's code; every other code means a server error, 500."""
 

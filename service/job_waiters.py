@@ -95,6 +95,8 @@ class JobWaiters:
             try:
                 async for job_id, over in self.queue.changes():
                     backoff.reset()
+                    if not job_id:  # subscribed: changes before this moment were missed
+                        self._notify_all()
                     for waiter in self._waiters.get(job_id, ()):
                         if over or not waiter.only_end:
                             waiter.notify()

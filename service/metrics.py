@@ -136,7 +136,7 @@ def _queue_metrics(snapshot: QueueSnapshot) -> Iterator[Metric]:
     yield _by_bundle("workers", "Workers that are alive", {name: alive.count(name) for name in bundles})
     yield _by_bundle("workers_ready", "Workers that take jobs", {name: ready.count(name) for name in bundles})
     per_job_s = {name: b.seconds_per_job for name, b in backlogs.items() if b.seconds_per_job is not None}
-    yield _by_bundle("seconds_per_job", "Recent mean time between the ends of two jobs", per_job_s)
+    yield _by_bundle("seconds_per_job", "Recent seconds per job while at least one job ran", per_job_s)
     # Running jobs count too, otherwise an autoscaler removes busy workers
     left_s = {name: (backlogs[name].total + backlogs[name].running) * seconds for name, seconds in per_job_s.items()}
     yield _by_bundle("backlog_gpu_seconds", "Estimated work of queued and running jobs", left_s)

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from jobs.errors import StoreError
+from jobs.errors import StoreError, StoreFull, full_redis
 from service.refusals import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
     RedisUnavailable,
     Refusal,
+    StorageFull,
     StoreUnavailable,
 )
 from service.request_log import request_id
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 PROBLEM_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_S = 2
 """Retry-After while Redis or the store is away."""
+FULL_RETRY_S = 30
+"""Retry-After while there is no room for another image."""
 
 
 class Problem(BaseModel):
@@ -69,6 +72,7 @@ def add_handlers(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RedisError)(_redis_away)
     app.exception_handler(StoreError)(_store_away)
+    app.exception_handler(StoreFull)(_store_full)
 
 
 async def _refused(request: Request, error: Refusal) -> Response:
@@ -93,6 +97,8 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 
 async def _redis_away(request: Request, error: RedisError) -> Response:
+    if full := full_redis(error):
+        return await _store_full(request, full)
     log.warning("redis.away", error=type(error).__name__, detail=str(error))
     refusal = RedisUnavailable("the job queue does not answer", headers=retry_after(UNAVAILABLE_RETRY_S))
     return await _refused(request, refusal)
@@ -100,8 +106,14 @@ async def _redis_away(request: Request, error: RedisError) -> Response:
 
 async def _store_away(request: Request, error: StoreError) -> Response:
     log.warning("store.away", error=type(error).__name__, detail=str(error))
-    refusal = StoreUnavailable("the blob store does not answer", headers=retry_after(UNAVAILABLE_RETRY_S))
+    detail = "the blob store cannot be read or written; /readyz gives the reason"
+    refusal = StoreUnavailable(detail, headers=retry_after(UNAVAILABLE_RETRY_S))
     return await _refused(request, refusal)
+
+
+async def _store_full(request: Request, error: StoreFull) -> Response:
+    log.warning("store.full", detail=str(error))
+    return await _refused(request, StorageFull(str(error), headers=retry_after(FULL_RETRY_S)))
 
 
 def retry_after(seconds: float) -> dict[str, str]:

@@ -24,9 +24,11 @@ ServiceError
     ├── QueueIsFull          503 queue-full
     ├── RedisUnavailable     503 redis-unavailable
     ├── StoreUnavailable     503 store-unavailable
-    └── WaitOver             504 wait-over
+    ├── WaitOver             504 wait-over
+    └── StorageFull          507 storage-full
 
-429 means that the caller's own quota is used up, 503 that the whole service is busy or a part of it is away
+429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
+away, 507 that there is no room for another image
 (docs/decisions/0017).
 """
 
@@ -209,3 +211,10 @@ class WaitOver(Refusal):
 
     status, code = HTTPStatus.GATEWAY_TIMEOUT, "wait-over"
     hint = "the job continues: fetch result_url when it has succeeded"
+
+
+class StorageFull(Refusal):
+    """There is no room for the image: memory, disk, or a limit on stored bytes."""
+
+    status, code = HTTPStatus.INSUFFICIENT_STORAGE, "storage-full"
+    hint = "delete finished jobs with DELETE /jobs/{id}, or retry later: images are deleted after `keep_s` of /limits"

@@ -146,7 +146,8 @@ def test_every_kind_of_name_is_collected():
     assert {"/restore", "/jobs/{job_id}/passes/{number}/image"} <= kinds["route"]
     assert {"color_fix", "image_base64", "max_bytes", "stop_reason"} <= kinds["field"]
     assert kinds["event"] == {
-        "queued", "started", "detected", "step.progress", "pass.completed", "completed", "failed", "canceled"
+        "queued", "started", "detected", "step.progress", "pass.completed", "completed", "failed", "canceled",
+        "expired",
     }  # fmt: skip
     assert {"undegrade_requests_total", "undegrade_jobs_queued", "undegrade_stage_seconds"} <= kinds["metric"]
     assert {"UNDEGRADE_MAX_QUEUED"} <= kinds["setting"] and {"--color-fix", "--max-passes"} <= kinds["option"]
@@ -193,7 +194,8 @@ def test_a_second_spelling_is_noticed():
 
 def test_a_setting_of_the_service_has_the_name_of_its_environment_variable():
     ours = {name for name in ServiceSettings.__dataclass_fields__}
-    without_variable = {"max_bytes", "max_waits", "keepalive_s"}  # UNDEGRADE_MAX_MEGABYTES is `max_bytes` in MB
+    in_megabytes = {"max_bytes", "max_stored_bytes", "max_stored_bytes_per_key"}  # UNDEGRADE_MAX_MEGABYTES, ...
+    without_variable = {*in_megabytes, "max_waits", "keepalive_s", "embedded_redis_folder"}
     assert ours - set(Settings.model_fields) == without_variable
 
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from jobs.blob_store import BlobStore, open_store
 from jobs.queue import Queue
+from jobs.redis_client import open_redis
 from jobs.spec import LANES, Lane
 from models.photo.codec_pool import CodecPool
 from models.photo.read import Limits
@@ -71,7 +72,7 @@ class Supervisor:
         self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.failure: NotReady | None = None
-        self.redis: Redis = Redis.from_url(config.redis_url, socket_timeout=10)
+        self.redis: Redis = open_redis(config.redis_url, answer_s=10)
         self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
         self.store: BlobStore = open_store(config.store_url, self.redis)
         self.codec = CodecPool(workers=2, limits=Limits(pixels=round(config.max_megapixels * 1e6)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-FINAL_EVENTS = ("completed", "failed", "canceled")
+FINAL_EVENTS = ("completed", "failed", "canceled", "expired")
 MAX_TRIES = 30
 
 

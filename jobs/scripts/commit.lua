@@ -1,12 +1,12 @@
 -- Ends jobs.  Only the holder of the lease may end a job, and only once; a cancel that came first wins.
--- args: token, iso, jobs (list of {id, state, outcome, keep_s, megapixels, result}); result is nil, or the key and
+-- args: token, iso, jobs (list of {id, state, outcome, keep_s, result}); result is nil, or the key, name and
 --       ttl_s of a picture to store
 -- bytes: the pictures, by id of their job
 -- Returns for each job the state that it ended in, or '' where the lease was lost
 local now, answers = now_ms(), {}
 for _, ended in ipairs(args.jobs) do
     local job = KEY.job .. ended.id
-    local known = redis.call('HMGET', job, 'lease', 'state', 'cancel', 'bundle')
+    local known = redis.call('HMGET', job, 'lease', 'state', 'cancel', 'bundle', 'started_ms', 'owner')
     local canceled, recent_ends = known[3], KEY.recent_ends .. (known[4] or '')
     if known[1] ~= args.token or known[2] ~= 'running' then
         answers[#answers + 1] = ''
@@ -16,9 +16,10 @@ for _, ended in ipairs(args.jobs) do
         if ended.result and as_asked then
             redis.call('SET', ended.result.key, bytes[ended.id], 'EX', ended.result.ttl_s)
             redis.call('HSET', job, 'picture', ended.result.key)
+            add_blob(ended.id, ended.result.name, #bytes[ended.id], known[6] or nil)
         end
         finish(ended.id, state, as_asked and ended.outcome or nil, now, ended.keep_s)
-        redis.call('LPUSH', recent_ends, now .. ' ' .. ended.megapixels)
+        redis.call('LPUSH', recent_ends, now .. ' ' .. (known[5] or now))
         redis.call('LTRIM', recent_ends, 0, LIMIT.max_recent_ends - 1)
         answers[#answers + 1] = state
     end

@@ -4,27 +4,40 @@
 local REGISTRY = {succeeded = KEY.rq_finished, failed = KEY.rq_failed, canceled = KEY.rq_canceled,
     expired = KEY.rq_failed}
 local STATUS = {succeeded = 'finished', failed = 'failed', canceled = 'canceled', expired = 'failed'}
-local EVENT = {succeeded = 'completed', failed = 'failed', canceled = 'canceled', expired = 'failed'}
+local EVENT = {succeeded = 'completed', failed = 'failed', canceled = 'canceled', expired = 'expired'}
 local RESULT = {succeeded = 1, failed = 2, canceled = 3, expired = 2}
 
 local function failure(code, detail, hint)
     return cjson.encode({failure = {code = code, detail = detail, hint = hint}})
 end
 
+-- The input goes with the end of every job.  A job is canceled by DELETE, which leaves nothing of its content
+local function drop_what_is_over(id, state)
+    local carried = redis.call('HGET', KEY.job .. id, 'carried')
+    if carried then redis.call('UNLINK', carried) end
+    if state == 'canceled' then
+        drop_all_blobs(id)
+        redis.call('HDEL', KEY.job .. id, 'outcome', 'picture')
+    else
+        drop_blob(id, id .. '/input')
+    end
+end
+
 -- outcome nil: what is known stays.  keep_s can only shorten the job's own keep_s; nil does not
 local function finish(id, state, outcome, now, keep_s)
     local job, rq = KEY.job .. id, KEY.rq_job .. id
-    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s', 'carried')
-    local queue, bundle, lease, input = known[1], known[2], known[3], known[5]
+    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s')
+    local queue, bundle, lease = known[1], known[2], known[3]
     local seconds = tonumber(known[4] or LIMIT.default_keep_s)
     if keep_s then seconds = math.min(seconds, keep_s) end
     local expires_s = math.floor(now / 1000) + seconds
     redis.call('HSET', job, 'state', state, 'ended_ms', now, 'expires_ms', expires_s * 1000)
     if outcome then redis.call('HSET', job, 'outcome', outcome) end
+    drop_what_is_over(id, state)
     redis.call('HDEL', job, 'lease', 'worker', 'alone', 'carried')
-    if input then redis.call('UNLINK', input) end
     redis.call('LREM', KEY.rq_queue .. queue, 0, id)
     redis.call('ZREM', KEY.leases, id)
+    redis.call('ZREM', KEY.deadlines, id)
     if lease then redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease) end
     redis.call('ZADD', KEY.expiry, expires_s * 1000, id)
     redis.call('ZADD', REGISTRY[state] .. queue, expires_s, id)
@@ -32,18 +45,23 @@ local function finish(id, state, outcome, now, keep_s)
     redis.call('XADD', KEY.rq_results .. id, 'MAXLEN', LIMIT.max_rq_results_per_job, '*', 'type', RESULT[state],
         'worker_name', '', 'return_value', cjson.encode({state = state}))
     add_event(id, EVENT[state], cjson.encode({state = state}))
-    for _, key in ipairs({job, rq, KEY.rq_results .. id, KEY.events .. id}) do
+    for _, key in ipairs({job, rq, KEY.rq_results .. id, KEY.events .. id, KEY.blobs_of_job .. id}) do
         redis.call('EXPIRE', key, seconds + LIMIT.expiry_margin_s)
     end
     redis.call('HINCRBY', KEY.counters, 'ended:' .. bundle .. ':' .. state, 1)
     redis.call('PUBLISH', KEY.changes, id .. ' over')
 end
 
+local function expire_queued(id, now)
+    finish(id, 'expired', failure('deadline', 'the deadline passed while the job was queued',
+        'submit it again with a later deadline_s, or in a faster lane'), now)
+end
+
 -- Puts a running job back to the front of its queue.  A job that was canceled meanwhile, or whose worker or engine died
 -- LIMIT.max_deaths times, ends instead.  Returns 'queued', 'canceled' or 'poison'
 local function requeue(id, deaths, now)
     local job = KEY.job .. id
-    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'cancel', 'deaths')
+    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'cancel', 'deaths', 'deadline_ms')
     local queue, bundle, lease, canceled = known[1], known[2], known[3], known[4]
     local total_deaths = tonumber(known[5] or 0) + deaths
     if canceled then
@@ -63,6 +81,7 @@ local function requeue(id, deaths, now)
     redis.call('HDEL', job, 'lease', 'worker', 'started_ms', 'progress', 'outcome')
     redis.call('HSET', KEY.rq_job .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')
     redis.call('LPUSH', KEY.rq_queue .. queue, id)
+    if known[6] then redis.call('ZADD', KEY.deadlines, known[6], id) end
     add_event(id, 'queued', '{"again":true}')
     add_arrival(id, bundle)
     redis.call('PUBLISH', KEY.changes, id)

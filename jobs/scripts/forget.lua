@@ -1,4 +1,4 @@
--- Removes every trace of jobs.
+-- Removes every trace of jobs, their pictures too.
 -- args: ids.  Returns how many of them there were
 local count, queues = 0, redis.call('SMEMBERS', KEY.rq_queues)
 for _, id in ipairs(args.ids) do
@@ -15,7 +15,11 @@ for _, id in ipairs(args.ids) do
             redis.call('ZREM', registry .. queue, id)
         end
     end
-    for _, set in ipairs({KEY.jobs, KEY.expiry, KEY.leases}) do redis.call('ZREM', set, id) end
-    redis.call('DEL', KEY.job .. id, KEY.events .. id, KEY.rq_job .. id, KEY.rq_results .. id)
+    drop_all_blobs(id)
+    drop_blob(id, id .. '/input')
+    add_stored(id, -math.huge)  -- also where the list of its blobs has expired
+    for _, set in ipairs({KEY.jobs, KEY.expiry, KEY.leases, KEY.deadlines}) do redis.call('ZREM', set, id) end
+    if state then redis.call('PUBLISH', KEY.changes, id .. ' over') end
+    redis.call('DEL', KEY.job .. id, KEY.events .. id, KEY.rq_job .. id, KEY.rq_results .. id, KEY.blobs_of_job .. id)
 end
 return count

@@ -62,14 +62,14 @@ while #rows < args.max_jobs do
     elseif not spec then
         refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
     elseif state == 'queued' and deadline_ms and now > tonumber(deadline_ms) then
-        finish(id, 'expired', failure('deadline', 'the deadline passed while the job was queued',
-            'submit it again with a later deadline_s, or in a faster lane'), now)
+        expire_queued(id, now)
     elseif state ~= 'queued' then
         -- it is over already: only its place in the queue had to go
     else
         redis.call('HSET', job, 'state', 'running', 'lease', args.token, 'worker', args.worker, 'started_ms', now)
         redis.call('HINCRBY', job, 'attempts', 1)
         redis.call('ZADD', KEY.leases, now + LIMIT.lease_ms, id)
+        redis.call('ZREM', KEY.deadlines, id)
         redis.call('HSET', rq, 'status', 'started', 'started_at', args.iso, 'worker_name', args.worker,
             'last_heartbeat', args.iso)
         redis.call('ZADD', KEY.rq_started .. queue, math.floor((now + LIMIT.rq_started_grace_ms) / 1000),

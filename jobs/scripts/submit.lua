@@ -1,20 +1,29 @@
 -- Adds a job to its queue, with everything that is known about it; refuses it when its bundle has too many queued jobs.
 -- args: id, queue, bundle, spec, keep_s, deadline_ms or nil, owner or nil, iso, queues (of the bundle), max_queued,
---       input (or nil: key and ttl_s of an image to store)
+--       input (or nil: key, name and ttl_s of an image to store), room (see admission.lua) or nil for no limit
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
+--      or {-2; what admission.lua says}
 local id, job, now = args.id, KEY.job .. args.id, now_ms()
 local queued = 0
 for _, queue in ipairs(args.queues) do queued = queued + redis.call('LLEN', KEY.rq_queue .. queue) end
 if queued >= args.max_queued then return {0, queued} end
 if redis.call('EXISTS', job) == 1 then return {-1, queued} end
+if redis.call('HDEL', KEY.reserved, id) == 0 and args.room then
+    local refused = refusal(args.room, args.owner, now)
+    if refused then return {-2, unpack(refused)} end
+end
 redis.call('HSET', job, 'spec', args.spec, 'state', 'queued', 'queue', args.queue, 'bundle', args.bundle,
     'enqueued_ms', now, 'keep_s', args.keep_s)
 if args.input then
     redis.call('SET', args.input.key, bytes.input, 'EX', args.input.ttl_s)
     redis.call('HSET', job, 'carried', args.input.key)
+    add_blob(id, args.input.name, #bytes.input, args.owner)
 end
-if args.deadline_ms then redis.call('HSET', job, 'deadline_ms', args.deadline_ms) end
+if args.deadline_ms then
+    redis.call('HSET', job, 'deadline_ms', args.deadline_ms)
+    redis.call('ZADD', KEY.deadlines, args.deadline_ms, id)
+end
 redis.call('HSET', KEY.rq_job .. id, 'created_at', args.iso, 'enqueued_at', args.iso, 'data', bytes.packed,
     'origin', args.queue, 'description', 'undegrade.run', 'status', 'queued', 'timeout', -1, 'retries_left', 1,
     'success_callback_name', '', 'failure_callback_name', '', 'stopped_callback_name', '', 'started_at', '',

@@ -16,8 +16,7 @@ from service.desk import Desk
 from service.routes.dependencies import CurrentDesk, JobId, problem_responses
 
 router = APIRouter(tags=["jobs"])
-FINAL_EVENTS = ("completed", "failed", "canceled")
-"""An expired job ends with `failed`."""
+FINAL_EVENTS = ("completed", "failed", "canceled", "expired")
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RETRY_LINE = "retry: 1000\n\n"
 

@@ -41,15 +41,16 @@ async def startupz(request: Request) -> Response:
 
 
 @router.get("/readyz", response_model=Health, responses=UNHEALTHY)
-async def readyz(desk: CurrentDesk) -> Response:
-    """Return 200 if Redis answers and a worker of the bundle is ready."""
-    bundle = desk.settings.bundle
+async def readyz(request: Request, desk: CurrentDesk) -> Response:
+    """Return 200 if Redis answers, the store can be written and read, and a worker of the bundle is ready."""
+    bundle, probe = desk.settings.bundle, request.app.state.store_probe
     try:
         workers = [worker for worker in await desk.queue.workers.alive() if worker.bundle == bundle]
     except RedisError as error:
         return _health_response([f"Redis does not answer: {type(error).__name__}"], "ready")
-    if any(worker.ready for worker in workers):
-        return _health_response([], "ready")
-    if workers:
-        return _health_response([f"{len(workers)} workers of {bundle} are starting, none is ready"], "ready")
-    return _health_response([f"there is no worker for {bundle}"], "ready")
+    reasons = [reason] if (reason := await probe.reason()) else []
+    if not workers:
+        reasons.append(f"there is no worker for {bundle}")
+    elif not any(worker.ready for worker in workers):
+        reasons.append(f"{len(workers)} workers of {bundle} are starting, none is ready")
+    return _health_response(reasons, "ready")

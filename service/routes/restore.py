@@ -21,7 +21,7 @@ from service.upload import Upload, content_length, read_upload
 router = APIRouter(tags=["restore"])
 DETECT_WAIT_S = 30
 """The default wait of `POST /detect`."""
-REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 504)
+REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 504, 507)
 
 
 @router.post(
@@ -47,7 +47,7 @@ async def restore(request: Request, desk: CurrentDesk, caller: AuthenticatedCall
     upload = await _receive(request, "restore", desk, caller, preference)
     if as_image:
         upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
-    job = await desk.submit(upload, caller, preference.wait_s)
+    job = await desk.submit(upload, caller, preference.wait_s, request.receive)
     if as_image:
         return await _job_image(desk, job, preference, path_prefix(request))
     body = await desk.body(job.record, path_prefix(request))
@@ -67,7 +67,7 @@ async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCalle
     """Detect the degradations of one image without changing it.  Waits up to 30 s unless `Prefer` says otherwise."""
     preference = wait_preference(request.headers.getlist("prefer"), DETECT_WAIT_S)
     upload = await _receive(request, "detect", desk, caller, preference)
-    record = (await desk.submit(upload, caller, preference.wait_s)).record
+    record = (await desk.submit(upload, caller, preference.wait_s, request.receive)).record
     if not record.state.over:
         body = await desk.body(record, path_prefix(request))
         return _job_response(body, record, preference, path_prefix(request))

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import obstore
 import pytest
 import redis.exceptions
+from queue_bench import MANY, QueueBench, spec
 from redis.asyncio import Redis
 
 from jobs.blob_store import BlobStore, open_store
-from jobs.errors import BlobMissing, StoreError
+from jobs.errors import BlobMissing, BlobUnwanted, StoreError
+from jobs.state import State
 
 HOUR_S = 3600
 BACKENDS = ["memory", "file", "s3", "redis"]
@@ -41,7 +44,6 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_ALLOW_HTTP": "true",
     }.items():
         monkeypatch.setenv(name, value)
     name = f"bucket-{uuid4().hex}"
@@ -326,3 +328,109 @@ def test_no_error_repeats_a_password(valkey_url):
         with pytest.raises(StoreError) as caught:
             open_store(url, Redis.from_url(valkey_url))
         assert "hush" not in str(caught.value)
+
+
+@every_backend
+def test_a_store_that_works_passes_the_probe_and_keeps_nothing_of_it(valkey_url, url):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        await store.probe()
+        assert await client.zcard("undegrade:blobs") == 0
+
+    run(valkey_url, url, scenario)
+    folder = Path(url.removeprefix("file://"))
+    assert not folder.is_dir() or list(folder.rglob("*")) == []
+
+
+def test_a_missing_bucket_does_not_pass_the_probe(valkey_url, bucket):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        with pytest.raises(StoreError, match=r"the bucket .* does not exist"):
+            await store.probe()
+
+    run(valkey_url, bucket.replace("s3://bucket", "s3://nobodys"), scenario)
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "ftp://h", ""])
+def test_an_endpoint_without_http_is_refused(valkey_url, endpoint):
+    with pytest.raises(StoreError, match="http"):
+        open_store(f"s3://pics?region=r&endpoint={endpoint}", Redis.from_url(valkey_url))
+
+
+@every_backend
+def test_a_job_that_is_gone_takes_no_blobs(valkey_url, url):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        bench = QueueBench(client)
+        job = await bench.running()
+        await store.put(f"{job.id}/pass-1", b"x", HOUR_S)
+        assert await store.names_of_job(job.id) == [f"{job.id}/pass-1"]
+        await bench.queue.cancel(job.id)
+        await bench.commit(job, State.CANCELED)
+        with pytest.raises(BlobUnwanted):
+            await store.put(f"{job.id}/pass-2", b"x", HOUR_S)
+        await bench.queue.forget(job.id)
+        with pytest.raises(BlobUnwanted):
+            await store.put(f"{job.id}/result", b"x", HOUR_S)
+        await store.sweep(time.time())
+        for name in ("pass-1", "pass-2", "result"):
+            with pytest.raises(BlobMissing):
+                await store.get(f"{job.id}/{name}")
+        assert await bench.traces(job) == []
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("url", ["memory", "file"], indirect=True)
+def test_a_blob_whose_job_is_deleted_while_it_is_written_does_not_stay(valkey_url, url, monkeypatch):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        bench = QueueBench(client)
+        job = await bench.running()
+        call = store._call
+
+        async def call_and_forget(function, *arguments):
+            answer = await call(function, *arguments)
+            if function is obstore.put:
+                await bench.queue.forget(job.id)
+                await store.sweep(time.time())
+                await call(function, *arguments)  # the write ends after the sweep
+            return answer
+
+        monkeypatch.setattr(store, "_call", call_and_forget)
+        with pytest.raises(BlobUnwanted):
+            await store.put(f"{job.id}/result", b"x", HOUR_S)
+        with pytest.raises(BlobMissing):
+            await store.get(f"{job.id}/result")
+        assert await bench.traces(job) == []
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "expired", "canceled", "poison", "late"])
+def test_the_input_of_every_ended_job_is_gone(valkey_url, url_of_every_store, end):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        bench = QueueBench(client)
+        job = spec(deadline_ms=1 if end == "late" else None)
+        await store.put(f"{job.id}/input", b"x" * 999, HOUR_S)
+        await bench.queue.submit(job, MANY)
+        if end == "late":
+            assert await bench.queue.expire() == [job.id]
+        elif end == "poison":
+            for _ in range(2):
+                await bench.lease()
+                await bench.queue.release("a", [job.id], died=True)
+        elif end == "canceled":
+            await bench.queue.cancel(job.id)
+        else:
+            await bench.lease()
+            await bench.commit(job, State(end))
+        await store.sweep(time.time())
+        with pytest.raises(BlobMissing):
+            await store.get(f"{job.id}/input")
+        assert await client.hgetall("undegrade:stored-totals") == {}
+
+    run(valkey_url, url_of_every_store, scenario)
+
+
+@pytest.fixture(params=BACKENDS)
+def url_of_every_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        return str(request.getfixturevalue("bucket"))
+    return {"memory": "memory://", "file": f"file://{tmp_path}/blobs", "redis": "redis://"}[request.param]

@@ -120,7 +120,7 @@ def test_a_job_whose_deadline_has_passed_expires_and_the_next_is_leased(run):
         record = await bench.queue.record(late.id)
         assert (record.state, record.outcome.failure.code) == (State.EXPIRED, "deadline")
         assert 0 < record.expires_ms - record.ended_ms <= 60_000
-        assert await bench.event_types(late) == ["queued", "failed"]
+        assert await bench.event_types(late) == ["queued", "expired"]
         assert await bench.commit(late) is None
 
     run(scenario)

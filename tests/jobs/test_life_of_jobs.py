@@ -203,7 +203,7 @@ class Life(RuleBasedStateMachine):
             record = await self.bench.queue.record(job.id)
             assert record.state is self.state[job.id]
             types = await self.bench.event_types(job)
-            assert sum(kind in ("completed", "failed", "canceled") for kind in types) == record.state.over
+            assert sum(kind in ("completed", "failed", "canceled", "expired") for kind in types) == record.state.over
 
 
 async def _awaited(work):

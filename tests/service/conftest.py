@@ -64,14 +64,15 @@ def eventually() -> Callable[..., Any]:
 class Valkey:
     """A server on a Unix socket.  It keeps its data when it is killed and started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        self.options = options
         self.folder = Path(tempfile.mkdtemp(prefix="vk-", dir="/tmp"))  # a socket's path has 107 bytes at most
         self.url = f"unix://{self.folder}/s"
         self.start()
 
     def start(self) -> None:
         command = [get_binary_path(), "--port", "0", "--unixsocket", f"{self.folder}/s", "--dir", self.folder]
-        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until_s = time.monotonic() + 20
         while time.monotonic() < until_s:
@@ -110,6 +111,14 @@ def valkey(_valkey: Valkey) -> Valkey:
     """An empty server, shared by the tests."""
     _valkey.do(lambda redis: redis.flushall())
     return _valkey
+
+
+@pytest.fixture
+def small_valkey() -> Iterator[Valkey]:
+    """A server with 20 MB of memory."""
+    server = Valkey("--maxmemory", "20mb", "--maxmemory-policy", "noeviction")
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -193,6 +202,7 @@ class ToyWorker:
     """Paints every image red in two passes.  With `hold`, each job waits before its end until `go` is set."""
 
     url: str
+    store_url: str | None = None
     hold: bool = False
     failure: Failure | None = None
     go: threading.Event = field(default_factory=threading.Event)
@@ -204,7 +214,7 @@ class ToyWorker:
 
     async def _run(self) -> None:
         async with Redis.from_url(self.url) as redis:
-            queue, store = Queue(redis), open_store(self.url, redis)
+            queue, store = Queue(redis), open_store(self.store_url or self.url, redis)
             await queue.workers.announce(self.info())
             running = set()
             while not self.stop.is_set():

@@ -21,3 +21,38 @@ def test_a_worker_of_another_bundle_does_not_count(client, service, toy, until_r
     service.queued()(lambda queue: queue.workers.withdraw("toy", ["toy"]))
     service.queued()(lambda queue: queue.workers.announce(other))
     assert client.get("/readyz").status_code == 503
+
+
+def test_a_store_that_cannot_be_written_makes_the_service_unready_and_is_named(serve, toy, tmp_path, until_ready):
+    folder = tmp_path / "blobs"
+    service = serve(store_url=f"file://{folder}")
+    toy()
+    until_ready(service.client)
+    folder.rmdir()
+    folder.write_text("a file in the place of the folder")
+    service.app.state.store_probe._fresh_until_s = 0
+    answer = service.client.get("/readyz")
+    assert answer.status_code == 503
+    assert "store (file)" in answer.json()["reasons"][0]
+    upload = service.client.post("/restore", content=b"\x89PNG", headers={"content-type": "image/png"})
+    assert upload.status_code == 415
+    folder.unlink()
+    folder.mkdir()
+    service.app.state.store_probe._fresh_until_s = 0
+    assert service.client.get("/readyz").status_code == 200
+
+
+def test_a_store_that_does_not_answer_is_named_in_time(serve, toy, monkeypatch, until_ready):
+    import asyncio
+
+    service = serve()
+    toy()
+    until_ready(service.client)
+
+    async def hang() -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr("service.store_probe.PROBE_S", 0.1)
+    monkeypatch.setattr(service.app.state.desk.store, "probe", hang)
+    service.app.state.store_probe._fresh_until_s = 0
+    assert "store (redis) has not answered" in service.client.get("/readyz").json()["reasons"][0]

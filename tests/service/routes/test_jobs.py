@@ -53,7 +53,11 @@ def test_the_queue_position_counts_the_lanes_before(client, submitted):
 
 def test_the_eta_follows_from_the_recent_seconds_per_job(service, submitted, valkey):
     now_ms = service.queued()(lambda queue: queue.now_ms())
-    valkey.do(lambda redis: redis.rpush("undegrade:drain:toy", f"{now_ms} 1", f"{now_ms - 3_000} 1"))
+    valkey.do(
+        lambda redis: redis.rpush(
+            "undegrade:drain:toy", f"{now_ms} {now_ms - 3000}", f"{now_ms - 60_000} {now_ms - 63_000}"
+        )
+    )
     submitted()
     job = submitted()
     assert service.client.get(f"/jobs/{job['id']}").json()["queue"]["eta_s"] == 6

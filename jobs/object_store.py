@@ -1,0 +1,238 @@
+"""The blob store in memory, a folder or an object store, through obstore.
+
+A Redis set keeps the time at which each blob expires, which works for every backend and survives a restart; `sweep`
+deletes expired blobs.  There is one such set, so a Redis serves one store: after a change of the store's URL, blobs in
+the old store are never deleted.
+"""
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, MemoryStore, from_url
+from redis.asyncio import Redis
+
+from jobs import redis_keys
+from jobs.blob_names import checked_name, job_of
+from jobs.errors import BlobMissing, BlobUnwanted, StoreError, StoreFull
+from jobs.lua_scripts import LuaScripts
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config  # obstore has them for type checkers only
+
+T = TypeVar("T")
+MAX_SWEPT_AT_ONCE = 500
+CONCURRENT_DELETES = 4
+"""Each delete takes a thread of the loop's pool; the other threads serve requests that clients wait for."""
+RETRY: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=8)}
+"""obstore's default of three minutes is longer than any client waits."""
+CALL_S = 40.0
+"""No call of a store takes longer, whatever its client does."""
+DISK_RESERVE_SHARE, DISK_RESERVE_MAX_BYTES = 0.05, 10**9
+"""Uploads leave this much of a disk free, so that jobs that were accepted can store their results."""
+NO_SPACE = ("No space left on device", "Disk quota exceeded")
+PROBE = "probe/blob"
+
+
+def read_options(query: str) -> dict[str, str]:
+    """Returns the options of a store's URL.  Raises ValueError where they are not words with values."""
+    return dict(parse_qsl(query, strict_parsing=bool(query), keep_blank_values=True))
+
+
+def _memory(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401 - obstore's own union of stores
+    _expect_options(options, ())
+    if url != "memory://":
+        raise ValueError("a memory store has no path")
+    return MemoryStore()
+
+
+def _folder(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401
+    _expect_options(options, ())
+    if not url.removeprefix("file://").strip("/"):
+        raise ValueError("the root of the file system cannot be a store")
+    return LocalStore.from_url(url, mkdir=True, automatic_cleanup=True)  # a job's folder goes with its last blob
+
+
+def _s3(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401
+    _expect_options(options, ("region", "endpoint"))
+    config: S3Config = {}
+    if "region" in options:
+        config["region"] = options["region"]
+    if "endpoint" in options:
+        config["endpoint"] = options["endpoint"]
+        if not options["endpoint"].startswith(("http://", "https://")):
+            raise ValueError("endpoint: expected a URL that begins with http:// or https://")
+    return from_url(url, config=config, client_options=_client_options(options.get("endpoint")), retry_config=RETRY)
+
+
+def _client_options(endpoint: str | None) -> "ClientConfig":
+    """Returns timeouts, and permission for plain http where the operator wrote an endpoint with http://."""
+    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
+    options: ClientConfig = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=30)}
+    if endpoint.startswith("http://"):
+        options["allow_http"] = True
+    return options
+
+
+def _cloud(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401
+    _expect_options(options, ())
+    return from_url(url, retry_config=RETRY)
+
+
+OPENERS: dict[str, Callable[[str, dict[str, str]], Any]] = {
+    "memory": _memory,
+    "file": _folder,
+    "s3": _s3,
+    "gs": _cloud,
+    "az": _cloud,
+    "abfs": _cloud,
+}
+
+
+def _expect_options(got: Iterable[str], allowed: tuple[str, ...]) -> None:
+    """Refuse options that obstore would ignore: a misspelled region, or a secret that belongs in the environment."""
+    if unknown := sorted(set(got) - set(allowed)):
+        raise ValueError(f"got the options {', '.join(unknown)}, expected {' and '.join(allowed) or 'none'}")
+
+
+def first_line(error: BaseException) -> str:
+    """Returns obstore's message without the Rust structures that follow it."""
+    return str(error).strip().split("\n", 1)[0]
+
+
+class ObjectStore:
+    """Any store that obstore opens.
+
+    Calls run in threads and not as obstore's coroutines.  Those answer from a Rust thread that touches Python once more
+    after the answer; a process that ends at that moment aborts (17 of 30 with obstore 0.12.1, none with threads).
+    """
+
+    beside_queue = False
+
+    def __init__(self, store: Any, redis: "Redis", kind: str) -> None:  # noqa: ANN401 - obstore's own union of stores
+        self.store, self.kind = store, kind
+        self.redis: Any = redis
+
+    @cached_property
+    def _scripts(self) -> LuaScripts:
+        return LuaScripts(self.redis)
+
+    async def put(self, name: str, data: bytes, ttl_s: int) -> None:
+        # The expiry first: the sweep ignores a blob that was never written, but never finds a blob without expiry
+        job, expires_s = job_of(checked_name(name)), time.time() + ttl_s
+        if not await self._scripts.run("mark_blob", name=name, size=len(data), expires_s=expires_s, id=job):
+            raise BlobUnwanted(f"{name} is not stored: its job is canceled or deleted")
+        try:
+            await self._call(obstore.put, self.store, name, data)
+        except (BaseError, OSError) as error:
+            await self._forget([name])
+            raise self._put_error(name, error) from error
+        if job and await self.redis.zscore(redis_keys.BLOBS, name) in (None, 0.0):  # its job was deleted meanwhile
+            await self.delete(name)
+            raise BlobUnwanted(f"{name} is not stored: its job is canceled or deleted")
+
+    def _put_error(self, name: str, error: Exception) -> StoreError:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(t in str(error) for t in NO_SPACE):
+            return StoreFull("the disk of the store is full")
+        if isinstance(error, FileNotFoundError):
+            return StoreError(f"cannot store {name}: the bucket or folder of the {self.kind} store does not exist")
+        return StoreError(f"cannot store {name}: {first_line(error)}")
+
+    async def get(self, name: str) -> bytes:
+        try:
+            return await self._call(self._read, checked_name(name))
+        except FileNotFoundError as error:
+            raise BlobMissing(f"there is no blob {name}, or it has expired") from error
+        except (BaseError, OSError) as error:
+            raise StoreError(f"cannot read {name}: {first_line(error)}") from error
+
+    async def delete(self, *names: str) -> None:
+        _, failures = await self._delete([checked_name(name) for name in names])
+        if failures:
+            raise failures[0]
+
+    async def names_of_job(self, job: str) -> list[str]:
+        return [name.decode() for name in await self.redis.hkeys(redis_keys.BLOBS_OF_JOB + job)]
+
+    async def check_room(self, size: int) -> None:
+        if isinstance(self.store, LocalStore):
+            await check_disk(Path(unquote(str(self.store.prefix))), size)
+
+    async def probe(self) -> None:
+        name = f"{PROBE}-{os.getpid()}"
+        try:
+            await self._call(obstore.put, self.store, name, b"probe")
+            await self._call(self._read, name)
+            await self._call(obstore.delete, self.store, name)
+        except (BaseError, OSError) as error:
+            raise self._put_error("a blob", error) from error
+
+    async def sweep(self, now_s: float) -> int:
+        due = await self.redis.zrangebyscore(redis_keys.BLOBS, "-inf", now_s, start=0, num=MAX_SWEPT_AT_ONCE)
+        deleted, failures = await self._delete([name.decode() for name in due])
+        if failures:
+            raise failures[0]
+        return deleted
+
+    async def close(self) -> None:
+        return None
+
+    async def _call(self, function: Callable[..., T], *arguments: object) -> T:
+        try:
+            async with asyncio.timeout(CALL_S):
+                return await asyncio.to_thread(function, *arguments)
+        except TimeoutError as error:
+            raise StoreError(f"the {self.kind} store has not answered for {CALL_S:g} s") from error
+
+    def _read(self, name: str) -> bytes:
+        return bytes(obstore.get(self.store, name).bytes())
+
+    async def _forget(self, names: list[str]) -> None:
+        await self._scripts.run("drop_blobs", names=names, ids=[job_of(name) or "" for name in names])
+
+    async def _delete(self, names: list[str]) -> tuple[int, list[StoreError]]:
+        """Delete blobs and their expiry.  Returns how many were deleted, and the errors of the others."""
+        limit = asyncio.Semaphore(CONCURRENT_DELETES)
+        failures = await asyncio.gather(*(self._delete_one(name, limit) for name in names))
+        gone = [name for name, failure in zip(names, failures, strict=True) if failure is None]
+        if gone:
+            await self._forget(gone)
+        return len(gone), [failure for failure in failures if failure]
+
+    async def _delete_one(self, name: str, limit: asyncio.Semaphore) -> StoreError | None:
+        async with limit:
+            try:
+                await self._call(obstore.delete, self.store, name)
+            except FileNotFoundError:
+                pass
+            except (BaseError, OSError, ValueError, StoreError) as error:
+                failure = StoreError(f"cannot delete {name}: {first_line(error)}")
+                failure.__cause__ = error
+                return failure
+        return None
+
+
+async def check_disk(folder: Path, size: int) -> None:
+    """Check that a file of `size` bytes leaves the reserve of the folder's disk free.
+
+    Raises:
+        StoreFull: it does not.
+    """
+    try:
+        disk = await asyncio.to_thread(os.statvfs, folder)
+    except OSError:
+        return  # the write itself says what is wrong
+    free, reserve = disk.f_bavail * disk.f_frsize, min(
+        DISK_RESERVE_SHARE * disk.f_blocks * disk.f_frsize, DISK_RESERVE_MAX_BYTES
+    )  # fmt: skip
+    if free - size < reserve:
+        raise StoreFull(f"the disk is full: {free // 10**6} MB are free, and {reserve / 10**6:.0f} MB stay in reserve")

@@ -1,0 +1,71 @@
+"""The blob store in the queue's Redis, where blobs expire by themselves."""
+
+from typing import Any
+from uuid import uuid4
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from jobs import redis_keys
+from jobs.blob_names import checked_name, job_of
+from jobs.errors import BlobMissing, BlobUnwanted, StoreError, full_redis
+from jobs.lua_scripts import LuaScripts
+
+PROBE_TTL_S = 10
+
+
+class RedisStore:
+    """Blobs in the queue's Redis."""
+
+    beside_queue = True
+    kind = "redis"
+
+    def __init__(self, redis: "Redis") -> None:
+        self.redis: Any = redis
+        self._scripts = LuaScripts(redis)
+
+    async def put(self, name: str, data: bytes, ttl_s: int) -> None:
+        try:
+            stored = await self._scripts.run(
+                "put_blob", {"data": data}, name=checked_name(name), ttl_s=ttl_s, id=job_of(name)
+            )
+        except RedisError as error:
+            if full := full_redis(error):
+                raise full from error
+            raise
+        if not stored:
+            raise BlobUnwanted(f"{name} is not stored: its job is canceled or deleted")
+
+    async def get(self, name: str) -> bytes:
+        data: bytes | None = await self.redis.get(redis_keys.BLOB + checked_name(name))
+        if data is None:
+            raise BlobMissing(f"there is no blob {name}, or it has expired")
+        return data
+
+    async def delete(self, *names: str) -> None:
+        if names:
+            ids = [job_of(checked_name(name)) or "" for name in names]
+            await self._scripts.run("drop_blobs", names=list(names), ids=ids)
+
+    async def names_of_job(self, job: str) -> list[str]:
+        return [name.decode() for name in await self.redis.hkeys(redis_keys.BLOBS_OF_JOB + job)]
+
+    async def check_room(self, size: int) -> None:
+        """Redis itself checks its memory when the room is reserved."""
+
+    async def probe(self) -> None:
+        key, value = f"{redis_keys.BLOB}probe", uuid4().hex
+        try:
+            await self.redis.set(key, value, ex=PROBE_TTL_S)
+        except RedisError as error:
+            if full := full_redis(error):
+                raise full from error
+            raise
+        if await self.redis.get(key) is None:
+            raise StoreError("a blob that was just written is not there")
+
+    async def sweep(self, now_s: float) -> int:
+        return 0
+
+    async def close(self) -> None:
+        return None
