@@ -7,7 +7,7 @@ Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,12 @@ from PIL import Image, ImageCms
 
 from models.errors import PhotoError, PhotoTooLarge
 from models.photo import sixteen_bit
+from models.photo.avif import decode_avif
+from models.photo.color_encoding import to_displayed
+from models.photo.declared_encoding import declared_encoding
 from models.photo.decoder_errors import SUPPORTED, decoder_errors
 from models.photo.exif import exif_to_keep
+from models.photo.metadata import Metadata, depth_loss, read_metadata
 from models.photo.orientation import apply_orientation, orientation_of
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -54,6 +58,7 @@ class Photo:
     icc: bytes | None = None
     exif: bytes | None = None  # without orientation and location
     gray: bool = False
+    metadata: Metadata = field(default_factory=Metadata)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -85,11 +90,22 @@ def read_photo(source: Path | bytes, limits: Limits | None = None) -> Photo:
         if (count := getattr(image, "n_frames", 1)) > 1:
             warnings.append(f"{name} contains {count} images; only the first is restored")
             image.seek(0)
-        decode_sixteen_bit = {"png": sixteen_bit.decode_png, "tiff": sixteen_bit.decode_tiff}.get(format)
+        decode_sixteen_bit = {"png": sixteen_bit.decode_png, "tiff": sixteen_bit.decode_tiff, "avif": decode_avif}.get(
+            format
+        )
         samples = decode_sixteen_bit(data) if decode_sixteen_bit else None
         if samples is not None:
-            return _sixteen_bit_photo(samples, image, format, tuple(warnings))
-        return _eight_bit_photo(image, format, name, warnings)
+            return _with_metadata(_sixteen_bit_photo(samples, image, format, tuple(warnings)), data, image, name)
+        return _with_metadata(_eight_bit_photo(image, format, name, warnings), data, image, name)
+
+
+def _with_metadata(photo: Photo, data: bytes, image: Image.Image, name: str) -> Photo:
+    """Add what the file holds beside the pixels, and convert the pixels to a color encoding like sRGB."""
+    metadata, losses = read_metadata(data, image, photo.format)
+    color = to_displayed(photo.pixels, photo.icc, declared_encoding(data, image, photo.format), gray=photo.gray)
+    losses += depth_loss(data, image, photo.format, photo.pixels.itemsize * 8)
+    notes = tuple(f"{name}: {note}" for note in (*color.warnings, *losses))
+    return replace(photo, pixels=color.pixels, icc=color.icc, metadata=metadata, warnings=photo.warnings + notes)
 
 
 def _read_file(path: Path, limits: Limits) -> bytes:
