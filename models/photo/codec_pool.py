@@ -66,8 +66,9 @@ class CodecPool:
             PhotoError: the format cannot hold it.
             CodecFailed: the encoder died of it, or ran out of memory.
         """
-        # Without the old pixels, which would cross the pipe for nothing
-        written = replace(photo, pixels=pixels, exif=photo.exif if metadata else None)
+        written = replace(photo, pixels=pixels)  # without the old pixels, which would cross the pipe for nothing
+        if not metadata:
+            written = replace(written, exif=None, metadata=photo.metadata.without_words())
         if pixels.size <= INLINE_MAX_SAMPLES and (kind or photo.format) in INLINE_FORMATS:
             return encode(written, kind, quality)
         return await self._run(encode, written, kind, quality)

@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from models.errors import UnsupportedPhoto
+from models.photo.avif import decode_avif
 from models.photo.content import Content
 from models.photo.jpeg import damage_warning, repaired
 from models.photo.png import several_pictures
@@ -65,5 +66,6 @@ def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[
             warnings, loses = (*warnings, warning), (*loses, "its damaged part")
         if count <= 1 and FURTHER_FILES.search(content.data, content.jpeg.end):
             loses = (*loses, "the pictures or the video behind it")
-    samples = decode_png(content.data) if image.format == "PNG" else None
+    decode = {"PNG": decode_png, "AVIF": decode_avif}.get(str(image.format))
+    samples = decode(content.data) if decode else None
     return samples, Findings(warnings=warnings, loses=loses)

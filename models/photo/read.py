@@ -7,8 +7,9 @@ Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,13 @@ from PIL import Image, ImageCms
 
 from models.errors import PhotoError, PhotoTooLarge
 from models.photo.cmyk import cmyk_to_srgb
+from models.photo.color_encoding import to_displayed
 from models.photo.content import check_content, open_image
+from models.photo.declared_encoding import declared_encoding
 from models.photo.decode import Findings, decode_completely
 from models.photo.decoder_errors import SUPPORTED, decoder_errors
 from models.photo.exif import exif_to_keep
+from models.photo.metadata import Metadata, depth_loss, read_metadata
 from models.photo.orientation import apply_orientation, orientation_of
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -56,6 +60,7 @@ class Photo:
     icc: bytes | None = None
     exif: bytes | None = None  # without orientation and location
     gray: bool = False
+    metadata: Metadata = field(default_factory=Metadata)
     warnings: tuple[str, ...] = ()
     loses: tuple[str, ...] = ()
     """What the file holds beside this photo, such as "its further images".  Replacing the file would destroy it."""
@@ -90,8 +95,19 @@ def read_photo(source: Path | bytes, limits: Limits | None = None) -> Photo:
             _check_size(content.tiff.size if content.tiff else image.size, limits, name)
             samples, found = decode_completely(content, image, name)
             if samples is not None:
-                return _photo_of_samples(samples, image, format, name, found)
-            return _eight_bit_photo(image, format, name, found)
+                photo = _photo_of_samples(samples, image, format, name, found)
+            else:
+                photo = _eight_bit_photo(image, format, name, found)
+            return _with_metadata(photo, content.data, image, name)
+
+
+def _with_metadata(photo: Photo, data: bytes, image: Image.Image, name: str) -> Photo:
+    """Add what the file holds beside the pixels, and convert the pixels to a color encoding like sRGB."""
+    metadata, losses = read_metadata(data, image, photo.format)
+    color = to_displayed(photo.pixels, photo.icc, declared_encoding(data, image, photo.format), gray=photo.gray)
+    losses += depth_loss(data, image, photo.format, photo.pixels.itemsize * 8)
+    notes = tuple(f"{name}: {note}" for note in (*color.warnings, *losses))
+    return replace(photo, pixels=color.pixels, icc=color.icc, metadata=metadata, warnings=photo.warnings + notes)
 
 
 def _read_file(path: Path, limits: Limits) -> bytes:
@@ -181,7 +197,7 @@ def _photo_of_samples(samples: Samples, image: Image.Image, format: str, name: s
         icc, warnings = None, (*warnings, f"{name}: {warning}")
     upright = _upright(samples, orientation_of(image))
     gray, has_alpha = upright.shape[2] <= 2, upright.shape[2] in (2, 4)
-    colors: Samples = np.repeat(upright[..., :1], 3, axis=2) if gray else np.ascontiguousarray(upright[..., :3])
+    colors = cast(Samples, np.repeat(upright[..., :1], 3, axis=2) if gray else np.ascontiguousarray(upright[..., :3]))
     return Photo(
         pixels=colors,
         format=format,

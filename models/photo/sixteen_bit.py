@@ -3,16 +3,10 @@
 Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.  Samples are uint16.
 """
 
-import struct
-import zlib
-
 import numpy as np
 from numpy.typing import NDArray
 
 Samples16 = NDArray[np.uint16]
-
-PNG_HEADER_BYTES = 8 + 25
-"""The signature and the IHDR chunk; metadata chunks follow them, before the pixels."""
 
 
 def decode_png(data: bytes) -> Samples16 | None:
@@ -24,18 +18,11 @@ def decode_png(data: bytes) -> Samples16 | None:
     return _with_channel_axis(np.asarray(imagecodecs.png_decode(data), dtype=np.uint16))
 
 
-def encode_png(samples: NDArray[np.uint8] | Samples16, icc: bytes | None, exif: bytes | None) -> bytes:
-    """Encode (H, W, C) samples of 8 or 16 bits with an ICC profile and an EXIF block."""
+def encode_png(samples: NDArray[np.uint8] | Samples16) -> bytes:
+    """Encode (H, W, C) samples of 8 or 16 bits, without metadata."""
     import imagecodecs
 
-    data = bytes(imagecodecs.png_encode(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)))
-    metadata = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
-    metadata += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
-    return data[:PNG_HEADER_BYTES] + metadata + data[PNG_HEADER_BYTES:]
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)))
 
 
 def _with_channel_axis(samples: Samples16) -> Samples16:

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.photo.exif import tiff_header
+from models.photo.carriers import Carried
+from models.photo.exif import resolution_tags, tiff_header
 
 DEFLATE, HORIZONTAL_DIFFERENCING, STRAIGHT_ALPHA = 8, 2, 2
 GRAY, RGB = 1, 2
+ICC_TAG, XMP_TAG, IPTC_TAG = 34675, 700, 33723
 
 
-def encode_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], icc: bytes | None, exif: bytes | None) -> bytes:
-    """Encode (H, W, C) samples with an ICC profile and an EXIF block (TIFF 6.0, sections 8, 14 and 18)."""
+def encode_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], icc: bytes | None, metadata: Carried) -> bytes:
+    """Encode (H, W, C) samples with an ICC profile and metadata (TIFF 6.0, sections 8, 14 and 18)."""
     height, width, channels = samples.shape
     bits = samples.dtype.itemsize * 8
     differences = np.diff(samples, axis=1, prepend=samples.dtype.type(0))  # modulo 2^bits, as the predictor requires
@@ -31,5 +33,11 @@ def encode_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], icc: bytes | No
     if channels in (2, 4):
         tags[338] = STRAIGHT_ALPHA
     if icc:
-        tags[34675] = icc
-    return tiff_header(exif, tags) + strip
+        tags[ICC_TAG] = icc
+    if metadata.dpi:
+        tags |= resolution_tags(metadata.dpi)
+    if metadata.xmp:
+        tags[XMP_TAG] = metadata.xmp
+    if metadata.iptc:
+        tags[IPTC_TAG] = metadata.iptc
+    return tiff_header(metadata.exif, tags) + strip

@@ -1,4 +1,6 @@
-"""Writes photo files with their ICC profile, EXIF and alpha, at 8 or 16 bits.
+"""Writes photo files with their metadata and alpha, at 8 or 16 bits.
+
+carriers.py says which part of a file of each format holds which metadata.
 
 Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
@@ -11,8 +13,12 @@ import numpy as np
 from PIL import Image
 
 from models.errors import PhotoError
+from models.photo import icc as profiles
+from models.photo import iptc, jpeg_segments, png_chunks
 from models.photo.atomic_write import write_atomically
+from models.photo.carriers import Carried, carried
 from models.photo.read import Photo, Samples
+from models.photo.resolution import jfif_dpi
 from models.photo.sixteen_bit import encode_png
 from models.photo.tiff import encode_tiff
 
@@ -20,9 +26,6 @@ DEFAULT_QUALITY = {"jpeg": 95, "webp": 90, "avif": 85}
 """For each lossy format; PNG and TIFF are lossless."""
 
 SIXTEEN_BIT_FORMATS = ("png", "tiff")
-
-JPEG_SEGMENT_BYTES = 65_533
-"""The size limit of a JPEG segment; EXIF must fit into one."""
 
 
 def encode_photo(photo: Photo, format: str | None = None, quality: int | None = None) -> bytes:
@@ -38,13 +41,25 @@ def encode_photo(photo: Photo, format: str | None = None, quality: int | None = 
         PhotoError: the format cannot hold an image of this size (WebP and AVIF limit the sides).
     """
     format = format or photo.format
-    if format == "tiff" or (format == "png" and photo.sixteen_bit):
-        samples = _samples(photo, format)
-        icc = _matching_icc(photo, gray=samples.shape[2] < 3)
-        return encode_tiff(samples, icc, photo.exif) if format == "tiff" else encode_png(samples, icc, photo.exif)
+    metadata, icc = carried(photo.metadata, photo.exif, format), _matching_icc(photo, format)
+    if format == "tiff":
+        return encode_tiff(_samples(photo, format), icc, metadata)
+    if format == "png":
+        png = encode_png(_samples(photo, format)) if photo.sixteen_bit else _encoded(photo, format)
+        return png_chunks.with_chunks(png, _png_metadata(icc, metadata))
+    data = _encoded(photo, format, **_encoder_options(format, icc, metadata, quality))
+    return jpeg_segments.with_segments(data, _jpeg_metadata(metadata)) if format == "jpeg" else data
+
+
+def _encoded(photo: Photo, format: str, **options: bytes | int | bool | tuple[int, int]) -> bytes:
+    """Encode 8-bit pixels with Pillow.
+
+    Raises:
+        PhotoError: the format cannot hold an image of this size.
+    """
     image, target = _eight_bit_image(photo, format), io.BytesIO()
     try:
-        image.save(target, format=format.upper(), **_encoder_options(photo, format, quality))
+        image.save(target, format=format.upper(), **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise PhotoError(
             f"cannot write {image.width} x {image.height} px as {format}: {error}. Try --format png."
@@ -59,7 +74,9 @@ def conversion_warnings(photo: Photo, format: str) -> tuple[str, ...]:
         warnings.append("JPEG has no transparency: placed on a white background")
     if photo.sixteen_bit and format not in SIXTEEN_BIT_FORMATS:
         warnings.append(f"{format.upper()} is written with 8 bits a sample: rounded from 16")
-    return tuple(warnings)
+    if photo.icc is not None and _matching_icc(photo, format) is None:
+        warnings.append("the color profile was not kept: it fits neither gray nor RGB samples")
+    return (*warnings, *carried(photo.metadata, photo.exif, format).losses)
 
 
 def write_photo(photo: Photo, path: Path, format: str | None = None, quality: int | None = None) -> None:
@@ -72,19 +89,35 @@ def to_eight_bits(samples: Samples) -> Samples:
     return samples if samples.dtype == np.uint8 else ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _encoder_options(photo: Photo, format: str, quality: int | None) -> dict[str, Any]:
-    """Returns the keyword arguments for Pillow's encoder."""
-    options: dict[str, Any] = {}
-    gray = photo.gray and format not in ("webp", "avif")  # these two store gray as RGB
-    if icc := _matching_icc(photo, gray):
+def _encoder_options(format: str, icc: bytes | None, metadata: Carried, quality: int | None) -> dict[str, Any]:
+    """Returns the keyword arguments for Pillow's encoders of lossy formats."""
+    options: dict[str, Any] = {"quality": quality or DEFAULT_QUALITY[format]}
+    if icc:
         options["icc_profile"] = icc
-    if photo.exif and not (format == "jpeg" and len(photo.exif) > JPEG_SEGMENT_BYTES):
-        options["exif"] = photo.exif
-    if format in DEFAULT_QUALITY:
-        options["quality"] = quality or DEFAULT_QUALITY[format]
+    if metadata.exif:
+        options["exif"] = metadata.exif
+    if metadata.xmp:
+        options["xmp"] = metadata.xmp
     if format == "jpeg":
         options |= {"subsampling": 0, "optimize": True}  # chroma subsampling would blur restored color edges
+        if metadata.dpi and (whole := jfif_dpi(metadata.dpi)):
+            options["dpi"] = whole
     return options
+
+
+def _jpeg_metadata(metadata: Carried) -> list[tuple[int, bytes]]:
+    """Returns the segments that Pillow does not write."""
+    segments = [(jpeg_segments.COMMENT, comment.encode()) for comment in metadata.comments]
+    if metadata.iptc:
+        block = iptc.PHOTOSHOP_PREFIX + iptc.photoshop_block(metadata.iptc)
+        segments.append((jpeg_segments.APP13, block))
+    return segments
+
+
+def _png_metadata(icc: bytes | None, metadata: Carried) -> bytes:
+    return png_chunks.metadata_chunks(
+        icc=icc, dpi=metadata.dpi, exif=metadata.exif, xmp=metadata.xmp, texts=metadata.texts
+    )
 
 
 def _eight_bit_image(photo: Photo, format: str) -> Image.Image:
@@ -110,16 +143,19 @@ def _luma(pixels: Samples) -> Samples:
 
 def _samples(photo: Photo, format: str) -> Samples:
     """Returns (H, W, C): gray or RGB, then alpha if the photo has it."""
-    # Pillow, among others, cannot open a TIFF of 16-bit gray with alpha
-    gray = photo.gray and not (format == "tiff" and photo.sixteen_bit and photo.alpha is not None)
-    colors = _luma(photo.pixels)[..., None] if gray else photo.pixels
+    colors = _luma(photo.pixels)[..., None] if _is_written_gray(photo, format) else photo.pixels
     if photo.alpha is None:
         return colors
     alpha = photo.alpha if photo.alpha.dtype == colors.dtype else to_eight_bits(photo.alpha)
     return np.concatenate([colors, alpha[..., None]], axis=2)
 
 
-def _matching_icc(photo: Photo, gray: bool) -> bytes | None:
-    """Returns the ICC profile if it describes the color space written (ICC.1: bytes 16 to 19 name it)."""
-    matches = photo.icc is not None and photo.icc[16:20] == (b"GRAY" if gray else b"RGB ")
-    return photo.icc if matches else None
+def _is_written_gray(photo: Photo, format: str) -> bool:
+    if format == "tiff" and photo.sixteen_bit and photo.alpha is not None:
+        return False  # Pillow, among others, cannot open a TIFF of 16-bit gray with alpha
+    return photo.gray and format not in ("webp", "avif")  # these two store gray as RGB
+
+
+def _matching_icc(photo: Photo, format: str) -> bytes | None:
+    """Returns the ICC profile for the samples written, gray or RGB; None if there is none."""
+    return profiles.for_written(photo.icc, gray=_is_written_gray(photo, format)) if photo.icc else None
