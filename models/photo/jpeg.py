@@ -33,7 +33,7 @@ GRAY, GRAY_TOLERANCE = 128, 2
 """libjpeg's filling.  Pillow inverts CMYK, which gives 127."""
 FILLED_PX = 8
 """The decoder fills whole blocks."""
-DAMAGE_WORDS = ("corrupt", "premature", "inconsistent progression")
+DAMAGE_WORDS = ("corrupt", "premature", "inconsistent progression", "unknown adobe")
 """Parts of the warnings of libjpeg that mean wrong pixels; it also warns of odd but harmless headers."""
 
 
@@ -55,9 +55,9 @@ class JpegStructure:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether a scan is missing."""
-        sequential = self.frame not in PROGRESSIVE_FRAMES
-        return any((bits[0] < 0 if sequential else any(bits)) for bits in self.components.values())
+        """Whether a scan is missing.  If the file has an end, only the first counts: encoders may leave detail out."""
+        detailed = self.frame in PROGRESSIVE_FRAMES and not self.ends
+        return any((any(bits) if detailed else bits[0] < 0) for bits in self.components.values())
 
 
 def read_structure(data: bytes, name: str) -> JpegStructure:
@@ -164,8 +164,9 @@ def damage_warning(image: Image.Image, data: bytes, structure: JpegStructure, na
     damage = damage_of(data[: structure.end] if structure.ends else data)
     if damage is None and not structure.is_incomplete:
         return None
-    cut = damage is None or "premature" in damage.lower()
-    rows = complete_rows(image) if cut else image.height
+    damage = damage or "a scan is missing"
+    cut = structure.is_incomplete or "premature" in damage.lower()
+    rows = complete_rows(image) if cut or not structure.ends or "instead of rst" in damage.lower() else image.height
     if rows == 0:
         raise PhotoError(f"{name} is damaged or truncated ({damage}). Download or save it again.")
     if rows < image.height:

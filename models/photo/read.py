@@ -9,6 +9,7 @@ Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,7 +182,7 @@ def _photo_of_samples(samples: Samples, image: Image.Image, format: str, name: s
         icc, warnings = None, (*warnings, f"{name}: {warning}")
     upright = _upright(samples, orientation_of(image))
     gray, has_alpha = upright.shape[2] <= 2, upright.shape[2] in (2, 4)
-    colors: Samples = np.repeat(upright[..., :1], 3, axis=2) if gray else np.ascontiguousarray(upright[..., :3])
+    colors = cast(Samples, np.ascontiguousarray(upright[..., [0, 0, 0] if gray else [0, 1, 2]]))
     return Photo(
         pixels=colors,
         format=format,

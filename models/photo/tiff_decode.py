@@ -7,6 +7,7 @@ Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB a
 """
 
 import io
+import logging
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,7 @@ def _raw_samples(data: bytes) -> tuple[Samples, NDArray[np.uint16] | None]:
     """Returns (H, W, C) samples of the first page as they are stored, and the color map (3, colors)."""
     import tifffile  # takes 0.2 s to import
 
+    logging.getLogger("tifffile").disabled = True  # it logs damaged tags; those that matter here are checked before
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         assert isinstance(page, tifffile.TiffPage), "the first page has its own tags"
