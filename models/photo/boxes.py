@@ -34,6 +34,14 @@ def check_webp(data: bytes, name: str) -> None:
         raise several_pictures(name, frames, "frames")
 
 
+def avif_warnings(data: bytes, name: str) -> tuple[str, ...]:
+    """Returns a warning if the pixels have more than 8 bits a sample (AV1 in ISOBMFF, 2.3.3)."""
+    place = data.find(b"av1C")
+    flags = data[place + 6] if 0 <= place < len(data) - 6 else 0
+    bits = 12 if flags & 0x60 == 0x60 else 10 if flags & 0x40 else 8
+    return (f"{name}: its {bits} bits a sample are read as 8 bits",) if bits > 8 else ()
+
+
 def check_avif(data: bytes, name: str) -> None:
     """Walk the outer boxes (ISO/IEC 14496-12, 4.2).
 

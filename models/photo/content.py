@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from models.errors import PhotoError, UnsupportedPhoto
-from models.photo.boxes import check_avif, check_webp
+from models.photo.boxes import avif_warnings, check_avif, check_webp
 from models.photo.camera_raw import raw_kind, raw_kind_of_tiff
 from models.photo.jpeg import JpegStructure, read_structure, repaired, unsupported_jpeg
 from models.photo.png import SIGNATURE as PNG_SIGNATURE
@@ -52,6 +52,7 @@ def check_content(data: bytes, name: str) -> Content:
         check_webp(data, name)
     if data[4:12] in (b"ftypavif", b"ftypavis"):
         check_avif(data, name)
+        return Content(data=data, warnings=avif_warnings(data, name))
     return Content(data=data)
 
 

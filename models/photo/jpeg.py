@@ -14,7 +14,7 @@ from PIL import Image
 
 from models.errors import PhotoError, UnsupportedPhoto
 
-SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
+SOI, EOI, SOS, APP0 = 0xD8, 0xD9, 0xDA, 0xE0
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 HIERARCHICAL_FRAMES = frozenset({0xC5, 0xC6, 0xCD, 0xCE})
@@ -52,6 +52,8 @@ class JpegStructure:
     """Offset behind the picture: behind its end marker, or where the file breaks off."""
     ends: bool = False
     """Whether the end marker was found."""
+    harmless: dict[int, bytes] = field(default_factory=dict)
+    """For offsets of parameters that decoders ignore, their usual values."""
 
     @property
     def is_incomplete(self) -> bool:
@@ -83,6 +85,10 @@ def read_structure(data: bytes, name: str) -> JpegStructure:
         if marker is None or length < 2 or len(body) < length - 2:
             found.end = min(start, len(data))
             return found
+        if marker == APP0 and body.startswith(b"JFIF\0"):
+            found.harmless[position + 7] = b"\1"  # the major version
+        if marker == SOS and found.frame not in PROGRESSIVE_FRAMES and length >= 5:
+            found.harmless[position + length - 3] = b"\0\x3f\0"  # the coefficients of a sequential scan: all
         position += length
         if marker in FRAMES and not found.frame:
             _read_frame(found, marker, body)
@@ -139,7 +145,13 @@ def repaired(data: bytes, structure: JpegStructure) -> bytes:
 
 
 def damage_of(data: bytes) -> str | None:
-    """Returns the decoder's first warning of wrong pixels; None if there is none."""
+    """Returns the decoder's first warning of wrong pixels; None if there is none.
+
+    Only its first warning is known, so the causes of harmless ones are removed first.
+    """
+    for place, usual in read_structure(data, "the picture").harmless.items():
+        if data[place : place + len(usual)] != usual:
+            data = data[:place] + usual + data[place + len(usual) :]
     try:
         colorspace = "CMYK" if simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK") else "GRAY"
         simplejpeg.decode_jpeg(

@@ -21,8 +21,11 @@ Samples = NDArray[np.uint8] | NDArray[np.uint16]
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 COLORS = {MINISWHITE: 1, MINISBLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4}
 JPEG = 7
-COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, JPEG, 8, 32773, 32946, 34712, 34925, 50000, 50001})
-"""CCITT, LZW, JPEG, deflate, PackBits, JPEG 2000, LZMA, Zstandard and WebP."""
+COMPRESSIONS = frozenset({1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34712, 34925, 50000, 50001})
+"""None, CCITT, LZW, JPEG, deflate, PackBits, JPEG 2000, LZMA, Zstandard and WebP.
+
+Pillow reads method 6, the JPEG of 1992, but shows a damaged or misread picture without an error.
+"""
 PREMULTIPLIED, STRAIGHT = 1, 2
 """Codes of extra samples that are alpha (TIFF 6.0, section 18)."""
 ADVICE = "Save it as 8- or 16-bit RGB."

@@ -53,8 +53,6 @@ class Tag(IntEnum):
     EXTRA_SAMPLES = 338
     SAMPLE_FORMAT = 339
     JPEG_TABLES = 347
-    JPEG_OFFSET = 513
-    JPEG_BYTES = 514
     PHOTOSHOP_LAYERS = 37724
     ICC_PROFILE = 34675
     DNG_VERSION = 50706
@@ -178,9 +176,7 @@ def check_segments(page: Directory, data: bytes, name: str) -> None:
         raise damaged
     offsets = page.values.get(Tag.TILE_OFFSETS) or page.values.get(Tag.STRIP_OFFSETS) or ()
     counts = page.values.get(Tag.TILE_BYTES) or page.values.get(Tag.STRIP_BYTES) or ()
-    if not offsets and page.get(Tag.JPEG_OFFSET):  # old-style JPEG
-        offsets, counts = page.values[Tag.JPEG_OFFSET], page.values.get(Tag.JPEG_BYTES, ())
-    elif len(offsets) < _segment_count(page, name):
+    if len(offsets) < _segment_count(page, name):
         raise damaged
     if not counts and page.get(Tag.COMPRESSION, 1) == 1 and len(offsets) == 1:
         counts = (len(data) - offsets[0],)  # old writers leave it out; the decoder knows the size

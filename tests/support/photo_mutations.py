@@ -148,10 +148,7 @@ def outcome(kind: str, data: bytes) -> str:
 
 
 def _jpeg_outcome(photo: Photo, data: bytes) -> str:
-    try:
-        strict = bool(simplejpeg.decode_jpeg(data, _colorspace(data), strict=True).size)
-    except ValueError as error:
-        strict = str(error) == "Premature end of JPEG file" and _reads_strictly(data + b"\xff\xd9")
+    strict = _reads_strictly(data) or _reads_strictly(data + b"\xff\xd9")
     if not strict and not any("%" in warning for warning in photo.warnings):
         return "damaged, but without a warning"
     if any("%" in warning for warning in photo.warnings):
@@ -168,8 +165,8 @@ def _colorspace(data: bytes) -> str:
 def _reads_strictly(data: bytes) -> bool:
     try:
         return bool(simplejpeg.decode_jpeg(data, _colorspace(data), strict=True).size)
-    except ValueError:
-        return False
+    except ValueError as error:  # the decoder ignores these parameters
+        return str(error) == "Invalid SOS parameters for sequential JPEG" or "JFIF revision" in str(error)
 
 
 def _second_opinions(kind: str, data: bytes):

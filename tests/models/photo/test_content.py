@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -195,3 +196,10 @@ def test_a_png_whose_pixels_end_too_early_is_refused():
 def test_a_png_of_very_many_chunks_is_refused():
     with pytest.raises(PhotoError, match="too long"):
         read_photo(png_with(chunk(b"tEXt", b"") * 200_001))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_an_avif_with_more_than_eight_bits_is_read_with_a_warning(bits):
+    samples = (RGB.astype(np.uint16) << (bits - 8)).astype(np.uint8 if bits == 8 else np.uint16)
+    photo = read_photo(bytes(imagecodecs.avif_encode(samples, bitspersample=bits)))
+    assert photo.warnings == (() if bits == 8 else (f"the data: its {bits} bits a sample are read as 8 bits",))

@@ -88,3 +88,14 @@ def test_a_jpeg_without_any_complete_row_is_refused():
 def test_a_swapped_restart_marker_brings_a_warning():
     data = encoded(BUSY, "jpeg", restart_marker_rows=1)
     assert "marker" in read_photo(data.replace(b"\xff\xd3", b"\xff\xd6", 1)).warnings[0]
+
+
+def test_odd_parameters_of_a_jpeg_do_not_hide_its_damage():
+    whole = encoded(BUSY, "jpeg")
+    start = whole.index(b"\xff\xda")
+    odd = whole.replace(b"JFIF\0\1", b"JFIF\0\7")
+    odd = odd[: start + 11] + bytes(3) + odd[start + 14 :]  # some cameras write zeros for the coefficients of the scan
+    np.testing.assert_array_equal(read_photo(odd).pixels, read_photo(whole).pixels)
+    assert read_photo(odd).warnings == ()
+    assert "%" in read_photo(odd[: len(odd) // 2]).warnings[0]
+    assert "damaged" in read_photo(odd[:3000] + bytes(900) + odd[3900:]).warnings[0]
