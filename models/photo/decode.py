@@ -3,6 +3,7 @@
 Only of a JPEG that is cut or damaged, the rest is read, with a warning that says how much is missing.
 """
 
+import io
 import re
 from dataclasses import dataclass
 
@@ -15,13 +16,16 @@ from models.errors import UnsupportedPhoto
 from models.photo.avif import decode_avif
 from models.photo.content import Content
 from models.photo.jpeg import damage_warning, repaired
-from models.photo.png import several_pictures
+from models.photo.orientation import apply_orientation, orientation_of
+from models.photo.png import check_pixels, several_pictures
 from models.photo.sixteen_bit import decode_png
 from models.photo.tiff_decode import CMYK, decode_tiff
 from models.photo.tiff_directories import Tag
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
+FAX = (2, 3, 4)
+"""TIFF compressions of CCITT."""
 FURTHER_FILES = re.compile(rb"\xff\xd8\xff|ftyp")
 """Starts of a JPEG and of a video, which phones append to a photo."""
 
@@ -48,6 +52,8 @@ def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[
         samples, more = decode_tiff(content.data, content.tiff, name)
         if samples is None and not isinstance(image, TiffImageFile):
             raise UnsupportedPhoto(f"{name} is an unusual TIFF. Save it as 8- or 16-bit RGB.")
+        if samples is not None and content.tiff.get(Tag.COMPRESSION) in FAX:
+            _check_fax(samples, content.data)
         loses = (*loses, "its further channels") if more else loses
         cmyk = content.tiff.get(Tag.PHOTOMETRIC) == CMYK
         return samples, Findings(warnings=(*warnings, *more), loses=loses, cmyk=cmyk)
@@ -58,8 +64,9 @@ def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[
         warnings = (*warnings, f"{name} contains {count} images; only the first is restored")
         loses = (*loses, "its further images")
         image.seek(0)
-    # Before the metadata: reading those of a PNG loads the pixels too, and would hide the error
-    image.load()
+    if image.format == "PNG":
+        check_pixels(content.data, name)
+    image.load()  # before the metadata: reading those of a PNG loads the pixels too, and would hide the error
     if content.jpeg:
         whole = repaired(content.data, content.jpeg)
         if warning := damage_warning(image, whole, content.jpeg, name):
@@ -69,3 +76,16 @@ def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[
     decode = {"PNG": decode_png, "AVIF": decode_avif}.get(str(image.format))
     samples = decode(content.data) if decode else None
     return samples, Findings(warnings=warnings, loses=loses)
+
+
+def _check_fax(samples: Samples, data: bytes) -> None:
+    """Compare with a second decoder: for damaged fax codes, both guess, and each differently.
+
+    Raises:
+        ValueError: they differ.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        orientation = orientation_of(image)  # before loading, which applies it
+        second = np.asarray(image.convert("L"))
+    if not np.array_equal(apply_orientation(samples[..., 0].astype(np.uint8), orientation), second):
+        raise ValueError("wrong fax codes")

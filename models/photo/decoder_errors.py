@@ -16,7 +16,6 @@ DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib
                   TypeError, ArithmeticError, AttributeError)  # fmt: skip
 """Every exception that the decoders raised in tests with flipped or missing bytes."""
 
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 OTHER_SIGNATURES = (
     (b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "XML or SVG"), (b"<svg", "SVG"),
@@ -56,7 +55,5 @@ def _likely_kind(data: bytes) -> str:
     """Returns the likely kind of a file that is not a photo, in parentheses; empty if unknown."""
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         return " (it looks like a HEIC photo: export it as JPEG)"
-    if data[:4] in TIFF_SIGNATURES:
-        return " (it looks like a truncated or unusual TIFF: save it again as 8- or 16-bit RGB)"
     start = data[:200].lstrip().lower()
     return next((f" (it looks like {kind})" for signature, kind in OTHER_SIGNATURES if start.startswith(signature)), "")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from models.errors import PhotoError, UnsupportedPhoto
 
-SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
+SOI, EOI, SOS, APP0 = 0xD8, 0xD9, 0xDA, 0xE0
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 LOSSLESS_FRAMES = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 HIERARCHICAL_FRAMES = frozenset({0xC5, 0xC6, 0xCD, 0xCE})
@@ -33,7 +33,7 @@ GRAY, GRAY_TOLERANCE = 128, 2
 """libjpeg's filling.  Pillow inverts CMYK, which gives 127."""
 FILLED_PX = 8
 """The decoder fills whole blocks."""
-DAMAGE_WORDS = ("corrupt", "premature", "inconsistent progression")
+DAMAGE_WORDS = ("corrupt", "premature", "inconsistent progression", "unknown adobe")
 """Parts of the warnings of libjpeg that mean wrong pixels; it also warns of odd but harmless headers."""
 
 
@@ -52,12 +52,14 @@ class JpegStructure:
     """Offset behind the picture: behind its end marker, or where the file breaks off."""
     ends: bool = False
     """Whether the end marker was found."""
+    harmless: dict[int, bytes] = field(default_factory=dict)
+    """For offsets of parameters that decoders ignore, their usual values."""
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether a scan is missing."""
-        sequential = self.frame not in PROGRESSIVE_FRAMES
-        return any((bits[0] < 0 if sequential else any(bits)) for bits in self.components.values())
+        """Whether a scan is missing.  If the file has an end, only the first counts: encoders may leave detail out."""
+        detailed = self.frame in PROGRESSIVE_FRAMES and not self.ends
+        return any((any(bits) if detailed else bits[0] < 0) for bits in self.components.values())
 
 
 def read_structure(data: bytes, name: str) -> JpegStructure:
@@ -83,6 +85,10 @@ def read_structure(data: bytes, name: str) -> JpegStructure:
         if marker is None or length < 2 or len(body) < length - 2:
             found.end = min(start, len(data))
             return found
+        if marker == APP0 and body.startswith(b"JFIF\0"):
+            found.harmless[position + 7] = b"\1"  # the major version
+        if marker == SOS and found.frame not in PROGRESSIVE_FRAMES and length >= 5:
+            found.harmless[position + length - 3] = b"\0\x3f\0"  # the coefficients of a sequential scan: all
         position += length
         if marker in FRAMES and not found.frame:
             _read_frame(found, marker, body)
@@ -139,7 +145,13 @@ def repaired(data: bytes, structure: JpegStructure) -> bytes:
 
 
 def damage_of(data: bytes) -> str | None:
-    """Returns the decoder's first warning of wrong pixels; None if there is none."""
+    """Returns the decoder's first warning of wrong pixels; None if there is none.
+
+    Only its first warning is known, so the causes of harmless ones are removed first.
+    """
+    for place, usual in read_structure(data, "the picture").harmless.items():
+        if data[place : place + len(usual)] != usual:
+            data = data[:place] + usual + data[place + len(usual) :]
     try:
         colorspace = "CMYK" if simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK") else "GRAY"
         simplejpeg.decode_jpeg(
@@ -164,8 +176,9 @@ def damage_warning(image: Image.Image, data: bytes, structure: JpegStructure, na
     damage = damage_of(data[: structure.end] if structure.ends else data)
     if damage is None and not structure.is_incomplete:
         return None
-    cut = damage is None or "premature" in damage.lower()
-    rows = complete_rows(image) if cut else image.height
+    damage = damage or "a scan is missing"
+    cut = structure.is_incomplete or "premature" in damage.lower()
+    rows = complete_rows(image) if cut or not structure.ends or "instead of rst" in damage.lower() else image.height
     if rows == 0:
         raise PhotoError(f"{name} is damaged or truncated ({damage}). Download or save it again.")
     if rows < image.height:

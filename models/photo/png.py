@@ -6,6 +6,8 @@ are removed with a warning, so that they do not stop the restoration; damaged pi
 
 import struct
 import zlib
+from collections.abc import Iterator
+from math import ceil
 
 from models.errors import PhotoError, UnsupportedPhoto
 
@@ -16,6 +18,10 @@ METADATA = frozenset(
     b"tEXt zTXt iTXt eXIf iCCP pHYs tIME sRGB gAMA cHRM sBIT bKGD hIST sPLT cICP mDCV cLLI oFFs pCAL sCAL".split()
 )
 """Chunks without which the pixels are the same.  tRNS is alpha, so it is not one of them."""
+
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row, and steps, of the seven passes of an interlaced picture."""
+BLOCK_BYTES = 2**20
 
 MAX_CHUNKS = 200_000
 """A file of 400 MB in chunks of 8 KB has 50,000.  Pillow reads each with slow Python code."""
@@ -56,6 +62,45 @@ def check_png(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         raise PhotoError(f"{name} has more than {MAX_CHUNKS:,} PNG chunks: reading it would take too long.")
     warnings = (f"{name}: unreadable metadata ({', '.join(sorted(set(dropped)))}) was left out",) if dropped else ()
     return b"".join([*kept, IEND]), warnings
+
+
+def check_pixels(data: bytes, name: str) -> None:
+    """Check that a file from `check_png` holds all rows: Pillow leaves rows black that the compressed data lack.
+
+    Raises:
+        PhotoError: rows are missing, or the compressed data are damaged.
+    """
+    missing, inflater = _pixel_bytes(data), zlib.decompressobj()
+    for body in _pixel_chunks(data):
+        rest = body
+        while rest and missing > 0 and not inflater.eof:
+            missing -= len(inflater.decompress(rest, BLOCK_BYTES))
+            rest = inflater.unconsumed_tail
+    while missing > 0 and not inflater.eof and (block := inflater.decompress(inflater.unconsumed_tail, BLOCK_BYTES)):
+        missing -= len(block)
+    if missing > 0:
+        raise _damaged(name, "rows are missing")
+
+
+def _pixel_chunks(data: bytes) -> Iterator[bytes]:
+    position = len(SIGNATURE)
+    while position < len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IDAT":
+            yield data[position + 8 : position + 8 + length]
+        position += 12 + length
+
+
+def _pixel_bytes(data: bytes) -> int:
+    """Returns the number of bytes of all rows with their filter bytes, from the header (sections 7.2 and 8.1)."""
+    width, height, depth, color = struct.unpack_from(">IIBB", data, 16)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 1)
+    passes = ADAM7 if data[28] else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, step_x, step_y in passes:
+        columns, rows = ceil((width - left) / step_x), ceil((height - top) / step_y)
+        total += rows * (1 + ceil(columns * bits / 8)) if columns > 0 and rows > 0 else 0
+    return total
 
 
 def _check_frames(frames: int, name: str) -> None:

@@ -7,6 +7,7 @@ Shapes:  H W pixels, C samples a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB a
 """
 
 import io
+import logging
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,11 @@ Samples = NDArray[np.uint8] | NDArray[np.uint16]
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 COLORS = {MINISWHITE: 1, MINISBLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4}
 JPEG = 7
-COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, JPEG, 8, 32773, 32946, 34712, 34925, 50000, 50001})
-"""CCITT, LZW, JPEG, deflate, PackBits, JPEG 2000, LZMA, Zstandard and WebP."""
+COMPRESSIONS = frozenset({1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34712, 34925, 50000, 50001})
+"""None, CCITT, LZW, JPEG, deflate, PackBits, JPEG 2000, LZMA, Zstandard and WebP.
+
+Pillow reads method 6, the JPEG of 1992, but shows a damaged or misread picture without an error.
+"""
 PREMULTIPLIED, STRAIGHT = 1, 2
 """Codes of extra samples that are alpha (TIFF 6.0, section 18)."""
 ADVICE = "Save it as 8- or 16-bit RGB."
@@ -88,6 +92,7 @@ def _raw_samples(data: bytes) -> tuple[Samples, NDArray[np.uint16] | None]:
     """Returns (H, W, C) samples of the first page as they are stored, and the color map (3, colors)."""
     import tifffile  # takes 0.2 s to import
 
+    logging.getLogger("tifffile").disabled = True  # it logs damaged tags; those that matter here are checked before
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         assert isinstance(page, tifffile.TiffPage), "the first page has its own tags"

@@ -25,7 +25,7 @@ VALUE_BYTES = {2: 1, 5: 8, 10: 8, 11: 4, 12: 8} | {key: struct.calcsize(code) fo
 
 
 class Tag(IntEnum):
-    """The tags that are read here."""
+    """The tags that are checked: those that a decoder needs, and those that tell the kind of the file."""
 
     NEW_SUBFILE_TYPE = 254
     SUBFILE_TYPE = 255
@@ -35,11 +35,15 @@ class Tag(IntEnum):
     COMPRESSION = 259
     PHOTOMETRIC = 262
     MAKE = 271
+    FILL_ORDER = 266
     STRIP_OFFSETS = 273
     SAMPLES = 277
     ROWS_PER_STRIP = 278
     STRIP_BYTES = 279
     PLANAR = 284
+    FAX_OPTIONS = 292
+    PREDICTOR = 317
+    COLOR_MAP = 320
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
     TILE_OFFSETS = 324
@@ -49,8 +53,6 @@ class Tag(IntEnum):
     EXTRA_SAMPLES = 338
     SAMPLE_FORMAT = 339
     JPEG_TABLES = 347
-    JPEG_OFFSET = 513
-    JPEG_BYTES = 514
     PHOTOSHOP_LAYERS = 37724
     ICC_PROFILE = 34675
     DNG_VERSION = 50706
@@ -124,7 +126,9 @@ class _Reader:
         found = Directory(bigtiff=self.bigtiff)
         for position in range(start, start + count * entry_bytes, entry_bytes):
             tag, kind, length = self.unpack(f"HH{self.offset_code}", position)
-            if tag in TAGS and kind in VALUE_BYTES:
+            if tag in TAGS and kind not in VALUE_BYTES:
+                raise self.damaged(f"tag {tag} has the unknown type {kind}")
+            if tag in TAGS:
                 found.values[tag] = self.value(kind, length, position + (12 if self.bigtiff else 8))
         if depth == 0:
             found.children = self.children(found.values.get(Tag.SUB_DIRECTORIES, ()))
@@ -172,9 +176,7 @@ def check_segments(page: Directory, data: bytes, name: str) -> None:
         raise damaged
     offsets = page.values.get(Tag.TILE_OFFSETS) or page.values.get(Tag.STRIP_OFFSETS) or ()
     counts = page.values.get(Tag.TILE_BYTES) or page.values.get(Tag.STRIP_BYTES) or ()
-    if not offsets and page.get(Tag.JPEG_OFFSET):  # old-style JPEG
-        offsets, counts = page.values[Tag.JPEG_OFFSET], page.values.get(Tag.JPEG_BYTES, ())
-    elif len(offsets) < _segment_count(page, name):
+    if len(offsets) < _segment_count(page, name):
         raise damaged
     if not counts and page.get(Tag.COMPRESSION, 1) == 1 and len(offsets) == 1:
         counts = (len(data) - offsets[0],)  # old writers leave it out; the decoder knows the size

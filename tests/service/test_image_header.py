@@ -4,11 +4,12 @@ import io
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from service.image_header import PEEK_FILE_BYTES, peek_header, read_header, sniff_format
-from service.refusals import NotAnImage, TooManyPixels
+from service.refusals import NotAnImage, TooManyPixels, UnsupportedFormat
 
 FORMATS = ["jpeg", "png", "webp", "tiff", "avif"]
 
@@ -89,3 +90,47 @@ def test_a_peek_does_not_hash_a_large_file_on_the_event_loop():
 def test_a_peek_refuses_too_many_pixels():
     with pytest.raises(TooManyPixels):
         peek_header(noise("png"), 0.01)
+
+
+def raw() -> bytes:
+    """The start of a TIFF with a DNG version."""
+    entries = ((256, 4, 1, 8), (257, 4, 1, 8), (50706, 1, 4, 0x0401))
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+def pages() -> bytes:
+    target, page = io.BytesIO(), Image.new("RGB", (8, 8))
+    page.save(target, "tiff", save_all=True, append_images=[page])
+    return target.getvalue()
+
+
+def scans() -> bytes:
+    data = noise("jpeg", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:-2] + data[start:-2] * 100 + data[-2:]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (raw(), "DNG raw"), (b"\0\0\0\x18ftypcrx " + bytes(99), "Canon raw"), (pages(), "2 pages"), (scans(), "scans"),
+        (noise("jpeg").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "12-bit JPEG"),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_single_photo_is_refused_on_upload(data, words):
+    with pytest.raises(UnsupportedFormat, match=words):
+        read_header(data, 50)
+    with pytest.raises(UnsupportedFormat, match=words):
+        if peek_header(data, 50) is None:
+            read_header(data, 50)
+
+
+def test_a_tiff_that_pillow_does_not_know_is_accepted():
+    import tifffile
+
+    target = io.BytesIO()
+    tifffile.imwrite(target, np.zeros((20, 30, 2), np.uint16), photometric="minisblack", extrasamples=["unassalpha"])
+    assert read_header(target.getvalue(), 50).width_px == 30
+    with pytest.raises(TooManyPixels):
+        read_header(target.getvalue(), 0.0001)
