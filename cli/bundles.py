@@ -1,12 +1,13 @@
 """`undegrade models`: the bundles on this machine.  cli/pull.py has pull and rm, cli/convert.py convert and check."""
 
+import json
 import sys
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from cli.console import print_error, print_message, print_table
+from cli.console import json_text, print_error, print_message, print_table
 from cli.convert import check, convert
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.pull import pull, rm
@@ -57,7 +58,7 @@ def show(name: Name = None) -> None:
         from models.bundle import find_bundle, read_manifest
 
         manifest = read_manifest(find_bundle(name or settings().default_bundle))
-        sys.stdout.write(manifest.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(json_text(json.loads(manifest.model_dump_json()), indent=2) + "\n")
 
 
 @app.command()

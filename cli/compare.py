@@ -1,6 +1,7 @@
 """`undegrade compare`: measure how far apart two images are."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,9 @@ from cli.exit_codes import exit_on_error
 from cli.inputs import EXTENSIONS, IfExists, output_path
 from cli.side_by_side import side_by_side
 from models.errors import ControlsError, PhotoError
+from models.photo.atomic_write import write_atomically
 from models.photo.read import Photo, format_of, read_photo
-from models.photo.write import to_eight_bits, write_photo
+from models.photo.write import encode_photo, to_eight_bits
 
 
 def compare(
@@ -42,7 +44,7 @@ def compare(
             ssim_text = "too small for SSIM" if similarity is None else f"SSIM {similarity:.4f}"
             stdout.print(f"PSNR {psnr_db:.2f} dB  {ssim_text}" if math.isfinite(psnr_db) else f"equal  {ssim_text}")
         if out is not None:
-            _write(out, side_by_side(first, second), exists)
+            _write(out, side_by_side(first, second), exists, sources=[a, b])
 
 
 def _measure(first: Photo, second: Photo) -> tuple[float, float | None]:
@@ -55,9 +57,9 @@ def _measure(first: Photo, second: Photo) -> tuple[float, float | None]:
     return psnr(left, right), ssim(left, right) if min(left.shape[:2]) >= WINDOW_PX else None
 
 
-def _write(out: Path, image: Photo, exists: IfExists) -> None:
+def _write(out: Path, image: Photo, exists: IfExists, sources: Sequence[Path]) -> None:
     path = output_path(out, exists)
     if path is None:
         print_message(f"{out} already exists, kept (use --exists replace or rename)")
     else:
-        write_photo(image, path, format_of(path))
+        write_atomically(path, encode_photo(image, format_of(path)), sources)

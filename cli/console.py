@@ -1,30 +1,66 @@
-"""Output of the command: data goes to stdout, everything else to stderr."""
+"""Output of the command: data goes to stdout, everything else to stderr.
 
+Names of files and other words from outside may hold escape sequences, line breaks or rich's markup.  All text passes
+through `visible` here, and in `cli.json_log`, before it reaches a terminal, a pipe or a log.
+"""
+
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from models.errors import ControlsError
 
 PIPED_TABLE_COLUMNS = 110
+JOINERS = "\u200c\u200d"
+"""Format characters that spell words and emoji, and cannot reorder or hide text."""
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+stdout = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def visible(text: str) -> str:
+    """Returns text without characters that steer a terminal, break the line or reorder it: each as an escape."""
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or character in JOINERS:
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def print_message(text: str) -> None:
     """Print a line for the user, on stderr."""
-    stderr.print(text, markup=False)
+    _print_line(text)
+
+
+def print_lines(text: str) -> None:
+    """Print a text of several lines of our own, such as license terms, on stderr."""
+    for line in text.splitlines():
+        _print_line(line)
 
 
 def print_warning(text: str) -> None:
-    stderr.print(f"warning: {text}", style="yellow", markup=False)
+    _print_line(f"warning: {text}", style="yellow")
 
 
 def print_error(text: str) -> None:
-    stderr.print(f"error: {text}", style="red", markup=False)
+    _print_line(f"error: {text}", style="red")
+
+
+def _print_line(text: str, style: str | None = None) -> None:
+    with contextlib.suppress(OSError):  # whoever read stderr is gone, or its disk is full; the photos are not at fault
+        stderr.print(visible(text), style=style)
 
 
 def print_failure(name: str, message: str, *, as_json: bool) -> None:
@@ -36,14 +72,30 @@ def print_failure(name: str, message: str, *, as_json: bool) -> None:
 
 def print_json_line(row: Mapping[str, object]) -> None:
     """Print one JSON object and a newline, flushed, so that the reader of a pipe gets each row at once."""
-    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.write(json_text(row) + "\n")
     sys.stdout.flush()
 
 
-def print_table(table: object) -> None:
-    """Print a table on stdout.  A file or a pipe has no width, and rich would cut the table at 80 columns."""
+def json_text(value: object, indent: int | None = None, default: Callable[[object], object] | None = None) -> str:
+    """Returns JSON in printable ASCII; `default` converts values that JSON does not have."""
+    return json.dumps(value, indent=indent, default=default).replace("\x7f", "\\u007f")
+
+
+def print_table(table: Table) -> None:
+    """Print a table of plain text on stdout.  A file or a pipe has no width, and rich would cut at 80 columns."""
+    for column in table.columns:
+        column.header = _plain(column.header)
+        column._cells = [_plain(cell) for cell in column._cells]
     stdout.width = stdout.width if stdout.is_terminal else max(stdout.width, PIPED_TABLE_COLUMNS)
     stdout.print(table)
+
+
+def _plain(cell: RenderableType) -> RenderableType:
+    """Returns a cell that is shown as it is, without markup."""
+    if isinstance(cell, Text):
+        cell.plain = visible(cell.plain)
+        return cell
+    return Text(visible(cell)) if isinstance(cell, str) else cell
 
 
 def stderr_is_terminal() -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cli.console import print_message, print_table
+from cli.console import print_lines, print_message, print_table
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import AcceptLicense
 from cli.progress import byte_progress
@@ -65,7 +65,7 @@ def convert(
         from models.convert.license import TERMS
 
         terms = TERMS[family]
-        print_message(terms.text)
+        print_lines(terms.text)
         if terms.to_accept and not accept_license:
             raise ControlsError("You must accept these terms. Give --accept-license to continue.")
         from models.convert.bundle_writer import DTYPES

@@ -13,6 +13,7 @@ from cli.console import print_failure, print_json_line, print_table
 from cli.exit_codes import ExitCode, exit_code_for, exit_if_any_failed, exit_on_error, print_failures
 from cli.inputs import STDIO, find_photos, read_input, refuse_mixed_stdin
 from cli.options import Bundle, Device, Photos
+from cli.result_names import print_left_out
 from models.errors import ModelsError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def _sources(arguments: list[str]) -> tuple[list[Path | None], dict[str, str]]:
         refuse_mixed_stdin(arguments)
         return [None], {}
     found = find_photos(arguments)
+    print_left_out(found.left_out)
     return list(found.photos), found.missing
 
 

@@ -9,6 +9,7 @@ import typer
 
 from cli.console import print_error, print_failure, print_message
 from cli.settings import debug_enabled
+from jobs.errors import StoreError
 from models.errors import BundleError, ControlsError, DeviceError, ModelsError, PhotoError
 
 
@@ -71,6 +72,11 @@ def exit_on_error() -> Iterator[None]:
             raise
         print_error(str(error))
         raise typer.Exit(exit_code_for(error)) from None
+    except StoreError as error:
+        if debug_enabled():
+            raise
+        print_error(f"{str(error).rstrip('.')}. Check --store-url or UNDEGRADE_STORE_URL.")
+        raise typer.Exit(ExitCode.USAGE) from None
     except OSError as error:
         if debug_enabled() or error.errno == errno.EPIPE:  # the reader of the pipe is gone; typer ends quietly
             raise

@@ -1,21 +1,45 @@
-"""The log format of the long-running commands."""
+"""The log format of the long-running commands: one JSON object per line, in printable ASCII."""
 
 import logging
 import sys
+from datetime import UTC, datetime
 
 import structlog
+
+from cli.console import json_text
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats the records of libraries as our own events are formatted."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        row = {
+            "event": record.getMessage(), "logger": record.name, "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+        }  # fmt: skip
+        if record.exc_info:
+            row["exception"] = self.formatException(record.exc_info)
+        return json_text(row)
 
 
 def log_as_json() -> None:
     """Write log events to stderr, one JSON object per line."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.captureWarnings(True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_serialized),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _serialized(event: object, **options: object) -> str:
+    """Returns the JSON of an event; a value of any other type is shown as its repr, as structlog does."""
+    return json_text(event, default=repr)

@@ -4,16 +4,19 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from cli import bundles, keys
 from cli.api import api
 from cli.compare import compare
-from cli.console import print_error, print_warning
+from cli.console import print_error, print_warning, visible
 from cli.detect import detect
 from cli.doctor import doctor
 from cli.evaluate import evaluate
@@ -23,8 +26,34 @@ from cli.serve import serve
 from cli.settings import debug_enabled, settings, unknown_settings
 from cli.worker import worker
 
+
+class CommandGroup(TyperGroup):
+    """Shows the words of a usage error without what steers a terminal: they repeat what the user gave."""
+
+    def make_context(self, *words: Any, **named: Any) -> Any:  # noqa: ANN401 - typer's signature
+        with _visible_errors():
+            return super().make_context(*words, **named)
+
+    def invoke(self, *words: Any, **named: Any) -> Any:  # noqa: ANN401
+        with _visible_errors():
+            return super().invoke(*words, **named)
+
+
+@contextmanager
+def _visible_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own classes of usage errors are private
+            for name, value in vars(error).items():
+                if isinstance(value, str):
+                    setattr(error, name, visible(value))
+        raise
+
+
 app = typer.Typer(
     name="undegrade",
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -16,7 +16,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from cli.console import stderr, stderr_is_terminal
+from cli.console import stderr, stderr_is_terminal, visible
 
 if TYPE_CHECKING:
     from models.drive import Progress as PhotoPosition
@@ -37,7 +37,7 @@ def progress_bar(*counters: ProgressColumn) -> Progress:
 def byte_progress(title: str) -> Iterator[OnBytes]:
     """Show how many bytes are done, how fast, and how long the rest will take."""
     with progress_bar(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(visible(title), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
@@ -60,4 +60,4 @@ class PhotoProgress:
 
     def _show(self, stage: str, fraction: float) -> None:
         description = f"[{self._number}/{self._count}] {self._name} {stage}"
-        self.bar.update(self._task, completed=fraction, description=description)
+        self.bar.update(self._task, completed=fraction, description=visible(description))

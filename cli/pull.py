@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.console import print_error, print_message, print_table
+from cli.console import print_error, print_lines, print_message, print_table
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import AcceptLicense
 from cli.progress import byte_progress
@@ -125,13 +125,13 @@ def _require_acceptance(entry: Entry, *, accepted: bool) -> None:
     Raises:
         ControlsError: the user did not accept them, or the family cannot be converted.
     """
-    print_message(f"License: {entry.license}. {entry.terms}".rstrip())
+    print_lines(f"License: {entry.license}. {entry.terms}".rstrip())
     if entry.family is not None:
         from models.convert.license import TERMS
 
         if entry.family not in TERMS:
             raise ControlsError(f"the registry has family {entry.family!r}, expected one of {', '.join(TERMS)}.")
-        print_message(TERMS[entry.family].text)
+        print_lines(TERMS[entry.family].text)
     if not accepted:
         raise ControlsError("You must accept these terms. Give --accept-license to continue.")
 

@@ -1,16 +1,18 @@
 """`undegrade restore`: restore photos in this process, without a server."""
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cli.bundle_loading import load_bundle
-from cli.console import print_message, refuse_binary_on_terminal
+from cli.console import refuse_binary_on_terminal
 from cli.exit_codes import exit_if_any_failed, exit_on_error, print_failures
-from cli.inputs import IfExists, OutputPlan, PhotoPaths, plan_outputs
+from cli.inputs import IfExists, OutputPlan, plan_outputs
 from cli.options import Bundle, Device, Photos
-from cli.restore_run import OutputOptions, RestoreRun
+from cli.restore_run import OutputOptions, RestoreRun, RunOutcome
+from cli.result_names import already_done, print_batch_summary, report_renamed
 from models.errors import ControlsError
 from models.photo.read import FORMATS, format_of
 from models.vocabulary import names
@@ -97,7 +99,9 @@ def restore(
         only_names, skip_names = names(_split_names("only", only)), names(_split_names("skip", skip))
         plan = plan_outputs(inputs, out, photo_format, exists)
         _check_stdout(plan, compare=compare is not None, as_json=as_json)
-        photos = [paths for paths in plan.photos if not _already_done(paths, exists)]
+        report_renamed(plan.photos)
+        photos = [paths for paths in plan.photos if not already_done(paths, exists)]
+        outcome = RunOutcome(skipped=len(plan.photos) - len(photos))
         failures = print_failures(plan.missing, as_json=as_json)
         if photos:
             from models.controls import Controls
@@ -110,7 +114,10 @@ def restore(
                 format=photo_format, quality=quality, compare=compare is not None, exists=exists, as_json=as_json
             )
             run = RestoreRun(restorer=load_bundle(bundle, device), controls=controls, output=output)
-            failures += run.run(photos)
+            ran = run.run(photos)
+            failures += ran.failures
+            outcome = replace(ran, skipped=outcome.skipped + ran.skipped)
+        print_batch_summary(plan, restored=outcome.restored, skipped=outcome.skipped, failed=len(failures))
     exit_if_any_failed(failures, len(plan.photos) + len(plan.missing))
 
 
@@ -141,11 +148,3 @@ def _check_stdout(plan: OutputPlan, *, compare: bool, as_json: bool) -> None:
     if compare:
         raise ControlsError("--compare writes a file beside the result, but the result goes to stdout. Give -o a file.")
     refuse_binary_on_terminal("the photo")
-
-
-def _already_done(paths: PhotoPaths, exists: IfExists) -> bool:
-    """Returns whether the result exists and is to be kept; prints so."""
-    if exists is IfExists.SKIP and paths.target is not None and paths.target.exists():
-        print_message(f"{paths.name}: {paths.target} already exists, skipped (use --exists replace or rename)")
-        return True
-    return False

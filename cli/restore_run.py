@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,16 @@ from cli.console import print_failure, print_json_line, print_message, print_war
 from cli.exit_codes import ExitCode, exit_code_for
 from cli.inputs import IfExists, PhotoPaths, comparison_path, output_path, read_input
 from cli.progress import PhotoProgress
+from cli.result_names import ResultNames, already_done, refuse_loss_in_place, result_format
 from cli.side_by_side import side_by_side
-from models.errors import ControlsError, ModelsError
+from cli.summary import changed_visibly, summary
+from models.errors import ControlsError, ModelsError, PhotoError
 from models.photo.atomic_write import write_atomically
-from models.photo.read import Photo, format_of
-from models.photo.write import conversion_warnings, encode_photo, write_photo
+from models.photo.read import Photo
+from models.photo.write import conversion_warnings, encode_photo
 
 if TYPE_CHECKING:
     from models.controls import Controls
-    from models.restoration_report import Report
     from models.restorer import Restorer
 
 
@@ -35,6 +36,15 @@ class OutputOptions:
     as_json: bool = False
 
 
+@dataclass
+class RunOutcome:
+    """What became of the photos; one exit code for each that failed."""
+
+    restored: int = 0
+    skipped: int = 0
+    failures: list[ExitCode] = field(default_factory=list)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RestoreRun:
     """Several photos, one restorer, the same controls for each photo."""
@@ -43,26 +53,31 @@ class RestoreRun:
     controls: "Controls"
     output: OutputOptions
 
-    def run(self, photos: Sequence[PhotoPaths]) -> list[ExitCode]:
-        """Restore each photo.  Returns one exit code for each photo that failed.
+    def run(self, photos: Sequence[PhotoPaths]) -> RunOutcome:
+        """Restore each photo.
 
         Raises:
             ControlsError: the controls are wrong for every photo.
         """
-        failures, progress = [], PhotoProgress(len(photos))
+        outcome, progress = RunOutcome(), PhotoProgress(len(photos))
+        names = ResultNames(photos)
         with progress.bar:
             for paths in photos:
                 progress.start_photo(paths.name)
                 try:
-                    self._restore(paths, progress)
+                    if self._restore(paths, names, progress):
+                        outcome.restored += 1
+                    else:
+                        outcome.skipped += 1
                 except ControlsError:
                     raise
                 except ModelsError as error:
-                    failures.append(exit_code_for(error))
+                    outcome.failures.append(exit_code_for(error))
                     print_failure(paths.name, str(error), as_json=self.output.as_json)
-        return failures
+        return outcome
 
-    def _restore(self, paths: PhotoPaths, progress: PhotoProgress) -> None:
+    def _restore(self, paths: PhotoPaths, names: ResultNames, progress: PhotoProgress) -> bool:
+        """Restore a photo.  Returns whether it did: a result that exists is kept."""
         from models.drive import restore_one
         from models.pixels import to_pixels, to_tensor
         from models.restorer import Request
@@ -70,6 +85,10 @@ class RestoreRun:
         started_s = time.monotonic()
         with report_out_of_memory():
             photo = read_input(paths.source)
+            paths = names.after_reading(paths, photo, self.output.format)
+            if already_done(paths, self.output.exists):
+                return False
+            refuse_loss_in_place(paths, photo, self.output.exists)
             for note in photo.warnings:
                 print_warning(note)
             request = Request(image=to_tensor(photo.pixels), controls=self.controls)
@@ -77,53 +96,36 @@ class RestoreRun:
             restored = replace(photo, pixels=to_pixels(result.image, photo.pixels.dtype.type))
             written = self._write(paths, photo, restored)
         seconds = time.monotonic() - started_s
-        print_message(f"{paths.name} -> {written or 'stdout'}: {summary(result.report)} ({seconds:.1f} s)")
+        words = summary(result.report, changed=changed_visibly(photo.pixels, restored.pixels))
+        print_message(f"{paths.name} -> {written or 'stdout'}: {words} ({seconds:.1f} s)")
         for note in result.report.warnings:
             print_warning(f"{paths.name}: {note}")
         if self.output.as_json:
             row = {"input": paths.name, "output": str(written), "repaired": result.report.labels}
             print_json_line({**row, **asdict(result.report), "seconds": round(seconds, 3)})
+        return True
 
     def _write(self, paths: PhotoPaths, photo: Photo, restored: Photo) -> Path | None:
         """Write the result.  Returns its path, or None for stdout."""
-        photo_format = self.output.format or (paths.target and format_of(paths.target)) or photo.format
+        photo_format = result_format(paths, photo, self.output.format)
         for loss in conversion_warnings(photo, photo_format):
             print_warning(f"{paths.name}: {loss}")
         if paths.target is None:
             sys.stdout.buffer.write(encode_photo(restored, photo_format, self.output.quality))
             sys.stdout.buffer.flush()
             return None
-        target = output_path(paths.target, self.output.exists) or paths.target
-        write_photo(restored, target, photo_format, self.output.quality)
+        target = output_path(paths.target, self.output.exists)
+        if target is None:
+            raise PhotoError(f"{paths.target} has appeared meanwhile; it is kept (use --exists replace or rename).")
+        sources = [paths.source] if paths.source is not None else []
+        write_atomically(target, encode_photo(restored, photo_format, self.output.quality), sources)
         if self.output.compare:
-            self._write_comparison(target, photo, restored)
+            self._write_comparison(target, photo, restored, sources)
         return target
 
-    def _write_comparison(self, target: Path, photo: Photo, restored: Photo) -> None:
+    def _write_comparison(self, target: Path, photo: Photo, restored: Photo, sources: Sequence[Path]) -> None:
         path = output_path(comparison_path(target), self.output.exists)
         if path is None:
             print_message(f"{comparison_path(target)} already exists, kept (use --exists replace or rename)")
         else:
-            write_atomically(path, encode_photo(side_by_side(photo, restored), "png"))
-
-
-STOP_REASONS = {
-    "clean": "now clean",
-    "uncertain": "stopped: the assessor is not sure",
-    "did-not-help": "the last pass did not help and was undone",
-    "max-passes": "reached the maximum number of passes",
-    "prompt-done": "prompt applied",
-    "nothing-left": "no degradation left to consider",
-    "strength-zero": "strength 0 returns the input",
-}
-
-
-def summary(report: "Report") -> str:
-    """Returns one line: the degradations found, the repairs made, and why the loop stopped."""
-    probable = list(report.degradations.items())[:3]
-    found = ", ".join(f"{name} {probability:.0%}" for name, probability in probable if probability >= 0.05)
-    repaired = ", ".join(report.labels) or "nothing"
-    reason = STOP_REASONS.get(report.stop_reason, report.stop_reason)
-    if report.stop_reason == "clean" and not report.passes:
-        reason = "already clean"
-    return f"found {found}; repaired {repaired}; {reason}"
+            write_atomically(path, encode_photo(side_by_side(photo, restored), "png"), sources)

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     """auto, cpu, cuda or cuda:N."""
     cuda_graphs: bool = True
     """Replay the denoiser as CUDA graphs; switch it off if a driver has problems with them."""
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=4096)
     """CPU threads of torch; all cores when unset."""
     debug: bool = False
     """Show tracebacks instead of error messages."""
@@ -48,21 +48,21 @@ class Settings(BaseSettings):
     """Whether the API requires an API key; "auto" requires one as soon as a key exists."""
     max_batch: int | None = Field(default=None, ge=1, le=256)
     """Maximum number of images or tiles per denoising step; 8 on CUDA and 1 on a CPU when unset."""
-    max_queued: int = Field(default=ServiceSettings.max_queued, ge=1)
+    max_queued: int = Field(default=ServiceSettings.max_queued, ge=1, le=10**9)
     """Maximum number of queued jobs; the API answers further jobs with 503."""
-    max_megapixels: float = Field(default=ServiceSettings.max_megapixels, gt=0)
+    max_megapixels: float = Field(default=ServiceSettings.max_megapixels, gt=0, le=10**6)
     """Largest image."""
-    max_megabytes: float = Field(default=ServiceSettings.max_bytes / 1e6, gt=0)
+    max_megabytes: float = Field(default=ServiceSettings.max_bytes / 1e6, gt=0, le=10**6)
     """Largest upload, in millions of bytes."""
-    max_stored_megabytes: float = Field(default=ServiceSettings.max_stored_bytes / 1e6, gt=0)
+    max_stored_megabytes: float = Field(default=ServiceSettings.max_stored_bytes / 1e6, gt=0, le=10**9)
     """Millions of bytes of images that the store may hold, inputs and results together; the API refuses more."""
-    max_stored_megabytes_per_key: float = Field(default=ServiceSettings.max_stored_bytes_per_key / 1e6, gt=0)
+    max_stored_megabytes_per_key: float = Field(default=ServiceSettings.max_stored_bytes_per_key / 1e6, gt=0, le=10**9)
     """The same for the jobs of one API key."""
-    redis_megabytes: float | None = Field(default=None, ge=16)
+    redis_megabytes: float | None = Field(default=None, ge=16, le=10**8)
     """Memory of `serve`'s own Redis server, in millions of bytes; a quarter of the machine's memory when unset."""
-    keep_s: int = Field(default=ServiceSettings.keep_s, ge=1)
+    keep_s: int = Field(default=ServiceSettings.keep_s, ge=1, le=10**9)
     """How long a job and its images are kept after the job ends."""
-    grace_s: float = Field(default=30.0, ge=0)
+    grace_s: float = Field(default=30.0, ge=0, le=10**6)
     """How long a worker that is told to stop continues its current jobs."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""

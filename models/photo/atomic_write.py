@@ -1,6 +1,7 @@
 """Writes a file that appears complete or not at all, never more open than what it was made from."""
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -23,9 +24,11 @@ def write_atomically(path: Path, data: bytes, sources: Sequence[Path] = ()) -> N
     Raises:
         PhotoError: the folder or file cannot be written.
     """
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
     partial = target.with_name(f".{secrets.token_hex(8)}.part")  # short: the target's name may have 255 bytes
     try:
+        if os.path.islink(target):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write(partial, data, target, sources)

@@ -1,11 +1,17 @@
 """The choice of input files and output paths, on real folders and without a model."""
 
+import contextlib
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.inputs import IfExists, PhotoPaths, find_photos, output_path, plan_outputs, unused_path
 from models.errors import ControlsError
+from models.photo.read import FORMATS, format_of
 
 
 @pytest.fixture
@@ -105,11 +111,65 @@ def test_a_result_can_be_restored_again_when_it_is_named_alone(files):
 
 
 def test_two_photos_never_have_the_same_result_path(files):
-    files("a/x.jpg", "b/x.jpg", "c/y.png", "c/y.jpg")
-    with pytest.raises(ControlsError, match=r"a/x\.jpg and b/x\.jpg would both be written to out/x\.jpg"):
-        targets("a/x.jpg", "b/x.jpg", out="out")
-    with pytest.raises(ControlsError, match="would both be written to"):
-        targets("c", out="out", photo_format="webp")
+    files("a/x.jpg", "b/x.jpg", "c/y.png", "c/y.jpg", "c/z.webp")
+    both = {"a/x.jpg": "out/x.jpg", "b/x.jpg": "out/x-2.jpg"}
+    assert targets("a/x.jpg", "b/x.jpg", out="out") == targets("b/x.jpg", "a/x.jpg", out="out") == both
+    assert targets("c", out="out", photo_format="png") == {
+        "c/y.png": "out/y.png", "c/y.jpg": "out/y-2.png", "c/z.webp": "out/z.png",
+    }  # fmt: skip
+    assert [paths.shared_name for paths in plan_outputs(["a/x.jpg", "b/x.jpg"], "out", None).photos] == [False, True]
+
+
+NAMES = st.tuples(
+    st.sampled_from(["a", "b", "in"]), st.sampled_from(["x", "x-2", "X", "ä" * 126, "n" * 251, "😀" * 62])
+)
+ENDINGS = st.sampled_from([".jpg", ".jpeg", ".png", ".PNG", ".tif"])
+
+
+@given(st.sets(st.tuples(NAMES, ENDINGS), min_size=1), st.sampled_from([None, "png", "jpeg", "webp"]), st.randoms())
+def test_names_of_results_are_short_their_own_and_the_same_in_any_order(photos, photo_format, order):
+    files = {Path(f"{folder}/{stem}{ending}"): Path(f"{stem}{ending}") for (folder, stem), ending in photos}
+    named = [str(file) for file in files if len(file.name.encode()) <= 255]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for name in named:
+            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).write_bytes(b"x")
+        for out in ("out", None):
+            plan = targets(*named, out=out, photo_format=photo_format)
+            assert set(plan) == set(named)
+            assert len(set(plan.values())) == len(named)
+            assert all(len(Path(target).name.encode()) <= 255 for target in plan.values())
+            assert {format_of(target) for target in plan.values()} <= ({photo_format} if photo_format else set(FORMATS))
+            shuffled = list(named)
+            order.shuffle(shuffled)
+            assert targets(*shuffled, out=out, photo_format=photo_format) == plan
+
+
+def test_everything_that_a_folder_leaves_out_is_noted(files):
+    files("in/a.jpg", "in/.hidden.jpg", "in/.git/b.jpg", "in/c.heic", "in/notes.txt", "in/a.restored.jpg", "far/d.jpg")
+    Path("in/link.jpg").symlink_to("a.jpg")
+    Path("in/hard.jpg").hardlink_to("in/a.jpg")
+    Path("in/far").symlink_to("../far")
+    Path("in/broken.jpg").symlink_to("nowhere")
+    os.mkfifo("in/pipe.png")
+    plan = plan_outputs(["in"], None, None)
+    assert [str(paths.source) for paths in plan.photos] == ["in/a.jpg"]
+    assert {reason: sorted(names) for reason, names in plan.left_out.items()} == {
+        "hidden": ["in/.git", "in/.hidden.jpg"],
+        "linked folders": ["in/far"],
+        "not regular files": ["in/broken.jpg", "in/pipe.png"],
+        "other extensions": ["in/c.heic", "in/notes.txt"],
+        "other names of a photo": ["in/hard.jpg", "in/link.jpg"],
+        "results of an earlier run": ["in/a.restored.jpg"],
+    }
+
+
+def test_an_argument_that_no_file_can_be_stops_nothing(files):
+    files("a.jpg")
+    plan = plan_outputs(["x" * 300, "a.jpg/b.jpg", "a.jpg", "ring/x.png"], None, None)
+    assert [str(paths.source) for paths in plan.photos] == ["a.jpg"]
+    assert "File name too long" in plan.missing["x" * 300]
+    assert len(plan.missing) == 3
 
 
 def test_a_result_replaces_its_input_only_if_asked(files):
@@ -154,8 +214,8 @@ def test_a_photo_that_is_named_twice_is_restored_once(files):
 
 def test_stdin_and_stdout_take_one_photo(files):
     files("a.jpg", "b.jpg")
-    assert plan_outputs(["-"], None, None).photos == [PhotoPaths(None, None)]
-    assert plan_outputs(["-"], "x.png", None).photos == [PhotoPaths(None, Path("x.png"))]
+    assert plan_outputs(["-"], None, None).photos == [PhotoPaths(None, None, named=True)]
+    assert plan_outputs(["-"], "x.png", None).photos == [PhotoPaths(None, Path("x.png"), named=True)]
     assert plan_outputs(["a.jpg"], "-", None).photos == [PhotoPaths(Path("a.jpg"), None)]
     with pytest.raises(ControlsError, match="must be the only argument"):
         plan_outputs(["-", "a.jpg"], None, None)

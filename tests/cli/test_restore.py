@@ -239,3 +239,92 @@ def test_the_shipped_bundle_restores_a_sample_photograph(undegrade, workplace):
     assert result.code == 0
     assert next(iter(row["degradations"])) == "noise"
     assert row["repaired"] == ["noise"]
+
+
+def mode(path):
+    return Path(path).stat().st_mode & 0o777
+
+
+def test_results_and_comparisons_are_no_more_open_than_the_photo(with_bundle, photo):
+    photo("a.png").chmod(0o600)
+    assert with_bundle("restore", "a.png", "--strength", 0, "--compare", "side").code == 0
+    assert [mode(name) for name in ("a.restored.png", "a.restored.compare.png")] == [0o600] * 2
+    photo("b.png").chmod(0o644)
+    assert with_bundle("compare", "a.png", "b.png", "-o", "side.png").code == 0
+    assert mode("side.png") == 0o600
+
+
+def test_a_photo_behind_a_link_is_restored_in_place_and_the_link_stays(with_bundle, photo):
+    photo("real.png").chmod(0o640)
+    before = Path("real.png").read_bytes()
+    os.mkdir("l")
+    Path("l/a.png").symlink_to("../real.png")
+    assert with_bundle("restore", "l/a.png", "-o", "l/a.png", "--exists", "replace", *PASS).code == 0
+    assert Path("l/a.png").is_symlink()
+    assert Path("real.png").read_bytes() != before
+    assert mode("real.png") == 0o640
+
+
+ENDINGS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif"}
+
+
+@pytest.mark.parametrize("ending", [".heic", ".JPG", ".png", ".webp", ".tif", "", ".Jpeg"])
+@pytest.mark.parametrize("content", [*ENDINGS])
+def test_the_ending_of_a_result_is_that_of_its_content(with_bundle, photo, content, ending):
+    photo("x.png", format=content).rename(f"in{ending}")
+    result = with_bundle("restore", f"in{ending}", "--strength", 0)
+    assert result.code == 0
+    (name,) = [name for name in os.listdir() if ".restored" in name]
+    with Image.open(name) as image:
+        assert image.format.lower() == content
+    assert (
+        Path(name).suffix.lower() in {".jpeg", ".jpg"} if content == "jpeg" else Path(name).suffix == ENDINGS[content]
+    )
+    honest = ending.lower().replace(".jpeg", ".jpg") in (ENDINGS[content], "")
+    assert ("in spite of its extension" in result.err) is not honest
+    again = with_bundle("restore", f"in{ending}", "--strength", 0)
+    assert "skipped" in again.err
+    assert len(os.listdir()) == 2
+
+
+def test_a_lying_ending_takes_no_name_of_another_photo(with_bundle, photo):
+    photo("in/a.jpg")
+    photo("in/b.png", format="jpeg").rename("in/a.png")
+    result = with_bundle("restore", "in", "--strength", 0, "-o", "out")
+    assert result.code == 0
+    assert sorted(os.listdir("out")) == ["a-2.jpg", "a.jpg"]
+
+
+def test_photos_with_one_name_and_left_out_files_stop_nothing_and_are_said(with_bundle, photo):
+    for name in ("in/a.jpg", "in/a.png", "in/c.png", "in/.h.png"):
+        photo(name)
+    Path("in/d.heic").write_bytes(b"x")
+    Path("in/empty.png").write_bytes(b"")
+    result = with_bundle("restore", "in", "-o", "out", "--format", "png", "--strength", 0)
+    assert result.code == 1
+    assert sorted(os.listdir("out")) == ["a-2.png", "a.png", "c.png"]
+    assert "in/a.jpg is written to out/a-2.png: another photo has its name" in result.err
+    assert "3 restored, 0 skipped, 1 failed" in result.err
+    assert "1 left out (hidden): in/.h.png" in result.err
+    assert "1 left out (other extensions): in/d.heic" in result.err
+    assert np.array_equal(pixels("out/a.png"), pixels("in/a.png"))
+
+
+@pytest.mark.parametrize("stem", ["n" * 241, "n" * 251, "ä" * 125, "😀" * 62])
+@pytest.mark.parametrize("out", [[], ["-o", "out/"]])
+def test_the_longest_names_are_restored(with_bundle, photo, stem, out):
+    photo("x.png").rename(f"{stem}.png")
+    assert with_bundle("restore", f"{stem}.png", *out, "--strength", 0, "--compare", "side").code == 0
+    folder = Path("out" if out else ".")
+    results = [name for name in os.listdir(folder) if name != f"{stem}.png" or out]
+    assert len(results) == 2
+    if out:
+        assert f"{stem}.png" in results
+
+
+def test_the_words_about_a_change_are_those_of_the_pixels(with_bundle, photo):
+    path = photo("a.png")
+    assert "(no visible change)" in with_bundle("restore", path, "--strength", 0).err
+    result = with_bundle("restore", path, "-o", "b.png", *PASS)
+    far = np.abs(pixels("b.png").astype(int) - pixels("a.png")).max() > 1
+    assert ("(no visible change)" in result.err) is not far

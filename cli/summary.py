@@ -1,0 +1,59 @@
+"""The line that `restore` prints about a photo: what was found, what was repaired, and what became of it."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.photo.write import to_eight_bits
+
+if TYPE_CHECKING:
+    from models.photo.read import Samples
+    from models.restoration_report import Report
+
+SMALLEST_SHARE = 0.05
+"""Less probable degradations are not listed."""
+STILL_PROBABLE = 0.4
+"""At this probability the loop would repair a degradation, had it not repaired it already."""
+NO_VISIBLE_CHANGE = "(no visible change)"
+STOP_REASONS = {
+    "clean": "now clean",
+    "uncertain": "stopped: the assessor is not sure",
+    "did-not-help": "the last pass did not help and was undone",
+    "max-passes": "reached the maximum number of passes",
+    "prompt-done": "prompt applied",
+    "nothing-left": "no degradation left to consider",
+    "strength-zero": "strength 0 returns the input",
+}
+
+
+def summary(report: "Report", *, changed: bool) -> str:
+    """Returns one line: the degradations found, the repairs made, and why the loop stopped."""
+    probable = list(report.degradations.items())[:3]
+    found = ", ".join(f"{name} {probability:.0%}" for name, probability in probable if probability >= SMALLEST_SHARE)
+    repaired = ", ".join(report.labels) or "nothing"
+    note = "" if changed else f" {NO_VISIBLE_CHANGE}"
+    return f"found {found}; repaired {repaired}{note}; {_reason(report)}"
+
+
+def _reason(report: "Report") -> str:
+    """Returns why the loop stopped.
+
+    The loop stops with "clean" where that is the most probable of the names that are left.  A degradation that was
+    repaired is not left; where it is still the more probable one, the photo is not called clean.
+    """
+    if report.stop_reason != "clean":
+        return STOP_REASONS.get(report.stop_reason, report.stop_reason)
+    if not report.passes:
+        return "already clean"
+    still = [
+        entry.label for entry in report.passes if entry.kept and (entry.probability_after or 0.0) >= STILL_PROBABLE
+    ]
+    return f"some {', '.join(dict.fromkeys(still))} is left" if still else STOP_REASONS["clean"]
+
+
+def changed_visibly(before: "Samples", after: "Samples") -> bool:
+    """Returns whether a sample differs by more than one level of 8 bits; both (H, W, 3), uint8 or uint16."""
+    if before.shape != after.shape:
+        return True
+    difference = to_eight_bits(before).astype(np.int16) - to_eight_bits(after).astype(np.int16)
+    return bool(np.abs(difference).max(initial=0) > 1)
