@@ -20,6 +20,9 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_DIRECTORIES, MAX_ENTRIES, MAX_SEGMENTS = 1000, 4096, 500_000
 """50 megapixels in tiles of 16 px make 195,000 segments."""
 
+VALID_VALUES = {266: (1, 2), 284: (1, 2), 317: (1, 2, 3)}
+"""Of the order of bits, the planes and the predictor; decoders guess at others, and each differently."""
+
 VALUE_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 VALUE_BYTES = {2: 1, 5: 8, 10: 8, 11: 4, 12: 8} | {key: struct.calcsize(code) for key, code in VALUE_FORMATS.items()}
 
@@ -128,6 +131,8 @@ class _Reader:
             tag, kind, length = self.unpack(f"HH{self.offset_code}", position)
             if tag in TAGS and kind not in VALUE_BYTES:
                 raise self.damaged(f"tag {tag} has the unknown type {kind}")
+            if tag in found.values:
+                raise self.damaged(f"tag {tag} is given twice")
             if tag in TAGS:
                 found.values[tag] = self.value(kind, length, position + (12 if self.bigtiff else 8))
         if depth == 0:
@@ -171,8 +176,13 @@ def check_segments(page: Directory, data: bytes, name: str) -> None:
     Raises:
         PhotoError: one is missing, empty, or reaches over the end.
     """
-    damaged = PhotoError(f"{name} is damaged or truncated (pixels are missing). Download or save it again.")
-    if not all(page.size):
+    damaged = PhotoError(
+        f"{name} is damaged or truncated (pixels are missing, or their layout is unknown). Download or save it again."
+    )
+    if not all(page.size) or any(
+        tag in page.values and page.values[tag][:1] not in [(value,) for value in valid]
+        for tag, valid in VALID_VALUES.items()
+    ):
         raise damaged
     offsets = page.values.get(Tag.TILE_OFFSETS) or page.values.get(Tag.STRIP_OFFSETS) or ()
     counts = page.values.get(Tag.TILE_BYTES) or page.values.get(Tag.STRIP_BYTES) or ()

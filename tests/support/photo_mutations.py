@@ -27,6 +27,7 @@ from models.photo.read import Limits, Photo, read_photo
 
 LIMITS = Limits(pixels=4_000_000)
 WIDTH, HEIGHT = 96, 72
+END = b"\xff\xd9"
 ALLOWED = ("refused", "equal", "warned")
 """What may happen to a damaged file.  "warned" is a JPEG that is read as a second decoder reads it, with a warning."""
 
@@ -148,7 +149,7 @@ def outcome(kind: str, data: bytes) -> str:
 
 
 def _jpeg_outcome(photo: Photo, data: bytes) -> str:
-    strict = _reads_strictly(data) or _reads_strictly(data + b"\xff\xd9")
+    strict = any(_reads_strictly(whole) for whole in (data, data + END, data.rstrip(b"\0") + END))
     if not strict and not any("%" in warning for warning in photo.warnings):
         return "damaged, but without a warning"
     if any("%" in warning for warning in photo.warnings):

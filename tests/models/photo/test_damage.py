@@ -23,6 +23,14 @@ def test_a_mutated_file_is_refused_or_read_as_by_a_second_decoder(kind, seed):
     assert outcome(kind, mutated(SAMPLES[kind], np.random.default_rng(seed))) in ALLOWED
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", sorted(SAMPLES))
+def test_a_thousand_mutated_files_of_each_kind_are_refused_or_read_as_by_a_second_decoder(kind):
+    for seed in range(1000):
+        assert outcome(kind, mutated(SAMPLES[kind], np.random.default_rng(seed))) in ALLOWED, seed
+
+
 @pytest.mark.parametrize("kind", sorted(SAMPLES))
 def test_a_whole_file_is_read_as_by_a_second_decoder(kind):
     if kind != "tiff-pillow-lab":  # no other decoder converts it
