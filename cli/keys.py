@@ -17,7 +17,7 @@ from cli.console import print_error, print_message, print_table
 from cli.embedded_redis import EmbeddedRedisError, default_folder, server_on
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import RedisUrl
-from cli.redis_url import checked_redis_url
+from cli.server_urls import checked_redis_url
 from cli.settings import settings
 from jobs import api_keys
 from jobs.redis_client import open_redis, shown_url

@@ -20,7 +20,7 @@ from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError, default_folder
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.options import Device, Host, Port, ServedBundles
-from cli.redis_url import checked_redis_url
+from cli.server_urls import checked_redis_url
 from cli.settings import settings
 from jobs.backoff import Backoff
 

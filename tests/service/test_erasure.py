@@ -27,7 +27,7 @@ def places_of(marker: bytes, valkey, tmp_path, app) -> list[str]:
     """Where the marker still is: keys of Redis, files of the store and of Redis."""
 
     def in_redis(redis):
-        return [key.decode() for key in redis.keys() if marker in (redis.dump(key) or b"")]
+        return [key.decode() for key in redis.scan_iter() if marker in (redis.dump(key) or b"")]
 
     def uncompressed(redis):
         redis.config_set("rdbcompression", "no")  # DUMP and the rewritten file then hold texts as they are
