@@ -10,7 +10,7 @@ from cli.json_log import log_as_json
 from cli.keys import run_with_redis
 from cli.listening import ListenError, bare_host, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
-from cli.redis_url import checked_redis_url
+from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, settings
 from models.errors import ControlsError
 
@@ -68,7 +68,9 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "max_stored_bytes_per_key": round(env.max_stored_megabytes_per_key * MEGABYTE),
     }  # fmt: skip
     values |= {name: value for name, value in options.items() if value is not None}
-    values |= {"host": bare_host(str(values["host"])), "redis_url": checked_redis_url(str(values["redis_url"]))}
+    values["host"] = bare_host(str(values["host"]))
+    values["redis_url"] = checked_redis_url(str(values["redis_url"]))
+    values["store_url"] = checked_store_url(str(values["store_url"]))
     return ServiceSettings(**values)  # type: ignore[arg-type]
 
 

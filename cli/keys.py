@@ -18,7 +18,7 @@ from cli.embedded_redis import EmbeddedRedisError, server_on
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import RedisUrl
 from cli.private_files import default_folder
-from cli.redis_url import checked_redis_url
+from cli.server_urls import checked_redis_url
 from cli.settings import settings
 from jobs import api_keys
 from jobs.redis_client import open_redis, shown_url

@@ -20,7 +20,7 @@ from cli.json_log import log_as_json
 from cli.listening import ListenError, close, listen
 from cli.options import Device, Host, Port, ServedBundles
 from cli.private_files import default_folder, keep_new_files_private
-from cli.redis_url import checked_redis_url
+from cli.server_urls import checked_redis_url
 from cli.service_run import ServiceRun
 from cli.settings import Settings, settings
 

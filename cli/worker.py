@@ -13,7 +13,7 @@ from cli.console import print_error, print_message
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.options import Device, MetricsPort, RedisUrl, ServedBundles, StoreUrl
-from cli.redis_url import checked_redis_url
+from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import settings
 from jobs.spec import LANES, Lane
 from models.errors import ControlsError
@@ -49,7 +49,8 @@ def worker(
         from worker.supervisor import Supervisor, WorkerConfig
 
         config = WorkerConfig(
-            redis_url=checked_redis_url(redis_url or env.redis_url), store_url=store_url or env.store_url,
+            redis_url=checked_redis_url(redis_url or env.redis_url),
+            store_url=checked_store_url(store_url or env.store_url),
             lanes=_parse_lanes(lanes), grace_s=env.grace_s, max_megapixels=env.max_megapixels,
             metrics_port=metrics_port or env.metrics_port, metrics_host=env.host,
             engine=EngineConfig(

@@ -1,8 +1,22 @@
-"""Names of blobs: paths of letters, digits and `_.-`; those of a job begin with its id."""
+"""The names of blobs: paths of letters, digits and `_.-`, below the id of the job that they belong to."""
 
 import re
 
 from jobs.errors import StoreError
+
+MAX_NAME_LENGTH = 200
+NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+JOB = re.compile(r"[0-9a-f]{32}")
+
+
+def is_blob_name(name: str) -> bool:
+    """Returns whether a name stays within the store, whatever kind of store it is."""
+    return NAME.fullmatch(name) is not None and ".." not in name and "." not in name.split("/")
+
+
+def belongs_to(name: str, job: str) -> bool:
+    """Returns whether a blob may be one of this job: a job must not read or delete the pictures of another."""
+    return len(name) <= MAX_NAME_LENGTH and is_blob_name(name) and name.startswith(f"{job}/")
 
 
 def checked_name(name: str) -> str:
@@ -11,7 +25,7 @@ def checked_name(name: str) -> str:
     Raises:
         StoreError: it is not a plain path.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", name) or ".." in name or "." in name.split("/"):
+    if not is_blob_name(name):
         raise StoreError(f"got blob name {name!r}, expected a path of letters, digits, '_', '.' and '-'")
     return name
 
@@ -19,4 +33,4 @@ def checked_name(name: str) -> str:
 def job_of(name: str) -> str | None:
     """Returns the id of the job that a blob belongs to, None where it belongs to none."""
     first = name.partition("/")[0]
-    return first if re.fullmatch(r"[0-9a-f]{32}", first) else None
+    return first if JOB.fullmatch(first) else None

@@ -5,7 +5,7 @@ by job and by API key.  Every blob has a time to live.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from obstore.exceptions import BaseError
 from redis.asyncio import Redis
@@ -14,7 +14,7 @@ from jobs.errors import StoreError
 from jobs.object_store import OPENERS, ObjectStore, first_line, read_options
 from jobs.redis_store import RedisStore
 
-__all__ = ["CARRIED_BYTES", "Blob", "BlobStore", "RedisStore", "open_store"]
+__all__ = ["CARRIED_BYTES", "Blob", "BlobStore", "RedisStore", "check_store_url", "open_store"]
 ALLOWED = "memory://, file:///FOLDER, s3://BUCKET/PREFIX?region=R&endpoint=URL, gs://, az:// or redis://"
 IN_REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
 CARRIED_BYTES = 1 << 20
@@ -86,15 +86,25 @@ def open_store(url: str, redis: "Redis") -> BlobStore:
         StoreError: unknown kind of store, or it cannot be opened.  The message never repeats the URL, which may hold a
             password.
     """
+    opened = _open(url)
+    return RedisStore(redis) if opened is None else ObjectStore(opened, redis, url.partition("://")[0])
+
+
+def check_store_url(url: str) -> None:
+    """Raises StoreError as `open_store` does."""
+    _open(url)
+
+
+def _open(url: str) -> Any | None:  # noqa: ANN401 - obstore's own union of stores
+    """Returns obstore's store, None for Redis."""
     kind, separator, rest = url.partition("://")
     if separator and kind in IN_REDIS:
-        return RedisStore(redis)
+        return None
     if not separator or kind not in OPENERS:
         got = f"a store of kind {kind!r}" if separator else "a store without a kind"
         raise StoreError(f"got {got}, expected {ALLOWED}")
     location, _, query = rest.partition("?")
     try:
-        store = OPENERS[kind](f"{kind}://{location}", read_options(query))
+        return OPENERS[kind](f"{kind}://{location}", read_options(query))
     except (BaseError, OSError, ValueError) as error:
         raise StoreError(f"cannot open the {kind} store: {first_line(error)}; expected {ALLOWED}") from error
-    return ObjectStore(store, redis, kind)

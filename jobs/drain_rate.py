@@ -11,7 +11,8 @@ def seconds_per_job(ends: Sequence[bytes]) -> float | None:
     Jobs that run at the same time share their seconds, so the rate is that of all workers together.
 
     Args:
-        ends: 'ended_ms started_ms' of each job, in any order; entries of another form are ignored.
+        ends: 'ended_ms started_ms work_ms' of each job, in any order; entries of another form are ignored.  The work,
+            which may be left out, counts where a job was so short that its start was not reported.
     """
     spans = sorted(span for span in map(_span, ends) if span)
     if not spans:
@@ -25,7 +26,9 @@ def seconds_per_job(ends: Sequence[bytes]) -> float | None:
 
 def _span(entry: bytes) -> tuple[int, int] | None:
     """Returns (started_ms, ended_ms); None for an entry of an earlier version ('ended_ms megapixels')."""
-    end, _, start = entry.partition(b" ")
-    if not (end.isdigit() and start.isdigit()) or not 0 <= int(end) - int(start) <= LONGEST_RUN_MS:
+    numbers = entry.split()
+    if len(numbers) not in (2, 3) or not all(number.isdigit() for number in numbers):
         return None
-    return int(start), int(end)
+    end, start, *work = map(int, numbers)
+    start = min(start, end - sum(work))
+    return (start, end) if 0 <= end - start <= LONGEST_RUN_MS else None

@@ -1,5 +1,5 @@
 -- Ends jobs.  Only the holder of the lease may end a job, and only once; a cancel that came first wins.
--- args: token, iso, jobs (list of {id, state, outcome, keep_s, result}); result is nil, or the key, name and
+-- args: token, iso, jobs (list of {id, state, outcome, keep_s, work_ms, result}); result is nil, or the key, name and
 --       ttl_s of a picture to store
 -- bytes: the pictures, by id of their job
 -- Returns for each job the state that it ended in, or '' where the lease was lost
@@ -19,7 +19,8 @@ for _, ended in ipairs(args.jobs) do
             add_blob(ended.id, ended.result.name, #bytes[ended.id], known[6] or nil)
         end
         finish(ended.id, state, as_asked and ended.outcome or nil, now, ended.keep_s)
-        redis.call('LPUSH', recent_ends, now .. ' ' .. (known[5] or now))
+        local work_ms = ended.work_ms or 0
+        redis.call('LPUSH', recent_ends, string.format('%.0f %s %.0f', now, known[5] or now, work_ms))
         redis.call('LTRIM', recent_ends, 0, LIMIT.max_recent_ends - 1)
         answers[#answers + 1] = state
     end

@@ -33,6 +33,10 @@ def test_three_jobs_of_four_seconds_with_an_idle_hour_before_each_take_four_seco
     assert seconds_per_job(history(*jobs)) == 4.0
 
 
+def test_the_work_counts_where_no_start_was_reported():
+    assert seconds_per_job([b"10000 10000 4000"]) == seconds_per_job([b"10000 6000 0"]) == 4.0
+
+
 def test_two_workers_halve_the_seconds():
     assert seconds_per_job(history((0, 4000), (0, 4000))) == 2.0
 
