@@ -6,7 +6,6 @@ set, so a Redis serves one store: after a change of the store's URL, blobs in th
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from obstore.store import LocalStore, MemoryStore, from_url
 from redis.asyncio import Redis
 
 from jobs import redis_keys
+from jobs.blob_names import is_blob_name
 from jobs.errors import BlobMissing, StoreError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _checked(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", name) or ".." in name or "." in name.split("/"):
+    if not is_blob_name(name):
         raise StoreError(f"got blob name {name!r}, expected a path of letters, digits, '_', '.' and '-'")
     return name
 

@@ -16,7 +16,7 @@ from jobs import redis_keys
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE, FINISH_AND_REQUEUE = "prelude", "finish_and_requeue"
 """Parts of scripts, not scripts."""
-USE_FINISH_AND_REQUEUE = {"lease", "commit", "release", "reclaim", "cancel"}
+USE_FINISH_AND_REQUEUE = {"lease", "commit", "release", "release_unheld", "reclaim", "cancel"}
 
 
 class LuaScripts:

@@ -10,8 +10,11 @@ STATUSES = {
     "bad-image": HTTPStatus.UNPROCESSABLE_ENTITY,
     "bad-controls": HTTPStatus.UNPROCESSABLE_ENTITY,
     "encode": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "decode-timeout": HTTPStatus.UNPROCESSABLE_ENTITY,
     "input-missing": HTTPStatus.GONE,
     "deadline": HTTPStatus.GATEWAY_TIMEOUT,
+    "time-limit": HTTPStatus.GATEWAY_TIMEOUT,
+    "store-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """By the failure's code; every other code means a server error, 500."""
 

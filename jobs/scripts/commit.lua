@@ -1,14 +1,16 @@
 -- Ends jobs.  Only the holder of the lease may end a job, and only once; a cancel that came first wins.
--- args: token, iso, jobs (list of {id, state, outcome, keep_s, megapixels, result}); result is nil, or the key and
---       ttl_s of a picture to store
+-- args: token, iso, jobs (list of {id, state, outcome, keep_s, megapixels, work_ms, fence, result}); result is nil, or
+--       the key and ttl_s of a picture to store; fence names the attempt: a commit whose reply was lost is sent again
 -- bytes: the pictures, by id of their job
--- Returns for each job the state that it ended in, or '' where the lease was lost
+-- Returns for each job the state that it ended in, now or by the same commit before; '' where the lease was lost
 local now, answers = now_ms(), {}
 for _, ended in ipairs(args.jobs) do
     local job = KEY.job .. ended.id
-    local known = redis.call('HMGET', job, 'lease', 'state', 'cancel', 'bundle')
+    local known = redis.call('HMGET', job, 'lease', 'state', 'cancel', 'bundle', 'fence')
     local canceled, recent_ends = known[3], KEY.recent_ends .. (known[4] or '')
-    if known[1] ~= args.token or known[2] ~= 'running' then
+    if ended.fence and known[5] == ended.fence then
+        answers[#answers + 1] = known[2]
+    elseif known[1] ~= args.token or known[2] ~= 'running' then
         answers[#answers + 1] = ''
     else
         local state = canceled and 'canceled' or ended.state
@@ -18,7 +20,8 @@ for _, ended in ipairs(args.jobs) do
             redis.call('HSET', job, 'picture', ended.result.key)
         end
         finish(ended.id, state, as_asked and ended.outcome or nil, now, ended.keep_s)
-        redis.call('LPUSH', recent_ends, now .. ' ' .. ended.megapixels)
+        if ended.fence then redis.call('HSET', job, 'fence', ended.fence) end
+        redis.call('LPUSH', recent_ends, now .. ' ' .. ended.megapixels .. ' ' .. ended.work_ms)
         redis.call('LTRIM', recent_ends, 0, LIMIT.max_recent_ends - 1)
         answers[#answers + 1] = state
     end

@@ -51,5 +51,6 @@ async def readyz(desk: CurrentDesk) -> Response:
     if any(worker.ready for worker in workers):
         return _health_response([], "ready")
     if workers:
-        return _health_response([f"{len(workers)} workers of {bundle} are starting, none is ready"], "ready")
+        why = [f"{worker.name}: {worker.reason}" for worker in workers if worker.reason]
+        return _health_response([f"{len(workers)} workers of {bundle}, none is ready", *why], "ready")
     return _health_response([f"there is no worker for {bundle}"], "ready")

@@ -16,7 +16,8 @@ from jobs.state import State
 from models.errors import PhotoError
 from models.photo.codec_pool import CodecFailed
 from models.photo.read import Photo
-from worker.job_run import REPORT_EVERY_S, Abandoned, JobRun, JobServices
+from worker.job_end import Abandoned
+from worker.job_run import REPORT_EVERY_S, JobRun, JobServices
 from worker.messages import Cancel, Done, Failed, PassProgress, StepProgress, Task
 
 ID = "0" * 32
