@@ -60,9 +60,19 @@ async def check_access(client: Redis) -> None:
     try:
         async with asyncio.timeout(CHECK_S):
             await client.ping()
-    except (AuthenticationError, ResponseError) as error:
-        raise RedisRefused(
-            f"Redis refuses this worker: {error}. Check user, password and database in the Redis URL."
-        ) from None
     except (RedisError, OSError) as error:
-        log.warning("redis.away", during="start", error=str(error))
+        refusal = _refusal(error)
+        if refusal is None:
+            log.warning("redis.away", during="start", error=str(error))
+            return
+        words = "it asks for a password" if "HELLO" in str(refusal) else str(refusal).rstrip(".")
+        raise RedisRefused(
+            f"Redis refuses this worker: {words}. Check user, password and database in the Redis URL."
+        ) from None
+
+
+def _refusal(error: BaseException | None) -> BaseException | None:
+    """Returns the refusal in a chain of errors: the client reports one at its connection as a lost connection."""
+    while error is not None and not isinstance(error, AuthenticationError | ResponseError):
+        error = error.__cause__ or error.__context__
+    return error
