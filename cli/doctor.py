@@ -1,6 +1,5 @@
 """`undegrade doctor`: check whether this machine can restore photos, and say what to do if it cannot."""
 
-import os
 import platform
 import shutil
 import tempfile
@@ -15,12 +14,10 @@ from rich.text import Text
 from cli.console import print_table
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.settings import settings, unknown_settings
+from processes.memory_limits import memory
 
 NEEDED_MEMORY_GIB = 2.0
 """For a photo of a few megapixels, with weights and libraries."""
-
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 class CheckFailed(Exception):
@@ -108,26 +105,15 @@ def _networks() -> str:
 
 
 def _memory() -> str:
-    free_gib = _free_memory_bytes() / 2**30
+    here = memory()
+    free_gib = here.available_bytes / 2**30
     if free_gib < NEEDED_MEMORY_GIB:
         raise CheckFailed(
             f"{free_gib:.1f} GiB of memory free, expected at least {NEEDED_MEMORY_GIB:g}. "
             "Close other programs, or raise the memory limit of this container."
         )
-    return f"{free_gib:.1f} GiB of memory free"
-
-
-def _free_memory_bytes() -> int:
-    """Returns the memory a new process can have: free and reclaimable memory, within a container's limit."""
-    if MEMINFO.exists():
-        fields = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-        free = int(fields["MemAvailable"].split()[0]) * 1024
-    else:
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: only the installed memory is known
-    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
-    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return free
+    limit = f", of the {here.limit_bytes / 2**30:.1f} GiB that this container may use" if here.limit_bytes else ""
+    return f"{free_gib:.1f} GiB of memory free{limit}"
 
 
 def _disk() -> str:

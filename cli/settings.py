@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     """How long a job and its images are kept after the job ends."""
     grace_s: float = Field(default=30.0, ge=0, le=10**6)
     """How long a worker that is told to stop continues its current jobs."""
+    decode_s: float = Field(default=30.0, gt=0, le=3600)
+    """How long a worker may take to decode an image; an image that takes longer fails."""
+    max_running_s: float = Field(default=21_600.0, gt=0, le=30 * 24 * 3600)
+    """How long a job may run; a job that runs longer fails."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 

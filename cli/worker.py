@@ -1,6 +1,7 @@
 """`undegrade worker`: take jobs from Redis and run them on this machine's device."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,10 @@ from models.errors import ControlsError
 if TYPE_CHECKING:
     from worker.messages import NotReady
     from worker.supervisor import Supervisor
+
+
+NEEDED_FILES = 256
+"""The supervisor, its connections and the pipes of its children use about 60, and loading a bundle opens more."""
 
 
 def worker(
@@ -46,20 +51,27 @@ def worker(
     with exit_on_error():
         env = settings()
         from worker.engine_config import EngineConfig
+        from worker.errors import WorkerError
         from worker.supervisor import Supervisor, WorkerConfig
 
         config = WorkerConfig(
             redis_url=checked_redis_url(redis_url or env.redis_url),
             store_url=checked_store_url(store_url or env.store_url),
             lanes=_parse_lanes(lanes), grace_s=env.grace_s, max_megapixels=env.max_megapixels,
-            metrics_port=metrics_port or env.metrics_port, metrics_host=env.host,
+            metrics_port=metrics_port or env.metrics_port, metrics_host=env.host, decode_s=env.decode_s,
+            max_running_s=env.max_running_s,
             engine=EngineConfig(
                 bundles=find_bundles(bundle or env.bundle_names), device=device or env.device, threads=env.threads,
                 max_batch=max_batch or env.max_batch, cuda_graphs=env.cuda_graphs,
             ),
         )  # fmt: skip
+        _allow_open_files()
         log_as_json()
-        failure = event_loop.run(_run_until_signal(lambda: Supervisor(config)))
+        try:
+            failure = event_loop.run(_run_until_signal(lambda: Supervisor(config)))
+        except WorkerError as error:
+            print_error(str(error))
+            raise typer.Exit(ExitCode.SERVER) from None
     if failure is not None:
         print_error(failure.sentence)
         raise typer.Exit(ExitCode.DEVICE if failure.of_device else ExitCode.MODEL)
@@ -72,6 +84,23 @@ def _parse_lanes(text: str) -> tuple[Lane, ...]:
         if name not in LANES:
             raise ControlsError(f"got lane {name!r}, expected one or more of {', '.join(LANES)}")
     return tuple(lane for lane in LANES if lane in names) or LANES
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files to what a worker needs.
+
+    Raises:
+        ControlsError: the limit is too low, and may not be raised.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= NEEDED_FILES:
+        return
+    if hard != resource.RLIM_INFINITY and hard < NEEDED_FILES:
+        raise ControlsError(
+            f"got a limit of {hard} open files, expected at least {NEEDED_FILES}: connections and child processes need "
+            f"them. Raise it with `ulimit -n {NEEDED_FILES}`."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (NEEDED_FILES, hard))
 
 
 async def _run_until_signal(make_supervisor: "Callable[[], Supervisor]") -> "NotReady | None":

@@ -28,7 +28,7 @@ class Refused:
     """A job in our lanes that did not come through the API.  It has been failed and never run."""
 
     id: str
-    reason: str  # oversized | not-json | function-not-listed | callback
+    reason: str  # oversized | not-json | function-not-listed | callback | bad-spec
     detail: str
 
 
@@ -38,7 +38,9 @@ class Finished:
 
     Attributes:
         keep_s: how long to keep its record and its result.
+        work_s: seconds for which the engine worked on the job, without the time in which it waited for its turn.
         blob: the result, where it is stored together with the commit.
+        fence: names this attempt, so that a commit whose reply was lost knows its own end when it is sent again.
     """
 
     id: str
@@ -46,11 +48,13 @@ class Finished:
     outcome: Outcome
     keep_s: int
     megapixels: float = 0.0
+    work_s: float = 0.0
     blob: Blob | None = None
+    fence: str | None = None
 
 
-def read_lease_row(row: Sequence[bytes]) -> Leased | Refused:
-    """Read a row of scripts/lease.lua, and check that the job is one of ours."""
+def read_lease_row(row: Sequence[bytes], bundles: Sequence[str]) -> Leased | Refused:
+    """Read a row of scripts/lease.lua, and check that the job is one of ours, and of one of these bundles."""
     job, kind = row[0].decode(errors="backslashreplace"), row[1]
     if kind == b"oversized":
         return Refused(id=job, reason="oversized", detail=f"job {job} has {int(row[2])} bytes")
@@ -59,13 +63,22 @@ def read_lease_row(row: Sequence[bytes]) -> Leased | Refused:
         check(job, {b"data": data, b"success_callback_name": callbacks})
         if kind == b"foreign":
             raise RefusedJob("function-not-listed", f"job {job} did not come through the API")
-        spec = load_spec(row[2])
+        spec = _own_spec(row[2], job, bundles)
     except RefusedJob as error:
         return Refused(id=job, reason=error.reason, detail=str(error))
     except SpecError as error:
-        return Refused(id=job, reason="not-json", detail=f"job {job}: {error}")
+        return Refused(id=job, reason="bad-spec", detail=f"job {job}: {error}")
     attempts, deaths, alone, cancel, image = row[5:10]
     return Leased(
         spec=spec, attempts=int(attempts), deaths=int(deaths), run_alone=bool(alone), cancel=bool(cancel),
         input=image or None,
     )  # fmt: skip
+
+
+def _own_spec(text: bytes, job: str, bundles: Sequence[str]) -> JobSpec:
+    spec = load_spec(text)
+    if spec.id != job:
+        raise SpecError(f"id: got {spec.id!r}, expected the job's own")
+    if spec.bundle not in bundles:
+        raise SpecError(f"bundle: got {spec.bundle[:80]!r}, expected that of its queue")
+    return spec

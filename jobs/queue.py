@@ -156,7 +156,7 @@ class Queue:
         )  # fmt: skip
         leased, refused = [], []
         for row in rows:
-            job = read_lease_row(row)
+            job = read_lease_row(row, bundles)
             if isinstance(job, Leased):
                 leased.append(job)
             else:
@@ -194,12 +194,13 @@ class Queue:
         """End jobs, each with its result where it has one.
 
         Returns the state that each job ended in: a cancel that came first wins, and None says that the lease was lost,
-        so that nothing has been published.
+        so that nothing has been published.  A commit may be repeated when its reply was lost: it answers as before.
         """
         jobs = [
             {
                 "id": job.id, "state": job.state.value, "outcome": job.outcome.model_dump_json(), "keep_s": job.keep_s,
-                **({"result": _placed(job.blob)} if job.blob else {}),
+                "work_ms": round(1000 * job.work_s),
+                **({"result": _placed(job.blob)} if job.blob else {}), **({"fence": job.fence} if job.fence else {}),
             }
             for job in finished
         ]  # fmt: skip
@@ -207,11 +208,14 @@ class Queue:
         answers = await self._scripts.run("commit", pictures, token=token, iso=_iso(), jobs=jobs)
         return [State(answer.decode()) if answer else None for answer in answers]
 
-    async def release(self, token: str, ids: Sequence[str], *, died: bool) -> dict[str, str]:
+    async def release(
+        self, token: str, ids: Sequence[str], *, died: bool, failure: Failure | None = None
+    ) -> dict[str, str]:
         """Put jobs back to the front of their queues.
 
         Args:
             died: the engine died with the jobs in it.  The death counts; without it, the attempt does not.
+            failure: how a job ends that has died too often; by default as suspected poison.
 
         Returns:
             For each id 'queued', 'canceled', 'lost', or 'poison' after too many deaths.
@@ -219,8 +223,16 @@ class Queue:
         if not ids:
             return {}
         newest_first = list(reversed(ids))
-        answers = await self._scripts.run("release", token=token, iso=_iso(), deaths=int(died), ids=newest_first)
+        answers = await self._scripts.run(
+            "release", token=token, iso=_iso(), deaths=int(died), ids=newest_first,
+            failure=failure.model_dump() if failure else None,
+        )  # fmt: skip
         return {job: answer.decode() for job, answer in zip(newest_first, answers, strict=True)}
+
+    async def release_unheld(self, token: str, held: Sequence[str]) -> list[str]:
+        """Put back jobs that were leased in a reply that never arrived.  `held` are the others.  Returns the ids."""
+        answers = await self._scripts.run("release_unheld", token=token, iso=_iso(), held=list(held))
+        return [job.decode() for job in answers]
 
     async def reclaim(self) -> dict[str, str]:
         """Put the jobs of dead workers back into their queues.  Returns 'queued', 'canceled' or 'poison' for each."""

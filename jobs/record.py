@@ -66,7 +66,10 @@ class Outcome(FrozenModel):
 
 
 class JobRecord(FrozenModel):
-    """Everything that Redis knows of a job.  Times are milliseconds since 1970 by Redis' clock."""
+    """Everything that Redis knows of a job.  Times are milliseconds since 1970 by Redis' clock.
+
+    A job that a worker holds is `queued` until the worker's engine begins with it, although Redis says `running`.
+    """
 
     spec: JobSpec
     state: State
@@ -104,6 +107,7 @@ class WorkerInfo(FrozenModel):
     max_batch: int
     budget_mp: float | None = None
     ready: bool = False
+    reason: str = ""  # why it is not ready
     in_hand: int = 0
     started_ms: int
 
@@ -116,11 +120,14 @@ def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> J
     def number(name: bytes) -> int | None:
         return int(fields[name]) if fields.get(name) else None
 
+    state, started_ms = State(fields[b"state"].decode()), number(b"started_ms")
+    if state is State.RUNNING and started_ms is None:  # a worker holds it, and decodes it while others run
+        state = State.QUEUED
     return JobRecord(
         spec=spec or load_spec(fields[b"spec"]),
-        state=State(fields[b"state"].decode()),
+        state=state,
         enqueued_ms=number(b"enqueued_ms") or 0,
-        started_ms=number(b"started_ms"),
+        started_ms=started_ms,
         ended_ms=number(b"ended_ms"),
         expires_ms=number(b"expires_ms"),
         attempts=number(b"attempts") or 0,

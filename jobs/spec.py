@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from jobs.blob_names import belongs_to
 from jobs.errors import SpecError
 
 Lane = Literal["interactive", "standard", "bulk"]
@@ -13,6 +14,11 @@ Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
 LANES: tuple[Lane, ...] = ("interactive", "standard", "bulk")
 HEAD_START_S: dict[Lane, float] = {"interactive": 0.0, "standard": 20.0, "bulk": 300.0}
 """The lane goes first whose first job has waited longest beyond this: lanes have an order, and no lane starves."""
+MAX_EXACT = 2**53
+"""Lua and JSON keep whole numbers exactly up to here."""
+MAX_SIDE_PX = 2**31
+MAX_KEEP_S = 10**11
+"""Redis takes times to live of at most about 2^63 ms."""
 
 
 class FrozenModel(BaseModel):
@@ -39,11 +45,11 @@ class Source(FrozenModel):
     """The input: its blob, and what the image header says."""
 
     blob: str
-    bytes: int
-    sha256: str
-    format: str
-    width_px: int
-    height_px: int
+    bytes: int = Field(ge=0, le=MAX_EXACT)
+    sha256: str = Field(max_length=64)
+    format: str = Field(max_length=32)
+    width_px: int = Field(ge=0, le=MAX_SIDE_PX)
+    height_px: int = Field(ge=0, le=MAX_SIDE_PX)
 
     @property
     def megapixels(self) -> float:
@@ -76,9 +82,9 @@ class JobSpec(FrozenModel):
     controls: JobControls = JobControls()
     source: Source | None = None
     output: Output = Output()
-    submitted_ms: int
-    deadline_ms: int | None = None
-    keep_s: int = Field(default=24 * 3600, ge=1)
+    submitted_ms: int = Field(ge=0, le=MAX_EXACT)
+    deadline_ms: int | None = Field(default=None, ge=0, le=MAX_EXACT)
+    keep_s: int = Field(default=24 * 3600, ge=1, le=MAX_KEEP_S)
     owner: str | None = None
 
     @property
@@ -99,10 +105,14 @@ def load_spec(text: str | bytes) -> JobSpec:
 
     Raises:
         SpecError: not JSON, another version, or a field that is missing, unknown or out of range; the message names it.
+            Also where the input is not a blob of this job: a spec must not reach other files.
     """
     try:
-        return JobSpec.model_validate_json(text)
+        spec = JobSpec.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "spec"
         raise SpecError(f"{where}: {first['msg']}") from error
+    if spec.source is not None and not belongs_to(spec.source.blob, spec.id):
+        raise SpecError(f"source.blob: got {spec.source.blob[:80]!r}, expected the name of a blob of this job")
+    return spec

@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar, cast
 
-from processes.parent_death import die_with_parent
+from processes.living_thread import start_child
+from processes.parent_death import die_with_parent, prefer_as_victim
 from processes.pipe import Frames, connect
 
 T = TypeVar("T")
@@ -24,9 +25,14 @@ class ProcessDied(Exception):
     """The process ended while it ran this call."""
 
 
+class CallTooSlow(Exception):
+    """The call did not end within its limit; its process was killed."""
+
+
 def _serve(connection: Connection, memory_bytes: int, parent: int) -> None:
     """The child: runs one call after the other until the pipe is closed."""
     die_with_parent(parent)
+    prefer_as_victim()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     while True:
         try:
@@ -49,7 +55,7 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, memory_bytes, os.getpid()), name="undegrade-codec", daemon=True
         )
-        self.process.start()
+        start_child(self.process)
         theirs.close()  # an open copy here would hide the child's end of the pipe
         self._frames: Frames | None = None
         self._answer: asyncio.Future[bytearray] | None = None
@@ -99,23 +105,31 @@ class Pool:
         """The ids of the running processes."""
         return [worker.process.pid for worker in self._processes if worker.process.pid is not None]
 
-    async def run(self, action: Callable[..., T], *arguments: object) -> T:
+    async def run(self, action: Callable[..., T], *arguments: object, limit_s: float | None = None) -> T:
         """Run `action(*arguments)` in one of the processes, and return what it returns or raise what it raises.
 
-        A canceled caller leaves at once; its process finishes the call before it takes the next.
+        A call whose caller is canceled ends at once, too: its process is killed, and the next call starts a new one.
+        `limit_s` does not count the wait for a free process.
 
         Raises:
             ProcessDied: the process ended while it ran this call.
+            CallTooSlow: the call did not end within `limit_s` seconds.
         """
         message = pickle.dumps((action, arguments), protocol=pickle.HIGHEST_PROTOCOL)
         await self._slots.acquire()
         worker = await self._take()
         call = worker.call(message)
-        call.add_done_callback(lambda call: self._give_back(worker, call))
-        succeeded, answer = cast(tuple[bool, Any], pickle.loads(await asyncio.shield(call)))
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await call
+        except TimeoutError as error:
+            raise CallTooSlow(f"the call did not end within {limit_s} s") from error
+        finally:
+            self._give_back(worker, call)
+        succeeded, value = cast(tuple[bool, Any], pickle.loads(answer))
         if succeeded:
-            return cast(T, answer)
-        raise answer
+            return cast(T, value)
+        raise value
 
     async def _take(self) -> _Worker:
         """Returns an idle process; a fresh one where it was not started yet, or was killed while it was idle."""
@@ -124,18 +138,21 @@ class Pool:
             return worker
         if worker is not None:
             self._drop(worker)
+        fresh = None
         try:
             fresh = _Worker(self.memory_bytes)
             self._processes.add(fresh)
             await fresh.connect()
         except BaseException:
+            if fresh is not None:
+                self._drop(fresh)
             self._idle.append(None)
             self._slots.release()
             raise
         return fresh
 
     def _give_back(self, worker: _Worker, call: "asyncio.Future[bytearray]") -> None:
-        if call.cancelled() or call.exception() is not None:  # reading it silences asyncio where the caller has left
+        if not call.done() or call.cancelled() or call.exception() is not None:  # it died, or it still runs
             self._drop(worker)
             self._idle.append(None)
         else:

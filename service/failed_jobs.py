@@ -10,9 +10,12 @@ STATUSES = {
     "bad-image": HTTPStatus.UNPROCESSABLE_ENTITY,
     "bad-controls": HTTPStatus.UNPROCESSABLE_ENTITY,
     "encode": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "decode-timeout": HTTPStatus.UNPROCESSABLE_ENTITY,
     "input-missing": HTTPStatus.GONE,
     "deadline": HTTPStatus.GATEWAY_TIMEOUT,
     "storage-full": HTTPStatus.INSUFFICIENT_STORAGE,
+    "time-limit": HTTPStatus.GATEWAY_TIMEOUT,
+    "store-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """By the failure's code; every other code means a server error, 500."""
 

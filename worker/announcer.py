@@ -3,48 +3,60 @@
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
-
-from redis import Redis as BlockingRedis
+from collections.abc import Callable, Sequence
 
 from jobs.record import WorkerInfo
 from jobs.spec import Lane, queue_name
 from jobs.worker_registry import WorkerRegistry
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
+from worker.messages import Loaded
+from worker.redis_client import connect_blocking
 from worker.rq_worker import UndegradeWorker
+
+LOADING = "the engine loads its bundles"
+NOT_LOADED = {"family": "", "bundle_version": "", "max_batch": 1}
+"""What nobody knows of a bundle that was never loaded."""
 
 
 class Announcer:
-    """The entries of the worker `name`, one for each bundle, while its engine is ready."""
+    """The entries of the worker `name`, one for each bundle; `reason` says why its engine is not ready."""
 
     def __init__(
         self, *, name: str, bundles: Sequence[str], lanes: tuple[Lane, ...], registry: WorkerRegistry, redis_url: str,
-        link: EngineLink, held: HeldJobs,
+        link: EngineLink, held: HeldJobs, reason: Callable[[], str],
     ) -> None:  # fmt: skip
         self.name, self.bundles, self.lanes, self.redis_url = name, bundles, lanes, redis_url
-        self.registry, self.link, self.held = registry, link, held
+        self.registry, self.link, self.held, self.reason = registry, link, held, reason
+        self._loaded: dict[str, Loaded] = {}
+        self._device = ""
         self._started_ms = int(time.time() * 1000)
         self._rq: UndegradeWorker | None = None
 
     async def announce(self) -> None:
-        """Say that the worker is alive; does nothing while the engine is not ready."""
+        """Say that the worker is alive, whether its engine is ready, and why not."""
         ready = self.link.ready
-        if ready is None:
-            return
-        await self.registry.announce(
-            *(
-                WorkerInfo(
-                    name=self.name, host=socket.gethostname(), bundle=bundle.name, family=bundle.family,
-                    bundle_version=bundle.version, license=bundle.license, device=ready.device, lanes=self.lanes,
-                    degradations=bundle.degradations, max_batch=bundle.max_batch, budget_mp=bundle.budget_mp,
-                    ready=True, in_hand=sum(run.spec.bundle == bundle.name for run in self.held),
-                    started_ms=self._started_ms,
-                )
-                for bundle in ready.bundles
-            )
+        if ready is not None:
+            self._loaded = {bundle.name: bundle for bundle in ready.bundles}
+            self._device = ready.device
+        await self.registry.announce(*(self._info(bundle, ready is not None) for bundle in self.bundles))
+        if ready is not None:
+            await asyncio.to_thread(self._announce_to_rq, bool(self.held))
+
+    def _info(self, bundle: str, ready: bool) -> WorkerInfo:
+        loaded = self._loaded.get(bundle)
+        known = {} if loaded is None else {
+            "family": loaded.family, "bundle_version": loaded.version, "license": loaded.license,
+            "degradations": loaded.degradations, "max_batch": loaded.max_batch, "budget_mp": loaded.budget_mp,
+        }  # fmt: skip
+        return WorkerInfo.model_validate(
+            {
+                "name": self.name, "host": socket.gethostname(), "bundle": bundle, "device": self._device,
+                "lanes": self.lanes, "ready": ready, "reason": "" if ready else self.reason() or LOADING,
+                "in_hand": sum(run.spec.bundle == bundle for run in self.held), "started_ms": self._started_ms,
+                **NOT_LOADED, **known,
+            }
         )  # fmt: skip
-        await asyncio.to_thread(self._announce_to_rq, bool(self.held))
 
     async def withdraw(self) -> None:
         """Remove the worker from both registries."""
@@ -55,7 +67,7 @@ class Announcer:
     def _announce_to_rq(self, busy: bool) -> None:
         if self._rq is None:
             queues = [queue_name(bundle, lane) for bundle in self.bundles for lane in self.lanes]
-            rq = UndegradeWorker(queues, self.name, BlockingRedis.from_url(self.redis_url, socket_timeout=10))
+            rq = UndegradeWorker(queues, self.name, connect_blocking(self.redis_url))
             rq.register()
             self._rq = rq
         self._rq.heartbeat_as(busy)

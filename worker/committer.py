@@ -1,7 +1,6 @@
 """Commits finished jobs, as many together as have finished meanwhile."""
 
 import asyncio
-import contextlib
 
 import structlog
 from redis.exceptions import RedisError
@@ -21,16 +20,19 @@ MAX_JOBS_PER_COMMIT = 32
 
 
 class Committer:
-    """Keeps finished jobs until Redis has them.  `uncommitted` counts them."""
+    """Keeps finished jobs until Redis has them, and then deletes what they leave in the store."""
 
     def __init__(
-        self, queue: Queue, token: str, held: HeldJobs, metrics: WorkerMetrics, retry: RedisRetry,
-        background: BackgroundTasks,
+        self, queue: Queue, token: str, held: HeldJobs, metrics: WorkerMetrics, retry: RedisRetry
     ) -> None:  # fmt: skip
-        self.queue, self.token, self.held, self.metrics = queue, token, held, metrics
-        self.retry, self.background = retry, background
-        self.uncommitted = 0
+        self.queue, self.token, self.held, self.metrics, self.retry = queue, token, held, metrics, retry
+        self.uncommitted, self.cleaning = 0, BackgroundTasks()
         self._finished: asyncio.Queue[tuple[JobRun, Finished]] = asyncio.Queue()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is not committed yet, or what it left is not deleted yet."""
+        return bool(self.uncommitted or self.cleaning)
 
     def add(self, run: JobRun, finished: Finished) -> None:
         self.uncommitted += 1
@@ -46,16 +48,20 @@ class Committer:
             self.uncommitted -= len(batch)
 
     async def _commit(self, batch: list[tuple[JobRun, Finished]]) -> None:
+        """Commit a batch; a repetition, after a reply that was lost, has the same answers."""
         states = await self.queue.commit(self.token, [finished for _, finished in batch])
         for (run, finished), state in zip(batch, states, strict=True):
             self.held.remove(run)
             self.metrics.on_ended(run.spec.bundle, state or State.CANCELED, run.seconds)
             log.info("job.ended", job=run.spec.id, state=state, seconds=finished.outcome.seconds)
-            if state is not finished.state:  # the lease was lost, or a cancel came first: no record names the pictures
+            self.cleaning.spawn(self._clean_up(run, finished, state))
+
+    async def _clean_up(self, run: JobRun, finished: Finished, state: State | None) -> None:
+        """Delete the pictures that no record names, and the input of a job that is over."""
+        try:
+            if state is not finished.state:  # the lease was lost, or a cancel came first
                 await run.discard()
             if state is not None:
-                self.background.spawn(self._delete_input(run))
-
-    async def _delete_input(self, run: JobRun) -> None:
-        with contextlib.suppress(RedisError, StoreError):  # its time to live ends it, too
-            await run.delete_input()
+                await run.delete_input()
+        except (RedisError, StoreError, OSError) as error:  # their time to live ends them, too
+            log.warning("pictures.left", job=run.spec.id, error=str(error))

@@ -10,6 +10,8 @@ the image.  Any other CUDA error may have left the device in a bad state: it rai
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -19,10 +21,11 @@ from models.restoration_report import Report
 from models.restorer import Continues, Outcome, Request, Restored, Track
 from worker.engine_entry import Entry, Resident, megapixels
 from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed
-from worker.messages import Answer, BatchStepped, Done, Failed, PassProgress, StepProgress, Task
+from worker.messages import Answer, BatchStepped, Begun, Done, Failed, PassProgress, StepProgress, Task
 from worker.picking import BatchLimits, first_in_turn, pick_batch
 from worker.restorer_types import to_controls, to_outcome
 
+T = TypeVar("T")
 MIN_TILE_PX = 128
 
 Batch = Sequence[tuple[Entry, Track]]
@@ -71,7 +74,9 @@ class Engine:
             self._begin(waiting)
         batch = self._next_batch()
         if batch:
+            step_start_s = self.clock()
             self._step(batch)
+            self._share_work(batch, self.clock() - step_start_s)
             self._finish_done(batch)
             self._report_batch(batch, self.clock() - start_s)
 
@@ -86,21 +91,36 @@ class Engine:
         limits = BatchLimits(max_batch=resident.max_batch, megapixels=resident.limits.megapixels)
         return [tracks[same_bundle[i]] for i in pick_batch([candidates[i] for i in same_bundle], limits)]
 
+    def _share_work(self, batch: Batch, seconds: float) -> None:
+        for entry, _ in batch:
+            entry.work_s += seconds / len(batch)
+
     def _begin(self, entry: Entry) -> None:
         entry.begun = True
+        self.send(Begun(entry.task.id))
         if entry.task.detect_only:
             self._guarded(entry, lambda: self._assess(entry))
         else:
-            self._guarded(entry, lambda: self._advance(entry, entry.resident.restorer.begin([entry.request])[0]))
+            begin = entry.resident.restorer.begin
+            self._guarded(entry, lambda: self._advance(entry, self._measured(entry, lambda: begin([entry.request]))[0]))
+
+    def _measured(self, entry: Entry, call: Callable[[], T]) -> T:
+        """Add the duration of a call to the image's work."""
+        start_s = self.clock()
+        try:
+            return call()
+        finally:
+            entry.work_s += self.clock() - start_s
 
     def _assess(self, entry: Entry) -> None:
-        probabilities = entry.resident.restorer.assess([entry.request.image])[0].probabilities
+        assess = entry.resident.restorer.assess
+        probabilities = self._measured(entry, lambda: assess([entry.request.image]))[0].probabilities
         report = Report(
             degradations=dict(sorted(probabilities.items(), key=lambda item: -item[1])), passes=(),
             stop_reason="assessed", seed=entry.request.controls.seed, steps=0,
         )  # fmt: skip
         self._entries.pop(entry.task.id)
-        self.send(Done(id=entry.task.id, outcome=to_outcome(report)))
+        self.send(Done(id=entry.task.id, outcome=to_outcome(report), work_s=entry.work_s))
 
     def _advance(self, entry: Entry, outcome: Outcome) -> None:
         """Act on what a restorer returned for an image: it is done, or it goes on with new tracks."""
@@ -117,10 +137,10 @@ class Engine:
         if not bool(torch.isfinite(restored.image).all()):
             return Failed(
                 id=entry.task.id, code="not-finite", detail="the restored image contains NaN or infinite values",
-                hint="report it with the bundle's name; a bundle in float32 may work",
+                hint="report it with the bundle's name; a bundle in float32 may work", work_s=entry.work_s,
             )  # fmt: skip
         pixels = to_pixels(restored.image, entry.task.pixels.dtype.type)
-        return Done(id=entry.task.id, outcome=to_outcome(restored.report), pixels=pixels)
+        return Done(id=entry.task.id, outcome=to_outcome(restored.report), pixels=pixels, work_s=entry.work_s)
 
     def _step(self, batch: Batch) -> None:
         """Advance a batch.  After an error try it again: in halves where memory was short, otherwise image by image."""
@@ -171,7 +191,11 @@ class Engine:
             if track.step < track.steps or not self._has(entry) or track not in entry.tracks:
                 continue
             entry.tracks.remove(track)
-            self._guarded(entry, lambda e=entry, t=track: self._advance(e, e.resident.restorer.finish([t])[0]))  # type: ignore[misc]
+            self._guarded(entry, lambda e=entry, t=track: self._finish(e, t))  # type: ignore[misc]
+
+    def _finish(self, entry: Entry, track: Track) -> None:
+        finish = entry.resident.restorer.finish
+        self._advance(entry, self._measured(entry, lambda: finish([track]))[0])
 
     def _has(self, entry: Entry) -> bool:
         """False once the image has ended, or has begun again in smaller tiles."""
@@ -205,7 +229,7 @@ class Engine:
         if is_out_of_memory(error) and tile_px >= MIN_TILE_PX and not entry.task.detect_only:
             self._splits += 1
             request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=tile_px)
-            self._entries[entry.task.id] = Entry(entry.task, request, entry.resident)
+            self._entries[entry.task.id] = Entry(entry.task, request, entry.resident, work_s=entry.work_s)
             return
         self._entries.pop(entry.task.id, None)
-        self.send(to_failed(entry.task.id, error))
+        self.send(replace(to_failed(entry.task.id, error), work_s=entry.work_s))

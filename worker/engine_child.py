@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from models.errors import DeviceError, ModelsError
-from processes.parent_death import die_with_parent
+from processes.parent_death import die_with_parent, prefer_as_victim
 from worker.engine_config import EngineConfig
-from worker.messages import Cancel, Command, NotReady, Stop, Task
+from worker.messages import Cancel, Command, NotReady, Ping, Pong, Stop, Task
 
 if TYPE_CHECKING:
     from worker.engine import Engine  # loads torch
@@ -24,6 +24,7 @@ DEVICE_BROKEN_EXIT_CODE = 70
 def main(connection: Connection, config: EngineConfig, parent: int) -> None:
     """The entry of the process."""
     die_with_parent(parent)
+    prefer_as_victim(300)  # after the decoders: they lose less
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains; Ctrl-C reaches the whole group
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -55,6 +56,8 @@ def _work(connection: Connection, engine: "Engine") -> None:
                 engine.admit(command)
             elif isinstance(command, Cancel):
                 engine.cancel(command.id)
+            elif isinstance(command, Ping):
+                connection.send(Pong())
         try:
             engine.turn()
         except DeviceBroken as error:

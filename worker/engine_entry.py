@@ -38,6 +38,7 @@ class Entry:
     Attributes:
         tracks: the tracks of this pass that are not finished.
         tiles: how many tracks this pass has in all.
+        work_s: the seconds that the engine has worked for this image.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class Entry:
     tracks: list[Track] = field(default_factory=list)
     tiles: int = 1
     begun: bool = False
+    work_s: float = 0.0
 
     @property
     def turn(self) -> tuple[int, float]:

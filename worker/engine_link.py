@@ -10,12 +10,16 @@ import pickle
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
 
+import psutil
+
+from processes.living_thread import start_child
 from processes.pipe import Frames, connect
 from worker import engine_child
 from worker.engine_config import EngineConfig
 from worker.messages import Answer, Command, NotReady, Ready, Stop
+from worker.watchdog import Vitals
 
-END_S = 5.0
+END_S = 2.0
 
 
 class EngineLink:
@@ -28,14 +32,23 @@ class EngineLink:
         self._frames: Frames | None = None
 
     async def start(self) -> None:
-        """Spawn the child.  It sends Ready or NotReady once it has loaded."""
+        """Spawn the child.  It sends Ready or NotReady once it has loaded.
+
+        Raises:
+            OSError: the operating system has no process, no file descriptor or no memory left.
+        """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         arguments = (theirs, self.config, os.getpid())
-        self._process = context.Process(target=engine_child.main, args=arguments, name="undegrade-engine", daemon=True)
-        self._process.start()
-        theirs.close()  # an open copy here would hide the child's end of the pipe
-        self._frames = await connect(ours, self._on_message)
+        process = context.Process(target=engine_child.main, args=arguments, name="undegrade-engine", daemon=True)
+        try:
+            start_child(process)
+            self._process = process
+            self._frames = await connect(ours, self._on_message)
+        finally:
+            theirs.close()  # an open copy here would hide the child's end of the pipe
+            if self._frames is None and not ours.closed:
+                ours.close()
 
     def _on_message(self, message: bytearray | None) -> None:
         answer: Answer | None = None if message is None else pickle.loads(message)
@@ -47,12 +60,33 @@ class EngineLink:
             self.ready = self._frames = None
         self.on_answer(answer)
 
+    @property
+    def alive(self) -> bool:
+        """Whether there is a child that has not ended, as far as its pipe says."""
+        return self._frames is not None
+
     def send(self, command: Command) -> bool:
         """Send a command without blocking.  Returns False where the child has ended: no answer will come."""
         if self._frames is None:
             return False
         self._frames.send(pickle.dumps(command, protocol=pickle.HIGHEST_PROTOCOL))
         return True
+
+    def vitals(self) -> Vitals | None:
+        """Returns what the operating system says of the child; None where it has ended."""
+        if self._process is None or self._process.pid is None:
+            return None
+        try:
+            child = psutil.Process(self._process.pid)
+            times = child.cpu_times()
+            return Vitals(times.user + times.system, child.status() == psutil.STATUS_STOPPED)
+        except psutil.Error:
+            return None
+
+    def kill(self) -> None:
+        """Kill the child; `on_answer` gets None when it has ended."""
+        if self._process is not None:
+            self._process.kill()
 
     def exit_code(self) -> int | None:
         """Wait for the child's end and return its exit code; blocks for up to END_S."""
@@ -61,11 +95,12 @@ class EngineLink:
         return self._process.exitcode
 
     async def stop(self) -> None:
-        """Ask the child to end, and kill it if it does not."""
+        """Ask the child to end, and kill it if it does not.  A child that still loads is killed at once."""
         if self._process is None:
             return
-        self.send(Stop())
-        await asyncio.to_thread(self._process.join, END_S)
+        if self.ready is not None:
+            self.send(Stop())
+            await asyncio.to_thread(self._process.join, END_S)
         if self._process.is_alive():
             self._process.kill()
             await asyncio.to_thread(self._process.join, END_S)

@@ -14,6 +14,7 @@ from models.device import Speed, choose_device
 from models.drive import restore_one
 from models.families import load_restorer
 from models.restorer import Request, Restorer
+from processes.memory_limits import memory
 from worker.engine import Engine
 from worker.engine_config import EngineConfig
 from worker.engine_entry import Resident
@@ -92,6 +93,6 @@ def _budget_mp(restorer: Restorer, device: torch.device) -> float:
     if on_cuda:
         used, free = torch.cuda.max_memory_allocated(device) - before, torch.cuda.mem_get_info(device)[0]
     else:
-        used, free = process.memory_info().rss - before, psutil.virtual_memory().available
+        used, free = process.memory_info().rss - before, memory().available_bytes
     bytes_per_mp = max(used, MIN_IMAGE_BYTES) / (side**2 / 1e6)
     return float(max(MIN_BUDGET_MP, MEMORY_SHARE * free / bytes_per_mp))

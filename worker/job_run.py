@@ -1,4 +1,8 @@
-"""Runs one leased job: fetch, decode, engine, encode, store.  The committer then ends it."""
+"""Runs one leased job: fetch, decode, engine, encode, store.  The committer then ends it.
+
+The work is a task of its own, so that a cancel, a lost lease, the deadline and the time limit end it wherever it is: a
+decoder that runs is killed, and the engine drops the image between two steps.
+"""
 
 import asyncio
 import hashlib
@@ -16,13 +20,15 @@ from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
 from jobs.errors import BlobMissing, StoreError
 from jobs.lease import Finished, Leased
 from jobs.queue import Event, Queue
-from jobs.record import Failure, Outcome, Progress, Result
+from jobs.record import Outcome, Progress, Result
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
 from models.errors import PhotoError
-from models.photo.codec_pool import CodecFailed, CodecPool
+from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, CodecPool, DecodeTooSlow
 from models.photo.read import Photo
-from worker.messages import Answer, Cancel, Done, Failed, PassProgress, Pixels, StepProgress, Task
+from worker.job_end import Abandoned, Ended, EngineAway, canceled, expired, failed
+from worker.messages import Answer, Begun, Cancel, Done, Failed, PassProgress, Pixels, StepProgress, Task
+from worker.patient_store import PatientStore
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -30,22 +36,10 @@ REPORT_EVERY_S = 0.25
 """Between two reports of a job's steps: a browser draws no faster, and each report costs Redis a script."""
 BLOB_MARGIN_S = redis_keys.QUEUED_TTL_S // 100
 """A result outlives its record by this: a link in the record must work until the end."""
-
-
-class Abandoned(Exception):
-    """This worker must not end the job: its lease is lost, or it goes back into the queue."""
-
-
-class EngineAway(Exception):
-    """The engine is being replaced; the job goes back into the queue and no attempt is counted."""
-
-
-class _Ended(Exception):
-    """Ends the run from wherever it is; `JobRun.run` turns it into its result."""
-
-    def __init__(self, state: State, failure: Failure | None = None) -> None:
-        super().__init__(state)
-        self.state, self.failure = state, failure
+MAX_RUNNING_S = 6 * 3600.0
+OUT_OF_MEMORY_HINT = "scale the image down, or use a worker with more memory"
+FARTHEST_TIMER_S = 30 * 24 * 3600.0
+"""Later deadlines need no timer: the loop's timers do not take any number."""
 
 
 class EngineClient(Protocol):
@@ -56,13 +50,19 @@ class EngineClient(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class JobServices:
-    """What all jobs of a worker share.  `token` is the owner of their leases."""
+    """What all jobs of a worker share.
+
+    Attributes:
+        token: the owner of their leases.
+        max_running_s: the seconds after which a job that the engine has begun fails.
+    """
 
     queue: Queue
     store: BlobStore
     codec: CodecPool
     engine: EngineClient
     token: str
+    max_running_s: float = MAX_RUNNING_S
 
 
 class JobRun:
@@ -71,20 +71,27 @@ class JobRun:
     Attributes:
         task_id: of this attempt alone, so that answers to an earlier attempt of the same job cannot reach it.
         in_engine: the engine has the job now; if it dies, the death counts.
-        answers: what the engine says, and interruptions.
+        answers: what the engine says.
         seconds: durations of the stages.
+        work_s: the engine's seconds for this job, without the time in which it waited for its turn.
     """
 
     def __init__(self, leased: Leased, services: JobServices, clock: Callable[[], float] = time.monotonic) -> None:
         self.leased, self.services, self.clock = leased, services, clock
         self.task_id = f"{leased.spec.id}.{uuid4().hex[:8]}"
         self.in_engine = False
-        self.answers: asyncio.Queue[Answer | _Ended | Abandoned] = asyncio.Queue()
+        self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.seconds: dict[str, float] = {}
+        self.work_s = 0.0
+        self.store = PatientStore(services.store, leased.spec.id)
+        self._interruption: Ended | Abandoned | None = None
+        self._interrupted = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
         self._stored: list[str] = []
         self._carried: Blob | None = None  # the result, where it is stored with the commit
         self._outcome = Outcome()
-        self._reported_s = 0.0
+        self._begun = False
+        self._reported_s = self._begun_s = 0.0
 
     @property
     def spec(self) -> JobSpec:
@@ -92,38 +99,70 @@ class JobRun:
 
     def cancel(self) -> None:
         """End the job as canceled; the engine drops it between two steps."""
-        self.answers.put_nowait(_Ended(State.CANCELED))
+        self._interrupt(canceled())
 
     def expire(self) -> None:
         """End the job because its deadline has passed."""
-        self.answers.put_nowait(_Ended(State.EXPIRED, _failure("deadline", "the deadline passed while the job ran")))
+        self._interrupt(expired("the deadline passed while the job ran"))
+
+    def time_out(self) -> None:
+        """Fail the job because it has run for too long."""
+        detail = f"the job ran for more than {self.services.max_running_s:g} s, the limit of this worker"
+        hint = "scale the image down, or ask for fewer steps or passes"
+        self._interrupt(failed("time-limit", detail, hint))
 
     def abandon(self) -> None:
         """Stop working on the job without ending it."""
-        self.answers.put_nowait(Abandoned())
+        self._interrupt(Abandoned())
+
+    def _interrupt(self, reason: Ended | Abandoned) -> None:
+        """End the work for this reason.  The first counts, but a job that is not ours any more is never ended."""
+        if self._interruption is None or isinstance(reason, Abandoned):
+            self._interruption = reason
+        self._interrupted.set()
 
     async def run(self) -> Finished:
         """Run the job.  Returns how it ended; the caller commits it.
 
         Raises:
             Abandoned: nothing must be committed.
-            EngineAway, RedisError, StoreError: the job must go back into the queue.
+            EngineAway: the job must go back into the queue.
         """
         try:
-            await self._work()
-        except _Ended as end:
+            await self._work_until_interrupted()
+        except Ended as end:
             if end.failure:
                 self._update(failure=end.failure)
             return self._finished(end.state)
         finally:
             self.in_engine = False
+            for timer in self._timers:
+                timer.cancel()
         return self._finished(State.SUCCEEDED)
+
+    async def _work_until_interrupted(self) -> None:
+        work, interrupted = (asyncio.ensure_future(w) for w in (self._work(), self._interrupted.wait()))
+        try:
+            await asyncio.wait({work, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+                return
+        finally:
+            for task in (work, interrupted):
+                task.cancel()
+            await asyncio.gather(work, interrupted, return_exceptions=True)
+        assert self._interruption is not None
+        raise self._interruption
+
+    def _call_in(self, delay_s: float, action: Callable[[], None]) -> None:
+        if delay_s < FARTHEST_TIMER_S:
+            self._timers.append(asyncio.get_running_loop().call_later(max(0.0, delay_s), action))
 
     def broken(self, error: Exception) -> Finished:
         """Returns the end of a job that met an error in our own code."""
         detail = f"{type(error).__name__}: {error}"
-        failure = _failure("internal-error", detail, "report it with the job's id")
-        return self._finished(State.FAILED, Outcome(failure=failure))
+        end = failed("internal-error", detail, "report it with the job's id")
+        return self._finished(end.state, Outcome(failure=end.failure))
 
     async def delete_input(self) -> None:
         """Delete the input of a job that has ended.  An input that came with the lease is deleted by the commit."""
@@ -140,7 +179,8 @@ class JobRun:
         source = self.spec.source
         return Finished(
             id=self.spec.id, state=state, outcome=outcome or self._outcome, keep_s=self.spec.keep_s,
-            megapixels=source.megapixels if source else 0.0, blob=self._carried,
+            megapixels=source.megapixels if source else 0.0, work_s=self.work_s, blob=self._carried,
+            fence=self.task_id,
         )  # fmt: skip
 
     def _update(self, **changes: object) -> None:
@@ -148,10 +188,12 @@ class JobRun:
 
     async def _work(self) -> None:
         if self.leased.cancel:
-            raise _Ended(State.CANCELED)
-        deadline_ms = self.spec.deadline_ms
-        if deadline_ms is not None and time.time() * 1000 > deadline_ms:
-            raise _Ended(State.EXPIRED, _failure("deadline", "the deadline passed before the job was begun"))
+            raise canceled()
+        if self.spec.deadline_ms is not None:
+            left_s = self.spec.deadline_ms / 1000 - time.time()
+            if left_s <= 0:
+                raise expired("the deadline passed before the job was begun")
+            self._call_in(left_s, self.expire)
         if self.spec.kind == "noop":
             return
         photo = await self._decode()
@@ -162,18 +204,22 @@ class JobRun:
     async def _decode(self) -> Photo:
         source = self.spec.source
         if source is None:
-            raise _failed("input-missing", "the job names no image")
+            raise failed("input-missing", "the job names no image")
         try:
             data = self.leased.input
             if data is None:
-                data = await self._timed("fetch", self.services.store.get(source.blob))
+                data = await self._timed("fetch", self.store.get(source.blob))
             return await self._timed("decode", self.services.codec.decode(data))
         except BlobMissing as error:
-            raise _failed("input-missing", str(error), "submit the image again") from error
+            raise failed("input-missing", str(error), "submit the image again") from error
         except PhotoError as error:
-            raise _failed("bad-image", str(error), "save the image again and retry") from error
+            raise failed("bad-image", str(error), "save the image again and retry") from error
+        except DecodeTooSlow as error:
+            raise failed("decode-timeout", str(error), "save the image again, as a plain PNG or JPEG") from error
+        except CodecOutOfMemory as error:
+            raise failed("out-of-memory", str(error), OUT_OF_MEMORY_HINT) from error
         except CodecFailed as error:
-            raise _failed("bad-image", str(error), "save the image in another format") from error
+            raise failed("bad-image", str(error), "save the image in another format") from error
 
     def _task(self, photo: Photo) -> Task:
         spec = self.spec
@@ -185,23 +231,22 @@ class JobRun:
 
     async def _compute(self, photo: Photo) -> Pixels | None:
         """Hand the image to the engine and wait for its end.  Returns its pixels, None for an assessment."""
-        while not self.answers.empty():  # it may have been canceled while it was decoded
-            if isinstance(interruption := self.answers.get_nowait(), _Ended | Abandoned):
-                raise interruption
-        start_s, engine_has_task = self.clock(), True
-        self._reported_s = start_s  # a job that ends sooner needs no progress
+        while not self.answers.empty():  # they belong to an earlier attempt
+            self.answers.get_nowait()
+        engine_has_task = True
+        self._begun_s = self.clock()
         self.in_engine = True
         try:
             if not self.services.engine.send(self._task(photo)):
                 raise EngineAway("the engine is being replaced")
             while True:
                 answer = await self.answers.get()
-                if isinstance(answer, _Ended | Abandoned):
-                    raise answer
                 engine_has_task = not isinstance(answer, Done | Failed)
                 if isinstance(answer, Failed):
-                    raise _failed(answer.code, answer.detail, answer.hint)
+                    self.work_s = answer.work_s
+                    raise failed(answer.code, answer.detail, answer.hint)
                 if isinstance(answer, Done):
+                    self.work_s = answer.work_s
                     self._take_outcome(answer.outcome)
                     return answer.pixels
                 await self._publish(photo, answer)
@@ -209,16 +254,27 @@ class JobRun:
             self.in_engine = False
             if engine_has_task:
                 self.services.engine.send(Cancel(self.task_id))
-            self.seconds["restore"] = round(self.clock() - start_s, 4)
+            self.seconds["restore"] = round(self.clock() - self._begun_s, 4)
 
     async def _publish(self, photo: Photo, answer: Answer) -> None:
         try:
-            if isinstance(answer, StepProgress):
+            if isinstance(answer, Begun):
+                await self._publish_start()
+            elif isinstance(answer, StepProgress):
                 await self._publish_step(answer)
             elif isinstance(answer, PassProgress):
                 await self._publish_pass(photo, answer)
         except (RedisError, StoreError, PhotoError, CodecFailed) as error:  # progress is lost, and the work goes on
             log.warning("progress.lost", job=self.spec.id, error=str(error))
+
+    async def _publish_start(self) -> None:
+        """The engine has begun with the job, which was decoded ahead and has waited for its turn until now."""
+        if self._begun:  # it began again in smaller tiles
+            return
+        self._begun = True
+        self._begun_s = self._reported_s = self.clock()  # a job that ends soon needs no more progress
+        self._call_in(self.services.max_running_s, self.time_out)
+        await self.services.queue.report(self.services.token, self.spec.id, Progress())
 
     async def _publish_step(self, at: StepProgress) -> None:
         now_s = self.clock()
@@ -261,8 +317,10 @@ class JobRun:
             data, kind = await self._timed(
                 "encode", codec.encode(photo, pixels, output.format, output.quality, output.metadata)
             )
+        except CodecOutOfMemory as error:
+            raise failed("out-of-memory", str(error), OUT_OF_MEMORY_HINT) from error
         except (PhotoError, CodecFailed) as error:
-            raise _failed("encode", str(error), "ask for another format") from error
+            raise failed("encode", str(error), "ask for another format") from error
         blob = await self._timed("store", self._store("result", data, with_commit=True))
         height, width = pixels.shape[:2]
         result = Result(
@@ -287,7 +345,9 @@ class JobRun:
         self._stored.append(name)
         if with_commit and self.services.store.beside_queue and len(data) <= CARRIED_BYTES:
             self._carried = blob
-        else:
+        elif with_commit:
+            await self.store.put(blob)
+        else:  # a pass without its picture is better than a job that waits for the store
             await self.services.store.put(blob.name, blob.data, blob.ttl_s)
         return name
 
@@ -297,11 +357,3 @@ class JobRun:
             return await work
         finally:
             self.seconds[stage] = round(self.clock() - start_s, 4)
-
-
-def _failed(code: str, detail: str, hint: str = "") -> _Ended:
-    return _Ended(State.FAILED, _failure(code, detail, hint))
-
-
-def _failure(code: str, detail: str, hint: str = "") -> Failure:
-    return Failure(code=code, detail=detail, hint=hint)

@@ -14,7 +14,8 @@ from worker.background_tasks import BackgroundTasks
 from worker.committer import Committer
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
-from worker.job_run import Abandoned, EngineAway, JobRun, JobServices
+from worker.job_end import Abandoned, EngineAway
+from worker.job_run import JobRun, JobServices
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
 
@@ -34,6 +35,7 @@ class LeaseLoop:
         self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
         self.services, self.link, self.held, self.committer = services, link, held, committer
         self.metrics, self.retry, self.background = metrics, retry, background
+        self._reply_lost = False
 
     async def run(self, draining: asyncio.Event) -> None:
         """Lease until the worker drains."""
@@ -49,9 +51,16 @@ class LeaseLoop:
 
     async def _lease(self, room: int) -> None:
         queue = self.services.queue
+        if self._reply_lost:
+            orphans = await queue.release_unheld(self.services.token, self.held.ids)
+            self._reply_lost = False
+            for orphan in orphans:
+                log.warning("job.released", job=orphan, error="the reply to its lease was lost")
+        self._reply_lost = True  # until it has arrived
         leased, refused = await queue.lease(
             self.bundles, self.lanes, room, worker=self.worker, token=self.services.token, held=len(self.held)
         )
+        self._reply_lost = False
         for job in refused:
             log.warning("job.refused", job=job.id, reason=job.reason)
         for entry in leased:

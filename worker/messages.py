@@ -43,11 +43,16 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Ping:
+    """Answer with Pong between two turns: a child that has nothing to do must not look like one that hangs."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """End the child."""
 
 
-Command = Task | Cancel | Stop
+Command = Task | Cancel | Ping | Stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,18 @@ class NotReady:
     of_device: bool
 
 
+@dataclass(frozen=True)
+class Pong:
+    """The answer to a Ping."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The child now works on this task, which has waited for its turn until now."""
+
+    id: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepProgress:
     """A task has taken a step."""
@@ -109,11 +126,17 @@ class PassProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A task has ended.  `pixels` None: it only assessed the image."""
+    """A task has ended.
+
+    Attributes:
+        pixels: None where it only assessed the image.
+        work_s: the task's share of the engine's seconds: a step of four images counts a quarter for each.
+    """
 
     id: str
     outcome: Outcome
     pixels: Pixels | None = None
+    work_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +147,7 @@ class Failed:
     code: str
     detail: str
     hint: str = ""
+    work_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,4 +162,4 @@ class BatchStepped:
     memory_bytes: int = 0  # of the GPU, held by this process; 0 on a CPU
 
 
-Answer = Ready | NotReady | StepProgress | PassProgress | Done | Failed | BatchStepped
+Answer = Ready | NotReady | Pong | Begun | StepProgress | PassProgress | Done | Failed | BatchStepped

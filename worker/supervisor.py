@@ -13,31 +13,33 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from jobs.blob_store import BlobStore, open_store
 from jobs.queue import Queue
-from jobs.redis_client import open_redis
 from jobs.spec import LANES, Lane
 from models.photo.codec_pool import CodecPool
 from models.photo.read import Limits
+from worker import redis_client
 from worker.announcer import Announcer
 from worker.background_tasks import BackgroundTasks
 from worker.committer import Committer
 from worker.engine_config import EngineConfig
+from worker.engine_keeper import EngineKeeper
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
-from worker.job_run import JobServices
+from worker.job_run import MAX_RUNNING_S, JobServices
 from worker.lease_loop import LeaseLoop
 from worker.lease_renewal import LeaseRenewal
-from worker.messages import Answer, BatchStepped, Done, Failed, NotReady, PassProgress, Ready, StepProgress
+from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
 from worker.upkeep import Upkeep
 
 log = structlog.get_logger()
 DRAIN_POLL_S = 0.02
+CLOSE_S = 3.0
+"""How long a worker that ends waits for a Redis that does not answer; its leases end by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class WorkerConfig:
     Attributes:
         ahead: how many jobs to hold beyond a full batch; they are decoded while the device works.
         grace_s: how long a worker that drains waits for the jobs that it holds.
+        decode_s: how long a file may take to decode.
+        max_running_s: how long a job may run.
     """
 
     redis_url: str
@@ -58,6 +62,8 @@ class WorkerConfig:
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     max_megapixels: float = 50.0
+    decode_s: float = 30.0
+    max_running_s: float = MAX_RUNNING_S
 
     @property
     def bundles(self) -> tuple[str, ...]:
@@ -72,22 +78,27 @@ class Supervisor:
         self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.failure: NotReady | None = None
-        self.redis: Redis = open_redis(config.redis_url, answer_s=10)
+        self.redis = redis_client.connect(config.redis_url)
         self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
         self.store: BlobStore = open_store(config.store_url, self.redis)
-        self.codec = CodecPool(workers=2, limits=Limits(pixels=round(config.max_megapixels * 1e6)))
+        limits = Limits(pixels=round(config.max_megapixels * 1e6))
+        self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
         self.link = EngineLink(config.engine, self._on_answer)
         self.held, self.background = HeldJobs(), BackgroundTasks()
-        self._draining, self._ready = asyncio.Event(), asyncio.Event()
+        self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
+        self.keeper = EngineKeeper(self.link, self._draining, self._announce_soon)
         self.retry = RedisRetry(self.metrics, self._draining)
-        self.committer = Committer(self.queue, self.token, self.held, self.metrics, self.retry, self.background)
+        self.committer = Committer(self.queue, self.token, self.held, self.metrics, self.retry)
         self.renewal = LeaseRenewal(self.queue, self.token, self.held, self.metrics, self.retry)
         self.announcer = Announcer(
             name=self.name, bundles=config.bundles, lanes=config.lanes, registry=self.queue.workers,
-            redis_url=config.redis_url, link=self.link, held=self.held,
+            redis_url=config.redis_url, link=self.link, held=self.held, reason=lambda: self.keeper.trouble,
         )  # fmt: skip
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
-        services = JobServices(queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token)
+        services = JobServices(
+            queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token,
+            max_running_s=config.max_running_s,
+        )  # fmt: skip
         self.leasing = LeaseLoop(
             worker=self.name, bundles=config.bundles, lanes=config.lanes, ahead=config.ahead, services=services,
             link=self.link, held=self.held, committer=self.committer, metrics=self.metrics, retry=self.retry,
@@ -95,7 +106,11 @@ class Supervisor:
         )  # fmt: skip
 
     def drain(self) -> None:
-        """Stop leasing, finish what fits into the grace, and put the rest back.  For signal handlers."""
+        """Stop leasing, finish what fits into the grace, and put the rest back.  For signal handlers.
+
+        A second call ends the grace at once.
+        """
+        self._hurry = self._draining.is_set()
         self._draining.set()
         self.held.freed.set()
         self._ready.set()
@@ -105,12 +120,20 @@ class Supervisor:
 
         Returns:
             Why the engine cannot work; None after a drain.
+
+        Raises:
+            RedisRefused: Redis does not accept this worker.
+            OSError: no process can be started, or the port of the metrics is taken.
         """
-        await self.link.start()
-        self.background.spawn(self.codec.warm_up())
-        self.metrics.serve(self.config.metrics_port, self.config.metrics_host)
-        loops = [asyncio.create_task(part.run()) for part in (self.renewal, self.committer, self.upkeep)]
+        loops: list[asyncio.Task[None]] = []
         try:
+            await redis_client.check_access(self.redis)
+            self.metrics.serve(self.config.metrics_port, self.config.metrics_host)
+            if not self._draining.is_set():
+                await self.keeper.start()
+                self.background.spawn(self.codec.warm_up())
+            parts = (self.renewal, self.committer, self.upkeep, self.keeper)
+            loops += [asyncio.create_task(part.run()) for part in parts]
             await self._ready.wait()
             await self.leasing.run(self._draining)
             await self._finish_held()
@@ -124,6 +147,8 @@ class Supervisor:
 
     def _on_answer(self, answer: Answer | None) -> None:
         """The engine child has sent an answer, or has ended (None)."""
+        if answer is not None:
+            self.keeper.heard(answer)
         if isinstance(answer, Ready):
             self._on_ready(answer)
         elif isinstance(answer, NotReady):
@@ -132,7 +157,7 @@ class Supervisor:
             self.background.spawn(self._replace_engine())
         elif isinstance(answer, BatchStepped):
             self.metrics.on_batch(answer)
-        elif isinstance(answer, StepProgress | PassProgress | Done | Failed):
+        elif isinstance(answer, Begun | StepProgress | PassProgress | Done | Failed):
             run = self.held.get(answer.id.partition(".")[0])
             if run is not None and run.task_id == answer.id:
                 run.answers.put_nowait(answer)
@@ -144,43 +169,54 @@ class Supervisor:
         self.failure = None
         self._ready.set()
         self.held.freed.set()
+        self.keeper.recovered()
+        self._announce_soon()
+
+    def _announce_soon(self) -> None:
         self.background.spawn(self.retry("announce", self.announcer.announce, until_drain=True))
 
     async def _replace_engine(self) -> None:
-        """The child has ended: start another, and put its jobs back into the queue, to run alone."""
+        """The child has ended: put its jobs back into the queue, to run alone, and start another."""
         if self.failure is not None:  # a second child could not work either
             log.error("engine.cannot-work", why=self.failure.sentence)
             self.drain()
             return
         if self._draining.is_set() and not self.held:
             return
-        code = await asyncio.to_thread(self.link.exit_code)
-        log.error("engine.died", exit_code=code)
+        death = await self.keeper.death()
         self.metrics.restarts.inc()
         inside = [run for run in self.held if run.in_engine]
         for run in inside:
             run.abandon()
             self.held.remove(run)
-        await self.link.start()  # before waiting for Redis: jobs that are being decoded need an engine soon
         jobs = [run.spec.id for run in inside]
-        await self.retry("release", lambda: self.queue.release(self.token, jobs, died=True))
+        self.background.spawn(  # without waiting for Redis: jobs that are being decoded need an engine soon
+            self.retry("release", lambda: self.queue.release(self.token, jobs, died=True, failure=death.failure))
+        )
+        await self.keeper.replace(death)
 
     async def _finish_held(self) -> None:
         """Wait for the held jobs, for up to the grace, then put the rest back without counting an attempt."""
         until_s = time.monotonic() + self.config.grace_s
-        while (self.held or self.committer.uncommitted) and time.monotonic() < until_s and self.failure is None:
+        while (self.held or self.committer.busy) and time.monotonic() < until_s:
+            if self.failure is not None or self._hurry:
+                break
             await asyncio.sleep(DRAIN_POLL_S)
         left = list(self.held)
         for run in left:
             run.abandon()
-        with contextlib.suppress(RedisError):
-            await self.queue.release(self.token, [run.spec.id for run in left], died=False)
+        with contextlib.suppress(RedisError, OSError):
+            async with asyncio.timeout(CLOSE_S):
+                await self.queue.release(self.token, [run.spec.id for run in left], died=False)
+                await self.queue.release_unheld(self.token, ())
         log.info("worker.drained", released=len(left))
 
     async def _close(self) -> None:
         await self.link.stop()
         await self.codec.close()
         with contextlib.suppress(RedisError, OSError):
-            await self.announcer.withdraw()
+            async with asyncio.timeout(CLOSE_S):
+                await self.announcer.withdraw()
         await self.store.close()
-        await self.redis.aclose()
+        with contextlib.suppress(RedisError, OSError):
+            await self.redis.aclose()

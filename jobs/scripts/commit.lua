@@ -1,14 +1,16 @@
 -- Ends jobs.  Only the holder of the lease may end a job, and only once; a cancel that came first wins.
--- args: token, iso, jobs (list of {id, state, outcome, keep_s, work_ms, result}); result is nil, or the key, name and
---       ttl_s of a picture to store
+-- args: token, iso, jobs (list of {id, state, outcome, keep_s, work_ms, fence, result}); result is nil, or the key, name
+--       and ttl_s of a picture to store; fence names the attempt: a commit whose reply was lost is sent again
 -- bytes: the pictures, by id of their job
--- Returns for each job the state that it ended in, or '' where the lease was lost
+-- Returns for each job the state that it ended in, now or by the same commit before; '' where the lease was lost
 local now, answers = now_ms(), {}
 for _, ended in ipairs(args.jobs) do
     local job = KEY.job .. ended.id
-    local known = redis.call('HMGET', job, 'lease', 'state', 'cancel', 'bundle', 'started_ms', 'owner')
+    local known = redis.call('HMGET', job, 'lease', 'state', 'cancel', 'bundle', 'started_ms', 'owner', 'fence')
     local canceled, recent_ends = known[3], KEY.recent_ends .. (known[4] or '')
-    if known[1] ~= args.token or known[2] ~= 'running' then
+    if ended.fence and known[7] == ended.fence then
+        answers[#answers + 1] = known[2]
+    elseif known[1] ~= args.token or known[2] ~= 'running' then
         answers[#answers + 1] = ''
     else
         local state = canceled and 'canceled' or ended.state
@@ -19,6 +21,7 @@ for _, ended in ipairs(args.jobs) do
             add_blob(ended.id, ended.result.name, #bytes[ended.id], known[6] or nil)
         end
         finish(ended.id, state, as_asked and ended.outcome or nil, now, ended.keep_s)
+        if ended.fence then redis.call('HSET', job, 'fence', ended.fence) end
         local work_ms = ended.work_ms or 0
         redis.call('LPUSH', recent_ends, string.format('%.0f %s %.0f', now, known[5] or now, work_ms))
         redis.call('LTRIM', recent_ends, 0, LIMIT.max_recent_ends - 1)

@@ -58,8 +58,9 @@ local function expire_queued(id, now)
 end
 
 -- Puts a running job back to the front of its queue.  A job that was canceled meanwhile, or whose worker or engine died
--- LIMIT.max_deaths times, ends instead.  Returns 'queued', 'canceled' or 'poison'
-local function requeue(id, deaths, now)
+-- LIMIT.max_deaths times, ends instead: with the failure `cause`, or as suspected poison.
+-- Returns 'queued', 'canceled' or 'poison'
+local function requeue(id, deaths, now, cause)
     local job = KEY.job .. id
     local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'cancel', 'deaths', 'deadline_ms')
     local queue, bundle, lease, canceled = known[1], known[2], known[3], known[4]
@@ -70,8 +71,9 @@ local function requeue(id, deaths, now)
     end
     redis.call('HSET', job, 'deaths', total_deaths)
     if total_deaths >= LIMIT.max_deaths then
-        finish(id, 'failed', failure('poison-suspected', 'two workers died while they ran this job',
-            'try another image or a smaller one'), now)
+        cause = cause or {code = 'poison-suspected', detail = 'two workers died while they ran this job',
+            hint = 'try another image or a smaller one'}
+        finish(id, 'failed', failure(cause.code, cause.detail, cause.hint), now)
         return 'poison'
     end
     redis.call('ZREM', KEY.leases, id)

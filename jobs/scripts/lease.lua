@@ -1,4 +1,5 @@
--- Leases up to max_jobs jobs across lanes in one step, so that no job is ever without an owner.
+-- Leases up to max_jobs jobs across lanes in one step, so that no job is ever without an owner.  A leased job has not
+-- started yet: workers take jobs ahead and decode them.  Its first report of progress starts it.
 -- args: max_jobs, worker, token, iso, held (jobs that the worker holds), max_packed_bytes,
 --       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, head_start_ms})
 -- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or ''}
@@ -66,7 +67,7 @@ while #rows < args.max_jobs do
     elseif state ~= 'queued' then
         -- it is over already: only its place in the queue had to go
     else
-        redis.call('HSET', job, 'state', 'running', 'lease', args.token, 'worker', args.worker, 'started_ms', now)
+        redis.call('HSET', job, 'state', 'running', 'lease', args.token, 'worker', args.worker)
         redis.call('HINCRBY', job, 'attempts', 1)
         redis.call('ZADD', KEY.leases, now + LIMIT.lease_ms, id)
         redis.call('ZREM', KEY.deadlines, id)
@@ -74,8 +75,6 @@ while #rows < args.max_jobs do
             'last_heartbeat', args.iso)
         redis.call('ZADD', KEY.rq_started .. queue, math.floor((now + LIMIT.rq_started_grace_ms) / 1000),
             id .. ':' .. args.token)
-        add_event(id, 'started', '{}')
-        redis.call('PUBLISH', KEY.changes, id)
         rows[#rows + 1] = {id, 'leased', spec, redis.call('HGET', rq, 'data') or '', callbacks(id),
             tostring(tonumber(known[3] or 0) + 1), known[4] or '0', alone and '1' or '', known[6] or '',
             input(known[8])}

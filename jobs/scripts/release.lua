@@ -1,5 +1,5 @@
 -- Puts jobs back to the front of their queues.
--- args: token, iso, deaths, ids (newest first)
+-- args: token, iso, deaths, ids (newest first), failure ({code, detail, hint} of a job that died too often) or nil
 -- deaths 0: the worker stops, and the attempt does not count.  deaths 1: the job was in an engine that died.  It may be
 -- the culprit or a neighbor, so it runs alone from now on; if the engine dies again, the job is the culprit.
 -- Returns for each id: 'queued', 'canceled', 'poison' or 'lost'
@@ -9,7 +9,7 @@ for _, id in ipairs(args.ids) do
     if known[1] ~= args.token or known[2] ~= 'running' then
         answers[#answers + 1] = 'lost'
     else
-        answers[#answers + 1] = requeue(id, args.deaths, now)
+        answers[#answers + 1] = requeue(id, args.deaths, now, args.failure)
     end
 end
 return answers

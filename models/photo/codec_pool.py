@@ -1,7 +1,8 @@
 """Decodes and encodes image files in a small pool of processes with a memory limit.
 
 A file that kills its process (a decompression bomb, a bug in a decoder) fails alone.  It is tried once more, because
-the kernel may have killed the process for the memory of another; then the file is refused.
+the kernel may have killed the process for the memory of another; then the file is refused.  A file that keeps its
+process busy for too long is refused at once, and a caller that is canceled ends the work on its file.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ from typing import TypeVar
 
 from models.photo.read import Limits, Photo, Samples, read_photo
 from models.photo.write import conversion_warnings, encode_photo
-from processes.pool import Pool, ProcessDied
+from processes.memory_limits import memory, oom_kills
+from processes.pool import CallTooSlow, Pool, ProcessDied
 
 T = TypeVar("T")
 
@@ -19,8 +21,25 @@ INLINE_FORMATS, INLINE_MAX_SAMPLES = ("png", "jpeg"), 3 * 2**14
 """A picture this small is encoded in this process in 2 ms; the way to the pool and back would add a third."""
 
 
+MOST_MEMORY_BYTES, LEAST_MEMORY_BYTES = 6 * 2**30, 2**30
+"""Address space of a process.  With less than the least, the libraries alone leave no room for a photo."""
+
+
 class CodecFailed(Exception):
-    """The decoder or the encoder died of an image, or needed more memory than it may have."""
+    """The decoder or the encoder died of an image."""
+
+
+class CodecOutOfMemory(CodecFailed):
+    """The decoder or the encoder needed more memory than it may have, or than there is."""
+
+
+class DecodeTooSlow(CodecFailed):
+    """The decoder did not end within its limit."""
+
+
+def codec_memory_bytes() -> int:
+    """Returns the memory limit of a process: no more than the limit of the container."""
+    return max(LEAST_MEMORY_BYTES, min(MOST_MEMORY_BYTES, memory().limit_bytes or MOST_MEMORY_BYTES))
 
 
 def import_codec() -> None:
@@ -38,11 +57,13 @@ def encode(photo: Photo, kind: str | None, quality: int | None) -> tuple[bytes, 
 
 
 class CodecPool:
-    """`workers` processes of at most `memory_bytes` of address space each."""
+    """`workers` processes of at most `memory_bytes` of address space each; a file may take `decode_s` to decode."""
 
-    def __init__(self, workers: int = 2, memory_bytes: int = 6 * 2**30, limits: Limits | None = None) -> None:
-        self.workers, self.limits = workers, limits or Limits()
-        self._pool = Pool(workers, memory_bytes)
+    def __init__(
+        self, workers: int = 2, memory_bytes: int | None = None, limits: Limits | None = None, decode_s: float = 30.0
+    ) -> None:
+        self.workers, self.limits, self.decode_s = workers, limits or Limits(), decode_s
+        self._pool = Pool(workers, memory_bytes or codec_memory_bytes())
 
     async def warm_up(self) -> None:
         """Start the processes now, and not with the first image."""
@@ -53,9 +74,14 @@ class CodecPool:
 
         Raises:
             PhotoError: it is not an image, or is over the limits.
-            CodecFailed: the decoder died of it, or ran out of memory.
+            DecodeTooSlow: it took more than `decode_s` seconds.
+            CodecOutOfMemory: it needs more memory than there is.
+            CodecFailed: the decoder died of it.
         """
-        return await self._run(decode, data, self.limits)
+        try:
+            return await self._run(decode, data, self.limits, limit_s=self.decode_s)
+        except CallTooSlow as error:
+            raise DecodeTooSlow(f"the image could not be decoded within {self.decode_s:g} s") from error
 
     async def encode(
         self, photo: Photo, pixels: Samples, kind: str | None = None, quality: int | None = None, metadata: bool = True
@@ -64,7 +90,8 @@ class CodecPool:
 
         Raises:
             PhotoError: the format cannot hold it.
-            CodecFailed: the encoder died of it, or ran out of memory.
+            CodecOutOfMemory: it needs more memory than there is.
+            CodecFailed: the encoder died of it.
         """
         written = replace(photo, pixels=pixels)  # without the old pixels, which would cross the pipe for nothing
         if not metadata:
@@ -77,16 +104,19 @@ class CodecPool:
         """Returns the photo's own warnings, and what the file format cannot keep."""
         return (*photo.warnings, *conversion_warnings(photo, kind or photo.format))
 
-    async def _run(self, action: Callable[..., T], *arguments: object) -> T:
+    async def _run(self, action: Callable[..., T], *arguments: object, limit_s: float | None = None) -> T:
+        kills = oom_kills()
         try:
             try:
-                return await self._pool.run(action, *arguments)
+                return await self._pool.run(action, *arguments, limit_s=limit_s)
             except ProcessDied:
-                return await self._pool.run(action, *arguments)
+                return await self._pool.run(action, *arguments, limit_s=limit_s)
         except ProcessDied as error:
+            if kills is not None and oom_kills() != kills:
+                raise CodecOutOfMemory("the image needs more memory than this machine has left") from error
             raise CodecFailed("the image's decoder or encoder died of it, twice") from error
         except MemoryError as error:
-            raise CodecFailed("the image needs more memory than a decoder may use") from error
+            raise CodecOutOfMemory("the image needs more memory than a decoder may use") from error
 
     async def close(self) -> None:
         await self._pool.close()

@@ -52,5 +52,6 @@ async def readyz(request: Request, desk: CurrentDesk) -> Response:
     if not workers:
         reasons.append(f"there is no worker for {bundle}")
     elif not any(worker.ready for worker in workers):
-        reasons.append(f"{len(workers)} workers of {bundle} are starting, none is ready")
+        why = [f"{worker.name}: {worker.reason}" for worker in workers if worker.reason]
+        reasons += [f"{len(workers)} workers of {bundle}, none is ready", *why]
     return _health_response(reasons, "ready")

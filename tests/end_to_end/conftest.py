@@ -109,7 +109,7 @@ class Client:
 
     async def ready(self, count: int = 1) -> None:
         until_s = time.monotonic() + READY_S
-        while len(await self.queue.workers.alive()) < count:
+        while sum(worker.ready for worker in await self.queue.workers.alive()) < count:
             assert time.monotonic() < until_s, "no worker got ready"
             await asyncio.sleep(0.1)
 

@@ -1,5 +1,7 @@
 """Reporting on and ending jobs: only the holder of a lease may, and a cancel wins."""
 
+from dataclasses import replace
+
 import pytest
 from queue_bench import BUNDLE, finished
 
@@ -65,6 +67,27 @@ def test_a_commit_answers_for_each_job_in_its_order(run):
         rows = [finished(job) for job in reversed(jobs)]
         assert await bench.queue.commit("a", rows) == [None, State.SUCCEEDED, State.SUCCEEDED]
         assert await bench.queue.commit("a", []) == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED])
+@pytest.mark.parametrize("canceled", [True, False])
+def test_a_commit_that_is_sent_again_answers_as_before_and_changes_nothing(run, state, canceled):
+    """Its reply was lost.  Without the fence, the worker takes its own success for a lost lease."""
+
+    async def scenario(bench):
+        job = await bench.running("a")
+        if canceled:
+            await bench.queue.cancel(job.id)
+        ours = replace(finished(job, state, blob=Blob("a/result", b"pixels", 60)), fence="first")
+        (answer,) = await bench.queue.commit("a", [ours])
+        assert answer is (State.CANCELED if canceled else state)
+        before = await bench.keyspace()
+        assert await bench.queue.commit("a", [ours]) == [answer]
+        assert await bench.queue.commit("a", [replace(ours, fence="another attempt")]) == [None]
+        assert await bench.queue.commit("b", [replace(ours, fence=None)]) == [None]
+        assert await bench.keyspace() == before
 
     run(scenario)
 

@@ -102,11 +102,30 @@ def test_a_lease_gives_the_job_and_is_recorded(run):
             False,
         )
         record = await bench.queue.record(job.id)
+        assert (record.state, record.attempts, record.started_ms) == (State.QUEUED, 1, None), "it is only held"
+        assert await bench.event_types(job) == ["queued"]
+        ends_ms = await bench.redis.zscore(redis_keys.LEASES, job.id)
+        assert ends_ms > record.enqueued_ms
+
+    run(scenario)
+
+
+def test_a_job_runs_from_its_first_report_and_starts_once(run):
+    async def scenario(bench):
+        (job,) = await bench.submit("standard")
+        await bench.lease()
+        await bench.begin(job)
+        await bench.begin(job)
+        record = await bench.queue.record(job.id)
         assert (record.state, record.attempts) == (State.RUNNING, 1)
         assert record.started_ms >= record.enqueued_ms
         ends_ms = await bench.redis.zscore(redis_keys.LEASES, job.id)
-        assert 0 < ends_ms - record.started_ms <= redis_keys.LEASE_MS
+        assert ends_ms - record.started_ms <= redis_keys.LEASE_MS
         assert await bench.event_types(job) == ["queued", "started"]
+        await bench.queue.release("a", [job.id], died=False)
+        assert await bench.state(job) is State.QUEUED
+        await bench.lease()
+        assert await bench.state(job) is State.QUEUED, "it must begin again"
 
     run(scenario)
 

@@ -9,6 +9,7 @@ from queue_bench import BUNDLE, MANY, QueueBench, finished, spec
 from redis.asyncio import Redis
 
 from jobs import redis_keys
+from jobs.record import Progress
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
 
@@ -71,6 +72,7 @@ class Life(RuleBasedStateMachine):
         self.holder: dict[str, str] = {}
         self.deaths: dict[str, int] = {}
         self.canceled: set[str] = set()
+        self.begun: set[str] = set()
 
     def do(self, work):
         return self.runner.run(work) if asyncio.iscoroutine(work) else self.runner.run(_awaited(work))
@@ -115,11 +117,20 @@ class Life(RuleBasedStateMachine):
             if job.run_alone:
                 assert (len(leased), held) == (1, 0)
             self.state[job.spec.id], self.holder[job.spec.id] = State.RUNNING, token
+            self.begun.discard(job.spec.id)
         queued = [job for job in self.jobs if self.state[job.id] is State.QUEUED]
         if not leased and queued:
             assert held and any(self.deaths[job.id] for job in queued), (
                 "only a job that must run alone may be left for later"
             )
+
+    @precondition(lambda self: self.jobs)
+    @rule(token=TOKENS, number=PICK)
+    def begin(self, token, number):
+        job = self.pick(number)
+        assert self.do(self.bench.queue.report(token, job.id, Progress())) is self.holds(job, token)
+        if self.holds(job, token):
+            self.begun.add(job.id)
 
     @precondition(lambda self: self.jobs)
     @rule(token=TOKENS, number=PICK, state=st.sampled_from([State.SUCCEEDED, State.FAILED, State.EXPIRED]))
@@ -201,7 +212,8 @@ class Life(RuleBasedStateMachine):
             assert sorted(seen) == sorted(job for state in states for job in in_state[state])
         for job in self.jobs:
             record = await self.bench.queue.record(job.id)
-            assert record.state is self.state[job.id]
+            held = self.state[job.id] is State.RUNNING and job.id not in self.begun
+            assert record.state is (State.QUEUED if held else self.state[job.id])
             types = await self.bench.event_types(job)
             assert sum(kind in ("completed", "failed", "canceled", "expired") for kind in types) == record.state.over
 

@@ -4,7 +4,7 @@ import pytest
 from queue_bench import BUNDLE
 
 from jobs import redis_keys
-from jobs.record import Outcome, Progress
+from jobs.record import Failure, Outcome, Progress
 from jobs.spec import LANES
 from jobs.state import State
 
@@ -150,6 +150,7 @@ def test_jobs_of_a_dead_worker_are_queued_again_when_their_lease_ends(run):
     async def scenario(bench):
         lost, kept = await bench.submit("standard", "standard")
         await bench.lease(2)
+        await bench.begin(kept)
         assert await bench.queue.reclaim() == {}, "not before"
         await bench.end_lease(lost)
         assert await bench.queue.reclaim() == {lost.id: "queued"}
@@ -170,5 +171,33 @@ def test_a_job_whose_worker_died_twice_is_not_tried_a_third_time(run):
             assert await bench.queue.reclaim() == {job.id: answer}
             await bench.lease()
         assert await bench.state(job) is State.FAILED
+
+    run(scenario)
+
+
+def test_jobs_that_were_leased_in_a_lost_reply_are_put_back_without_a_death(run):
+    async def scenario(bench):
+        held, lost, others = await bench.submit("standard", "standard", "standard")
+        await bench.lease(2)
+        await bench.lease(1, token="b")
+        assert await bench.queue.release_unheld("a", [held.id]) == [lost.id]
+        assert await bench.queue.release_unheld("a", [held.id]) == []
+        record = await bench.queue.record(lost.id)
+        assert (record.state, record.attempts, record.deaths) == (State.QUEUED, 0, 0)
+        assert await bench.queue.renew("a", [held.id]) == {held.id: "ok"}
+        assert await bench.queue.renew("b", [others.id]) == {others.id: "ok"}
+
+    run(scenario)
+
+
+def test_a_job_that_died_too_often_ends_with_the_cause_that_its_worker_gives(run):
+    async def scenario(bench):
+        (job,) = await bench.submit("standard")
+        cause = Failure(code="out-of-memory", detail="the engine was killed", hint="scale it down")
+        for _ in range(redis_keys.MAX_DEATHS):
+            assert await bench.lease() == [job.id]
+            await bench.queue.release("a", [job.id], died=True, failure=cause)
+        record = await bench.queue.record(job.id)
+        assert (record.state, record.outcome.failure) == (State.FAILED, cause)
 
     run(scenario)

@@ -23,6 +23,7 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 from jobs.errors import RefusedJob
 from jobs.queue import Queue
+from jobs.record import Progress
 from jobs.rq_format import FUNCTION, MAX_BYTES, MAX_PACKED_BYTES, ListedJob, check, pack
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
@@ -285,6 +286,7 @@ def test_rq_info_tells_the_truth_and_takes_no_running_job(valkey_url):
     async def after():
         async with Redis.from_url(valkey_url) as redis:
             queue = Queue(redis)
+            assert await queue.report(TOKEN, running.id, Progress())
             assert (await queue.record(running.id)).state is State.RUNNING
             assert (await queue.renew(TOKEN, [running.id])) == {running.id: "ok"}
             assert await queue.commit(TOKEN, [finished(running)]) == [State.SUCCEEDED]

@@ -1,7 +1,10 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from jobs.errors import SpecError
@@ -128,3 +131,46 @@ def test_text_that_is_not_a_spec_is_refused(text):
 def test_a_spec_cannot_be_changed(part):
     with pytest.raises(ValidationError, match="frozen"):
         setattr(part, next(iter(type(part).model_fields)), None)
+
+
+ID = EVERYTHING.id
+HOSTILE = [
+    "", "/etc/passwd", "../../../../etc/passwd", ID + "/../../etc/passwd", ID + "/..", ID + "/.", ID + "/", ID,
+    ID + "//input", "f" * 32 + "/input", ID + "x/input", ID + "/in\0put", ID + "/input\n",
+    ID + "/in put", ID + "/%2e%2e",
+    "http://host/" + ID, "file:///etc/passwd", ID + "/" + "x" * 5000, ID + "/\u0661", ID + "\\input", ".", "..", "~",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_spec_cannot_name_anything_but_a_blob_of_its_own_job(name):
+    with pytest.raises(SpecError, match=r"source\.blob"):
+        load_spec(changed("source.blob", name))
+
+
+@pytest.mark.parametrize("name", [5, None, ["a"], {"a": 1}, True, 1.5])
+def test_the_name_of_a_blob_is_text(name):
+    with pytest.raises(SpecError, match=r"source\.blob"):
+        load_spec(changed("source.blob", name))
+
+
+@given(st.text(max_size=30) | st.from_regex(r"[./a-z0-9_-]{0,20}", fullmatch=True))
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+def test_a_name_that_is_accepted_stays_below_the_folder_of_its_job(tail):
+    """The oracle is the file system's own reading of the path."""
+    try:
+        name = load_spec(changed("source.blob", f"{ID}/{tail}")).source.blob
+    except SpecError:
+        return
+    root = "/store"
+    assert os.path.normpath(os.path.join(root, name)).startswith(f"{root}/{ID}/")
+    assert os.path.normpath(name) == name and name.isascii() and name.isprintable()
+
+
+@pytest.mark.parametrize(
+    "field", ["submitted_ms", "deadline_ms", "keep_s", "source.bytes", "source.width_px", "source.height_px"]
+)
+@pytest.mark.parametrize("value", [-1, 10**400])
+def test_a_number_that_no_clock_and_no_counter_holds_is_refused(field, value):
+    with pytest.raises(SpecError):
+        load_spec(changed(field, value))

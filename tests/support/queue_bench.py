@@ -8,7 +8,7 @@ from jobs import redis_keys
 from jobs.blob_store import Blob
 from jobs.lease import Finished, Leased
 from jobs.queue import Queue
-from jobs.record import Outcome
+from jobs.record import Outcome, Progress
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
 
@@ -41,7 +41,12 @@ class QueueBench:
     async def running(self, token="a") -> JobSpec:
         (job,) = await self.submit("standard")
         assert await self.lease(token=token) == [job.id]
+        await self.begin(job, token)
         return job
+
+    async def begin(self, job: JobSpec, token="a") -> None:
+        """Report, as a worker does when its engine begins with a job that it holds."""
+        assert await self.queue.report(token, job.id, Progress())
 
     async def commit(self, job: JobSpec, state=State.SUCCEEDED, token="a", outcome=Outcome(), keep_s=DAY_S):  # noqa: B008
         (answer,) = await self.queue.commit(token, [finished(job, state, outcome, keep_s)])

@@ -2,22 +2,24 @@
 
 import asyncio
 import hashlib
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
-from jobs.errors import BlobMissing
+from jobs.errors import BlobMissing, StoreError
 from jobs.lease import Finished, Leased
 from jobs.record import Outcome, PassRecord, Progress
 from jobs.spec import JobControls, JobSpec, Output, Source
 from jobs.state import State
 from models.errors import PhotoError
-from models.photo.codec_pool import CodecFailed
+from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, DecodeTooSlow
 from models.photo.read import Photo
-from worker.job_run import REPORT_EVERY_S, Abandoned, JobRun, JobServices
-from worker.messages import Cancel, Done, Failed, PassProgress, StepProgress, Task
+from worker.job_end import Abandoned
+from worker.job_run import REPORT_EVERY_S, JobRun, JobServices
+from worker.messages import Begun, Cancel, Done, Failed, PassProgress, StepProgress, Task
 
 ID = "0" * 32
 PIXELS = np.zeros((8, 8, 3), np.uint8)
@@ -43,7 +45,7 @@ class FakeQueue:
     async def report(self, token, job, progress, outcome=None, event=None):
         if self.error:
             raise self.error
-        self.reports.append((progress, outcome, event.type))
+        self.reports.append((progress, outcome, event.type if event else "started"))
         return True
 
 
@@ -210,6 +212,9 @@ def test_the_engine_gets_the_users_controls():
         ({"store": FakeStore(blobs={})}, "input-missing"),
         ({"codec": FakeCodec(decode_error=PhotoError("no photo"))}, "bad-image"),
         ({"codec": FakeCodec(decode_error=CodecFailed("it died"))}, "bad-image"),
+        ({"codec": FakeCodec(decode_error=DecodeTooSlow("30 s"))}, "decode-timeout"),
+        ({"codec": FakeCodec(decode_error=CodecOutOfMemory("6 GiB"))}, "out-of-memory"),
+        ({"codec": FakeCodec(encode_error=CodecOutOfMemory("6 GiB"))}, "out-of-memory"),
         ({"codec": FakeCodec(encode_error=PhotoError("too wide"))}, "encode"),
         ({"codec": FakeCodec(encode_error=CodecFailed("it died"))}, "encode"),
     ],
@@ -337,3 +342,131 @@ def test_the_late_end_of_an_earlier_attempt_does_not_cancel_the_next_ones_task()
         assert task.id not in [command.id for command in sent[2:3]]
 
     asyncio.run(scenario())
+
+
+class EndlessCodec(FakeCodec):
+    """Decodes for ever, and notes that it was ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoding, self.ended = asyncio.Event(), False
+
+    async def decode(self, data):
+        self.decoding.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+
+@pytest.mark.parametrize(
+    ("interruption", "state"),
+    [("cancel", State.CANCELED), ("expire", State.EXPIRED), ("time_out", State.FAILED), ("abandon", None)],
+)
+@pytest.mark.parametrize("repeated", [False, True])
+def test_an_interruption_ends_a_decoder_that_runs(interruption, state, repeated):
+    codec = EndlessCodec()
+    bench = Bench(codec=codec)
+
+    async def scenario():
+        running = asyncio.ensure_future(bench.run.run())
+        await codec.decoding.wait()
+        for _ in range(1 + repeated):
+            getattr(bench.run, interruption)()
+        return await asyncio.wait_for(running, 30)
+
+    if state is None:
+        with pytest.raises(Abandoned):
+            asyncio.run(scenario())
+    else:
+        assert asyncio.run(scenario()).state is state
+    assert codec.ended and bench.engine.sent == []
+
+
+def test_a_job_whose_lease_is_lost_is_not_ended_even_if_it_was_canceled():
+    codec = EndlessCodec()
+    bench = Bench(codec=codec)
+
+    async def scenario():
+        running = asyncio.ensure_future(bench.run.run())
+        await codec.decoding.wait()
+        bench.run.cancel()
+        bench.run.abandon()
+        with pytest.raises(Abandoned):
+            await asyncio.wait_for(running, 30)
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_ends_a_job_wherever_it_is_without_any_help_of_redis():
+    codec = EndlessCodec()
+    finished = Bench(codec=codec, deadline_ms=int(time.time() * 1000) + 300).end()
+    assert (finished.state, finished.outcome.failure.code) == (State.EXPIRED, "deadline")
+    assert codec.ended
+
+
+def test_a_far_deadline_is_no_trouble():
+    assert Bench(DONE, deadline_ms=2**53).end().state is State.SUCCEEDED
+
+
+def test_a_job_that_runs_for_too_long_fails_with_its_own_code_and_leaves_the_engine():
+    bench = Bench(Begun(ID))
+    bench.run.services = replace(bench.run.services, max_running_s=0.05)
+    finished = bench.end()
+    assert (finished.state, finished.outcome.failure.code) == (State.FAILED, "time-limit")
+    assert not bench.engine.at_work
+
+
+def test_the_time_limit_does_not_count_the_wait_for_a_turn():
+    bench = Bench()
+    bench.run.services = replace(bench.run.services, max_running_s=0.05)
+
+    async def scenario():
+        running = asyncio.ensure_future(bench.run.run())
+        await asyncio.sleep(0.2)
+        assert not running.done() and bench.queue.reports == []
+        bench.run.answers.put_nowait(DONE)
+        return await asyncio.wait_for(running, 30)
+
+    assert asyncio.run(scenario()).state is State.SUCCEEDED
+
+
+def test_a_job_starts_when_the_engine_begins_with_it_and_only_once():
+    bench = Bench(Begun(ID), PassProgress(id=ID, outcome=outcome_of()), Begun(ID), DONE)
+    bench.end()
+    assert [kind for _, _, kind in bench.queue.reports] == ["started", "detected"]
+
+
+def test_the_engines_seconds_are_the_jobs_work_and_its_attempt_has_a_name():
+    bench = Bench(replace(DONE, work_s=1.25))
+    finished = bench.end()
+    assert (finished.work_s, finished.fence) == (1.25, bench.run.task_id)
+
+
+def test_a_result_that_cannot_be_stored_is_kept_until_it_can_and_nothing_is_computed_again():
+    class OnceFull(FakeStore):
+        async def put(self, name, data, keep_s):
+            if not failures:
+                failures.append(name)
+                raise StoreError("no space")
+            await super().put(name, data, keep_s)
+
+    failures = []
+    bench = Bench(DONE, store=OnceFull())
+    finished = bench.end()
+    assert finished.state is State.SUCCEEDED and failures == [finished.outcome.result.blob]
+    assert sum(isinstance(command, Task) for command in bench.engine.sent) == 1
+
+
+def test_a_store_that_cannot_be_read_fails_the_job_in_its_name():
+    class Broken(FakeStore):
+        async def get(self, name):
+            raise StoreError("no such disk")
+
+    async def no_pause(seconds):
+        pass
+
+    bench = Bench(DONE, store=Broken())
+    bench.run.store.sleep = no_pause
+    finished = bench.end()
+    assert (finished.state, finished.outcome.failure.code) == (State.FAILED, "store-unavailable")

@@ -12,7 +12,7 @@ import uvloop
 from PIL import Image
 
 from models.errors import PhotoError
-from models.photo.codec_pool import CodecFailed, CodecPool, import_codec
+from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, CodecPool, DecodeTooSlow, import_codec
 from models.photo.read import Limits, Photo
 
 PIXELS = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
@@ -87,6 +87,18 @@ def test_a_decoder_that_dies_of_a_file_fails_that_file_alone():
     np.testing.assert_array_equal(run(scenario).pixels, PIXELS)
 
 
+def test_a_file_that_takes_too_long_is_refused_in_its_own_way_and_is_not_tried_again():
+    """The limit is shorter than the start of a process, so any file takes too long."""
+
+    async def scenario(codec):
+        with pytest.raises(DecodeTooSlow, match=r"0\.01 s"):
+            await codec.decode(png())
+        codec.decode_s = 60
+        return await codec.decode(png())
+
+    np.testing.assert_array_equal(run(scenario, decode_s=0.01).pixels, PIXELS)
+
+
 def test_files_beside_the_one_that_kills_its_decoder_are_decoded():
     async def scenario(codec):
         answers = await asyncio.gather(
@@ -119,7 +131,7 @@ def test_a_pool_that_was_killed_while_idle_is_replaced():
 
 def test_a_file_that_needs_more_memory_than_there_is_fails_alone():
     async def scenario(codec):
-        with pytest.raises(CodecFailed, match="memory"):
+        with pytest.raises(CodecOutOfMemory, match="memory"):
             await codec._run(short_of_memory)
         return await codec.decode(png())
 

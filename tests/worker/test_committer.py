@@ -1,0 +1,92 @@
+"""The committer keeps finished jobs until Redis has them, and one job's trouble is not another's."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import OutOfMemoryError as RedisFull
+
+from jobs.errors import StoreError
+from jobs.lease import Finished
+from jobs.record import Outcome
+from jobs.state import State
+from worker.committer import Committer
+from worker.held_jobs import HeldJobs
+from worker.metrics import WorkerMetrics
+from worker.redis_retry import RedisRetry
+
+
+class LossyQueue:
+    """Ends each job once, by its fence, and loses the replies to its first commits."""
+
+    def __init__(self, lost_replies=0, answers=None) -> None:
+        self.lost_replies, self.answers, self.fences, self.commits = lost_replies, answers or {}, {}, 0
+
+    async def commit(self, token, finished):
+        self.commits += 1
+        states = [self.fences.setdefault(job.id, self.answers.get(job.id, job.state)) for job in finished]
+        if self.lost_replies:
+            self.lost_replies -= 1
+            raise RedisAway("the reply was lost")
+        return states
+
+
+class FakeRun:
+    """A run that records what the committer asks of it."""
+
+    def __init__(self, job, error=None) -> None:
+        self.spec, self.seconds, self.error = SimpleNamespace(id=job, bundle="b"), {}, error
+        self.discarded = self.input_deleted = False
+
+    async def discard(self):
+        self.discarded = True
+        if self.error:
+            raise self.error
+
+    async def delete_input(self):
+        self.input_deleted = True
+        if self.error:
+            raise self.error
+
+
+def finished(job):
+    return Finished(id=job, state=State.SUCCEEDED, outcome=Outcome(), keep_s=60, fence=job)
+
+
+def commit(queue, *runs):
+    async def main():
+        metrics = WorkerMetrics()
+        committer = Committer(queue, "t", HeldJobs(), metrics, RedisRetry(metrics, asyncio.Event()))
+        loop = asyncio.ensure_future(committer.run())
+        for run in runs:
+            committer.add(run, finished(run.spec.id))
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while committer.busy:
+                await asyncio.sleep(0.01)
+        assert not loop.done(), "it goes on"
+        loop.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_commit_whose_reply_is_lost_does_not_delete_its_own_result():
+    run, queue = FakeRun("a"), LossyQueue(lost_replies=2)
+    commit(queue, run)
+    assert queue.commits == 3
+    assert (run.discarded, run.input_deleted) == (False, True)
+
+
+@pytest.mark.parametrize("error", [StoreError("gone"), RedisAway("gone"), RedisFull("full"), OSError("gone")])
+def test_a_store_that_fails_does_not_end_the_commits(error):
+    lost, next_one = FakeRun("a", error), FakeRun("b")
+    commit(LossyQueue(answers={"a": None}), lost, next_one)
+    assert (lost.discarded, lost.input_deleted) == (True, False)
+    assert (next_one.discarded, next_one.input_deleted) == (False, True)
+
+
+def test_the_pictures_of_a_canceled_job_are_deleted_and_so_is_its_input():
+    run = FakeRun("a")
+    commit(LossyQueue(answers={"a": State.CANCELED}), run)
+    assert (run.discarded, run.input_deleted) == (True, True)

@@ -1,0 +1,46 @@
+"""Explains why an engine child ended: for the log, for /readyz, and for a job that was in it too often."""
+
+import signal
+from dataclasses import dataclass
+
+from jobs.record import Failure
+from processes.memory_limits import Memory
+
+MEMORY_HINT = "scale the image down, or use a worker with more memory"
+
+
+@dataclass(frozen=True)
+class EngineDeath:
+    """Why a child ended, in words after "the engine"; `failure` ends a job that was in it at MAX_DEATHS deaths."""
+
+    why: str
+    failure: Failure
+
+
+def explain_death(
+    exit_code: int | None, hang: str | None, kills: tuple[int | None, int | None], of: Memory
+) -> EngineDeath:
+    """Returns the cause of a death.
+
+    Args:
+        exit_code: of the child; negative: the signal that killed it.
+        hang: why the watchdog killed it, if it did.
+        kills: how often the kernel had killed for lack of memory when the child started, and now; None: unknown.
+        of: the memory of this machine.
+    """
+    if hang is not None:
+        detail = f"the engine stopped making progress, twice, while it ran this job: {hang}"
+        return EngineDeath(f"hung: {hang}", _poison(detail))
+    before, now = kills
+    if exit_code == -signal.SIGKILL and (before is None or now is None or now != before):
+        limit = f" (the limit is {of.limit_bytes / 2**30:.1f} GiB)" if of.limit_bytes else ""
+        surely = "was killed for lack of memory" if now is not None else "was killed, probably for lack of memory"
+        detail = f"the engine {surely}{limit}, twice, while it ran this job"
+        return EngineDeath(surely + limit, Failure(code="out-of-memory", detail=detail, hint=MEMORY_HINT))
+    return EngineDeath(
+        f"ended with exit code {exit_code}", _poison("two workers or engines died while they ran this job")
+    )
+
+
+def _poison(detail: str) -> Failure:
+    return Failure(code="poison-suspected", detail=detail, hint="try another image or a smaller one")
