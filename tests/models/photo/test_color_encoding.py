@@ -26,6 +26,7 @@ def flat(value, dtype=np.uint8):
 def in_srgb(data: bytes) -> np.ndarray:
     """A written file's pixels, converted to sRGB by LittleCMS."""
     image = decoded(data)
+    image = image.convert("RGB") if image.mode == "RGBA" else image
     icc = image.info.get("icc_profile")
     if icc is None:
         return np.asarray(image.convert("RGB")).astype(int)
@@ -172,3 +173,22 @@ def test_our_profiles_mean_what_they_say():
 def test_damaged_profiles_are_inspected_without_an_error(icc):
     assert profiles.gamma_of(icc) is None and profiles.transfer_of(icc) is None
     assert profiles.for_written(icc, gray=True) is None
+
+
+@pytest.mark.parametrize(("target", "alpha"), [("webp", False), ("webp", True), ("avif", True), ("tiff", False)])
+def test_a_gray_profile_becomes_an_rgb_profile_where_gray_is_stored_as_rgb(target, alpha):
+    icc = profiles.profile("gray", SRGB_PRIMARIES, 1.8, gray=True)
+    image = Image.fromarray(flat(100)[..., 0])
+    if alpha:
+        image.putalpha(255)
+    data = encoded(image, "png", icc_profile=icc)
+    light = (100 / 255) ** 1.8
+    expected = (1.055 * light ** (1 / 2.4) - 0.055) * 255
+    assert np.abs(in_srgb(encode_photo(read_photo(data), target)) - expected).max() <= 2
+
+
+def test_hdr_in_a_profile_is_converted():
+    icc = profiles._file("PQ", b"RGB ", {b"cicp": b"cicp\0\0\0\0\x09\x10\0\1"})
+    photo = read_photo(encoded(Image.fromarray(flat(148)), "jpeg", icc_profile=icc))
+    assert photo.icc is None
+    assert "HDR (PQ)" in photo.warnings[0]
