@@ -47,7 +47,6 @@ class Finished:
     state: State
     outcome: Outcome
     keep_s: int
-    megapixels: float = 0.0
     work_s: float = 0.0
     blob: Blob | None = None
     fence: str | None = None

@@ -61,7 +61,7 @@ class Output(FrozenModel):
 
     format: Format | None = Field(default=None, description="The result's format. Default: the input's.")
     quality: int | None = Field(default=None, ge=1, le=100, description="Of JPEG, WebP and AVIF.")
-    metadata: bool = Field(default=True, description="Keep EXIF. GPS is always removed.")
+    metadata: bool = Field(default=True, description="Keep EXIF, XMP, IPTC and texts. Locations are always removed.")
     passes: bool = Field(default=True, description="Keep an image of each pass.")
 
 

@@ -176,10 +176,9 @@ class JobRun:
     def _finished(self, state: State, outcome: Outcome | None = None) -> Finished:
         if outcome is None:
             self._update(seconds=self.seconds)
-        source = self.spec.source
         return Finished(
             id=self.spec.id, state=state, outcome=outcome or self._outcome, keep_s=self.spec.keep_s,
-            megapixels=source.megapixels if source else 0.0, work_s=self.work_s, blob=self._carried,
+            work_s=self.work_s, blob=self._carried,
             fence=self.task_id,
         )  # fmt: skip
 

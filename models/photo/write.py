@@ -153,7 +153,9 @@ def _samples(photo: Photo, format: str) -> Samples:
 def _is_written_gray(photo: Photo, format: str) -> bool:
     if format == "tiff" and photo.sixteen_bit and photo.alpha is not None:
         return False  # Pillow, among others, cannot open a TIFF of 16-bit gray with alpha
-    return photo.gray and format not in ("webp", "avif")  # these two store gray as RGB
+    if format == "avif":
+        return photo.gray and photo.alpha is None
+    return photo.gray and format != "webp"  # WebP stores gray as RGB
 
 
 def _matching_icc(photo: Photo, format: str) -> bytes | None:

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import uvloop
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from models.errors import PhotoError
 from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, CodecPool, DecodeTooSlow, import_codec
@@ -185,12 +185,17 @@ def test_metadata_is_kept_when_it_is_wanted(metadata):
     exif[0x010F] = "a camera"
 
     async def scenario(codec):
-        photo = await codec.decode(png(exif=exif.tobytes()))
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("Copyright", "Jane Doe")
+        photo = await codec.decode(png(exif=exif.tobytes(), pnginfo=texts, dpi=(300, 300)))
         data, _ = await codec.encode(photo, photo.pixels, None, None, metadata)
         return data
 
-    with Image.open(io.BytesIO(run(scenario))) as image:
+    data = run(scenario)
+    assert (b"Jane Doe" in data) == metadata
+    with Image.open(io.BytesIO(data)) as image:
         assert image.getexif().get(0x010F) == ("a camera" if metadata else None)
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
 def test_a_small_picture_is_encoded_without_a_process_and_a_larger_one_with():
