@@ -8,7 +8,7 @@ from cli.exit_codes import exit_on_error
 from cli.json_log import log_as_json
 from cli.keys import run_with_redis
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
-from cli.settings import Settings, settings
+from cli.settings import Settings, listed, settings
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "host": env.host, "port": env.port, "metrics_port": env.metrics_port, "auth": env.auth,
         "max_bytes": round(env.max_megabytes * MEGABYTE), "max_megapixels": env.max_megapixels,
         "max_queued": env.max_queued, "keep_s": env.keep_s,
+        "allowed_hosts": listed(env.allowed_hosts), "allowed_origins": listed(env.allowed_origins),
+        "trusted_proxies": listed(env.trusted_proxies), "root_path": env.root_path,
+        "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     return ServiceSettings(**{**values, **given})  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from rich.markup import escape
 from rich.table import Table
 
 from cli.console import print_error, print_message, print_table
@@ -19,6 +20,7 @@ from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import RedisUrl
 from cli.settings import settings
 from jobs import api_keys
+from models.errors import ControlsError
 
 T = TypeVar("T")
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
@@ -82,6 +84,8 @@ def create(
     Example: undegrade keys create website
     """
     with exit_on_error():
+        if not name.strip() or not name.isprintable():
+            raise ControlsError("got a NAME that is empty or has control characters, expected visible characters")
         key_id, secret = _run(redis_url, data, lambda client: api_keys.create(client, name))
     sys.stdout.write(secret + "\n")
     print_message(f"key {key_id} for {name}. Send it as `Authorization: Bearer KEY`. It is not shown again.")
@@ -95,7 +99,7 @@ def list_all(redis_url: RedisUrl = None, data: DataFolder = None) -> None:
         table = Table("id", "name", "created")
         for key in keys:
             created = datetime.fromtimestamp(key.created_ms / 1000, UTC)
-            table.add_row(key.id, key.name, f"{created:%Y-%m-%d %H:%M}")
+            table.add_row(key.id, escape(key.name), f"{created:%Y-%m-%d %H:%M}")
         if keys:
             print_table(table)
         else:

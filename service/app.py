@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -12,18 +12,23 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from jobs.blob_store import open_store
 from jobs.queue import Queue
 from service.authentication import Authenticator
+from service.background_tasks import end_task
 from service.desk import Desk
 from service.job_waiters import JobWaiters
 from service.metrics import QueueCollector, RequestMetrics, serve_metrics
+from service.origins import OriginGuard
 from service.problems import PROBLEM_TYPE, add_handlers, problem_response
+from service.proxies import HeadAsGet, RootPath
 from service.refusals import InternalError
 from service.request_log import RequestLog
 from service.routes import about, docs, events, health, images, jobs, restore
 from service.settings import ServiceSettings
+from service.transcode import Transcoder
 
 DESCRIPTION = "Finds what is wrong with a photo and repairs it, one pass at a time."
 
@@ -51,9 +56,15 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": settings.root_path or "/"}],
         lifespan=lambda app: _lifespan(app, settings, registry),
     )
+    # The last one comes first
+    app.add_middleware(OriginGuard, settings=settings, needs_no_key=lambda: app.state.authenticator.needs_no_key())
     app.add_middleware(RequestLog, count=RequestMetrics(registry), internal_error=_internal_error)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
     for module in (restore, jobs, images, events, about, health, docs):
         app.include_router(module.router)
@@ -69,15 +80,15 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     registry.register(QueueCollector(queue, settings.bundle, asyncio.get_running_loop()))
     app.state.desk = Desk(settings, queue, store, waiters)
     app.state.authenticator = Authenticator(redis, settings.auth)
+    app.state.transcoder = Transcoder()
     app.state.listener = asyncio.create_task(waiters.listen())
     try:
         async with serve_metrics(registry, settings.host, settings.metrics_port) as app.state.metrics_port:
             yield
     finally:
         waiters.close()
-        app.state.listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await app.state.listener
+        await end_task(app.state.listener)
+        await app.state.transcoder.close()
         await store.close()
         await redis.aclose()
 

@@ -3,25 +3,33 @@
 ServiceError
 ├── UnsafeBinding            the service does not start: it would be open to the network without a key
 └── Refusal                  the response to one request
+    ├── MalformedRequest     400 malformed-request
     ├── Unauthorized         401 unauthorized
+    ├── CrossOrigin          403 cross-origin
     ├── NotFound             404 not-found
     │   ├── NoSuchJob            no-such-job
     │   └── NoSuchPass           no-such-step
     ├── MethodNotAllowed     405 method-not-allowed
     ├── NotAcceptable        406 not-acceptable
+    ├── RequestTimedOut      408 request-timeout
     ├── NotFinished          409 not-finished
     ├── JobCanceled          409 canceled
     ├── Gone                 410 gone
     ├── TooLarge             413 too-large
     │   └── TooManyPixels        too-many-pixels
+    ├── UriTooLong           414 uri-too-long
     ├── UnsupportedBody      415 unsupported-body
     ├── NotAnImage           415 not-an-image
     │   └── UnsupportedFormat    unsupported-format
+    ├── UnknownHost          421 unknown-host
     ├── InvalidRequest       422 invalid-request
+    ├── HeadersTooLarge      431 headers-too-large
     ├── JobFailed            500 job-failed (410, 422 or 504 for some failures: failed_jobs.py)
     ├── InternalError        500 internal
     ├── TooManyWaits         429 too-many-waits
     ├── QueueIsFull          503 queue-full
+    ├── TooManyConversions   503 too-many-conversions
+    ├── ConversionFailed     503 conversion-failed
     ├── RedisUnavailable     503 redis-unavailable
     ├── StoreUnavailable     503 store-unavailable
     └── WaitOver             504 wait-over
@@ -209,3 +217,59 @@ class WaitOver(Refusal):
 
     status, code = HTTPStatus.GATEWAY_TIMEOUT, "wait-over"
     hint = "the job continues: fetch result_url when it has succeeded"
+
+
+class TooManyConversions(Refusal):
+    """Too many images are being converted to another format."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "too-many-conversions"
+    hint = "retry after the seconds in Retry-After, or fetch the image as stored, without format and quality"
+
+
+class ConversionFailed(Refusal):
+    """The image could not be converted with the memory and the time that a conversion may use."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "conversion-failed"
+    hint = "ask for another format, or fetch the image as stored, without format and quality"
+
+
+class UnknownHost(Refusal):
+    """The Host header names another server: a web page may have changed the address of its own name."""
+
+    status, code = HTTPStatus.MISDIRECTED_REQUEST, "unknown-host"
+    hint = "use http://127.0.0.1 or http://localhost, or add the name to UNDEGRADE_ALLOWED_HOSTS"
+
+
+class CrossOrigin(Refusal):
+    """A web page of another origin sent the request, and its origin is not allowed."""
+
+    status, code = HTTPStatus.FORBIDDEN, "cross-origin"
+    hint = "add the page's origin to UNDEGRADE_ALLOWED_ORIGINS"
+
+
+class MalformedRequest(Refusal):
+    """The bytes are not an HTTP/1.1 request."""
+
+    code = "malformed-request"
+    hint = "send an HTTP/1.1 request"
+
+
+class UriTooLong(Refusal):
+    """The URL is longer than the limit."""
+
+    status, code = HTTPStatus.REQUEST_URI_TOO_LONG, "uri-too-long"
+    hint = "send the fields in the body"
+
+
+class HeadersTooLarge(Refusal):
+    """The request has too many headers, or too many bytes of them."""
+
+    status, code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large"
+    hint = "send fewer or shorter headers"
+
+
+class RequestTimedOut(Refusal):
+    """The request arrived too slowly."""
+
+    status, code = HTTPStatus.REQUEST_TIMEOUT, "request-timeout"
+    hint = "send the request again over a faster connection"

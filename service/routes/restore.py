@@ -11,6 +11,7 @@ from service.authentication import AuthenticatedCaller, Caller
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
 from service.job_view import DetectBody, JobBody, detect_body, job_url
+from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import upload_docs
 from service.refusals import Gone, WaitOver
@@ -78,7 +79,9 @@ async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCalle
 async def _receive(request: Request, kind: Kind, desk: Desk, caller: Caller, preference: WaitPreference) -> Upload:
     """Read the upload, unless the service would refuse the job anyway."""
     await desk.refuse_early(caller, preference.wait_s, content_length(request))
-    return await read_upload(request, kind, desk.settings)
+    upload = await read_upload(request, kind, desk.settings)
+    await check_degradations(desk.queue, upload.options.bundle or desk.settings.bundle, upload.options)
+    return upload
 
 
 def _with_format(upload: Upload, format: Format | None) -> Upload:
@@ -116,7 +119,7 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
     data = job.image or await desk.blob(result.blob, "the result")
-    response = image_response(data, record.spec.id, result.format)
+    response = image_response(data, record.spec.id, result.format, f'"{result.sha256}"')
     response.headers.update({**_summary_headers(record), **preference.headers, "Content-Location": f"{url}/result"})
     return response
 
