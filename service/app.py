@@ -21,8 +21,9 @@ from service.background_tasks import end_task
 from service.desk import Desk
 from service.job_waiters import JobWaiters
 from service.metrics import QueueCollector, RequestMetrics, serve_metrics
+from service.openapi import completed
 from service.origins import OriginGuard
-from service.problems import PROBLEM_TYPE, add_handlers, problem_response
+from service.problems import add_handlers, problem_response
 from service.proxies import HeadAsGet, RootPath
 from service.refusals import InternalError
 from service.request_log import RequestLog
@@ -34,16 +35,14 @@ DESCRIPTION = "Finds what is wrong with a photo and repairs it, one pass at a ti
 
 
 class _Service(FastAPI):
-    """FastAPI documents a response model as application/json; our problems are application/problem+json only."""
+    """The application, with a completed OpenAPI document."""
+
+    key_optional = False
 
     def openapi(self) -> dict[str, Any]:
-        document = super().openapi()
-        for methods in document["paths"].values():
-            for route in methods.values():
-                for response in route["responses"].values():
-                    if PROBLEM_TYPE in response.get("content", {}):
-                        response["content"].pop("application/json", None)
-        return document
+        if self.openapi_schema is None:
+            self.openapi_schema = completed(super().openapi(), self.key_optional)
+        return self.openapi_schema
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -56,9 +55,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         servers=[{"url": settings.root_path or "/"}],
         lifespan=lambda app: _lifespan(app, settings, registry),
     )
+    app.key_optional = settings.auth != "on"
     # The last one comes first
     app.add_middleware(OriginGuard, settings=settings, needs_no_key=lambda: app.state.authenticator.needs_no_key())
     app.add_middleware(RequestLog, count=RequestMetrics(registry), internal_error=_internal_error)

@@ -19,6 +19,8 @@ router = APIRouter(tags=["jobs"])
 FINAL_EVENTS = ("completed", "failed", "canceled")
 """An expired job ends with `failed`."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+EVENT_SCHEMA = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
+"""Of each event; `data` is JSON."""
 RETRY_LINE = "retry: 1000\n\n"
 
 
@@ -26,7 +28,10 @@ RETRY_LINE = "retry: 1000\n\n"
     "/jobs/{job_id}/events",
     response_class=Response,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "Events until the end of the job"},
+        200: {
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
+            "description": "Events until the end of the job",
+        },
         **problem_responses(401, 404, 410, 422, 429, 503),
     },
 )
@@ -35,7 +40,7 @@ async def events(
     desk: CurrentDesk,
     caller: AuthenticatedCaller,
     last_event_id: Annotated[
-        str, Header(pattern=r"^\d{1,15}-\d{1,15}$", description="Return only the events after this id.")
+        str, Header(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$", description="Return only the events after this id.")
     ] = "0-0",
 ) -> Response:
     """Stream all events of a job: first the past events, then each new event.  The stream ends with the job."""

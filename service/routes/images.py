@@ -11,6 +11,7 @@ from service.conditional import etag_of, has_current
 from service.failed_jobs import check_succeeded
 from service.image_header import MEDIA_TYPES, sniff_format
 from service.negotiation import format_to_convert_to
+from service.openapi import BINARY
 from service.refusals import Gone, NoSuchPass
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, OpenAPIResponses, problem_responses
 from service.transcode import Conversion
@@ -18,7 +19,10 @@ from service.transcode import Conversion
 router = APIRouter(tags=["jobs"])
 FILE_ENDINGS = {"jpeg": "jpg", "tiff": "tif"}
 IMAGE_RESPONSE: OpenAPIResponses = {
-    200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}, "description": "The image"}
+    200: {
+        "content": {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
+        "description": "The image",
+    }
 }
 
 
@@ -70,7 +74,11 @@ async def result(
 @router.get(
     "/jobs/{job_id}/passes/{number}/image",
     response_class=Response,
-    responses={**IMAGE_RESPONSE, **problem_responses(401, 404, 410, 422, 503)},
+    responses={
+        **IMAGE_RESPONSE,
+        304: {"description": "Not modified"},
+        **problem_responses(401, 404, 410, 422, 503),
+    },
 )
 async def pass_image(
     job_id: JobId,

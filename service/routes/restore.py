@@ -10,10 +10,11 @@ from jobs.spec import Format, Kind
 from service.authentication import AuthenticatedCaller, Caller
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
+from service.image_header import MEDIA_TYPES
 from service.job_view import DetectBody, JobBody, detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
-from service.openapi import upload_docs
+from service.openapi import BINARY, upload_docs
 from service.refusals import Gone, WaitOver
 from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
 from service.routes.images import image_response
@@ -30,7 +31,11 @@ REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 5
     status_code=202,
     openapi_extra=upload_docs("restore"),
     responses={
-        200: {"model": JobBody, "description": "The finished job (Prefer: wait) or its image (Accept: image/*)"},
+        200: {
+            "model": JobBody,
+            "description": "The finished job (Prefer: wait) or its image (Accept: image/*)",
+            "content": {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
+        },
         202: {"model": JobBody, "description": "The queued job; Location is its URL"},
         **REFUSALS,
     },
