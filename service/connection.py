@@ -14,7 +14,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.problems import problem_response
-from service.refusals import HeadersTooLarge, MalformedRequest, Refusal, RequestTimedOut, UriTooLong
+from service.refusals import Refusal
+from service.request_refusals import HeadersTooLarge, MalformedRequest, RequestTimedOut, UriTooLong
 
 MAX_URL_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 32 * 1024

@@ -19,7 +19,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; }
 td:first-child { font-family: ui-monospace, monospace; }
 code, pre { font-family: ui-monospace, monospace; }
-pre { overflow-x: auto; border: 1px solid #8886; padding: .5rem; }
+pre { white-space: pre-wrap; border: 1px solid #8886; padding: .5rem; }
 @media (max-width: 40rem) {
   thead { display: none; }
   table, tbody, tr, td { display: block; padding: 0; }
@@ -58,7 +58,8 @@ def docs_page(openapi: dict[str, Any]) -> str:
 
 def _route(method: str, path: str, route: dict[str, Any]) -> str:
     return (
-        f"<section><h2><b>{escape(method)}</b> {_breakable(path)}</h2>{_example(method, path, route)}<p>{escape(route.get('description', ''))}</p>"
+        f"<section><h2><b>{escape(method)}</b> {_breakable(path)}</h2>{_example(method, path, route)}"
+        f"<p>{_with_code(route.get('description', ''))}</p>"
         f"{_parameters(route.get('parameters', []))}{_request(route)}{_responses(route.get('responses', {}))}</section>"
     )
 
@@ -78,8 +79,13 @@ def _example(method: str, path: str, route: dict[str, Any]) -> str:
 
 
 def _breakable(text: str) -> str:
-    """Return text as HTML whose long words may break after slashes and underscores, and nowhere else."""
-    return re.sub(r"(?<=[/_|])(?=\w|\{)", "<wbr>", escape(text))
+    """Return text as HTML in which paths and media types may break after slashes."""
+    return re.sub(r"(?<=/)(?=\w|\{)", "<wbr>", escape(text))
+
+
+def _with_code(text: str) -> str:
+    """Return a docstring as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _parameters(parameters: list[dict[str, Any]]) -> str:

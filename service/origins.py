@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import problem_response
-from service.refusals import CrossOrigin, MalformedRequest, Refusal, UnknownHost
+from service.refusals import Refusal
 from service.request_log import request_id
+from service.request_refusals import CrossOrigin, MalformedRequest, UnknownHost
 from service.settings import ServiceSettings
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
