@@ -11,7 +11,7 @@ from cli.keys import run_with_redis
 from cli.listening import ListenError, bare_host, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
-from cli.settings import Settings, settings
+from cli.settings import Settings, listed, settings
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "max_queued": env.max_queued, "keep_s": env.keep_s,
         "max_stored_bytes": round(env.max_stored_megabytes * MEGABYTE),
         "max_stored_bytes_per_key": round(env.max_stored_megabytes_per_key * MEGABYTE),
+        "allowed_hosts": listed(env.allowed_hosts), "allowed_origins": listed(env.allowed_origins),
+        "trusted_proxies": listed(env.trusted_proxies), "root_path": env.root_path,
+        "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
     }  # fmt: skip
     values |= {name: value for name, value in options.items() if value is not None}
     values["host"] = bare_host(str(values["host"]))

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from rich.markup import escape
 from rich.table import Table
 
 from cli.console import print_error, print_message, print_table
@@ -22,6 +23,7 @@ from cli.server_urls import checked_redis_url
 from cli.settings import settings
 from jobs import api_keys
 from jobs.redis_client import open_redis, shown_url
+from models.errors import ControlsError
 
 T = TypeVar("T")
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
@@ -87,6 +89,8 @@ def create(
     Example: undegrade keys create website
     """
     with exit_on_error():
+        if not name.strip() or not name.isprintable():
+            raise ControlsError("got a NAME that is empty or has control characters, expected visible characters")
         key_id, secret = _run(redis_url, data, lambda client: api_keys.create(client, name))
     sys.stdout.write(secret + "\n")
     print_message(f"key {key_id} for {name}. Send it as `Authorization: Bearer KEY`. It is not shown again.")
@@ -100,7 +104,7 @@ def list_all(redis_url: RedisUrl = None, data: DataFolder = None) -> None:
         table = Table("id", "name", "created")
         for key in keys:
             created = datetime.fromtimestamp(key.created_ms / 1000, UTC)
-            table.add_row(key.id, key.name, f"{created:%Y-%m-%d %H:%M}")
+            table.add_row(key.id, escape(key.name), f"{created:%Y-%m-%d %H:%M}")
         if keys:
             print_table(table)
         else:

@@ -4,11 +4,11 @@ import difflib
 import os
 from functools import lru_cache
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ControlsError
-from service.settings import Auth, ServiceSettings
+from service.settings import Auth, ServiceSettings, check_network_setting
 
 PREFIX = "UNDEGRADE_"
 
@@ -68,8 +68,29 @@ class Settings(BaseSettings):
     """How long a worker may take to decode an image; an image that takes longer fails."""
     max_running_s: float = Field(default=21_600.0, gt=0, le=30 * 24 * 3600)
     """How long a job may run; a job that runs longer fails."""
+    allowed_hosts: str = ""
+    """Further names under which clients reach the API, with commas; checked while no API key is needed."""
+    allowed_origins: str = ""
+    """Origins whose web pages may use the API (CORS), with commas; * for all."""
+    trusted_proxies: str = ""
+    """Addresses or networks of proxies whose X-Forwarded-* headers count, with commas."""
+    root_path: str = ""
+    """Path under which a proxy serves the API, such as /ai."""
+    idle_s: int = Field(default=ServiceSettings.idle_s, ge=1)
+    """How long the API keeps a connection without a request."""
+    head_s: float = Field(default=ServiceSettings.head_s, gt=0)
+    """How long the line and the headers of a request may take."""
+    stall_s: float = Field(default=ServiceSettings.stall_s, gt=0)
+    """How long an upload or a download may stall."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
+
+    @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies", "root_path")
+    @classmethod
+    def _valid(cls, value: str, info: ValidationInfo) -> str:
+        for entry in listed(value):
+            check_network_setting(str(info.field_name), entry)
+        return value.strip()
 
     @property
     def bundle_names(self) -> tuple[str | None, ...]:
@@ -80,6 +101,11 @@ class Settings(BaseSettings):
     def default_bundle(self) -> str | None:
         """The bundle of commands that use a single one."""
         return self.bundle_names[0]
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Returns the entries of a setting that are separated by commas."""
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
 
 
 @lru_cache(maxsize=1)

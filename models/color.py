@@ -16,4 +16,6 @@ def match_colors(image: Tensor, reference: Tensor) -> Tensor:
 
 
 def _mean_and_deviation(image: Tensor) -> tuple[Tensor, Tensor]:
-    return image.mean((-2, -1), keepdim=True), (image.var((-2, -1), keepdim=True) + 1e-5).sqrt()
+    unbiased = min(1, image.shape[-2] * image.shape[-1] - 1)  # a single pixel has no unbiased variance: 0 / 0
+    variance = image.var((-2, -1), keepdim=True, correction=unbiased)
+    return image.mean((-2, -1), keepdim=True), (variance + 1e-5).sqrt()

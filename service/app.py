@@ -2,43 +2,47 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from jobs.blob_store import open_store
 from jobs.queue import Queue, StorageLimits
 from jobs.redis_client import open_redis
 from service.authentication import Authenticator
+from service.background_tasks import end_task
 from service.desk import Desk
 from service.housekeeping import Housekeeping
 from service.job_waiters import JobWaiters
 from service.metrics import QueueCollector, RequestMetrics, serve_metrics
-from service.problems import PROBLEM_TYPE, add_handlers, problem_response
+from service.openapi import completed
+from service.origins import OriginGuard
+from service.problems import add_handlers, problem_response
+from service.proxies import HeadAsGet, RootPath
 from service.refusals import InternalError
 from service.request_log import RequestLog
 from service.routes import about, docs, events, health, images, jobs, restore
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
+from service.transcode import Transcoder
 
 DESCRIPTION = "Finds what is wrong with a photo and repairs it, one pass at a time."
 
 
 class _Service(FastAPI):
-    """FastAPI documents a response model as application/json; our problems are application/problem+json only."""
+    """The application, with a completed OpenAPI document."""
+
+    key_optional = False
 
     def openapi(self) -> dict[str, Any]:
-        document = super().openapi()
-        for methods in document["paths"].values():
-            for route in methods.values():
-                for response in route["responses"].values():
-                    if PROBLEM_TYPE in response.get("content", {}):
-                        response["content"].pop("application/json", None)
-        return document
+        if self.openapi_schema is None:
+            self.openapi_schema = completed(super().openapi(), self.key_optional)
+        return self.openapi_schema
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -51,9 +55,17 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        servers=[{"url": settings.root_path or "/"}],
         lifespan=lambda app: _lifespan(app, settings, registry),
     )
+    app.key_optional = settings.auth != "on"
+    # The last one comes first
+    app.add_middleware(OriginGuard, settings=settings, needs_no_key=lambda: app.state.authenticator.needs_no_key())
     app.add_middleware(RequestLog, count=RequestMetrics(registry), internal_error=_internal_error)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
     for module in (restore, jobs, images, events, about, health, docs):
         app.include_router(module.router)
@@ -73,6 +85,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     registry.register(QueueCollector(queue, settings.bundle, asyncio.get_running_loop()))
     app.state.desk = Desk(settings, queue, store, waiters)
     app.state.authenticator = Authenticator(redis, settings.auth)
+    app.state.transcoder = Transcoder()
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)
     housekeeping = asyncio.create_task(Housekeeping(queue, store).run())
@@ -81,10 +94,9 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
             yield
     finally:
         waiters.close()
-        for task in (app.state.listener, housekeeping):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end_task(app.state.listener)
+        await end_task(housekeeping)
+        await app.state.transcoder.close()
         await app.state.desk.close()
         await store.close()
         await redis.aclose()

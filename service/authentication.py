@@ -9,6 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from redis.asyncio import Redis
 
 from jobs import api_keys
+from service.query import check_query
 from service.refusals import Unauthorized
 from service.settings import Auth
 
@@ -46,7 +47,7 @@ class Authenticator:
         Raises:
             Unauthorized: a key is required, and the secret is missing, unknown or revoked.
         """
-        if self.auth == "off" or not await self._requires_key():
+        if await self.needs_no_key():
             return Caller()
         if not secret:
             raise Unauthorized("an API key is required", headers=CHALLENGE)
@@ -54,6 +55,10 @@ class Authenticator:
         if key is None:
             raise Unauthorized("this API key is unknown or has been revoked", headers=CHALLENGE)
         return Caller(key.id)
+
+    async def needs_no_key(self) -> bool:
+        """Return whether callers without a key are accepted now."""
+        return self.auth == "off" or not await self._requires_key()
 
     async def _requires_key(self) -> bool:
         if not self._key_required and time.monotonic() >= self._cached_until_s:
@@ -68,7 +73,9 @@ async def _caller(
     key: Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", auto_error=False))],
 ) -> Caller:
     authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.authenticate(bearer.credentials if bearer else key)
+    caller = await authenticator.authenticate(bearer.credentials if bearer else key)
+    check_query(request)  # after the key: a stranger learns nothing about the parameters
+    return caller
 
 
 AuthenticatedCaller = Annotated[Caller, Security(_caller)]

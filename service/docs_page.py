@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -11,13 +12,20 @@ STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 60rem; margin: 0 auto; padding: 1rem; }
 section { border-top: 1px solid #8886; padding: .5rem 0 1rem; }
-h2 { font: 600 1.1rem ui-monospace, monospace; overflow-wrap: anywhere; }
+h2 { font: 600 1.1rem ui-monospace, monospace; }
 h2 b { text-transform: uppercase; }
 h3 { font-size: 1rem; margin: .75rem 0 .25rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; }
+td:first-child { font-family: ui-monospace, monospace; }
 code, pre { font-family: ui-monospace, monospace; }
-pre { overflow-x: auto; border: 1px solid #8886; padding: .5rem; }
+pre { white-space: pre-wrap; border: 1px solid #8886; padding: .5rem; }
+@media (max-width: 40rem) {
+  thead { display: none; }
+  table, tbody, tr, td { display: block; padding: 0; }
+  tr { border-top: 1px solid #8883; padding: .4rem 0; }
+  td:first-child { font-weight: 600; }
+}
 """
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,9 +58,34 @@ def docs_page(openapi: dict[str, Any]) -> str:
 
 def _route(method: str, path: str, route: dict[str, Any]) -> str:
     return (
-        f"<section><h2><b>{escape(method)}</b> {escape(path)}</h2><p>{escape(route.get('description', ''))}</p>"
+        f"<section><h2><b>{escape(method)}</b> {_breakable(path)}</h2>{_example(method, path, route)}"
+        f"<p>{_with_code(route.get('description', ''))}</p>"
         f"{_parameters(route.get('parameters', []))}{_request(route)}{_responses(route.get('responses', {}))}</section>"
     )
+
+
+def _example(method: str, path: str, route: dict[str, Any]) -> str:
+    """Return a curl command for a route; $API is the service's URL."""
+    url = "$API" + path.replace("{job_id}", "$ID").replace("{number}", "1")
+    options = "" if method in ("get", "post") else f"-X {method.upper()} "
+    types = {name for response in route.get("responses", {}).values() for name in response.get("content", {})}
+    if "requestBody" in route:
+        options += "-F image=@photo.jpg "
+    elif "text/event-stream" in types:
+        options += "-N "
+    elif any(name.startswith("image/") for name in types):
+        return f"<pre>{escape(f'curl -f {url} -o image.png')}</pre>"
+    return f"<pre>{escape(f'curl {options}{url}')}</pre>"
+
+
+def _breakable(text: str) -> str:
+    """Return text as HTML in which paths and media types may break after slashes."""
+    return re.sub(r"(?<=/)(?=\w|\{)", "<wbr>", escape(text))
+
+
+def _with_code(text: str) -> str:
+    """Return a docstring as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _parameters(parameters: list[dict[str, Any]]) -> str:
@@ -98,7 +131,7 @@ def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]
     if not rows:
         return ""
     head = "".join(f"<th>{escape(word)}</th>" for word in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td>{_breakable(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<h3>{escape(title)}</h3><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -1,7 +1,7 @@
 """Reads what kind of response a client prefers: `Prefer: wait=N` (RFC 7240) and `Accept` (RFC 9110, 12.5.1)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jobs.spec import Format
@@ -9,7 +9,7 @@ from service.image_header import MEDIA_TYPES
 from service.refusals import NotAcceptable
 
 MAX_WAIT_S = 60
-JSON_TYPES = ("application/json", "application/problem+json", "application/*", "*/*")
+JSON_TYPE = "application/json"
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,54 @@ def wait_preference(prefer: Sequence[str], default_s: float) -> WaitPreference:
     return WaitPreference(default_s)
 
 
-def accepted_types(accept: str | None) -> list[str]:
-    """Return the media types of an Accept header, most preferred first, without those of q=0."""
-    entries = []
-    for entry in (accept or "*/*").split(","):
+@dataclass(frozen=True)
+class Accepted:
+    """An Accept header (RFC 9110, 12.5.1): media ranges with their weights, in the client's order."""
+
+    ranges: tuple[tuple[str, float], ...]
+
+    def weight(self, media_type: str) -> float:
+        """Return the weight of a media type, 0 to 1: that of its most specific range, 0 where there is none."""
+        for wanted in _ranges_of(media_type):
+            weights = [weight for name, weight in self.ranges if name == wanted]
+            if weights:
+                return max(weights)
+        return 0.0
+
+    def place(self, media_type: str) -> int:
+        """Return the place of the media type's most specific range, to decide between equal weights."""
+        names = [name for name, _ in self.ranges]
+        return next((names.index(wanted) for wanted in _ranges_of(media_type) if wanted in names), len(names))
+
+
+def _ranges_of(media_type: str) -> tuple[str, str, str]:
+    """Return the ranges that contain a media type, most specific first."""
+    return media_type, media_type.partition("/")[0] + "/*", "*/*"
+
+
+def accepted(accept: str | None) -> Accepted:
+    """Parse an Accept header.  Without one, or with an empty one, the client accepts everything.
+
+    A range with parameters other than q (`text/html;level=1`) is more specific than our types, so it matches none.
+    """
+    ranges = []
+    for entry in (accept or "").split(","):
         name, *parameters = (part.strip().lower() for part in entry.split(";"))
-        weight = _weight(parameters)
-        if name and weight > 0:
-            entries.append((weight, name))
-    return [name for _, name in sorted(entries, key=lambda entry: -entry[0])] or ["*/*"]
+        weights = [parameter for parameter in parameters if re.match(r"q\s*=", parameter)]
+        if name and (not parameters or parameters[0] in weights):
+            ranges.append((name, _weight(weights)))
+    return Accepted(tuple(ranges) or ((("*/*", 1.0),) if not (accept or "").strip(" ,") else ()))
 
 
-def _weight(parameters: Sequence[str]) -> float:
-    for parameter in parameters:
-        if match := re.fullmatch(r"q\s*=\s*([01](?:\.\d{0,3})?)", parameter):
-            return float(match[1])
-    return 1.0
+def _weight(weights: Sequence[str]) -> float:
+    """Return the weight of a range; one that is not valid counts as 1, as if it were absent."""
+    match = re.fullmatch(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", weights[0]) if weights else None
+    return float(match[1]) if match else 1.0
+
+
+def _best(accepts: Accepted, media_types: Iterable[str]) -> str:
+    """Return the media type with the highest weight; of equal ones that which the client names first."""
+    return max(media_types, key=lambda media_type: (accepts.weight(media_type), -accepts.place(media_type)))
 
 
 def prefers_image(accept: str | None) -> bool:
@@ -61,25 +93,26 @@ def prefers_image(accept: str | None) -> bool:
     Raises:
         NotAcceptable: the client accepts neither.
     """
-    types = accepted_types(accept)
-    if not any(name in JSON_TYPES or name.startswith("image/") for name in types):
+    accepts = accepted(accept)
+    image = _best(accepts, MEDIA_TYPES.values())
+    weights = accepts.weight(image), accepts.weight(JSON_TYPE)
+    if not any(weights):
         raise NotAcceptable(f"got Accept: {accept}")
-    return types[0].startswith("image/")
+    return weights[0] > weights[1] or (weights[0] == weights[1] and accepts.place(image) < accepts.place(JSON_TYPE))
 
 
 def format_to_convert_to(accept: str | None, current: Format) -> Format | None:
-    """Return the format that an image must be converted to, or None if the client accepts its current format.
+    """Return the format that an image must be converted to, or None if the client likes no other format better.
 
     Raises:
         NotAcceptable: the client accepts no format that we can write.
     """
-    types = accepted_types(accept)
-    if MEDIA_TYPES[current] in types or "image/*" in types or "*/*" in types:
-        return None
+    accepts = accepted(accept)
     by_type = {media_type: format for format, media_type in MEDIA_TYPES.items()}
-    if chosen := next((by_type[name] for name in types if name in by_type), None):
-        return chosen
-    raise NotAcceptable(f"got Accept: {accept}, and the image is {MEDIA_TYPES[current]}")
+    best = _best(accepts, by_type)
+    if not accepts.weight(best):
+        raise NotAcceptable(f"got Accept: {accept}, and the image is {MEDIA_TYPES[current]}")
+    return None if accepts.weight(MEDIA_TYPES[current]) == accepts.weight(best) else by_type[best]
 
 
 def output_format(accept: str | None, current: Format, requested: Format | None) -> Format | None:
@@ -88,7 +121,8 @@ def output_format(accept: str | None, current: Format, requested: Format | None)
     Raises:
         NotAcceptable: `Accept` excludes the requested format, or every format that we can write.
     """
-    negotiated = format_to_convert_to(accept, requested or current)
-    if negotiated and requested:
+    if requested is None:
+        return format_to_convert_to(accept, current)
+    if not accepted(accept).weight(MEDIA_TYPES[requested]):
         raise NotAcceptable(f"got format={requested} and Accept: {accept}, which contradict each other")
-    return negotiated or requested
+    return requested

@@ -5,6 +5,7 @@ from typing import Any
 from jobs.spec import Kind
 from service.image_header import MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
+from service.problems import PROBLEM_TYPE
 from service.request_options import FIELDS, LIST_FIELDS
 
 BINARY = {"type": "string", "format": "binary"}
@@ -26,6 +27,39 @@ def upload_docs(kind: Kind) -> dict[str, Any]:
             },
         },
     }
+
+
+def completed(document: dict[str, Any], key_optional: bool) -> dict[str, Any]:
+    """Add to an OpenAPI document what every route has in common: the refusals before and around it.
+
+    `key_optional`: the service may accept callers without an API key.
+    """
+    for methods in document["paths"].values():
+        for method, route in methods.items():
+            responses = route["responses"]
+            if key_optional and "security" in route:
+                route["security"] = [*route["security"], {}]
+            for status, description in _shared_refusals(method, "security" in route).items():
+                content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+                responses.setdefault(str(status), {"description": description, "content": content})
+            for response in responses.values():
+                if PROBLEM_TYPE in response.get("content", {}):  # FastAPI documents every model as application/json
+                    response["content"].pop("application/json", None)
+            route["responses"] = dict(sorted(responses.items()))
+    return document
+
+
+def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
+    refusals = {
+        400: "Malformed request", 408: "The request arrived too slowly", 414: "The URL is too long",
+        421: "Host names another server", 431: "The headers are too large", 500: "Unexpected server error",
+    }  # fmt: skip
+    if method in ("post", "delete"):
+        refusals[403] = "A web page of another origin sent the request"
+    if needs_key:
+        refusals |= {401: "The API key is missing or unknown", 422: "A field is unknown or out of range",
+                     503: "Redis does not answer"}  # fmt: skip
+    return refusals
 
 
 def _object(fields: dict[str, Any], image: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from jobs.errors import StoreError, StoreFull, full_redis
 from service.refusals import (
@@ -25,6 +26,7 @@ from service.request_log import request_id
 
 log = structlog.get_logger()
 PROBLEM_TYPE = "application/problem+json"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 UNAVAILABLE_RETRY_S = 2
 """Retry-After while Redis or the store is away."""
 FULL_RETRY_S = 30
@@ -89,11 +91,26 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allow = {"Allow": ", ".join(_allowed_methods(request))}
+        if request.method == "OPTIONS":
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
+        error.headers = allow
     kind = {404: NotFound, 405: MethodNotAllowed}.get(error.status_code, Refusal)
     refusal = kind(f"{request.method} {request.url.path}: {error.detail}", headers=error.headers)
     if kind is Refusal:
         refusal.status = HTTPStatus(error.status_code)
     return await _refused(request, refusal)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return the methods of all routes of this path; the framework names those of one route only."""
+    found = {"OPTIONS"}
+    for method in METHODS:
+        scope = dict(request.scope, method=method)
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
+            found.add(method)
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _redis_away(request: Request, error: RedisError) -> Response:

@@ -3,33 +3,41 @@
 ServiceError
 ├── UnsafeBinding            the service does not start: it would be open to the network without a key
 └── Refusal                  the response to one request
+    ├── MalformedRequest     400 malformed-request
     ├── Unauthorized         401 unauthorized
+    ├── CrossOrigin          403 cross-origin
     ├── NotFound             404 not-found
     │   ├── NoSuchJob            no-such-job
     │   └── NoSuchPass           no-such-step
     ├── MethodNotAllowed     405 method-not-allowed
     ├── NotAcceptable        406 not-acceptable
+    ├── RequestTimedOut      408 request-timeout
     ├── NotFinished          409 not-finished
     ├── JobCanceled          409 canceled
     ├── Gone                 410 gone
     ├── TooLarge             413 too-large
     │   └── TooManyPixels        too-many-pixels
+    ├── UriTooLong           414 uri-too-long
     ├── UnsupportedBody      415 unsupported-body
     ├── NotAnImage           415 not-an-image
     │   └── UnsupportedFormat    unsupported-format
+    ├── UnknownHost          421 unknown-host
     ├── InvalidRequest       422 invalid-request
+    ├── HeadersTooLarge      431 headers-too-large
     ├── JobFailed            500 job-failed (410, 422 or 504 for some failures: failed_jobs.py)
     ├── InternalError        500 internal
     ├── TooManyWaits         429 too-many-waits
     ├── QueueIsFull          503 queue-full
+    ├── TooManyConversions   503 too-many-conversions
+    ├── ConversionFailed     503 conversion-failed
     ├── RedisUnavailable     503 redis-unavailable
     ├── StoreUnavailable     503 store-unavailable
     ├── WaitOver             504 wait-over
     └── StorageFull          507 storage-full
 
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
-away, 507 that there is no room for another image
-(docs/decisions/0017).
+away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
+form and origin: 400, 403, 408, 414, 421 and 431.
 """
 
 from collections.abc import Mapping
@@ -218,3 +226,17 @@ class StorageFull(Refusal):
 
     status, code = HTTPStatus.INSUFFICIENT_STORAGE, "storage-full"
     hint = "delete finished jobs with DELETE /jobs/{id}, or retry later: images are deleted after `keep_s` of /limits"
+
+
+class TooManyConversions(Refusal):
+    """Too many images are being converted to another format."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "too-many-conversions"
+    hint = "retry after the seconds in Retry-After, or fetch the image as stored, without format and quality"
+
+
+class ConversionFailed(Refusal):
+    """The image could not be converted with the memory and the time that a conversion may use."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "conversion-failed"
+    hint = "ask for another format, or fetch the image as stored, without format and quality"

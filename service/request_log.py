@@ -100,6 +100,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = request_id(self.scope)
             headers["X-Content-Type-Options"] = "nosniff"
+            headers["Cache-Control"] = "private, no-store"  # jobs, pictures and events belong to one caller
             if self._body_unread:  # refused before the body was read: close the connection, do not read the rest
                 headers["Connection"] = "close"
         await self._send(message)

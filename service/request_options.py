@@ -4,8 +4,8 @@ Names, ranges, defaults and descriptions of the controls come from `jobs.spec`; 
 request itself (bundle, lane, deadline) and draws a seed.
 """
 
-import difflib
 import secrets
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from jobs.spec import JobControls, Kind, Lane, Output
 from models.errors import ControlsError
 from models.vocabulary import names
+from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
 
 LIST_FIELDS = ("only", "skip")
@@ -23,8 +24,8 @@ OUTPUT_FIELDS = tuple(name for name in Output.model_fields if name != "passes")
 """`passes` is not an option of a request: the service always keeps an image of each pass."""
 SEED_BITS = 53
 """A drawn seed is exact in JavaScript's numbers."""
-MAX_QUOTED_CHARACTERS = 100
-"""Of a field's name in a refusal."""
+LINE_CHARACTERS = "\t\n\r"
+"""The control characters that a text of several lines has."""
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 
 
@@ -63,11 +64,29 @@ def _canonical_names(words: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(str(error)) from error
 
 
+def _readable(prompt: str | None) -> str | None:
+    """Refuse a prompt that says nothing, or that hides something.
+
+    A zero-width joiner is part of some scripts and emoji, so only a prompt of nothing else is refused.
+    """
+    if prompt is None:
+        return None
+    categories = [unicodedata.category(character) for character in prompt]
+    if all(category[0] in "CZM" for category in categories):
+        raise ValueError("contains no letter, digit or sign; write what to repair, or leave the field out")
+    if any(category in ("Cc", "Cs") and prompt[at] not in LINE_CHARACTERS for at, category in enumerate(categories)):
+        raise ValueError("contains a control character; write plain text")
+    return prompt
+
+
 RestoreFields: type[DetectFields] = create_model(
     "RestoreFields",
     __base__=DetectFields,
     __doc__="The fields of `POST /restore`.",
-    __validators__={"canonical_names": field_validator(*LIST_FIELDS)(_canonical_names)},
+    __validators__={
+        "canonical_names": field_validator(*LIST_FIELDS)(_canonical_names),
+        "readable": field_validator("prompt")(_readable),
+    },
     **_derived(JobControls, CONTROL_FIELDS),
     **_derived(Output, OUTPUT_FIELDS),
 )
@@ -96,9 +115,9 @@ def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         name = key.removesuffix("[]") if key.removesuffix("[]") in LIST_FIELDS else key
         if name in LIST_FIELDS:
             fields.setdefault(name, []).extend(word.strip() for word in value.split(",") if word.strip())
-        elif value != "":  # an HTML form sends empty fields
+        else:
             fields = merge_fields(fields, {name: value})
-    return fields
+    return {name: value for name, value in fields.items() if value != ""}  # an HTML form sends empty fields
 
 
 def merge_fields(fields: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,18 +132,23 @@ def merge_fields(fields: Mapping[str, Any], others: Mapping[str, Any]) -> dict[s
     return {**fields, **others}
 
 
-def read_options(kind: Kind, fields: Mapping[str, Any]) -> Options:
+def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str, Any] | None = None) -> Options:
     """Validate the fields of a request and draw a seed if there is none.
+
+    `fields` are texts of a form or a query string.  `json_fields` have types of their own, which must be right: true is
+    not a number, and "5" is none either.
 
     Raises:
         InvalidRequest: `detail` contains the first problem, `errors` all of them.
     """
-    model = FIELDS[kind]
-    try:
-        values = model.model_validate(fields).model_dump()
-    except ValidationError as error:
-        errors = [_problem(model, entry["type"], entry["loc"], entry["msg"]) for entry in error.errors()]
-        raise InvalidRequest(f"{errors[0]['field']}: {errors[0]['problem']}", errors=errors) from error
+    model, json_fields = FIELDS[kind], json_fields or {}
+    strict = {name: tuple(value) if isinstance(value, list) else value for name, value in json_fields.items()}
+    errors = _errors(model, strict, strict=True)
+    errors += [entry for entry in _errors(model, fields) if entry not in errors]
+    if errors:
+        raise InvalidRequest(f"{errors[0]['field']}: {errors[0]['problem']}", errors=errors)
+    values = model.model_validate(merge_fields(fields, strict)).model_dump()
+    _check_contradictions(values)
     if values.get("seed") is None:
         values["seed"] = secrets.randbits(SEED_BITS)
     return Options(
@@ -136,9 +160,35 @@ def read_options(kind: Kind, fields: Mapping[str, Any]) -> Options:
     )
 
 
+def _errors(model: type[BaseModel], fields: Mapping[str, Any], strict: bool = False) -> list[dict[str, str]]:
+    try:
+        model.model_validate(fields, strict=strict)
+    except ValidationError as error:
+        return [_problem(model, entry["type"], entry["loc"], entry["msg"]) for entry in error.errors()]
+    return []
+
+
+def _check_contradictions(values: Mapping[str, Any]) -> None:
+    """Refuse options of which one makes another meaningless.
+
+    Raises:
+        InvalidRequest: naming the field to leave out.
+    """
+    only, skip = values.get("only") or (), values.get("skip") or ()
+    for name in LIST_FIELDS:
+        if values.get("prompt") is not None and values.get(name):
+            raise invalid_field(name, "contradicts prompt, which decides alone what is repaired; leave one of them out")
+    if both := [name for name in only if name in skip]:
+        raise invalid_field("skip", f"contradicts only: both name {', '.join(both)}; leave it out of one of them")
+
+
+def invalid_field(field: str, problem: str) -> InvalidRequest:
+    """Return the refusal of one field."""
+    return InvalidRequest(f"{field}: {problem}", errors=[{"field": field, "problem": problem}])
+
+
 def _problem(model: type[BaseModel], error: str, where: tuple[int | str, ...], message: str) -> dict[str, str]:
     name = str(where[0])[:MAX_QUOTED_CHARACTERS] if where else ""
     if error == "extra_forbidden":
-        near = difflib.get_close_matches(name, model.model_fields, n=1)
-        message = "unknown field" + (f"; did you mean {near[0]}?" if near else "")
+        message = unknown_field(name, model.model_fields)
     return {"field": name, "problem": message.removeprefix("Value error, ")}

@@ -7,6 +7,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.connection import Patience, connection_class
 from service.settings import ServiceSettings
 
 GRACE_S = 10
@@ -45,6 +46,9 @@ def server_for(app: FastAPI, settings: ServiceSettings) -> Server:
         access_log=False,
         server_header=False,
         ws="none",
+        http=connection_class(Patience(head_s=settings.head_s, stall_s=settings.stall_s)),
+        proxy_headers=False,  # the application trusts only the proxies of its settings
+        timeout_keep_alive=settings.idle_s,
         timeout_graceful_shutdown=GRACE_S,
     )
     return Server(app, config)

@@ -4,7 +4,9 @@ The defaults are the program's only statement of these limits: `cli.settings`, `
 tests/service/test_documented_limits.py compares.
 """
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +33,13 @@ class ServiceSettings:
         max_waits: open long polls and event streams of one API key, or of all callers together without keys.
         metrics_port: None serves no metrics; 0 takes any free port.
         keepalive_s: seconds between comments on an event stream without events.
+        idle_s: how long a connection without a request stays open; longer than the idle time of the balancer before it.
+        head_s: how long a request's line and headers may take.
+        stall_s: an upload or download that hardly moves for so long is dropped.
+        allowed_hosts: further names in `Host` under which the service is reached.
+        allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
+        root_path: the path under which a proxy serves the service, such as "/ai".
     """
 
     redis_url: str
@@ -49,3 +58,34 @@ class ServiceSettings:
     metrics_port: int | None = None
     max_waits: int = 1000
     keepalive_s: float = 15.0
+    idle_s: int = 75
+    head_s: float = 20.0
+    stall_s: float = 30.0
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    root_path: str = ""
+
+
+def check_network_setting(name: str, entry: str) -> None:
+    """Check one entry of `allowed_hosts`, `allowed_origins`, `trusted_proxies` or `root_path`.
+
+    Raises:
+        ValueError: it has another form; the message says which.
+    """
+    if name == "trusted_proxies":
+        if entry != "*":
+            ip_network(entry, strict=False)
+        return
+    pattern, form = _FORMS[name]
+    if not re.fullmatch(pattern, entry):
+        raise ValueError(f"expected {form}")
+
+
+VALID_PREFIX = r"(/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+"
+"""A path of plain segments."""
+_FORMS = {
+    "allowed_hosts": (r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", "names or addresses without scheme, port and path"),
+    "allowed_origins": (r"\*|https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?", "*, or https://HOST"),
+    "root_path": (VALID_PREFIX, "a path such as /ai, without a slash at the end"),
+}

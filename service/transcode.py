@@ -1,24 +1,147 @@
-"""Converts a stored image to another format or quality."""
+"""Converts stored images to another format or quality: in processes of their own, a few at a time, each only once.
+
+An AVIF of 24 megapixels takes 17 s and a gigabyte.  So conversions run outside the API process, under a memory limit,
+and the line before them is short.  Equal requests share one conversion, and its file is kept for a minute.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 
 from jobs.spec import Format
 from models.errors import PhotoError
-from models.photo.read import Limits, read_photo
-from models.photo.write import encode_photo
-from service.refusals import NotAcceptable
+from models.photo.convert import convert_photo
+from models.photo.read import Limits
+from processes.pool import Pool, ProcessDied
+from service.refusals import ConversionFailed, Gone, NotAcceptable, TooManyConversions
 
 RESULT_LIMITS = Limits(pixels=2 * 10**8, file_bytes=2 * 2**30)
 """Generous: our own workers wrote these images, and their inputs were within the upload limits."""
+PROCESSES = 2
+MEMORY_BYTES = 6 * 2**30
+"""Address space of a process."""
+MAX_CONVERSIONS = 12
+"""Running and waiting ones; a request beyond them is refused."""
+MAX_CONVERSION_S = 120.0
+CACHE_BYTES = 64 * 2**20
+CACHE_S = 60.0
+"""A deleted image stays in the memory of another API process for this long at most."""
+RETRY_S = "5"
 
 
-def transcode(data: bytes, format: Format, quality: int | None) -> bytes:
-    """Decode and encode an image, with profile, alpha and EXIF.
+Load = Callable[[], Awaitable[bytes]]
 
-    Large images take seconds, so call this in a thread.
 
-    Raises:
-        NotAcceptable: the format cannot hold the image.
-    """
-    try:
-        return encode_photo(read_photo(data, RESULT_LIMITS), format, quality)
-    except PhotoError as error:
-        raise NotAcceptable(str(error), hint="ask for another format") from error
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What to convert into what; equal conversions give equal files.  `sha256` is the stored file's."""
+
+    job_id: str
+    sha256: str
+    format: Format
+    quality: int | None
+
+
+@dataclass
+class _Running:
+    task: "asyncio.Task[bytes]"
+    callers: int = 0
+
+
+@dataclass
+class Transcoder:
+    """The conversions of this process.  The first one starts the processes."""
+
+    max_conversions: int = MAX_CONVERSIONS
+    cache_bytes: int = CACHE_BYTES
+    cache_s: float = CACHE_S
+    _pool: Pool = field(default_factory=lambda: Pool(PROCESSES, MEMORY_BYTES))
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROCESSES))
+    _running: dict[Conversion, _Running] = field(default_factory=dict)
+    _cache: "OrderedDict[Conversion, bytes]" = field(default_factory=OrderedDict)
+
+    async def convert(self, conversion: Conversion, load: Load) -> bytes:
+        """Return the converted file.  `load` returns the stored file; it is called when a process is free.
+
+        A conversion ends when its last caller leaves.
+
+        Raises:
+            TooManyConversions: the line is full.
+        Gone: `load` found no file, or the job was deleted.
+            NotAcceptable: the format cannot hold the image.
+            ConversionFailed: it needed too much memory or time.
+        """
+        if (cached := self._cache.get(conversion)) is not None:
+            self._cache.move_to_end(conversion)
+            return cached
+        with self._shared(conversion, load) as task:
+            await asyncio.wait({task})  # unlike awaiting it, this leaves the task alone if this caller is canceled
+            if task.cancelled():
+                raise Gone(f"job {conversion.job_id} was deleted during the conversion")
+            return task.result()
+
+    @contextmanager
+    def _shared(self, conversion: Conversion, load: Load) -> "Iterator[asyncio.Task[bytes]]":
+        running = self._running.get(conversion)
+        if running is None:
+            if len(self._running) >= self.max_conversions:
+                raise TooManyConversions(
+                    f"got {len(self._running)} conversions in progress, the limit", headers={"Retry-After": RETRY_S}
+                )
+            running = self._running[conversion] = _Running(asyncio.create_task(self._run(conversion, load)))
+            running.task.add_done_callback(partial(self._ended, conversion, running))
+        running.callers += 1
+        try:
+            yield running.task
+        finally:
+            running.callers -= 1
+            if not running.callers:
+                self._drop(conversion, running)
+
+    async def _run(self, conversion: Conversion, load: Load) -> bytes:
+        try:
+            async with self._slots:
+                data = await load()
+                async with asyncio.timeout(MAX_CONVERSION_S):
+                    return await self._pool.run(
+                        convert_photo, data, conversion.format, conversion.quality, RESULT_LIMITS
+                    )  # fmt: skip
+        except PhotoError as error:
+            raise NotAcceptable(str(error), hint="ask for another format") from error
+        except (ProcessDied, MemoryError) as error:
+            raise ConversionFailed(f"a conversion to {conversion.format} needs too much memory") from error
+        except TimeoutError as error:
+            raise ConversionFailed(f"the conversion did not end within {MAX_CONVERSION_S:g} s") from error
+
+    def _drop(self, conversion: Conversion, running: _Running) -> None:
+        running.task.cancel()
+        if self._running.get(conversion) is running:  # at once: the next caller must not join a task that ends
+            del self._running[conversion]
+
+    def _ended(self, conversion: Conversion, running: _Running, task: "asyncio.Task[bytes]") -> None:
+        if self._running.get(conversion) is running:
+            del self._running[conversion]
+        if task.cancelled() or task.exception() is not None or len(task.result()) > self.cache_bytes:
+            return
+        self._cache[conversion] = task.result()
+        while sum(map(len, self._cache.values())) > self.cache_bytes:
+            self._cache.popitem(last=False)
+        task.get_loop().call_later(self.cache_s, self._cache.pop, conversion, None)
+
+    def forget(self, job_id: str) -> None:
+        """Drop everything of a deleted job."""
+        for conversion in [entry for entry in self._cache if entry.job_id == job_id]:
+            del self._cache[conversion]
+        for conversion, running in list(self._running.items()):
+            if conversion.job_id == job_id:
+                self._drop(conversion, running)
+
+    async def close(self) -> None:
+        """End all conversions and their processes."""
+        for running in list(self._running.values()):
+            running.task.cancel()
+        self._cache.clear()
+        await self._pool.close()

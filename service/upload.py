@@ -56,13 +56,16 @@ def content_length(request: Request) -> int | None:
 async def _read_body(request: Request, kind: Kind, max_bytes: int) -> tuple[bytes, Options]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = split_fields(request.query_params.multi_items())
+    read_options(kind, query)  # before the bytes, so that a wrong field is refused at once
     if media_type == "multipart/form-data":
         data, fields = await _read_multipart(request, max_bytes)
     elif media_type == "application/json":
         data, fields = await _read_json(request, max_bytes)
+        check_bytes(len(data), max_bytes)
+        merge_fields(query, fields)  # refuses a field in both
+        return data, read_options(kind, query, fields)
     elif media_type.startswith("image/") or media_type == "application/octet-stream":
-        options = read_options(kind, query)  # before the bytes, so that a wrong field is refused at once
-        return await _read_whole(request, max_bytes), options
+        return await _read_whole(request, max_bytes), read_options(kind, query)
     else:
         raise UnsupportedBody(f"got content type {media_type or 'none'!r}")
     check_bytes(len(data), max_bytes)
@@ -133,12 +136,23 @@ def _decode_json(body: bytes) -> tuple[bytes, dict[str, Any]]:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body)
+        value = json.loads(body, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidRequest("the body is JSON, but not an object")
     return value
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        fields = merge_fields(fields, {name: value})
+    return fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidRequest(f"the body is not JSON: {name} is not a JSON number")
 
 
 def _refuse_missing_image(field: str, problem: str) -> NoReturn:

@@ -6,6 +6,7 @@ from fastapi import Depends, Path, Request
 
 from service.desk import Desk
 from service.problems import PROBLEM_TYPE, Problem
+from service.transcode import Transcoder
 
 OpenAPIResponses = dict[int | str, dict[str, Any]]
 """The type of FastAPI's parameter `responses`."""
@@ -16,7 +17,13 @@ async def _desk(request: Request) -> Desk:  # async, because FastAPI runs plain 
     return desk
 
 
+async def _transcoder(request: Request) -> Transcoder:
+    transcoder: Transcoder = request.app.state.transcoder
+    return transcoder
+
+
 CurrentDesk = Annotated[Desk, Depends(_desk)]
+CurrentTranscoder = Annotated[Transcoder, Depends(_transcoder)]
 JobId = Annotated[str, Path(max_length=64, description="The job's id: 32 hex digits.")]
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from redis.exceptions import RedisError
 
@@ -13,11 +13,14 @@ from jobs.queue import Event
 from jobs.record import JobRecord
 from service.authentication import AuthenticatedCaller
 from service.desk import Desk
-from service.routes.dependencies import CurrentDesk, JobId, problem_responses
+from service.job_view import job_url
+from service.routes.dependencies import CurrentDesk, JobId, path_prefix, problem_responses
 
 router = APIRouter(tags=["jobs"])
 FINAL_EVENTS = ("completed", "failed", "canceled", "expired")
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+EVENT_SCHEMA = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
+"""Of each event; `data` is JSON."""
 RETRY_LINE = "retry: 1000\n\n"
 
 
@@ -25,25 +28,33 @@ RETRY_LINE = "retry: 1000\n\n"
     "/jobs/{job_id}/events",
     response_class=Response,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "Events until the end of the job"},
+        200: {
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
+            "description": "Events until the end of the job",
+        },
         **problem_responses(401, 404, 410, 422, 429, 503),
     },
 )
 async def events(
     job_id: JobId,
+    request: Request,
     desk: CurrentDesk,
     caller: AuthenticatedCaller,
     last_event_id: Annotated[
-        str, Header(pattern=r"^\d{1,15}-\d{1,15}$", description="Return only the events after this id.")
+        str, Header(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$", description="Return only the events after this id.")
     ] = "0-0",
 ) -> Response:
     """Stream all events of a job: first the past events, then each new event.  The stream ends with the job."""
     record = await desk.find(job_id, caller)
     desk.waiters.check_quota(caller.owner)
-    return StreamingResponse(_stream(desk, record, last_event_id), media_type="text/event-stream", headers=HEADERS)
+    return StreamingResponse(
+        _stream(desk, record, last_event_id, job_url(job_id, path_prefix(request))),
+        media_type="text/event-stream",
+        headers=HEADERS,
+    )
 
 
-async def _stream(desk: Desk, record: JobRecord, after: str) -> AsyncIterator[str]:
+async def _stream(desk: Desk, record: JobRecord, after: str, url: str) -> AsyncIterator[str]:
     """Yield the events after this id.  The stream survives an outage of Redis, which keeps the events."""
     job_id = record.spec.id
     with desk.waiters.register(job_id, record.spec.owner) as waiter:
@@ -54,7 +65,7 @@ async def _stream(desk: Desk, record: JobRecord, after: str) -> AsyncIterator[st
             new_events, over = await _new_events(desk, job_id, after)
             for event in new_events:
                 after, quiet_since_s = event.id, time.monotonic()
-                yield _format_event(event)
+                yield _format_event(event, _links(event, record, url))
             if not over:
                 await waiter.wait(quiet_since_s + desk.settings.keepalive_s - time.monotonic())
             if time.monotonic() - quiet_since_s >= desk.settings.keepalive_s:
@@ -73,5 +84,13 @@ async def _new_events(desk: Desk, job_id: str, after: str) -> tuple[list[Event],
     return events, ended or record is None or record.state.over
 
 
-def _format_event(event: Event) -> str:
-    return f"id: {event.id}\nevent: {event.type}\ndata: {json.dumps(event.data)}\n\n"
+def _links(event: Event, record: JobRecord, url: str) -> dict[str, str]:
+    """Return what the last event adds to its data: where the job is, and its result."""
+    if event.type not in FINAL_EVENTS:
+        return {}
+    has_result = event.type == "completed" and record.spec.kind == "restore"
+    return {"job_url": url, **({"result_url": f"{url}/result"} if has_result else {})}
+
+
+def _format_event(event: Event, links: dict[str, str]) -> str:
+    return f"id: {event.id}\nevent: {event.type}\ndata: {json.dumps({**event.data, **links})}\n\n"

@@ -8,7 +8,7 @@ from jobs.state import State
 from service.authentication import AuthenticatedCaller
 from service.job_view import JobBody, JobPage, job_body
 from service.negotiation import MAX_WAIT_S
-from service.routes.dependencies import CurrentDesk, JobId, path_prefix, problem_responses
+from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, path_prefix, problem_responses
 
 router = APIRouter(tags=["jobs"])
 
@@ -53,9 +53,12 @@ async def job(
         **problem_responses(401, 404, 410, 422, 503),
     },
 )
-async def delete(job_id: JobId, request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> Response:
+async def delete(
+    job_id: JobId, request: Request, desk: CurrentDesk, caller: AuthenticatedCaller, transcoder: CurrentTranscoder
+) -> Response:
     """Cancel a job, or delete a finished job with all its images."""
     before = await desk.delete(await desk.find(job_id, caller))
+    transcoder.forget(job_id)
     if before is None or before.over:
         return Response(status_code=204)
     body = await desk.body(await desk.find(job_id, caller), path_prefix(request))

@@ -10,9 +10,11 @@ from jobs.spec import Format, Kind
 from service.authentication import AuthenticatedCaller, Caller
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
+from service.image_header import MEDIA_TYPES
 from service.job_view import DetectBody, JobBody, detect_body, job_url
+from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
-from service.openapi import upload_docs
+from service.openapi import BINARY, upload_docs
 from service.refusals import Gone, WaitOver
 from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
 from service.routes.images import image_response
@@ -29,7 +31,11 @@ REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 5
     status_code=202,
     openapi_extra=upload_docs("restore"),
     responses={
-        200: {"model": JobBody, "description": "The finished job (Prefer: wait) or its image (Accept: image/*)"},
+        200: {
+            "model": JobBody,
+            "description": "The finished job (Prefer: wait) or its image (Accept: image/*)",
+            "content": {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
+        },
         202: {"model": JobBody, "description": "The queued job; Location is its URL"},
         **REFUSALS,
     },
@@ -78,7 +84,9 @@ async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCalle
 async def _receive(request: Request, kind: Kind, desk: Desk, caller: Caller, preference: WaitPreference) -> Upload:
     """Read the upload, unless the service would refuse the job anyway."""
     await desk.refuse_early(caller, preference.wait_s, content_length(request))
-    return await read_upload(request, kind, desk.settings)
+    upload = await read_upload(request, kind, desk.settings)
+    await check_degradations(desk.queue, upload.options.bundle or desk.settings.bundle, upload.options)
+    return upload
 
 
 def _with_format(upload: Upload, format: Format | None) -> Upload:
@@ -116,7 +124,7 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
     data = job.image or await desk.blob(result.blob, "the result")
-    response = image_response(data, record.spec.id, result.format)
+    response = image_response(data, record.spec.id, result.format, f'"{result.sha256}"')
     response.headers.update({**_summary_headers(record), **preference.headers, "Content-Location": f"{url}/result"})
     return response
 

@@ -52,3 +52,14 @@ def test_without_a_url_the_keys_are_those_of_serve_on_this_machine(undegrade, tm
     assert undegrade("keys", "create", "website").code == 0
     with EmbeddedRedis(tmp_path / "undegrade" / "serve-8123") as redis:
         assert "website" in undegrade("keys", "list", "--redis-url", redis.url).out.decode()
+
+
+def test_a_name_is_shown_as_it_was_given(undegrade, url):
+    assert undegrade("keys", "create", "[red]a[/red] [link=x]", "--redis-url", url).code == 0
+    assert "[red]a[/red] [link=x]" in undegrade("keys", "list", "--redis-url", url).out.decode()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\x1b[2J", "a\nb", "\u200b"])
+def test_a_name_that_cannot_be_shown_is_a_usage_error(undegrade, url, name):
+    result = undegrade("keys", "create", name, "--redis-url", url)
+    assert result.code == 2 and "NAME" in result.err and not result.out

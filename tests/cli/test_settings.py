@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cli.api import service_settings
 from cli.exit_codes import ExitCode
 from cli.settings import Settings
 
@@ -39,3 +40,24 @@ def test_a_number_that_nothing_can_mean_is_refused_with_its_name(undegrade, monk
     assert result.code == 2
     assert f"UNDEGRADE_{name}" in result.err
     assert "bug" not in result.err
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("ALLOWED_ORIGINS", "photos.example"), ("ALLOWED_ORIGINS", "https://a.example/path"), ("ROOT_PATH", "ai"),
+    ("ROOT_PATH", "/ai/"), ("ROOT_PATH", "/a/../b"), ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.0/99"),
+    ("ALLOWED_HOSTS", "https://a.example"), ("IDLE_S", "0"), ("HEAD_S", "-1"), ("STALL_S", "x"),
+])  # fmt: skip
+def test_an_invalid_network_setting_is_reported_with_its_name(undegrade, monkeypatch, name, value):
+    monkeypatch.setenv(f"UNDEGRADE_{name}", value)
+    result = undegrade("models", "list")
+    assert result.code == 2 and f"UNDEGRADE_{name}={value}" in result.err
+
+
+def test_network_settings_reach_the_service(monkeypatch):
+    given = {"ALLOWED_HOSTS": "a.example, b.example", "ALLOWED_ORIGINS": "https://a.example:8443", "ROOT_PATH": "/ai",
+             "TRUSTED_PROXIES": "10.0.0.0/8,::1", "IDLE_S": "90"}  # fmt: skip
+    for name, value in given.items():
+        monkeypatch.setenv(f"UNDEGRADE_{name}", value)
+    service = service_settings(Settings())
+    assert service.allowed_hosts == ("a.example", "b.example") and service.root_path == "/ai" and service.idle_s == 90
+    assert service.allowed_origins == ("https://a.example:8443",) and service.trusted_proxies == ("10.0.0.0/8", "::1")

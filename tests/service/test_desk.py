@@ -25,7 +25,7 @@ def test_a_full_queue_refuses_a_large_body_before_it_has_arrived(serve):
     service = serve(max_queued=0)
     with socket.create_connection(("127.0.0.1", service.settings.port), timeout=10) as connection:
         connection.sendall(
-            b"POST /restore HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 2000000\r\n\r\n"
+            b"POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 2000000\r\n\r\n"
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 503")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
+from service.docs_page import docs_page
 from service.refusals import Refusal
 from service.settings import ServiceSettings
 
@@ -40,6 +41,26 @@ def test_the_page_shows_every_route_and_field(client):
     text = re.sub(r"<[^>]+>", "", client.get("/docs").text)
     assert all(route.lower() in text.lower() for route in ROUTES)
     assert "max_passes" in text and "image_base64" in text
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_page_has_a_curl_example_of_every_route(route):
+    method, path = route.split()
+    url = "$API" + path.replace("{job_id}", "$ID").replace("{number}", "1")
+    lines = re.findall(r"<pre>(curl [^<]*)</pre>", docs_page(OPENAPI))
+    found = [line for line in lines if url in line.split() and (" -X DELETE" in line) == (method == "DELETE")]
+    assert found and all("-F image=@" in line for line in found) == (method == "POST")
+
+
+def test_every_route_has_a_name_and_its_pictures_are_binary():
+    operations = [route for methods in OPENAPI["paths"].values() for route in methods.values()]
+    names = [route["operationId"] for route in operations]
+    assert len(set(names)) == len(names) and all(name.isidentifier() and len(name) < 20 for name in names)
+    for route in operations:
+        for answer in route["responses"].values():
+            for media_type, content in answer.get("content", {}).items():
+                if media_type.startswith("image/"):
+                    assert content["schema"] == {"type": "string", "format": "binary"}
 
 
 def test_the_document_is_served(client):

@@ -43,7 +43,24 @@ def test_errors_of_the_framework_are_problems_too(client, method, path, status, 
 
 
 def test_a_method_that_is_not_allowed_lists_the_allowed_methods(client):
-    assert client.put("/restore").headers["allow"] == "POST"
+    assert client.put("/restore").headers["allow"] == "OPTIONS, POST"
+    assert client.put("/jobs/" + "0" * 32).headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
+
+
+def test_options_lists_the_methods_of_a_path_without_a_key(client):
+    answer = client.options("/jobs/" + "0" * 32)
+    assert (answer.status_code, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS")
+    assert client.options("/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs", "/openapi.json", "/limits", "/jobs", "/jobs/x/result"])
+def test_head_has_the_status_and_the_headers_of_get(client, path):
+    get, head = client.get(path), client.head(path)
+    of_a_request = {"x-request-id", "date"}
+    assert head.status_code == get.status_code and not head.content
+    assert {name: value for name, value in head.headers.items() if name not in of_a_request | {"content-length"}} == {
+        name: value for name, value in get.headers.items() if name not in of_a_request | {"content-length"}
+    }
 
 
 def test_a_valid_request_id_is_kept_and_an_invalid_one_is_replaced(client):

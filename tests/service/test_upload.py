@@ -93,7 +93,7 @@ def test_a_content_length_over_the_limit_is_refused_before_a_byte_is_sent(serve)
     port = serve(max_bytes=1_000).settings.port
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(
-            b"POST /restore HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 5000000000\r\n"
+            b"POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 5000000000\r\n"
             b"Expect: 100-continue\r\n\r\n"
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 413")  # and no 100 Continue before it
@@ -109,9 +109,18 @@ def test_an_image_as_large_as_a_photo_is_accepted(client):
 def test_a_client_that_disconnects_leaves_no_job_and_is_logged_as_499(service, capsys, eventually):
     with socket.create_connection(("127.0.0.1", service.settings.port), timeout=10) as connection:
         connection.sendall(
-            b"POST /restore HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 90000\r\n\r\nabc"
+            b"POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 90000\r\n\r\nabc"
         )
     lines = []
     eventually(lambda: lines.append(capsys.readouterr().out) or "request.ended" in "".join(lines))
     assert "499" in "".join(lines) and "crashed" not in "".join(lines)
     assert service.queued()(lambda queue: queue.backlog("toy")).total == 0
+
+
+@pytest.mark.parametrize(("body", "problem"), [
+    ('{"image_base64": "AA==", "steps": 1, "steps": 2}', "steps: given twice"), ('{"strength": NaN}', "NaN"),
+    ('{"strength": -Infinity}', "-Infinity"), ('[1]', "not an object"),
+])  # fmt: skip
+def test_json_that_parsers_read_differently_is_422(client, body, problem):
+    answer = client.post("/restore", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and problem in answer.json()["detail"]

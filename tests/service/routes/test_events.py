@@ -1,5 +1,6 @@
 """Server-sent events: past events, new events as they happen, and the end of the stream."""
 
+import json
 import signal
 import threading
 
@@ -102,3 +103,16 @@ def test_many_streams_of_one_job_all_receive_its_end(service, client, toy, submi
     for thread in threads:
         thread.join(20)
     assert last_types == ["completed"] * count
+
+
+@pytest.mark.parametrize("kind", ["restore", "detect"])
+def test_the_last_event_says_where_the_result_is(client, worker, picture, kind):
+    answer = client.post(f"/{kind}", files={"image": picture()}, headers={"Prefer": "wait=20"})
+    url = f"/jobs/{answer.json()['id']}"
+    last = client.get(f"{url}/events").text.strip().rpartition("data: ")[2]
+    links = {name: value for name, value in json.loads(last).items() if name.endswith("_url")}
+    assert links == {"job_url": url, **({"result_url": f"{url}/result"} if kind == "restore" else {})}
+
+
+def test_head_does_not_wait_for_events(client, submitted):
+    assert client.head(f"/jobs/{submitted()['id']}/events").status_code == 200

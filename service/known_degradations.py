@@ -1,0 +1,27 @@
+"""Refuses degradations that the bundle of a request does not repair, before the job is queued."""
+
+from jobs.queue import Queue
+from service.request_options import LIST_FIELDS, Options, invalid_field
+
+
+async def check_degradations(queue: Queue, bundle: str, options: Options) -> None:
+    """Compare `only` and `skip` with the degradations that the workers of the bundle announce.
+
+    Without a worker of the bundle nobody knows its degradations: the job is queued, and its worker checks them.
+
+    Raises:
+        InvalidRequest: a name is unknown to the bundle, or nothing is left to repair.
+    """
+    controls = options.controls
+    if not controls.only and not controls.skip:
+        return
+    workers = [worker for worker in await queue.workers.alive() if worker.bundle == bundle]
+    known = {entry.name for worker in workers for entry in worker.degradations}
+    if not known:
+        return
+    for field in LIST_FIELDS:
+        for name in getattr(controls, field):
+            if name not in known:
+                raise invalid_field(field, f"bundle {bundle} does not know {name}; it knows {', '.join(sorted(known))}")
+    if not (set(controls.only) or known) - set(controls.skip):
+        raise invalid_field("skip", "nothing is left to repair; remove a name")
