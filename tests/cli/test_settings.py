@@ -33,9 +33,34 @@ def test_a_command_for_one_bundle_uses_the_first(monkeypatch, undegrade, tmp_pat
     assert result.code == ExitCode.MODEL and "missing-one" in result.err and "missing-two" not in result.err
 
 
-@pytest.mark.parametrize("value", ["-1", "inf", "9" * 30])
-def test_a_number_that_nothing_can_mean_is_refused_with_its_name(undegrade, monkeypatch, name, value):
-    monkeypatch.setenv(f"UNDEGRADE_{name}", value)
+@pytest.mark.parametrize("value", ["abc", "0", "-1"])
+def test_an_invalid_setting_is_reported_with_its_name(undegrade, monkeypatch, value):
+    monkeypatch.setenv("UNDEGRADE_THREADS", value)
+    result = undegrade("models", "list")
+    assert result.code == 2
+    assert f"UNDEGRADE_THREADS={value}" in result.err
+
+
+def test_an_unknown_setting_causes_a_warning_with_the_nearest_name(with_bundle, monkeypatch):
+    monkeypatch.setenv("UNDEGRADE_DEVCE", "cpu")
+    result = with_bundle("models", "verify")
+    assert result.code == 0
+    assert "UNDEGRADE_DEVCE is not a setting; did you mean UNDEGRADE_DEVICE?" in result.err
+
+
+def test_options_override_settings(with_bundle, photo, monkeypatch):
+    monkeypatch.setenv("UNDEGRADE_DEVICE", "cuda:99")
+    assert with_bundle("detect", photo("a.png")).code == 4
+    assert with_bundle("detect", "a.png", "--device", "cpu").code == 0
+
+
+NUMBERS = "THREADS PORT METRICS_PORT MAX_BATCH MAX_QUEUED MAX_MEGAPIXELS MAX_MEGABYTES KEEP_S GRACE_S"
+
+
+@pytest.mark.parametrize("name", NUMBERS.split())
+@pytest.mark.parametrize("number", ["-1", "inf", "9" * 30])
+def test_a_number_that_nothing_can_mean_is_refused_with_its_name(undegrade, monkeypatch, name, number):
+    monkeypatch.setenv(f"UNDEGRADE_{name}", number)
     result = undegrade("models", "list")
     assert result.code == 2
     assert f"UNDEGRADE_{name}" in result.err
