@@ -81,7 +81,7 @@ class PartialFile:
         self._tag.write_text(validator)
 
     def append(self, blocks: Iterable[bytes]) -> Iterator[int]:
-        """Write each block unbuffered, so that a kill loses nothing.  Yields the length after each block.
+        """Write each block unbuffered, so that a kill losses nothing.  Yields the length after each block.
 
         Raises:
             BundleError: the disk is full or fails.

@@ -61,10 +61,9 @@ def refuse_loss_in_place(paths: PhotoPaths, photo: Photo, exists: IfExists) -> N
     Raises:
         PhotoError: the result would lose something for good.
     """
-    losses: Sequence[str] = getattr(photo, "losses", ())
-    if losses and exists is IfExists.REPLACE and is_in_place(paths):
+    if photo.losses and exists is IfExists.REPLACE and is_in_place(paths):
         raise PhotoError(
-            f"{paths.name} is not replaced, because the result would lack its {', '.join(losses)}. "
+            f"{paths.name} is not replaced, because the result would lack {', '.join(photo.losses)}. "
             "Give -o another file or folder."
         )
 

@@ -16,8 +16,8 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from jobs.backoff import Backoff
 from jobs.blob_store import Blob, BlobStore
-from jobs.errors import BlobMissing, StoreError
-from worker.job_end import failed
+from jobs.errors import BlobMissing, BlobUnwanted, StoreError, StoreFull
+from worker.job_end import canceled, failed
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ class PatientStore:
         """Store a blob.
 
         Raises:
-            Ended: the store failed MAX_TRIES times.
+            Ended: the store failed MAX_TRIES times, or the job was canceled or deleted.
         """
         await self._patiently("written", lambda: self.store.put(blob.name, blob.data, blob.ttl_s))
 
@@ -55,6 +55,8 @@ class PatientStore:
                 return await action()
             except BlobMissing:
                 raise
+            except BlobUnwanted as error:
+                raise canceled() from error
             except (RedisAway, RedisTimeout) as error:
                 reason = str(error)
             except (StoreError, RedisError, OSError) as error:
@@ -62,7 +64,8 @@ class PatientStore:
                 if tries >= MAX_TRIES:
                     log.error("store.gave-up", job=self.job, error=reason, tries=tries)
                     detail = f"the blob store could not be {done}, {tries} times"
-                    raise failed("store-unavailable", detail, "submit the image again later") from error
+                    code = "storage-full" if isinstance(error, StoreFull) else "store-unavailable"
+                    raise failed(code, detail, "submit the image again later") from error
             pause_s = backoff.next_s()
             log.warning("store.away", job=self.job, error=reason, again_in_s=pause_s)
             await self.sleep(pause_s)

@@ -27,7 +27,7 @@ class Content:
     data: bytes
     """The file, without damaged metadata."""
     warnings: tuple[str, ...] = ()
-    loses: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     jpeg: JpegStructure | None = None
     tiff: Directory | None = None
 
@@ -102,11 +102,11 @@ def _checked_tiff(data: bytes, name: str) -> Content:
         raise several_pictures(name, max(len(pages), 2), "pages")
     check_samples(pages[0], name)
     check_segments(pages[0], data, name)
-    loses = ("its Photoshop layers",) if Tag.PHOTOSHOP_LAYERS in pages[0].values else ()
+    losses = ("its Photoshop layers",) if Tag.PHOTOSHOP_LAYERS in pages[0].values else ()
     if any(child.is_page for child in pages[0].children):
-        loses = (*loses, "its further pictures")
-    warnings = tuple(f"{name}: {lost} are not kept" for lost in loses)
-    return Content(data=data, tiff=pages[0], loses=loses, warnings=warnings)
+        losses = (*losses, "its further pictures")
+    warnings = tuple(f"{name}: {lost} are not kept" for lost in losses)
+    return Content(data=data, tiff=pages[0], losses=losses, warnings=warnings)
 
 
 def _raw(name: str, kind: str) -> PhotoError:

@@ -35,7 +35,7 @@ class Findings:
     """What decoding told, beside the pixels."""
 
     warnings: tuple[str, ...] = ()
-    loses: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     cmyk: bool = False
     """Whether the samples are inks."""
 
@@ -47,22 +47,22 @@ def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[
         UnsupportedPhoto: the file has several frames, or an unusual kind of samples.
         PhotoError or an exception of the decoder: the pixels are damaged.
     """
-    warnings, loses = content.warnings, content.loses
+    warnings, losses = content.warnings, content.losses
     if content.tiff:
         samples, more = decode_tiff(content.data, content.tiff, name)
         if samples is None and not isinstance(image, TiffImageFile):
             raise UnsupportedPhoto(f"{name} is an unusual TIFF. Save it as 8- or 16-bit RGB.")
         if samples is not None and content.tiff.get(Tag.COMPRESSION) in FAX:
             _check_fax(samples, content.data)
-        loses = (*loses, "its further channels") if more else loses
+        losses = (*losses, "its further channels") if more else losses
         cmyk = content.tiff.get(Tag.PHOTOMETRIC) == CMYK
-        return samples, Findings(warnings=(*warnings, *more), loses=loses, cmyk=cmyk)
+        return samples, Findings(warnings=(*warnings, *more), losses=losses, cmyk=cmyk)
     if (count := getattr(image, "n_frames", 1)) > 1:
         if not content.jpeg:
             raise several_pictures(name, count, "frames")
         # A camera's gain map, preview or second view
         warnings = (*warnings, f"{name} contains {count} images; only the first is restored")
-        loses = (*loses, "its further images")
+        losses = (*losses, "its further images")
         image.seek(0)
     if image.format == "PNG":
         check_pixels(content.data, name)
@@ -70,12 +70,12 @@ def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[
     if content.jpeg:
         whole = repaired(content.data, content.jpeg)
         if warning := damage_warning(image, whole, content.jpeg, name):
-            warnings, loses = (*warnings, warning), (*loses, "its damaged part")
+            warnings, losses = (*warnings, warning), (*losses, "its damaged part")
         if count <= 1 and FURTHER_FILES.search(content.data, content.jpeg.end):
-            loses = (*loses, "the pictures or the video behind it")
+            losses = (*losses, "the pictures or the video behind it")
     decode = {"PNG": decode_png, "AVIF": decode_avif}.get(str(image.format))
     samples = decode(content.data) if decode else None
-    return samples, Findings(warnings=warnings, loses=loses)
+    return samples, Findings(warnings=warnings, losses=losses)
 
 
 def _check_fax(samples: Samples, data: bytes) -> None:

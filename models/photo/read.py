@@ -23,7 +23,7 @@ from models.photo.declared_encoding import declared_encoding
 from models.photo.decode import Findings, decode_completely
 from models.photo.decoder_errors import SUPPORTED, decoder_errors
 from models.photo.exif import exif_to_keep
-from models.photo.metadata import Metadata, depth_loss, read_metadata
+from models.photo.metadata import GAIN_MAP_LOSS, Metadata, depth_loss, read_metadata
 from models.photo.orientation import apply_orientation, orientation_of
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -62,7 +62,7 @@ class Photo:
     gray: bool = False
     metadata: Metadata = field(default_factory=Metadata)
     warnings: tuple[str, ...] = ()
-    loses: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     """What the file holds beside this photo, such as "its further images".  Replacing the file would destroy it."""
 
     @property
@@ -107,7 +107,11 @@ def _with_metadata(photo: Photo, data: bytes, image: Image.Image, name: str) -> 
     color = to_displayed(photo.pixels, photo.icc, declared_encoding(data, image, photo.format), gray=photo.gray)
     losses += depth_loss(data, image, photo.format, photo.pixels.itemsize * 8)
     notes = tuple(f"{name}: {note}" for note in (*color.warnings, *losses))
-    return replace(photo, pixels=color.pixels, icc=color.icc, metadata=metadata, warnings=photo.warnings + notes)
+    hdr = ("its HDR",) if GAIN_MAP_LOSS in losses or any("HDR" in note for note in color.warnings) else ()
+    return replace(
+        photo, pixels=color.pixels, icc=color.icc, metadata=metadata, warnings=photo.warnings + notes,
+        losses=photo.losses + hdr,
+    )  # fmt: skip
 
 
 def _read_file(path: Path, limits: Limits) -> bytes:
@@ -168,7 +172,7 @@ def _eight_bit_photo(image: Image.Image, format: str, name: str, found: Findings
     pixels = apply_orientation(np.asarray(image.convert("RGB")), orientation)
     return Photo(
         pixels=pixels, format=format, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(warnings),
-        loses=found.loses,
+        losses=found.losses,
     )  # fmt: skip
 
 
@@ -206,7 +210,7 @@ def _photo_of_samples(samples: Samples, image: Image.Image, format: str, name: s
         exif=exif_to_keep(image),
         gray=gray,
         warnings=warnings,
-        loses=found.loses,
+        losses=found.losses,
     )
 
 

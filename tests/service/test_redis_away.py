@@ -1,4 +1,4 @@
-"""Redis dies and returns: the API stays alive, answers 503 meanwhile, and loses no job."""
+"""Redis dies and returns: the API stays alive, answers 503 meanwhile, and losses no job."""
 
 import threading
 

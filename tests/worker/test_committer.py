@@ -18,7 +18,7 @@ from worker.redis_retry import RedisRetry
 
 
 class LossyQueue:
-    """Ends each job once, by its fence, and loses the replies to its first commits."""
+    """Ends each job once, by its fence, and losses the replies to its first commits."""
 
     def __init__(self, lost_replies=0, answers=None) -> None:
         self.lost_replies, self.answers, self.fences, self.commits = lost_replies, answers or {}, {}, 0

@@ -85,7 +85,7 @@ two kinds of damage, 0.8 gains 0.4 dB over 0.65, and 0.65 gains much over no suc
 FLOORS = {"haze": 0.5, "low-light": 0.5, "rain": 0.5, "raindrop": 0.65}
 """These values replace the measured ones.
 
-Haze and low light: a clean picture that is repaired by mistake loses 20 dB, so uncertain repairs are not tried.
+Haze and low light: a clean picture that is repaired by mistake losses 20 dB, so uncertain repairs are not tried.
 Rain: on held-out photographs 0.5 costs nothing against 0.65 (docs/experiments.md).  Raindrop: this bundle gains little
 there yet, so an uncertain repair is not worth its risk.
 """

@@ -9,7 +9,7 @@ Strength: the share of a repair that is blended into the input.  For input x, re
 x + s (r - x) is smallest at s = <r - x, y - x> / <r - x, r - x>, summed over the pictures.  A repair that does harm on
 average gets 0, a repair that always helps gets 1.
 
-Floor: a repair that gains G dB on its own degradation and loses L dB on others is worth a try from the probability p
+Floor: a repair that gains G dB on its own degradation and losses L dB on others is worth a try from the probability p
 with p G = (1 - p) L, so from L / (G + L).
 
 Shapes:  B pictures, H W pixels.  Images are RGB (B, 3, H, W) float32 in [-1, 1].

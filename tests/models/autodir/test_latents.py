@@ -1,4 +1,4 @@
-"""The latent spaces: the patch codec loses nothing, the autoencoder is the published one."""
+"""The latent spaces: the patch codec losses nothing, the autoencoder is the published one."""
 
 import pytest
 import torch

@@ -58,7 +58,7 @@ def test_seven_held_out_phrasings_in_ten_of_each_name_are_understood(answers, na
 
 @pytest.mark.parametrize("sentence", ["remove the {} and the {}", "there is {} and also {}"])
 def test_two_wishes_in_one_sentence_are_both_among_the_first_three(assessor, sentence):
-    """In either order; blur before jpeg is the one of 72 that the first text encoder loses, so it is left out."""
+    """In either order; blur before jpeg is the one of 72 that the first text encoder losses, so it is left out."""
     for first, second in set(permutations(DEGRADED, 2)) - {("blur", "jpeg")}:
         found = ranked(assessor, sentence.format(WORDS[first], WORDS[second]))[:3]
         assert {first, second} <= set(found), (first, second, found)

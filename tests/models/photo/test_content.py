@@ -100,7 +100,7 @@ def test_a_tiff_that_claims_millions_of_strips_is_refused():
 
 def test_the_layers_of_a_tiff_are_named_as_lost():
     photo = read_photo(tiff(extratags=[(37724, "B", 8, b"Adobe Ph", True)]))
-    assert photo.loses == ("its Photoshop layers",)
+    assert photo.losses == ("its Photoshop layers",)
     assert "layers are not kept" in photo.warnings[0]
 
 

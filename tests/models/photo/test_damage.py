@@ -35,7 +35,7 @@ def test_a_thousand_mutated_files_of_each_kind_are_refused_or_read_as_by_a_secon
 def test_a_whole_file_is_read_as_by_a_second_decoder(kind):
     if kind != "tiff-pillow-lab":  # no other decoder converts it
         assert outcome(kind, SAMPLES[kind]) == "equal"
-    assert read_photo(SAMPLES[kind]).loses == ()
+    assert read_photo(SAMPLES[kind]).losses == ()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in sorted(SAMPLES) if not kind.startswith("jpeg")])
@@ -49,7 +49,7 @@ def test_a_truncated_file_is_refused(kind, share):
 def test_a_jpeg_without_its_last_bytes_is_read_whole(kind):
     photo, whole = read_photo(SAMPLES[kind][:-2]), read_photo(SAMPLES[kind])
     np.testing.assert_array_equal(photo.pixels, whole.pixels)
-    assert (photo.warnings, photo.loses) == (whole.warnings, ())
+    assert (photo.warnings, photo.losses) == (whole.warnings, ())
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 2}, {"restart_marker_rows": 1}, {"optimize": True}])
@@ -59,7 +59,7 @@ def test_a_cut_jpeg_is_read_with_a_warning_that_says_how_much_is_missing(options
     whole = encoded(BUSY, "jpeg", quality=90, **options)
     start = whole.index(b"\xff\xda")
     photo = read_photo(whole[: start + int((len(whole) - start) * share)] + bytes(filling))
-    assert photo.loses == ("its damaged part",)
+    assert photo.losses == ("its damaged part",)
     lost = int(photo.warnings[0].split(" % of its rows")[0].split()[-1])
     assert abs(lost - 100 * (1 - share)) <= 12  # rows of blocks have 5 or 10 % each
     right = int(160 * (1 - lost / 100)) - 20  # the percentage is rounded, and the last block can be half a block

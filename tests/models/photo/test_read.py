@@ -97,14 +97,14 @@ def test_further_images_of_a_camera_s_jpeg_are_named_as_lost():
     photo = read_photo(encoded(frames[0], "mpo", save_all=True, append_images=frames[1:]))
     assert np.abs(photo.pixels[0, 0].astype(int) - [255, 0, 0]).max() <= 2
     assert "2 images" in photo.warnings[0]
-    assert photo.loses == ("its further images",)
+    assert photo.losses == ("its further images",)
 
 
 def test_a_picture_or_video_behind_a_jpeg_is_named_as_lost():
     data = encoded(Image.fromarray(RGB), "jpeg")
-    assert read_photo(data).loses == ()
-    assert read_photo(data + b"\0\0\0\x18ftypmp42").loses == ("the pictures or the video behind it",)
-    assert read_photo(data + data).loses == ("the pictures or the video behind it",)
+    assert read_photo(data).losses == ()
+    assert read_photo(data + b"\0\0\0\x18ftypmp42").losses == ("the pictures or the video behind it",)
+    assert read_photo(data + data).losses == ("the pictures or the video behind it",)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -119,4 +119,4 @@ def test_channels_that_are_neither_color_nor_alpha_are_named_as_lost():
         tiff(samples, photometric="rgb", planarconfig="contig", extrasamples=["unassalpha", "unspecified"])
     )
     np.testing.assert_array_equal(photo.alpha, ALPHA)
-    assert photo.loses == ("its further channels",)
+    assert photo.losses == ("its further channels",)

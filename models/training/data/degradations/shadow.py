@@ -1,4 +1,4 @@
-"""Cast shadows: a region with a soft edge that loses direct light and keeps sky light.
+"""Cast shadows: a region with a soft edge that losses direct light and keeps sky light.
 
 Test sets of real pairs (ISTD, Wang et al. 2018; SRD, Qu et al. 2017) show the shadow of one object on a floor: about a
 third of the light remains, slightly bluer.
