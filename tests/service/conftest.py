@@ -250,7 +250,7 @@ class ToyWorker:
             outcome = await self._restored(job, outcome, store)
         state = State.FAILED if self.failure else State.SUCCEEDED
         outcome = outcome.model_copy(update={"failure": self.failure, "seconds": {"restore": 0.01}})
-        finished = Finished(id=spec.id, state=state, outcome=outcome, keep_s=spec.keep_s, megapixels=0.1)
+        finished = Finished(id=spec.id, state=state, outcome=outcome, keep_s=spec.keep_s)
         await queue.commit("token-0001", [finished])
 
     async def _restored(self, job: Leased, outcome: Outcome, store: Any) -> Outcome:

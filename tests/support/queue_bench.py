@@ -103,4 +103,4 @@ class QueueBench:
 def finished(job: JobSpec | str, state=State.SUCCEEDED, outcome=Outcome(), keep_s=DAY_S, blob: Blob | None = None):  # noqa: B008
     """How a job ended, with a picture of one megapixel."""
     job_id = job if isinstance(job, str) else job.id
-    return Finished(id=job_id, state=state, outcome=outcome, keep_s=keep_s, megapixels=1.0, blob=blob)
+    return Finished(id=job_id, state=state, outcome=outcome, keep_s=keep_s, blob=blob)
