@@ -1,5 +1,6 @@
 """`undegrade api`: the HTTP service without a worker."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +9,7 @@ from cli.console import print_error
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.keys import run_with_redis
-from cli.listening import ListenError, bare_host, listen
+from cli.listening import ListenError, bare_host, close, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
@@ -50,9 +51,11 @@ def api(
         except ListenError as error:
             print_error(str(error))
             raise typer.Exit(ExitCode.SERVER) from None
-        run_with_redis(service.redis_url, lambda client: check_open_port(service, client))
-        log_as_json()
-        server_for(create_app(service), service).run(sockets=sockets)
+        with ExitStack() as ending:
+            ending.callback(close, sockets)
+            run_with_redis(service.redis_url, lambda client: check_open_port(service, client))
+            log_as_json()
+            server_for(create_app(service), service).run(sockets=sockets)
 
 
 def service_settings(env: Settings, **options: object) -> "ServiceSettings":

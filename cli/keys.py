@@ -11,7 +11,6 @@ from typing import Annotated, TypeVar
 import typer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from rich.markup import escape
 from rich.table import Table
 
 from cli.console import print_error, print_message, print_table
@@ -104,7 +103,7 @@ def list_all(redis_url: RedisUrl = None, data: DataFolder = None) -> None:
         table = Table("id", "name", "created")
         for key in keys:
             created = datetime.fromtimestamp(key.created_ms / 1000, UTC)
-            table.add_row(key.id, escape(key.name), f"{created:%Y-%m-%d %H:%M}")
+            table.add_row(key.id, key.name, f"{created:%Y-%m-%d %H:%M}")
         if keys:
             print_table(table)
         else:

@@ -23,6 +23,10 @@ FREE_CONNECTION_S = 10.0
 """How long a command waits until one of the connections is free."""
 
 
+class _Reason(ValueError):
+    """A reason in our own words, which repeat no password."""
+
+
 def checked_url(url: str) -> str:
     """Returns the URL in the client's own words: `valkey://` becomes `redis://`.
 
@@ -38,25 +42,29 @@ def checked_url(url: str) -> str:
     try:
         parts = urlsplit(own)
         _check_query(parts.query)
+        if "@" in parts.path + parts.query:  # the error of a parser could show the password
+            raise _Reason("special characters of the password must be written as %XX")
         if scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
-            raise ValueError(f"got the path {parts.path!r}, expected the number of a database, as /0")
+            raise _Reason(f"got the path {parts.path!r}, expected the number of a database, as /0")
         if scheme == "unix" and not parts.path.strip("/"):
-            raise ValueError("got no path of a socket")
+            raise _Reason("got no path of a socket")
         _ = parts.port  # raises where it is no port
         BlockingConnectionPool.from_url(own)
     except (ValueError, TypeError) as error:
-        raise RedisUrlError(f"the Redis URL {shown_url(url)} is not valid: {error}; expected {EXPECTED}") from None
+        # The client's own words may contain a part of the password
+        reason = str(error) if isinstance(error, _Reason) or "@" not in url else "a part of it cannot be read"
+        raise RedisUrlError(f"the Redis URL {shown_url(url)} is not valid: {reason}; expected {EXPECTED}") from None
     return own
 
 
 def _check_query(query: str) -> None:
     words = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
     if unknown := sorted(set(words) - QUERY_WORDS):
-        raise ValueError(
+        raise _Reason(
             f"it has the unknown word {', '.join(unknown)} after '?', known are {', '.join(sorted(QUERY_WORDS))}"
         )
     if query and not words:
-        raise ValueError("the part after '?' has no words")
+        raise _Reason("the part after '?' has no words")
 
 
 def shown_url(url: str) -> str:

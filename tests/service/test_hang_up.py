@@ -16,7 +16,7 @@ REQUESTS = {
 
 def request(kind: str, job: str, body: bytes) -> bytes:
     method, path, headers = REQUESTS[kind]
-    head = f"{method} {path.format(job=job)} HTTP/1.1\r\nHost: x\r\n".encode() + headers
+    head = f"{method} {path.format(job=job)} HTTP/1.1\r\nHost: localhost\r\n".encode() + headers
     if method == "GET":
         return head + b"\r\n"
     return head + b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -39,7 +39,7 @@ async def _answers(port: int, count: int, path: str) -> list[int]:
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
 
     async def ask(reader, writer) -> int:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         return int(answer.split()[1])
