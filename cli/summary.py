@@ -17,6 +17,7 @@ STILL_PROBABLE = 0.4
 NO_VISIBLE_CHANGE = "(no visible change)"
 STOP_REASONS = {
     "clean": "now clean",
+    "still-degraded": "not clean: what is still found was repaired already, or is excluded",
     "uncertain": "stopped: the assessor is not sure",
     "did-not-help": "the last pass did not help and was undone",
     "max-passes": "reached the maximum number of passes",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from jobs.errors import SpecError
 from jobs.spec import FrozenModel, JobSpec, load_spec
 from jobs.state import State
 
@@ -113,8 +114,15 @@ class WorkerInfo(FrozenModel):
 
 
 def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> JobRecord | None:
-    """Read a job's Redis hash; None where it is empty.  Pass the spec, which never changes, to save its parsing."""
+    """Read a job's Redis hash; None where it is empty, or where somebody else has written a spec that is not valid.
+
+    Pass the spec, which never changes, to save its parsing.
+    """
     if b"spec" not in fields:
+        return None
+    try:
+        spec = spec or load_spec(fields[b"spec"])
+    except SpecError:
         return None
 
     def number(name: bytes) -> int | None:
@@ -124,7 +132,7 @@ def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> J
     if state is State.RUNNING and started_ms is None:  # a worker holds it, and decodes it while others run
         state = State.QUEUED
     return JobRecord(
-        spec=spec or load_spec(fields[b"spec"]),
+        spec=spec,
         state=state,
         enqueued_ms=number(b"enqueued_ms") or 0,
         started_ms=started_ms,

@@ -246,7 +246,7 @@ class JobRun:
                     raise failed(answer.code, answer.detail, answer.hint)
                 if isinstance(answer, Done):
                     self.work_s = answer.work_s
-                    self._take_outcome(answer.outcome)
+                    await self._publish(photo, answer)
                     return answer.pixels
                 await self._publish(photo, answer)
         finally:
@@ -263,6 +263,8 @@ class JobRun:
                 await self._publish_step(answer)
             elif isinstance(answer, PassProgress):
                 await self._publish_pass(photo, answer)
+            elif isinstance(answer, Done):
+                await self._publish_last_pass(answer)
         except (RedisError, StoreError, PhotoError, CodecFailed) as error:  # progress is lost, and the work goes on
             log.warning("progress.lost", job=self.spec.id, error=str(error))
 
@@ -293,6 +295,17 @@ class JobRun:
         if at.pixels is not None:
             await self._keep_pass(photo, at.pixels, done)
         progress = Progress(fraction=0.0, pass_index=done, passes=max(done + 1, self.spec.controls.max_passes or 1))
+        await self._report_pass(progress)
+
+    async def _publish_last_pass(self, at: Done) -> None:
+        """No pass follows, so the engine has not told the end of the last one."""
+        before = len(self._outcome.passes)
+        self._take_outcome(at.outcome)
+        if (done := len(self._outcome.passes)) > before:
+            await self._report_pass(Progress(fraction=1.0, pass_index=done - 1, passes=done))
+
+    async def _report_pass(self, progress: Progress) -> None:
+        done = len(self._outcome.passes)
         event = Event(
             id="", type="pass.completed" if done else "detected",
             data={"passes": done, "degradations": {**self._outcome.degradations}},

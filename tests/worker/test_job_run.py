@@ -141,7 +141,16 @@ def test_a_job_ends_with_its_picture_in_the_store():
     assert (outcome.stop_reason, outcome.seed, outcome.warnings) == ("clean", 3, ("kept no alpha",))
     assert outcome.passes[0].blob == outcome.result.blob
     assert set(outcome.seconds) == {"fetch", "decode", "restore", "encode", "store"}
-    assert [kind for _, _, kind in bench.queue.reports] == ["detected"]
+    assert [kind for _, _, kind in bench.queue.reports] == ["detected", "pass.completed"]
+
+
+@pytest.mark.parametrize("passes", [0, 1, 3])
+def test_the_end_of_every_pass_is_told_also_of_the_last(passes):
+    told = [PassProgress(id=ID, outcome=outcome_of(count)) for count in range(max(1, passes))]
+    bench = Bench(*told, Done(id=ID, outcome=outcome_of(passes, "clean"), pixels=PIXELS))
+    bench.end()
+    completed = [len(outcome.passes) for _, outcome, kind in bench.queue.reports if kind == "pass.completed"]
+    assert completed == [*range(1, passes + 1)]
 
 
 def test_steps_are_reported_at_most_once_in_their_interval():
@@ -161,6 +170,7 @@ def test_steps_are_reported_at_most_once_in_their_interval():
     assert [(kind, progress.step) for progress, _, kind in bench.queue.reports] == [
         ("detected", 0),
         ("step.progress", 1),
+        ("pass.completed", 0),
     ]
 
 
@@ -434,7 +444,7 @@ def test_the_time_limit_does_not_count_the_wait_for_a_turn():
 def test_a_job_starts_when_the_engine_begins_with_it_and_only_once():
     bench = Bench(Begun(ID), PassProgress(id=ID, outcome=outcome_of()), Begun(ID), DONE)
     bench.end()
-    assert [kind for _, _, kind in bench.queue.reports] == ["started", "detected"]
+    assert [kind for _, _, kind in bench.queue.reports] == ["started", "detected", "pass.completed"]
 
 
 def test_the_engines_seconds_are_the_jobs_work_and_its_attempt_has_a_name():
