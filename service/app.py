@@ -15,8 +15,8 @@ from jobs.blob_store import open_store
 from jobs.queue import Queue, StorageLimits
 from jobs.redis_client import open_redis
 from service.authentication import Authenticator
-from service.background_tasks import end_task
 from service.desk import Desk
+from service.end_task import end_task
 from service.housekeeping import Housekeeping
 from service.job_waiters import JobWaiters
 from service.metrics import QueueCollector, RequestMetrics, serve_metrics
