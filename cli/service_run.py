@@ -11,7 +11,7 @@ import socket
 import time
 import webbrowser
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -23,6 +23,7 @@ from cli.exit_codes import ExitCode
 from cli.listening import close, url_of
 from cli.worker_process import WorkerProcess
 from jobs.backoff import Backoff
+from processes.child_program import ChildProgram
 
 if TYPE_CHECKING:
     from service.server import Server
@@ -40,14 +41,6 @@ WORKER_END_S = 10.0
 
 class _Stopped(Exception):
     """A signal has arrived."""
-
-
-class _Part(Protocol):
-    """A child process."""
-
-    def running(self) -> bool: ...
-    def terminate(self) -> None: ...
-    def kill(self) -> None: ...
 
 
 class ServiceRun:
@@ -242,7 +235,7 @@ class ServiceRun:
         if self.redis is not None:
             await self._end_part(self.redis, END_S)
 
-    async def _end_part(self, part: _Part, patience_s: float) -> None:
+    async def _end_part(self, part: ChildProgram, patience_s: float) -> None:
         part.terminate()
         until_s = time.monotonic() + patience_s
         while part.running() and time.monotonic() < until_s and not (self._hurry.is_set() and part is self.worker):

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 SMALLEST_SHARE = 0.05
 """Less probable degradations are not listed."""
-STILL_PROBABLE = 0.4
-"""At this probability the loop would repair a degradation, had it not repaired it already."""
 NO_VISIBLE_CHANGE = "(no visible change)"
 STOP_REASONS = {
     "clean": "now clean",
@@ -33,23 +31,10 @@ def summary(report: "Report", *, changed: bool) -> str:
     found = ", ".join(f"{name} {probability:.0%}" for name, probability in probable if probability >= SMALLEST_SHARE)
     repaired = ", ".join(report.labels) or "nothing"
     note = "" if changed else f" {NO_VISIBLE_CHANGE}"
-    return f"found {found}; repaired {repaired}{note}; {_reason(report)}"
-
-
-def _reason(report: "Report") -> str:
-    """Returns why the loop stopped.
-
-    The loop stops with "clean" where that is the most probable of the names that are left.  A degradation that was
-    repaired is not left; where it is still the more probable one, the photo is not called clean.
-    """
-    if report.stop_reason != "clean":
-        return STOP_REASONS.get(report.stop_reason, report.stop_reason)
-    if not report.passes:
-        return "already clean"
-    still = [
-        entry.label for entry in report.passes if entry.kept and (entry.probability_after or 0.0) >= STILL_PROBABLE
-    ]
-    return f"some {', '.join(dict.fromkeys(still))} is left" if still else STOP_REASONS["clean"]
+    reason = STOP_REASONS.get(report.stop_reason, report.stop_reason)
+    if report.stop_reason == "clean" and not report.passes:
+        reason = "already clean"
+    return f"found {found}; repaired {repaired}{note}; {reason}"
 
 
 def changed_visibly(before: "Samples", after: "Samples") -> bool:

@@ -5,16 +5,16 @@ import signal
 import subprocess
 import sys
 
-from cli.embedded_redis import end_with_parent
+from processes.child_program import ChildProgram, end_with_parent
 from service.settings import ServiceSettings
 
 
-class WorkerProcess:
-    """The process.  Start it in the main thread: the kernel ends it with the thread that started it."""
+class WorkerProcess(ChildProgram):
+    """The worker of one service."""
 
     def __init__(self, service: ServiceSettings) -> None:
+        super().__init__()
         self.service = service
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start or restart it.
@@ -31,20 +31,3 @@ class WorkerProcess:
             [sys.executable, "-m", "cli", "worker"], env=env, start_new_session=True,
             preexec_fn=end_with_parent(signal.SIGKILL),
         )  # fmt: skip
-
-    def exit_code(self) -> int | None:
-        """Returns the exit code, or None while the process runs."""
-        return self.process.poll() if self.process else None
-
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def terminate(self) -> None:
-        """Ask it to finish its jobs and to end."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-
-    def kill(self) -> None:
-        """End it at once, with the processes that it started."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()

@@ -13,16 +13,15 @@ from functools import partial
 
 from jobs.spec import Format
 from models.errors import PhotoError
+from models.photo.codec_pool import codec_memory_bytes
 from models.photo.convert import convert_photo
 from models.photo.read import Limits
-from processes.pool import Pool, ProcessDied
+from processes.pool import CallTooSlow, Pool, ProcessDied
 from service.refusals import ConversionFailed, Gone, NotAcceptable, TooManyConversions
 
 RESULT_LIMITS = Limits(pixels=2 * 10**8, file_bytes=2 * 2**30)
 """Generous: our own workers wrote these images, and their inputs were within the upload limits."""
 PROCESSES = 2
-MEMORY_BYTES = 6 * 2**30
-"""Address space of a process."""
 MAX_CONVERSIONS = 12
 """Running and waiting ones; a request beyond them is refused."""
 MAX_CONVERSION_S = 120.0
@@ -58,7 +57,7 @@ class Transcoder:
     max_conversions: int = MAX_CONVERSIONS
     cache_bytes: int = CACHE_BYTES
     cache_s: float = CACHE_S
-    _pool: Pool = field(default_factory=lambda: Pool(PROCESSES, MEMORY_BYTES))
+    _pool: Pool = field(default_factory=lambda: Pool(PROCESSES, codec_memory_bytes()))
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROCESSES))
     _running: dict[Conversion, _Running] = field(default_factory=dict)
     _cache: "OrderedDict[Conversion, bytes]" = field(default_factory=OrderedDict)
@@ -70,7 +69,7 @@ class Transcoder:
 
         Raises:
             TooManyConversions: the line is full.
-        Gone: `load` found no file, or the job was deleted.
+            Gone: `load` found no file, or the job was deleted.
             NotAcceptable: the format cannot hold the image.
             ConversionFailed: it needed too much memory or time.
         """
@@ -105,15 +104,15 @@ class Transcoder:
         try:
             async with self._slots:
                 data = await load()
-                async with asyncio.timeout(MAX_CONVERSION_S):
-                    return await self._pool.run(
-                        convert_photo, data, conversion.format, conversion.quality, RESULT_LIMITS
-                    )  # fmt: skip
+                return await self._pool.run(
+                    convert_photo, data, conversion.format, conversion.quality, RESULT_LIMITS,
+                    limit_s=MAX_CONVERSION_S,
+                )  # fmt: skip
         except PhotoError as error:
             raise NotAcceptable(str(error), hint="ask for another format") from error
         except (ProcessDied, MemoryError) as error:
             raise ConversionFailed(f"a conversion to {conversion.format} needs too much memory") from error
-        except TimeoutError as error:
+        except CallTooSlow as error:
             raise ConversionFailed(f"the conversion did not end within {MAX_CONVERSION_S:g} s") from error
 
     def _drop(self, conversion: Conversion, running: _Running) -> None:

@@ -54,14 +54,17 @@ class Committer:
             self.held.remove(run)
             self.metrics.on_ended(run.spec.bundle, state or State.CANCELED, run.seconds)
             log.info("job.ended", job=run.spec.id, state=state, seconds=finished.outcome.seconds)
-            self.cleaning.spawn(self._clean_up(run, finished, state))
+            # Its pictures count for nothing where the lease was lost, or a cancel came first
+            discard, over = state is not finished.state, state is not None
+            self.cleaning.spawn(clean_up(run, discard=discard, delete_input=over))
 
-    async def _clean_up(self, run: JobRun, finished: Finished, state: State | None) -> None:
-        """Delete the pictures that no record names, and the input of a job that is over."""
-        try:
-            if state is not finished.state:  # the lease was lost, or a cancel came first
-                await run.discard()
-            if state is not None:
-                await run.delete_input()
-        except (RedisError, StoreError, OSError) as error:  # their time to live ends them, too
-            log.warning("pictures.left", job=run.spec.id, error=str(error))
+
+async def clean_up(run: JobRun, *, discard: bool, delete_input: bool = False) -> None:
+    """Delete what a run stored, and the input.  Where the store fails, their time to live ends them."""
+    try:
+        if discard:
+            await run.discard()
+        if delete_input:
+            await run.delete_input()
+    except (RedisError, StoreError, OSError) as error:
+        log.warning("pictures.left", job=run.spec.id, error=str(error))

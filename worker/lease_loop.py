@@ -11,7 +11,7 @@ from jobs.errors import StoreError
 from jobs.lease import Leased
 from jobs.spec import Lane
 from worker.background_tasks import BackgroundTasks
-from worker.committer import Committer
+from worker.committer import Committer, clean_up
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
 from worker.job_end import Abandoned, EngineAway
@@ -80,7 +80,7 @@ class LeaseLoop:
             finished = await run.run()
         except Abandoned:
             self.held.remove(run)
-            await run.discard()
+            await clean_up(run, discard=True)
             return
         except (RedisError, StoreError, EngineAway) as error:
             log.warning("job.released", job=run.spec.id, error=str(error))

@@ -80,6 +80,9 @@ def open_image(content: Content) -> Image.Image:
     image = Image.new("L", (1, 1))
     image.format = "TIFF"
     image.info["exif"] = b"Exif\0\0" + data  # EXIF is a TIFF file
+    profile = content.tiff.values.get(Tag.ICC_PROFILE, ())
+    if profile and max(profile) < 256:
+        image.info["icc_profile"] = bytes(profile)
     return image
 
 

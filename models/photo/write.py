@@ -6,7 +6,6 @@ Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from PIL import Image
 from models.errors import PhotoError
 from models.photo import icc as profiles
 from models.photo import iptc, jpeg_segments, png_chunks
-from models.photo.atomic_write import write_atomically
 from models.photo.carriers import Carried, carried
 from models.photo.read import Photo, Samples
 from models.photo.resolution import jfif_dpi
@@ -77,11 +75,6 @@ def conversion_warnings(photo: Photo, format: str) -> tuple[str, ...]:
     if photo.icc is not None and _matching_icc(photo, format) is None:
         warnings.append("the color profile was not kept: it fits neither gray nor RGB samples")
     return (*warnings, *carried(photo.metadata, photo.exif, format).losses)
-
-
-def write_photo(photo: Photo, path: Path, format: str | None = None, quality: int | None = None) -> None:
-    """Encode a photo and write it atomically."""
-    write_atomically(path, encode_photo(photo, format, quality))
 
 
 def to_eight_bits(samples: Samples) -> Samples:

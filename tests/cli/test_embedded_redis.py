@@ -20,8 +20,8 @@ def test_data_survive_a_kill_of_the_server(tmp_path):
     with EmbeddedRedis(tmp_path) as redis, Redis.from_url(redis.url) as client:
         client.set("job", "queued")
         assert client.execute_command("WAITAOF", 1, 0, 0) == [1, 0]  # on disk
-        redis._process.kill()
-        redis._process.wait()
+        redis.process.kill()
+        redis.process.wait()
         assert not redis.running()
         redis.start()
         assert client.get("job") == b"queued"
@@ -48,7 +48,7 @@ def test_a_second_server_on_the_same_folder_is_refused(tmp_path):
 def test_the_server_does_not_listen_on_the_network(tmp_path):
     with EmbeddedRedis(tmp_path) as redis:
         assert redis.url.startswith("unix://")
-        assert psutil.Process(redis._process.pid).net_connections("tcp") == []
+        assert psutil.Process(redis.process.pid).net_connections("tcp") == []
         assert oct(os.stat(redis.url.removeprefix("unix://")).st_mode)[-3:] == "700"
 
 
@@ -57,7 +57,7 @@ def test_the_server_ends_when_its_parent_is_killed(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from cli.embedded_redis import EmbeddedRedis\n"
         "with EmbeddedRedis(Path(sys.argv[1])) as redis:\n"
-        "    print(redis._process.pid, flush=True); time.sleep(60)"
+        "    print(redis.process.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         server = psutil.Process(int(parent.stdout.readline()))

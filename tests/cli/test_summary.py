@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.summary import STILL_PROBABLE, changed_visibly, summary
-from models.autodir.config import LoopConfig
+from cli.summary import changed_visibly, summary
 from models.restoration_report import PassReport, Report
 
 
@@ -34,10 +33,9 @@ def test_no_visible_change_is_said_always_and_only_then(stop_reason, changed):
     assert ("(no visible change)" in summary(report(stop_reason, 0.1), changed=changed)) is not changed
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=3))
-def test_clean_is_said_only_where_nothing_probable_is_left(after):
-    words = summary(report("clean", *after), changed=True)
-    left = [f"kind{i}" for i, value in enumerate(after) if value >= LoopConfig().floor]
-    assert ("now clean" in words) is not bool(left)
-    assert all(name in words.rpartition(";")[2] for name in left)
-    assert LoopConfig().floor == STILL_PROBABLE
+@pytest.mark.parametrize("stop_reason", ["still-degraded", "uncertain", "did-not-help", "max-passes", "nothing-left"])
+def test_clean_is_said_only_where_the_report_says_it(stop_reason):
+    assert "now clean" in summary(report("clean", 0.1), changed=True)
+    assert "already clean" in summary(report("clean"), changed=False)
+    words = summary(report(stop_reason, 0.979), changed=True)
+    assert "now clean" not in words and "already clean" not in words

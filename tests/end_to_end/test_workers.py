@@ -188,8 +188,8 @@ def test_redis_restarted_under_load_loses_nothing(place, crop):
         return jobs
 
     jobs = place.run(before)
-    place.redis._process.kill()
-    place.redis._process.wait()
+    place.redis.process.kill()
+    place.redis.process.wait()
     time.sleep(1)
     place.redis.start()
 

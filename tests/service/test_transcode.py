@@ -16,7 +16,7 @@ class HeldPool:
     def __init__(self):
         self.go, self.calls = asyncio.Event(), 0
 
-    async def run(self, action, data, kind, quality, limits):
+    async def run(self, action, data, kind, quality, limits, *, limit_s):
         self.calls += 1
         await self.go.wait()
         return data * 10

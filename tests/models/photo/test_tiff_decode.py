@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from photo_samples import ALPHA, RGB, RGB16, SRGB
+from PIL import Image, UnidentifiedImageError
 
 from models.errors import UnsupportedPhoto
 from models.photo.read import read_photo
@@ -120,3 +121,14 @@ def test_channels_that_are_neither_color_nor_alpha_are_named_as_lost():
     )
     np.testing.assert_array_equal(photo.alpha, ALPHA)
     assert photo.losses == ("its further channels",)
+
+
+def test_a_tiff_that_pillow_cannot_open_keeps_its_profile():
+    file = io.BytesIO()
+    samples = np.arange(20 * 20 * 2, dtype=np.uint16).reshape(20, 20, 2)
+    tifffile.imwrite(
+        file, samples, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"], iccprofile=SRGB
+    )
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(file.getvalue()))
+    assert read_photo(file.getvalue()).icc == SRGB
