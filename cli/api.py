@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import print_error
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
 from cli.keys import run_with_redis
-from cli.listening import ListenError, bare_host, close, listen
+from cli.listening import bare_host, check_metrics_port, close, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
@@ -39,23 +38,25 @@ def api(
     Example: undegrade api --host 0.0.0.0 --redis-url redis://queue:6379/0 --store-url s3://images/undegrade
     """
     with exit_on_error():
-        from service.app import create_app
-        from service.server import server_for
-
         service = service_settings(
             settings(), host=host, port=port, bundle=bundle, redis_url=redis_url, store_url=store_url,
             metrics_port=metrics_port,
         )  # fmt: skip
-        try:
-            sockets = listen(service.host, service.port)
-        except ListenError as error:
-            print_error(str(error))
-            raise typer.Exit(ExitCode.SERVER) from None
         with ExitStack() as ending:
-            ending.callback(close, sockets)
+            ending.callback(close, sockets := listen(service.host, service.port))
+            check_metrics_port(service.host, service.metrics_port)
+            from service.app import create_app  # only now: its imports take seconds, and a taken port is told at once
+            from service.server import server_for
+
             run_with_redis(service.redis_url, lambda client: check_open_port(service, client))
             log_as_json()
-            server_for(create_app(service), service).run(sockets=sockets)
+            server = server_for(create_app(service), service)
+            try:
+                server.run(sockets=sockets)
+            except SystemExit:
+                if server.started:  # a signal ended it
+                    raise
+                raise typer.Exit(ExitCode.SERVER) from None  # its own code for this means something else here
 
 
 def service_settings(env: Settings, **options: object) -> "ServiceSettings":

@@ -16,7 +16,9 @@ from models.errors import BundleError
 from models.folders import bundle_folders
 from models.vocabulary import CLEAN
 
-app = typer.Typer(help="List, inspect, verify, download, remove and convert bundles.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="List, inspect, verify, download, remove and convert bundles.", no_args_is_help=True
+)
 
 Name = Annotated[
     str | None,

@@ -8,6 +8,7 @@ from enum import IntEnum
 import typer
 
 from cli.console import print_error, print_failure, print_message
+from cli.listening import ListenError
 from cli.settings import debug_enabled
 from jobs.errors import StoreError
 from models.errors import BundleError, ControlsError, DeviceError, ModelsError, PhotoError
@@ -77,6 +78,9 @@ def exit_on_error() -> Iterator[None]:
             raise
         print_error(f"{str(error).rstrip('.')}. Check --store-url or UNDEGRADE_STORE_URL.")
         raise typer.Exit(ExitCode.USAGE) from None
+    except ListenError as error:
+        print_error(str(error))
+        raise typer.Exit(ExitCode.SERVER) from None
     except OSError as error:
         if debug_enabled() or error.errno == errno.EPIPE:  # the reader of the pipe is gone; typer ends quietly
             raise

@@ -25,7 +25,7 @@ from jobs.redis_client import open_redis, shown_url
 from models.errors import ControlsError
 
 T = TypeVar("T")
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Create, list and revoke API keys.", no_args_is_help=True)
 DataFolder = Annotated[
     Path | None,
     typer.Option("--data", help="Data folder of `serve`'s own Redis server, running or not. Default: UNDEGRADE_DATA."),

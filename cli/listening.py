@@ -21,8 +21,11 @@ def bare_host(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, setting: str = "--port") -> list[socket.socket]:
     """Returns a listening socket for each address of a host.  Port 0 takes a free port, the same for all of them.
+
+    Args:
+        setting: what the user changes to get another port.
 
     Raises:
         ListenError: the host does not resolve, or none of its addresses can be used, or one is in use.
@@ -42,8 +45,18 @@ def listen(host: str, port: int) -> list[socket.socket]:
             raise absent or OSError(errno.EADDRNOTAVAIL, "no address")
     except OSError as error:
         close(sockets)
-        raise ListenError(f"cannot listen on {shown_address(host, port)}: {_cause(error)}") from error
+        raise ListenError(f"cannot listen on {shown_address(host, port)}: {_cause(error, setting)}") from error
     return sockets
+
+
+def check_metrics_port(host: str, port: int | None, setting: str = "--metrics-port") -> None:
+    """Check the port of the metrics, which the part that serves them takes later; None: there are none.
+
+    Raises:
+        ListenError: as in `listen`.
+    """
+    if port is not None:
+        close(listen(host, port, setting))
 
 
 def close(sockets: Sequence[socket.socket]) -> None:
@@ -106,13 +119,13 @@ def _addresses(host: str, port: int) -> list[Address]:
     return list(found)
 
 
-def _cause(error: OSError) -> str:
+def _cause(error: OSError, setting: str) -> str:
     if isinstance(error, socket.gaierror):
         return f"the host does not resolve ({error.strerror}). Give --host an address of this machine."
     if error.errno == errno.EADDRINUSE:
-        return "the port is in use by another program. Give another --port, or --port 0 for a free one."
+        return f"the port is in use by another program. Give another {setting}, or 0 for a free port."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "this user may not use the port. Give a --port of 1024 or more."
+        return f"this user may not use the port. Give a {setting} of 1024 or more."
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have the address. Give --host 127.0.0.1, or another address of this machine."
-    return f"{error.strerror or error}. Give another --host or --port."
+    return f"{error.strerror or error}. Give another --host or {setting}."

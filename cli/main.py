@@ -4,8 +4,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -13,22 +14,45 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cli import bundles, keys
-from cli.api import api
-from cli.compare import compare
 from cli.console import print_error, print_warning, visible
-from cli.detect import detect
-from cli.doctor import doctor
-from cli.evaluate import evaluate
 from cli.exit_codes import EXIT_CODES, ExitCode, exit_on_error
-from cli.restore import restore
-from cli.serve import serve
 from cli.settings import debug_enabled, settings, unknown_settings
-from cli.worker import worker
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    **{name: (f"cli.{name}", name) for name in ("restore", "detect", "evaluate", "compare", "doctor")},
+    **{name: (f"cli.{name}", name) for name in ("serve", "api", "worker")},
+    "models": ("cli.bundles", "app"),
+    "keys": ("cli.keys", "app"),
+}
+"""The module and the attribute of each command, in the order of --help."""
+
+
+class LazyCommands(Mapping[str, Any]):
+    """Imports a command when it is used: one that fails at once shall not wait for the imports of the others."""
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - click's own classes are hidden by typer
+        module, attribute = COMMANDS[name]
+        made = getattr(import_module(module), attribute)
+        if not isinstance(made, typer.Typer):
+            function, made = made, typer.Typer(add_completion=False, rich_markup_mode="rich")
+            made.command(name)(function)
+        command = typer.main.get_command(made)
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
 
 
 class CommandGroup(TyperGroup):
     """Shows the words of a usage error without what steers a terminal: they repeat what the user gave."""
+
+    def __init__(self, *words: Any, **named: Any) -> None:  # noqa: ANN401
+        super().__init__(*words, **named)
+        self.commands = LazyCommands()  # type: ignore[assignment]  # nothing adds to it later
 
     def make_context(self, *words: Any, **named: Any) -> Any:  # noqa: ANN401 - typer's signature
         with _visible_errors():
@@ -59,10 +83,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=f"Exit codes: {'; '.join(f'{code.value} {meaning}' for code, meaning in EXIT_CODES.items())}.",
 )
-for command in (restore, detect, evaluate, compare, doctor, serve, api, worker):
-    app.command()(command)
-app.add_typer(bundles.app, name="models")
-app.add_typer(keys.app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

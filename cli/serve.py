@@ -2,9 +2,11 @@
 
 import os
 import resource
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,11 +19,10 @@ from cli.console import print_error, print_warning
 from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
-from cli.listening import ListenError, close, listen
+from cli.listening import check_metrics_port, close, listen
 from cli.options import Device, Host, Port, ServedBundles
 from cli.private_files import default_folder, keep_new_files_private
 from cli.server_urls import checked_redis_url
-from cli.service_run import ServiceRun
 from cli.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -51,10 +52,14 @@ def serve(
     Example: undegrade serve --port 8000 --bundle autodir-small --bundle daclip-small
     """
     code = ExitCode.OK
-    with exit_on_error():
+    with exit_on_error(), ExitStack() as ending:
         env = settings()
+        service = service_settings(env, host=host, port=port)
+        # First: nothing else is started, or even imported, for a port that is taken
+        ending.callback(close, sockets := listen(service.host, service.port))
+        check_metrics_port(service.host, service.metrics_port, "UNDEGRADE_METRICS_PORT")
         folders = find_bundles(bundle or env.bundle_names)
-        service = service_settings(env, host=host, port=port, bundle=next(iter(folders)))
+        service = replace(service, bundle=next(iter(folders)))
         bundles = ",".join(str(folder) for folder in folders.values())
         os.environ.update(UNDEGRADE_DEVICE=device or env.device, UNDEGRADE_BUNDLE=bundles)  # for the worker process
         external = redis_url or os.environ.get("UNDEGRADE_REDIS_URL")
@@ -63,8 +68,8 @@ def serve(
         else:
             folder = data or (Path(env.data) if env.data else default_folder(service.port))
         try:
-            code = _serve(service, folder, env, open_page)
-        except (EmbeddedRedisError, ListenError) as error:
+            code = _serve(service, sockets, folder, env, open_page)
+        except EmbeddedRedisError as error:
             print_error(str(error))
             code = ExitCode.SERVER
         except RedisError as error:
@@ -74,11 +79,11 @@ def serve(
         raise typer.Exit(code)
 
 
-def _serve(service: "ServiceSettings", folder: Path | None, env: Settings, open_page: bool) -> ExitCode:
+def _serve(
+    service: "ServiceSettings", sockets: Sequence[socket], folder: Path | None, env: Settings, open_page: bool
+) -> ExitCode:
     """Serve with the embedded Valkey of a data folder, or with the Redis of the settings where that is None."""
     with ExitStack() as ending:
-        sockets = listen(service.host, service.port)  # first: nothing else is started for a port that is taken
-        ending.callback(close, sockets)
         keep_new_files_private()
         _allow_many_files()
         redis = None
@@ -90,6 +95,8 @@ def _serve(service: "ServiceSettings", folder: Path | None, env: Settings, open_
         log_as_json()
 
         async def run() -> ExitCode:  # made on the loop that it runs on
+            from cli.service_run import ServiceRun
+
             return await ServiceRun(service, sockets, redis, grace_s=env.grace_s, open_page=open_page).run()
 
         return event_loop.run(run())

@@ -13,6 +13,7 @@ from cli.bundle_loading import find_bundles
 from cli.console import print_error, print_message
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.json_log import log_as_json
+from cli.listening import check_metrics_port
 from cli.options import Device, MetricsPort, RedisUrl, ServedBundles, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import settings
@@ -50,6 +51,8 @@ def worker(
     """
     with exit_on_error():
         env = settings()
+        wanted_port = env.metrics_port if metrics_port is None else metrics_port
+        check_metrics_port(env.host, wanted_port)
         from worker.engine_config import EngineConfig
         from worker.errors import WorkerError
         from worker.supervisor import Supervisor, WorkerConfig
@@ -58,7 +61,7 @@ def worker(
             redis_url=checked_redis_url(redis_url or env.redis_url),
             store_url=checked_store_url(store_url or env.store_url),
             lanes=_parse_lanes(lanes), grace_s=env.grace_s, max_megapixels=env.max_megapixels,
-            metrics_port=metrics_port or env.metrics_port, metrics_host=env.host, decode_s=env.decode_s,
+            metrics_port=wanted_port, metrics_host=env.host, decode_s=env.decode_s,
             max_running_s=env.max_running_s,
             engine=EngineConfig(
                 bundles=find_bundles(bundle or env.bundle_names), device=device or env.device, threads=env.threads,

@@ -1,12 +1,15 @@
 """The port is taken before anything is started, and the printed URL reaches it."""
 
 import socket
+import subprocess
+import sys
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
 
+from cli.exit_codes import ExitCode
 from cli.listening import ListenError, bare_host, close, listen, url_of
 
 HAS_IPV6 = socket.has_ipv6
@@ -48,7 +51,7 @@ def test_the_url_reaches_whoever_listens(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
 def test_a_port_in_use_is_refused_and_a_free_one_is_kept_from_others(host):
     first = listen(host, 0)
-    with pytest.raises(ListenError, match=r"in use.*--port 0"):
+    with pytest.raises(ListenError, match=r"in use.*--port, or 0"):
         listen(host, first[0].getsockname()[1])
     close(first)
     close(listen(host, first_port := listen_port(host)))
@@ -92,3 +95,30 @@ def test_a_port_that_cannot_be_had_ends_the_command_with_5(with_bundle, workplac
     assert result.code == 5
     assert "cannot listen on" in result.err
     assert list(workplace.iterdir()) == []
+
+
+COMMANDS_AND_PORTS = [
+    (["serve"], "--port"),
+    (["api"], "--port"),
+    (["api", "--port", "0"], "--metrics-port"),
+    (["worker"], "--metrics-port"),
+]
+SLOW_IMPORTS = ("torch", "fastapi", "cv2", "PIL")
+
+
+@pytest.mark.parametrize(("words", "option"), COMMANDS_AND_PORTS, ids=lambda value: "".join(value))
+def test_a_taken_port_ends_every_command_before_slow_imports(words, option):
+    taken = listen("127.0.0.1", 0)
+    port = str(taken[0].getsockname()[1])
+    program = (
+        "import sys; from cli.main import main\n"
+        "try: main()\n"
+        f"finally: print([name for name in {SLOW_IMPORTS} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, option, port], capture_output=True, text=True, timeout=60
+    )
+    close(taken)
+    assert done.returncode == ExitCode.SERVER, done.stderr
+    assert "in use by another program" in done.stderr and option in done.stderr
+    assert done.stdout.strip() == "[]"
