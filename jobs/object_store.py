@@ -221,8 +221,11 @@ class ObjectStore:
         return None
 
 
-async def check_disk(folder: Path, size: int) -> None:
+async def check_disk(folder: Path, size: int, kept: int = 0) -> None:
     """Check that a file of `size` bytes leaves the reserve of the folder's disk free.
+
+    Args:
+        kept: further bytes that must stay free.
 
     Raises:
         StoreFull: it does not.
@@ -231,8 +234,7 @@ async def check_disk(folder: Path, size: int) -> None:
         disk = await asyncio.to_thread(os.statvfs, folder)
     except OSError:
         return  # the write itself says what is wrong
-    free, reserve = disk.f_bavail * disk.f_frsize, min(
-        DISK_RESERVE_SHARE * disk.f_blocks * disk.f_frsize, DISK_RESERVE_MAX_BYTES
-    )  # fmt: skip
+    free = disk.f_bavail * disk.f_frsize
+    reserve = min(DISK_RESERVE_SHARE * disk.f_blocks * disk.f_frsize, DISK_RESERVE_MAX_BYTES) + kept
     if free - size < reserve:
         raise StoreFull(f"the disk is full: {free // 10**6} MB are free, and {reserve / 10**6:.0f} MB stay in reserve")

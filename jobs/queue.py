@@ -114,6 +114,10 @@ class Queue:
                 raise full from error
             raise
 
+    async def stored_bytes(self) -> int:
+        """Returns the bytes of all images in the store, those of results included."""
+        return int(await self.redis.hget(redis_keys.STORED_TOTALS, "*") or 0)
+
     async def submit(self, spec: JobSpec, max_queued: int, blob: Blob | None = None) -> int:
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 

@@ -135,7 +135,9 @@ class Desk:
     async def _check_disks(self, size: int) -> None:
         await self.store.check_room(size)
         if self.settings.embedded_redis_folder is not None:
-            await check_disk(self.settings.embedded_redis_folder, size)
+            # The server writes all that it holds once more, beside its file, before it deletes what the file holds in vain
+            live = await self.queue.stored_bytes() if self.store.beside_queue else 0
+            await check_disk(self.settings.embedded_redis_folder, size, kept=live)
 
     async def _store_input(self, spec: JobSpec, blob: Blob) -> None:
         await self.queue.reserve(spec)

@@ -7,6 +7,7 @@ kept until they can be committed.
 
 import asyncio
 import contextlib
+import math
 import socket
 import time
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class Supervisor:
         self.link = EngineLink(config.engine, self._on_answer)
         self.held, self.background = HeldJobs(), BackgroundTasks()
         self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
+        self._grace_ends_s, self._redis_answers = math.inf, True
         self.keeper = EngineKeeper(self.link, self._draining, self._announce_soon)
         self.retry = RedisRetry(self.metrics, self._draining)
         self.committer = Committer(self.queue, self.token, self.held, self.metrics, self.retry)
@@ -135,7 +137,7 @@ class Supervisor:
             parts = (self.renewal, self.committer, self.upkeep, self.keeper)
             loops += [asyncio.create_task(part.run()) for part in parts]
             await self._ready.wait()
-            await self.leasing.run(self._draining)
+            await self._lease_until_drained()
             await self._finish_held()
         finally:
             for task in loops:
@@ -195,28 +197,49 @@ class Supervisor:
         )
         await self.keeper.replace(death)
 
+    async def _lease_until_drained(self) -> None:
+        """Lease until the worker drains, and start the time of grace then, even where Redis does not answer a lease."""
+        leasing = asyncio.create_task(self.leasing.run(self._draining))
+        drained = asyncio.create_task(self._draining.wait())
+        try:
+            await asyncio.wait((leasing, drained), return_when=asyncio.FIRST_COMPLETED)
+            self._grace_ends_s = time.monotonic() + self.config.grace_s
+            await asyncio.wait((leasing,), timeout=CLOSE_S)
+            if leasing.done():
+                leasing.result()
+        finally:  # jobs of a lease whose reply never comes are put back at the end
+            for task in (leasing, drained):
+                task.cancel()
+            await asyncio.gather(leasing, drained, return_exceptions=True)
+
     async def _finish_held(self) -> None:
         """Wait for the held jobs, for up to the grace, then put the rest back without counting an attempt."""
-        until_s = time.monotonic() + self.config.grace_s
-        while (self.held or self.committer.busy) and time.monotonic() < until_s:
+        while (self.held or self.committer.busy) and time.monotonic() < self._grace_ends_s:
             if self.failure is not None or self._hurry:
                 break
             await asyncio.sleep(DRAIN_POLL_S)
         left = list(self.held)
         for run in left:
             run.abandon()
+            self.held.remove(run)  # the end of the engine is no loss to it, and needs no other engine
         with contextlib.suppress(RedisError, OSError):
             async with asyncio.timeout(CLOSE_S):
+                self._redis_answers = False
                 await self.queue.release(self.token, [run.spec.id for run in left], died=False)
                 await self.queue.release_unheld(self.token, ())
-        log.info("worker.drained", released=len(left))
+                self._redis_answers = True
+        if self._redis_answers:
+            log.info("worker.drained", released=len(left))
+        else:
+            log.warning("worker.drained", left=len(left), why="Redis does not answer; their leases will run out")
 
     async def _close(self) -> None:
         await self.link.stop()
         await self.codec.close()
-        with contextlib.suppress(RedisError, OSError):
-            async with asyncio.timeout(CLOSE_S):
-                await self.announcer.withdraw()
+        if self._redis_answers:  # else the worker's entry ends by itself
+            with contextlib.suppress(RedisError, OSError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self.announcer.withdraw()
         await self.store.close()
         with contextlib.suppress(RedisError, OSError):
             await self.redis.aclose()

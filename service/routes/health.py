@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
+from jobs.errors import full_redis
 from service.routes.dependencies import CurrentDesk, OpenAPIResponses
 
 router = APIRouter(tags=["health"])
@@ -47,7 +48,8 @@ async def readyz(request: Request, desk: CurrentDesk) -> Response:
     try:
         workers = [worker for worker in await desk.queue.workers.alive() if worker.bundle == bundle]
     except RedisError as error:
-        return _health_response([f"Redis does not answer: {type(error).__name__}"], "ready")
+        full = full_redis(error)
+        return _health_response([str(full) if full else f"Redis does not answer: {type(error).__name__}"], "ready")
     reasons = [reason] if (reason := await probe.reason()) else []
     if not workers:
         reasons.append(f"there is no worker for {bundle}")

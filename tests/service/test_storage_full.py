@@ -2,6 +2,7 @@
 
 import io
 import os
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -86,6 +87,19 @@ def test_a_full_disk_is_507_and_names_the_disk(serve, tmp_path, monkeypatch):
     assert answer.status_code == 507 and "disk" in answer.json()["detail"]
     (answer,) = fill(serve(embedded_redis_folder=tmp_path).client, SMALL)
     assert answer.status_code == 507 and "disk" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("spare", "status"), [(-1, 507), (0, 202)])
+def test_the_disk_of_valkey_keeps_room_for_all_images_once_more(serve, tmp_path, monkeypatch, valkey, spare, status):
+    service = serve(embedded_redis_folder=tmp_path)
+    fill(service.client, LARGE, 2)
+    stored = int(valkey.do(lambda redis: redis.hget("undegrade:stored-totals", "*")))
+    assert stored >= 2 * len(LARGE)
+    disk = SimpleNamespace(
+        f_bavail=stored + len(SMALL) + 50 + spare, f_blocks=1000, f_frsize=1
+    )  # 50: the reserve of 5 %
+    monkeypatch.setattr(jobs.object_store.os, "statvfs", lambda folder: disk)
+    assert fill(service.client, SMALL, 1)[-1].status_code == status
 
 
 def test_errors_of_a_full_redis_are_told_apart():

@@ -1,5 +1,7 @@
 """The probes."""
 
+from redis.exceptions import ResponseError
+
 
 def test_without_a_worker_the_service_is_alive_but_not_ready(client):
     assert client.get("/livez").json() == {"status": "alive", "reasons": []}
@@ -56,3 +58,12 @@ def test_a_store_that_does_not_answer_is_named_in_time(serve, toy, monkeypatch, 
     monkeypatch.setattr(service.app.state.desk.store, "probe", hang)
     service.app.state.store_probe._fresh_until_s = 0
     assert "store (redis) has not answered" in service.client.get("/readyz").json()["reasons"][0]
+
+
+def test_a_full_disk_of_redis_is_named(client, service, monkeypatch):
+    async def full() -> None:
+        raise ResponseError("MISCONF Errors writing to the AOF file: No space left on device")
+
+    monkeypatch.setattr(service.app.state.desk.queue.workers, "alive", full)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503 and "disk of Redis is full" in answer.json()["reasons"][0]
