@@ -135,7 +135,7 @@ class Desk:
     async def _check_disks(self, size: int) -> None:
         await self.store.check_room(size)
         if self.settings.embedded_redis_folder is not None:
-            # The server writes all that it holds once more, beside its file, before it deletes what the file holds in vain
+            # The server compacts its file by writing all that it holds once more, beside it
             live = await self.queue.stored_bytes() if self.store.beside_queue else 0
             await check_disk(self.settings.embedded_redis_folder, size, kept=live)
 
