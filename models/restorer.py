@@ -26,7 +26,7 @@ class Request:
 
     image: Tensor  # (3, H, W) float32 in [-1, 1]
     controls: Controls = field(default_factory=Controls)
-    tile_px: int | None = None  # largest side of a tile when memory is short; None: the bundle's
+    tile_px: int | None = None  # side of the square with the most pixels of a tile; None: the bundle's limit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,9 @@
 Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1].
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -25,28 +27,86 @@ class Tile:
         return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def tile_grid(height: int, width: int, tile_px: int, overlap_px: int) -> list[Tile]:
-    """Returns the tiles that cover an image; one tile if the image fits.
+def tile_grid(height: int, width: int, area_px: int, overlap_px: int, multiple: int = 1) -> list[Tile]:
+    """Returns the tiles that cover an image with the fewest computed pixels; one tile if the image fits.
 
-    All tiles have the same shape, at most `tile_px` a side, so that they can share a batch.
+    All tiles have one shape, so that they can share a batch.  A side that is cut is a multiple of `multiple`, the
+    network's stride; one that is not cut counts as padded to it.  Neighbors overlap by at least `overlap_px`.
+
+    Args:
+        area_px: the most pixels of a tile; at least those of the smallest tile that is wider than the overlap.
+
+    Raises:
+        ValueError: the overlap is negative.
     """
-    if not 0 <= overlap_px < tile_px:
-        raise ValueError(f"got an overlap of {overlap_px} px, expected 0 to {tile_px - 1}")
-    corners = [
-        (top, left) for top in _starts(height, tile_px, overlap_px) for left in _starts(width, tile_px, overlap_px)
-    ]
+    if overlap_px < 0:
+        raise ValueError(f"got an overlap of {overlap_px} px, expected 0 or more")
+    if height * width <= area_px:
+        return [Tile(0, 0, height, width, 0, 1)]
+    rows, columns = _cheapest_grid(height, width, area_px, overlap_px, multiple)
+    corners = [(top, left) for top in _starts(height, rows) for left in _starts(width, columns)]
     return [
-        Tile(top, left, min(tile_px, height), min(tile_px, width), index, len(corners))
-        for index, (top, left) in enumerate(corners)
+        Tile(top, left, rows.length, columns.length, index, len(corners)) for index, (top, left) in enumerate(corners)
     ]
 
 
-def _starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
-    """Returns evenly spaced start positions of equal tiles that cover `length` with at least this overlap."""
-    if length <= tile_px:
+@dataclass(frozen=True)
+class _Cuts:
+    """A side cut into `count` equal, overlapping parts of `length` pixels; `padded`: up to the network's multiple."""
+
+    count: int
+    length: int
+    padded: int
+
+
+def _cheapest_grid(height: int, width: int, area_px: int, overlap_px: int, multiple: int) -> tuple[_Cuts, _Cuts]:
+    """Returns rows and columns with the fewest computed pixels; among equals, the fewest and then squarest tiles.
+
+    More parts of a side never compute fewer pixels than the side and its overlaps have, which bounds the search.
+    """
+    smallest = _up(overlap_px + 1, multiple)
+    cost, grid = None, None
+    for rows in _cuts(height, overlap_px, multiple, 1):
+        if cost is not None and (height + overlap_px * (rows.count - 1)) * width > cost[0]:
+            break
+        widest = max(area_px // rows.padded // multiple * multiple, smallest)
+        if rows.padded * widest > area_px and rows.length > smallest:
+            continue
+        fewest = 1 if width <= widest else -(-(width - overlap_px) // (widest - overlap_px))
+        for columns in _cuts(width, overlap_px, multiple, fewest):
+            least = rows.count * rows.padded * (width + overlap_px * (columns.count - 1))
+            if cost is not None and least > cost[0]:
+                break
+            tiles = rows.count * columns.count
+            found = tiles * rows.padded * columns.padded, tiles, abs(rows.length - columns.length)
+            if cost is None or found < cost:
+                cost, grid = found, (rows, columns)
+    assert grid is not None, "the smallest rows always have columns"
+    return grid
+
+
+def _cuts(length: int, overlap_px: int, multiple: int, fewest: int) -> Iterator[_Cuts]:
+    """Yield the ways to cut a side into `fewest` parts and more, down to the smallest part."""
+    smallest = _up(overlap_px + 1, multiple)
+    for parts in count(fewest):
+        part = _up(-(-(length + overlap_px * (parts - 1)) // parts), multiple)
+        if parts == 1:
+            yield _Cuts(1, length, _up(length, multiple))
+        elif part < length:
+            yield _Cuts(parts, part, part)
+        if part <= smallest:
+            return
+
+
+def _up(length: int, multiple: int) -> int:
+    return length + -length % multiple
+
+
+def _starts(length: int, cuts: _Cuts) -> list[int]:
+    """Returns evenly spaced start positions."""
+    if cuts.count == 1:
         return [0]
-    count = -(-(length - overlap_px) // (tile_px - overlap_px))
-    return [round(i * (length - tile_px) / (count - 1)) for i in range(count)]
+    return [round(i * (length - cuts.length) / (cuts.count - 1)) for i in range(cuts.count)]
 
 
 def feather_weights(length: int, start: int, image_length: int, overlap_px: int) -> Tensor:

@@ -5,6 +5,7 @@ Shapes:  H W pixels.  Images are RGB float32 (3, H, W) in [-1, 1].
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import isqrt
 from typing import Protocol, TypeVar
 
 from torch import Tensor
@@ -17,22 +18,25 @@ M = TypeVar("M")
 
 
 class Tiling(Protocol):
-    """Images of at most `native_px` pixels are processed whole; larger ones as tiles of `tile_px` a side."""
+    """Images of at most `native_px` pixels are processed whole; larger ones as tiles of at most as many pixels."""
 
     @property
     def native_px(self) -> int: ...
     @property
-    def tile_px(self) -> int: ...
-    @property
     def overlap_px(self) -> int: ...
 
 
-def cut_into_tiles(image: Tensor, tiling: Tiling, tile_px: int | None) -> tuple[list[Tile], int]:
-    """Returns the tiles of an image and their overlap in pixels; `tile_px` limits the side when memory is short."""
+def cut_into_tiles(image: Tensor, tiling: Tiling, stride: int, tile_px: int | None) -> tuple[list[Tile], int]:
+    """Returns the tiles of an image with the fewest computed pixels, and their overlap in pixels.
+
+    Args:
+        stride: the network's; its multiples are the sides of tiles.
+        tile_px: tiles have at most its square pixels, in place of `native_px`; for when memory is short.
+    """
     height, width = image.shape[-2:]
-    side = tile_px or (max(height, width) if height * width <= tiling.native_px else tiling.tile_px)
-    overlap = min(tiling.overlap_px, side // 2)
-    return tile_grid(height, width, side, overlap), overlap
+    area_px = tiling.native_px if tile_px is None else tile_px**2
+    overlap_px = min(tiling.overlap_px, isqrt(area_px) // 2)
+    return tile_grid(height, width, area_px, overlap_px, stride), overlap_px
 
 
 def padded_size(tile: Tile, stride: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ the image.  Any other CUDA error may have left the device in a bad state: it rai
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import isqrt, prod
 from typing import TypeVar
 
 import torch
@@ -151,7 +152,7 @@ class Engine:
             return
         if len(batch) == 1:
             entry, track = batch[0]
-            self._give_up(entry, error, max(track.shape[-2:]))
+            self._give_up(entry, error, isqrt(track.shape[-2] * track.shape[-1]))
             return
         if is_out_of_memory(error):
             self._splits += 1
@@ -224,7 +225,7 @@ class Engine:
 
     def _give_up(self, entry: Entry, error: Exception, tried_px: int | None = None) -> None:
         """Fail one image.  Where memory was short, first begin it again in tiles of half the size."""
-        whole_px = entry.request.tile_px or max(entry.request.image.shape[-2:])
+        whole_px = entry.request.tile_px or isqrt(prod(entry.request.image.shape[-2:]))
         tile_px = min(whole_px, tried_px or whole_px) // 2
         if is_out_of_memory(error) and tile_px >= MIN_TILE_PX and not entry.task.detect_only:
             self._splits += 1

@@ -29,7 +29,7 @@ class LoopConfig:
         cache_every: the U-Net's deep features are computed at every n-th step and reused between; 1 is exact.
         guidance_every: the guidance offset is computed at every n-th step and reused between; 1 is exact.  Both are
             approximations (docs/performance.md) that strict mode ignores.
-        native_px: images of at most this many pixels are processed whole; larger ones as tiles of `tile_px` a side.
+        native_px: images of at most this many pixels are processed whole; larger ones as tiles of at most as many.
         overlap_px: overlap of neighboring tiles.
     """
 
@@ -48,7 +48,6 @@ class LoopConfig:
     cache_every: int = 1
     guidance_every: int = 1
     native_px: int = 1024 * 1024
-    tile_px: int = 768
     overlap_px: int = 96
 
 

@@ -140,32 +140,35 @@ class AutoDIR:
 
     def _start(self, run: ImageRun) -> Outcome:
         height, width = run.image.shape[-2:]
-        areas, overlap = cut_into_tiles(run.image, self.config.loop, run.tile_px)
+        run.specialist = None if run.controls.strict else self.specialists.key_of(run.label)
+        areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), run.tile_px)
         run.restored = Canvas(height, width, overlap)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
         run.diffused = Canvas(height, width, overlap) if self._carries_diffused(run) else None
         run.tiles_left, run.started_s = len(areas), time.monotonic()
-        run.specialist = None if run.controls.strict else self.specialists.key_of(run.label)
         return Continues(
             tracks=[self._track(run, area) for area in areas],
             report=self._report(run, ""),
             image=run.result if run.passes else None,
         )
 
+    def _stride(self, run: ImageRun) -> int:
+        """Returns the stride of the network that repairs this pass."""
+        return self.air.stride if run.specialist is None else self.specialists.stride(run.specialist)
+
     def _carries_diffused(self, run: ImageRun) -> bool:
         return run.controls.strict and run.label == "low-resolution"
 
     def _track(self, run: ImageRun, area: Tile) -> PassTrack:
         index, passes = len(run.passes), self._max_passes(run.controls)
+        padded = padded_size(area, self._stride(run))
         if run.specialist is not None:
-            padded = padded_size(area, self.specialists.stride(run.specialist))
             return SpecialistTrack(run=run, area=area, padded=padded, pass_index=index, passes=passes, steps=1)
         steps = run.controls.steps or self.config.loop.steps
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
         return AutoDIRTrack(
-            run=run, area=area, padded=padded_size(area, self.air.stride), pass_index=index, passes=passes,
-            steps=len(planned), plan=planned, stream=tile_noise(run.controls.seed, area),
-            cache=StepCache(exact=run.controls.strict),
+            run=run, area=area, padded=padded, pass_index=index, passes=passes, steps=len(planned), plan=planned,
+            stream=tile_noise(run.controls.seed, area), cache=StepCache(exact=run.controls.strict),
         )  # fmt: skip
 
     @torch.inference_mode()

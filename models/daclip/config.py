@@ -20,7 +20,7 @@ class LoopConfig:
         overview: the weight of the downscaled image beside the crops.
         spoken: whether the most probable word conditions the network, as a prompt does, instead of the image's own
             degradation embedding, as published.  An uncertain small controller gives embeddings between the words.
-        native_px: larger images, in pixels, are split into tiles of `tile_px` a side.  Tiles are an approximation,
+        native_px: larger images, in pixels, are split into tiles of at most as many.  Tiles are an approximation,
             because both networks attend to their whole input.
     """
 
@@ -29,7 +29,6 @@ class LoopConfig:
     overview: float = 0.2
     spoken: bool = False
     native_px: int = 1024 * 1024
-    tile_px: int = 768
     overlap_px: int = 96
 
 

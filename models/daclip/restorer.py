@@ -147,7 +147,7 @@ class DaCLIPRestorer:
 
     def _start(self, run: ImageRun, tile_px: int | None) -> Outcome:
         height, width = run.image.shape[-2:]
-        areas, overlap = cut_into_tiles(run.image, self.config.loop, tile_px)
+        areas, overlap = cut_into_tiles(run.image, self.config.loop, self.network.config.stride, tile_px)
         sde = self._schedule(run.controls)
         if sde is not None:
             times = sde.at(torch.arange(sde.T, 0, -1)).time.flatten().to(self.device)

@@ -60,7 +60,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     air = AIRConfig(unet=unet, codec=PatchConfig(factor=4), prediction="v_prediction")
     scm = NAFNetConfig(width=4, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,))
-    loop = LoopConfig(sampler="ddim", steps=2, max_passes=2, views=4, native_px=256 * 256, tile_px=128, overlap_px=16)
+    loop = LoopConfig(sampler="ddim", steps=2, max_passes=2, views=4, native_px=256 * 256, overlap_px=16)
     torch.manual_seed(0)
     networks = {"clip": Assessor(clip, names).clip, "air": AIR(air), "scm": NAFNet(scm)}
     manifest = Manifest(

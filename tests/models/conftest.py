@@ -77,7 +77,7 @@ RANDOM = AutoDIRConfig(
         prediction="v_prediction",
     ),
     scm=NAFNetConfig(width=4, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,)),
-    loop=LoopConfig(sampler="ddim", steps=3, max_passes=4, views=4, native_px=64 * 64, tile_px=32, overlap_px=8),
+    loop=LoopConfig(sampler="ddim", steps=3, max_passes=4, views=4, native_px=64 * 64, overlap_px=8),
 )
 Correct = Callable[[int], NAFNet]
 

@@ -1,6 +1,7 @@
 """Tiles cover an image, and the canvas blends them without seams."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -12,52 +13,105 @@ from torch import nn
 from models.tiles import Canvas, feather_weights, tile_grid
 
 sides = st.integers(1, 90)
+overlaps = st.integers(0, 20)
+areas = st.integers(1, 2000)
+multiples = st.sampled_from([1, 2, 8])
 
 
-def blended(height, width, side, overlap, restore):
+def blended(height, width, area, overlap, restore, multiple=1):
     """Blend `restore(tile)` of every tile into one image."""
     canvas = Canvas(height, width, overlap)
-    for tile in tile_grid(height, width, side, overlap):
+    for tile in tile_grid(height, width, area, overlap, multiple):
         canvas.add(tile, restore(tile))
     return canvas.image()
 
 
-@given(height=sides, width=sides, side=st.integers(2, 40), share=st.floats(0, 0.99))
-@settings(max_examples=100, deadline=None)
-def test_tiles_cover_every_pixel_have_one_shape_and_overlap_enough(height, width, side, share):
-    overlap = int(share * side)
-    grid = tile_grid(height, width, side, overlap)
+def up(length, multiple):
+    return -(-length // multiple) * multiple
+
+
+@given(height=sides, width=sides, area=areas, overlap=overlaps, multiple=multiples)
+@settings(max_examples=200, deadline=None)
+def test_tiles_cover_every_pixel_have_one_shape_and_overlap_enough(height, width, area, overlap, multiple):
+    grid = tile_grid(height, width, area, overlap, multiple)
     covered = torch.zeros(height, width)
     for tile in grid:
         tile.crop(covered).add_(1)
-        assert tile.crop(covered).shape == (min(side, height), min(side, width))
+        assert tile.crop(covered).shape == (grid[0].height, grid[0].width)
     assert covered.min() >= 1
     assert [tile.index for tile in grid] == list(range(len(grid)))
     assert {tile.count for tile in grid} == {len(grid)}
-    for starts in (sorted({tile.top for tile in grid}), sorted({tile.left for tile in grid})):
-        assert all(b - a <= side - overlap for a, b in itertools.pairwise(starts))
+    first, smallest = grid[0], up(overlap + 1, multiple)
+    for side, part, starts in (
+        (height, first.height, sorted({tile.top for tile in grid})),
+        (width, first.width, sorted({tile.left for tile in grid})),
+    ):
+        assert part == side or part % multiple == 0
+        assert all(b - a <= part - overlap for a, b in itertools.pairwise(starts))
+    if len(grid) > 1:
+        sides_of_tile = up(first.height, multiple), up(first.width, multiple)
+        assert math.prod(sides_of_tile) <= max(area, smallest * max(sides_of_tile)), "no larger than asked for"
+
+
+@given(height=sides, width=sides, area=st.integers(300, 2000), overlap=st.integers(0, 8), multiple=multiples)
+@settings(max_examples=200, deadline=None)
+def test_no_grid_of_equal_tiles_computes_fewer_pixels(height, width, area, overlap, multiple):
+    """The oracle tries every size of a tile, and as many of them as cover the image."""
+
+    def parts(side, part):
+        return 1 if part >= side else -(-(side - overlap) // (part - overlap))
+
+    def lengths(side):
+        return {side, *range(up(overlap + 1, multiple), side + 1, multiple)}
+
+    grid = tile_grid(height, width, area, overlap, multiple)
+    if height * width <= area:
+        assert len(grid) == 1
+        return
+    computed = len(grid) * up(grid[0].height, multiple) * up(grid[0].width, multiple)
+    possible = [
+        parts(height, tall) * parts(width, wide) * up(tall, multiple) * up(wide, multiple)
+        for tall, wide in itertools.product(lengths(height), lengths(width))
+        if up(tall, multiple) * up(wide, multiple) <= area
+    ]
+    assert computed <= min(possible)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tiles", "shape"),
+    [(900, 1200, 2, (512, 1200)), (768, 1400, 2, (768, 768)), (1024, 1024, 1, (1024, 1024))],
+)
+def test_the_tiles_of_usual_photos(height, width, tiles, shape):
+    grid = tile_grid(height, width, 1024 * 1024, 96, 64)
+    assert len(grid) == tiles and {(tile.height, tile.width) for tile in grid} == {shape}
+
+
+@pytest.mark.parametrize(("height", "width"), [(65535, 760), (760, 65535), (65535, 1), (6000, 8300)])
+def test_every_size_that_is_accepted_has_a_grid(height, width):
+    grid = tile_grid(height, width, 1024 * 1024, 96, 64)
+    assert len(grid) * up(grid[0].height, 64) * up(grid[0].width, 64) < 1.3 * up(height, 64) * up(width, 64)
 
 
 def test_an_image_that_fits_is_one_tile():
-    assert len(tile_grid(40, 30, 40, 8)) == 1
+    assert len(tile_grid(40, 30, 1200, 8)) == 1
 
 
-def test_an_overlap_as_large_as_the_tile_is_refused():
-    with pytest.raises(ValueError, match="got an overlap of 16 px, expected 0 to 15"):
-        tile_grid(50, 50, 16, 16)
+def test_a_negative_overlap_is_refused():
+    with pytest.raises(ValueError, match="got an overlap of -1 px, expected 0 or more"):
+        tile_grid(50, 50, 256, -1)
 
 
-@given(height=sides, width=sides, side=st.integers(2, 40), share=st.floats(0, 0.99))
+@given(height=sides, width=sides, area=areas, overlap=overlaps, multiple=multiples)
 @settings(max_examples=100, deadline=None)
-def test_blending_identical_tiles_is_the_identity(height, width, side, share):
+def test_blending_identical_tiles_is_the_identity(height, width, area, overlap, multiple):
     image = torch.rand(3, height, width)
-    result = blended(height, width, side, int(share * side), lambda tile: tile.crop(image))
+    result = blended(height, width, area, overlap, lambda tile: tile.crop(image), multiple)
     torch.testing.assert_close(result, image)
 
 
 def test_tiles_without_overlap_are_placed_side_by_side():
     image = torch.rand(3, 32, 48)
-    assert torch.equal(blended(32, 48, 16, 0, lambda tile: tile.crop(image)), image)
+    assert torch.equal(blended(32, 48, 16 * 16, 0, lambda tile: tile.crop(image)), image)
 
 
 def test_neighboring_tiles_fade_linearly_into_each_other():
@@ -95,9 +149,9 @@ class TestAConvolutionalNetworkInTiles:
 
     def test_away_from_seams_the_result_is_that_of_the_whole_image(self, network, image):
         side, overlap = 40, 12
-        result = blended(70, 100, side, overlap, lambda tile: network(tile.crop(image)[None])[0])
+        result = blended(70, 100, side * side, overlap, lambda tile: network(tile.crop(image)[None])[0])
         affected = torch.zeros(70, 100, dtype=torch.bool)
-        for tile in tile_grid(70, 100, side, overlap):
+        for tile in tile_grid(70, 100, side * side, overlap):
             rim = torch.ones(tile.height, tile.width, dtype=torch.bool)
             above, left = (self.reach if start else 0 for start in (tile.top, tile.left))
             below = self.reach if tile.top + tile.height < 70 else 0
@@ -109,6 +163,6 @@ class TestAConvolutionalNetworkInTiles:
 
     def test_across_seams_feathering_keeps_the_error_small(self, network, image):
         whole = network(image[None])[0]
-        feathered = blended(70, 100, 40, 12, lambda tile: network(tile.crop(image)[None])[0])
-        abutting = blended(70, 100, 40, 0, lambda tile: network(tile.crop(image)[None])[0])
+        feathered = blended(70, 100, 1600, 12, lambda tile: network(tile.crop(image)[None])[0])
+        abutting = blended(70, 100, 1600, 0, lambda tile: network(tile.crop(image)[None])[0])
         assert (feathered - whole).abs().max() < 0.35 * (abutting - whole).abs().max()

@@ -140,11 +140,11 @@ def test_an_image_that_does_not_fit_begins_again_in_smaller_tiles(stage, error):
             raise error
 
     bench = Bench(FakeRestorer(**{stage: trouble}))
-    bench.admit(1, side=(1024, 512))
+    bench.admit(1, side=(2048, 512))
     bench.run()
     assert [request.tile_px for request in bench.restorer.begun] == [None, 512, 256]
     assert bench.ends() == {1: ["done"]}
-    assert bench.of(1, Done)[0].pixels.shape == (1024, 512, 3)
+    assert bench.of(1, Done)[0].pixels.shape == (2048, 512, 3)
 
 
 def test_an_image_of_which_no_tile_fits_fails_alone():
