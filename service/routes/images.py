@@ -42,7 +42,7 @@ def image_response(data: bytes, name: str, format: str, etag: str) -> Response:
     responses={
         **IMAGE_RESPONSE,
         304: {"description": "Not modified"},
-        **problem_responses(401, 404, 406, 409, 410, 422, 500, 503, 504),
+        **problem_responses(401, 404, 406, 409, 410, 422, 500, 503, 504, 507),
     },
 )
 async def result(
