@@ -218,7 +218,7 @@ class Queue:
             failure: how a job ends that has died too often; by default as suspected poison.
 
         Returns:
-            For each id 'queued', 'canceled', 'lost', or 'poison' after too many deaths.
+            For each id 'queued', 'canceled', 'lost', 'expired', or 'poison' after too many deaths.
         """
         if not ids:
             return {}
@@ -234,9 +234,12 @@ class Queue:
         answers = await self._scripts.run("release_unheld", token=token, iso=_iso(), held=list(held))
         return [job.decode() for job in answers]
 
-    async def reclaim(self) -> dict[str, str]:
-        """Put the jobs of dead workers back into their queues.  Returns 'queued', 'canceled' or 'poison' for each."""
-        rows = await self._scripts.run("reclaim", iso=_iso())
+    async def reclaim(self, *, ending_only: bool = False) -> dict[str, str]:
+        """Put the jobs of dead workers back into their queues.  Returns the answers of `release`.
+
+        With `ending_only`, take only those that end now: they were canceled, or their deadline has passed.
+        """
+        rows = await self._scripts.run("reclaim", iso=_iso(), ending_only=ending_only)
         return {job.decode(): answer.decode() for job, answer in rows}
 
     async def cancel(self, job: str, keep_s: int | None = None, spec: JobSpec | None = None) -> State | None:

@@ -1,6 +1,6 @@
 """Periodic work of each API process: ends jobs whose deadline has passed, and deletes what is over.
 
-The workers do the same, but a deadline and a deletion must not wait for a worker.
+The workers do the same, but a deadline, a cancellation and a deletion must not wait for a worker.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ class Housekeeping:
             await asyncio.sleep(EXPIRE_S)
             try:
                 await self.queue.expire()
+                await self.queue.reclaim(ending_only=True)
                 await self.store.sweep(time.time())
                 if time.monotonic() - forgot_s >= FORGET_S:
                     forgot_s = time.monotonic()

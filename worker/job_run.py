@@ -179,6 +179,9 @@ class JobRun:
     def _finished(self, state: State, outcome: Outcome | None = None) -> Finished:
         if outcome is None:
             self._update(seconds=self.seconds)
+            if state is not State.SUCCEEDED:  # its pictures go with its input
+                passes = tuple(entry.model_copy(update={"blob": None}) for entry in self._outcome.passes)
+                self._update(result=None, passes=passes)
         return Finished(
             id=self.spec.id, state=state, outcome=outcome or self._outcome, keep_s=self.spec.keep_s,
             work_s=self.work_s, blob=self._carried,
