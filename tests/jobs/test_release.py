@@ -139,7 +139,7 @@ def test_a_job_that_must_run_alone_waits_until_its_worker_holds_no_job(run):
         await bench.queue.release("a", [doomed.id], died=True)
         await bench.submit("bulk")
         assert await bench.lease(9, token="b", held=1) == []
-        assert await bench.queue.place(doomed) == 0
+        assert (await bench.queue.forecast(doomed)).position == 0
         assert await bench.lease(9, token="b", held=0) == [doomed.id]
 
     run(scenario)
