@@ -21,6 +21,7 @@ from models.photo.convert import convert_photo
 from models.photo.read import Limits
 from processes.pool import CallTooSlow, Pool, ProcessDied
 from service.hang_up import until_hang_up
+from service.problems import retry_after
 from service.refusals import ConversionFailed, Gone, NotAcceptable, TooManyConversions
 
 RESULT_LIMITS = Limits(pixels=2 * 10**8, file_bytes=2 * 2**30)
@@ -98,7 +99,7 @@ class Transcoder:
                     await running.begun.wait()
             except TimeoutError:
                 problem = f"the conversion has waited for {self.line_s:g} s, the limit, while others ran"
-                raise TooManyConversions(problem, headers={"Retry-After": RETRY_S}) from None
+                raise TooManyConversions(problem, headers=retry_after(self.line_s)) from None
             task = running.task
             await asyncio.wait({task})  # unlike awaiting it, this leaves the task alone if this caller is canceled
             if task.cancelled():

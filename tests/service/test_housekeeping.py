@@ -1,5 +1,8 @@
 """What an API process does by itself, without any worker."""
 
+import asyncio
+import threading
+
 import pytest
 from redis import Redis
 
@@ -26,3 +29,16 @@ def test_a_job_of_a_dead_worker_ends_although_no_worker_is_alive(service, submit
     assert not valkey.do(lambda redis: redis.keys(redis_keys.BLOB + "*")), "its upload is gone"
     if why == "late":
         assert service.client.get(f"/jobs/{job['id']}").json()["error"]["code"] == "deadline"
+
+
+def test_a_store_that_hangs_holds_up_no_deadline(service, submitted, eventually, monkeypatch):
+    asked = threading.Event()
+
+    async def hang(now_s: float) -> int:
+        asked.set()
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(service.app.state.desk.store, "sweep", hang)
+    assert asked.wait(20)
+    job = submitted(deadline_s=0.1)
+    eventually(lambda: service.client.get(f"/jobs/{job['id']}").json()["status"] == "expired")
