@@ -67,7 +67,7 @@ async def result(
         data = await desk.blob(stored.blob, "the result")
     else:
         conversion = Conversion(job_id=job_id, sha256=stored.sha256, format=wanted, quality=quality)
-        data = await transcoder.convert(conversion, lambda: desk.blob(stored.blob, "the result"))
+        data = await transcoder.convert(conversion, lambda: desk.blob(stored.blob, "the result"), request.receive)
     return image_response(data, job_id, wanted, etag)
 
 
