@@ -123,8 +123,7 @@ def test_a_refused_and_an_abandoned_conversion_over_http(service, worker, submit
     assert answer.headers["retry-after"] and "waited" in answer.json()["detail"]
     for connection in sockets:
         connection.close()
-    eventually(lambda: not transcoder._running)
-    assert pool.calls == PROCESSES
+    eventually(lambda: not transcoder._running)  # the pool never answers: they left because their callers hung up
 
 
 def test_the_kept_files_are_bounded_and_end_with_their_time():
