@@ -14,6 +14,7 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.cuda_graphs import FastPerShape, WarmedShape, graph_maker
 from models.device import Speed
+from models.frames import FRAMES
 from models.restorer import Shape
 
 log = structlog.get_logger()
@@ -33,7 +34,9 @@ def accelerate(air: AIR, others: Iterable[nn.Module], device: torch.device, spee
         for network in (air, *others):
             network.to(speed.dtype)
     if speed.graphs:
-        air.network = FastPerShape(air.eager, graph_maker())
+        factor = air.config.codec.factor
+        latents = {(height // factor, width // factor) for height, width in FRAMES}
+        air.network = FastPerShape(air.eager, graph_maker(), worth=lambda inputs: inputs[0][0][-2:] in latents)
 
 
 @torch.inference_mode()

@@ -42,13 +42,14 @@ from models.daclip.irsde import (
 )
 from models.daclip.track import DaCLIPTrack, ImageRun
 from models.errors import ControlsError
+from models.frames import padded_size
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import max_change_levels, pad_to_multiple
 from models.restoration_report import PassReport, Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
 from models.tiles import Canvas, Tile
-from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
+from models.tracks import cut_into_tiles, of_family, rewound_on_failure
 from models.views import weighted_views
 from models.vocabulary import CLEAN
 
@@ -162,7 +163,7 @@ class DaCLIPRestorer:
         return schedule_of(self.config.sde, controls.steps)
 
     def _track(self, run: ImageRun, area: Tile, sde: IRSDE | None) -> DaCLIPTrack:
-        padded = padded_size(area, self.network.config.stride)
+        padded = padded_size(area.height, area.width, self.network.config.stride)
         return DaCLIPTrack(run, area, sde, padded, tile_noise(run.controls.seed, area))
 
     @torch.inference_mode()
