@@ -63,14 +63,14 @@ class AutoDIR:
     def names(self) -> tuple[str, ...]:
         return tuple(name for name in self.config.names if name != CLEAN)
 
-    def accelerate(self, speed: Speed) -> None:
+    def accelerate(self, speed: Speed, frames: Sequence[Frame] = FRAMES) -> None:
         """Change the networks in place before the first image (models.autodir.speed).
 
         Raises:
             ValueError: graphs for a device other than CUDA.
         """
-        accelerate(self.air, (self.scm, *self.specialists.networks.values()), self.device, speed)
-        self._graph_frames = FRAMES if speed.graphs else ()
+        accelerate(self.air, (self.scm, *self.specialists.networks.values()), self.device, speed, frames)
+        self._graph_frames = tuple(frames) if speed.graphs else ()
 
     def warm_up(self, shapes: Sequence[Shape]) -> None:
         """Compute the states of fixed prompts, and capture CUDA graphs for these shapes where graphs are on."""
