@@ -12,7 +12,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from models.controls import Controls
 from models.device import Speed, choose_device
 from models.drive import restore_one
 from models.families import load_restorer
+from models.frames import Frame, computed_px
 from models.photo.read import Limits, read_photo
 from models.pixels import to_tensor
 from models.psnr import psnr
 from models.restorer import Request
 from models.tiles import Tile
-from models.tracks import Tiling, cut_into_tiles, padded_size
+from models.tracks import Tiling, cut_into_tiles
 
 SQUARE_PX = 768
 FLAT = 0.02
@@ -74,7 +75,9 @@ def run_one(path: Path, kind: str, arguments: Any) -> dict[str, float]:  # noqa:
     """Restore a photo with one kind of tiles.  The result is left beside `--out` for the parent."""
     asked: list[tuple[list[Tile], int]] = []
 
-    def cut(image: Tensor, tiling: Tiling, stride: int, tile_px: int | None) -> tuple[list[Tile], int]:
+    def cut(
+        image: Tensor, tiling: Tiling, stride: int, tile_px: int | None, frames: Sequence[Frame] = ()
+    ) -> tuple[list[Tile], int]:
         asked.append((CUTS[kind](image, tiling, stride, tile_px)[0], stride))
         return CUTS[kind](image, tiling, stride, tile_px)
 
@@ -89,10 +92,9 @@ def run_one(path: Path, kind: str, arguments: Any) -> dict[str, float]:  # noqa:
         result = restore_one(restorer, Request(image=image, controls=controls)).image
     torch.save(result, arguments.out)
     tiles, stride = asked[0]
-    computed = sum(tall * wide for tall, wide in (padded_size(tile, stride) for tile in tiles))
     return {
         "tiles": len(tiles), "height": tiles[0].height, "width": tiles[0].width,
-        "computed": computed / (image.shape[-1] * image.shape[-2]), "seconds": timer.seconds,
+        "computed": computed_px(tiles, stride) / (image.shape[-1] * image.shape[-2]), "seconds": timer.seconds,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "seams": seam_ratio(image, result, tiles),
     }  # fmt: skip

@@ -31,7 +31,13 @@ def to_pixels(image: Tensor, dtype: type[np.uint8] | type[np.uint16] = np.uint8,
 def pad_to_multiple(x: Tensor, multiple: int, mode: str = "constant") -> Tensor:
     """Pad (..., H, W) at the right and the bottom; "reflect" becomes "replicate" if a side is too short to reflect."""
     height, width = x.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
+    return pad_to(x, (height + -height % multiple, width + -width % multiple), mode)
+
+
+def pad_to(x: Tensor, size: tuple[int, int], mode: str = "constant") -> Tensor:
+    """Pad (..., H, W) to a height and width of at least its own, in the same way."""
+    height, width = x.shape[-2:]
+    bottom, right = size[0] - height, size[1] - width
     if not bottom and not right:
         return x
     if mode == "reflect" and (bottom >= height or right >= width):

@@ -44,6 +44,19 @@ def tile_grid(height: int, width: int, area_px: int, overlap_px: int, multiple: 
     if height * width <= area_px:
         return [Tile(0, 0, height, width, 0, 1)]
     rows, columns = _cheapest_grid(height, width, area_px, overlap_px, multiple)
+    return _grid(height, width, rows, columns)
+
+
+def even_grid(height: int, width: int, shape: tuple[int, int], overlap_px: int) -> list[Tile]:
+    """Returns the fewest tiles of a shape that cover an image, evenly spread; a side that fits is not cut."""
+    rows, columns = (
+        _Cuts(1, side, side) if side <= part else _Cuts(-(-(side - overlap_px) // (part - overlap_px)), part, part)
+        for side, part in zip((height, width), shape, strict=True)
+    )
+    return _grid(height, width, rows, columns)
+
+
+def _grid(height: int, width: int, rows: "_Cuts", columns: "_Cuts") -> list[Tile]:
     corners = [(top, left) for top in _starts(height, rows) for left in _starts(width, columns)]
     return [
         Tile(top, left, rows.length, columns.length, index, len(corners)) for index, (top, left) in enumerate(corners)

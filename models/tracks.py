@@ -10,8 +10,9 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
+from models.frames import Frame, framed_grid
 from models.restorer import Track
-from models.tiles import Tile, tile_grid
+from models.tiles import Tile
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -26,22 +27,20 @@ class Tiling(Protocol):
     def overlap_px(self) -> int: ...
 
 
-def cut_into_tiles(image: Tensor, tiling: Tiling, stride: int, tile_px: int | None) -> tuple[list[Tile], int]:
+def cut_into_tiles(
+    image: Tensor, tiling: Tiling, stride: int, tile_px: int | None, frames: Sequence[Frame] = ()
+) -> tuple[list[Tile], int]:
     """Returns the tiles of an image with the fewest computed pixels, and their overlap in pixels.
 
     Args:
         stride: the network's; its multiples are the sides of tiles.
         tile_px: tiles have at most its square pixels, in place of `native_px`; for when memory is short.
+        frames: shapes that tiles should have (models.frames).
     """
     height, width = image.shape[-2:]
     area_px = tiling.native_px if tile_px is None else tile_px**2
     overlap_px = min(tiling.overlap_px, isqrt(area_px) // 2)
-    return tile_grid(height, width, area_px, overlap_px, stride), overlap_px
-
-
-def padded_size(tile: Tile, stride: int) -> tuple[int, int]:
-    """Returns the tile's height and width, rounded up to multiples of the network's stride."""
-    return tile.height + -tile.height % stride, tile.width + -tile.width % stride
+    return framed_grid(height, width, area_px, overlap_px, stride, frames), overlap_px
 
 
 class Rewindable(Protocol[M]):

@@ -23,10 +23,11 @@ Make = Callable[[Function, Sequence[Tensor]], Function]
 """(plain function, inputs of one shape) -> a faster version of the function for inputs of that shape."""
 Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
-GRAPHS_KEPT = 16
+GRAPHS_KEPT = 96
 """Graphs share their intermediate memory, but not their inputs and outputs; the least recently used is dropped."""
 PLAIN_CALLS = 2
 """A graph is captured when a shape comes for the third time; a warm-up captures it at once."""
+NOT_WORTH_IT = "the shape is not one of the frames"
 TOLERANCE = 0.02
 """Largest difference, of the plain answer's largest value: half precision fused in another way stays below 0.01."""
 
@@ -41,12 +42,17 @@ class WarmedShape:
 
 
 class FastPerShape:
-    """Calls `function`, or the faster version that `make` built for inputs of these shapes and types."""
+    """Calls `function`, or the faster version that `make` built for inputs of these shapes and types.
+
+    `worth` says whether a faster version for inputs of this shape may be built at all.
+    """
 
     def __init__(
-        self, function: Function, make: Make, *, kept: int = GRAPHS_KEPT, plain_calls: int = PLAIN_CALLS
-    ) -> None:
+        self, function: Function, make: Make, *, kept: int = GRAPHS_KEPT, plain_calls: int = PLAIN_CALLS,
+        worth: Callable[[Signature], bool] = lambda signature: True,
+    ) -> None:  # fmt: skip
         self._function, self._make, self._kept, self._plain_calls = function, make, kept, plain_calls
+        self._worth = worth
         self._made: OrderedDict[Signature, Function] = OrderedDict()
         self._calls: Counter[Signature] = Counter()
         self._refused: dict[Signature, str] = {}
@@ -58,7 +64,7 @@ class FastPerShape:
             self._made.move_to_end(signature)
             return self._made[signature](*inputs)
         plain = self._function(*inputs)
-        if signature not in self._refused:
+        if signature not in self._refused and self._worth(signature):
             self._calls[signature] += 1
             if self._calls[signature] > self._plain_calls:
                 self._add(signature, inputs, plain)
@@ -68,7 +74,9 @@ class FastPerShape:
     def warm_up(self, *inputs: Tensor) -> WarmedShape:
         """Build the faster version for these shapes now; the values need only be typical of the network's inputs."""
         signature, start_s = signature_of(inputs), time.monotonic()
-        if signature not in self._made and signature not in self._refused:
+        if not self._worth(signature):
+            self._refused[signature] = NOT_WORTH_IT
+        elif signature not in self._made and signature not in self._refused:
             self._add(signature, inputs, self._function(*inputs))
         shapes = tuple(shape for shape, _ in signature)
         return WarmedShape(shapes=shapes, seconds=time.monotonic() - start_s, refused=self._refused.get(signature))
@@ -87,7 +95,8 @@ class FastPerShape:
             return
         self._made[signature] = made
         if len(self._made) > self._kept:
-            self._made.popitem(last=False)
+            dropped, _ = self._made.popitem(last=False)
+            del self._calls[dropped]  # it has to come often again: capturing in turns would cost a second a step
         log.info("shape.made", shapes=shapes, seconds=round(time.monotonic() - start_s, 2))
 
 

@@ -27,10 +27,11 @@ from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTr
 from models.controls import Controls, allowed_names
 from models.device import Speed, to_device
 from models.errors import ControlsError
+from models.frames import FRAMES, Frame, padded_size
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import max_change_levels, newly_black_share, pad_to_multiple
+from models.pixels import max_change_levels, newly_black_share, pad_to
 from models.restoration_report import PassReport, Report
 from models.restorer import (
     Assessment,
@@ -45,7 +46,7 @@ from models.restorer import (
     untouched,
 )
 from models.tiles import Canvas, Tile
-from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
+from models.tracks import cut_into_tiles, of_family, rewound_on_failure
 from models.vocabulary import CLEAN
 
 VEIL = "haze"
@@ -63,6 +64,7 @@ class AutoDIR:
         self.assessor, self.air, self.scm = assessor, air, scm
         self.specialists = specialists or Specialists({}, {})
         self.schedule = air.schedule
+        self._graph_frames: tuple[Frame, ...] = ()
         self._denoiser = Denoiser(
             air=air, null=lambda: assessor.user_states([""])[0],  # the assessor keeps its states
             cache_every=config.loop.cache_every, guidance_every=config.loop.guidance_every,
@@ -72,13 +74,14 @@ class AutoDIR:
     def names(self) -> tuple[str, ...]:
         return tuple(name for name in self.config.names if name != CLEAN)
 
-    def accelerate(self, speed: Speed) -> None:
+    def accelerate(self, speed: Speed, frames: Sequence[Frame] = FRAMES) -> None:
         """Change the networks in place before the first image (models.autodir.speed).
 
         Raises:
             ValueError: graphs for a device other than CUDA.
         """
-        accelerate(self.air, (self.scm, *self.specialists.networks.values()), self.device, speed)
+        accelerate(self.air, (self.scm, *self.specialists.networks.values()), self.device, speed, frames)
+        self._graph_frames = tuple(frames) if speed.graphs else ()
 
     def warm_up(self, shapes: Sequence[Shape]) -> None:
         """Compute the states of fixed prompts, and capture CUDA graphs for these shapes where graphs are on."""
@@ -152,7 +155,7 @@ class AutoDIR:
     def _start(self, run: ImageRun) -> Outcome:
         height, width = run.image.shape[-2:]
         run.specialist = None if run.controls.strict else self.specialists.key_of(run.label)
-        areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), run.tile_px)
+        areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), run.tile_px, self._frames(run))
         run.restored = Canvas(height, width, overlap)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
         run.diffused = Canvas(height, width, overlap) if self._carries_diffused(run) else None
@@ -167,12 +170,16 @@ class AutoDIR:
         """Returns the stride of the network that repairs this pass."""
         return self.air.stride if run.specialist is None else self.specialists.stride(run.specialist)
 
+    def _frames(self, run: ImageRun) -> Sequence[Frame]:
+        """Returns the shapes that a picture is padded to where the denoiser runs as graphs; never in strict mode."""
+        return self._graph_frames if run.specialist is None and not run.controls.strict else ()
+
     def _carries_diffused(self, run: ImageRun) -> bool:
         return run.controls.strict and run.label == "low-resolution"
 
     def _track(self, run: ImageRun, area: Tile) -> PassTrack:
         index, passes = len(run.passes), self._max_passes(run.controls)
-        padded = padded_size(area, self._stride(run))
+        padded = padded_size(area.height, area.width, self._stride(run), self._frames(run))
         if run.specialist is not None:
             return SpecialistTrack(run=run, area=area, padded=padded, pass_index=index, passes=passes, steps=1)
         steps = run.controls.steps or self.config.loop.steps
@@ -198,8 +205,7 @@ class AutoDIR:
                 self._restore(key, [track for track in specials if track.run.specialist == key])
 
     def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
-        stride = self.specialists.stride(specialist)
-        pixels = torch.stack([self._padded(track, stride) for track in tracks]).to(self.device)  # (B, 3, H', W')
+        pixels = torch.stack([self._padded(track) for track in tracks]).to(self.device)  # (B, 3, H', W')
         restored = self.specialists.restore(specialist, pixels)
         for track, image in zip(tracks, restored, strict=True):
             track.restored, track.step = image[:, : track.area.height, : track.area.width], 1
@@ -237,7 +243,7 @@ class AutoDIR:
         return to_device(torch.stack(drawn), like.device)
 
     def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
-        padded = [self._padded(track, self.air.stride) for track in tracks]
+        padded = [self._padded(track) for track in tracks]
         pixels = torch.stack(padded).to(self.device)  # (B, 3, H', W')
         for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
             track.z_image = z_image
@@ -248,8 +254,8 @@ class AutoDIR:
         temperature = 1.0 if track.run.controls.strict else self.config.loop.temperature
         return track.plan.initial_scale * temperature
 
-    def _padded(self, track: PassTrack, stride: int) -> Tensor:
-        return pad_to_multiple(track.area.crop(track.run.image)[None], stride, "reflect")[0]
+    def _padded(self, track: PassTrack) -> Tensor:
+        return pad_to(track.area.crop(track.run.image)[None], track.padded, "reflect")[0]
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:

@@ -14,13 +14,18 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.cuda_graphs import FastPerShape, WarmedShape, graph_maker
 from models.device import Speed
+from models.frames import FRAMES, Frame
 from models.restorer import Shape
 
 log = structlog.get_logger()
 
 
-def accelerate(air: AIR, others: Iterable[nn.Module], device: torch.device, speed: Speed) -> None:
+def accelerate(
+    air: AIR, others: Iterable[nn.Module], device: torch.device, speed: Speed, frames: Sequence[Frame] = FRAMES
+) -> None:
     """Change the loaded denoiser, and the other networks that run in its precision, in place before the first image.
+
+    Only pictures and tiles of the shapes of `frames` run as graphs.
 
     Raises:
         ValueError: graphs for a device other than CUDA.
@@ -33,7 +38,9 @@ def accelerate(air: AIR, others: Iterable[nn.Module], device: torch.device, spee
         for network in (air, *others):
             network.to(speed.dtype)
     if speed.graphs:
-        air.network = FastPerShape(air.eager, graph_maker())
+        factor = air.config.codec.factor
+        latents = {(height // factor, width // factor) for height, width in frames}
+        air.network = FastPerShape(air.eager, graph_maker(), worth=lambda inputs: inputs[0][0][-2:] in latents)
 
 
 @torch.inference_mode()

@@ -42,6 +42,7 @@ from models.daclip.irsde import (
 )
 from models.daclip.track import DaCLIPTrack, ImageRun
 from models.errors import ControlsError
+from models.frames import padded_size
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import max_change_levels, pad_to_multiple
@@ -59,7 +60,7 @@ from models.restorer import (
     untouched,
 )
 from models.tiles import Canvas, Tile
-from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
+from models.tracks import cut_into_tiles, of_family, rewound_on_failure
 from models.views import weighted_views
 from models.vocabulary import CLEAN
 
@@ -173,7 +174,7 @@ class DaCLIPRestorer:
         return schedule_of(self.config.sde, controls.steps)
 
     def _track(self, run: ImageRun, area: Tile, sde: IRSDE | None) -> DaCLIPTrack:
-        padded = padded_size(area, self.network.config.stride)
+        padded = padded_size(area.height, area.width, self.network.config.stride)
         return DaCLIPTrack(run, area, sde, padded, tile_noise(run.controls.seed, area))
 
     @torch.inference_mode()

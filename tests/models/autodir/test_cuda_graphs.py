@@ -34,6 +34,26 @@ def test_a_warm_up_makes_a_shape_before_its_first_call():
     assert warmed.shapes == ((2,),) and warmed.refused is None
 
 
+def test_a_shape_that_is_not_worth_it_is_never_made():
+    made = []
+    fast = doubling(
+        lambda function, inputs: made.append(inputs[0].shape) or function, plain_calls=0,
+        worth=lambda signature: signature[0][0] == (2,),
+    )  # fmt: skip
+    for size in (2, 3):
+        assert torch.equal(fast(torch.ones(size)), torch.full((size,), 2.0))
+    assert "frames" in fast.warm_up(torch.ones(3)).refused
+    assert made == [(2,)]
+
+
+def test_a_shape_that_was_dropped_must_come_often_again():
+    made = []
+    fast = doubling(lambda function, inputs: made.append(len(inputs[0])) or function, plain_calls=1, kept=1)
+    for size in (2, 2, 3, 3, 2, 3, 2):
+        fast(torch.ones(size))
+    assert made == [2, 3, 2]
+
+
 def test_a_shape_of_another_type_is_another_one():
     made = []
     fast = doubling(lambda function, inputs: made.append(inputs[0].dtype) or function, plain_calls=0)

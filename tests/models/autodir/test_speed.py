@@ -80,7 +80,7 @@ class TestOnCuda:
                 network.to(device)
             model.assessor.forget_prompts()
             moved = AutoDIR(replace(model.config), model.assessor, model.air, model.scm, device)
-            moved.accelerate(speed)
+            moved.accelerate(speed, frames=[(24, 32)])
             return moved
 
         yield build

@@ -152,6 +152,17 @@ class TestTiles:
         assert {track.shape for track in outcome.tracks} == {(40, 80)}  # of 64 x 64 px at most, in multiples of 8
         assert [track.tile for track in outcome.tracks] == [(0, 2), (1, 2)]
 
+    def test_with_graphs_a_picture_and_its_tiles_have_the_shapes_of_frames(self, autodir, monkeypatch):
+        model = autodir()
+        monkeypatch.setattr(model, "_graph_frames", ((40, 72), (32, 40)))
+        for size, shape, count in (((40, 60), (40, 72), 1), ((100, 70), (40, 72), 3), ((20, 24), (24, 24), 1)):
+            request = Request(image=picture(*size), controls=PROMPTED)
+            tracks = model.begin([request])[0].tracks
+            assert {track.shape for track in tracks} == {shape} and len(tracks) == count
+            assert restore_one(model, request).image.shape == (3, *size)
+        published = Request(image=picture(40, 60), controls=Controls(prompt="haze", strict=True))
+        assert model.begin([published])[0].tracks[0].shape == (40, 64)
+
     def test_the_image_waits_for_its_last_tile(self, autodir):
         model = autodir()
         tracks = model.begin([Request(image=picture(40, 120), controls=PROMPTED)])[0].tracks
