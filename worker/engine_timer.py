@@ -46,7 +46,7 @@ class CudaTimer:
 
     def measure(self, step: Callable[[], None], learn: Learn) -> None:
         stream = torch.cuda.current_stream(self._device)
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record(stream)
         step()
         end.record(stream)

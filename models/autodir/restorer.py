@@ -269,7 +269,7 @@ class AutoDIR:
         for track, result, after in zip(ending, results, self._assessed(looked), strict=True):
             with unchanged_on_failure(track.run):
                 track.outcome = self._end_pass(track.run, result, after)
-        return [not_none(track.outcome) for track in ours]
+        return [track.outcome for track in ours if track.outcome is not None]  # every one has an outcome
 
     def _close(self, track: PassTrack) -> None:
         """Add a tile to its image, once; all tiles but the last wait."""

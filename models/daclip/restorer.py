@@ -230,7 +230,7 @@ class DaCLIPRestorer:
         for track in ours:
             if track.outcome is None:
                 track.outcome = self._finish(track)
-        return [not_none(track.outcome) for track in ours]
+        return [track.outcome for track in ours if track.outcome is not None]  # every one has an outcome
 
     def _finish(self, track: DaCLIPTrack) -> Outcome:
         run = track.run
@@ -285,7 +285,7 @@ class DaCLIPRestorer:
         averaged: list[tuple[Tensor, ...]] = []
         for part in in_parts(images, ASSESSED_TOGETHER):
             views, weights = zip(*(self._views(image) for image in part), strict=True)
-            kinds = [kind.split([len(own) for own in views]) for kind in encode(torch.cat(views))]
+            kinds = [torch.split(kind, [len(own) for own in views]) for kind in encode(torch.cat(views))]
             averaged += [
                 tuple(weight @ own for own in each)
                 for weight, each in zip(weights, zip(*kinds, strict=True), strict=True)
