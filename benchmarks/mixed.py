@@ -4,8 +4,8 @@ The clock is virtual, so an hour of traffic takes seconds and no GPU.  A step ta
 each computed megapixel.  Jobs wait in the queue's lanes until the worker has room, as they do in the service.
 
 Compared: `now`, the engine; `before`, the same engine with the square tiles of 768 px of before fitted tiles;
-`jobs`, which collects up to 8 jobs or waits 50 ms and runs them to the end; `same`, the engine with pictures of one size
-and the same mean area.  100 % load is what the device could do with the tiles of before, all its steps full.
+`jobs`, which collects up to 8 jobs or waits 50 ms and runs them to the end; `same`, the engine with pictures of one
+size and the same mean area.  100 % load is what the device could do with the tiles of before, all its steps full.
 
 Example: python benchmarks/mixed.py --json
 """
