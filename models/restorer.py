@@ -123,7 +123,8 @@ class Restorer(Protocol):
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
         """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do.
 
-        Strength 0 calls no network (`untouched`); `assess` is there for those who want to know what is wrong.
+        Strength 0 calls no network (`untouched`); `assess` is there for those who want to know what is wrong.  A call
+        that failed may be made again, with all of its requests or some.
         """
         ...
 
@@ -132,5 +133,8 @@ class Restorer(Protocol):
         ...
 
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
-        """End the pass of tracks whose steps are done: the next tracks, a result, or a wait for other tiles."""
+        """End the pass of tracks whose steps are done: the next tracks, a result, or a wait for other tiles.
+
+        A call that failed may be made again, with all of its tracks or some: what was done for a track stays done.
+        """
         ...
