@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 
 from models.errors import ControlsError
-from models.pixels import to_pixels, to_tensor
+from models.pixels import as_image, is_finite, to_pixels
 from models.restoration_report import Report
 from models.restorer import Continues, Outcome, Request, Restored, Track
 from worker.engine_entry import Entry, Resident, megapixels
@@ -54,7 +54,7 @@ class Engine:
             self.send(Failed(id=task.id, code="no-such-bundle", detail=detail, hint="report it"))
             return
         try:
-            request = Request(image=to_tensor(task.pixels), controls=to_controls(task.controls))
+            request = Request(image=as_image(task.pixels), controls=to_controls(task.controls))
         except (ControlsError, MemoryError, RuntimeError) as error:  # torch raises RuntimeError when memory is short
             self.send(to_failed(task.id, error))
             return
@@ -135,7 +135,7 @@ class Engine:
             self.send(PassProgress(id=entry.task.id, outcome=to_outcome(outcome.report), pixels=pixels))
 
     def _done(self, entry: Entry, restored: Restored) -> Answer:
-        if not bool(torch.isfinite(restored.image).all()):
+        if not bool(is_finite(restored.image)):
             return Failed(
                 id=entry.task.id, code="not-finite", detail="the restored image contains NaN or infinite values",
                 hint="report it with the bundle's name; a bundle in float32 may work", work_s=entry.work_s,

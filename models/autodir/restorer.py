@@ -1,7 +1,7 @@
 """AutoDIR as a family: assess, diffuse and correct until the image is clean (Jiang et al. 2023, arXiv:2310.10123).
 
-Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32
-(3, H, W) in [-1, 1], in host memory; only the tiles of the tracks in a batch are on the device.
+Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB
+(3, H, W), see models.pixels, on the device or in host memory; then only the tiles of a batch are on the device.
 
 The loop runs in one of two modes.  Strict is the published program: center-crop view, no clamping between passes, the
 same noise in each pass, and the next pass after low resolution starts from the diffusion picture.  The safe default
@@ -30,7 +30,7 @@ from models.errors import ControlsError
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import max_change_levels, newly_black_share, pad_to_multiple
+from models.pixels import blended, max_change_levels, newly_black_share, pad_to_multiple
 from models.restoration_report import PassReport, Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
 from models.tiles import Canvas, Tile
@@ -142,9 +142,9 @@ class AutoDIR:
         height, width = run.image.shape[-2:]
         run.specialist = None if run.controls.strict else self.specialists.key_of(run.label)
         areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), run.tile_px)
-        run.restored = Canvas(height, width, overlap)
+        run.restored = Canvas(height, width, overlap, run.image.device)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
-        run.diffused = Canvas(height, width, overlap) if self._carries_diffused(run) else None
+        run.diffused = Canvas(height, width, overlap, run.image.device) if self._carries_diffused(run) else None
         run.tiles_left, run.started_s = len(areas), time.monotonic()
         return Continues(
             tracks=[self._track(run, area) for area in areas],
@@ -188,7 +188,7 @@ class AutoDIR:
 
     def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
         stride = self.specialists.stride(specialist)
-        pixels = torch.stack([self._padded(track, stride) for track in tracks]).to(self.device)  # (B, 3, H', W')
+        pixels = torch.stack([self._padded(track, stride) for track in tracks])  # (B, 3, H', W')
         restored = self.specialists.restore(specialist, pixels)
         for track, image in zip(tracks, restored, strict=True):
             track.restored, track.step = image[:, : track.area.height, : track.area.width], 1
@@ -226,8 +226,7 @@ class AutoDIR:
         return to_device(torch.stack(drawn), like.device)
 
     def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
-        padded = [self._padded(track, self.air.stride) for track in tracks]
-        pixels = torch.stack(padded).to(self.device)  # (B, 3, H', W')
+        pixels = torch.stack([self._padded(track, self.air.stride) for track in tracks])  # (B, 3, H', W')
         for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
             track.z_image = z_image
             track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * self._amplitude(track)
@@ -238,7 +237,11 @@ class AutoDIR:
         return track.plan.initial_scale * temperature
 
     def _padded(self, track: PassTrack, stride: int) -> Tensor:
-        return pad_to_multiple(track.area.crop(track.run.image)[None], stride, "reflect")[0]
+        return pad_to_multiple(self._degraded(track)[None], stride, "reflect")[0]
+
+    def _degraded(self, track: PassTrack) -> Tensor:
+        """Returns the track's tile of the image, (3, h, w) float32 on the device."""
+        return track.area.floats(track.run.image, self.device)
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
@@ -248,8 +251,7 @@ class AutoDIR:
     def _close(self, track: PassTrack) -> Outcome:
         run = track.run
         if isinstance(track, SpecialistTrack):
-            degraded = track.area.crop(run.image).to(self.device)
-            restored = torch.lerp(degraded, not_none(track.restored), self._fidelity(run))
+            restored = torch.lerp(self._degraded(track), not_none(track.restored), self._fidelity(run))
             track.restored = None
         else:
             restored = self._corrected(of_family([track], AutoDIRTrack)[0])
@@ -263,12 +265,11 @@ class AutoDIR:
         diffused = self.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
         if not run.controls.strict:
             diffused = diffused.clamp(-1, 1)
-        degraded = area.crop(run.image)[None].to(self.device)
         if run.diffused is not None:
             run.diffused.add(area, diffused[0])
         track.z = track.z_image = track.earlier = None
         track.cache.deep = track.cache.guidance_offset = None
-        return self.scm(degraded, diffused, self._fidelity(run))[0]  # type: ignore[no-any-return]
+        return self.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]  # type: ignore[no-any-return]
 
     def _fidelity(self, run: ImageRun) -> float:
         fidelity = run.controls.fidelity
@@ -277,7 +278,7 @@ class AutoDIR:
     def _end_pass(self, run: ImageRun) -> Outcome:
         result = not_none(run.restored).image()
         if not run.controls.strict:
-            result = torch.lerp(run.image, result.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
+            result = blended(run.image, result.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
         carried = result if run.diffused is None else run.diffused.image()
         after = self.assessor.assess([result], strict=run.controls.strict)[0]
         kept = run.controls.strict or run.source == "user" or self._helped(run, result, after)
