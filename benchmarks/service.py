@@ -77,13 +77,13 @@ def png(side: int) -> bytes:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
+def serving(device: str = "cpu") -> Iterator[str]:
     """Start `undegrade serve` as a user does, and yield its URL."""
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "XDG_STATE_HOME": folder}
         log = Path(folder) / "log"
         with log.open("wb") as output:
-            words = [sys.executable, "-m", "cli", "serve", "--port", "8765", "--device", "cpu"]
+            words = [sys.executable, "-m", "cli", "serve", "--port", "8765", "--device", device]
             child = subprocess.Popen(words, stdout=output, stderr=output, env=env)
         try:
             while "Restore a photo with" not in log.read_text():

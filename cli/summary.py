@@ -28,13 +28,14 @@ STOP_REASONS = {
 def summary(report: "Report", *, changed: bool) -> str:
     """Returns one line: the degradations found, the repairs made, and why the loop stopped."""
     probable = list(report.degradations.items())[:3]
-    found = ", ".join(f"{name} {probability:.0%}" for name, probability in probable if probability >= SMALLEST_SHARE)
+    listed = ", ".join(f"{name} {probability:.0%}" for name, probability in probable if probability >= SMALLEST_SHARE)
+    found = f"found {listed}" if probable else "not looked at"
     repaired = ", ".join(report.labels) or "nothing"
     note = "" if changed else f" {NO_VISIBLE_CHANGE}"
     reason = STOP_REASONS.get(report.stop_reason, report.stop_reason)
     if report.stop_reason == "clean" and not report.passes:
         reason = "already clean"
-    return f"found {found}; repaired {repaired}{note}; {reason}"
+    return f"{found}; repaired {repaired}{note}; {reason}"
 
 
 def changed_visibly(before: "Samples", after: "Samples") -> bool:

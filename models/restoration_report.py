@@ -27,7 +27,7 @@ class PassReport:
 class Report:
     """The degradations found, the passes made, and the reason to stop."""
 
-    degradations: dict[str, float]  # the first assessment, most probable first
+    degradations: dict[str, float]  # the first assessment, most probable first; empty at strength 0
     passes: tuple[PassReport, ...]
     stop_reason: str
     """Empty while passes follow, then one of:
@@ -36,7 +36,8 @@ class Report:
     - still-degraded: the most probable name is a degradation that was repaired before, or that the controls exclude;
     - uncertain: no degradation is probable enough for a repair;
     - did-not-help: the last pass was undone;
-    - max-passes, prompt-done, nothing-left, strength-zero.
+    - strength-zero: the input was asked for, and nothing looked at it;
+    - max-passes, prompt-done, nothing-left.
     """
     seed: int
     steps: int

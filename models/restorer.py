@@ -52,6 +52,12 @@ def final_image(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
     return result if controls.strength == 1 else blended(original, result, controls.strength)
 
 
+def untouched(request: Request) -> "Restored":
+    """Returns the answer to strength 0: the input itself, and a report that says that nothing looked at it."""
+    report = Report(degradations={}, passes=(), stop_reason="strength-zero", seed=request.controls.seed, steps=0)
+    return Restored(image=request.image, report=report)
+
+
 class Track(Protocol):
     """An image or tile on its way.  Tracks of one `shape` may share a batch, also at different steps."""
 
@@ -118,7 +124,10 @@ class Restorer(Protocol):
         ...
 
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do."""
+        """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do.
+
+        Strength 0 calls no network (`untouched`); `assess` is there for those who want to know what is wrong.
+        """
         ...
 
     def step(self, tracks: Sequence[Track]) -> None:

@@ -32,7 +32,18 @@ from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import blended, max_change_levels, newly_black_share, pad_to_multiple
 from models.restoration_report import PassReport, Report
-from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
+from models.restorer import (
+    Assessment,
+    Continues,
+    Outcome,
+    Request,
+    Restored,
+    Shape,
+    Track,
+    Waits,
+    final_image,
+    untouched,
+)
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
 from models.vocabulary import CLEAN
@@ -95,13 +106,13 @@ class AutoDIR:
         if controls.prompt is not None and (controls.only or controls.skip):
             raise ControlsError("got a prompt together with only or skip; leave them out: a prompt says what to repair")
         remaining = allowed_names(self.config.names, controls.only, controls.skip)
+        if controls.strength == 0:
+            return untouched(request)
         found = self.assessor.assess([request.image], strict=controls.strict)[0]
         run = ImageRun(
             controls, request.image, request.image, request.image, remaining, found, first=found,
             tile_px=request.tile_px,
         )  # fmt: skip
-        if controls.strength == 0:
-            return self._done(run, "strength-zero")
         if controls.prompt is not None:
             resembles = self.assessor.prompt_probabilities(controls.prompt)
             run.source = "user"

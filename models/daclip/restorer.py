@@ -46,7 +46,18 @@ from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import max_change_levels, pad_to_multiple
 from models.restoration_report import PassReport, Report
-from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits, final_image
+from models.restorer import (
+    Assessment,
+    Continues,
+    Outcome,
+    Request,
+    Restored,
+    Shape,
+    Track,
+    Waits,
+    final_image,
+    untouched,
+)
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
 from models.views import weighted_views
@@ -105,10 +116,10 @@ class DaCLIPRestorer:
     def _begin(self, request: Request) -> Outcome:
         controls = request.controls
         allowed = self._allowed_names(controls)
+        if controls.strength == 0:
+            return untouched(request)
         content, degradation = self._embeddings(request.image)
         run = ImageRun(controls=controls, image=request.image, probabilities=self._probabilities(degradation))
-        if controls.strength == 0:
-            return self._restored(run, request.image, "strength-zero")
         if controls.prompt is not None:
             degradation = self._condition_from_prompt(run, controls.prompt, degradation)
         else:
@@ -258,7 +269,7 @@ class DaCLIPRestorer:
         )
         return Report(
             degradations=dict(sorted(run.probabilities.items(), key=lambda item: -item[1])),
-            passes=(pass_report,) if stop_reason not in ("", "strength-zero") else (),
+            passes=(pass_report,) if stop_reason else (),
             stop_reason=stop_reason,
             seed=run.controls.seed,
             steps=sde.T if sde else 1,

@@ -19,7 +19,7 @@ from models.etdiffir.caption_embedding import caption_feature
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.fusion import fuse
-from models.restorer import Outcome, Request
+from models.restorer import Outcome, Request, untouched
 
 
 class ETDiffIRRestorer(DaCLIPRestorer):
@@ -37,10 +37,10 @@ class ETDiffIRRestorer(DaCLIPRestorer):
     def _begin(self, request: Request) -> Outcome:
         controls = request.controls
         allowed = self._allowed_names(replace(controls, prompt=None))
+        if controls.strength == 0:
+            return untouched(request)
         content, degradation = self._embeddings(request.image)
         run = ImageRun(controls=controls, image=request.image, probabilities=self._probabilities(degradation))
-        if controls.strength == 0:
-            return self._restored(run, request.image, "strength-zero")
         degradation = self._condition_from_names(run, allowed, degradation)
         config, word = self.etdiffir, self.config.words[run.label]
         caption = caption_feature(self.controller, controls.prompt, config.fallback, content, word)

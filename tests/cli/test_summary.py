@@ -33,6 +33,13 @@ def test_no_visible_change_is_said_always_and_only_then(stop_reason, changed):
     assert ("(no visible change)" in summary(report(stop_reason, 0.1), changed=changed)) is not changed
 
 
+def test_a_photo_that_nothing_looked_at_has_no_findings():
+    unseen = Report(degradations={}, passes=(), stop_reason="strength-zero", seed=0, steps=0)
+    assert summary(unseen, changed=False) == (
+        "not looked at; repaired nothing (no visible change); strength 0 returns the input"
+    )
+
+
 @pytest.mark.parametrize("stop_reason", ["still-degraded", "uncertain", "did-not-help", "max-passes", "nothing-left"])
 def test_clean_is_said_only_where_the_report_says_it(stop_reason):
     assert "now clean" in summary(report("clean", 0.1), changed=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.restoration_report import PassReport, Report
-from models.restorer import Assessment, Continues, Outcome, Request, Restored, Waits
+from models.restorer import Assessment, Continues, Outcome, Request, Restored, Waits, untouched
 
 REPAIRED = PassReport(
     label="noise",
@@ -138,7 +138,7 @@ class FakeRestorer:
         image = self.images[index] if self.images else self._planned(request)
         image.request, image.index = request, index
         if request.controls.strength == 0:
-            return self._done(image, "strength-zero")
+            return untouched(request)
         return self._start(image) if image.passes else self._done(image, self.stop_reason)
 
     def _planned(self, request: Request) -> FakeImage:

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from module_calls import counted_module_calls
 from parity_check import PROGRAM, assert_parity
 
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.controls import Controls
 from models.drive import restore_all, restore_one
+from models.errors import ControlsError
 from models.noise import NoiseStream
 from models.restorer import Continues, Request, Restored, Waits
 
@@ -47,10 +49,20 @@ def by_hand(model, image, controls, text=1.0, image_scale=1.0):
 class TestIdentities:
     def test_strength_zero_returns_the_input_pixel_for_pixel(self, autodir):
         image = picture(23, 37)
-        outcome = restored(autodir(), image, strength=0)
-        assert torch.equal(outcome.image, image)
-        assert outcome.report.stop_reason == "strength-zero"
-        assert outcome.report.passes == ()
+        for words in ({}, {"prompt": "haze"}, {"strict": True}, {"only": ("haze",)}, {"color_fix": True}):
+            with counted_module_calls() as called:
+                outcome = restored(autodir(), image, strength=0, **words)
+            assert torch.equal(outcome.image, image)
+            assert outcome.report.stop_reason == "strength-zero"
+            assert (outcome.report.passes, outcome.report.degradations, called) == ((), {}, [])
+        with counted_module_calls() as called:
+            restored(autodir(), image, strength=0.5)
+        assert called
+
+    @pytest.mark.parametrize("controls", [{"only": ("snow",)}, {"prompt": "haze", "skip": ("haze",)}])
+    def test_strength_zero_still_refuses_wrong_controls(self, autodir, controls):
+        with pytest.raises(ControlsError):
+            restored(autodir(), picture(), strength=0, **controls)
 
     def test_strength_blends_the_input_with_the_restoration(self, autodir):
         image, model = picture(), autodir()

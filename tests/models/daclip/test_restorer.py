@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from module_calls import counted_module_calls
 from parity_check import assert_parity
 
 from models.controls import Controls
@@ -108,8 +109,10 @@ def test_the_color_fix_gives_the_result_the_mean_colors_of_the_input(restorer):
 
 def test_strength_zero_is_the_input_and_one_half_is_the_average(restorer):
     image = photo(33, 40)
-    nothing = restore_one(restorer, request(image, strength=0.0))
+    with counted_module_calls() as called:
+        nothing = restore_one(restorer, request(image, strength=0.0))
     assert torch.equal(nothing.image, image) and nothing.report.stop_reason == "strength-zero"
+    assert (nothing.report.degradations, nothing.report.passes, called) == ({}, (), [])
     whole, half = (restore_one(restorer, request(image, strength=s)).image for s in (1.0, 0.5))
     torch.testing.assert_close(half, (image + whole) / 2)
     assert whole.abs().max() <= 1

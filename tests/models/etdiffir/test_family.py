@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from module_calls import counted_module_calls
 from parity_check import assert_parity
 
 from models.controls import Controls
@@ -87,7 +88,10 @@ def test_the_seed_determines_the_image(restorer, image):
 
 
 def test_strength_zero_is_the_input(restorer, image):
-    assert torch.equal(run(restorer, image, strength=0.0).image, image)
+    with counted_module_calls() as called:
+        nothing = run(restorer, image, strength=0.0, prompt="a dog")
+    assert torch.equal(nothing.image, image)
+    assert (nothing.report.degradations, nothing.report.stop_reason, called) == ({}, "strength-zero", [])
 
 
 def test_a_caption_changes_the_image_and_not_the_repaired_degradation(restorer, image):
