@@ -8,12 +8,15 @@ BUNDLES := $(patsubst %/bundle.json,%,$(wildcard models/bundles/*/bundle.json))
 PHOTO := examples/raccoon-noisy.jpg
 DEMO := demo
 SHARE ?= 1
+MINUTES ?= 5
+FUZZ := .api-fuzz
+FUZZ_READY := $(FUZZ)/.installed
 # The tests: all cores busy, with as many threads a process as the environment asks for
 THREADS := $(or $(OMP_NUM_THREADS),1)
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) // $(THREADS))))")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench bench-service figures train-small train-daclip-small clean
+.PHONY: help demo test test-all check api-fuzz bench bench-service figures train-small train-daclip-small clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +60,15 @@ check: $(READY) ## Check lint, format, types, import contracts, and the hashes o
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights to verify" >&2; exit 1; }
 	@for bundle in $(BUNDLES); do $(BIN)/undegrade models verify "$$bundle" || exit $$?; done
 
+api-fuzz: $(READY) $(FUZZ_READY) ## Send generated requests to a service of its own for MINUTES=5 (schemathesis)
+	$(BIN)/python tests/api_fuzz/run.py $(FUZZ)/bin/schemathesis --minutes $(MINUTES)
+
+$(FUZZ_READY):
+	@echo "Installing schemathesis into $(FUZZ)" >&2
+	@$(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<4.33'
+	@touch $@
+
 bench: $(READY) ## Measure seconds and peak memory for 1, 6 and 24 megapixels
 	$(BIN)/python benchmarks/sizes.py
 
@@ -73,4 +85,4 @@ train-daclip-small: $(READY) ## Train daclip-small in the same way
 	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and the caches of the tools
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(FUZZ) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

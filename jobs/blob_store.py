@@ -48,7 +48,7 @@ class BlobStore(Protocol):
 
         Raises:
             StoreFull: there is no room.
-            BlobUnwanted: its job is canceled or deleted.
+            BlobUnwanted: its job has ended or is deleted.
         """
         ...
 

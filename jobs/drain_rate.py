@@ -24,6 +24,12 @@ def seconds_per_job(ends: Sequence[bytes]) -> float | None:
     return max(busy_ms / 1000 / len(spans), 1e-4)
 
 
+def seconds_of_a_job(ends: Sequence[bytes]) -> float | None:
+    """Returns the mean seconds of these jobs from begin to end, whatever ran beside them; None without jobs."""
+    spans = [span for span in map(_span, ends) if span]
+    return sum(end - start for start, end in spans) / 1000 / len(spans) if spans else None
+
+
 def _span(entry: bytes) -> tuple[int, int] | None:
     """Returns (started_ms, ended_ms); None for an entry of an earlier version ('ended_ms megapixels')."""
     numbers = entry.split()

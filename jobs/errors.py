@@ -8,7 +8,7 @@ JobsError
 ├── RedisUrlError   the URL of Redis is not valid
 └── StoreError      the blob store failed
     ├── BlobMissing     there is no such blob, or it has expired
-    ├── BlobUnwanted    the blob's job has been canceled or deleted
+    ├── BlobUnwanted    the blob's job has ended or is deleted
     └── StoreFull       there is no room: memory, disk, or a limit on stored bytes
 """
 
@@ -56,7 +56,7 @@ class BlobMissing(StoreError):
 
 
 class BlobUnwanted(StoreError):
-    """The blob's job has been canceled or deleted, so the blob was not stored."""
+    """The blob's job has ended or is deleted, so the blob was not stored."""
 
 
 class StoreFull(StoreError):

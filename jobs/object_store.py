@@ -130,7 +130,7 @@ class ObjectStore:
         # The expiry first: the sweep ignores a blob that was never written, but never finds a blob without expiry
         job, expires_s = job_of(checked_name(name)), time.time() + ttl_s
         if not await self._scripts.run("mark_blob", name=name, size=len(data), expires_s=expires_s, id=job):
-            raise BlobUnwanted(f"{name} is not stored: its job is canceled or deleted")
+            raise BlobUnwanted(f"{name} is not stored: its job has ended or is deleted")
         try:
             await self._call(obstore.put, self.store, name, data)
         except (BaseError, OSError) as error:
@@ -138,7 +138,7 @@ class ObjectStore:
             raise self._put_error(name, error) from error
         if job and await self.redis.zscore(redis_keys.BLOBS, name) in (None, 0.0):  # its job was deleted meanwhile
             await self.delete(name)
-            raise BlobUnwanted(f"{name} is not stored: its job is canceled or deleted")
+            raise BlobUnwanted(f"{name} is not stored: its job has ended or is deleted")
 
     def _put_error(self, name: str, error: Exception) -> StoreError:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(t in str(error) for t in NO_SPACE):

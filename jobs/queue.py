@@ -22,6 +22,7 @@ from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, StoreFull, full_redis
+from jobs.forecast import Forecast, forecast, read_line
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
 from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
@@ -222,7 +223,7 @@ class Queue:
             failure: how a job ends that has died too often; by default as suspected poison.
 
         Returns:
-            For each id 'queued', 'canceled', 'lost', or 'poison' after too many deaths.
+            For each id 'queued', 'canceled', 'lost', 'expired', or 'poison' after too many deaths.
         """
         if not ids:
             return {}
@@ -238,9 +239,12 @@ class Queue:
         answers = await self._scripts.run("release_unheld", token=token, iso=_iso(), held=list(held))
         return [job.decode() for job in answers]
 
-    async def reclaim(self) -> dict[str, str]:
-        """Put the jobs of dead workers back into their queues.  Returns 'queued', 'canceled' or 'poison' for each."""
-        rows = await self._scripts.run("reclaim", iso=_iso())
+    async def reclaim(self, *, ending_only: bool = False) -> dict[str, str]:
+        """Put the jobs of dead workers back into their queues.  Returns the answers of `release`.
+
+        With `ending_only`, take only those that end now: they were canceled, or their deadline has passed.
+        """
+        rows = await self._scripts.run("reclaim", iso=_iso(), ending_only=ending_only)
         return {job.decode(): answer.decode() for job, answer in rows}
 
     async def cancel(self, job: str, keep_s: int | None = None, spec: JobSpec | None = None) -> State | None:
@@ -304,10 +308,13 @@ class Queue:
             rows = await pipeline.execute()
         return [record for record in map(read_record, rows) if record]
 
-    async def place(self, spec: JobSpec) -> int | None:
-        """Returns how many jobs are before this one in its lane; None once it is not queued any more."""
-        place = await self.redis.lpos(redis_keys.RQ_QUEUE + spec.queue, spec.id)
-        return int(place) if place is not None else None
+    async def forecast(self, spec: JobSpec) -> Forecast | None:
+        """Returns where a waiting job stands and when it will have ended; None once its engine has begun with it."""
+        line = await self._scripts.run(
+            "line", id=spec.id, queue=spec.queue, bundle=spec.bundle,
+            queues=[queue_name(spec.bundle, lane) for lane in LANES],
+        )  # fmt: skip
+        return forecast(spec.id, spec.lane, read_line(line))
 
     async def backlog(self, bundle: str) -> Backlog:
         """Returns how much work there is for a bundle."""

@@ -94,7 +94,13 @@ class Degradation(FrozenModel):
 
 
 class WorkerInfo(FrozenModel):
-    """What a worker announces for one of its bundles.  `ready`: its engine has passed the golden image."""
+    """What a worker announces for one of its bundles.
+
+    Attributes:
+        ready: its engine has passed the golden image.
+        reason: why it is not ready.
+        cannot_load: its memory does not suffice for its engine.
+    """
 
     name: str
     host: str
@@ -108,7 +114,8 @@ class WorkerInfo(FrozenModel):
     max_batch: int
     budget_mp: float | None = None
     ready: bool = False
-    reason: str = ""  # why it is not ready
+    reason: str = ""
+    cannot_load: bool = False
     in_hand: int = 0
     started_ms: int
 

@@ -34,7 +34,7 @@ class RedisStore:
                 raise full from error
             raise
         if not stored:
-            raise BlobUnwanted(f"{name} is not stored: its job is canceled or deleted")
+            raise BlobUnwanted(f"{name} is not stored: its job has ended or is deleted")
 
     async def get(self, name: str) -> bytes:
         data: bytes | None = await self.redis.get(redis_keys.BLOB + checked_name(name))

@@ -14,7 +14,7 @@ from jobs.errors import BlobMissing, DuplicateJob, QueueFull
 from jobs.object_store import check_disk
 from jobs.queue import Backlog, Queue
 from jobs.record import JobRecord
-from jobs.spec import LANES, JobSpec, Lane, Source
+from jobs.spec import JobSpec, Lane, Source
 from jobs.state import State
 from service.authentication import Caller
 from service.eraser import Eraser
@@ -201,13 +201,8 @@ class Desk:
         return job_body(record, position, path_prefix)
 
     async def _position(self, record: JobRecord) -> QueuePosition | None:
-        position_in_lane = await self.queue.place(record.spec)
-        if position_in_lane is None:
-            return None
-        backlog = await self.queue.backlog(record.spec.bundle)
-        before = position_in_lane + sum(backlog.queued[lane] for lane in LANES[: LANES.index(record.spec.lane)])
-        per_job_s = backlog.seconds_per_job
-        return QueuePosition(position=before, eta_s=None if per_job_s is None else round((before + 1) * per_job_s, 1))
+        forecast = await self.queue.forecast(record.spec)
+        return QueuePosition(position=forecast.position, eta_s=forecast.eta_s) if forecast else None
 
     async def blob(self, name: str, description: str) -> bytes:
         """Return a stored image; `description` names it in the error.

@@ -19,12 +19,13 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; }
 td:first-child { font-family: ui-monospace, monospace; }
 code, pre { font-family: ui-monospace, monospace; }
-pre { white-space: pre-wrap; border: 1px solid #8886; padding: .5rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid #8886; padding: .5rem; }
 @media (max-width: 40rem) {
   thead { display: none; }
   table, tbody, tr, td { display: block; padding: 0; }
   tr { border-top: 1px solid #8883; padding: .4rem 0; }
   td:first-child { font-weight: 600; }
+  td:nth-child(5)::before { content: "Example: "; }
 }
 """
 CONTENT_SECURITY_POLICY = (
@@ -85,21 +86,36 @@ def _breakable(text: str) -> str:
 
 def _with_code(text: str) -> str:
     """Return a docstring as HTML."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return _coded(escape(text))
+
+
+def _coded(html: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
 
 
 def _parameters(parameters: list[dict[str, Any]]) -> str:
     rows = [
-        (entry["name"], entry["in"], _type(entry.get("schema", {})), entry.get("description", ""))
+        (
+            entry["name"],
+            entry["in"],
+            _type(entry.get("schema", {})),
+            entry.get("description", ""),
+            json.dumps(entry["example"]) if "example" in entry else "",
+        )
         for entry in parameters
     ]
-    return _table("Parameters", ("name", "in", "type", ""), rows)
+    return _table("Parameters", ("name", "in", "type", "", "example"), rows)
 
 
 def _request(route: dict[str, Any]) -> str:
     content = route.get("requestBody", {}).get("content", {})
     rows = [(media_type, _type(entry.get("schema", {}))) for media_type, entry in content.items()]
-    return _table("Body (one of)", ("content type", "schema"), rows)
+    examples = [
+        (f"Example of a body: {media_type}", entry["example"])
+        for media_type, entry in content.items()
+        if media_type == "application/json" and "example" in entry
+    ]
+    return _table("Body (one of)", ("content type", "schema"), rows) + _json_examples(examples)
 
 
 def _responses(responses: dict[str, Any]) -> str:
@@ -111,7 +127,22 @@ def _responses(responses: dict[str, Any]) -> str:
         )
         for status, response in responses.items()
     ]
-    return _table("Responses", ("status", "", "schema"), rows)
+    examples = [
+        (f"Example of {status}: {name}", example["value"])
+        for status, response in responses.items()
+        for content in response.get("content", {}).values()
+        for name, example in content.get("examples", {}).items()
+        if status < "400"
+    ]
+    return _table("Responses", ("status", "", "schema"), rows) + _json_examples(examples)
+
+
+def _json_examples(examples: Sequence[tuple[str, Any]]) -> str:
+    """Return examples that open on a click."""
+    return "".join(
+        f"<details><summary>{escape(title)}</summary><pre>{escape(json.dumps(value, indent=2))}</pre></details>"
+        for title, value in examples
+    )
 
 
 def _response(media_type: str, content: dict[str, Any]) -> str:
@@ -131,7 +162,9 @@ def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]
     if not rows:
         return ""
     head = "".join(f"<th>{escape(word)}</th>" for word in headings)
-    body = "".join("<tr>" + "".join(f"<td>{_breakable(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_coded(_breakable(str(cell)))}</td>" for cell in row) + "</tr>" for row in rows
+    )
     return f"<h3>{escape(title)}</h3><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

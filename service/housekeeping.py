@@ -1,14 +1,16 @@
 """Periodic work of each API process: ends jobs whose deadline has passed, and deletes what is over.
 
-The workers do the same, but a deadline and a deletion must not wait for a worker.
+The workers do the same, but a deadline, a cancellation and a deletion must not wait for a worker.
 """
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 from redis.exceptions import RedisError
 
+from jobs.backoff import Backoff
 from jobs.blob_store import BlobStore
 from jobs.errors import StoreError
 from jobs.queue import Queue
@@ -16,6 +18,8 @@ from jobs.queue import Queue
 log = structlog.get_logger()
 EXPIRE_S = 0.5
 FORGET_S = 30.0
+LONGEST_PAUSE_S = 5.0
+"""Beyond the usual pause, while Redis or the store fails."""
 
 
 class Housekeeping:
@@ -25,17 +29,30 @@ class Housekeeping:
         self.queue, self.store = queue, store
 
     async def run(self) -> None:
-        """Work until canceled."""
-        forgot_s = time.monotonic()
-        while True:
-            await asyncio.sleep(EXPIRE_S)
-            try:
-                await self.queue.expire()
-                await self.store.sweep(time.time())
-                if time.monotonic() - forgot_s >= FORGET_S:
-                    forgot_s = time.monotonic()
-                    await self.queue.forget_expired()
-                    await self.queue.unreserve()
-            except (RedisError, OSError, StoreError) as error:
-                log.warning("housekeeping.failed", error=type(error).__name__, detail=str(error))
-                await asyncio.sleep(EXPIRE_S)
+        """Work until canceled.  No part waits for another: a store that fails must not hold up a deadline."""
+        await asyncio.gather(
+            _repeat(self._end_late_jobs, EXPIRE_S), _repeat(self._sweep, EXPIRE_S), _repeat(self._forget, FORGET_S)
+        )
+
+    async def _end_late_jobs(self) -> None:
+        await self.queue.expire()
+        await self.queue.reclaim(ending_only=True)
+
+    async def _sweep(self) -> None:
+        await self.store.sweep(time.time())
+
+    async def _forget(self) -> None:
+        await self.queue.forget_expired()
+        await self.queue.unreserve()
+
+
+async def _repeat(action: Callable[[], Awaitable[None]], every_s: float) -> None:
+    failures = Backoff(EXPIRE_S, LONGEST_PAUSE_S)
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await action()
+            failures.reset()
+        except (RedisError, OSError, StoreError) as error:
+            log.warning("housekeeping.failed", error=type(error).__name__, detail=str(error))
+            await asyncio.sleep(failures.next_s())

@@ -12,7 +12,10 @@ from service.request_options import CONTROL_FIELDS, OUTPUT_FIELDS
 
 
 class QueuePosition(BaseModel):
-    """`position`: number of jobs before this job.  `eta_s`: seconds until its end, at the recent seconds per job."""
+    """`position`: waiting jobs before this job; those that workers have already taken and not begun come first.
+
+    `eta_s`: estimated seconds until its end, with what the running jobs still need; null until a job has ended.
+    """
 
     position: int
     eta_s: float | None = None

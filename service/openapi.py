@@ -1,32 +1,76 @@
-"""Describes the three body forms of an upload in OpenAPI, derived from the model of the fields."""
+"""Describes the three body forms of an upload in OpenAPI, derived from the model of the fields.
+
+OpenAPI cannot say that a field may stand in the query or in the body but not in both, that a string of bytes is a
+picture, or which bundles the workers have.  docs/api.md says so, and `tests/api_fuzz/hooks.py` knows these exceptions.
+"""
 
 from typing import Any
 
 from jobs.spec import Kind
+from models.vocabulary import DEGRADATIONS
 from service.image_header import MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
+from service.openapi_examples import add_examples
+from service.openapi_headers import add_headers
 from service.problems import PROBLEM_TYPE
 from service.request_options import FIELDS, LIST_FIELDS
 
 BINARY = {"type": "string", "format": "binary"}
+BASE64 = {"type": "string", "format": "byte", "minLength": 1}
+PROMPT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+"""No control characters, except those of a text of several lines."""
+DEGRADATION_WORD = {
+    "title": "DegradationWord",
+    "description": "A degradation: a name or an alias of GET /degradations, in any case.",
+    "type": "string",
+    "enum": [word for entry in DEGRADATIONS for word in (entry.name, *entry.aliases)],
+}
+"""The schema of the values of `only` and `skip`."""
+CONTRADICTIONS = [
+    {
+        "not": {
+            "required": ["prompt", name],
+            "properties": {"prompt": {"type": "string", "minLength": 1}, name: {"type": "array", "minItems": 1}},
+        }
+    }
+    for name in LIST_FIELDS
+]
+"""`prompt` decides alone what is repaired."""
 
 
 def upload_docs(kind: Kind) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that reads an upload."""
-    fields: dict[str, Any] = FIELDS[kind].model_json_schema()["properties"]
+    fields = _fields(kind)
+    texts = {name: _without_null(schema) for name, schema in fields.items()}  # no text means null
     return {
-        "parameters": [*(_parameter(name, schema) for name, schema in fields.items()), _prefer_header()],
+        "parameters": [*(_parameter(name, schema) for name, schema in texts.items()), _prefer_header()],
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": _object(fields, "image", BINARY)},
-                "application/json": {
-                    "schema": _object(fields, "image_base64", {"type": "string", "format": "byte"}),
-                },
+                "multipart/form-data": {"schema": _object(texts, "image", BINARY)},
+                "application/json": {"schema": _object(fields, "image_base64", BASE64)},
                 **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
             },
         },
     }
+
+
+def _fields(kind: Kind) -> dict[str, Any]:
+    """Return the schemas of the fields, with what their validators add to the ranges."""
+    fields: dict[str, Any] = FIELDS[kind].model_json_schema()["properties"]
+    for name in fields.keys() & set(LIST_FIELDS):
+        fields[name]["items"] = {"$ref": "#/components/schemas/DegradationWord"}
+    if "prompt" in fields:
+        fields["prompt"]["anyOf"][0]["pattern"] = PROMPT_PATTERN
+    return fields
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an optional field for a query string or a form."""
+    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    if len(options) != 1:
+        return schema
+    return {**{key: value for key, value in schema.items() if key != "anyOf"}, **options[0]}
 
 
 def completed(document: dict[str, Any], key_optional: bool) -> dict[str, Any]:
@@ -34,8 +78,11 @@ def completed(document: dict[str, Any], key_optional: bool) -> dict[str, Any]:
 
     `key_optional`: the service may accept callers without an API key.
     """
+    document["components"]["schemas"]["DegradationWord"] = DEGRADATION_WORD
     for methods in document["paths"].values():
         for method, route in methods.items():
+            for parameter in route.get("parameters", []):
+                parameter["schema"] = _without_null(parameter["schema"])
             responses = route["responses"]
             if key_optional and "security" in route:
                 route["security"] = [*route["security"], {}]
@@ -46,6 +93,8 @@ def completed(document: dict[str, Any], key_optional: bool) -> dict[str, Any]:
                 if PROBLEM_TYPE in response.get("content", {}):  # FastAPI documents every model as application/json
                     response["content"].pop("application/json", None)
             route["responses"] = dict(sorted(responses.items()))
+            add_examples(route)
+            add_headers(route)
     return document
 
 
@@ -64,11 +113,12 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
 
 def _object(fields: dict[str, Any], image: str, schema: dict[str, Any]) -> dict[str, Any]:
     properties = {image: schema, **fields}
-    return {"type": "object", "properties": properties, "required": [image], "additionalProperties": False}
+    rules = {"allOf": CONTRADICTIONS} if "prompt" in fields else {}
+    return {"type": "object", "properties": properties, "required": [image], "additionalProperties": False, **rules}
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    parameter = {"name": name, "in": "query", "required": False, "schema": schema}
+    parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": schema}
     if description := schema.get("description"):
         parameter["description"] = description
     if name in LIST_FIELDS:

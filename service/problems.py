@@ -47,9 +47,9 @@ class Problem(BaseModel):
     request_id: str = ""
 
 
-def problem_response(refusal: Refusal, request_id: str) -> Response:
-    """Return the response for a refusal."""
-    problem = Problem(
+def problem_of(refusal: Refusal, request_id: str) -> Problem:
+    """Return the problem that describes a refusal."""
+    return Problem(
         type=f"urn:undegrade:problem:{refusal.code}",
         title=refusal.status.phrase,
         status=refusal.status.value,
@@ -59,8 +59,12 @@ def problem_response(refusal: Refusal, request_id: str) -> Response:
         request_id=request_id,
         **refusal.extra,
     )
+
+
+def problem_response(refusal: Refusal, request_id: str) -> Response:
+    """Return the response for a refusal."""
     return Response(
-        json.dumps(problem.model_dump()),  # as ASCII: quoted input may contain half a surrogate pair
+        json.dumps(problem_of(refusal, request_id).model_dump()),  # as ASCII: input may contain half a surrogate pair
         status_code=refusal.status,
         headers=refusal.headers,
         media_type=PROBLEM_TYPE,

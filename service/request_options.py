@@ -136,13 +136,13 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
     """Validate the fields of a request and draw a seed if there is none.
 
     `fields` are texts of a form or a query string.  `json_fields` have types of their own, which must be right: true is
-    not a number, and "5" is none either.
+    not a number, and "5" is none either, but 5.0 is the whole number 5.
 
     Raises:
         InvalidRequest: `detail` contains the first problem, `errors` all of them.
     """
     model, json_fields = FIELDS[kind], json_fields or {}
-    strict = {name: tuple(value) if isinstance(value, list) else value for name, value in json_fields.items()}
+    strict = {name: _from_json(value) for name, value in json_fields.items()}
     errors = _errors(model, strict, strict=True)
     errors += [entry for entry in _errors(model, fields) if entry not in errors]
     if errors:
@@ -158,6 +158,13 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
         controls=JobControls(**{name: values[name] for name in CONTROL_FIELDS if name in values}),
         output=Output(**{name: values[name] for name in OUTPUT_FIELDS if name in values}),
     )
+
+
+def _from_json(value: object) -> object:
+    """Return a JSON value as the type that a strict model expects; 5.0 is a whole number, as in JSON Schema."""
+    if isinstance(value, list):
+        return tuple(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _errors(model: type[BaseModel], fields: Mapping[str, Any], strict: bool = False) -> list[dict[str, str]]:

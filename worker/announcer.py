@@ -3,11 +3,12 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from jobs.record import WorkerInfo
 from jobs.spec import Lane, queue_name
 from jobs.worker_registry import WorkerRegistry
+from worker.engine_keeper import EngineKeeper
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
 from worker.messages import Loaded
@@ -20,14 +21,14 @@ NOT_LOADED = {"family": "", "bundle_version": "", "max_batch": 1}
 
 
 class Announcer:
-    """The entries of the worker `name`, one for each bundle; `reason` says why its engine is not ready."""
+    """The entries of the worker `name`, one for each bundle; `keeper` knows why its engine is not ready."""
 
     def __init__(
         self, *, name: str, bundles: Sequence[str], lanes: tuple[Lane, ...], registry: WorkerRegistry, redis_url: str,
-        link: EngineLink, held: HeldJobs, reason: Callable[[], str],
+        link: EngineLink, held: HeldJobs, keeper: EngineKeeper,
     ) -> None:  # fmt: skip
         self.name, self.bundles, self.lanes, self.redis_url = name, bundles, lanes, redis_url
-        self.registry, self.link, self.held, self.reason = registry, link, held, reason
+        self.registry, self.link, self.held, self.keeper = registry, link, held, keeper
         self._loaded: dict[str, Loaded] = {}
         self._device = ""
         self._started_ms = int(time.time() * 1000)
@@ -52,7 +53,8 @@ class Announcer:
         return WorkerInfo.model_validate(
             {
                 "name": self.name, "host": socket.gethostname(), "bundle": bundle, "device": self._device,
-                "lanes": self.lanes, "ready": ready, "reason": "" if ready else self.reason() or LOADING,
+                "lanes": self.lanes, "ready": ready, "reason": "" if ready else self.keeper.trouble or LOADING,
+                "cannot_load": self.keeper.cannot_load is not None,
                 "in_hand": sum(run.spec.bundle == bundle for run in self.held), "started_ms": self._started_ms,
                 **NOT_LOADED, **known,
             }

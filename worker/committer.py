@@ -54,8 +54,8 @@ class Committer:
             self.held.remove(run)
             self.metrics.on_ended(run.spec.bundle, state or State.CANCELED, run.seconds)
             log.info("job.ended", job=run.spec.id, state=state, seconds=finished.outcome.seconds)
-            # Its pictures count for nothing where the lease was lost, or a cancel came first
-            discard, over = state is not finished.state, state is not None
+            # Pictures count for nothing where the job did not succeed, the lease was lost, or a cancel came first
+            discard, over = state is not State.SUCCEEDED, state is not None
             self.cleaning.spawn(clean_up(run, discard=discard, delete_input=over))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jobs.record import Failure
 from processes.memory_limits import Memory
 
+OUT_OF_MEMORY = "out-of-memory"
 MEMORY_HINT = "scale the image down, or use a worker with more memory"
 
 
@@ -15,6 +16,10 @@ class EngineDeath:
 
     why: str
     failure: Failure
+
+    @property
+    def for_memory(self) -> bool:
+        return self.failure.code == OUT_OF_MEMORY
 
 
 def explain_death(
@@ -36,10 +41,16 @@ def explain_death(
         limit = f" (the limit is {of.limit_bytes / 2**30:.1f} GiB)" if of.limit_bytes else ""
         surely = "was killed for lack of memory" if now is not None else "was killed, probably for lack of memory"
         detail = f"the engine {surely}{limit}, twice, while it ran this job"
-        return EngineDeath(surely + limit, Failure(code="out-of-memory", detail=detail, hint=MEMORY_HINT))
+        return EngineDeath(surely + limit, Failure(code=OUT_OF_MEMORY, detail=detail, hint=MEMORY_HINT))
     return EngineDeath(
         f"ended with exit code {exit_code}", _poison("two workers or engines died while they ran this job")
     )
+
+
+def cannot_load(death: EngineDeath, loads: int) -> Failure:
+    """Returns how jobs end whose only worker has no memory for its engine: it died `loads` times while it loaded."""
+    detail = f"the engine {death.why} each time it loaded, {loads} times in a row, so no image can be restored"
+    return Failure(code=OUT_OF_MEMORY, detail=detail, hint="give the worker more memory, or serve fewer bundles")
 
 
 def _poison(detail: str) -> Failure:

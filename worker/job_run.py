@@ -20,7 +20,7 @@ from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
 from jobs.errors import BlobMissing, StoreError
 from jobs.lease import Finished, Leased
 from jobs.queue import Event, Queue
-from jobs.record import Outcome, Progress, Result
+from jobs.record import Failure, Outcome, Progress, Result
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
 from models.errors import PhotoError
@@ -161,8 +161,11 @@ class JobRun:
     def broken(self, error: Exception) -> Finished:
         """Returns the end of a job that met an error in our own code."""
         detail = f"{type(error).__name__}: {error}"
-        end = failed("internal-error", detail, "report it with the job's id")
-        return self._finished(end.state, Outcome(failure=end.failure))
+        return self.refused(Failure(code="internal-error", detail=detail, hint="report it with the job's id"))
+
+    def refused(self, failure: Failure) -> Finished:
+        """Returns the end of a job that cannot be worked on."""
+        return self._finished(State.FAILED, Outcome(failure=failure))
 
     async def delete_input(self) -> None:
         """Delete the input of a job that has ended.  An input that came with the lease is deleted by the commit."""
@@ -176,6 +179,9 @@ class JobRun:
     def _finished(self, state: State, outcome: Outcome | None = None) -> Finished:
         if outcome is None:
             self._update(seconds=self.seconds)
+            if state is not State.SUCCEEDED:  # its pictures go with its input
+                passes = tuple(entry.model_copy(update={"blob": None}) for entry in self._outcome.passes)
+                self._update(result=None, passes=passes)
         return Finished(
             id=self.spec.id, state=state, outcome=outcome or self._outcome, keep_s=self.spec.keep_s,
             work_s=self.work_s, blob=self._carried,

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 from redis.exceptions import RedisError
 
 from jobs.errors import StoreError
 from jobs.lease import Leased
+from jobs.record import Failure
 from jobs.spec import Lane
 from worker.background_tasks import BackgroundTasks
 from worker.committer import Committer, clean_up
+from worker.engine_keeper import EngineKeeper
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
 from worker.job_end import Abandoned, EngineAway
@@ -22,18 +25,22 @@ from worker.redis_retry import RedisRetry
 log = structlog.get_logger()
 WAIT_FOR_ROOM_S = 1.0
 WAIT_FOR_WORK_S = 1.0
+MAX_REFUSED_AT_ONCE = 32
 
 
 class LeaseLoop:
-    """Leases jobs of these bundles and lanes for the worker `worker`, up to `ahead` beyond a full batch."""
+    """Leases jobs of these bundles and lanes for the worker `worker`, up to `ahead` beyond a full batch.
+
+    While its memory does not suffice for an engine, it fails the jobs that no other worker could take.
+    """
 
     def __init__(
         self, *, worker: str, bundles: Sequence[str], lanes: Sequence[Lane], ahead: int, services: JobServices,
-        link: EngineLink, held: HeldJobs, committer: Committer, metrics: WorkerMetrics, retry: RedisRetry,
-        background: BackgroundTasks,
+        link: EngineLink, keeper: EngineKeeper, held: HeldJobs, committer: Committer, metrics: WorkerMetrics,
+        retry: RedisRetry, background: BackgroundTasks,
     ) -> None:  # fmt: skip
         self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
-        self.services, self.link, self.held, self.committer = services, link, held, committer
+        self.services, self.link, self.keeper, self.held, self.committer = services, link, keeper, held, committer
         self.metrics, self.retry, self.background = metrics, retry, background
         self._reply_lost = False
 
@@ -42,14 +49,37 @@ class LeaseLoop:
         while not draining.is_set():
             ready = self.link.ready
             room = ready.max_batch + self.ahead - len(self.held) if ready else 0
+            if ready is None and (failure := self.keeper.cannot_load):
+                await self.retry("refuse", partial(self._refuse, failure), until_drain=True)
             if room <= 0 or self.held.one_runs_alone:
                 self.held.freed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.held.freed.wait(), WAIT_FOR_ROOM_S)
                 continue
-            await self.retry("lease", lambda room=room: self._lease(room), until_drain=True)  # type: ignore[misc]
+            await self.retry("lease", partial(self._lease_up_to, room), until_drain=True)
 
-    async def _lease(self, room: int) -> None:
+    async def _lease_up_to(self, room: int) -> None:
+        """Lease jobs and start them; where the lanes are empty, wait for a new job."""
+        leased, refused = await self._lease(self.bundles, self.lanes, room)
+        for entry in leased:
+            self.background.spawn(self._run(self._hold(entry)))
+        if len(leased) + refused < room:
+            await self.services.queue.wait_for_work(self.bundles, WAIT_FOR_WORK_S)
+
+    async def _refuse(self, failure: Failure) -> None:
+        """Fail queued jobs, unless another worker is alive that might load its engine."""
+        workers = await self.services.queue.workers.alive()
+        others = [worker for worker in workers if worker.name != self.worker and not worker.cannot_load]
+        for bundle in self.bundles:
+            served = {lane for worker in others if worker.bundle == bundle for lane in worker.lanes}
+            lanes = [lane for lane in self.lanes if lane not in served]
+            leased, _ = await self._lease([bundle], lanes, MAX_REFUSED_AT_ONCE) if lanes else ((), 0)
+            for entry in leased:
+                run = self._hold(entry)
+                self.committer.add(run, run.refused(failure))
+
+    async def _lease(self, bundles: Sequence[str], lanes: Sequence[Lane], room: int) -> tuple[Sequence[Leased], int]:
+        """Returns the jobs that are leased now, and how many others were no jobs of ours."""
         queue = self.services.queue
         if self._reply_lost:
             orphans = await queue.release_unheld(self.services.token, self.held.ids)
@@ -58,21 +88,18 @@ class LeaseLoop:
                 log.warning("job.released", job=orphan, error="the reply to its lease was lost")
         self._reply_lost = True  # until it has arrived
         leased, refused = await queue.lease(
-            self.bundles, self.lanes, room, worker=self.worker, token=self.services.token, held=len(self.held)
+            bundles, lanes, room, worker=self.worker, token=self.services.token, held=len(self.held)
         )
         self._reply_lost = False
         for job in refused:
             log.warning("job.refused", job=job.id, reason=job.reason)
-        for entry in leased:
-            self._start(entry)
-        if len(leased) + len(refused) < room:  # the lanes are empty; a new job ends the wait
-            await queue.wait_for_work(self.bundles, WAIT_FOR_WORK_S)
+        return leased, len(refused)
 
-    def _start(self, leased: Leased) -> None:
+    def _hold(self, leased: Leased) -> JobRun:
         run = JobRun(leased, self.services)
         self.held.add(run)
         self.metrics.on_leased(leased)
-        self.background.spawn(self._run(run))
+        return run
 
     async def _run(self, run: JobRun) -> None:
         """Run a job and pass it to the committer.  An error in our own code fails the job, and not the worker."""

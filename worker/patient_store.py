@@ -44,7 +44,7 @@ class PatientStore:
         """Store a blob.
 
         Raises:
-            Ended: the store failed MAX_TRIES times, or the job was canceled or deleted.
+            Ended: the store failed MAX_TRIES times, or the job has ended or is deleted.
         """
         await self._patiently("written", lambda: self.store.put(blob.name, blob.data, blob.ttl_s))
 

@@ -78,7 +78,6 @@ class Supervisor:
         self.config = config
         self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
-        self.failure: NotReady | None = None
         self.redis = redis_client.connect(config.redis_url)
         self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
         self.store: BlobStore = open_store(config.store_url, self.redis)
@@ -94,7 +93,7 @@ class Supervisor:
         self.renewal = LeaseRenewal(self.queue, self.token, self.held, self.metrics, self.retry)
         self.announcer = Announcer(
             name=self.name, bundles=config.bundles, lanes=config.lanes, registry=self.queue.workers,
-            redis_url=config.redis_url, link=self.link, held=self.held, reason=lambda: self.keeper.trouble,
+            redis_url=config.redis_url, link=self.link, held=self.held, keeper=self.keeper,
         )  # fmt: skip
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
         services = JobServices(
@@ -103,8 +102,8 @@ class Supervisor:
         )  # fmt: skip
         self.leasing = LeaseLoop(
             worker=self.name, bundles=config.bundles, lanes=config.lanes, ahead=config.ahead, services=services,
-            link=self.link, held=self.held, committer=self.committer, metrics=self.metrics, retry=self.retry,
-            background=self.background,
+            link=self.link, keeper=self.keeper, held=self.held, committer=self.committer, metrics=self.metrics,
+            retry=self.retry, background=self.background,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -145,7 +144,7 @@ class Supervisor:
             await asyncio.gather(*loops, return_exceptions=True)
             await self.background.cancel()
             await self._close()
-        return self.failure
+        return self.keeper.failure
 
     def _on_answer(self, answer: Answer | None) -> None:
         """The engine child has sent an answer, or has ended (None)."""
@@ -153,8 +152,6 @@ class Supervisor:
             self.keeper.heard(answer)
         if isinstance(answer, Ready):
             self._on_ready(answer)
-        elif isinstance(answer, NotReady):
-            self.failure = answer
         elif answer is None:
             self.background.spawn(self._replace_engine())
         elif isinstance(answer, BatchStepped):
@@ -168,10 +165,8 @@ class Supervisor:
         budgets = {bundle.name: bundle.budget_mp for bundle in ready.bundles}
         log.info("engine.ready", device=ready.device, why=ready.why, budget_mp=budgets)
         self.metrics.on_loaded(ready)
-        self.failure = None
         self._ready.set()
         self.held.freed.set()
-        self.keeper.recovered()
         self._announce_soon()
 
     def _announce_soon(self) -> None:
@@ -179,13 +174,16 @@ class Supervisor:
 
     async def _replace_engine(self) -> None:
         """The child has ended: put its jobs back into the queue, to run alone, and start another."""
-        if self.failure is not None:  # a second child could not work either
-            log.error("engine.cannot-work", why=self.failure.sentence)
+        if self.keeper.failure is not None:  # a second child could not work either
+            log.error("engine.cannot-work", why=self.keeper.failure.sentence)
             self.drain()
             return
         if self._draining.is_set() and not self.held:
             return
         death = await self.keeper.death()
+        if self.keeper.cannot_load is not None:  # the jobs need not wait for an engine
+            self._ready.set()
+            self.held.freed.set()
         self.metrics.restarts.inc()
         inside = [run for run in self.held if run.in_engine]
         for run in inside:
@@ -215,7 +213,7 @@ class Supervisor:
     async def _finish_held(self) -> None:
         """Wait for the held jobs, for up to the grace, then put the rest back without counting an attempt."""
         while (self.held or self.committer.busy) and time.monotonic() < self._grace_ends_s:
-            if self.failure is not None or self._hurry:
+            if self.keeper.failure is not None or self._hurry:
                 break
             await asyncio.sleep(DRAIN_POLL_S)
         left = list(self.held)

@@ -11,16 +11,14 @@ local function failure(code, detail, hint)
     return cjson.encode({failure = {code = code, detail = detail, hint = hint}})
 end
 
--- The input goes with the end of every job.  A job is canceled by DELETE, which leaves nothing of its content
+-- The input goes with the end of every job, and the pictures of the passes go with a job that did not succeed.
+-- A job is canceled by DELETE, which leaves nothing of its content
 local function drop_what_is_over(id, state)
     local carried = redis.call('HGET', KEY.job .. id, 'carried')
     if carried then redis.call('UNLINK', carried) end
-    if state == 'canceled' then
-        drop_all_blobs(id)
-        redis.call('HDEL', KEY.job .. id, 'outcome', 'picture')
-    else
-        drop_blob(id, id .. '/input')
-    end
+    drop_blob(id, id .. '/input')
+    if state ~= 'succeeded' then drop_pictures(id) end
+    if state == 'canceled' then redis.call('HDEL', KEY.job .. id, 'outcome', 'picture') end
 end
 
 -- outcome nil: what is known stays.  keep_s can only shorten the job's own keep_s; nil does not
@@ -52,14 +50,15 @@ local function finish(id, state, outcome, now, keep_s)
     redis.call('PUBLISH', KEY.changes, id .. ' over')
 end
 
-local function expire_queued(id, now)
-    finish(id, 'expired', failure('deadline', 'the deadline passed while the job was queued',
+local function expire(id, now, doing)
+    finish(id, 'expired', failure('deadline', 'the deadline passed while the job ' .. doing,
         'submit it again with a later deadline_s, or in a faster lane'), now)
 end
 
--- Puts a running job back to the front of its queue.  A job that was canceled meanwhile, or whose worker or engine died
--- LIMIT.max_deaths times, ends instead: with the failure `cause`, or as suspected poison.
--- Returns 'queued', 'canceled' or 'poison'
+-- Puts a running job back to the front of its queue.  A job that was canceled meanwhile, whose deadline has passed, or
+-- whose worker or engine died LIMIT.max_deaths times, ends instead: the last with the failure `cause`, or as suspected
+-- poison.
+-- Returns 'queued', 'canceled', 'expired' or 'poison'
 local function requeue(id, deaths, now, cause)
     local job = KEY.job .. id
     local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'cancel', 'deaths', 'deadline_ms')
@@ -76,6 +75,11 @@ local function requeue(id, deaths, now, cause)
         finish(id, 'failed', failure(cause.code, cause.detail, cause.hint), now)
         return 'poison'
     end
+    if known[6] and now > tonumber(known[6]) then
+        expire(id, now, 'waited for another worker')
+        return 'expired'
+    end
+    drop_pictures(id)
     redis.call('ZREM', KEY.leases, id)
     redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease)
     redis.call('HSET', job, 'state', 'queued')

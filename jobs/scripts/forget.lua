@@ -16,7 +16,6 @@ for _, id in ipairs(args.ids) do
         end
     end
     drop_all_blobs(id)
-    drop_blob(id, id .. '/input')
     add_stored(id, -math.huge)  -- also where the list of its blobs has expired
     for _, set in ipairs({KEY.jobs, KEY.expiry, KEY.leases, KEY.deadlines}) do redis.call('ZREM', set, id) end
     if state then redis.call('PUBLISH', KEY.changes, id .. ' over') end

@@ -63,7 +63,7 @@ while #rows < args.max_jobs do
     elseif not spec then
         refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
     elseif state == 'queued' and deadline_ms and now > tonumber(deadline_ms) then
-        expire_queued(id, now)
+        expire(id, now, 'was queued')
     elseif state ~= 'queued' then
         -- it is over already: only its place in the queue had to go
     else

@@ -40,15 +40,23 @@ local function drop_blob(id, name)
     if redis.call('ZSCORE', KEY.blobs, name) then redis.call('ZADD', KEY.blobs, 0, name) end
 end
 
-local function drop_all_blobs(id)
-    for _, name in ipairs(redis.call('HKEYS', KEY.blobs_of_job .. id)) do drop_blob(id, name) end
+-- The pictures that workers stored: all but the input
+local function drop_pictures(id)
+    for _, name in ipairs(redis.call('HKEYS', KEY.blobs_of_job .. id)) do
+        if name ~= id .. '/input' then drop_blob(id, name) end
+    end
 end
 
--- Whether a job still takes pictures.  A worker that has not yet learned that its job is canceled or deleted must not
+local function drop_all_blobs(id)
+    drop_pictures(id)
+    drop_blob(id, id .. '/input')
+end
+
+-- Whether a job still takes pictures.  A worker that has not yet learned that its job has ended or is deleted must not
 -- bring pictures back.  The input is stored before its job is there, and what a job stores between the request to cancel
 -- it and its end is dropped at its end.
 local function takes_blobs(id, name)
     if name == id .. '/input' then return true end
     local state = redis.call('HGET', KEY.job .. id, 'state')
-    return state and state ~= 'canceled'
+    return state == 'queued' or state == 'running'
 end

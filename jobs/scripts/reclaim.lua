@@ -1,13 +1,16 @@
 -- Puts jobs whose lease has ended back into their queues: their worker is gone.
--- args: iso
--- Returns rows of {id, 'queued', 'canceled' or 'poison'}
+-- args: iso, ending_only (true: only jobs that end now, canceled or past their deadline; the others wait for a worker)
+-- Returns rows of {id, what requeue returns}
 local now, rows = now_ms(), {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.leases, '-inf', now, 'LIMIT', 0, LIMIT.max_reclaimed_at_once)) do
-    if redis.call('HGET', KEY.job .. id, 'state') == 'running' then
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.leases, '-inf', now)) do
+    if #rows == LIMIT.max_reclaimed_at_once then break end
+    local known = redis.call('HMGET', KEY.job .. id, 'state', 'cancel', 'deadline_ms')
+    local ends = known[2] or (known[3] and now > tonumber(known[3]))
+    if known[1] ~= 'running' then
+        redis.call('ZREM', KEY.leases, id)
+    elseif ends or not args.ending_only then
         rows[#rows + 1] = {id, requeue(id, 1, now)}
         redis.call('HINCRBY', KEY.counters, 'lease_expired', 1)
-    else
-        redis.call('ZREM', KEY.leases, id)
     end
 end
 return rows

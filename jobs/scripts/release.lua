@@ -2,7 +2,7 @@
 -- args: token, iso, deaths, ids (newest first), failure ({code, detail, hint} of a job that died too often) or nil
 -- deaths 0: the worker stops, and the attempt does not count.  deaths 1: the job was in an engine that died.  It may be
 -- the culprit or a neighbor, so it runs alone from now on; if the engine dies again, the job is the culprit.
--- Returns for each id: 'queued', 'canceled', 'poison' or 'lost'
+-- Returns for each id: what requeue returns, or 'lost'
 local now, answers = now_ms(), {}
 for _, id in ipairs(args.ids) do
     local known = redis.call('HMGET', KEY.job .. id, 'lease', 'state')

@@ -24,7 +24,14 @@ async def _transcoder(request: Request) -> Transcoder:
 
 CurrentDesk = Annotated[Desk, Depends(_desk)]
 CurrentTranscoder = Annotated[Transcoder, Depends(_transcoder)]
-JobId = Annotated[str, Path(max_length=64, description="The job's id: 32 hex digits.")]
+JobId = Annotated[
+    str,
+    Path(
+        max_length=64,
+        description="The job's id: 32 hex digits.",
+        json_schema_extra={"pattern": "^[0-9a-f]{32}$"},  # only documented: another id is 404, as is an unknown one
+    ),
+]
 
 
 def path_prefix(request: Request) -> str:

@@ -41,7 +41,7 @@ async def events(
     desk: CurrentDesk,
     caller: AuthenticatedCaller,
     last_event_id: Annotated[
-        str, Header(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$", description="Return only the events after this id.")
+        str, Header(pattern=r"^[0-9]{1,15}(-[0-9]{1,15})?$", description="Return only the events after this id.")
     ] = "0-0",
 ) -> Response:
     """Stream all events of a job: first the past events, then each new event.  The stream ends with the job."""

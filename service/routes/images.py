@@ -42,7 +42,7 @@ def image_response(data: bytes, name: str, format: str, etag: str) -> Response:
     responses={
         **IMAGE_RESPONSE,
         304: {"description": "Not modified"},
-        **problem_responses(401, 404, 406, 409, 410, 422, 500, 503, 504),
+        **problem_responses(401, 404, 406, 409, 410, 422, 500, 503, 504, 507),
     },
 )
 async def result(
@@ -67,7 +67,7 @@ async def result(
         data = await desk.blob(stored.blob, "the result")
     else:
         conversion = Conversion(job_id=job_id, sha256=stored.sha256, format=wanted, quality=quality)
-        data = await transcoder.convert(conversion, lambda: desk.blob(stored.blob, "the result"))
+        data = await transcoder.convert(conversion, lambda: desk.blob(stored.blob, "the result"), request.receive)
     return image_response(data, job_id, wanted, etag)
 
 

@@ -12,6 +12,7 @@ import redis.exceptions
 from queue_bench import MANY, QueueBench, spec
 from redis.asyncio import Redis
 
+from jobs import redis_keys
 from jobs.blob_store import BlobStore, open_store
 from jobs.errors import BlobMissing, BlobUnwanted, StoreError
 from jobs.state import State
@@ -365,14 +366,25 @@ def test_a_blob_whose_job_is_deleted_while_it_is_written_does_not_stay(valkey_ur
     run(valkey_url, url, scenario)
 
 
-@pytest.mark.parametrize("end", ["succeeded", "failed", "expired", "canceled", "poison", "late"])
-def test_the_input_of_every_ended_job_is_gone(valkey_url, url_of_every_store, end):
+@pytest.mark.parametrize(
+    "end", ["succeeded", "failed", "expired", "canceled", "canceled late", "poison", "late", "late and without worker"]
+)
+def test_an_ended_job_leaves_no_input_and_pictures_only_where_it_succeeded(valkey_url, url_of_every_store, end):
     async def scenario(store: BlobStore, client: Redis) -> None:
         bench = QueueBench(client)
         job = spec(deadline_ms=1 if end == "late" else None)
         await store.put(f"{job.id}/input", b"x" * 999, HOUR_S)
         await bench.queue.submit(job, MANY)
-        if end == "late":
+        await store.put(f"{job.id}/pass-1", b"x" * 99, HOUR_S)
+        if "without worker" in end or end == "canceled late":
+            await bench.lease()
+            await bench.end_lease(job)
+            if end == "canceled late":
+                await bench.queue.cancel(job.id)
+            else:
+                await client.hset(redis_keys.JOB + job.id, "deadline_ms", 1)
+            assert job.id in await bench.queue.reclaim(ending_only=True)
+        elif end == "late":
             assert await bench.queue.expire() == [job.id]
         elif end == "poison":
             for _ in range(2):
@@ -386,6 +398,13 @@ def test_the_input_of_every_ended_job_is_gone(valkey_url, url_of_every_store, en
         await store.sweep(time.time())
         with pytest.raises(BlobMissing):
             await store.get(f"{job.id}/input")
+        if end == "succeeded":
+            assert await store.get(f"{job.id}/pass-1")
+            await store.delete(f"{job.id}/pass-1")
+        with pytest.raises(BlobMissing):
+            await store.get(f"{job.id}/pass-1")
+        with pytest.raises(BlobUnwanted):
+            await store.put(f"{job.id}/pass-2", b"x", HOUR_S)
         assert await client.hgetall("undegrade:stored-totals") == {}
 
     run(valkey_url, url_of_every_store, scenario)

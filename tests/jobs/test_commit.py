@@ -140,7 +140,7 @@ def test_a_queued_job_is_canceled_at_once(run):
         assert record.state is State.CANCELED
         assert record.expires_ms - record.ended_ms <= 60_000
         assert await bench.event_types(job) == ["queued", "canceled"]
-        assert await bench.queue.place(job) is None
+        assert await bench.queue.forecast(job) is None
         assert await bench.lease(9) == [other.id]
         assert await bench.redis.zscore(f"{redis_keys.RQ_CANCELED}{job.queue}", job.id) is not None
         assert await bench.queue.cancel(job.id) is State.CANCELED, "a second cancel changes nothing"

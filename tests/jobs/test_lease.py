@@ -171,7 +171,7 @@ def test_a_small_input_comes_with_the_lease_and_is_deleted_with_the_end(run):
 def test_a_released_job_brings_its_input_with_the_next_lease(run):
     async def scenario(bench):
         job = spec()
-        await bench.queue.submit(job, MANY, Blob("picture", b"bytes", 60))
+        await bench.queue.submit(job, MANY, Blob(f"{job.id}/input", b"bytes", 60))
         for token in ("a", "b"):
             leased = await bench.lease_one(token)
             assert leased.input == b"bytes"

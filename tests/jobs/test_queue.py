@@ -49,16 +49,6 @@ def test_a_record_is_read_together_with_its_result(run):
     run(scenario)
 
 
-def test_a_place_counts_the_jobs_before_it_in_its_lane(run):
-    async def scenario(bench):
-        first, other, second = await bench.submit("standard", "bulk", "standard")
-        assert [await bench.queue.place(job) for job in (first, other, second)] == [0, 0, 1]
-        await bench.lease()
-        assert [await bench.queue.place(job) for job in (first, other, second)] == [None, 0, 0]
-
-    run(scenario)
-
-
 def test_the_backlog_counts_the_queued_jobs_of_each_lane_and_the_running_jobs(run):
     async def scenario(bench):
         jobs = await bench.submit("interactive", "standard", "standard", "bulk")

@@ -1,9 +1,10 @@
 """Released and reclaimed jobs: jobs whose worker stops, or whose engine or worker died."""
 
 import pytest
-from queue_bench import BUNDLE
+from queue_bench import BUNDLE, spec
 
 from jobs import redis_keys
+from jobs.blob_store import RedisStore
 from jobs.record import Failure, Outcome, Progress
 from jobs.spec import LANES
 from jobs.state import State
@@ -28,6 +29,56 @@ def test_a_canceled_job_of_a_dead_worker_ends_when_it_is_reclaimed(run):
         await bench.end_lease(job)
         assert await bench.queue.reclaim() == {job.id: "canceled"}
         assert await bench.state(job) is State.CANCELED
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("deadline_ms", [1, 2**52, None])
+@pytest.mark.parametrize("canceled", [True, False])
+def test_without_any_worker_only_jobs_end_that_are_canceled_or_past_their_deadline(run, deadline_ms, canceled):
+    async def scenario(bench):
+        others = [await bench.running() for _ in range(3)]  # their leases end before
+        job = spec(deadline_ms=2**52)
+        await bench.queue.submit(job, 99)
+        assert await bench.lease() == [job.id]
+        await bench.begin(job)
+        if deadline_ms:
+            await bench.redis.hset(redis_keys.JOB + job.id, "deadline_ms", deadline_ms)
+        if canceled:
+            await bench.queue.cancel(job.id)
+        assert await bench.queue.reclaim(ending_only=True) == {}, "its worker renews the lease"
+        await bench.end_lease(*others, job)
+        ended = await bench.queue.reclaim(ending_only=True)
+        state = State.CANCELED if canceled else State.EXPIRED if deadline_ms == 1 else State.RUNNING
+        assert ended == ({job.id: state.value} if state.over else {})
+        record = await bench.queue.record(job.id)
+        assert record.state is state
+        if state is State.EXPIRED:
+            assert record.outcome.failure.code == "deadline" and record.outcome.failure.hint
+        assert [await bench.state(other) for other in others] == [State.RUNNING] * 3
+        assert len(await bench.queue.reclaim()) == (3 if state.over else 4), "a worker takes the others back"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_a_job_past_its_deadline_expires_when_it_is_released(run, died):
+    async def scenario(bench):
+        job = await bench.running()
+        await bench.redis.hset(redis_keys.JOB + job.id, "deadline_ms", 1)
+        assert await bench.queue.release("a", [job.id], died=died) == {job.id: "expired"}
+        assert await bench.state(job) is State.EXPIRED and await bench.lease(9) == []
+
+    run(scenario)
+
+
+def test_a_released_job_keeps_its_input_and_loses_the_pictures_of_its_attempt(run):
+    async def scenario(bench):
+        store, job = RedisStore(bench.redis), await bench.running()
+        for name in ("input", "pass-1"):
+            await store.put(f"{job.id}/{name}", b"x", 60)
+        await bench.queue.release("a", [job.id], died=True)
+        assert await store.names_of_job(job.id) == [f"{job.id}/input"]
 
     run(scenario)
 
@@ -88,7 +139,7 @@ def test_a_job_that_must_run_alone_waits_until_its_worker_holds_no_job(run):
         await bench.queue.release("a", [doomed.id], died=True)
         await bench.submit("bulk")
         assert await bench.lease(9, token="b", held=1) == []
-        assert await bench.queue.place(doomed) == 0
+        assert (await bench.queue.forecast(doomed)).position == 0
         assert await bench.lease(9, token="b", held=0) == [doomed.id]
 
     run(scenario)

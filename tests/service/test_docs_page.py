@@ -1,6 +1,8 @@
 """The API reference: without scripts or external resources, and complete."""
 
+import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -41,6 +43,14 @@ def test_the_page_shows_every_route_and_field(client):
     text = re.sub(r"<[^>]+>", "", client.get("/docs").text)
     assert all(route.lower() in text.lower() for route in ROUTES)
     assert "max_passes" in text and "image_base64" in text
+
+
+def test_the_page_shows_examples_of_parameters_bodies_and_responses():
+    page = docs_page(OPENAPI)
+    assert "<td>&quot;remove the rain&quot;</td>" in page and "`" not in re.sub(r"<pre>.*?</pre>", "", page)
+    for title in ("Example of a body: application/json", "Example of 202: queued", "Example of 200: succeeded"):
+        found = re.search(rf"<summary>{title}</summary><pre>([^<]+)</pre>", page)
+        assert json.loads(unescape(found[1]))
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -47,6 +47,11 @@ def test_limits_returns_these_limits():
     assert set(Limits.model_fields) == {*LIMITS, "formats", "lanes"}
 
 
+def test_the_example_of_limits_in_the_openapi_document_has_the_defaults():
+    content = OPENAPI["paths"]["/limits"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert content["examples"]["limits"]["value"].items() >= LIMITS.items()
+
+
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_api_page_states_each_limit(name):
     assert number(row(API_PAGE, name)[0]) == LIMITS[name]

@@ -102,6 +102,16 @@ def test_the_picture_of_each_pass_is_kept_until_the_last():
     assert last.blob == outcome.result.blob
 
 
+def test_a_failed_job_names_no_pictures_because_they_go_with_its_input():
+    told = [PassProgress(id=ID, outcome=outcome_of(count), pixels=PIXELS if count else None) for count in range(2)]
+    bench = Bench(*told, Failed(id=ID, code="out-of-memory", detail="no room"))
+    finished = bench.end()
+    assert finished.state is State.FAILED and len(finished.outcome.passes) == 1
+    assert finished.outcome.passes[0].blob is None and finished.outcome.result is None
+    asyncio.run(bench.run.discard())
+    assert set(bench.store.blobs) == {"input"}
+
+
 def test_an_image_that_is_only_assessed_has_no_result():
     finished = Bench(Done(id=ID, outcome=outcome_of()), kind="detect").end()
     state, outcome = finished.state, finished.outcome

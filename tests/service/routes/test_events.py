@@ -53,6 +53,7 @@ def test_a_stream_continues_after_last_event_id(client, worker, submitted):
     events = read(client, job)
     assert read(client, job, after=events[1][0]) == events[2:]
     assert read(client, job, after=events[-1][0]) == []
+    assert read(client, job, after="0") == read(client, job, after="0-0") == events
 
 
 def test_an_invalid_last_event_id_is_422(client, submitted):

@@ -51,6 +51,13 @@ def test_the_queue_position_counts_the_lanes_before(client, submitted):
     assert places == [1, 2]
 
 
+def test_a_job_that_a_worker_holds_is_queued_at_the_head_of_the_line(service, submitted):
+    held, waiting = submitted(lane="standard"), submitted(lane="interactive")
+    service.queued()(lambda queue: queue.lease(["toy"], ["standard"], 1, worker="w", token="t", held=0))
+    shown = [service.client.get(f"/jobs/{job['id']}").json() for job in (held, waiting)]
+    assert [(job["status"], job["queue"]["position"]) for job in shown] == [("queued", 0), ("queued", 1)]
+
+
 def test_the_eta_follows_from_the_recent_seconds_per_job(service, submitted, valkey):
     now_ms = service.queued()(lambda queue: queue.now_ms())
     valkey.do(

@@ -1,0 +1,161 @@
+"""Examples of every refusal, for the OpenAPI document: what a client of a route may see."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from service.failed_jobs import STATUSES
+from service.problems import PROBLEM_TYPE, problem_of
+from service.refusals import (
+    ConversionFailed,
+    Gone,
+    InternalError,
+    InvalidRequest,
+    JobCanceled,
+    JobFailed,
+    NoSuchJob,
+    NoSuchPass,
+    NotAcceptable,
+    NotAnImage,
+    NotFinished,
+    QueueIsFull,
+    RedisUnavailable,
+    Refusal,
+    StorageFull,
+    StoreUnavailable,
+    TooLarge,
+    TooManyConversions,
+    TooManyPixels,
+    TooManyWaits,
+    Unauthorized,
+    UnsupportedBody,
+    UnsupportedFormat,
+    WaitOver,
+)
+from service.request_refusals import (
+    CrossOrigin,
+    HeadersTooLarge,
+    MalformedRequest,
+    RequestTimedOut,
+    UnknownHost,
+    UriTooLong,
+)
+
+JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
+JOB_URL = f"/jobs/{JOB_ID}"
+REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
+
+UPLOADS = ("restore", "detect")
+IMAGES = ("result", "pass_image")
+OF_A_JOB = ("job", "delete", "events", *IMAGES)
+NEED_THE_IMAGE = ("restore", "detect", "result")
+"""These refuse with `job-failed`: they need the job's success."""
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A refusal, and the operations that may answer with it; empty for all that document its status."""
+
+    refusal: Refusal
+    operations: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        error = self.refusal.extra.get("error")
+        return f"{self.refusal.code}-{error['code']}" if isinstance(error, dict) else self.refusal.code
+
+
+def _invalid(field: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(f"{field}: {problem}", errors=[{"field": field, "problem": problem}])
+
+
+def _job_failed(code: str, detail: str, hint: str) -> JobFailed:
+    error = {"code": code, "detail": detail, "hint": hint}
+    refusal = JobFailed(detail, hint=hint, job_id=JOB_ID, error=error)
+    refusal.status = STATUSES.get(code, JobFailed.status)
+    return refusal
+
+
+_EXAMPLES = (
+    _Example(MalformedRequest("got 2 Host headers, expected one")),
+    _Example(Unauthorized("an API key is required")),
+    _Example(CrossOrigin("a page of another site may not send this request")),
+    _Example(NoSuchJob(f"there is no job {JOB_ID}"), OF_A_JOB),
+    _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
+    _Example(NotAcceptable("got Accept: text/html")),
+    _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
+    _Example(NotFinished(f"job {JOB_ID} is running"), ("result",)),
+    _Example(JobCanceled(f"job {JOB_ID} was canceled", job_id=JOB_ID)),
+    _Example(Gone(f"job {JOB_ID} has expired: jobs are kept for 86400 s after their end"), OF_A_JOB),
+    _Example(Gone(f"job {JOB_ID} was deleted during the wait"), UPLOADS),
+    _Example(TooLarge("the image has 41,203,118 bytes or more, the limit is 30,000,000")),
+    _Example(
+        TooManyPixels("the image has 12000 x 9000 = 108.0 megapixels, the limit is 50 (and 65535 px a side)"), UPLOADS
+    ),
+    _Example(UriTooLong("the URL has more than 16,384 bytes")),
+    _Example(UnsupportedBody("got content type 'text/plain'")),
+    _Example(NotAnImage("these 1,024 bytes are not an image")),
+    _Example(UnsupportedFormat("the image is a GIF")),
+    _Example(UnknownHost("got Host: photos.example")),
+    _Example(_invalid("strength", "Input should be less than or equal to 1"), ("restore",)),
+    _Example(_invalid("deadline_s", "Input should be greater than 0"), ("detect",)),
+    _Example(_invalid("verbose", "unknown field")),
+    _Example(
+        _job_failed("bad-image", "the file is damaged: it ends too early", "export the photo again"), NEED_THE_IMAGE
+    ),
+    _Example(TooManyWaits("got 1000 open waits and event streams, the limit")),
+    _Example(HeadersTooLarge("the request has more than 100 headers")),
+    _Example(InternalError("unexpected server error")),
+    _Example(
+        _job_failed("out-of-memory", "the image does not fit into the memory of the device", "scale the image down"),
+        NEED_THE_IMAGE,
+    ),
+    _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), UPLOADS),
+    _Example(RedisUnavailable("the job queue does not answer")),
+    _Example(
+        StoreUnavailable("the blob store cannot be read or written; /readyz gives the reason"), (*UPLOADS, *IMAGES)
+    ),
+    _Example(TooManyConversions("got 2 conversions in progress, the limit"), ("result",)),
+    _Example(ConversionFailed("a conversion to avif needs too much memory"), ("result",)),
+    _Example(
+        WaitOver(
+            "the image was not ready after 60 s", job_id=JOB_ID, job_url=JOB_URL, result_url=f"{JOB_URL}/result"
+        ),
+        ("restore",),
+    ),
+    _Example(
+        _job_failed(
+            "deadline", "the deadline passed while the job was queued", "submit it again with a later deadline_s"
+        ),
+        NEED_THE_IMAGE,
+    ),
+    _Example(StorageFull("100000 MB of images are stored, the limit is 100000 MB"), UPLOADS),
+    _Example(_job_failed("storage-full", "there was no room for the result", "delete finished jobs"), NEED_THE_IMAGE),
+)  # fmt: skip
+
+
+def add_problem_examples(operation: str, responses: dict[str, Any]) -> None:
+    """Add to the problems among an operation's responses their examples, and to unnamed ones a description."""
+    for status, response in responses.items():
+        content = response.get("content", {}).get(PROBLEM_TYPE)
+        if content is None:
+            continue
+        found = _examples(operation, HTTPStatus(int(status)))
+        content["examples"] = {
+            example.name: {"value": problem_of(example.refusal, REQUEST_ID).model_dump()} for example in found
+        }
+        response["description"] = " ".join(dict.fromkeys(_sentence(example.refusal) for example in found))
+
+
+def _examples(operation: str, status: HTTPStatus) -> list[_Example]:
+    """Return the examples of a status, one of each name: an operation's own stand before the general ones."""
+    by_name: dict[str, _Example] = {}
+    for entry in _EXAMPLES:
+        if entry.refusal.status is status and (not entry.operations or operation in entry.operations):
+            by_name.setdefault(entry.name, entry)
+    return list(by_name.values())
+
+
+def _sentence(refusal: Refusal) -> str:
+    """Return the first sentence of a refusal's docstring."""
+    return (type(refusal).__doc__ or "").strip().partition("\n")[0]

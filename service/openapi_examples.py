@@ -1,0 +1,158 @@
+"""Examples for the OpenAPI document: of every parameter, every body, and every response with content.
+
+The contents of pictures cannot be written in JSON; their examples are a description.
+"""
+
+from typing import Any
+
+from service.example_problems import JOB_ID, JOB_URL, add_problem_examples
+
+QUEUED_ID = "01a21b5a9f0c7bd08d7ab3a6f21c9d54"
+A_PICTURE = "(the bytes of a photo)"
+TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mNkaGhgwAaYGHCAwSkBAMyIARAUbW44AAAAAElFTkSuQmCC"
+"""Eight by eight pixels, in base64."""
+
+PARAMETERS: dict[str, Any] = {
+    "bundle": "autodir-small",
+    "lane": "interactive",
+    "deadline_s": 600,
+    "prompt": "remove the rain",
+    "only": ["noise", "blur"],
+    "skip": ["low-light"],
+    "strength": 0.8,
+    "fidelity": 0.9,
+    "color_fix": False,
+    "max_passes": 3,
+    "steps": 50,
+    "seed": 42,
+    "format": "png",
+    "quality": 90,
+    "metadata": True,
+    "Prefer": "wait=20",
+    "job_id": JOB_ID,
+    "number": 1,
+    "wait": 30,
+    "limit": 20,
+    "cursor": 1795754702518,
+    "last-event-id": "1795754703335-0",
+}
+"""By name, in every route."""
+
+_DEGRADATIONS = [
+    {"name": "noise", "probability": 0.851},
+    {"name": "clean", "probability": 0.089},
+    {"name": "rain", "probability": 0.06},
+]
+_PARAMS = {
+    "prompt": None, "only": [], "skip": ["low-light"], "strength": 0.8, "fidelity": None, "color_fix": False,
+    "max_passes": None, "steps": 50, "seed": 1248275668694419, "format": "png", "quality": None, "metadata": True,
+}  # fmt: skip
+_QUEUED = {
+    "id": QUEUED_ID, "kind": "restore", "status": "queued", "cancel_requested": False, "bundle": "autodir-small",
+    "lane": "standard", "created_at": "2026-11-27T04:45:02.518000Z", "started_at": None, "ended_at": None,
+    "attempts": 0, "queue": {"position": 3, "eta_s": 12.4},
+    "progress": {"fraction": 0.0, "pass_index": 0, "passes": 1, "step": 0, "steps": 1},
+    "degradations": [], "passes": [], "stop_reason": None, "params": {**_PARAMS, "steps": None}, "timings": {},
+    "result": None, "warnings": [], "error": None,
+}  # fmt: skip
+_RUNNING = {
+    **_QUEUED, "id": JOB_ID, "status": "running", "started_at": "2026-11-27T04:45:03.050000Z", "attempts": 1,
+    "queue": None, "progress": {"fraction": 0.25, "pass_index": 0, "passes": 3, "step": 38, "steps": 50},
+    "degradations": _DEGRADATIONS,
+}  # fmt: skip
+_SUCCEEDED = {
+    **_RUNNING, "status": "succeeded", "ended_at": "2026-11-27T04:45:09.591000Z",
+    "progress": {"fraction": 1.0, "pass_index": 0, "passes": 1, "step": 50, "steps": 50},
+    "passes": [{
+        "label": "noise", "source": "auto", "by": "diffusion", "probability_before": 0.851, "probability_after": 0.031,
+        "kept": True, "seconds": 5.9, "max_change_levels": 21.9, "image": f"{JOB_URL}/passes/1/image",
+    }],
+    "stop_reason": "clean", "params": _PARAMS, "timings": {"decode": 0.015, "restore": 6.48, "encode": 0.04},
+    "result": {
+        "url": f"{JOB_URL}/result", "bytes": 1833201,
+        "sha256": "df003a801790542dab506265a38fc1d56636ffe9ed60e4594cdf6e21e9bbebd2", "format": "png",
+        "width": 1024, "height": 768, "expires_at": "2026-11-28T04:45:09Z",
+    },
+}  # fmt: skip
+_FAILED = {
+    **_RUNNING, "status": "failed", "ended_at": "2026-11-27T04:45:03.591000Z", "degradations": [],
+    "progress": _QUEUED["progress"],
+    "error": {
+        "code": "bad-image", "detail": "the file is damaged: it ends too early", "hint": "export the photo again",
+    },
+}  # fmt: skip
+_CANCELED = {**_QUEUED, "status": "canceled", "ended_at": "2026-11-27T04:45:09.591000Z", "queue": None}
+_DETECTED = {"id": JOB_ID, "degradations": _DEGRADATIONS, "timings": {"decode": 0.014, "restore": 0.359}}
+_EVENT = {"id": "1795754703591-0", "event": "completed", "data": '{"state": "succeeded"}'}
+_LIMITS = {
+    "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
+    "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
+    "lanes": ["interactive", "standard", "bulk"],
+}  # fmt: skip
+_DEGRADATION = {
+    "name": "noise", "aliases": ["noisy", "grain"], "prompt": "A photo needs noise artifact reduction",
+    "fidelity": 1.0, "available": True,
+}  # fmt: skip
+_MODEL = {
+    "name": "autodir-small", "family": "autodir", "version": "6", "license": "Apache-2.0",
+    "degradations": ["blur", "noise"], "workers": 1, "ready": 1,
+}  # fmt: skip
+_SYSTEM = {
+    "version": "0.1.0", "bundle": "autodir-small",
+    "workers": [{
+        "name": "photos-1", "host": "photos", "bundle": "autodir-small", "device": "cuda:0",
+        "lanes": ["interactive", "standard", "bulk"], "max_batch": 8, "budget_mp": 11.4, "ready": True, "in_hand": 1,
+        "started_ms": 1795754500020,
+    }],
+    "queued": {"interactive": 0, "standard": 3, "bulk": 0}, "running": 1, "seconds_per_job": 3.1,
+}  # fmt: skip
+
+RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
+    ("restore", "200"): {"succeeded": _SUCCEEDED},
+    ("restore", "202"): {"queued": _QUEUED},
+    ("detect", "200"): {"detected": _DETECTED},
+    ("detect", "202"): {"queued": {**_QUEUED, "kind": "detect", "lane": "interactive"}},
+    ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": "1795754702518"}},
+    ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
+    ("delete", "200"): {"canceled": _CANCELED},
+    ("delete", "202"): {"running": {**_RUNNING, "cancel_requested": True}},
+    ("events", "200"): {"completed": _EVENT},
+    ("limits", "200"): {"limits": _LIMITS},
+    ("degradations", "200"): {"degradations": [_DEGRADATION]},
+    ("models", "200"): {"models": [_MODEL]},
+    ("system", "200"): {"system": _SYSTEM},
+    ("livez", "200"): {"alive": {"status": "alive", "reasons": []}},
+    ("startupz", "200"): {"alive": {"status": "alive", "reasons": []}},
+    ("readyz", "200"): {"ready": {"status": "ready", "reasons": []}},
+    ("livez", "503"): {"dead": {"status": "not alive", "reasons": ["the listener for job changes has died"]}},
+    ("startupz", "503"): {"dead": {"status": "not alive", "reasons": ["the listener for job changes has died"]}},
+    ("readyz", "503"): {
+        "no-worker": {"status": "not ready", "reasons": ["there is no worker for autodir-small"]},
+    },
+}
+"""By operation and status, the examples of the content that is neither a picture nor a problem."""
+
+
+def add_examples(route: dict[str, Any]) -> None:
+    """Add the examples to one operation of an OpenAPI document."""
+    operation = route["operationId"]
+    for parameter in route.get("parameters", []):
+        parameter["example"] = PARAMETERS[parameter["name"]]
+    for media_type, content in route.get("requestBody", {}).get("content", {}).items():
+        content["example"] = _body(operation, media_type)
+    for status, response in route["responses"].items():
+        for media_type, content in response.get("content", {}).items():
+            if media_type.startswith("image/"):
+                content["example"] = A_PICTURE
+            elif examples := RESPONSES.get((operation, status)):
+                content["examples"] = {name: {"value": value} for name, value in examples.items()}
+    add_problem_examples(operation, route["responses"])
+
+
+def _body(operation: str, media_type: str) -> dict[str, Any] | str:
+    options = {"only": ["noise"], "strength": 0.8} if operation == "restore" else {"lane": "interactive"}
+    if media_type == "multipart/form-data":
+        return {"image": A_PICTURE, **options}
+    if media_type == "application/json":
+        return {"image_base64": TINY_PNG, **options}
+    return A_PICTURE

@@ -1,0 +1,64 @@
+"""The response headers of each operation, for the OpenAPI document, with an example of each."""
+
+from typing import Any
+
+from service.example_problems import JOB_ID, JOB_URL, REQUEST_ID
+
+_HEADERS: dict[str, tuple[str, str]] = {
+    "X-Request-Id": ("The id of the request in the log.", REQUEST_ID),
+    "Location": ("The job's URL.", JOB_URL),
+    "Content-Location": ("The URL of the image.", f"{JOB_URL}/result"),
+    "Preference-Applied": ("The preference that was applied.", "wait=20"),
+    "ETag": ("Names these bytes; send it back in If-None-Match.", '"df003a801790542dab506265a38fc1d5"'),
+    "Vary": ("The format depends on this request header.", "Accept"),
+    "Content-Disposition": ("A name to save the image under.", f'inline; filename="{JOB_ID}.png"'),
+    "X-Job-Id": ("The job's id.", JOB_ID),
+    "X-Seed": ("The seed of the result.", "1248275668694419"),
+    "X-Degradations": ("The degradations with their probabilities.", "noise=0.851, clean=0.089"),
+    "Retry-After": ("Seconds until another try makes sense.", "5"),
+    "WWW-Authenticate": ("How to send a key.", "Bearer"),
+}
+"""By name, the description and an example."""
+
+_ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("restore", "202"): ("Location",),
+    ("detect", "200"): ("Location",),
+    ("detect", "202"): ("Location",),
+    ("restore", "504"): ("X-Job-Id",),
+    ("result", "200"): ("ETag", "Vary", "Content-Disposition"),
+    ("result", "304"): ("ETag", "Vary"),
+    ("pass_image", "200"): ("ETag", "Vary", "Content-Disposition"),
+    ("pass_image", "304"): ("ETag", "Vary"),
+    ("result", "409"): ("X-Job-Id",),
+}
+"""By operation and status."""
+_SOMETIMES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("restore", "200"): (
+        "Location", "Preference-Applied", "ETag", "Vary", "Content-Disposition", "Content-Location", "X-Job-Id",
+        "X-Seed", "X-Degradations",
+    ),
+    ("restore", "202"): ("Preference-Applied",),
+    ("detect", "200"): ("Preference-Applied",),
+    ("detect", "202"): ("Preference-Applied",),
+    ("restore", "504"): ("Location", "Retry-After"),
+    ("result", "409"): ("Retry-After",),
+}  # fmt: skip
+_OF_A_STATUS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After", "507": "Retry-After"}
+"""In every operation, if not always: a refusal whose end nobody can foresee has no Retry-After."""
+
+
+def add_headers(route: dict[str, Any]) -> None:
+    """Add to the responses of one operation their headers."""
+    for status, response in route["responses"].items():
+        place = (route["operationId"], status)
+        required = _ALWAYS.get(place, ())
+        optional = ("X-Request-Id", *_SOMETIMES.get(place, ()))
+        if status in _OF_A_STATUS and "security" in route:
+            optional = (*optional, _OF_A_STATUS[status])
+        names = {name: name in required for name in (*required, *optional)}
+        response["headers"] = {name: _header(name, always) for name, always in names.items()}
+
+
+def _header(name: str, required: bool) -> dict[str, Any]:
+    description, example = _HEADERS[name]
+    return {"description": description, "required": required, "schema": {"type": "string"}, "example": example}

@@ -1,0 +1,160 @@
+"""Schemathesis' hooks: pictures to send, and the refusals that OpenAPI cannot predict.
+
+Each exception has its reason, and is as narrow as the refusal's own words: any other refusal of valid data is a
+failure.
+"""
+
+import atexit
+import sys
+from base64 import b64decode, b64encode
+from collections import Counter
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies
+from schemathesis.hooks import HookContext
+from schemathesis.transport.serialization import serialize_binary
+
+PNG = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mNkaGhgwAaYGHCAwSkBAMyIARAUbW44AAAAAElFTkSuQmCC"
+)
+WEBP = b64decode("UklGRhoAAABXRUJQVlA4TA4AAAAvAAAAAAcQEf0PRET/Aw==")
+PICTURES = strategies.sampled_from([PNG, WEBP])
+SENT_PICTURES = [PNG, WEBP, *(b64encode(data).decode() for data in (PNG, WEBP))]
+BUNDLE = "autodir-small"
+UPLOADS = ("/restore", "/detect")
+
+schemathesis.openapi.format("binary", PICTURES)
+schemathesis.openapi.format("byte", PICTURES.map(lambda data: b64encode(data).decode()))
+
+
+@schemathesis.serializer("image/jpeg", "image/png", "image/webp", "image/tiff", "image/avif")
+def picture_body(context: Any, value: Any) -> bytes:
+    """Send bytes as they are; the service reads the format from the bytes, not from the type."""
+    return serialize_binary(value)
+
+
+NOT_IN_THE_SCHEMA = (
+    "given twice",  # a field may stand in the query or in the body, not in both: OpenAPI has no rule across them
+    "contradicts prompt, which decides alone",  # nor across two parameters of a query
+    "contradicts only",  # one name in two lists
+    "nothing is left to repair",  # only and skip together
+    "does not know",  # a degradation that this bundle does not repair
+    "contains no letter, digit or sign",  # a prompt of spaces, accents or invisible characters
+)
+"""What the problem of a field says where no schema can say it."""
+NOT_A_PICTURE = {"not-an-image", "unsupported-format"}
+"""Codes for bytes that are no picture.  The schema only says that they are bytes."""
+ACCEPTED: Counter[str] = Counter()
+STILL_THERE: set[str] = set()
+"""Jobs that DELETE has canceled (200, 202): they are documented to stay until they are deleted once more (204)."""
+
+
+@schemathesis.hook
+def before_add_examples(context: HookContext, examples: list[Any]) -> None:
+    """Send the pictures that the examples only describe, and no two fields that contradict each other."""
+    for case in examples:
+        if case.operation.path not in UPLOADS:
+            continue
+        if case.media_type == "multipart/form-data":
+            case.body = {**case.body, "image": PNG}
+        elif case.media_type != "application/json":
+            case.body = PNG
+        case.query = _compatible(case)
+
+
+@schemathesis.hook
+def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
+    """Tell schemathesis which bundle the workers have; another one is a violation then, and must be refused."""
+    for path in UPLOADS:
+        route = raw_schema["paths"][path]["post"]
+        forms = [content["schema"] for content in route["requestBody"]["content"].values()]
+        known = [form["properties"]["bundle"] for form in forms if "properties" in form]
+        known += [parameter["schema"] for parameter in route["parameters"] if parameter["name"] == "bundle"]
+        for schema in known:
+            schema.pop("anyOf", None)
+            schema.update(type="string", enum=[BUNDLE])
+
+
+@schemathesis.hook
+def map_case(context: HookContext, case: Any) -> Any:
+    """Send valid uploads without two fields that contradict each other, so that most of them reach the worker."""
+    if case.operation.path in UPLOADS and case.meta and case.meta.generation.mode.is_positive:
+        case.query = _compatible(case)
+    return case
+
+
+def _compatible(case: Any) -> dict[str, Any]:
+    """Return the query of an upload without what its body has, and without one side of a contradiction to a prompt."""
+    in_body, query = case.body if isinstance(case.body, dict) else {}, case.query or {}
+    unwanted = set(in_body)
+    if in_body.get("only") or in_body.get("skip"):
+        unwanted.add("prompt")
+    elif "prompt" in {*in_body, *query}:
+        unwanted |= {"only", "skip"}
+    return {name: value for name, value in query.items() if name not in unwanted}
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Any, response: Any) -> None:
+    """Remember which jobs a DELETE canceled, and which it erased."""
+    if case.method.upper() != "DELETE":
+        return
+    job_id = str(case.path_parameters.get("job_id"))
+    if response.status_code in (200, 202):
+        STILL_THERE.add(job_id)
+    elif response.status_code == 204:
+        STILL_THERE.discard(job_id)
+
+
+@schemathesis.hook
+def filter_failure(context: HookContext, failure: Any, case: Any, response: Any) -> bool:
+    """Return whether a failure counts."""
+    reason = _reason_to_accept(type(failure).__name__, case, response)
+    if reason:
+        ACCEPTED[reason] += 1
+    return reason is None
+
+
+@atexit.register
+def _report() -> None:
+    """List the exceptions that were used, after schemathesis' own summary."""
+    for reason, count in ACCEPTED.most_common():
+        sys.stderr.write(f"accepted {count} times: {reason}\n")
+
+
+def _reason_to_accept(failure: str, case: Any, response: Any) -> str | None:
+    """Return why a failure is no failure of the service, or None."""
+    if failure == "UseAfterFree" and str(case.path_parameters.get("job_id")) in STILL_THERE:
+        return "the job was canceled, not yet deleted"
+    if failure == "AcceptedNegativeData" and _has_empty_text(case):
+        return "an empty text counts as absent"
+    if failure != "RejectedPositiveData":
+        return None
+    problem = response.json()
+    if problem["code"] in NOT_A_PICTURE and not _has_picture(case):
+        return "the bytes are not a picture"
+    if problem["code"] == "invalid-request":
+        texts = [_known_text(entry["problem"]) for entry in problem["errors"]]
+        return None if None in texts else texts[0]
+    return None
+
+
+def _known_text(problem: str) -> str | None:
+    return next((text for text in NOT_IN_THE_SCHEMA if text in problem), None)
+
+
+def _has_empty_text(case: Any) -> bool:
+    """Return whether an upload has an empty text field, which counts as absent: HTML forms send all their fields.
+
+    `allowEmptyValue` says so of a query, but schemathesis does not know it, and forms have no such word.
+    """
+    form = case.body if case.media_type == "multipart/form-data" and isinstance(case.body, dict) else {}
+    values = [*(case.query or {}).values(), *form.values()]
+    return case.operation.path in UPLOADS and any(value in ("", [""]) for value in values)
+
+
+def _has_picture(case: Any) -> bool:
+    """Return whether a case sends one of our pictures, so that its refusal as not a picture is a failure."""
+    values = case.body.values() if isinstance(case.body, dict) else [case.body]
+    return any(getattr(value, "data", value) in SENT_PICTURES for value in values)

@@ -1,0 +1,90 @@
+"""What a worker leases: nothing without an engine, except jobs that nobody could work on, which it fails."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from jobs.lease import Leased
+from jobs.record import Failure, WorkerInfo
+from jobs.spec import LANES, JobSpec
+from jobs.state import State
+from worker.background_tasks import BackgroundTasks
+from worker.held_jobs import HeldJobs
+from worker.lease_loop import LeaseLoop
+from worker.metrics import WorkerMetrics
+from worker.redis_retry import RedisRetry
+
+NO_MEMORY = Failure(code="out-of-memory", detail="the engine was killed each time", hint="give it more memory")
+
+
+def worker(name="other", bundle="b", lanes=LANES, **fields) -> WorkerInfo:
+    return WorkerInfo(
+        name=name, host="h", bundle=bundle, family="", bundle_version="", device="", lanes=lanes, max_batch=1,
+        started_ms=1, **fields,
+    )  # fmt: skip
+
+
+class FakeQueue:
+    """Holds one job of each lane of the bundles `b` and `c`; `others` are the workers in the registry."""
+
+    def __init__(self, *others):
+        self.workers, self.others = self, others
+        self.jobs = [
+            JobSpec(id=f"{number:032x}", bundle=bundle, lane=lane, kind="detect", submitted_ms=1)
+            for number, (bundle, lane) in enumerate((b, lane) for b in "bc" for lane in LANES)
+        ]
+
+    async def alive(self):
+        return [worker("me", cannot_load=True), *self.others]
+
+    async def lease(self, bundles, lanes, room, **_):
+        taken = [job for job in self.jobs if job.bundle in bundles and job.lane in lanes][:room]
+        self.jobs = [job for job in self.jobs if job not in taken]
+        return [Leased(spec=job, attempts=1, deaths=0, run_alone=False, cancel=False) for job in taken], []
+
+
+def ended_by_one_look(queue, cannot_load):
+    """Returns (bundle, lane, state, failure) of each job that the loop ends before it waits for the first time."""
+    ended = []
+
+    async def scenario():
+        held, metrics, draining = HeldJobs(), WorkerMetrics(), asyncio.Event()
+
+        def commit(run, finished):
+            ended.append((run.spec.bundle, run.spec.lane, finished.state, finished.outcome.failure))
+            held.remove(run)
+
+        services = SimpleNamespace(queue=queue, token="t", store=None)
+        loop = LeaseLoop(
+            worker="me", bundles=("b", "c"), lanes=LANES, ahead=4, services=services, link=SimpleNamespace(ready=None),
+            keeper=SimpleNamespace(cannot_load=cannot_load), held=held, committer=SimpleNamespace(add=commit),
+            metrics=metrics, retry=RedisRetry(metrics, draining), background=BackgroundTasks(),
+        )  # fmt: skip
+        running = asyncio.create_task(loop.run(draining))
+        await asyncio.sleep(0.05)
+        draining.set()
+        held.freed.set()
+        await asyncio.wait_for(running, 30)
+
+    asyncio.run(scenario())
+    return ended
+
+
+def test_a_worker_whose_engine_loads_leaves_the_jobs_in_the_queue():
+    queue = FakeQueue()
+    assert ended_by_one_look(queue, None) == [] and len(queue.jobs) == 6
+
+
+def test_jobs_that_no_worker_has_the_memory_for_fail_and_say_so():
+    queue = FakeQueue(worker("also short", cannot_load=True))
+    ended = ended_by_one_look(queue, NO_MEMORY)
+    assert ended == [(bundle, lane, State.FAILED, NO_MEMORY) for bundle in "bc" for lane in LANES]
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_jobs_that_another_worker_may_take_stay_in_the_queue(ready):
+    queue = FakeQueue(worker(lanes=("standard",), ready=ready))
+    ended = ended_by_one_look(queue, NO_MEMORY)
+    assert [(job.bundle, job.lane) for job in queue.jobs] == [("b", "standard")]
+    assert len(ended) == 5
