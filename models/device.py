@@ -59,12 +59,12 @@ def choose_device(name: str = "auto") -> ChosenDevice:
 
 
 def to_device(host: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of any shape and type from host memory without waiting; on a CPU it is the tensor itself.
+    """Copy a tensor of any shape and type from host memory without waiting; where it is there already, returns it.
 
     A plain copy of pageable memory waits for all queued work, and the device is then idle until Python continues.  A
     copy from pinned memory joins the queue, and torch keeps the pinned block until the copy is done.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or host.is_cuda:
         return host.to(device)
     return host.pin_memory().to(device, non_blocking=True)
 

@@ -72,11 +72,11 @@ def is_finite(image: Tensor) -> Tensor:
     return torch.stack([torch.isfinite(strip).all() for strip in torch.split(image, rows, dim=-2)]).all()
 
 
-def blended(before: Tensor, after: Tensor, share: float) -> Tensor:
+def mix(before: Tensor, after: Tensor, share: float) -> Tensor:
     """Returns before + share (after - before), (3, H, W) float32 where `after` lies."""
     out = torch.empty_like(after)
-    for old, new, mixed in zip(before, after, out, strict=True):  # one channel at a time: see `max_change_levels`
-        torch.lerp(floats(old).to(new.device), new, share, out=mixed)
+    for old, new, out_channel in zip(before, after, out, strict=True):  # one channel at a time: see `max_change_levels`
+        torch.lerp(floats(old).to(new.device), new, share, out=out_channel)
     return out
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.color import match_colors
 from models.controls import Controls
-from models.pixels import blended, floats
+from models.pixels import floats, mix
 from models.restoration_report import Report
 
 
@@ -49,7 +49,7 @@ def final_image(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
         return original
     if controls.color_fix:
         result = match_colors(result, floats(original))
-    return result if controls.strength == 1 else blended(original, result, controls.strength)
+    return result if controls.strength == 1 else mix(original, result, controls.strength)
 
 
 def untouched(request: Request) -> "Restored":
@@ -126,7 +126,8 @@ class Restorer(Protocol):
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
         """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do.
 
-        Strength 0 calls no network (`untouched`); `assess` is there for those who want to know what is wrong.
+        Strength 0 calls no network (`untouched`).  A call that failed may be made again, with all of its requests or
+        some.
         """
         ...
 
@@ -135,5 +136,8 @@ class Restorer(Protocol):
         ...
 
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
-        """End the pass of tracks whose steps are done: the next tracks, a result, or a wait for other tiles."""
+        """End the pass of tracks whose steps are done: the next tracks, a result, or a wait for other tiles.
+
+        A call that failed may be made again, with all of its tracks or some: what was done for a track stays done.
+        """
         ...

@@ -34,7 +34,7 @@ class Tile:
         """Returns the rectangle of an image as float32 in [-1, 1] on a device; a view where nothing must change."""
         part = self.crop(image)
         # Integers travel as they are: a quarter of the bytes
-        return floats(part if part.device == device else to_device(part, device))
+        return floats(to_device(part, device))
 
 
 def tile_grid(height: int, width: int, area_px: int, overlap_px: int, multiple: int = 1) -> list[Tile]:

@@ -3,13 +3,28 @@
 Shapes:  H W pixels.  Images are RGB (3, H, W), see models.pixels; views are float32 in [-1, 1], where the image lies.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.pixels import floats
+
+T = TypeVar("T")
+
+
+ASSESSED_TOGETHER = 8
+"""The most images that an assessor looks at in one call.
+
+They are up to 88 views: enough to fill a device, and with the largest encoder (ViT-L/14) below a gigabyte."""
+
+
+def in_parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Yield the items in parts of at most `most`."""
+    for start in range(0, len(items), most):
+        yield items[start : start + most]
 
 
 def native_views(image: Tensor, side_px: int, max_views: int) -> Iterator[Tensor]:

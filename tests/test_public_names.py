@@ -40,6 +40,7 @@ ALLOWED = {
     # "step" means a denoising step
     ("field", "step"), ("field", "steps"), ("option", "--steps"), ("event", "step.progress"),
     ("metric", "undegrade_step_batch_images"), ("metric", "undegrade_step_batch_megapixels"),
+    ("metric", "undegrade_step_seconds_fixed"), ("metric", "undegrade_step_seconds_per_megapixel"),
     ("code", "no-such-step"),  # a pass, but codes are stable
     # the list of bundles is called models, as in other tools
     ("route", "/models"), ("schema", "ModelBody"), ("command", "models"), ("metric", "undegrade_model_load_seconds"),

@@ -1,7 +1,8 @@
 """The step-level engine: admits images, forms a batch at each denoising step, and finishes images, with any Restorer.
 
-A new image joins at the next step, a finished image leaves at once, and a canceled image is dropped between steps.  No
-image waits for a batch to fill or for the longest job to end.  Several bundles, of one family or several, may be
+A new image joins at the next step, a finished image leaves at once, and a canceled image is dropped between steps.
+Images that wait begin together, and tracks that are done finish together.  No image waits for a batch to fill or for
+the longest job to end.  Several bundles, of one family or several, may be
 resident; their images take turns, and each step belongs to one bundle.
 
 An error in one image ends that image alone.  Out of memory: the engine halves the batch, then the tile, and then fails
@@ -9,8 +10,10 @@ the image.  Any other CUDA error may have left the device in a bad state: it rai
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from math import isqrt, prod
 from typing import TypeVar
 
@@ -19,26 +22,31 @@ import torch
 from models.errors import ControlsError
 from models.pixels import as_image, is_finite, to_pixels
 from models.restoration_report import Report
-from models.restorer import Continues, Outcome, Request, Restored, Track
+from models.restorer import Assessment, Continues, Outcome, Request, Restored, Track
 from worker.engine_entry import Entry, Resident, megapixels
 from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed
+from worker.engine_timer import HostTimer, StepTimer
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, PassProgress, StepProgress, Task
 from worker.picking import BatchLimits, first_in_turn, pick_batch
 from worker.restorer_types import to_controls, to_outcome
 
 T = TypeVar("T")
+R = TypeVar("R")
 MIN_TILE_PX = 128
 
 Batch = Sequence[tuple[Entry, Track]]
 
 
 class Engine:
-    """`residents` by the names in tasks; `send` takes each answer at once; `clock` gives seconds."""
+    """`residents` by the names in tasks; `send` takes each answer at once; `clock` gives seconds; `timer` is the
+    device's own, and without one the clock measures steps."""
 
     def __init__(
-        self, residents: Mapping[str, Resident], send: Callable[[Answer], None], clock: Callable[[], float] = time.time
-    ) -> None:
+        self, residents: Mapping[str, Resident], send: Callable[[Answer], None],
+        clock: Callable[[], float] = time.time, timer: StepTimer | None = None,
+    ) -> None:  # fmt: skip
         self.residents, self.send, self.clock = residents, send, clock
+        self.timer = timer or HostTimer(clock)
         self._entries: dict[str, Entry] = {}
         self._splits = 0
 
@@ -65,59 +73,83 @@ class Engine:
         self._entries.pop(task_id, None)
 
     def turn(self) -> None:
-        """Begin one waiting image, then step one batch and finish the tracks that are done.
+        """Begin the images that wait, then step one batch and finish the tracks that are done.
 
         Raises:
             DeviceBroken: the process must end.
         """
         start_s = self.clock()
-        if waiting := min((e for e in self._entries.values() if not e.begun), key=lambda e: e.turn, default=None):
-            self._begin(waiting)
+        for resident in self.residents.values():
+            self._begin_waiting(resident)
         batch = self._next_batch()
         if batch:
-            step_start_s = self.clock()
-            self._step(batch)
-            self._share_work(batch, self.clock() - step_start_s)
+            with self._shared_work(batch):
+                self._step(batch)
             self._finish_done(batch)
             self._report_batch(batch, self.clock() - start_s)
 
     def _next_batch(self) -> Batch:
         """The tracks to advance now, all of one bundle and shape."""
-        tracks = [(e, track) for e in self._entries.values() for track in e.tracks if track.step < track.steps]
-        if not tracks:
+        ready = [(entry, *each) for entry in self._entries.values() for each in entry.candidates()]
+        if not ready:
             return []
-        candidates = [entry.candidate(track) for entry, track in tracks]
-        resident = tracks[first_in_turn(candidates)][0].resident
-        same_bundle = [i for i, (entry, _) in enumerate(tracks) if entry.resident is resident]
+        resident = ready[first_in_turn([candidate for _, _, candidate in ready])][0].resident
+        ready = [each for each in ready if each[0].resident is resident]
         limits = BatchLimits(max_batch=resident.max_batch, megapixels=resident.limits.megapixels)
-        return [tracks[same_bundle[i]] for i in pick_batch([candidates[i] for i in same_bundle], limits)]
+        return [ready[i][:2] for i in pick_batch([candidate for _, _, candidate in ready], limits)]
 
-    def _share_work(self, batch: Batch, seconds: float) -> None:
-        for entry, _ in batch:
-            entry.work_s += seconds / len(batch)
-
-    def _begin(self, entry: Entry) -> None:
-        entry.begun = True
-        self.send(Begun(entry.task.id))
-        if entry.task.detect_only:
-            self._guarded(entry, lambda: self._assess(entry))
-        else:
-            begin = entry.resident.restorer.begin
-            self._guarded(entry, lambda: self._advance(entry, self._measured(entry, lambda: begin([entry.request]))[0]))
-
-    def _measured(self, entry: Entry, call: Callable[[], T]) -> T:
-        """Add the duration of a call to the image's work."""
+    @contextmanager
+    def _shared_work(self, parts: Sequence[tuple[Entry, object]]) -> Iterator[None]:
+        """Add the duration of the block to the work of these images, in equal shares."""
         start_s = self.clock()
         try:
-            return call()
+            yield
         finally:
-            entry.work_s += self.clock() - start_s
+            for entry, _ in parts:
+                entry.work_s += (self.clock() - start_s) / len(parts)
 
-    def _assess(self, entry: Entry) -> None:
-        assess = entry.resident.restorer.assess
-        probabilities = self._measured(entry, lambda: assess([entry.request.image]))[0].probabilities
+    def _begin_waiting(self, resident: Resident) -> None:
+        """Begin the first waiting images of a bundle, as many as a step takes.
+
+        More could not take the next step anyway, and would hold it up: so one at a time on a CPU, where each is then
+        assessed alone and its result is exact.
+        """
+        waiting = [e for e in self._entries.values() if not e.begun and e.resident is resident]
+        group = sorted(waiting, key=lambda entry: entry.turn)[: resident.max_batch]
+        for entry in group:
+            entry.begun = True
+            self.send(Begun(entry.task.id))
+        restorer = resident.restorer
+        looked_at = [(entry, entry.request.image) for entry in group if entry.task.detect_only]
+        self._together(looked_at, restorer.assess, self._end_assessed)
+        begun = [(entry, entry.request) for entry in group if not entry.task.detect_only]
+        self._together(begun, restorer.begin, self._advance)
+
+    def _together(
+        self, parts: Sequence[tuple[Entry, T]], call: Callable[[Sequence[T]], Sequence[R]],
+        act: Callable[[Entry, R], None],
+    ) -> None:  # fmt: skip
+        """Make one call for parts of several images and act on each answer; after an error, one call for each."""
+        parts = [part for part in parts if self._has(part[0])]
+        if not parts:
+            return
+        answers: list[R] = []
+        with self._shared_work(parts):
+            error = self._attempt(lambda: answers.extend(call([part for _, part in parts])))
+        if error is None:
+            for (entry, _), answer in zip(parts, answers, strict=True):
+                self._guarded(entry, partial(act, entry, answer))
+        elif len(parts) == 1:
+            self._give_up(parts[0][0], error)
+        else:
+            self._splits += is_out_of_memory(error)
+            del error  # its traceback keeps the failed call's tensors alive
+            for part in parts:
+                self._together([part], call, act)
+
+    def _end_assessed(self, entry: Entry, assessment: Assessment) -> None:
         report = Report(
-            degradations=dict(sorted(probabilities.items(), key=lambda item: -item[1])), passes=(),
+            degradations=dict(sorted(assessment.probabilities.items(), key=lambda item: -item[1])), passes=(),
             stop_reason="assessed", seed=entry.request.controls.seed, steps=0,
         )  # fmt: skip
         self._entries.pop(entry.task.id)
@@ -146,7 +178,10 @@ class Engine:
     def _step(self, batch: Batch) -> None:
         """Advance a batch.  After an error try it again: in halves where memory was short, otherwise image by image."""
         resident = batch[0][0].resident
-        error = self._attempt(lambda: resident.restorer.step([track for _, track in batch]))
+        tracks = [track for _, track in batch]
+        shape, computed_mp = (len(tracks), *tracks[0].shape), sum(map(megapixels, tracks))
+        learn = partial(resident.speed.learn, shape, computed_mp)
+        error = self._attempt(lambda: self.timer.measure(lambda: resident.restorer.step(tracks), learn))
         if error is None:
             self._report_steps(batch)
             return
@@ -175,28 +210,23 @@ class Engine:
 
     def _report_batch(self, batch: Batch, seconds: float) -> None:
         entry, stepped_mp = batch[0][0], sum(megapixels(track) for _, track in batch)
-        entry.resident.record_speed(seconds / stepped_mp)
+        speed = entry.resident.speed
         splits, self._splits = self._splits, 0
         held_bytes = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
         self.send(
             BatchStepped(
                 bundle=entry.task.bundle, images=len(batch), megapixels=stepped_mp, seconds=seconds, splits=splits,
-                memory_bytes=held_bytes,
+                memory_bytes=held_bytes, fixed_s=speed.fixed_s, s_per_mp=speed.s_per_mp,
             )
         )  # fmt: skip
 
     def _finish_done(self, batch: Batch) -> None:
         resident = batch[0][0].resident
         resident.max_batch = min(resident.max_batch + 1, resident.limits.max_batch)
-        for entry, track in batch:
-            if track.step < track.steps or not self._has(entry) or track not in entry.tracks:
-                continue
+        done = [(e, track) for e, track in batch if track.step >= track.steps and self._has(e) and track in e.tracks]
+        for entry, track in done:
             entry.tracks.remove(track)
-            self._guarded(entry, lambda e=entry, t=track: self._finish(e, t))  # type: ignore[misc]
-
-    def _finish(self, entry: Entry, track: Track) -> None:
-        finish = entry.resident.restorer.finish
-        self._advance(entry, self._measured(entry, lambda: finish([track]))[0])
+        self._together(done, resident.restorer.finish, self._advance)
 
     def _has(self, entry: Entry) -> bool:
         """False once the image has ended, or has begun again in smaller tiles."""

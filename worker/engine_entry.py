@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 
 from models.restorer import Request, Restorer, Track
+from worker.engine_speed import StepSpeed
 from worker.messages import Task
 from worker.picking import BatchLimits, Candidate
-
-NEWEST_STEP_WEIGHT = 0.1
-"""The weight of the newest step's speed in the running mean."""
 
 
 @dataclass(eq=False)
@@ -16,19 +14,16 @@ class Resident:
 
     Attributes:
         max_batch: how many images fitted into a batch lately; it grows back by one with each batch.
-        step_s_per_mp: running mean of a step's seconds for each megapixel; tells long work from short.
+        speed: what its steps cost; tells long work from short.
     """
 
     restorer: Restorer
     limits: BatchLimits
     max_batch: int = field(init=False)
-    step_s_per_mp: float = field(init=False, default=0.0)
+    speed: StepSpeed = field(init=False, default_factory=StepSpeed)
 
     def __post_init__(self) -> None:
         self.max_batch = self.limits.max_batch
-
-    def record_speed(self, s_per_mp: float) -> None:
-        self.step_s_per_mp += NEWEST_STEP_WEIGHT * (s_per_mp - self.step_s_per_mp)
 
 
 @dataclass(eq=False)
@@ -62,13 +57,21 @@ class Entry:
 
     @property
     def left_s(self) -> float:
-        """Estimated device seconds that this pass still needs."""
-        megapixel_steps = sum((track.steps - track.step) * megapixels(track) for track in self.tracks)
-        return self.resident.step_s_per_mp * megapixel_steps
+        """Estimated device seconds that this pass still needs; its tiles share steps with each other."""
+        speed = self.resident.speed
+        left = [track.steps - track.step for track in self.tracks]
+        shared_steps = max(left, default=0) * -(-len(left) // self.resident.max_batch)
+        megapixel_steps = sum(steps * megapixels(track) for steps, track in zip(left, self.tracks, strict=True))
+        return speed.fixed_s * shared_steps + speed.s_per_mp * megapixel_steps
 
-    def candidate(self, track: Track) -> Candidate:
-        task = self.task
-        return Candidate(lane=task.lane, since_s=task.since_s, shape=track.shape, left_s=self.left_s)
+    def candidates(self) -> list[tuple[Track, Candidate]]:
+        """Returns the tracks that may take a step."""
+        task, left_s = self.task, self.left_s
+        return [
+            (track, Candidate(lane=task.lane, since_s=task.since_s, shape=track.shape, left_s=left_s))
+            for track in self.tracks
+            if track.step < track.steps
+        ]
 
 
 def megapixels(track: Track) -> float:

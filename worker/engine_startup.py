@@ -18,6 +18,7 @@ from processes.memory_limits import memory
 from worker.engine import Engine
 from worker.engine_config import EngineConfig
 from worker.engine_entry import Resident
+from worker.engine_timer import CudaTimer
 from worker.messages import Answer, Loaded, Ready
 from worker.picking import BatchLimits
 
@@ -54,7 +55,8 @@ def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine
         residents[name] = Resident(restorer, limits)
         loaded.append(_loaded(name, manifest, restorer, limits, loading_s[name] + time.monotonic() - start_s))
     send(Ready(device=str(chosen.device), why=chosen.why, bundles=tuple(loaded)))
-    return Engine(residents, send)
+    timer = CudaTimer(chosen.device) if chosen.device.type == "cuda" else None
+    return Engine(residents, send, timer=timer)
 
 
 def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimits, load_s: float) -> Loaded:

@@ -152,7 +152,12 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStepped:
-    """One turn of the engine, for the metrics; all of its images belong to one bundle."""
+    """One turn of the engine, for the metrics; all of its images belong to one bundle.
+
+    Attributes:
+        seconds: of the turn, with what began and finished in it.
+        fixed_s, s_per_mp: what a step of the bundle costs, learned so far; 0 while nothing is known.
+    """
 
     bundle: str
     images: int
@@ -160,6 +165,8 @@ class BatchStepped:
     seconds: float
     splits: int = 0
     memory_bytes: int = 0  # of the GPU, held by this process; 0 on a CPU
+    fixed_s: float = 0.0
+    s_per_mp: float = 0.0
 
 
 Answer = Ready | NotReady | Pong | Begun | StepProgress | PassProgress | Done | Failed | BatchStepped

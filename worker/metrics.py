@@ -39,6 +39,10 @@ class WorkerMetrics:
         self._stage = histogram("stage_seconds", "Duration of a stage of a job", BUCKETS_S, "bundle", "stage")
         self._images = histogram("step_batch_images", "Images in a step", BUCKETS_IMAGES, "bundle")
         self._megapixels = histogram("step_batch_megapixels", "Megapixels in a step", BUCKETS_MP, "bundle")
+        self._fixed_s = gauge("step_seconds_fixed", "Seconds of a step beside those for its pixels, learned", "bundle")
+        self._s_per_mp = gauge(
+            "step_seconds_per_megapixel", "Seconds of a step for each computed megapixel, learned", "bundle"
+        )
         self._splits = counter("oom_splits", "Batches or tiles that were halved for lack of memory", "bundle")
         self._memory = gauge("gpu_memory_bytes", "GPU memory that the engine holds")
         self._load = gauge("model_load_seconds", "Loading, golden image and memory probe of a bundle", "bundle")
@@ -64,6 +68,8 @@ class WorkerMetrics:
     def on_batch(self, batch: BatchStepped) -> None:
         self._images.labels(batch.bundle).observe(batch.images)
         self._megapixels.labels(batch.bundle).observe(batch.megapixels)
+        self._fixed_s.labels(batch.bundle).set(batch.fixed_s)
+        self._s_per_mp.labels(batch.bundle).set(batch.s_per_mp)
         self._splits.labels(batch.bundle).inc(batch.splits)
         self._memory.set(batch.memory_bytes)
 

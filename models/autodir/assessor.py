@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.device import to_device
 from models.networks.clip import ClipConfig, build_clip, text_states, tokenize
 from models.pixels import floats
 from models.views import weighted_views
@@ -123,7 +124,7 @@ class Assessor(nn.Module):
             crops += views
             counts.append(len(views))
             weights += weight
-        logits = self.logits(self.image_features(torch.stack(crops).to(self.device)))
+        logits = self.logits(self.image_features(torch.stack([to_device(crop, self.device) for crop in crops])))
         if self.wary and not strict:
             logits = logits - self.wary * logits.new_tensor([float(name == CLEAN) for name in self.names])
         shares = logits.new_tensor(weights)

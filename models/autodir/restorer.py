@@ -23,14 +23,14 @@ from models.autodir.policy import choose, improved
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
 from models.autodir.speed import accelerate, warm_up
-from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack
+from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack, unchanged_on_failure
 from models.controls import Controls, allowed_names
 from models.device import Speed, to_device
 from models.errors import ControlsError
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import blended, max_change_levels, newly_black_share, pad_to_multiple
+from models.pixels import max_change_levels, mix, newly_black_share, pad_to_multiple
 from models.restoration_report import PassReport, Report
 from models.restorer import (
     Assessment,
@@ -46,6 +46,7 @@ from models.restorer import (
 )
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
+from models.views import ASSESSED_TOGETHER, in_parts
 from models.vocabulary import CLEAN
 
 VEIL = "haze"
@@ -89,26 +90,42 @@ class AutoDIR:
         """Returns what is wrong with each image, from views of the whole image."""
         return [
             Assessment(probabilities=found, condition=self.assessor.condition(found))
-            for found in self.assessor.assess(images)
+            for found in self._assessed([(image, False) for image in images])
         ]
 
     @torch.inference_mode()
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Assess and start each image.
+        """Assess and start each image.  The controls are checked first: a wrong one costs no assessment.
 
         Raises:
             ControlsError: the bundle does not know a degradation, or a prompt comes together with only or skip.
         """
-        return [self._open(request) for request in requests]
+        remaining = [self._allowed_names(request.controls) for request in requests]
+        working = [index for index, request in enumerate(requests) if request.controls.strength != 0]
+        shown = [(requests[index].image, requests[index].controls.strict) for index in working]
+        found = dict(zip(working, self._assessed(shown), strict=True))
+        return [
+            self._open(request, remaining[index], found[index]) if index in found else untouched(request)
+            for index, request in enumerate(requests)
+        ]
 
-    def _open(self, request: Request) -> Outcome:
-        controls = request.controls
+    def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
         if controls.prompt is not None and (controls.only or controls.skip):
             raise ControlsError("got a prompt together with only or skip; leave them out: a prompt says what to repair")
-        remaining = allowed_names(self.config.names, controls.only, controls.skip)
-        if controls.strength == 0:
-            return untouched(request)
-        found = self.assessor.assess([request.image], strict=controls.strict)[0]
+        return allowed_names(self.config.names, controls.only, controls.skip)
+
+    def _assessed(self, shown: Sequence[tuple[Tensor, bool]]) -> list[dict[str, float]]:
+        """Returns the assessment of each (image, strict); the views of several images share a call."""
+        found: dict[int, dict[str, float]] = {}
+        for strict in dict.fromkeys(strict for _, strict in shown):
+            alike = [index for index, (_, other) in enumerate(shown) if other == strict]
+            for part in in_parts(alike, ASSESSED_TOGETHER):
+                answers = self.assessor.assess([shown[index][0] for index in part], strict=strict)
+                found.update(zip(part, answers, strict=True))
+        return [found[index] for index in range(len(shown))]
+
+    def _open(self, request: Request, remaining: tuple[str, ...], found: dict[str, float]) -> Outcome:
+        controls = request.controls
         run = ImageRun(
             controls, request.image, request.image, request.image, remaining, found, first=found,
             tile_px=request.tile_px,
@@ -256,19 +273,35 @@ class AutoDIR:
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
-        """Decode and correct each tile; the last tile of an image ends its pass."""
-        return [self._close(track) for track in of_family(tracks, PassTrack)]
+        """Decode and correct each tile; the last tile of an image ends its pass.
 
-    def _close(self, track: PassTrack) -> Outcome:
+        The images of which the pass ends are assessed together.
+        """
+        ours = of_family(tracks, PassTrack)
+        for track in ours:
+            self._close(track)
+        ending = [track for track in ours if track.outcome is None]
+        results = [self._result(track.run) for track in ending]
+        looked = [(result, track.run.controls.strict) for track, result in zip(ending, results, strict=True)]
+        for track, result, after in zip(ending, results, self._assessed(looked), strict=True):
+            with unchanged_on_failure(track.run):
+                track.outcome = self._end_pass(track.run, result, after)
+        return [track.outcome for track in ours if track.outcome is not None]  # every one has an outcome
+
+    def _close(self, track: PassTrack) -> None:
+        """Add a tile to its image, once; all tiles but the last wait."""
         run = track.run
+        if track.closed:
+            return
         if isinstance(track, SpecialistTrack):
             restored = torch.lerp(self._degraded(track), not_none(track.restored), self._fidelity(run))
             track.restored = None
         else:
             restored = self._corrected(of_family([track], AutoDIRTrack)[0])
         not_none(run.restored).add(track.area, restored)
-        run.tiles_left -= 1
-        return self._end_pass(run) if run.tiles_left == 0 else Waits()
+        run.tiles_left, track.closed = run.tiles_left - 1, True
+        if run.tiles_left:
+            track.outcome = Waits()
 
     def _corrected(self, track: AutoDIRTrack) -> Tensor:
         """Returns I_res of the tile, (3, h, w), and frees the latents."""
@@ -276,45 +309,50 @@ class AutoDIR:
         diffused = self.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
         if not run.controls.strict:
             diffused = diffused.clamp(-1, 1)
+        restored: Tensor = self.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]
         if run.diffused is not None:
             run.diffused.add(area, diffused[0])
         track.z = track.z_image = track.earlier = None
         track.cache.deep = track.cache.guidance_offset = None
-        return self.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]  # type: ignore[no-any-return]
+        return restored
 
     def _fidelity(self, run: ImageRun) -> float:
         fidelity = run.controls.fidelity
         return self.config.fidelity.get(run.label, 1.0) if fidelity is None else fidelity
 
-    def _end_pass(self, run: ImageRun) -> Outcome:
-        result = not_none(run.restored).image()
-        if not run.controls.strict:
-            result = blended(run.image, result.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
-        carried = result if run.diffused is None else run.diffused.image()
-        after = self.assessor.assess([result], strict=run.controls.strict)[0]
+    def _result(self, run: ImageRun) -> Tensor:
+        """Returns the result of the pass, (3, H, W), from all of its tiles."""
+        if run.restored is not None:  # a canvas gives its image once
+            run.blended, run.restored = run.restored.image(), None
+        if run.diffused is not None:
+            run.carried, run.diffused = run.diffused.image(), None
+        blended = not_none(run.blended)
+        if run.controls.strict:
+            return blended
+        return mix(run.image, blended.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
+
+    def _end_pass(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> Outcome:
+        carried = result if run.carried is None else run.carried
         kept = run.controls.strict or run.source == "user" or self._helped(run, result, after)
-        run.passes.append(
-            PassReport(
-                label=run.label,
-                source=run.source,
-                by=f"specialist {run.specialist}" if run.specialist else "diffusion",
-                probability_before=run.before[run.label],
-                probability_after=after[run.label],
-                kept=kept,
-                seconds=time.monotonic() - run.started_s,
-                max_change_levels=max_change_levels(run.image, result) * run.controls.strength,
-            )
+        report = PassReport(
+            label=run.label,
+            source=run.source,
+            by=f"specialist {run.specialist}" if run.specialist else "diffusion",
+            probability_before=run.before[run.label],
+            probability_after=after[run.label],
+            kept=kept,
+            seconds=time.monotonic() - run.started_s,
+            max_change_levels=max_change_levels(run.image, result) * run.controls.strength,
         )
-        run.restored = run.diffused = None
+        run.passes = [*run.passes, report]
+        run.blended = run.carried = None
         if not kept:
             return self._done(run, "did-not-help")
         run.remaining = tuple(name for name in run.remaining if name != run.label)
         run.result, run.image = result, carried
         if run.source == "user":
             return self._done(run, "prompt-done")
-        if carried is not result:
-            after = self.assessor.assess([carried], strict=True)[0]
-        run.before = after
+        run.before = after if carried is result else self.assessor.assess([carried], strict=True)[0]
         return self._choose(run)
 
     def _helped(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> bool:

@@ -4,6 +4,8 @@ Shapes:  C latent channels, h w latent pixels, H W pixels, L D text tokens and w
 models.pixels.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -13,6 +15,7 @@ from models.autodir.samplers import Plan
 from models.controls import Controls
 from models.noise import NoiseStream
 from models.restoration_report import PassReport
+from models.restorer import Outcome
 from models.tiles import Canvas, Tile
 from models.vocabulary import CLEAN
 
@@ -35,9 +38,22 @@ class ImageRun:
     passes: list[PassReport] = field(default_factory=list)
     restored: Canvas | None = None
     diffused: Canvas | None = None  # only if the next pass starts from it
+    blended: Tensor | None = None  # (3, H, W): from `restored`, until the pass has ended
+    carried: Tensor | None = None  # (3, H, W): from `diffused`, as long
     tiles_left: int = 0
     started_s: float = 0.0
     tile_px: int | None = None
+
+
+@contextmanager
+def unchanged_on_failure(run: ImageRun) -> Iterator[None]:
+    """Restore the fields of a run if the block fails, so that the end of its pass can be tried again."""
+    before = dict(vars(run))
+    try:
+        yield
+    except Exception:
+        vars(run).update(before)
+        raise
 
 
 @dataclass(eq=False, kw_only=True)
@@ -51,6 +67,8 @@ class PassTrack:
     passes: int
     steps: int
     step: int = 0
+    closed: bool = False  # its pixels are part of its image
+    outcome: Outcome | None = None  # of `finish`, which may be called again after a failure
 
     @property
     def shape(self) -> tuple[int, ...]:

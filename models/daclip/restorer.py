@@ -20,7 +20,7 @@ device or in host memory; states of running tracks are on the device, in [0, 1],
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ from models.restorer import (
 )
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, padded_size, rewound_on_failure
-from models.views import weighted_views
+from models.views import ASSESSED_TOGETHER, in_parts, weighted_views
 from models.vocabulary import CLEAN
 
 PROMPT_IGNORED = "this bundle cannot be told what to repair, so the prompt had no effect"
@@ -96,29 +96,29 @@ class DaCLIPRestorer:
     @torch.inference_mode()
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
         """Returns a probability for each degradation; the condition is the degradation embedding (1, D)."""
-        assessments = []
-        for image in images:
-            views, weights = self._views(image)
-            degradation = weights @ self.controller.degradation(views)[0]
-            assessments.append(Assessment(probabilities=self._probabilities(degradation), condition=degradation))
-        return assessments
+        embeddings = self._averaged(images, lambda views: (self.controller.degradation(views)[0],))
+        return [Assessment(probabilities=self._probabilities(own), condition=own) for (own,) in embeddings]
 
     @torch.inference_mode()
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Assess and start each image.
+        """Assess and start each image.  The controls are checked first: a wrong one costs no assessment.
 
         Raises:
             ControlsError: `only` or `skip` names an unknown degradation, comes together with a prompt, or cannot be
                 applied because the network takes no degradation embedding.
         """
-        return [self._begin(request) for request in requests]
+        allowed = [self._allowed_names(request.controls) for request in requests]
+        working = [index for index, request in enumerate(requests) if request.controls.strength != 0]
+        embeddings = self._averaged([requests[index].image for index in working], self.controller)
+        found = dict(zip(working, embeddings, strict=True))
+        return [
+            self._begin(request, allowed[index], *found[index]) if index in found else untouched(request)
+            for index, request in enumerate(requests)
+        ]
 
-    def _begin(self, request: Request) -> Outcome:
+    def _begin(self, request: Request, allowed: tuple[str, ...], content: Tensor, degradation: Tensor) -> Outcome:
+        """Start an image; `content` and `degradation` are its embeddings, (1, D) each."""
         controls = request.controls
-        allowed = self._allowed_names(controls)
-        if controls.strength == 0:
-            return untouched(request)
-        content, degradation = self._embeddings(request.image)
         run = ImageRun(controls=controls, image=request.image, probabilities=self._probabilities(degradation))
         if controls.prompt is not None:
             degradation = self._condition_from_prompt(run, controls.prompt, degradation)
@@ -237,19 +237,24 @@ class DaCLIPRestorer:
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
         """Add each tile to its image; the last tile completes the image."""
-        return [self._finish(track) for track in of_family(tracks, DaCLIPTrack)]
+        ours = of_family(tracks, DaCLIPTrack)
+        for track in ours:
+            if track.outcome is None:
+                track.outcome = self._finish(track)
+        return [track.outcome for track in ours if track.outcome is not None]  # every one has an outcome
 
     def _finish(self, track: DaCLIPTrack) -> Outcome:
         run = track.run
-        canvas = not_none(run.canvas)
-        canvas.add(track.area, not_none(track.x).mul(2).sub_(1).clamp_(-1, 1))
-        track.x = track.mu = None
-        run.tiles_left -= 1
+        if track.x is not None:  # else this is tried again
+            not_none(run.canvas).add(track.area, track.x.mul(2).sub_(1).clamp_(-1, 1))
+            track.x = track.mu = None
+            run.tiles_left -= 1
         if run.tiles_left:
             return Waits()
-        run.canvas = run.constants = run.embeddings = None
-        result = canvas.image().clamp_(-1, 1)
-        return self._restored(run, result, "prompt-done" if run.source == "user" else "max-passes")
+        if run.canvas is not None:  # a canvas gives its image once
+            run.result, run.canvas = run.canvas.image().clamp_(-1, 1), None
+        run.constants = run.embeddings = None
+        return self._restored(run, not_none(run.result), "prompt-done" if run.source == "user" else "max-passes")
 
     def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
         image = final_image(run.image, result, run.controls)
@@ -281,11 +286,22 @@ class DaCLIPRestorer:
         assert isinstance(self.network, ConditionalUNet), "only the U-Net runs more than one step"
         return self.network
 
-    def _embeddings(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the content and degradation embeddings, (1, D) each."""
-        views, weights = self._views(image)
-        content, degradation = self.controller(views)
-        return weights @ content, weights @ degradation
+    def _averaged(
+        self, images: Sequence[Tensor], encode: Callable[[Tensor], tuple[Tensor, ...]]
+    ) -> list[tuple[Tensor, ...]]:
+        """Returns each image's embeddings, (1, D) each, averaged over its views; views of several images share a call.
+
+        `encode` takes views (V, 3, S, S) and returns embeddings (V, D) of one or several kinds.
+        """
+        averaged: list[tuple[Tensor, ...]] = []
+        for part in in_parts(images, ASSESSED_TOGETHER):
+            views, weights = zip(*(self._views(image) for image in part), strict=True)
+            kinds = [torch.split(kind, [len(own) for own in views]) for kind in encode(torch.cat(views))]
+            averaged += [
+                tuple(weight @ own for own in each)
+                for weight, each in zip(weights, zip(*kinds, strict=True), strict=True)
+            ]
+        return averaged
 
     def _views(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Returns V inputs of the controller, (V, 3, S, S), and the weights (1, V) of their embeddings."""

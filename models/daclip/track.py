@@ -12,6 +12,7 @@ from models.controls import Controls
 from models.daclip.conditional_unet import Constants
 from models.daclip.irsde import IRSDE
 from models.noise import NoiseStream
+from models.restorer import Outcome
 from models.tiles import Canvas, Tile
 
 
@@ -28,6 +29,7 @@ class ImageRun:
     constants: Constants | None = None
     embeddings: Tensor | None = None  # (T, E): time and prompt of every step, in the order of the steps
     canvas: Canvas | None = None
+    result: Tensor | None = None  # (3, H, W), once all tiles are there
     tiles_left: int = 0
     started_s: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class DaCLIPTrack:
 
     pass_index: int = 0
     passes: int = 1
+    outcome: Outcome | None = None  # of `finish`, which may be called again after a failure
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -10,7 +10,9 @@ Shapes:  H W pixels, D joint width.  Images are RGB (3, H, W), see models.pixels
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from models.controls import Controls
 from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
 from models.daclip.restorer import DaCLIPRestorer
@@ -19,7 +21,7 @@ from models.etdiffir.caption_embedding import caption_feature
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.fusion import fuse
-from models.restorer import Outcome, Request, untouched
+from models.restorer import Outcome, Request
 
 
 class ETDiffIRRestorer(DaCLIPRestorer):
@@ -34,12 +36,11 @@ class ETDiffIRRestorer(DaCLIPRestorer):
         super().__init__(shared, controller, network, device)
         self.etdiffir = config
 
-    def _begin(self, request: Request) -> Outcome:
+    def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
+        return super()._allowed_names(replace(controls, prompt=None))  # a caption may come with only or skip
+
+    def _begin(self, request: Request, allowed: tuple[str, ...], content: Tensor, degradation: Tensor) -> Outcome:
         controls = request.controls
-        allowed = self._allowed_names(replace(controls, prompt=None))
-        if controls.strength == 0:
-            return untouched(request)
-        content, degradation = self._embeddings(request.image)
         run = ImageRun(controls=controls, image=request.image, probabilities=self._probabilities(degradation))
         degradation = self._condition_from_names(run, allowed, degradation)
         config, word = self.etdiffir, self.config.words[run.label]

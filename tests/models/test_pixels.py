@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from models import pixels as conversion
 from models.pixels import (
     as_image,
-    blended,
     floats,
     is_finite,
     max_change_levels,
+    mix,
     newly_black_share,
     pad_to_multiple,
     to_pixels,
@@ -93,7 +93,7 @@ def test_integers_and_their_floats_give_the_same_answers(dtype, height, width, s
     after = to_tensor(two)
     assert max_change_levels(image, after) == max_change_levels(torch.from_numpy(values), after)
     assert newly_black_share(image, after) == newly_black_share(torch.from_numpy(values), after)
-    assert torch.equal(blended(image, after, 0.3), torch.lerp(torch.from_numpy(values), after, 0.3))
+    assert torch.equal(mix(image, after, 0.3), torch.lerp(torch.from_numpy(values), after, 0.3))
 
 
 def test_pixels_that_may_not_be_written_or_lie_in_another_order_are_taken():

@@ -60,6 +60,7 @@ class FakeTrack:
     passes: int
     tile: tuple[int, int]
     step: int = 0
+    outcome: Outcome | None = None  # of `finish`, which may be called again after a failure
 
     @property
     def name(self) -> int:
@@ -87,6 +88,7 @@ class FakeRestorer:
         degradations: what each image's report says was found.
         pass_report: what each finished pass reports.
         begun: the requests, in order.
+        begin_calls, assess_calls: how many images each call took.
         batches: of each step, the (name, step before it) of its tracks.
         finished: of each call of `finish`, the (image index, pass index, tile index) of its tracks.
         most_in_progress: the most tracks that were stepped and not finished at one time.
@@ -105,13 +107,17 @@ class FakeRestorer:
     begun: list[Request] = field(default_factory=list)
     batches: list[list[tuple[int, int]]] = field(default_factory=list)
     finished: list[list[tuple[int, int, int]]] = field(default_factory=list)
+    begin_calls: list[int] = field(default_factory=list)
+    assess_calls: list[int] = field(default_factory=list)
     in_progress: int = 0
     most_in_progress: int = 0
 
     def assess(self, images: Sequence[Tensor]) -> list[Assessment]:
+        self.assess_calls.append(len(images))
         return [Assessment(probabilities={"clean": 0.25, "noise": 0.75}, condition=torch.zeros(1, 1)) for _ in images]
 
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
+        self.begin_calls.append(len(requests))
         return [self._open(request) for request in requests]
 
     def step(self, tracks: Sequence[FakeTrack]) -> None:
@@ -127,9 +133,11 @@ class FakeRestorer:
 
     def finish(self, tracks: Sequence[FakeTrack]) -> list[Outcome]:
         assert all(track.step == track.steps for track in tracks)
-        self.in_progress -= len(tracks)
+        self.in_progress -= sum(track.outcome is None for track in tracks)
         self.finished.append([(track.image.index, track.pass_index, track.tile[0]) for track in tracks])
-        return [self._close(track) for track in tracks]
+        for track in tracks:
+            track.outcome = track.outcome or self._close(track)
+        return [track.outcome for track in tracks]
 
     def _open(self, request: Request) -> Outcome:
         index = len(self.begun)

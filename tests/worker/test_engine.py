@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import JobControls
+from worker.engine import Engine
 from worker.messages import BatchStepped, Done, PassProgress, StepProgress, Task
 
 
@@ -48,6 +49,64 @@ def test_images_at_different_steps_share_a_batch_and_a_new_one_joins_at_the_next
     assert bench.ends() == {1: ["done"], 2: ["done"]}
 
 
+def test_images_that_wait_begin_in_one_call_and_all_take_the_next_step():
+    bench = Bench()
+    bench.admit(9)
+    bench.engine.turn()
+    for number in range(4):
+        bench.admit(number)
+    bench.engine.turn()
+    assert bench.restorer.begin_calls == [1, 4]
+    assert {name for name, _ in bench.restorer.batches[1]} == {9, 0, 1, 2, 3}
+
+
+def test_no_more_images_begin_in_a_turn_than_a_step_takes_and_the_first_in_turn_begin_first():
+    bench = Bench(max_batch=3)
+    for number in range(8):
+        bench.admit(number, lane=2 if number < 4 else 0)
+    bench.engine.turn()
+    assert [request.controls.seed for request in bench.restorer.begun] == [4, 5, 6]
+    bench.run()
+    assert bench.restorer.begin_calls == [3, 3, 2]
+    assert bench.ends() == {number: ["done"] for number in range(8)}
+
+
+def test_images_that_are_only_assessed_share_a_call():
+    bench = Bench()
+    for number in range(3):
+        bench.admit(number, detect_only=True)
+    bench.admit(3)
+    bench.run()
+    assert bench.restorer.assess_calls == [3]
+    assert bench.ends() == {number: ["done"] for number in range(4)}
+
+
+def test_tracks_that_are_done_after_the_same_step_finish_in_one_call():
+    bench = Bench(FakeRestorer(tile_px=64))
+    bench.admit(1, side=(64, 128), steps=2)
+    bench.admit(2, steps=2)
+    bench.admit(3, steps=5)
+    bench.run()
+    assert [len(call) for call in bench.restorer.finished] == [3, 1]
+    assert bench.ends() == {1: ["done"], 2: ["done"], 3: ["done"]}
+
+
+def test_the_cost_of_steps_is_learned_and_told():
+    """A modeled device: a step costs 9 ms and 20 ms a megapixel on a clock that only it moves."""
+    now_s = [0.0]
+
+    def work(tracks):
+        now_s[0] += 0.009 + 0.020 * sum(track.shape[0] * track.shape[1] for track in tracks) / 1e6
+
+    bench = Bench(FakeRestorer(at_step=work))
+    bench.engine = Engine(bench.engine.residents, bench.answers.append, clock=lambda: now_s[0])
+    for number in range(40):
+        bench.admit(number, side=(64 * (1 + number % 7), 96), steps=8)
+    bench.run()
+    told = [answer for answer in bench.answers if isinstance(answer, BatchStepped)][-1]
+    assert (told.fixed_s, told.s_per_mp) == (pytest.approx(0.009, rel=0.02), pytest.approx(0.020, rel=0.1))
+
+
 def test_a_finished_image_leaves_at_once():
     bench = Bench()
     bench.admit(1, steps=1)
@@ -71,7 +130,7 @@ def test_a_batch_has_one_shape_and_the_higher_lane_goes_first():
 
 def test_a_batch_keeps_to_the_megapixels():
     bench = Bench(megapixels=2.5 * 64 * 64 / 1e6)
-    for number in range(4):
+    for number in range(3):
         bench.admit(number, steps=8)
     bench.run()
     assert max(len(batch) for batch in bench.restorer.batches) == 2

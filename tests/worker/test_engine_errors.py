@@ -29,6 +29,27 @@ def test_an_error_ends_the_image_that_caused_it_and_no_other(stage, alone):
     assert failed.hint
 
 
+@pytest.mark.parametrize("stage", ["at_begin", "at_finish"])
+def test_a_joint_call_that_does_not_fit_is_made_image_by_image(stage):
+    """Memory is short for several images at once, and not for each."""
+    bench = Bench()
+    restorer, name = bench.restorer, stage.removeprefix("at_")
+    whole = getattr(restorer, name)
+
+    def one_fits(parts):
+        if len(parts) > 1:
+            raise OUT_OF_MEMORY
+        return whole(parts)
+
+    setattr(restorer, name, one_fits)
+    for number in range(3):
+        bench.admit(number)
+    bench.run()
+    assert bench.ends() == {number: ["done"] for number in range(3)}
+    assert all(request.tile_px is None for request in restorer.begun), "no tile was cut for it"
+    assert sum(answer.splits for answer in bench.answers if isinstance(answer, BatchStepped)) == 1
+
+
 def test_an_image_that_fails_does_not_change_the_steps_of_others():
     finished = []
     bench = Bench(
@@ -102,8 +123,7 @@ def test_after_a_halving_batches_grow_back_one_at_a_time():
     bench = Bench(FakeRestorer(at_step=fits(4)))
     for number in range(8):
         bench.admit(number, steps=40)
-    for _ in range(8):  # one is begun each turn
-        bench.engine.turn()
+    bench.engine.turn()
     sizes = []
     for _ in range(20):
         before = len(bench.restorer.batches)

@@ -50,6 +50,14 @@ def test_jobs_stages_and_splits_are_counted():
     assert 'undegrade_oom_splits_total{bundle="b"} 8.0' in text
 
 
+def test_the_learned_cost_of_steps_is_exported():
+    metrics = WorkerMetrics()
+    metrics.on_batch(BatchStepped(bundle="b", images=1, megapixels=1, seconds=1, fixed_s=0.009, s_per_mp=0.02))
+    text = generate_latest(metrics.registry).decode()
+    assert 'undegrade_step_seconds_fixed{bundle="b"} 0.009' in text
+    assert 'undegrade_step_seconds_per_megapixel{bundle="b"} 0.02' in text
+
+
 def test_the_loading_time_of_a_bundle_is_exported():
     metrics = WorkerMetrics()
     metrics.on_loaded(SimpleNamespace(bundles=[SimpleNamespace(name="b", load_s=2.5)]))

@@ -148,10 +148,11 @@ def test_the_published_recipe_step_by_step(restorer):
 
 def test_tiles_cover_the_image_and_share_one_assessment(restorer, monkeypatch):
     looks = []
-    whole_look = DaCLIPRestorer._embeddings
+    whole_look = DaCLIPRestorer._averaged
     monkeypatch.setattr(
-        DaCLIPRestorer, "_embeddings", lambda self, image: (looks.append(image.shape), whole_look(self, image))[1]
-    )
+        DaCLIPRestorer, "_averaged",
+        lambda self, images, encode: (looks.extend(i.shape for i in images), whole_look(self, images, encode))[1],
+    )  # fmt: skip
     image = photo(64, 100)
     (outcome,) = restorer.begin([replace(request(image), tile_px=48)])
     assert isinstance(outcome, Continues)
@@ -160,6 +161,41 @@ def test_tiles_cover_the_image_and_share_one_assessment(restorer, monkeypatch):
     assert len({id(track.run.constants) for track in tracks}) == 1
     restored = restore_one(restorer, replace(request(image), tile_px=48)).image
     assert restored.shape == image.shape and bool(torch.isfinite(restored).all())
+
+
+def test_images_that_begin_together_share_the_encoder_and_answer_as_each_alone(restorer, monkeypatch):
+    photos = [photo(64, 100, 1), photo(41, 35, 2), photo(90, 40, 3)]
+    alone = [(restorer.assess([image])[0], start(restorer, request(image))[0]) for image in photos]
+    calls, degradation = [], restorer.controller.degradation
+    monkeypatch.setattr(restorer.controller, "degradation", lambda v: (calls.append(len(v)), degradation(v))[1])
+    together = zip(restorer.assess(photos), start(restorer, *map(request, photos)), strict=True)
+    assert len(calls) == 2, "one call to assess them all, and one to begin them all"
+    for (found, track), (own, own_track) in zip(together, alone, strict=True):
+        assert_parity(found.condition, own.condition)
+        assert found.label == own.label and track.run.label == own_track.run.label
+        for name in own.probabilities:
+            assert found.probabilities[name] == pytest.approx(own.probabilities[name], abs=1e-5)
+
+
+def test_the_end_of_images_can_be_tried_again_after_a_failure(one_step, monkeypatch):
+    requests = [request(photo(41, 35, seed)) for seed in range(3)]
+    alone = [restore_one(one_step, own).image for own in requests]
+    tracks = start(one_step, *requests)
+    for track in tracks:
+        one_step.step([track])
+    restored, left = DaCLIPRestorer._restored, [2]
+
+    def second_fails(self, *of):
+        left[0] -= 1
+        if left[0] == 0:
+            raise MemoryError
+        return restored(self, *of)
+
+    monkeypatch.setattr(DaCLIPRestorer, "_restored", second_fails)
+    with pytest.raises(MemoryError):
+        one_step.finish(tracks)
+    for track, expected in zip(tracks, alone, strict=True):
+        assert torch.equal(one_step.finish([track])[0].image, expected)
 
 
 def test_views_are_native_crops_whose_embeddings_are_averaged_with_the_shrunk_whole(restorer):
