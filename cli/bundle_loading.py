@@ -22,13 +22,14 @@ def load_bundle(bundle: str | None, device: str | None) -> "Restorer":
     import torch  # takes seconds to load: only commands that compute load it
 
     from models.bundle import find_bundle
-    from models.device import Speed, choose_device
+    from models.device import Speed, bound_memory, choose_device
     from models.families import load_restorer
 
     env = settings()
     if env.threads:
         torch.set_num_threads(env.threads)
     chosen = choose_device(device or env.device)
+    bound_memory(chosen.device, env.device_memory_gib)
     path = find_bundle(bundle or env.default_bundle)
     with report_out_of_memory():
         restorer = load_restorer(path, chosen.device, Speed.of(chosen.device, env.cuda_graphs))

@@ -76,7 +76,7 @@ def _sources(arguments: list[str]) -> tuple[list[Path | None], dict[str, str]]:
 
 
 def _assess(restorer: "Restorer", source: Path | None) -> "Assessment":
-    from models.pixels import to_tensor
+    from models.pixels import as_image
 
     with report_out_of_memory():
-        return restorer.assess([to_tensor(read_input(source).pixels)])[0]
+        return restorer.assess([as_image(read_input(source).pixels)])[0]

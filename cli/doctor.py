@@ -80,10 +80,15 @@ def _torchvision() -> str:
 
 
 def _device() -> str:
-    from models.device import choose_device
+    from models.device import choose_device, device_memory_bytes
 
     chosen = choose_device(settings().device)
-    return f"{chosen.device}, {chosen.why}"
+    bound_gib = settings().device_memory_gib
+    if chosen.device.type != "cuda":
+        ignored = "; UNDEGRADE_DEVICE_MEMORY_GIB has no effect on a CPU" if bound_gib else ""
+        return f"{chosen.device}, {chosen.why}{ignored}"
+    bound = f", of which at most {bound_gib:g} GiB are used" if bound_gib else ""
+    return f"{chosen.device}, {chosen.why}, {device_memory_bytes(chosen.device) / 2**30:.1f} GiB{bound}"
 
 
 def _bundle() -> str:

@@ -79,7 +79,7 @@ class RestoreRun:
     def _restore(self, paths: PhotoPaths, names: ResultNames, progress: PhotoProgress) -> bool:
         """Restore a photo.  Returns whether it did: a result that exists is kept."""
         from models.drive import restore_one
-        from models.pixels import to_pixels, to_tensor
+        from models.pixels import as_image, to_pixels
         from models.restorer import Request
 
         started_s = time.monotonic()
@@ -91,7 +91,7 @@ class RestoreRun:
             refuse_loss_in_place(paths, photo, self.output.exists)
             for note in photo.warnings:
                 print_warning(note)
-            request = Request(image=to_tensor(photo.pixels), controls=self.controls)
+            request = Request(image=as_image(photo.pixels), controls=self.controls)
             result = restore_one(self.restorer, request, progress.update)
             restored = replace(photo, pixels=to_pixels(result.image, photo.pixels.dtype.type))
             written = self._write(paths, photo, restored)

@@ -58,13 +58,42 @@ def choose_device(name: str = "auto") -> ChosenDevice:
     return _cuda(index, "asked for:")
 
 
+CONTEXT_BYTES = 600 * 2**20
+"""What CUDA's context and libraries take on a device beside torch's tensors."""
+
+
+def bound_memory(device: torch.device, gib: float | None) -> None:
+    """Let this process take at most so much of a CUDA device; a tensor beyond it raises torch.OutOfMemoryError."""
+    if device.type == "cuda" and gib is not None:
+        # Of a MIG slice, torch versions count the slice or the card; the larger figure never allows too much
+        total_bytes = max(device_memory_bytes(device), torch.cuda.get_device_properties(device).total_memory)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, tensor_bytes(gib) / total_bytes), device)
+
+
+def tensor_bytes(gib: float) -> int:
+    """Returns how much of a bound is left for tensors, at least 1."""
+    return max(1, int(gib * 2**30) - CONTEXT_BYTES)
+
+
+def device_memory_bytes(device: torch.device) -> int:
+    """Returns the memory of a CUDA device; of a MIG slice, the slice's own."""
+    return int(torch.cuda.mem_get_info(device)[1])
+
+
+def free_bytes(device: torch.device, gib: float | None) -> int:
+    """Returns how much more memory of a CUDA device tensors of this process can take, within the bound."""
+    allocated = torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - allocated
+    return int(free if gib is None else max(0, min(free, tensor_bytes(gib) - allocated)))
+
+
 def to_device(host: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of any shape and type from host memory without waiting; on a CPU it is the tensor itself.
+    """Copy a tensor of any shape and type from host memory without waiting; where it is there already, returns it.
 
     A plain copy of pageable memory waits for all queued work, and the device is then idle until Python continues.  A
     copy from pinned memory joins the queue, and torch keeps the pinned block until the copy is done.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or host.is_cuda:
         return host.to(device)
     return host.pin_memory().to(device, non_blocking=True)
 

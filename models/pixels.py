@@ -2,7 +2,10 @@
 
 Orientation, color profiles and alpha are handled in models/photo/.
 
-Shapes:  H W pixels, C channels.  Pixels are RGB (H, W, 3), uint8 or uint16; tensors are (3, H, W) float32 in [-1, 1].
+An **image** is a tensor (3, H, W) on any device: integers as they were decoded (uint8 or uint16), or float32 in
+[-1, 1].  Integers take a quarter of the memory, and every function here takes both.
+
+Shapes:  H W pixels, C channels.  Pixels are RGB arrays (H, W, 3), uint8 or uint16.
 """
 
 import numpy as np
@@ -14,18 +17,67 @@ from torch import Tensor
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
+DType = type[np.uint8] | type[np.uint16]
+
+STRIP_PX = 2**20
+"""Whole images are converted in strips of about so many pixels, so that no second copy of a large photo exists."""
+
+
+def as_image(pixels: Pixels) -> Tensor:
+    """(H, W, 3) -> (3, H, W) of the same integers; shares the memory of the array where that is writable."""
+    return torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
+
+
+def floats(image: Tensor) -> Tensor:
+    """Returns an image, or a part (..., H, W) of one, as float32 in [-1, 1]: x / 127.5 - 1, and likewise for 16 bits.
+
+    Floats are returned as they are.
+    """
+    if image.is_floating_point():
+        return image
+    levels = image.to(torch.float32, memory_format=torch.contiguous_format)
+    return levels.mul_(2 / torch.iinfo(image.dtype).max).sub_(1)
+
+
 def to_tensor(pixels: Pixels) -> Tensor:
-    """(H, W, 3) uint8 or uint16 -> (3, H, W) float32 in [-1, 1]: x / 127.5 - 1, and likewise for 16 bits."""
-    max_value = float(np.iinfo(pixels.dtype).max)
-    return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).mul_(2 / max_value).sub_(1).contiguous()
+    """(H, W, 3) uint8 or uint16 -> (3, H, W) float32 in [-1, 1]."""
+    return floats(as_image(pixels))
 
 
-def to_pixels(image: Tensor, dtype: type[np.uint8] | type[np.uint16] = np.uint8, *, truncate: bool = False) -> Pixels:
-    """(3, H, W) in [-1, 1] -> (H, W, 3), clamped and rounded; `truncate` drops fractions, as AutoDIR's code does."""
-    max_value = float(np.iinfo(dtype).max)
-    scaled = image.detach().float().cpu().add(1).div_(2).clamp_(0, 1).mul_(max_value)
-    whole = scaled.floor_() if truncate else scaled.round_()
-    return np.ascontiguousarray(whole.permute(1, 2, 0).numpy().astype(dtype))
+def quantized(image: Tensor, dtype: DType = np.uint8, *, truncate: bool = False) -> Tensor:
+    """Returns an image as integers (H, W, 3), clamped and rounded, on its own device; integers of `dtype` unchanged."""
+    wanted = torch.uint8 if dtype is np.uint8 else torch.uint16
+    if image.dtype == wanted:
+        return image.permute(1, 2, 0).contiguous()
+    height, width = image.shape[-2:]
+    levels = torch.empty(height, width, 3, dtype=wanted, device=image.device)
+    rows = max(1, STRIP_PX // width)
+    for strip, out in zip(torch.split(image.detach(), rows, dim=1), torch.split(levels, rows), strict=True):
+        scaled = floats(strip).float().add(1).div_(2).clamp_(0, 1).mul_(float(np.iinfo(dtype).max))
+        out.copy_((scaled.floor_() if truncate else scaled.round_()).permute(1, 2, 0))
+    return levels
+
+
+def to_pixels(image: Tensor, dtype: DType = np.uint8, *, truncate: bool = False) -> Pixels:
+    """(3, H, W) -> (H, W, 3), clamped and rounded; `truncate` drops fractions, as AutoDIR's code does."""
+    pixels: Pixels = quantized(image, dtype, truncate=truncate).cpu().numpy()
+    return pixels
+
+
+def is_finite(image: Tensor) -> Tensor:
+    """Returns a boolean scalar on the image's device: False if the image contains NaN or infinite values."""
+    if not image.is_floating_point():
+        return torch.ones((), dtype=torch.bool, device=image.device)
+    rows = max(1, STRIP_PX // image.shape[-1])
+    return torch.stack([torch.isfinite(strip).all() for strip in torch.split(image, rows, dim=-2)]).all()
+
+
+def mix(before: Tensor, after: Tensor, share: float) -> Tensor:
+    """Returns before + share (after - before), (3, H, W) float32 where `after` lies."""
+    out = torch.empty_like(after)
+    for old, new, out_channel in zip(before, after, out, strict=True):  # one channel at a time: see `max_change_levels`
+        torch.lerp(floats(old).to(new.device), new, share, out=out_channel)
+    return out
 
 
 def pad_to_multiple(x: Tensor, multiple: int, mode: str = "constant") -> Tensor:
@@ -46,9 +98,10 @@ def pad_to(x: Tensor, size: tuple[int, int], mode: str = "constant") -> Tensor:
 
 
 def max_change_levels(before: Tensor, after: Tensor) -> float:
-    """Returns the largest change of a channel value, in levels of 8 bits (0 to 255); images (3, H, W) in [-1, 1]."""
+    """Returns the largest change of a channel value, in levels of 8 bits (0 to 255); images (3, H, W)."""
     # One channel at a time: the difference of a large photo would need as much memory as the photo
-    return max(float((a - b).abs_().max()) for a, b in zip(after, before, strict=True)) * 127.5
+    changes = [(floats(a) - floats(b)).abs_().max() for a, b in zip(after, before, strict=True)]
+    return float(torch.stack(changes).max()) * 127.5
 
 
 BLACK_BELOW = -0.97
@@ -56,5 +109,6 @@ BLACK_BELOW = -0.97
 
 
 def newly_black_share(before: Tensor, after: Tensor) -> float:
-    """Returns the share of pixels, 0 to 1, in which a channel became black; both images (3, H, W) in [-1, 1]."""
-    return float(((before >= BLACK_BELOW) & (after < BLACK_BELOW)).any(dim=0).float().mean())
+    """Returns the share of pixels, 0 to 1, in which a channel became black; both images are (3, H, W)."""
+    black = [(floats(b) >= BLACK_BELOW) & (floats(a) < BLACK_BELOW) for b, a in zip(before, after, strict=True)]
+    return float(torch.stack(black).any(dim=0).float().mean())

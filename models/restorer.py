@@ -5,18 +5,19 @@ track's pass.  A **track** is an image, or a tile of an image, on its way throug
 different steps, so the driver batches per step and not per job.  Noise belongs to the track, so a result never depends
 on the other images of the batch.
 
-Shapes:  H W pixels, L D text tokens and width.  Images are RGB float32 (3, H, W) in [-1, 1], in host memory.
+Shapes:  H W pixels, L D text tokens and width.  Images are RGB (3, H, W), see models.pixels: integers or
+float32 in [-1, 1], on the device, or in host memory where a picture is too large.  A result lies where its image lay.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from models.color import match_colors
 from models.controls import Controls
+from models.pixels import floats, mix
 from models.restoration_report import Report
 
 
@@ -24,7 +25,7 @@ from models.restoration_report import Report
 class Request:
     """One image to restore, with the user's options."""
 
-    image: Tensor  # (3, H, W) float32 in [-1, 1]
+    image: Tensor  # (3, H, W) uint8, uint16, or float32 in [-1, 1]
     controls: Controls = field(default_factory=Controls)
     tile_px: int | None = None  # side of the square with the most pixels of a tile; None: the bundle's limit
 
@@ -44,9 +45,11 @@ class Assessment:
 
 def final_image(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
     """Returns the image for the user: with the colors of the input on request, mixed with the input by `strength`."""
-    if controls.color_fix and result is not original:  # an untouched image stays equal to the bit
-        result = match_colors(result, original)
-    return result if controls.strength == 1 else torch.lerp(original, result, controls.strength)
+    if result is original:  # an untouched image stays equal to the bit
+        return original
+    if controls.color_fix:
+        result = match_colors(result, floats(original))
+    return result if controls.strength == 1 else mix(original, result, controls.strength)
 
 
 def untouched(request: Request) -> "Restored":
@@ -76,7 +79,7 @@ class Track(Protocol):
 class Restored:
     """The image is finished."""
 
-    image: Tensor  # (3, H, W) float32 in [-1, 1]
+    image: Tensor  # (3, H, W) float32 in [-1, 1]; the integers of the request where nothing was changed
     report: Report
 
 

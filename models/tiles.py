@@ -1,6 +1,6 @@
 """Tiles: overlapping rectangles of an image, and the canvas that blends them into one image again.
 
-Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1].
+Shapes:  H W pixels.  Images are RGB (3, H, W), see models.pixels.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,10 @@ from itertools import count
 
 import torch
 from torch import Tensor
+
+from models.device import to_device
+from models.optional import not_none
+from models.pixels import floats
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,12 @@ class Tile:
     def crop(self, image: Tensor) -> Tensor:
         """Returns a view of the rectangle of (..., H, W)."""
         return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def floats(self, image: Tensor, device: torch.device) -> Tensor:
+        """Returns the rectangle of an image as float32 in [-1, 1] on a device; a view where nothing must change."""
+        part = self.crop(image)
+        # Integers travel as they are: a quarter of the bytes
+        return floats(to_device(part, device))
 
 
 def tile_grid(height: int, width: int, area_px: int, overlap_px: int, multiple: int = 1) -> list[Tile]:
@@ -133,23 +143,35 @@ def feather_weights(length: int, start: int, image_length: int, overlap_px: int)
 
 
 class Canvas:
-    """Collects the tiles of one image and blends them with feathered weights, in host memory."""
+    """Collects the tiles of one image and blends them with feathered weights, on the device that holds the image.
 
-    def __init__(self, height: int, width: int, overlap_px: int) -> None:
-        self._overlap_px = overlap_px
-        self._sum = torch.zeros(3, height, width)
-        self._weight = torch.zeros(height, width)
+    A single tile is kept as it is.
+    """
+
+    def __init__(self, height: int, width: int, overlap_px: int, device: torch.device | None = None) -> None:
+        self._size, self._overlap_px, self._device = (height, width), overlap_px, device or torch.device("cpu")
+        self._sum: Tensor | None = None
+        self._weight: Tensor | None = None
 
     def add(self, tile: Tile, pixels: Tensor) -> None:
         """Add the pixels (3, tile.height, tile.width) of a tile."""
-        height, width = self._weight.shape
+        pixels = pixels.float().to(self._device)
+        if tile.count == 1:
+            self._sum = pixels.contiguous()
+            return
+        height, width = self._size
+        if self._sum is None or self._weight is None:
+            self._sum = torch.zeros(3, height, width, device=self._device)
+            self._weight = torch.zeros(height, width, device=self._device)
         weight = torch.outer(
-            feather_weights(tile.height, tile.top, height, self._overlap_px),
-            feather_weights(tile.width, tile.left, width, self._overlap_px),
+            to_device(feather_weights(tile.height, tile.top, height, self._overlap_px), self._device),
+            to_device(feather_weights(tile.width, tile.left, width, self._overlap_px), self._device),
         )
-        tile.crop(self._sum).add_(pixels.float().cpu() * weight)
+        tile.crop(self._sum).add_(pixels * weight)
         tile.crop(self._weight).add_(weight)
 
     def image(self) -> Tensor:
-        """Returns (3, H, W) after every tile was added.  Call it once: the image reuses the canvas's memory."""
-        return self._sum.div_(self._weight)
+        """Returns (3, H, W) after every tile was added.  Call it once: the image takes the canvas's memory."""
+        image, weight = not_none(self._sum), self._weight
+        self._sum = self._weight = None
+        return image if weight is None else image.div_(weight)

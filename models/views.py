@@ -1,13 +1,16 @@
 """Views: the square crops of an image that an assessor classifies.
 
-Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1].
+Shapes:  H W pixels.  Images are RGB (3, H, W), see models.pixels; views are float32 in [-1, 1], where the image lies.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from models.pixels import floats
 
 T = TypeVar("T")
 
@@ -30,12 +33,12 @@ def native_views(image: Tensor, side_px: int, max_views: int) -> Iterator[Tensor
     Short sides are padded by reflection, which keeps the statistics of noise and blur; an assessor would
     take black bars for damage.
     """
-    padded = image if min(image.shape[-2:]) >= side_px else _reflect_to(image, side_px)
+    padded = image if min(image.shape[-2:]) >= side_px else _reflect_to(floats(image), side_px)
     height, width = padded.shape[-2:]
     rows, columns = _grid(height / side_px, width / side_px, max_views)
     for top in _positions(height - side_px, rows):
         for left in _positions(width - side_px, columns):
-            yield padded[:, top : top + side_px, left : left + side_px]
+            yield floats(padded[:, top : top + side_px, left : left + side_px])
 
 
 def overview(image: Tensor, side_px: int) -> Iterator[Tensor]:
@@ -47,7 +50,9 @@ def overview(image: Tensor, side_px: int) -> Iterator[Tensor]:
     scale = side_px / min(height, width)
     if scale > 2 / 3:
         return
-    small = F.interpolate(image[None], (round(height * scale), round(width * scale)), mode="area")[0]
+    size = round(height * scale), round(width * scale)
+    # One channel at a time: the floats of a large photo would take four times its memory
+    small = torch.cat([F.interpolate(floats(channel)[None, None], size, mode="area")[0] for channel in image])
     yield from native_views(small, side_px, 2)
 
 

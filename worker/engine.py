@@ -17,16 +17,17 @@ from functools import partial
 from math import isqrt, prod
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from models.errors import ControlsError
-from models.pixels import to_pixels, to_tensor
 from models.restoration_report import Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Track
 from worker.engine_entry import Entry, Resident, megapixels
 from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed
 from worker.engine_timer import HostTimer, StepTimer
-from worker.messages import Answer, BatchStepped, Begun, Done, Failed, PassProgress, StepProgress, Task
+from worker.engine_transfers import Outbox, Transfers
+from worker.messages import Answer, BatchStepped, Begun, Done, Failed, PassProgress, Pixels, StepProgress, Task
 from worker.picking import BatchLimits, first_in_turn, pick_batch
 from worker.restorer_types import to_controls, to_outcome
 
@@ -39,20 +40,22 @@ Batch = Sequence[tuple[Entry, Track]]
 
 class Engine:
     """`residents` by the names in tasks; `send` takes each answer at once; `clock` gives seconds; `timer` is the
-    device's own, and without one the clock measures steps."""
+    device's own, and without one the clock measures steps; without `transfers`, pictures stay in host memory."""
 
     def __init__(
         self, residents: Mapping[str, Resident], send: Callable[[Answer], None],
         clock: Callable[[], float] = time.time, timer: StepTimer | None = None,
+        transfers: Transfers | None = None,
     ) -> None:  # fmt: skip
         self.residents, self.send, self.clock = residents, send, clock
         self.timer = timer or HostTimer(clock)
+        self._transfers, self._outbox = transfers or Transfers(torch.device("cpu")), Outbox(send)
         self._entries: dict[str, Entry] = {}
         self._splits = 0
 
     @property
     def busy(self) -> bool:
-        return bool(self._entries)
+        return bool(self._entries) or bool(self._outbox)
 
     def admit(self, task: Task) -> None:
         """Accept an image; it begins in one of the next turns."""
@@ -62,15 +65,23 @@ class Engine:
             self.send(Failed(id=task.id, code="no-such-bundle", detail=detail, hint="report it"))
             return
         try:
-            request = Request(image=to_tensor(task.pixels), controls=to_controls(task.controls))
+            controls = to_controls(task.controls)
+            request = Request(image=self._transfers.upload(task.pixels, self._held_px()), controls=controls)
         except (ControlsError, MemoryError, RuntimeError) as error:  # torch raises RuntimeError when memory is short
             self.send(to_failed(task.id, error))
             return
+        if request.image.is_cuda:  # host memory keeps only the pictures that the device does not
+            task = replace(task, pixels=np.empty((0, 0, 3), task.pixels.dtype))
         self._entries[task.id] = Entry(task, request, resident)
+
+    def _held_px(self) -> int:
+        """The pixels of all pictures on the device."""
+        return sum(e.request.image[0].numel() for e in self._entries.values() if e.request.image.is_cuda)
 
     def cancel(self, task_id: str) -> None:
         """Drop an image; the others are not affected."""
         self._entries.pop(task_id, None)
+        self._outbox.drop(task_id)
 
     def turn(self) -> None:
         """Begin the images that wait, then step one batch and finish the tracks that are done.
@@ -79,6 +90,7 @@ class Engine:
             DeviceBroken: the process must end.
         """
         start_s = self.clock()
+        self._send_arrived()
         for resident in self.residents.values():
             self._begin_waiting(resident)
         batch = self._next_batch()
@@ -87,6 +99,13 @@ class Engine:
                 self._step(batch)
             self._finish_done(batch)
             self._report_batch(batch, self.clock() - start_s)
+
+    def _send_arrived(self) -> None:
+        """Send the pictures that have arrived; wait for them if there is nothing else to do."""
+        try:
+            self._outbox.flush(wait=not self._entries)
+        except RuntimeError as error:  # a copy fails only with its device
+            raise DeviceBroken(str(error)) from error
 
     def _next_batch(self) -> Batch:
         """The tracks to advance now, all of one bundle and shape."""
@@ -119,6 +138,7 @@ class Engine:
         for entry in group:
             entry.begun = True
             self.send(Begun(entry.task.id))
+        self._transfers.join()
         restorer = resident.restorer
         looked_at = [(entry, entry.request.image) for entry in group if entry.task.detect_only]
         self._together(looked_at, restorer.assess, self._end_assessed)
@@ -158,22 +178,26 @@ class Engine:
     def _advance(self, entry: Entry, outcome: Outcome) -> None:
         """Act on what a restorer returned for an image: it is done, or it goes on with new tracks."""
         if isinstance(outcome, Restored):
+            download = self._transfers.download(outcome.image, entry.task.pixels.dtype.type)
             self._entries.pop(entry.task.id)
-            self.send(self._done(entry, outcome))
+            self._outbox.post(entry.task.id, download, partial(self._done, entry, outcome.report))
         elif isinstance(outcome, Continues):
             entry.tracks, entry.tiles = list(outcome.tracks), len(outcome.tracks)
             image = outcome.image if entry.task.send_passes else None
-            pixels = None if image is None else to_pixels(image, entry.task.pixels.dtype.type)
-            self.send(PassProgress(id=entry.task.id, outcome=to_outcome(outcome.report), pixels=pixels))
+            progress = PassProgress(id=entry.task.id, outcome=to_outcome(outcome.report))
+            if image is None:
+                self.send(progress)
+            else:
+                download = self._transfers.download(image, entry.task.pixels.dtype.type)
+                self._outbox.post(entry.task.id, download, lambda pixels: replace(progress, pixels=pixels))
 
-    def _done(self, entry: Entry, restored: Restored) -> Answer:
-        if not bool(torch.isfinite(restored.image).all()):
+    def _done(self, entry: Entry, report: Report, pixels: Pixels | None) -> Answer:
+        if pixels is None:
             return Failed(
                 id=entry.task.id, code="not-finite", detail="the restored image contains NaN or infinite values",
                 hint="report it with the bundle's name; a bundle in float32 may work", work_s=entry.work_s,
             )  # fmt: skip
-        pixels = to_pixels(restored.image, entry.task.pixels.dtype.type)
-        return Done(id=entry.task.id, outcome=to_outcome(restored.report), pixels=pixels, work_s=entry.work_s)
+        return Done(id=entry.task.id, outcome=to_outcome(report), pixels=pixels, work_s=entry.work_s)
 
     def _step(self, batch: Batch) -> None:
         """Advance a batch.  After an error try it again: in halves where memory was short, otherwise image by image."""
@@ -201,6 +225,8 @@ class Engine:
     def _report_steps(self, batch: Batch) -> None:
         """Report the progress of each image once: that of its first track in the batch."""
         for entry, track in {e.task.id: (e, t) for e, t in reversed(batch)}.values():
+            if entry.task.id in self._outbox:  # its last pass is reported first
+                continue
             self.send(
                 StepProgress(
                     id=entry.task.id, pass_index=track.pass_index, passes=track.passes, step=track.step,
@@ -259,8 +285,10 @@ class Engine:
         tile_px = min(whole_px, tried_px or whole_px) // 2
         if is_out_of_memory(error) and tile_px >= MIN_TILE_PX and not entry.task.detect_only:
             self._splits += 1
-            request = Request(image=entry.request.image, controls=entry.request.controls, tile_px=tile_px)
+            # In host memory the picture leaves the device to its tiles
+            request = Request(image=entry.request.image.cpu(), controls=entry.request.controls, tile_px=tile_px)
             self._entries[entry.task.id] = Entry(entry.task, request, entry.resident, work_s=entry.work_s)
             return
         self._entries.pop(entry.task.id, None)
+        self._outbox.drop(entry.task.id)
         self.send(replace(to_failed(entry.task.id, error), work_s=entry.work_s))

@@ -14,6 +14,7 @@ class EngineConfig:
         max_batch: the most images of a step.  None: 8 on CUDA, and 1 on a CPU, where a batch of usual photos gains next
             to nothing (docs/decisions/0009) and its rounding would depend on its size.
         budget_mp: the most megapixels of a step; None: measured.
+        device_memory_gib: the most memory of a CUDA device that the engine takes; None: all that is free.
     """
 
     bundles: Mapping[str, Path]
@@ -22,3 +23,4 @@ class EngineConfig:
     max_batch: int | None = None
     budget_mp: float | None = None
     cuda_graphs: bool = True
+    device_memory_gib: float | None = None

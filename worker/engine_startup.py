@@ -10,7 +10,7 @@ from jobs.record import Degradation
 from models import golden
 from models.bundle import Manifest, read_manifest
 from models.controls import Controls
-from models.device import Speed, choose_device
+from models.device import Speed, bound_memory, choose_device, free_bytes
 from models.drive import restore_one
 from models.families import load_restorer
 from models.restorer import Request, Restorer
@@ -19,11 +19,14 @@ from worker.engine import Engine
 from worker.engine_config import EngineConfig
 from worker.engine_entry import Resident
 from worker.engine_timer import CudaTimer
+from worker.engine_transfers import Transfers
 from worker.messages import Answer, Loaded, Ready
 from worker.picking import BatchLimits
 
 MEMORY_SHARE = 0.6
 """The share of the memory that is free after loading which batches may take."""
+PICTURE_SHARE = 0.25
+"""The share of a CUDA device's free memory that whole pictures may take; further ones stay in host memory."""
 PROBE_PX = {"cuda": 512, "cpu": 256}
 """Side of the image that measures the memory; on a CPU a full-size model needs a minute for 512."""
 MIN_IMAGE_BYTES, MIN_BUDGET_MP = 64 * 2**20, 0.25
@@ -42,6 +45,7 @@ def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine
     if config.threads:
         torch.set_num_threads(config.threads)
     chosen = choose_device(config.device)
+    bound_memory(chosen.device, config.device_memory_gib)
     speed = Speed.of(chosen.device, config.cuda_graphs)
     restorers, loading_s = {}, {}
     for name, folder in config.bundles.items():
@@ -55,8 +59,10 @@ def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine
         residents[name] = Resident(restorer, limits)
         loaded.append(_loaded(name, manifest, restorer, limits, loading_s[name] + time.monotonic() - start_s))
     send(Ready(device=str(chosen.device), why=chosen.why, bundles=tuple(loaded)))
-    timer = CudaTimer(chosen.device) if chosen.device.type == "cuda" else None
-    return Engine(residents, send, timer=timer)
+    if chosen.device.type != "cuda":
+        return Engine(residents, send)
+    transfers = Transfers(chosen.device, int(PICTURE_SHARE * free_bytes(chosen.device, config.device_memory_gib)))
+    return Engine(residents, send, timer=CudaTimer(chosen.device), transfers=transfers)
 
 
 def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimits, load_s: float) -> Loaded:
@@ -79,10 +85,10 @@ def _prove(
     restorer.warm_up(WARMED if on_cuda else ())
     golden.check(restorer, config.bundles[name], manifest)
     max_batch = config.max_batch or (MAX_BATCH_ON_CUDA if on_cuda else 1)
-    return BatchLimits(max_batch=max_batch, megapixels=config.budget_mp or _budget_mp(restorer, device))
+    return BatchLimits(max_batch=max_batch, megapixels=config.budget_mp or _budget_mp(restorer, device, config))
 
 
-def _budget_mp(restorer: Restorer, device: torch.device) -> float:
+def _budget_mp(restorer: Restorer, device: torch.device, config: EngineConfig) -> float:
     """Returns how many megapixels fit into a batch: the free memory divided by the peak of one probe image."""
     process = psutil.Process()
     side = PROBE_PX.get(device.type, 512)
@@ -93,7 +99,8 @@ def _budget_mp(restorer: Restorer, device: torch.device) -> float:
         torch.cuda.reset_peak_memory_stats(device)
     restore_one(restorer, Request(image=image, controls=Controls(prompt="noise", steps=1)))
     if on_cuda:
-        used, free = torch.cuda.max_memory_allocated(device) - before, torch.cuda.mem_get_info(device)[0]
+        used = torch.cuda.max_memory_allocated(device) - before
+        free = free_bytes(device, config.device_memory_gib)
     else:
         used, free = process.memory_info().rss - before, memory().available_bytes
     bytes_per_mp = max(used, MIN_IMAGE_BYTES) / (side**2 / 1e6)

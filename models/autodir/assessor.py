@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.device import to_device
 from models.networks.clip import ClipConfig, build_clip, text_states, tokenize
+from models.pixels import floats
 from models.views import weighted_views
 from models.vocabulary import CLEAN, NOTHING, degradation
 
@@ -30,11 +32,10 @@ def prompt_of(name: str) -> str:
 def center_crop(image: Tensor, side: int) -> Tensor:
     """Returns the published view, native scale with black around: (3, H, W) in [-1, 1] -> (3, side, side) in [0, 1]."""
     height, width = image.shape[-2:]
+    top, left = max(height - side, 0) // 2, max(width - side, 0) // 2
+    unit = (floats(image[:, top : top + side, left : left + side]) + 1) / 2
     down, right = max(side - height, 0), max(side - width, 0)
-    unit = F.pad((image + 1) / 2, (right // 2, right - right // 2, down // 2, down - down // 2))
-    height, width = unit.shape[-2:]
-    top, left = (height - side) // 2, (width - side) // 2
-    return unit[:, top : top + side, left : left + side]
+    return F.pad(unit, (right // 2, right - right // 2, down // 2, down - down // 2))
 
 
 def mixture(probabilities: Tensor, states: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ class Assessor(nn.Module):
             crops += views
             counts.append(len(views))
             weights += weight
-        logits = self.logits(self.image_features(torch.stack(crops).to(self.device)))
+        logits = self.logits(self.image_features(torch.stack([to_device(crop, self.device) for crop in crops])))
         if self.wary and not strict:
             logits = logits - self.wary * logits.new_tensor([float(name == CLEAN) for name in self.names])
         shares = logits.new_tensor(weights)

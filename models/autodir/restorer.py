@@ -1,7 +1,7 @@
 """AutoDIR as a family: assess, diffuse and correct until the image is clean (Jiang et al. 2023, arXiv:2310.10123).
 
-Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32
-(3, H, W) in [-1, 1], in host memory; only the tiles of the tracks in a batch are on the device.
+Shapes:  B tracks, C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB
+(3, H, W), see models.pixels, on the device or in host memory; then only the tiles of a batch are on the device.
 
 The loop runs in one of two modes.  Strict is the published program: center-crop view, no clamping between passes, the
 same noise in each pass, and the next pass after low resolution starts from the diffusion picture.  The safe default
@@ -31,7 +31,7 @@ from models.frames import FRAMES, Frame, padded_size
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import max_change_levels, newly_black_share, pad_to
+from models.pixels import max_change_levels, mix, newly_black_share, pad_to
 from models.restoration_report import PassReport, Report
 from models.restorer import (
     Assessment,
@@ -172,9 +172,9 @@ class AutoDIR:
         height, width = run.image.shape[-2:]
         run.specialist = None if run.controls.strict else self.specialists.key_of(run.label)
         areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), run.tile_px, self._frames(run))
-        run.restored = Canvas(height, width, overlap)
+        run.restored = Canvas(height, width, overlap, run.image.device)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
-        run.diffused = Canvas(height, width, overlap) if self._carries_diffused(run) else None
+        run.diffused = Canvas(height, width, overlap, run.image.device) if self._carries_diffused(run) else None
         run.tiles_left, run.started_s = len(areas), time.monotonic()
         return Continues(
             tracks=[self._track(run, area) for area in areas],
@@ -221,7 +221,7 @@ class AutoDIR:
                 self._restore(key, [track for track in specials if track.run.specialist == key])
 
     def _restore(self, specialist: str, tracks: Sequence[SpecialistTrack]) -> None:
-        pixels = torch.stack([self._padded(track) for track in tracks]).to(self.device)  # (B, 3, H', W')
+        pixels = torch.stack([self._padded(track) for track in tracks])  # (B, 3, H', W')
         restored = self.specialists.restore(specialist, pixels)
         for track, image in zip(tracks, restored, strict=True):
             track.restored, track.step = image[:, : track.area.height, : track.area.width], 1
@@ -259,8 +259,7 @@ class AutoDIR:
         return to_device(torch.stack(drawn), like.device)
 
     def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
-        padded = [self._padded(track) for track in tracks]
-        pixels = torch.stack(padded).to(self.device)  # (B, 3, H', W')
+        pixels = torch.stack([self._padded(track) for track in tracks])  # (B, 3, H', W')
         for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
             track.z_image = z_image
             track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * self._amplitude(track)
@@ -271,7 +270,11 @@ class AutoDIR:
         return track.plan.initial_scale * temperature
 
     def _padded(self, track: PassTrack) -> Tensor:
-        return pad_to(track.area.crop(track.run.image)[None], track.padded, "reflect")[0]
+        return pad_to(self._degraded(track)[None], track.padded, "reflect")[0]
+
+    def _degraded(self, track: PassTrack) -> Tensor:
+        """Returns the track's tile of the image, (3, h, w) float32 on the device."""
+        return track.area.floats(track.run.image, self.device)
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
@@ -296,8 +299,7 @@ class AutoDIR:
         if track.closed:
             return
         if isinstance(track, SpecialistTrack):
-            degraded = track.area.crop(run.image).to(self.device)
-            restored = torch.lerp(degraded, not_none(track.restored), self._fidelity(run))
+            restored = torch.lerp(self._degraded(track), not_none(track.restored), self._fidelity(run))
             track.restored = None
         else:
             restored = self._corrected(of_family([track], AutoDIRTrack)[0])
@@ -312,8 +314,7 @@ class AutoDIR:
         diffused = self.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
         if not run.controls.strict:
             diffused = diffused.clamp(-1, 1)
-        degraded = area.crop(run.image)[None].to(self.device)
-        restored: Tensor = self.scm(degraded, diffused, self._fidelity(run))[0]
+        restored: Tensor = self.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]
         if run.diffused is not None:
             run.diffused.add(area, diffused[0])
         track.z = track.z_image = track.earlier = None
@@ -333,7 +334,7 @@ class AutoDIR:
         blended = not_none(run.blended)
         if run.controls.strict:
             return blended
-        return torch.lerp(run.image, blended.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
+        return mix(run.image, blended.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
 
     def _end_pass(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> Outcome:
         carried = result if run.carried is None else run.carried

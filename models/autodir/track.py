@@ -1,7 +1,7 @@
 """The state of an image, and of its tiles, between steps and passes of AutoDIR.
 
-Shapes:  C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB float32 (3, H, W)
-in [-1, 1], in host memory.
+Shapes:  C latent channels, h w latent pixels, H W pixels, L D text tokens and width.  Images are RGB (3, H, W), see
+models.pixels.
 """
 
 from collections.abc import Iterator

@@ -15,8 +15,8 @@ How this family applies the user's controls:
 Networks without a degradation embedding (the wild ones) repair what they recognize: they refuse `only` and `skip`, and
 ignore a prompt with a warning.  No image is assessed as clean: the family always restores.
 
-Shapes:  B tracks, H W pixels, D joint width, E embedding, T steps.  Images are RGB float32 (3, H, W) in [-1, 1], in
-host memory; states of running tracks are on the device, in [0, 1], the range of the networks.
+Shapes:  B tracks, H W pixels, D joint width, E embedding, T steps.  Images are RGB (3, H, W), see models.pixels, on the
+device or in host memory; states of running tracks are on the device, in [0, 1], the range of the networks.
 """
 
 import time
@@ -163,7 +163,7 @@ class DaCLIPRestorer:
         if sde is not None:
             times = sde.at(torch.arange(sde.T, 0, -1)).time.flatten().to(self.device)
             run.embeddings = self._unet.embed(times, not_none(run.constants))
-        run.canvas = Canvas(height, width, overlap)
+        run.canvas = Canvas(height, width, overlap, run.image.device)
         run.tiles_left, run.started_s = len(areas), time.monotonic()
         return Continues(tracks=[self._track(run, area, sde) for area in areas], report=self._report(run, ""))
 
@@ -201,7 +201,7 @@ class DaCLIPRestorer:
 
     def _set_initial_state(self, track: DaCLIPTrack) -> None:
         """Start from the degraded image, with noise of the highest level unless there is only one step."""
-        track.mu = (track.area.crop(track.run.image) + 1).div_(2).to(self.device)
+        track.mu = (track.area.floats(track.run.image, self.device) + 1).div_(2)
         if track.sde is None:
             track.x = track.mu
         else:

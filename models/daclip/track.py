@@ -1,7 +1,7 @@
 """The state of an image of the DA-CLIP family and of its tiles while they are restored.
 
-Shapes:  H W pixels, E embedding, T steps.  Images are RGB float32 (3, H, W) in [-1, 1], in host memory; states are on
-the device, in [0, 1].
+Shapes:  H W pixels, E embedding, T steps.  Images are RGB (3, H, W), see models.pixels; states are on the device,
+in [0, 1].
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ It differs from the DA-CLIP family in two ways.  The prompt is the caption of th
 not say what to repair, so it can be combined with `only` and `skip`.  The sampler is the reverse Euler-Maruyama step,
 which adds noise at every step, as published.
 
-Shapes:  H W pixels, D joint width.  Images are RGB float32 (3, H, W) in [-1, 1], in host memory.
+Shapes:  H W pixels, D joint width.  Images are RGB (3, H, W), see models.pixels.
 """
 
 from dataclasses import replace

@@ -54,7 +54,7 @@ def test_options_override_settings(with_bundle, photo, monkeypatch):
     assert with_bundle("detect", "a.png", "--device", "cpu").code == 0
 
 
-NUMBERS = "THREADS PORT METRICS_PORT MAX_BATCH MAX_QUEUED MAX_MEGAPIXELS MAX_MEGABYTES KEEP_S GRACE_S"
+NUMBERS = "DEVICE_MEMORY_GIB THREADS PORT METRICS_PORT MAX_BATCH MAX_QUEUED MAX_MEGAPIXELS MAX_MEGABYTES KEEP_S GRACE_S"
 
 
 @pytest.mark.parametrize("name", NUMBERS.split())

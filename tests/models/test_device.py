@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.device import Speed, choose_device, to_device
+from models.device import CONTEXT_BYTES, Speed, bound_memory, choose_device, free_bytes, tensor_bytes, to_device
 from models.errors import DeviceError
 
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -56,3 +56,25 @@ def test_on_a_cpu_nothing_is_copied():
 
 def test_a_cpu_keeps_the_weights_as_they_are():
     assert Speed.of(torch.device("cpu")) == Speed(weights="float32", graphs=False)
+
+
+@pytest.mark.parametrize("gib", [0.1, 0.5, 1, 8, 80])
+def test_a_bound_counts_what_cuda_takes_beside_tensors(gib):
+    assert 0 < tensor_bytes(gib) <= max(1, gib * 2**30 - CONTEXT_BYTES)
+
+
+def test_a_bound_has_no_effect_on_a_cpu():
+    bound_memory(torch.device("cpu"), 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_tensor_beyond_the_bound_is_refused_as_out_of_memory():
+    device = torch.device("cuda:0")
+    bound_memory(device, 2)
+    try:
+        assert free_bytes(device, 2) <= 2 * 2**30 - CONTEXT_BYTES
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(2 * 2**30, dtype=torch.uint8, device=device)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)

@@ -9,6 +9,7 @@ from fakes import FakeRestorer, FakeTrack
 
 from jobs.spec import JobControls
 from models.errors import ControlsError
+from models.pixels import floats
 from models.restorer import Request
 from worker.engine_errors import DeviceBroken
 from worker.messages import BatchStepped, Done, Failed
@@ -76,7 +77,7 @@ def test_bad_controls_fail_with_their_own_code():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_result_with_nan_or_infinite_values_fails(bad):
     def spoiled(image):
-        picture = image.request.image.clone()
+        picture = floats(image.request.image).clone()
         if image.name == 2:
             picture[1, 3, 5] = bad
         return picture
