@@ -31,6 +31,7 @@ from modeled_device import (
     run_engine,
     run_jobs,
     squares,
+    unframed,
 )
 
 from jobs.spec import LANES
@@ -67,7 +68,7 @@ def traffic(sizes: Sequence[Size], rate: float, count: int, bursty: bool, seed: 
 
 SYSTEMS: dict[str, tuple[Callable[..., Run], Cut]] = {
     "now": (run_engine, fitted), "before": (run_engine, squares), "jobs": (run_jobs, fitted),
-    "same": (run_engine, fitted),
+    "same": (run_engine, unframed),
 }  # fmt: skip
 
 

@@ -71,6 +71,13 @@ def fitted(size: Size) -> list[Size]:
 
 
 @cache
+def unframed(size: Size) -> list[Size]:
+    """Returns the padded tiles of today without frames: pictures of one size need no common shapes."""
+    tiles, _ = cut_into_tiles(torch.empty(3, *size, device="meta"), Tiling(), STRIDE, None)
+    return [padded_size(tile.height, tile.width, STRIDE) for tile in tiles]
+
+
+@cache
 def squares(size: Size) -> list[Size]:
     """Returns the padded tiles of before: squares of 768 px with evenly spaced starts, for reference."""
     if size[0] * size[1] <= NATIVE_PX:
