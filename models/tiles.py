@@ -92,9 +92,11 @@ def _cheapest_grid(height: int, width: int, area_px: int, overlap_px: int, multi
     for rows in _cuts(height, overlap_px, multiple, 1):
         if cost is not None and (height + overlap_px * (rows.count - 1)) * width > cost[0]:
             break
-        widest = max(area_px // rows.padded // multiple * multiple, smallest)
-        if rows.padded * widest > area_px and rows.length > smallest:
-            continue
+        widest = area_px // rows.padded // multiple * multiple
+        if widest < min(smallest, width):  # no column is so narrow
+            if rows.length > smallest:
+                continue
+            widest = smallest
         fewest = 1 if width <= widest else -(-(width - overlap_px) // (widest - overlap_px))
         for columns in _cuts(width, overlap_px, multiple, fewest):
             least = rows.count * rows.padded * (width + overlap_px * (columns.count - 1))

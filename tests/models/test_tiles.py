@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from parity_check import assert_parity
 from torch import nn
@@ -54,6 +54,7 @@ def test_tiles_cover_every_pixel_have_one_shape_and_overlap_enough(height, width
 
 
 @given(height=sides, width=sides, area=st.integers(300, 2000), overlap=st.integers(0, 8), multiple=multiples)
+@example(height=38, width=8, area=300, overlap=8, multiple=8)
 @settings(max_examples=200, deadline=None)
 def test_no_grid_of_equal_tiles_computes_fewer_pixels(height, width, area, overlap, multiple):
     """The oracle tries every size of a tile, and as many of them as cover the image."""
