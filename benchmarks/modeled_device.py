@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from jobs.spec import JobControls
-from models.frames import FRAMES, padded_size
+from models.frames import FRAMES, Frame, padded_size
 from models.restoration_report import Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Shape, Track, Waits
 from models.tracks import cut_into_tiles
@@ -64,17 +64,15 @@ class Tiling:
 
 
 @cache
-def fitted(size: Size) -> list[Size]:
+def fitted(size: Size, frames: tuple[Frame, ...] = FRAMES) -> list[Size]:
     """Returns the padded tiles of today, in frames as on a device with graphs."""
-    tiles, _ = cut_into_tiles(torch.empty(3, *size, device="meta"), Tiling(), STRIDE, None, FRAMES)
-    return [padded_size(tile.height, tile.width, STRIDE, FRAMES) for tile in tiles]
+    tiles, _ = cut_into_tiles(torch.empty(3, *size, device="meta"), Tiling(), STRIDE, None, frames)
+    return [padded_size(tile.height, tile.width, STRIDE, frames) for tile in tiles]
 
 
-@cache
 def unframed(size: Size) -> list[Size]:
-    """Returns the padded tiles of today without frames: pictures of one size need no common shapes."""
-    tiles, _ = cut_into_tiles(torch.empty(3, *size, device="meta"), Tiling(), STRIDE, None)
-    return [padded_size(tile.height, tile.width, STRIDE) for tile in tiles]
+    """Returns the padded tiles without frames: pictures of one size need no common shapes."""
+    return fitted(size, ())
 
 
 @cache

@@ -31,7 +31,7 @@ PROBE_PX = {"cuda": 512, "cpu": 256}
 """Side of the image that measures the memory; on a CPU a full-size model needs a minute for 512."""
 MIN_IMAGE_BYTES, MIN_BUDGET_MP = 64 * 2**20, 0.25
 MAX_BATCH_ON_CUDA = 8
-WARMED = ((1, 512, 512), (1, 768, 768))
+WARMED = ((1, 512, 512), (1, 768, 1024))
 """Images, height and width for which the network is prepared before the first job; others when they come often."""
 
 

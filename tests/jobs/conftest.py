@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from queue_bench import QueueBench
@@ -51,3 +52,42 @@ def run(valkey_url) -> Callable[[Callable[[QueueBench], Awaitable[None]]], None]
         asyncio.run(main())
 
     return run_scenario
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The endpoint of an S3 that is moto, with a bucket named `bucket`."""
+    pytest.importorskip("moto", reason="moto[server] is not installed: S3 is not tested", exc_type=ImportError)
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket; the environment holds the credentials, as operators set them."""
+    import urllib.request
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid4().hex}"
+    with urllib.request.urlopen(urllib.request.Request(f"{s3}/{name}", method="PUT")):
+        pass
+    return f"s3://{name}/blobs?region=us-east-1&endpoint={s3}"
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store of the kind that the test is parametrized with, here or by its mark."""
+    if request.param == "s3":
+        return str(request.getfixturevalue("bucket"))
+    return {"memory": "memory://", "file": f"file://{tmp_path}/blobs", "redis": "redis://"}[request.param]

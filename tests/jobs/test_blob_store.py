@@ -2,77 +2,15 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import obstore
 import pytest
 import redis.exceptions
-from queue_bench import MANY, QueueBench, spec
 from redis.asyncio import Redis
+from store_bench import HOUR_S, every_backend, run, swept_backends
 
-from jobs import redis_keys
-from jobs.blob_store import BlobStore, open_store
-from jobs.errors import BlobMissing, BlobUnwanted, StoreError
-from jobs.state import State
-
-HOUR_S = 3600
-BACKENDS = ["memory", "file", "s3", "redis"]
-SWEPT = ["memory", "file", "s3"]  # Redis expires by itself
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """The endpoint of an S3 that is moto, with a bucket named `bucket`."""
-    pytest.importorskip("moto", reason="moto[server] is not installed: S3 is not tested", exc_type=ImportError)
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty bucket; the environment holds the credentials, as operators set them."""
-    import urllib.request
-
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }.items():
-        monkeypatch.setenv(name, value)
-    name = f"bucket-{uuid4().hex}"
-    with urllib.request.urlopen(urllib.request.Request(f"{s3}/{name}", method="PUT")):
-        pass
-    return f"s3://{name}/blobs?region=us-east-1&endpoint={s3}"
-
-
-@pytest.fixture
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store of the kind that the test is parametrized with."""
-    if request.param == "s3":
-        return str(request.getfixturevalue("bucket"))
-    return {"memory": "memory://", "file": f"file://{tmp_path}/blobs", "redis": "redis://"}[request.param]
-
-
-every_backend = pytest.mark.parametrize("url", BACKENDS, indirect=True)
-swept_backends = pytest.mark.parametrize("url", SWEPT, indirect=True)
-
-
-def run(redis_url: str, url: str, scenario: Callable[[BlobStore, Redis], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with Redis.from_url(redis_url) as client:
-            store = open_store(url, client)
-            await scenario(store, client)
-            await store.close()
-
-    asyncio.run(main())
+from jobs.blob_store import BlobStore
+from jobs.errors import BlobMissing, StoreError
 
 
 @every_backend
@@ -316,102 +254,3 @@ def test_a_missing_bucket_does_not_pass_the_probe(valkey_url, bucket):
             await store.probe()
 
     run(valkey_url, bucket.replace("s3://bucket", "s3://nobodys"), scenario)
-
-
-@every_backend
-def test_a_job_that_is_gone_takes_no_blobs(valkey_url, url):
-    async def scenario(store: BlobStore, client: Redis) -> None:
-        bench = QueueBench(client)
-        job = await bench.running()
-        await store.put(f"{job.id}/pass-1", b"x", HOUR_S)
-        assert await store.names_of_job(job.id) == [f"{job.id}/pass-1"]
-        await bench.queue.cancel(job.id)
-        await bench.commit(job, State.CANCELED)
-        with pytest.raises(BlobUnwanted):
-            await store.put(f"{job.id}/pass-2", b"x", HOUR_S)
-        await bench.queue.forget(job.id)
-        with pytest.raises(BlobUnwanted):
-            await store.put(f"{job.id}/result", b"x", HOUR_S)
-        await store.sweep(time.time())
-        for name in ("pass-1", "pass-2", "result"):
-            with pytest.raises(BlobMissing):
-                await store.get(f"{job.id}/{name}")
-        assert await bench.traces(job) == []
-
-    run(valkey_url, url, scenario)
-
-
-@pytest.mark.parametrize("url", ["memory", "file"], indirect=True)
-def test_a_blob_whose_job_is_deleted_while_it_is_written_does_not_stay(valkey_url, url, monkeypatch):
-    async def scenario(store: BlobStore, client: Redis) -> None:
-        bench = QueueBench(client)
-        job = await bench.running()
-        call = store._call
-
-        async def call_and_forget(function, *arguments):
-            answer = await call(function, *arguments)
-            if function is obstore.put:
-                await bench.queue.forget(job.id)
-                await store.sweep(time.time())
-                await call(function, *arguments)  # the write ends after the sweep
-            return answer
-
-        monkeypatch.setattr(store, "_call", call_and_forget)
-        with pytest.raises(BlobUnwanted):
-            await store.put(f"{job.id}/result", b"x", HOUR_S)
-        with pytest.raises(BlobMissing):
-            await store.get(f"{job.id}/result")
-        assert await bench.traces(job) == []
-
-    run(valkey_url, url, scenario)
-
-
-@pytest.mark.parametrize(
-    "end", ["succeeded", "failed", "expired", "canceled", "canceled late", "poison", "late", "late and without worker"]
-)
-def test_an_ended_job_leaves_no_input_and_pictures_only_where_it_succeeded(valkey_url, url_of_every_store, end):
-    async def scenario(store: BlobStore, client: Redis) -> None:
-        bench = QueueBench(client)
-        job = spec(deadline_ms=1 if end == "late" else None)
-        await store.put(f"{job.id}/input", b"x" * 999, HOUR_S)
-        await bench.queue.submit(job, MANY)
-        await store.put(f"{job.id}/pass-1", b"x" * 99, HOUR_S)
-        if "without worker" in end or end == "canceled late":
-            await bench.lease()
-            await bench.end_lease(job)
-            if end == "canceled late":
-                await bench.queue.cancel(job.id)
-            else:
-                await client.hset(redis_keys.JOB + job.id, "deadline_ms", 1)
-            assert job.id in await bench.queue.reclaim(ending_only=True)
-        elif end == "late":
-            assert await bench.queue.expire() == [job.id]
-        elif end == "poison":
-            for _ in range(2):
-                await bench.lease()
-                await bench.queue.release("a", [job.id], died=True)
-        elif end == "canceled":
-            await bench.queue.cancel(job.id)
-        else:
-            await bench.lease()
-            await bench.commit(job, State(end))
-        await store.sweep(time.time())
-        with pytest.raises(BlobMissing):
-            await store.get(f"{job.id}/input")
-        if end == "succeeded":
-            assert await store.get(f"{job.id}/pass-1")
-            await store.delete(f"{job.id}/pass-1")
-        with pytest.raises(BlobMissing):
-            await store.get(f"{job.id}/pass-1")
-        with pytest.raises(BlobUnwanted):
-            await store.put(f"{job.id}/pass-2", b"x", HOUR_S)
-        assert await client.hgetall("undegrade:stored-totals") == {}
-
-    run(valkey_url, url_of_every_store, scenario)
-
-
-@pytest.fixture(params=BACKENDS)
-def url_of_every_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "s3":
-        return str(request.getfixturevalue("bucket"))
-    return {"memory": "memory://", "file": f"file://{tmp_path}/blobs", "redis": "redis://"}[request.param]

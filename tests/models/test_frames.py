@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.frames import FRAMES, MOST_PADDING, area, computed_px, framed_grid, padded_size
+from worker.engine_startup import WARMED
 
 NATIVE_PX, OVERLAP_PX, STRIDE = 1024 * 1024, 96, 64
 sides = st.integers(1, 9000)
@@ -20,6 +21,10 @@ def up(length):
 def test_there_are_at_most_24_frames_that_networks_of_every_stride_take():
     assert len(set(FRAMES)) == len(FRAMES) <= 24
     assert all(area(frame) <= NATIVE_PX and frame[0] % 64 == 0 and frame[1] % 64 == 0 for frame in FRAMES)
+
+
+def test_the_shapes_that_an_engine_warms_up_are_frames():
+    assert {shape[1:] for shape in WARMED} <= set(FRAMES)
 
 
 @given(height=sides, width=sides)

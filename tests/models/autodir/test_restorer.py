@@ -3,52 +3,13 @@
 import pytest
 import torch
 from parity_check import assert_parity
+from scripted_assessor import NAMES, Script, picture, restored, sees
 
 from models.controls import Controls
-from models.drive import restore_one
 from models.errors import ControlsError
 from models.noise import NoiseStream
 from models.pixels import newly_black_share
 from models.restorer import Request
-from models.vocabulary import CLEAN
-
-NAMES = ("noise", "haze", "low-resolution", CLEAN)
-
-
-class Script:
-    """An assessor with prepared answers, one an image; the last answer is repeated.  It records the images."""
-
-    def __init__(self, *answers):
-        self.answers, self.shown, self.strict = list(answers), [], []
-
-    def assess(self, images, strict=False):
-        self.shown += images
-        self.strict.append(strict)
-        return [self.answers.pop(0) if len(self.answers) > 1 else self.answers[0] for _ in images]
-
-    def condition(self, probabilities):
-        return torch.full((5, 16), sum(probabilities.values()) / len(probabilities))
-
-    def user_states(self, prompts):
-        return torch.stack([torch.full((5, 16), len(prompt) / 20) for prompt in prompts])
-
-    def prompt_probabilities(self, prompt):
-        return sees(haze=0.9)
-
-
-def sees(**said):
-    """Probabilities over NAMES; the other names share the rest equally."""
-    said = {name.replace("_", "-"): share for name, share in said.items()}
-    rest = (1 - sum(said.values())) / (len(NAMES) - len(said))
-    return {name: said.get(name, rest) for name in NAMES}
-
-
-def picture(height=24, width=32, seed=0):
-    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def restored(model, image, **controls):
-    return restore_one(model, Request(image=image, controls=Controls(**controls)))
 
 
 class TestTheLoop:
@@ -334,73 +295,3 @@ class TestWords:
         monkeypatch.setattr(model.air, "encode", lambda images: rows.append(len(images)) or encode(images))
         restored(model, picture(70, 80), prompt="haze")
         assert sum(rows) == 2
-
-
-class TestImagesTogether:
-    def stepped(self, model, requests):
-        tracks = [track for outcome in model.begin(requests) for track in outcome.tracks]
-        for track in tracks:
-            while track.step < track.steps:
-                model.step([track])
-        return tracks
-
-    def requests(self, **controls):
-        return [Request(image=picture(seed=seed), controls=Controls(seed=seed, **controls)) for seed in range(3)]
-
-    def test_all_that_begin_or_end_in_a_call_are_assessed_in_one_call(self, autodir):
-        script = Script(*[sees(noise=0.8)] * 3, *[sees(clean=0.9)] * 3)
-        model = autodir(assessor=script)
-        outcomes = model.finish(self.stepped(model, self.requests()))
-        assert script.strict == [False, False]
-        assert [outcome.report.stop_reason for outcome in outcomes] == ["clean"] * 3
-
-    def test_strict_views_are_assessed_apart_and_answers_keep_their_images(self, autodir):
-        script = Script(sees(noise=0.8), sees(noise=0.7), sees(haze=0.9))
-        strict, plain, other = (Request(image=picture(), controls=Controls(strict=s)) for s in (True, False, True))
-        outcomes = autodir(assessor=script).begin([strict, plain, other])
-        assert script.strict == [True, False]
-        assert [outcome.tracks[0].run.label for outcome in outcomes] == ["noise", "haze", "noise"]
-
-    def test_a_wrong_control_costs_no_assessment(self, autodir):
-        script = Script(sees(noise=0.8))
-        requests = [Request(image=picture()), Request(image=picture(), controls=Controls(only=("rust",)))]
-        with pytest.raises(ControlsError):
-            autodir(assessor=script).begin(requests)
-        assert script.shown == []
-
-    @pytest.mark.parametrize("strict", [False, True])
-    @pytest.mark.parametrize("failing", [1, 2, 3])
-    def test_the_end_of_passes_can_be_tried_again_after_a_failure(self, autodir, strict, failing):
-        """The calls of `finish` that fail: the joint one, then one of an image alone.  No pass is counted twice."""
-
-        class Fails(Script):
-            left = 0
-
-            def assess(self, images, strict=False):
-                self.left -= 1
-                if self.left == 0:
-                    raise MemoryError
-                falls = sees(low_resolution=0.8) if not self.left else sees(clean=0.9)
-                return [falls for _ in images]
-
-            def prompt_probabilities(self, prompt):
-                return sees(low_resolution=0.9)
-
-        requests = self.requests(strict=strict, prompt=None if strict else "enlarge")
-        calm = autodir(assessor=Script(*[sees(low_resolution=0.8)] * 3, sees(clean=0.9)))
-        expected = [calm.finish([track])[0] for track in self.stepped(calm, requests)]
-        script = Script(sees(low_resolution=0.8))
-        model = autodir(assessor=script)
-        tracks = self.stepped(model, requests)
-        model.assessor = Fails()
-        model.assessor.left = failing
-        outcomes = []
-        for part in [tracks, *([track] for track in tracks for _ in range(2))]:
-            try:
-                outcomes.append((part[0], model.finish(part)[0]))
-            except MemoryError:
-                continue
-        found = dict(outcomes)
-        for track, one in zip(tracks, expected, strict=True):
-            assert torch.equal(found[track].image, one.image)
-            assert len(found[track].report.passes) == 1
