@@ -54,7 +54,7 @@ def test_tiles_in_frames_cover_the_picture_and_compute_little_more(height, width
 def test_any_traffic_has_at_most_as_many_shapes_in_frames():
     generator = torch.Generator().manual_seed(0)
     shapes = set()
-    for height, width in torch.randint(64, 6000, (3000, 2), generator=generator).tolist():
+    for height, width in torch.randint(64, 6000, (600, 2), generator=generator).tolist():
         tiles = framed_grid(height, width, NATIVE_PX, OVERLAP_PX, STRIDE, FRAMES)
         shapes.add(padded_size(tiles[0].height, tiles[0].width, STRIDE, FRAMES))
     assert len(shapes & set(FRAMES)) <= 24
