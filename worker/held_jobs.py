@@ -5,6 +5,11 @@ from collections.abc import Iterator
 
 from worker.job_run import JobRun
 
+BATCHES = 3
+"""How many batches of jobs to hold: images of one shape share a step, and more of them are alike among 24 than 12."""
+MOST_AHEAD_MP = 100.0
+"""Megapixels of all held images from which on no more are held than needed: decoded images lie in memory."""
+
 
 class HeldJobs:
     """Runs from their lease until they are committed or put back.  `freed` is set when there may be room for more."""
@@ -19,6 +24,19 @@ class HeldJobs:
     def __iter__(self) -> Iterator[JobRun]:
         """Iterates over a copy: the caller may remove runs."""
         return iter(list(self._runs.values()))
+
+    def room(self, batch: int, ahead: int) -> int:
+        """Returns how many more jobs to lease: up to `ahead` beyond a full batch, or up to three batches.
+
+        Args:
+            batch: the images that a step takes.
+            ahead: jobs to hold beyond them, so that some are decoded when others end.
+        """
+        room = batch + ahead - len(self)
+        held_mp = sum(run.spec.source.megapixels for run in self if run.spec.source)
+        if held_mp < MOST_AHEAD_MP:
+            room = max(room, min(batch, BATCHES * batch - len(self)))  # not all at once: their sizes count next time
+        return room
 
     @property
     def ids(self) -> list[str]:

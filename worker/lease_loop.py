@@ -25,11 +25,13 @@ from worker.redis_retry import RedisRetry
 log = structlog.get_logger()
 WAIT_FOR_ROOM_S = 1.0
 WAIT_FOR_WORK_S = 1.0
+LET_OTHERS_S = 0.1
+"""How long a worker with a full batch leaves new jobs to workers that are idle."""
 MAX_REFUSED_AT_ONCE = 32
 
 
 class LeaseLoop:
-    """Leases jobs of these bundles and lanes for the worker `worker`, up to `ahead` beyond a full batch.
+    """Leases jobs of these bundles and lanes for the worker `worker`, at least `ahead` beyond a full batch.
 
     While its memory does not suffice for an engine, it fails the jobs that no other worker could take.
     """
@@ -48,22 +50,32 @@ class LeaseLoop:
         """Lease until the worker drains."""
         while not draining.is_set():
             ready = self.link.ready
-            room = ready.max_batch + self.ahead - len(self.held) if ready else 0
+            room = self.held.room(ready.max_batch, self.ahead) if ready else 0
             if ready is None and (failure := self.keeper.cannot_load):
                 await self.retry("refuse", partial(self._refuse, failure), until_drain=True)
-            if room <= 0 or self.held.one_runs_alone:
-                self.held.freed.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.held.freed.wait(), WAIT_FOR_ROOM_S)
+            if ready is None or room <= 0 or self.held.one_runs_alone:
+                await self._freed(WAIT_FOR_ROOM_S)
                 continue
-            await self.retry("lease", partial(self._lease_up_to, room), until_drain=True)
+            full = len(self.held) >= ready.max_batch
+            if full:
+                await self._freed(LET_OTHERS_S)
+            await self.retry("lease", partial(self._lease_up_to, room, wait=not full), until_drain=True)
 
-    async def _lease_up_to(self, room: int) -> None:
-        """Lease jobs and start them; where the lanes are empty, wait for a new job."""
+    async def _freed(self, timeout_s: float) -> None:
+        """Return when a held job has ended, or after `timeout_s`."""
+        self.held.freed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.held.freed.wait(), timeout_s)
+
+    async def _lease_up_to(self, room: int, *, wait: bool) -> None:
+        """Lease jobs and start them; where the lanes are empty and `wait` is set, wait for a new job.
+
+        An arrival wakes one worker only, so a worker with a full batch must not wait for it.
+        """
         leased, refused = await self._lease(self.bundles, self.lanes, room)
         for entry in leased:
             self.background.spawn(self._run(self._hold(entry)))
-        if len(leased) + refused < room:
+        if wait and len(leased) + refused < room:
             await self.services.queue.wait_for_work(self.bundles, WAIT_FOR_WORK_S)
 
     async def _refuse(self, failure: Failure) -> None:

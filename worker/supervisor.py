@@ -48,7 +48,7 @@ class WorkerConfig:
     """The settings of a worker.  It takes the jobs that ask for one of its engine's bundles.
 
     Attributes:
-        ahead: how many jobs to hold beyond a full batch; they are decoded while the device works.
+        ahead: how many jobs to hold at least beyond a full batch; they are decoded while the device works.
         grace_s: how long a worker that drains waits for the jobs that it holds.
         decode_s: how long a file may take to decode.
         max_running_s: how long a job may run.

@@ -35,9 +35,19 @@ def test_pictures_that_come_together_share_steps(model):
     assert run.step_images == 8
 
 
+def test_all_runs_have_the_mean_area_of_the_list(model):
+    import mixed
+
+    sizes = mixed.read_sizes()
+    for seed in range(2):
+        shown = [job.size for job in mixed.traffic(sizes, 1.0, 2 * len(sizes), bool(seed), seed)]
+        assert sorted(shown) == sorted(sizes * 2)
+
+
 def test_the_program_prints_the_figures_of_the_targets():
     words = [sys.executable, str(BENCHMARKS / "mixed.py"), "--jobs", "8", "--seeds", "1", "--steps", "2", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=BENCHMARKS.parent)
     figures = json.loads(done.stdout)
-    assert set(figures) == {"throughput_of_ideal", "p95_over_before", "p95_over_job_batching"}
+    targets = {"throughput_of_ideal", "p95_over_before", "p95_over_job_batching"}
+    assert set(figures) == targets | {"p95_over_job_batching_fitted"}
     assert all(0 < figure < 100 for figure in figures.values())

@@ -71,6 +71,45 @@ def ended_by_one_look(queue, cannot_load):
     return ended
 
 
+@pytest.mark.parametrize(("held_jobs", "waits"), [(3, True), (4, False), (9, False)])
+def test_a_worker_with_a_full_batch_leaves_the_next_arrival_to_idle_workers(held_jobs, waits):
+    """An arrival wakes the worker that waits for it, so one that has enough to do must ask again instead."""
+    asked, waited = [], []
+
+    class EmptyQueue:
+        async def lease(self, *_, **__):
+            asked.append(1)
+            return [], []
+
+        async def wait_for_work(self, *_):
+            waited.append(1)
+            await asyncio.sleep(0.01)
+
+    async def scenario():
+        held, metrics, draining = HeldJobs(), WorkerMetrics(), asyncio.Event()
+        for number in range(held_jobs):
+            held.add(
+                SimpleNamespace(
+                    spec=SimpleNamespace(id=str(number), source=None),
+                    leased=Leased(spec=None, attempts=1, deaths=0, run_alone=False, cancel=False),
+                )
+            )
+        loop = LeaseLoop(
+            worker="me", bundles=("b",), lanes=LANES, ahead=8, link=SimpleNamespace(ready=SimpleNamespace(max_batch=4)),
+            services=SimpleNamespace(queue=EmptyQueue(), token="t", store=None), keeper=None, held=held,
+            committer=None, metrics=metrics, retry=RedisRetry(metrics, draining), background=BackgroundTasks(),
+        )  # fmt: skip
+        running = asyncio.create_task(loop.run(draining))
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+        draining.set()
+        held.freed.set()
+        await asyncio.wait_for(running, 30)
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert bool(waited) is waits
+
+
 def test_a_worker_whose_engine_loads_leaves_the_jobs_in_the_queue():
     queue = FakeQueue()
     assert ended_by_one_look(queue, None) == [] and len(queue.jobs) == 6
