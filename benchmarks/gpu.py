@@ -8,6 +8,7 @@ What must travel to a GPU machine: make gpu-kit
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from gpu_stages.runner import SKIPPED_EXIT_CODE, Row, Skipped, Stage, run_stages
 
 if TYPE_CHECKING:
-    from gpu_stages.options import Options
+    pass
 
 STAGES = (
     Stage("facts", 0.05), Stage("tests", 0.17), Stage("autodir", 0.32), Stage("daclip", 0.11), Stage("mixed", 0.12),
@@ -38,6 +39,8 @@ def run_one(name: str, arguments: argparse.Namespace) -> int:
     import torch
     from gpu_stages.options import Options
 
+    # A stage that hangs is killed; its log then says where it was
+    faulthandler.dump_traceback_later(0.95 * arguments.seconds)
     found = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(arguments.device or found)
     options = Options(device=device, tiny=arguments.tiny, seconds=arguments.seconds)

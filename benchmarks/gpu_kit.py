@@ -16,7 +16,7 @@ from pathlib import Path
 
 from conditions import make_parser
 from gpu_stages.trimmed_bundle import MANTISSA_BITS, left_out, trim_bundle
-from gpu_stages.wheels import PYTHON, download, missing_packages
+from gpu_stages.wheels import PYTHON, download, metadata_wheel, missing_packages
 
 from models.bundle import DEFAULT_BUNDLE, find_bundle, read_manifest, sha256_of
 
@@ -82,7 +82,8 @@ def make_kit(out: Path, bundle: Path, limit_bytes: int = LIMIT_BYTES) -> str:
     """
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / "bundle", ignore_errors=True)
-    wheels = download(missing_packages(ROOT / "pyproject.toml"), out / WHEELS)
+    pyproject = ROOT / "pyproject.toml"
+    wheels = [*download(missing_packages(pyproject), out / WHEELS), metadata_wheel(pyproject, out / WHEELS)]
     print(f"{len(wheels)} wheels for Python {PYTHON} are in {out / WHEELS}", flush=True)
     original = read_manifest(bundle)
     archive = out / ARCHIVE

@@ -1,6 +1,7 @@
 """The packages that undegrade needs and a GPU machine lacks, and their files for its version of Python.
 
 The list is computed from pyproject.toml and from what the installed packages require, so it cannot be outdated.
+undegrade itself travels as source; a wheel without modules tells its version to those parts that ask for it.
 """
 
 import importlib.metadata
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
@@ -15,16 +17,15 @@ from packaging.requirements import Requirement
 
 PYTHON = "3.12"
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-PRESENT = frozenset(
-    """
-    accelerate aiohttp annotated-doc anyio attrs certifi click colorama einops filelock fsspec h11 h5py hf-xet httpcore
-    httpx huggingface-hub hypothesis idna imageio iniconfig jinja2 markdown-it-py markupsafe mdurl mpmath networkx numpy
-    opencv-python-headless packaging pandas pillow pip pluggy prometheus-client psutil pygments pytest pytest-timeout
-    pytest-xdist python-dateutil pyyaml regex requests rich safetensors scikit-image scipy setuptools shellingham six
-    sympy threadpoolctl tifffile tokenizers torch torchmetrics torchvision tqdm transformers triton typing-extensions
-    uvloop zipp
-    """.split()
-)
+_LISTED = """
+accelerate aiohttp annotated-doc anyio attrs certifi click colorama einops filelock fsspec h11 h5py hf-xet httpcore
+httpx huggingface-hub hypothesis idna imageio iniconfig jinja2 markdown-it-py markupsafe mdurl mpmath networkx numpy
+opencv-python-headless packaging pandas pillow pip pluggy prometheus-client psutil pygments pytest pytest-timeout
+pytest-xdist python-dateutil pyyaml regex requests rich safetensors scikit-image scipy setuptools shellingham six
+sympy threadpoolctl tifffile tokenizers torch torchmetrics torchvision tqdm transformers triton typing-extensions
+uvloop zipp
+"""
+PRESENT = frozenset(_LISTED.split())
 """What such a machine has, as one of November 2026 listed it; with torch 2.11 for CUDA 13."""
 UNUSED = frozenset({"imagecodecs", "timm"})
 """Imported for files that the run does not have (imagecodecs, 30 MB), or only if it is there (timm)."""
@@ -86,6 +87,23 @@ def download(packages: Mapping[str, str], folder: Path) -> list[Path]:
         if done.returncode:
             raise RuntimeError(f"pip could not download the wheels:\n{done.stderr.strip()[-1000:]}")
     return sorted(folder.glob("*.whl"))
+
+
+def metadata_wheel(pyproject: Path, folder: Path) -> Path:
+    """Write a wheel with the project's name and version, and nothing else."""
+    project = tomllib.loads(pyproject.read_text())["project"]
+    name, version = project["name"], project["version"]
+    folder.mkdir(parents=True, exist_ok=True)
+    path, inside = folder / f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
+    files = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: gpu-kit\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files["RECORD"] = "".join(f"{inside}/{file},,\n" for file in [*files, "RECORD"])
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file, text in files.items():
+            wheel.writestr(f"{inside}/{file}", text)
+    return path
 
 
 def _stem(wheel: Path) -> str:

@@ -141,9 +141,9 @@ class Graph:
                 function(*self._inputs)
         current.wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with _cleaned_up_on_failure(current, pool):
-            with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):  # type: ignore[arg-type]
-                self._output = function(*self._inputs)
+        captured = torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local")  # type: ignore[arg-type]
+        with _cleaned_up_on_failure(current, pool), captured:
+            self._output = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         for held, given in zip(self._inputs, inputs, strict=True):
