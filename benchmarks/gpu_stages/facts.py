@@ -16,6 +16,9 @@ from gpu_stages.runner import Row
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("numpy", "pillow", "diffusers", "open_clip_torch", "transformers", "huggingface_hub", "triton", "pydantic")
+MARKED = re.compile(
+    r"^\s*@pytest\.mark\.gpu\b|^\s*pytestmark = .*\bgpu\b|\b(on_cpu_and_cuda|needs_cuda)\b", re.MULTILINE
+)
 TESTED = re.compile(r"^(tests/\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
 
 
@@ -110,6 +113,4 @@ def gpu_tests(options: Options) -> Iterator[Row]:
 def tested_files() -> list[str]:
     """Returns the files with tests that need a GPU, from the root of the repository."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return [
-        str(file.relative_to(ROOT)) for file in files if re.search(r"^[^#\n]*\bmark\.gpu\b", file.read_text(), re.M)
-    ]
+    return [str(file.relative_to(ROOT)) for file in files if MARKED.search(file.read_text())]

