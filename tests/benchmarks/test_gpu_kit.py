@@ -88,11 +88,11 @@ class TestRounding:
 
         before = torch.randn(200, 50).mul(torch.logspace(-3, 3, 50)).half()
         after = rounded({"w": before}, bits)["w"]
-        power = torch.frexp(before.double()).exponent - 1
+        power = torch.frexp(before.double()).exponent.sub(1).clamp(min=-14)  # below, a half has fixed steps
         error = (after.double() - before.double()).abs()
         assert (error <= 2.0 ** (power - bits - 1)).all() and error.max() > 0
-        mantissa = torch.frexp(after.double()).mantissa * 2 ** (bits + 1)
-        assert torch.equal(mantissa, mantissa.round())
+        steps = after.double() / 2.0 ** (power - bits)
+        assert torch.equal(steps, steps.round())
 
     def test_vectors_and_other_types_stay(self):
         from gpu_stages.trimmed_bundle import rounded
@@ -101,6 +101,7 @@ class TestRounding:
         assert all(rounded(state)[name] is value for name, value in state.items())
 
 
+@pytest.mark.slow
 def test_only_embeddings_of_used_words_stay():
     from gpu_stages.trimmed_bundle import EMBEDDING, without_words
 
