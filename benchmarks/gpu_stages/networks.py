@@ -16,7 +16,7 @@ from gpu_stages.facts import matmul_tflops
 from gpu_stages.options import Options
 from gpu_stages.runner import Row
 from models.autodir.config import LoopConfig
-from models.autodir.cuda_graphs import FastPerShape, Function, Graph
+from models.autodir.cuda_graphs import FastPerShape, Function, graph_maker
 from models.autodir.restorer import AutoDIR
 from models.autodir.speed import warm_up
 from models.controls import Controls
@@ -116,27 +116,26 @@ def ways(model: AutoDIR, options: Options) -> dict[str, Callable[[], None]]:
         model.accelerate(replace(speed, graphs=False))
         model.air.network = None
 
-    def per_shape(make: Callable[[Function, Sequence[Tensor]], Function]) -> Callable[[], None]:
+    def per_shape(change: Callable[[Function], Function], with_graphs: bool) -> Callable[[], None]:
         def prepare() -> None:
+            graph = graph_maker() if with_graphs else None
+
+            def make(function: Function, inputs: Sequence[Tensor]) -> Function:
+                changed = change(function)
+                return graph(changed, inputs) if graph else changed
+
             model.air.network = FastPerShape(model.air.eager, make)
 
         return prepare
 
     if not options.on_cuda:
         return {"eager": eager}
-    compiled: list[Function] = []
-
-    def compile_once(function: Function, _inputs: Sequence[Tensor]) -> Function:
-        if not compiled:
-            compiled.append(torch.compile(function, dynamic=False))
-        return compiled[0]
-
-    pool = torch.cuda.graph_pool_handle()
+    compiled = torch.compile(model.air.eager, dynamic=False)  # compiles each shape once, whoever calls it
     return {
         "eager": eager,
-        "graphs": per_shape(lambda function, inputs: Graph(function, inputs, pool)),
-        "compiled": per_shape(compile_once),
-        "compiled, as graphs": per_shape(lambda function, inputs: Graph(compile_once(function, inputs), inputs, pool)),
+        "graphs": per_shape(lambda function: function, True),
+        "compiled": per_shape(lambda _function: compiled, False),
+        "compiled, as graphs": per_shape(lambda _function: compiled, True),
     }
 
 

@@ -22,8 +22,8 @@ accelerate aiohttp annotated-doc anyio attrs certifi click colorama einops filel
 httpx huggingface-hub hypothesis idna imageio iniconfig jinja2 markdown-it-py markupsafe mdurl mpmath networkx numpy
 opencv-python-headless packaging pandas pillow pip pluggy prometheus-client psutil pygments pytest pytest-timeout
 pytest-xdist python-dateutil pyyaml regex requests rich safetensors scikit-image scipy setuptools shellingham six
-sympy threadpoolctl tifffile tokenizers torch torchmetrics torchvision tqdm transformers triton typing-extensions
-uvloop zipp
+sortedcontainers sympy threadpoolctl tifffile tokenizers torch torchmetrics torchvision tqdm transformers triton
+typing-extensions uvloop zipp
 """
 PRESENT = frozenset(_LISTED.split())
 """What such a machine has, as one of November 2026 listed it; with torch 2.11 for CUDA 13."""

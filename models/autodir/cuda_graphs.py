@@ -92,7 +92,7 @@ class FastPerShape:
             refused = _difference(made(*inputs), plain)
         except Exception as error:  # capturing fails in many ways, and the plain network can still serve the request
             refused = f"{type(error).__name__}: {error}".splitlines()[0]
-            memory_was_short = isinstance(error, torch.OutOfMemoryError)
+            memory_was_short = any(isinstance(e, torch.OutOfMemoryError) for e in (error, error.__context__))
         shapes = [list(shape) for shape, _ in signature]
         if refused is not None and memory_was_short:
             self._calls[signature] = 0
@@ -174,4 +174,14 @@ def _cleaned_up_on_failure(current: torch.cuda.Stream, pool: object) -> Iterator
 def graph_maker() -> Make:
     """Returns a maker of CUDA graphs: the same kernels, so the same picture; capturing takes about a second a shape."""
     pool = torch.cuda.graph_pool_handle()
-    return lambda function, inputs: Graph(function, inputs, pool)
+
+    def make(function: Function, inputs: Sequence[Tensor]) -> Function:
+        nonlocal pool
+        try:
+            return Graph(function, inputs, pool)
+        except Exception:
+            # torch gives up a pool with its last graph, and a handle that it has given up fails an assertion
+            pool = torch.cuda.graph_pool_handle()
+            raise
+
+    return make
