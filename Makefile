@@ -16,7 +16,7 @@ THREADS := $(or $(OMP_NUM_THREADS),1)
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) // $(THREADS))))")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check api-fuzz bench bench-service figures train-small train-daclip-small clean
+.PHONY: help demo test test-all check api-fuzz bench bench-service gpu-kit figures train-small train-daclip-small clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench: $(READY) ## Measure seconds and peak memory for 1, 6 and 24 megapixels
 
 bench-service: $(READY) ## Measure the service: latency, queue throughput, batching per step
 	$(BIN)/python benchmarks/service.py
+
+gpu-kit: $(READY) ## Prepare what must travel to a GPU machine without a network (at most 64 MiB), and print the commands
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/gpu_kit.py --out .gpu-kit
 
 figures: $(READY) ## Make the README's before-and-after image
 	$(BIN)/python docs/figures/make.py

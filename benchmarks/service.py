@@ -14,6 +14,7 @@ import asyncio
 import io
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -76,21 +77,29 @@ def png(side: int) -> bytes:
     return data.getvalue()
 
 
+def free_port() -> int:
+    """Returns a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def serving(device: str = "cpu") -> Iterator[str]:
     """Start `undegrade serve` as a user does, and yield its URL."""
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "XDG_STATE_HOME": folder}
         log = Path(folder) / "log"
         with log.open("wb") as output:
-            words = [sys.executable, "-m", "cli", "serve", "--port", "8765", "--device", device]
+            words = [sys.executable, "-m", "cli", "serve", "--port", str(port), "--device", device]
             child = subprocess.Popen(words, stdout=output, stderr=output, env=env)
         try:
             while "Restore a photo with" not in log.read_text():
                 if child.poll() is not None:
                     raise RuntimeError(log.read_text())
                 time.sleep(0.1)
-            yield "http://127.0.0.1:8765"
+            yield f"http://127.0.0.1:{port}"
         finally:
             child.terminate()
             child.wait(60)

@@ -45,20 +45,20 @@ def _work(connection: Connection, engine: "Engine") -> None:
     from worker.engine_errors import DeviceBroken
 
     while True:
-        while not engine.busy or connection.poll():
-            try:
-                command: Command = connection.recv()
-            except EOFError:
-                return
-            if isinstance(command, Stop):
-                return
-            if isinstance(command, Task):
-                engine.admit(command)
-            elif isinstance(command, Cancel):
-                engine.cancel(command.id)
-            elif isinstance(command, Ping):
-                connection.send(Pong())
         try:
+            while not engine.busy or connection.poll():
+                try:
+                    command: Command = connection.recv()
+                except EOFError:
+                    return
+                if isinstance(command, Stop):
+                    return
+                if isinstance(command, Task):
+                    engine.admit(command)
+                elif isinstance(command, Cancel):
+                    engine.cancel(command.id)
+                elif isinstance(command, Ping):
+                    connection.send(Pong())
             engine.turn()
         except DeviceBroken as error:
             print(f"the device is broken: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends here

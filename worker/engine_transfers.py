@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.pixels import as_image, is_finite, quantized
+from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory
 from worker.messages import Answer, Pixels
 
 PICTURE_BYTES_PER_PX = 64
@@ -72,6 +73,9 @@ class Transfers:
 
         Args:
             held_px: the pixels of all pictures that are on the device.
+
+        Raises:
+            DeviceBroken: the device has failed, which need not have to do with this picture: errors arrive late.
         """
         image = as_image(pixels)
         needed_bytes = (held_px + image[0].numel()) * PICTURE_BYTES_PER_PX
@@ -81,8 +85,10 @@ class Transfers:
             with torch.cuda.stream(self._streams[0]):
                 # torch keeps the pinned block until the copy is done
                 placed = image.permute(1, 2, 0).pin_memory().to(self._device, non_blocking=True)
-        except torch.OutOfMemoryError:  # host memory needs none of the device's
-            return image
+        except RuntimeError as error:
+            if not is_out_of_memory(error) and is_device_error(error):
+                raise DeviceBroken(str(error)) from error
+            return image  # there was no room, on the device or for a pinned copy
         placed.record_stream(torch.cuda.current_stream(self._device))
         return placed.permute(2, 0, 1)
 

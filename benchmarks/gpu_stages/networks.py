@@ -1,142 +1,159 @@
-"""Stages that measure the device and the networks: ceilings, AutoDIR's pass, DA-CLIP's U-Net."""
+"""The stage of AutoDIR at full size: the published loop against ours, eager, as graphs and compiled."""
 
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from statistics import median
 
 import autodir
-import daclip
 import numpy as np
 import torch
 from conditions import Timer
 from torch import Tensor
 
+from gpu_stages.facts import matmul_tflops
 from gpu_stages.options import Options
 from gpu_stages.runner import Row
 from models.autodir.config import LoopConfig
-from models.autodir.cuda_graphs import FastPerShape, Function
+from models.autodir.cuda_graphs import FastPerShape, Function, graph_maker
 from models.autodir.restorer import AutoDIR
 from models.autodir.speed import warm_up
 from models.controls import Controls
 from models.device import Speed
 from models.drive import restore_all
 from models.psnr import psnr
-from models.restorer import Request
+from models.restorer import Continues, Request, Track
+
+COMPILE_S = 90.0
+"""Compiling the U-Net for one shape takes about so long; it is begun only if so much time is left."""
 
 
-def facts(options: Options) -> Iterator[Row]:
-    """Card, driver and versions; the measured rates of copies and of matrix products."""
-    device = options.device
-    yield {"torch": torch.__version__, "cuda": torch.version.cuda, "card": _card(device), "driver": _driver(device)}
-    yield {"matmul TFLOP/s": matmul_tflops(options), "host to device GB/s": _copy_rate(options)}
-
-
-def _card(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def _driver(device: torch.device) -> str:
-    if device.type != "cuda":
-        return "none"
-    words = ["nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader"]
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """No TF32: by default cuDNN's convolutions of float32 keep 10 bits only, which is no reference."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"unknown: {error}"
-
-
-def matmul_tflops(options: Options) -> float:
-    side, dtype = (8192, torch.float16) if options.device.type == "cuda" else (512, torch.float32)
-    left = torch.randn(side, side, device=options.device, dtype=dtype)
-    for _ in range(3):
-        left @ left
-    with Timer(options.device) as timer:
-        for _ in range(20):
-            left @ left
-    return float(20 * 2 * side**3 / timer.wall_s / 1e12)
-
-
-def _copy_rate(options: Options) -> float:
-    count = 2**28 if options.device.type == "cuda" else 2**24
-    host = torch.empty(count, dtype=torch.uint8)
-    host, there = (
-        host.pin_memory() if options.device.type == "cuda" else host,
-        torch.empty_like(host).to(options.device),
-    )
-    there.copy_(host)
-    with Timer(options.device) as timer:
-        there.copy_(host, non_blocking=True)
-    return count / timer.wall_s / 1e9
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def autodir_pass(options: Options) -> Iterator[Row]:
-    """The published loop against ours with random weights: images/s, ms per step, PSNR to float32."""
-    side, steps, scale = (64, 2, "tiny") if options.tiny else (512, 50, "full")
-    batches = (1, 2) if options.tiny else (1, 4, 8, 16)
-    config = replace(autodir.CONFIGS[scale], loop=LoopConfig(steps=steps, native_px=side * side))
-    model, device = autodir.build(config, options.device), options.device
-    draw = torch.Generator().manual_seed(1)
-    images = [torch.rand(3, side, side, generator=draw) * 2 - 1 for _ in range(max(batches))]
-    exact = autodir.Reference(model, steps, autocast=False, explicit=False)(images[0], 0)
-    work, ceiling = autodir.flops(config, side, steps), matmul_tflops(options)
+    """Random weights: images/s of a whole pass, ms per step with its two terms a and b, PSNR to float32, TFLOP/s.
 
-    def row(way: str, batch: int, seconds: float, picture: Tensor) -> Row:
-        tflops = batch / seconds * work / 1e12
+    "of ceiling" is the share of what half-precision matrix products reach on this device.
+    """
+    device, tiny = options.device, options.tiny
+    side, steps, scale = (64, 4, "tiny") if tiny else (512, 50, "full")
+    batches = (1, 2) if tiny else (1, 4, 8, 16)
+    config = replace(autodir.CONFIGS[scale], loop=LoopConfig(steps=steps, native_px=side * side))
+    model = autodir.build(config, device)
+    images = [
+        torch.rand(3, side, side, generator=torch.Generator().manual_seed(n)) * 2 - 1 for n in range(max(batches))
+    ]
+    with exact_float32():
+        exact = autodir.Reference(model, steps, autocast=False, explicit=False)(images[0], 0)
+    work, ceiling = (
+        autodir.flops(config, side, steps),
+        matmul_tflops(options, torch.float16 if options.on_cuda else torch.float32),
+    )
+    published_rate = 0.0
+
+    def row(way: str, batch: int, seconds: float, n: int, picture: Tensor) -> Row:
+        rate, tflops = batch / seconds, batch / seconds * work / 1e12
         return {
-            "way": way, "batch": batch, "images/s": batch / seconds, "ms per step": 1000 * seconds / steps,
+            "way": way, "batch": batch, "images/s": rate, "n": n, "of published": rate / (published_rate or rate),
             "PSNR dB": psnr(picture.cpu(), exact.cpu(), peak=2), "TFLOP/s": tflops, "of ceiling": tflops / ceiling,
         }  # fmt: skip
 
-    reference = autodir.Reference(model, steps, autocast=device.type == "cuda", explicit=False)
-    seconds, _, picture = autodir.measure(partial(reference, images[0], 0), device, 1)
-    yield row("published loop", 1, seconds, picture)
+    for explicit in (True, False):  # the second, with torch's attention, is what ours is compared with
+        reference = autodir.Reference(model, steps, autocast=options.on_cuda, explicit=explicit)
+        seconds, _, picture = autodir.measure(partial(reference, images[0], 0), device, 1)
+        yield row(f"published, {'explicit' if explicit else 'torch'} attention", 1, seconds, 1, picture)
+        published_rate = 1 / seconds
     model.assessor.forget_prompts()
-    model.accelerate(replace(Speed.of(device), graphs=False))
-    for way in ("eager", "graphs", "compiled"):
-        if way == "graphs" and device.type == "cuda":
-            model.accelerate(Speed.of(device))
-        elif way == "compiled" and device.type == "cuda":
-            compile_network(model)
-        elif way != "eager":
-            yield {"way": way, "left out": "it needs CUDA"}
-            continue
+    for way, prepare in ways(model, options).items():
         points = []
-        for batch in batches:
-            warm_up(model.air, model.assessor, [(batch, side, side)])
-            requests = [
-                Request(image=image, controls=Controls(prompt=autodir.PROMPT, seed=seed, fidelity=1.0))
-                for seed, image in enumerate(images[:batch])
-            ]
+        for batch in batches if way in ("eager", "graphs") else batches[:1] + batches[2:3]:
+            if way not in ("eager", "graphs") and options.left_s() < COMPILE_S:
+                yield {"way": way, "batch": batch, "left out": "no time was left"}
+                continue
+            prepare()
+            (refused,) = [made.refused for made in warm_up(model.air, model.assessor, [(batch, side, side)])] or [None]
+            if refused:
+                yield {"way": way, "batch": batch, "refused": refused}
+                continue
+            requests = [_request(image, seed) for seed, image in enumerate(images[:batch])]
+            repeats = 1 if options.left_s() < 60 or tiny else 3
             action = partial(restore_all, model, requests, together=batch)
-            seconds, _, restored = autodir.measure(action, device, 1)
-            points.append((batch * side * side / 1e6, seconds / steps))
-            yield row(way, batch, seconds, restored[0].image)
-        per_megapixel, fixed = np.polyfit(*zip(*points, strict=True), 1)
-        yield {"fit of": way, "a, ms per step": 1000 * float(fixed), "b, ms per MP": 1000 * float(per_megapixel)}
+            seconds, _, restored = autodir.measure(action, device, repeats)
+            yield row(way, batch, seconds, repeats, restored[0].image)
+            step_s, n = step_seconds(model, requests, options)
+            points.append((batch * side * side / 1e6, step_s))
+            yield {"step of": way, "batch": batch, "ms": 1000 * step_s, "n": n}
+        if len(points) > 1:
+            per_megapixel, fixed = np.polyfit(*zip(*points, strict=True), 1)
+            yield {"fit of": way, "a, ms per step": 1000 * float(fixed), "b, ms per MP": 1000 * float(per_megapixel),
+                   "points": len(points)}  # fmt: skip
+    if not options.on_cuda:
+        yield {"way": "graphs and compiled", "left out": "they need CUDA"}
 
 
-def compile_network(model: AutoDIR) -> None:
-    """Compile the U-Net for each shape; FastPerShape checks the answers and refuses what differs."""
-
-    def make(function: Function, inputs: object) -> Function:
-        return torch.compile(function, dynamic=False)
-
-    model.air.network = FastPerShape(model.air.eager, make)
+def _request(image: Tensor, seed: int) -> Request:
+    return Request(image=image, controls=Controls(prompt=autodir.PROMPT, seed=seed, fidelity=1.0))
 
 
-def daclip_unet(options: Options) -> Iterator[Row]:
-    """One step of DA-CLIP's U-Net, ours against the published way, which changes classes and so comes last."""
-    sides, repeats = ((64,), 1) if options.tiny else ((256, 512), 5)
-    config = daclip.CONFIGS["daclip"]
-    if options.tiny:
-        config = replace(config, width=64)
-    outputs: dict[int, Tensor] = {}
-    with torch.inference_mode():
-        for ours in (True, False):
-            for side in sides:
-                output, wall_s, _ = daclip.step(config, ours, side, repeats, options.device)
-                near = "" if ours else psnr(output, outputs[side], peak=float(outputs[side].abs().max()))
-                outputs.setdefault(side, output)
-                yield {"way": "ours" if ours else "published", "side px": side, "ms per step": 1000 * wall_s,
-                       "PSNR of both": near}  # fmt: skip
+def ways(model: AutoDIR, options: Options) -> dict[str, Callable[[], None]]:
+    """Returns what prepares the model for each way of running its U-Net, in order; each may be called again.
+
+    Without a graph, a compiled network still pays for its launches, so both are measured.
+    """
+    speed = Speed.of(options.device)
+
+    def eager() -> None:
+        model.accelerate(replace(speed, graphs=False))
+        model.air.network = None
+
+    def per_shape(change: Callable[[Function], Function], with_graphs: bool) -> Callable[[], None]:
+        def prepare() -> None:
+            graph = graph_maker() if with_graphs else None
+
+            def make(function: Function, inputs: Sequence[Tensor]) -> Function:
+                changed = change(function)
+                return graph(changed, inputs) if graph else changed
+
+            model.air.network = FastPerShape(model.air.eager, make)
+
+        return prepare
+
+    if not options.on_cuda:
+        return {"eager": eager}
+    compiled = torch.compile(model.air.eager, dynamic=False)  # compiles each shape once, whoever calls it
+    return {
+        "eager": eager,
+        "graphs": per_shape(lambda function: function, True),
+        "compiled": per_shape(lambda _function: compiled, False),
+        "compiled, as graphs": per_shape(lambda _function: compiled, True),
+    }
+
+
+def step_seconds(model: AutoDIR, requests: Sequence[Request], options: Options) -> tuple[float, int]:
+    """Returns the median seconds of one step, and of how many runs of steps.
+
+    A run is a few steps between two synchronizations, as in the engine, where the host is ahead of the device.
+    """
+    tracks: list[Track] = []
+    for outcome in model.begin(requests):
+        assert isinstance(outcome, Continues)
+        tracks += outcome.tracks
+    run = 1 if options.tiny else 7
+    model.step(tracks)  # it also encodes
+    found = []
+    while tracks[0].steps - tracks[0].step >= run:
+        with Timer(options.device) as timer:
+            for _ in range(run):
+                model.step(tracks)
+        found.append(timer.wall_s / run)
+    return median(found), len(found)

@@ -1,6 +1,7 @@
 """What every stage is told."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import torch
 
@@ -11,3 +12,13 @@ class Options:
 
     device: torch.device
     tiny: bool
+    seconds: float = 600.0
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def on_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def left_s(self) -> float:
+        """Returns the seconds that this stage has left, a tenth kept back for its end."""
+        return 0.9 * self.seconds - (time.monotonic() - self.started_s)

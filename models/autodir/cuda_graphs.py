@@ -3,13 +3,15 @@
 At batch 1 a diffusion U-Net is some hundred small kernels, and Python takes longer to start them than the device to run
 them; a graph starts all of them at once.  A graph holds for one set of input shapes.  If capturing fails, or if the
 graph's answer differs from the plain network's, that shape is left to the plain network for good, with a log line.
+Where only memory was short, it is tried again when the shape has come as often again.
 
 Shapes:  any; the functions take and return tensors on one device.
 """
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -74,30 +76,38 @@ class FastPerShape:
     def warm_up(self, *inputs: Tensor) -> WarmedShape:
         """Build the faster version for these shapes now; the values need only be typical of the network's inputs."""
         signature, start_s = signature_of(inputs), time.monotonic()
+        refused = self._refused.get(signature)
         if not self._worth(signature):
-            self._refused[signature] = NOT_WORTH_IT
-        elif signature not in self._made and signature not in self._refused:
-            self._add(signature, inputs, self._function(*inputs))
+            refused = self._refused[signature] = NOT_WORTH_IT
+        elif signature not in self._made and refused is None:
+            refused = self._add(signature, inputs, self._function(*inputs))
         shapes = tuple(shape for shape, _ in signature)
-        return WarmedShape(shapes=shapes, seconds=time.monotonic() - start_s, refused=self._refused.get(signature))
+        return WarmedShape(shapes=shapes, seconds=time.monotonic() - start_s, refused=refused)
 
-    def _add(self, signature: Signature, inputs: Sequence[Tensor], plain: Tensor) -> None:
-        start_s = time.monotonic()
+    def _add(self, signature: Signature, inputs: Sequence[Tensor], plain: Tensor) -> str | None:
+        """Build the faster version.  Returns why there is none, None if there is one."""
+        start_s, memory_was_short = time.monotonic(), False
         try:
             made = self._make(self._function, inputs)
             refused = _difference(made(*inputs), plain)
         except Exception as error:  # capturing fails in many ways, and the plain network can still serve the request
             refused = f"{type(error).__name__}: {error}".splitlines()[0]
+            memory_was_short = any(isinstance(e, torch.OutOfMemoryError) for e in (error, error.__context__))
         shapes = [list(shape) for shape, _ in signature]
+        if refused is not None and memory_was_short:
+            self._calls[signature] = 0
+            log.warning("shape.postponed", shapes=shapes, why=refused)
+            return refused
         if refused is not None:
             self._refused[signature] = refused
             log.warning("shape.refused", shapes=shapes, why=refused)
-            return
+            return refused
         self._made[signature] = made
         if len(self._made) > self._kept:
             dropped, _ = self._made.popitem(last=False)
             del self._calls[dropped]  # it has to come often again: capturing in turns would cost a second a step
         log.info("shape.made", shapes=shapes, seconds=round(time.monotonic() - start_s, 2))
+        return None
 
 
 def signature_of(inputs: Sequence[Tensor]) -> Signature:
@@ -131,7 +141,8 @@ class Graph:
                 function(*self._inputs)
         current.wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):  # type: ignore[arg-type]
+        captured = torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local")  # type: ignore[arg-type]
+        with _cleaned_up_on_failure(current, pool), captured:
             self._output = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -141,7 +152,36 @@ class Graph:
         return self._output.clone()
 
 
+@contextmanager
+def _cleaned_up_on_failure(current: torch.cuda.Stream, pool: object) -> Iterator[None]:
+    """Undo what torch leaves behind when a capture cannot be ended.
+
+    Ending an invalid capture raises before torch leaves the capture's stream and closes its memory pool.  Without this,
+    all later work would run on that stream, unordered with what is queued, and while a pool is open torch frees no
+    tensor that a second stream has used: each uploaded picture would stay for good.
+    """
+    try:
+        yield
+    except Exception:
+        torch.cuda.set_stream(current)
+        end = getattr(torch._C, "_cuda_endAllocateToPool", None)
+        if end is not None:
+            with suppress(RuntimeError):  # the pool was closed: the capture failed in another way
+                end(torch.cuda.current_device(), pool)
+        raise
+
+
 def graph_maker() -> Make:
     """Returns a maker of CUDA graphs: the same kernels, so the same picture; capturing takes about a second a shape."""
     pool = torch.cuda.graph_pool_handle()
-    return lambda function, inputs: Graph(function, inputs, pool)
+
+    def make(function: Function, inputs: Sequence[Tensor]) -> Function:
+        nonlocal pool
+        try:
+            return Graph(function, inputs, pool)
+        except Exception:
+            # torch gives up a pool with its last graph, and a handle that it has given up fails an assertion
+            pool = torch.cuda.graph_pool_handle()
+            raise
+
+    return make

@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from models.device import to_device
+
 Schedule = Literal["cosine", "linear", "constant"]
 
 
@@ -58,7 +60,7 @@ class Coefficients:
     def stack(cls, rows: Sequence[Self], device: torch.device | str = "cpu") -> Self:
         """Returns the coefficients of several images as a batch, moved to the device in one transfer."""
         table = torch.stack([torch.cat([getattr(row, field.name) for row in rows]) for field in fields(cls)])
-        return cls(*table.to(device))
+        return cls(*to_device(table, torch.device(device)))
 
 
 class Posterior(NamedTuple):

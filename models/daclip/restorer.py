@@ -41,6 +41,7 @@ from models.daclip.irsde import (
     sde_step,
 )
 from models.daclip.track import DaCLIPTrack, ImageRun
+from models.device import to_device
 from models.errors import ControlsError
 from models.frames import padded_size
 from models.noise import tile_noise
@@ -226,7 +227,7 @@ class DaCLIPRestorer:
         """Draw the next noise of each tile at its own size and zero-pad it, (B, 3, H', W')."""
         drawn = [track.stream.draw((3, track.area.height, track.area.width)) for track in tracks]
         stride = self.network.config.stride
-        return torch.stack([pad_to_multiple(noise, stride) for noise in drawn]).to(like)
+        return to_device(torch.stack([pad_to_multiple(noise, stride) for noise in drawn]), like.device)
 
     def _padded_batch(self, parts: Sequence[Tensor | None]) -> Tensor:
         """Pad each tile as the network pads it alone, so that tiles of one padded shape can share a step."""

@@ -75,6 +75,30 @@ def test_a_shape_that_cannot_be_made_is_left_to_the_plain_function_for_good():
     assert fast.warm_up(torch.ones(2)).refused == "RuntimeError: operation not permitted when stream is capturing"
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_shape_for_which_memory_was_short_is_tried_again_when_it_has_come_as_often(hidden):
+    """Ending a capture may raise another error, which then hides the first."""
+    tries = []
+
+    def make(function, inputs):
+        tries.append(1)
+        if len(tries) > 1:
+            return function
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        except torch.OutOfMemoryError:
+            if hidden:
+                raise RuntimeError("the capture is invalid")  # noqa: B904 - as torch does
+            raise
+
+    fast = doubling(make, plain_calls=2)
+    tried = []
+    for _ in range(7):
+        assert torch.equal(fast(torch.ones(2)), torch.full((2,), 2.0))
+        tried.append(len(tries))
+    assert tried == [0, 0, 1, 1, 1, 2, 2]
+
+
 @pytest.mark.parametrize("wrong", [2.2, float("nan"), 0.0])
 def test_a_version_with_a_different_answer_is_refused(wrong):
     fast = doubling(lambda function, inputs: lambda x: torch.full_like(x, wrong), plain_calls=0)
