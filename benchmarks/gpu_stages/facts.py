@@ -19,6 +19,8 @@ PACKAGES = ("numpy", "pillow", "diffusers", "open_clip_torch", "transformers", "
 MARKED = re.compile(
     r"^\s*@pytest\.mark\.gpu\b|^\s*pytestmark = .*\bgpu\b|\b(on_cpu_and_cuda|needs_cuda)\b", re.MULTILINE
 )
+TWINS = "on_gpu and cpu and not restored and not half"
+"""The quick ones: on a CPU the stage shows that all files can be collected, and `make test` runs the others."""
 TESTED = re.compile(r"^(tests/\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
 
 
@@ -87,13 +89,13 @@ def median_seconds(action: Callable[[], object], options: Options, calls: int = 
 
 
 def gpu_tests(options: Options) -> Iterator[Row]:
-    """The tests that need a GPU, each a row as it ends; on a CPU their twins.
+    """The tests that need a GPU, each a row as it ends; on a CPU some of their twins.
 
     Only the files that have such tests are collected: others import packages that a GPU machine may lack.  Warnings
     are no errors here, because its libraries have other versions.
     """
     words = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-W", "default", "--color=no"]
-    words += ["-m", "gpu"] if options.on_cuda else ["-k", "on_gpu"]
+    words += ["-m", "gpu"] if options.on_cuda else ["-m", "not slow", "-k", TWINS]
     child = subprocess.Popen(
         [*words, *tested_files()], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
