@@ -68,7 +68,8 @@ def compiled(function: Function, examples: Sequence[Sequence[Tensor]], device: t
             for example in examples:
                 network.build(*example)
         except Exception as error:  # compiling fails in many ways, and the plain network serves all requests
-            why = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            why = f"{type(error).__name__}: {' '.join(lines[:2])}"  # the first often says only that a backend failed
         else:
             log.info("network.compiled", seconds=round(time.monotonic() - start_s, 1))
             return network
@@ -96,5 +97,9 @@ def missing_compiler(device: torch.device) -> str | None:
 
 
 def _plain_layout(inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The kernels hold for one memory layout, and tensors of equal shape may come in several."""
-    return [value.contiguous() for value in inputs]
+    """Returns inference tensors in one memory layout: kernels hold for one kind of tensor only.
+
+    Call it in inference mode.
+    """
+    plain = torch.contiguous_format
+    return [value.contiguous() if value.is_inference() else value.clone(memory_format=plain) for value in inputs]

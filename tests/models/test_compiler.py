@@ -59,6 +59,7 @@ def test_what_cannot_be_compiled_is_left_to_the_plain_function(capsys):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch compiles with parts that it deprecates
 @pytest.mark.skipif(missing_compiler(CPU) is not None, reason="needs a C++ compiler")
 def test_two_compilations_serve_every_shape_and_an_odd_one_runs_plainly():
     from torch._dynamo.utils import counters
