@@ -1,5 +1,6 @@
 """Finds bundles by name and loads them onto a device, for the commands that need networks."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ def load_bundle(bundle: str | None, device: str | None) -> "Restorer":
 
     from models.bundle import find_bundle
     from models.device import Speed, bound_memory, choose_device
-    from models.families import load_restorer
+    from models.device_memory import bound_note, room_for
+    from models.families import load_restorer, memory_needed
 
     env = settings()
     if env.threads:
@@ -31,10 +33,19 @@ def load_bundle(bundle: str | None, device: str | None) -> "Restorer":
     chosen = choose_device(device or env.device)
     bound_memory(chosen.device, env.device_memory_gib)
     path = find_bundle(bundle or env.default_bundle)
-    with report_out_of_memory():
-        restorer = load_restorer(path, chosen.device, Speed.of(chosen.device, env.cuda_graphs))
-    print_message(f"{path.name} on {chosen.device} ({chosen.why})")
+    speed = Speed.of(chosen.device, env.cuda_graphs, env.compile)
+    _log_to_stderr()
+    with room_for({path.name: memory_needed(path, speed)}, chosen, env.device_memory_gib):
+        restorer = load_restorer(path, chosen.device, speed)
+    print_message(f"{path.name} on {chosen.device} ({chosen.why}{bound_note(chosen.device, env.device_memory_gib)})")
     return restorer
+
+
+def _log_to_stderr() -> None:
+    """Send the log events of networks to stderr: stdout may carry a photo or JSON."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def find_bundles(names: Sequence[str | None]) -> dict[str, Path]:
@@ -60,14 +71,12 @@ def report_out_of_memory() -> Iterator[None]:
     Raises:
         DeviceError: memory ran out.
     """
-    from torch import OutOfMemoryError
+    from models.device_memory import is_lack_of_memory
 
     try:
         yield
-    except (MemoryError, OutOfMemoryError) as error:
-        cause: Exception = error
-    except RuntimeError as error:
-        if "alloc" not in str(error):  # "DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried to"
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
             raise
         cause = error
     else:

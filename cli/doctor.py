@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import print_table
+from cli.doctor_speed import check_speed
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.settings import settings, unknown_settings
 from processes.memory_limits import memory
@@ -144,6 +145,7 @@ CHECKS = (
     Check("device", _device, ExitCode.DEVICE),
     Check("bundle", _bundle),
     Check("networks", _networks),
+    Check("speed", check_speed),
     Check("memory", _memory, ExitCode.DEVICE),
     Check("disk", _disk, ExitCode.SOME_FAILED),
     Check("settings", _settings, ExitCode.USAGE),

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """auto, cpu, cuda or cuda:N."""
     cuda_graphs: bool = True
     """Replay the denoiser as CUDA graphs; switch it off if a driver has problems with them."""
+    compile: bool = False
+    """Compile AutoDIR's denoiser with torch.compile when it is loaded; needs a compiler on the machine."""
     device_memory_gib: float | None = Field(default=None, ge=1, le=10_000)
     """Most memory of a CUDA device that this process takes, in GiB; all that is free when unset."""
     threads: int | None = Field(default=None, ge=1, le=4096)

@@ -66,6 +66,7 @@ def worker(
             engine=EngineConfig(
                 bundles=find_bundles(bundle or env.bundle_names), device=device or env.device, threads=env.threads,
                 max_batch=max_batch or env.max_batch, cuda_graphs=env.cuda_graphs,
+                compile=env.compile,
                 device_memory_gib=env.device_memory_gib,
             ),
         )  # fmt: skip

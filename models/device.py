@@ -20,15 +20,21 @@ class ChosenDevice:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """The type of the weights of the large networks, and whether CUDA graphs are used."""
+    """The type of the weights of the large networks, and whether CUDA graphs and torch.compile are used.
+
+    Only AutoDIR heeds it; DA-CLIP and ETDiffIR run in float32, without graphs, and are not compiled.
+    """
 
     weights: Literal["float32", "float16", "bfloat16"] = "float32"
     graphs: bool = False
+    compile: bool = False
 
     @classmethod
-    def of(cls, device: torch.device, graphs: bool = True) -> "Speed":
-        """The default of a device: weights as stored on a CPU, half precision (as published) and graphs on CUDA."""
-        return cls(weights="float16", graphs=graphs) if device.type == "cuda" else cls()
+    def of(cls, device: torch.device, graphs: bool = True, compile: bool = False) -> "Speed":
+        """The default of a device: weights in float32 on a CPU, half precision (as published) and graphs on CUDA."""
+        if device.type == "cuda":
+            return cls(weights="float16", graphs=graphs, compile=compile)
+        return cls(compile=compile)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -21,6 +21,7 @@ from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
 from models.daclip.restorer import DaCLIPRestorer
 from models.device import Speed
+from models.device_memory import WeightsMemory, weights_memory
 from models.errors import BundleError
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
@@ -48,6 +49,21 @@ def load_restorer(bundle: Path, device: torch.device, speed: Speed | None = None
         )
     verify_bundle(bundle)
     return loader(bundle, manifest, device, speed or Speed.of(device))
+
+
+def memory_needed(bundle: Path, speed: Speed) -> WeightsMemory:
+    """Returns what the weights of a bundle take on the device when they run at this speed.
+
+    Raises:
+        BundleError: the manifest or a weight file cannot be read.
+    """
+    manifest = read_manifest(bundle)
+    return weights_memory(bundle, manifest, lambda network: _dtype(manifest.family, network, speed))
+
+
+def _dtype(family: str, network: str, speed: Speed) -> torch.dtype:
+    """Returns the type of a network's weights: AutoDIR's CLIP decides what is repaired, so it keeps float32."""
+    return speed.dtype if family == "autodir" and network != "clip" else torch.float32
 
 
 def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
@@ -115,35 +131,38 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device, speed: 
         assessor = Assessor(config.clip, config.names, loop.views, loop.overview, loop.wary)
         air, scm = AIR(config.air), NAFNet(config.scm)
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
-        _fill(network, bundle, manifest, name, device)
+        _fill(network, bundle, manifest, name, device, dtype=_dtype("autodir", name, speed))
     assessor.eval()
-    model = AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device))
+    model = AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device, speed))
     model.accelerate(speed)
     return model
 
 
-def _specialists(bundle: Path, manifest: Manifest, config: AutoDIRConfig, device: torch.device) -> Specialists:
+def _specialists(
+    bundle: Path, manifest: Manifest, config: AutoDIRConfig, device: torch.device, speed: Speed
+) -> Specialists:
     """Loads each specialist `KEY`; the manifest lists its weights under "specialist-KEY"."""
     networks = {}
     for key, specialist in config.specialists.items():
         with torch.device("meta"):
             network = DRUNet(specialist.network)
-        _fill(network, bundle, manifest, f"specialist-{key}", device)
+        _fill(network, bundle, manifest, f"specialist-{key}", device, dtype=speed.dtype)
         networks[key] = network
     return Specialists(config.specialists, networks)
 
 
 def _fill(
-    network: nn.Module, bundle: Path, manifest: Manifest, part: str, device: torch.device, *, channels_last: bool = True
-) -> None:
-    """Load the weights of this part of the bundle into a network on the meta device."""
-    load_weights(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})")
+    network: nn.Module, bundle: Path, manifest: Manifest, part: str, device: torch.device, *,
+    channels_last: bool = True, dtype: torch.dtype = torch.float32,
+) -> None:  # fmt: skip
+    """Load the weights of this part of the bundle into a network on the meta device, as this type."""
+    load_weights(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})", dtype)
     if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
 
 
 def load_daclip(bundle: Path, manifest: Manifest, device: torch.device, _speed: Speed) -> Restorer:
-    """Load a DA-CLIP bundle; its networks run as stored, whatever the speed."""
+    """Load a DA-CLIP bundle; its networks run in float32, whatever the speed."""
     config = daclip_config(bundle, manifest)
     with torch.device("meta"):
         controller = DaCLIP(config.controller)
@@ -154,7 +173,7 @@ def load_daclip(bundle: Path, manifest: Manifest, device: torch.device, _speed: 
 
 
 def load_etdiffir(bundle: Path, manifest: Manifest, device: torch.device, _speed: Speed) -> Restorer:
-    """Load an ETDiffIR bundle; its networks run as stored, whatever the speed."""
+    """Load an ETDiffIR bundle; its networks run in float32, whatever the speed."""
     words = {entry.name: entry.prompt for entry in manifest.degradations}
     config = _config(bundle, manifest, ETDiffIRConfig, {**manifest.networks, "words": words})
     with torch.device("meta"):

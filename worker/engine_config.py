@@ -23,4 +23,5 @@ class EngineConfig:
     max_batch: int | None = None
     budget_mp: float | None = None
     cuda_graphs: bool = True
+    compile: bool = False
     device_memory_gib: float | None = None

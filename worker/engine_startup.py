@@ -11,8 +11,9 @@ from models import golden
 from models.bundle import Manifest, read_manifest
 from models.controls import Controls
 from models.device import Speed, bound_memory, choose_device, free_bytes
+from models.device_memory import bound_note, room_for
 from models.drive import restore_one
-from models.families import load_restorer
+from models.families import load_restorer, memory_needed
 from models.restorer import Request, Restorer
 from processes.memory_limits import memory
 from worker.engine import Engine
@@ -46,23 +47,32 @@ def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine
         torch.set_num_threads(config.threads)
     chosen = choose_device(config.device)
     bound_memory(chosen.device, config.device_memory_gib)
-    speed = Speed.of(chosen.device, config.cuda_graphs)
-    restorers, loading_s = {}, {}
-    for name, folder in config.bundles.items():
-        start_s = time.monotonic()
-        restorers[name] = load_restorer(folder, chosen.device, speed)
-        loading_s[name] = time.monotonic() - start_s
-    residents, loaded = {}, []
-    for name, restorer in restorers.items():  # all bundles take their memory before the rest is measured
-        start_s, manifest = time.monotonic(), read_manifest(config.bundles[name])
-        limits = _prove(restorer, config, name, manifest, chosen.device)
-        residents[name] = Resident(restorer, limits)
-        loaded.append(_loaded(name, manifest, restorer, limits, loading_s[name] + time.monotonic() - start_s))
-    send(Ready(device=str(chosen.device), why=chosen.why, bundles=tuple(loaded)))
+    speed = Speed.of(chosen.device, config.cuda_graphs, config.compile)
+    needs = {name: memory_needed(folder, speed) for name, folder in config.bundles.items()}
+    with room_for(needs, chosen, config.device_memory_gib):
+        residents, loaded = _load(config, chosen.device, speed)
+    why = chosen.why + bound_note(chosen.device, config.device_memory_gib)
+    send(Ready(device=str(chosen.device), why=why, bundles=loaded))
     if chosen.device.type != "cuda":
         return Engine(residents, send)
     transfers = Transfers(chosen.device, int(PICTURE_SHARE * free_bytes(chosen.device, config.device_memory_gib)))
     return Engine(residents, send, timer=CudaTimer(chosen.device), transfers=transfers)
+
+
+def _load(config: EngineConfig, device: torch.device, speed: Speed) -> tuple[dict[str, Resident], tuple[Loaded, ...]]:
+    """Load all bundles, then prove them one after the other."""
+    restorers, loading_s = {}, {}
+    for name, folder in config.bundles.items():
+        start_s = time.monotonic()
+        restorers[name] = load_restorer(folder, device, speed)
+        loading_s[name] = time.monotonic() - start_s
+    residents, loaded = {}, []
+    for name, restorer in restorers.items():  # all bundles take their memory before the rest is measured
+        start_s, manifest = time.monotonic(), read_manifest(config.bundles[name])
+        limits = _prove(restorer, config, name, manifest, device)
+        residents[name] = Resident(restorer, limits)
+        loaded.append(_loaded(name, manifest, restorer, limits, loading_s[name] + time.monotonic() - start_s))
+    return residents, tuple(loaded)
 
 
 def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimits, load_s: float) -> Loaded:

@@ -28,7 +28,7 @@ class LoopConfig:
         wary: subtracted from the assessor's logit of "clean", which is the most frequent class in training.
         cache_every: the U-Net's deep features are computed at every n-th step and reused between; 1 is exact.
         guidance_every: the guidance offset is computed at every n-th step and reused between; 1 is exact.  Both are
-            approximations (docs/performance.md) that strict mode ignores.
+            approximations (docs/performance-autodir.md) that strict mode ignores.
         native_px: images of at most this many pixels are processed whole; larger ones as tiles of at most as many.
         overlap_px: overlap of neighboring tiles.
     """

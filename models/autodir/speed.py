@@ -1,10 +1,10 @@
-"""Makes AutoDIR's networks fast on a device: the type of their weights, CUDA graphs, and constants computed early.
+"""Makes AutoDIR's networks fast on a device: the type of their weights, CUDA graphs, compiled kernels, early constants.
 
-The picture is the same up to rounding: see docs/performance.md.  CLIP stays in float32, because it decides what is
-repaired and takes 1 % of the time.
+The picture is the same up to rounding: see docs/performance-autodir.md.  CLIP stays in float32, because it decides what
+is repaired and takes 1 % of the time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 import torch
@@ -12,12 +12,16 @@ from torch import Tensor, nn
 
 from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
-from models.autodir.cuda_graphs import FastPerShape, WarmedShape, graph_maker
+from models.autodir.cuda_graphs import FastPerShape, Make, WarmedShape, graph_maker
+from models.compiler import CompiledNetwork, Function, compiled
 from models.device import Speed
 from models.frames import FRAMES, Frame
 from models.restorer import Shape
 
 log = structlog.get_logger()
+
+CONTEXT_LENGTH = 77
+"""Text tokens of a prompt, with padding; the kernels hold for any number."""
 
 
 def accelerate(
@@ -25,7 +29,8 @@ def accelerate(
 ) -> None:
     """Change the loaded denoiser, and the other networks that run in its precision, in place before the first image.
 
-    Only pictures and tiles of the shapes of `frames` run as graphs.
+    Only pictures and tiles of the shapes of `frames` run as graphs.  Compiled kernels hold for all shapes; where the
+    machine has no compiler, the log says so and the plain network runs.
 
     Raises:
         ValueError: graphs for a device other than CUDA.
@@ -37,10 +42,39 @@ def accelerate(
     if speed.weights != "float32":
         for network in (air, *others):
             network.to(speed.dtype)
-    if speed.graphs:
-        factor = air.config.codec.factor
-        latents = {(height // factor, width // factor) for height, width in frames}
-        air.network = FastPerShape(air.eager, graph_maker(), worth=lambda inputs: inputs[0][0][-2:] in latents)
+    kernels = compiled(air.eager, _examples(air, device, frames), device) if speed.compile else None
+    graph = graph_maker() if speed.graphs else None
+    factor = air.config.codec.factor
+    latents = {(height // factor, width // factor) for height, width in frames}
+
+    def framed(shape: tuple[int, ...]) -> bool:
+        return shape[-2:] in latents
+
+    if kernels is not None:
+        made = _faster(kernels, lambda inputs: graph if framed(tuple(inputs[0].shape)) else None)
+        air.network = FastPerShape(air.eager, made)
+    elif graph is not None:
+        air.network = FastPerShape(air.eager, graph, worth=lambda inputs: framed(inputs[0][0]))
+
+
+def _faster(kernels: CompiledNetwork, graph_for: Callable[[Sequence[Tensor]], Make | None]) -> Make:
+    """Returns a maker that takes the kernels where they fit, and puts them into a graph where there may be one."""
+
+    def make(plain: Function, inputs: Sequence[Tensor]) -> Function:
+        function: Function = kernels if kernels.serves(*inputs) else plain
+        graph = graph_for(inputs)
+        return function if graph is None else graph(function, inputs)
+
+    return make
+
+
+def _examples(air: AIR, device: torch.device, frames: Sequence[Frame]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Returns inputs of the U-Net to compile it for: a batch, and one image, of a frame that is not square."""
+    height, width = next((frame for frame in frames if frame[0] != frame[1]), frames[0])
+    context = torch.zeros(2, CONTEXT_LENGTH, air.config.unet.context_dim)
+    batch = _inputs(air, device, (2, height, width), context)
+    first, second, third = (value[:1].clone() for value in batch)
+    return [batch, (first, second, third)]
 
 
 @torch.inference_mode()
@@ -64,12 +98,16 @@ def warm_up(air: AIR, assessor: Assessor, shapes: Sequence[Shape] = ()) -> list[
 
 def _typical_inputs(air: AIR, assessor: Assessor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs of the U-Net halfway through a pass: noise and latents of unit variance, and the null prompt."""
+    context = assessor.user_states([""]).expand(shape[0], -1, -1)
+    return _inputs(air, assessor.device, shape, context)
+
+
+def _inputs(air: AIR, device: torch.device, shape: Shape, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     images, *sides = shape
     config, stride = air.config, air.stride
     height, width = ((side + -side % stride) // config.codec.factor for side in sides)
-    dtype, device = air.unet.conv_in.weight.dtype, assessor.device
+    dtype = air.unet.conv_in.weight.dtype
     generator = torch.Generator().manual_seed(0)
     stacked = torch.randn(images, 2 * config.codec.channels, height, width, generator=generator)
-    context = assessor.user_states([""]).expand(images, -1, -1)
     timestep = torch.full((images,), 500.5, device=device)
-    return stacked.to(device, dtype), timestep, context.to(dtype).contiguous()
+    return stacked.to(device, dtype), timestep, context.to(device, dtype).contiguous()

@@ -10,6 +10,7 @@ from random_pictures import random_picture
 from models.autodir.cuda_graphs import FastPerShape
 from models.autodir.restorer import AutoDIR
 from models.autodir.speed import warm_up
+from models.compiler import CompiledNetwork, missing_compiler
 from models.device import Speed
 from models.psnr import psnr
 
@@ -98,3 +99,26 @@ class TestOnCuda:
         model = on_cuda(Speed.of(torch.device("cuda")))
         options = {"prompt": "haze", "text_guidance": 7.5, "image_guidance": 1.5}
         assert torch.equal(*(restore(model, **options) for _ in range(2)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch compiles with parts that it deprecates
+@pytest.mark.skipif(missing_compiler(CPU) is not None, reason="needs a C++ compiler")
+class TestCompiled:
+    def test_a_compiled_denoiser_gives_the_plain_picture(self, random_copy, restore):
+        plain, fast = random_copy(), random_copy()
+        fast.accelerate(Speed(compile=True), frames=[(24, 32)])
+        for options in ({"seed": 0}, {"seed": 1, "text_guidance": 7.5, "image_guidance": 1.5}):
+            ours, expected = (restore(model, prompt="haze", steps=4, **options) for model in (fast, plain))
+            torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+        made = fast.air.network._made.values()
+        assert made and all(isinstance(function, CompiledNetwork) for function in made)  # no shape fell back
+
+
+def test_without_a_compiler_the_plain_denoiser_runs(random_copy, restore, monkeypatch):
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    model = random_copy()
+    model.accelerate(Speed(compile=True))
+    assert model.air.network is None
+    assert torch.equal(restore(model, prompt="haze"), restore(random_copy(), prompt="haze"))
