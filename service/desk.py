@@ -28,7 +28,7 @@ from service.job_waiters import JobWaiters
 from service.problems import retry_after
 from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
 from service.request_facts import note, request_context
-from service.request_spans import submit_span
+from service.request_spans import submitting
 from service.settings import ServiceSettings
 from service.upload import Upload
 
@@ -121,13 +121,12 @@ class Desk:
         assert spec.source, "_spec sets it"
         blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
-        note(job=spec.id)
         await self._check_disks(len(upload.data))
         if not carried:
             with child_span("store"):
                 await self._store_input(spec, blob)
         try:
-            with submit_span(spec):
+            with submitting(spec):
                 await self.queue.submit(spec, self.settings.max_queued, blob if carried else None, request_context())
         except QueueFull as error:
             if not carried:

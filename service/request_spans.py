@@ -3,7 +3,8 @@
 It has no query, no header and no address of a client: a query may hold a prompt, and a header a key.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -12,6 +13,7 @@ from starlette.types import Scope
 from jobs.spec import JobSpec
 from jobs.tracing.context import read_context
 from jobs.tracing.spans import NO_SPAN, Span, Tracer, child_span
+from service.request_facts import note
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 HEALTH_CHECKS = ("/livez", "/readyz", "/startupz")
@@ -55,10 +57,13 @@ def end_span(span: Span, scope: Scope, status: int) -> None:
     span.end()
 
 
-def submit_span(spec: JobSpec) -> AbstractContextManager[Span]:
-    """Return the context of a submission: the job's spans, in other processes, are children of this span."""
+@contextmanager
+def submitting(spec: JobSpec) -> Iterator[None]:
+    """Submit a job in the block: its spans, in other processes, are children of this block's span."""
     attributes = {
         "messaging.system": "rq", "messaging.operation.type": "send", "messaging.operation.name": "submit",
         "messaging.destination.name": spec.queue, "messaging.message.id": spec.id,
     }  # fmt: skip
-    return child_span(f"submit {spec.queue}", kind="producer", attributes=attributes)
+    with child_span(f"submit {spec.queue}", kind="producer", attributes=attributes):
+        yield
+    note(job=spec.id)
