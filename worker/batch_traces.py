@@ -25,6 +25,8 @@ class BatchTraces:
             self.close()
             self._start(batch)
         self._turns, self._end_s = self._turns + 1, batch.end_s
+        if batch.one_left:
+            self.close()
 
     def _start(self, batch: BatchStepped) -> None:
         self._tasks, self._turns, self._end_s = batch.tasks, 0, batch.end_s
@@ -44,7 +46,7 @@ class BatchTraces:
                 run.trace.shared(self._span.context)
 
     def close(self) -> None:
-        """End the span: the jobs of the next turn are others, or there is no next turn."""
+        """End the span: the next turn has other jobs, or there is none."""
         self._span.set({"undegrade.batch.turns": self._turns})
         self._span.end(self._end_s)
         self._span, self._tasks = NO_SPAN, ()

@@ -176,6 +176,7 @@ class BatchStepped:
         seconds: of the turn, with what began and finished in it.
         end_s: seconds since 1970 at its end.
         tasks: the tasks whose images shared the step.
+        one_left: one of them has ended, so that the next turn has others.
         fixed_s, s_per_mp: what a step of the bundle costs, learned so far; 0 while nothing is known.
     """
 
@@ -189,6 +190,7 @@ class BatchStepped:
     s_per_mp: float = 0.0
     end_s: float = 0.0
     tasks: tuple[str, ...] = ()
+    one_left: bool = False
 
 
 Answer = Ready | NotReady | Pong | Begun | StepProgress | PassProgress | Done | Failed | BatchStepped

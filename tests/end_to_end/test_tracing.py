@@ -38,13 +38,14 @@ def api(place, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = []
+    started, clients = [], []
 
     def start(**env):
         with (tmp_path / "api.log").open("wb") as log:
             words = [sys.executable, "-m", "cli", "api", "--redis-url", place.redis.url, "--port", str(port)]
             started.append(subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, **env}, cwd=ROOT))
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
+        clients.append(client)
         until_s = time.monotonic() + 60
         while True:
             try:
@@ -55,6 +56,8 @@ def api(place, tmp_path):
                 time.sleep(0.1)
 
     yield start
+    for client in clients:
+        client.close()
     for process in started:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) in (0, 128 + signal.SIGTERM)
