@@ -4,9 +4,9 @@
     on        every trace is sent to a collector that takes it
     hanging   the collector accepts connections and never answers
 
-Blocks of requests go to the three in turn, so that load and caches affect all alike.  Each request restores a 128 px PNG
-in one step (`POST /restore` with `Accept: image/*`), which is 14 spans or more.  CPU seconds are those of API, Valkey,
-supervisor, image processes and engine together; the collector runs elsewhere.
+Blocks of requests go to the three in turn, so that load and caches affect all alike.  Each request restores a 128 px
+PNG in one step (`POST /restore` with `Accept: image/*`), which is 14 spans or more.  CPU seconds are those of API,
+Valkey, supervisor, image processes and engine together; the collector runs elsewhere.
 
 Example: OMP_NUM_THREADS=1 python benchmarks/tracing.py --repeats 200
 """

@@ -253,7 +253,7 @@ class Engine:
             BatchStepped(
                 bundle=entry.task.bundle, images=len(batch), megapixels=stepped_mp, seconds=end_s - start_s,
                 splits=splits, memory_bytes=held_bytes, fixed_s=speed.fixed_s, s_per_mp=speed.s_per_mp, end_s=end_s,
-                tasks=tuple(dict.fromkeys(entry.task.id for entry, _ in batch)),
+                tasks=tuple(sorted({entry.task.id for entry, _ in batch})),
                 one_left=not all(self._has(entry) for entry, _ in batch),
             )
         )  # fmt: skip

@@ -175,7 +175,7 @@ class BatchStepped:
     Attributes:
         seconds: of the turn, with what began and finished in it.
         end_s: seconds since 1970 at its end.
-        tasks: the tasks whose images shared the step.
+        tasks: the tasks whose images shared the step, sorted.
         one_left: one of them has ended, so that the next turn has others.
         fixed_s, s_per_mp: what a step of the bundle costs, learned so far; 0 while nothing is known.
     """
