@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -161,3 +162,34 @@ def test_jobs_that_share_steps_are_linked_with_the_span_of_those_steps(place, ap
     assert any(len(span.links) > 1 for span in shared)
     named = {link for span in receiver.spans if span.name == "steps" for link in span.links}
     assert named and named <= {(span.trace, span.id) for span in shared}
+
+
+def test_no_log_and_no_span_has_a_secret_even_while_redis_and_the_collector_are_away(
+    place, api, crop, receiver, monkeypatch, tmp_path
+):
+    mark = "zebra7secret"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint.replace("//", f"//{mark}:{mark}@"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"x-token={mark}")
+    place.run(lambda queue: queue.redis.config_set("requirepass", mark))
+    place.redis = SimpleNamespace(url=f"{place.redis.url}?password={mark}", process=place.redis.process)
+    worker, client = place.worker(), api()
+    place.run(lambda queue: queue.ready())
+    files = {"image": (f"{mark}.png", crop(1), "image/png")}
+    fine = client.post("/restore", files=files, data={"prompt": mark, "steps": "1"}, headers={"Prefer": "wait=60"})
+    assert fine.json()["status"] == "succeeded"
+    broken = {"image": (f"{mark}.png", crop(2)[:3000], "image/png")}
+    failed = client.post("/restore", files=broken, data={"prompt": mark}, headers={"Prefer": "wait=60"})
+    assert failed.json()["error"]["code"] == "bad-image"
+    client.get("/jobs", headers={"Authorization": f"Bearer ud_{mark}"}, params={"prompt": mark})
+    receiver.until(lambda spans: sum(span.name.startswith("process") for span in spans) == 2)
+    place.redis.process.kill()
+    assert client.get("/jobs").status_code == 503
+    until_s = time.monotonic() + 60
+    while not log_lines(worker.log, "redis.away"):
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
+    logs = worker.log.read_text() + (tmp_path / "api.log").read_text()
+    assert len(log_lines(worker.log, "job.ended")) == 2 and '"redis.away"' in logs
+    assert mark not in logs
+    assert mark not in repr(receiver.bodies)
+    assert receiver.headers[0]["x-token"] == mark
