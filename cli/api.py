@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.json_log import log_as_json
 from cli.keys import run_with_redis
 from cli.listening import bare_host, check_metrics_port, close, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
 from cli.tracing import process_tracer
+from jobs.json_log import log_as_json
 from models.errors import ControlsError
 
 if TYPE_CHECKING:

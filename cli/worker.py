@@ -12,12 +12,12 @@ from cli import event_loop
 from cli.bundle_loading import find_bundles
 from cli.console import print_error, print_message
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.json_log import log_as_json
 from cli.listening import check_metrics_port
 from cli.options import Device, MetricsPort, RedisUrl, ServedBundles, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import settings
 from cli.tracing import process_tracer
+from jobs.json_log import log_as_json
 from jobs.spec import LANES, Lane
 from models.errors import ControlsError
 
