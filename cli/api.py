@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.json_log import log_as_json
 from cli.keys import run_with_redis
 from cli.listening import bare_host, check_metrics_port, close, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
+from cli.tracing import process_tracer
+from jobs.json_log import log_as_json
 from models.errors import ControlsError
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ def api(
             from service.app import create_app  # only now: its imports take seconds, and a taken port is told at once
             from service.server import server_for
 
+            tracer = process_tracer("undegrade-api")
+            ending.callback(tracer.close)
             run_with_redis(service.redis_url, lambda client: check_open_port(service, client))
             log_as_json()
-            server = server_for(create_app(service), service)
+            server = server_for(create_app(service, tracer), service)
             try:
                 server.run(sockets=sockets)
             except SystemExit:
@@ -73,6 +76,7 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "allowed_hosts": listed(env.allowed_hosts), "allowed_origins": listed(env.allowed_origins),
         "trusted_proxies": listed(env.trusted_proxies), "root_path": env.root_path,
         "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
+        "access_log": env.access_log,
     }  # fmt: skip
     values |= {name: value for name, value in options.items() if value is not None}
     values["host"] = bare_host(str(values["host"]))

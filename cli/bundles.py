@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.console import json_text, print_error, print_message, print_table
+from cli.console import print_error, print_message, print_table
 from cli.convert import check, convert
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.pull import pull, rm
 from cli.settings import settings
+from jobs.json_log import json_text
 from models.errors import BundleError
 from models.folders import bundle_folders
 from models.vocabulary import CLEAN

@@ -1,19 +1,19 @@
 """Output of the command: data goes to stdout, everything else to stderr.
 
 Names of files and other words from outside may hold escape sequences, line breaks or rich's markup.  All text passes
-through `visible` here, and in `cli.json_log`, before it reaches a terminal, a pipe or a log.
+through `visible` here, and through `jobs.json_log` in JSON, before it reaches a terminal, a pipe or a log.
 """
 
 import contextlib
-import json
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jobs.json_log import json_text
 from models.errors import ControlsError
 
 PIPED_TABLE_COLUMNS = 110
@@ -74,11 +74,6 @@ def print_json_line(row: Mapping[str, object]) -> None:
     """Print one JSON object and a newline, flushed, so that the reader of a pipe gets each row at once."""
     sys.stdout.write(json_text(row) + "\n")
     sys.stdout.flush()
-
-
-def json_text(value: object, indent: int | None = None, default: Callable[[object], object] | None = None) -> str:
-    """Returns JSON in printable ASCII; `default` converts values that JSON does not have."""
-    return json.dumps(value, indent=indent, default=default).replace("\x7f", "\\u007f")
 
 
 def print_table(table: Table) -> None:

@@ -18,12 +18,13 @@ from cli.bundle_loading import find_bundles
 from cli.console import print_error, print_warning
 from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.json_log import log_as_json
 from cli.listening import check_metrics_port, close, listen
 from cli.options import Device, Host, Port, ServedBundles
 from cli.private_files import default_folder, keep_new_files_private
 from cli.server_urls import checked_redis_url
 from cli.settings import Settings, settings
+from cli.tracing import process_tracer
+from jobs.json_log import log_as_json
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -92,12 +93,16 @@ def _serve(
             ending.callback(redis.release)
             redis.open()
             service = replace(service, redis_url=redis.url, embedded_redis_folder=folder)
+        tracer = process_tracer("undegrade-api")
+        ending.callback(tracer.close)
         log_as_json()
 
         async def run() -> ExitCode:  # made on the loop that it runs on
             from cli.service_run import ServiceRun
 
-            return await ServiceRun(service, sockets, redis, grace_s=env.grace_s, open_page=open_page).run()
+            return await ServiceRun(
+                service, sockets, redis, grace_s=env.grace_s, open_page=open_page, tracer=tracer
+            ).run()
 
         return event_loop.run(run())
 

@@ -23,6 +23,7 @@ from cli.exit_codes import ExitCode
 from cli.listening import close, url_of
 from cli.worker_process import WorkerProcess
 from jobs.backoff import Backoff
+from jobs.tracing.spans import NO_TRACER, Tracer
 from processes.child_program import ChildProgram
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class ServiceRun:
         *,
         grace_s: float,
         open_page: bool,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
-        self.service, self.sockets, self.redis = service, sockets, redis
+        self.service, self.sockets, self.redis, self.tracer = service, sockets, redis, tracer
         self.grace_s, self.open_page = grace_s, open_page
         self.worker = WorkerProcess(service)
         self._server: Server | None = None
@@ -146,7 +148,7 @@ class ServiceRun:
 
         pauses = _Pauses()
         while not self._stop.is_set():
-            self._server = server_for(create_app(self.service), self.service)
+            self._server = server_for(create_app(self.service, self.tracer), self.service)
             # Our own handlers stay: the server's would raise the signal once more, and that would look like a second
             self._server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]
             pauses.started()

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ControlsError
-from service.settings import Auth, ServiceSettings, check_network_setting
+from service.settings import AccessLog, Auth, ServiceSettings, check_network_setting
 
 PREFIX = "UNDEGRADE_"
 
@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """How long the line and the headers of a request may take."""
     stall_s: float = Field(default=ServiceSettings.stall_s, gt=0)
     """How long an upload or a download may stall."""
+    access_log: AccessLog = ServiceSettings.access_log
+    """Which requests the API logs: on (health checks only if they fail), all, or off."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 

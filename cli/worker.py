@@ -12,11 +12,12 @@ from cli import event_loop
 from cli.bundle_loading import find_bundles
 from cli.console import print_error, print_message
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.json_log import log_as_json
 from cli.listening import check_metrics_port
 from cli.options import Device, MetricsPort, RedisUrl, ServedBundles, StoreUrl
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import settings
+from cli.tracing import process_tracer
+from jobs.json_log import log_as_json
 from jobs.spec import LANES, Lane
 from models.errors import ControlsError
 
@@ -71,12 +72,15 @@ def worker(
             ),
         )  # fmt: skip
         _allow_open_files()
+        tracer = process_tracer("undegrade-worker")
         log_as_json()
         try:
-            failure = event_loop.run(_run_until_signal(lambda: Supervisor(config)))
+            failure = event_loop.run(_run_until_signal(lambda: Supervisor(config, tracer)))
         except WorkerError as error:
             print_error(str(error))
             raise typer.Exit(ExitCode.SERVER) from None
+        finally:
+            tracer.close()
     if failure is not None:
         print_error(failure.sentence)
         raise typer.Exit(ExitCode.DEVICE if failure.of_device else ExitCode.MODEL)

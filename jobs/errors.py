@@ -6,6 +6,7 @@ JobsError
 ├── DuplicateJob    there is a job with this id
 ├── RefusedJob      an RQ job did not come through the API
 ├── RedisUrlError   the URL of Redis is not valid
+├── TracingError    the OTEL_* variables ask for what cannot be done
 └── StoreError      the blob store failed
     ├── BlobMissing     there is no such blob, or it has expired
     ├── BlobUnwanted    the blob's job has ended or is deleted
@@ -45,6 +46,10 @@ class RefusedJob(JobsError):
 
 class RedisUrlError(JobsError):
     """The URL of Redis is not valid.  The message never contains its password."""
+
+
+class TracingError(JobsError):
+    """The OTEL_* variables ask for what cannot be done.  The message never contains the endpoint or its headers."""
 
 
 class StoreError(JobsError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jobs.blob_store import Blob
 from jobs.errors import RefusedJob, SpecError
 from jobs.record import Outcome
+from jobs.request_context import NO_REQUEST, RequestContext, read_request_context
 from jobs.rq_format import check
 from jobs.spec import JobSpec, load_spec
 from jobs.state import State
@@ -13,7 +14,7 @@ from jobs.state import State
 
 @dataclass(frozen=True, kw_only=True)
 class Leased:
-    """A job that a worker holds until its lease ends."""
+    """A job that a worker holds until its lease ends.  `queued_s` is how long it was queued this time."""
 
     spec: JobSpec
     attempts: int
@@ -21,6 +22,8 @@ class Leased:
     run_alone: bool  # it was in an engine that died: it shares no batch until it has ended
     cancel: bool
     input: bytes | None = None  # the image, where it was submitted with the job; others are in the store
+    queued_s: float = 0.0
+    request: RequestContext = NO_REQUEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +70,10 @@ def read_lease_row(row: Sequence[bytes], bundles: Sequence[str]) -> Leased | Ref
         return Refused(id=job, reason=error.reason, detail=str(error))
     except SpecError as error:
         return Refused(id=job, reason="bad-spec", detail=f"job {job}: {error}")
-    attempts, deaths, alone, cancel, image = row[5:10]
+    attempts, deaths, alone, cancel, image, queued_ms, request = row[5:12]
     return Leased(
         spec=spec, attempts=int(attempts), deaths=int(deaths), run_alone=bool(alone), cancel=bool(cancel),
-        input=image or None,
+        input=image or None, queued_s=max(0, int(queued_ms)) / 1000, request=read_request_context(request),
     )  # fmt: skip
 
 

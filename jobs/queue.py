@@ -23,9 +23,11 @@ from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, StoreFull, full_redis
 from jobs.forecast import Forecast, forecast, read_line
+from jobs.job_log import log_ends
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
 from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
+from jobs.request_context import NO_REQUEST, RequestContext
 from jobs.rq_format import MAX_PACKED_BYTES, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
 from jobs.state import State
@@ -119,7 +121,9 @@ class Queue:
         """Returns the bytes of all images in the store, those of results included."""
         return int(await self.redis.hget(redis_keys.STORED_TOTALS, "*") or 0)
 
-    async def submit(self, spec: JobSpec, max_queued: int, blob: Blob | None = None) -> int:
+    async def submit(
+        self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST
+    ) -> int:
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
         Raises:
@@ -131,7 +135,7 @@ class Queue:
             "submit", {"packed": pack(spec.id), "input": blob.data if blob else b""},
             id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
-            queues=[queue_name(spec.bundle, lane) for lane in LANES],
+            queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
         )  # fmt: skip
         if accepted == -2:
@@ -161,6 +165,9 @@ class Queue:
         )  # fmt: skip
         leased, refused = [], []
         for row in rows:
+            if row[1] == b"expired":
+                await log_ends(self, {row[0].decode(): State.EXPIRED})
+                continue
             job = read_lease_row(row, bundles)
             if isinstance(job, Leased):
                 leased.append(job)

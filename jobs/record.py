@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from jobs.errors import SpecError
+from jobs.request_context import NO_REQUEST, RequestContext, read_request_context
 from jobs.spec import FrozenModel, JobSpec, load_spec
 from jobs.state import State
 
@@ -83,6 +84,7 @@ class JobRecord(FrozenModel):
     cancel: bool = False
     progress: Progress = Progress()
     outcome: Outcome = Outcome()
+    request: RequestContext = NO_REQUEST
 
 
 class Degradation(FrozenModel):
@@ -150,4 +152,5 @@ def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> J
         cancel=bool(fields.get(b"cancel")),
         progress=Progress.model_validate_json(fields.get(b"progress") or b"{}"),
         outcome=Outcome.model_validate_json(fields.get(b"outcome") or b"{}"),
+        request=read_request_context(fields.get(b"request")),
     )

@@ -14,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from jobs.blob_store import open_store
 from jobs.queue import Queue, StorageLimits
 from jobs.redis_client import open_redis
+from jobs.tracing.spans import NO_TRACER, Tracer
 from service.authentication import Authenticator
 from service.desk import Desk
 from service.end_task import end_task
@@ -31,6 +32,8 @@ from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
 
+NO_TELEMETRY: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
+"""FastAPI's own telemetry would send queries, and with them prompts, to the collector."""
 DESCRIPTION = "Finds what is wrong with a photo and repairs it, one pass at a time."
 
 
@@ -45,7 +48,7 @@ class _Service(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: ServiceSettings) -> FastAPI:
+def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI:
     """Return the application.  Its lifespan opens Redis and the store, listens for job changes, and serves metrics."""
     registry = CollectorRegistry()
     app = _Service(
@@ -57,12 +60,16 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         servers=[{"url": settings.root_path or "/"}],
+        telemetry=NO_TELEMETRY,
         lifespan=lambda app: _lifespan(app, settings, registry),
     )
     app.key_optional = settings.auth != "on"
     # The last one comes first
     app.add_middleware(OriginGuard, settings=settings, needs_no_key=lambda: app.state.authenticator.needs_no_key())
-    app.add_middleware(RequestLog, count=RequestMetrics(registry), internal_error=_internal_error)
+    app.add_middleware(
+        RequestLog, count=RequestMetrics(registry), internal_error=_internal_error, access_log=settings.access_log,
+        tracer=tracer,
+    )  # fmt: skip
     app.add_middleware(HeadAsGet)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from jobs import api_keys
 from service.query import check_query
 from service.refusals import Unauthorized
+from service.request_facts import note
 from service.settings import Auth
 
 NO_KEYS_CACHE_S = 1.0
@@ -74,6 +75,7 @@ async def _caller(
 ) -> Caller:
     authenticator: Authenticator = request.app.state.authenticator
     caller = await authenticator.authenticate(bearer.credentials if bearer else key)
+    note(key_id=caller.owner)
     check_query(request)  # after the key: a stranger learns nothing about the parameters
     return caller
 

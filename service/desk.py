@@ -11,11 +11,13 @@ from starlette.types import Receive
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
 from jobs.errors import BlobMissing, DuplicateJob, QueueFull
+from jobs.job_log import log_ends
 from jobs.object_store import check_disk
 from jobs.queue import Backlog, Queue
 from jobs.record import JobRecord
 from jobs.spec import JobSpec, Lane, Source
 from jobs.state import State
+from jobs.tracing.spans import child_span
 from service.authentication import Caller
 from service.eraser import Eraser
 from service.file_rewrite import FileRewrite
@@ -25,6 +27,8 @@ from service.job_view import JobBody, QueuePosition, job_body
 from service.job_waiters import JobWaiters
 from service.problems import retry_after
 from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
+from service.request_facts import note, request_context
+from service.request_spans import submitting
 from service.settings import ServiceSettings
 from service.upload import Upload
 
@@ -119,9 +123,11 @@ class Desk:
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
         await self._check_disks(len(upload.data))
         if not carried:
-            await self._store_input(spec, blob)
+            with child_span("store"):
+                await self._store_input(spec, blob)
         try:
-            await self.queue.submit(spec, self.settings.max_queued, blob if carried else None)
+            with submitting(spec):
+                await self.queue.submit(spec, self.settings.max_queued, blob if carried else None, request_context())
         except QueueFull as error:
             if not carried:
                 await self.store.delete(blob.name)
@@ -156,8 +162,9 @@ class Desk:
             Gone: by the age of its id, it may have existed and expired.
         """
         record = await self.queue.record(job_id)
+        note(job=job_id if record else None)
         if record is not None and _is_late(record):
-            await self.queue.expire()
+            await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
             record = await self.queue.record(job_id)
         if record is None:
             raise self._missing(job_id)
@@ -178,7 +185,8 @@ class Desk:
             Gone: the job was deleted during the wait.
             TooManyWaits: the quota of the job's owner is used up.
         """
-        return await until_hang_up(self._end(record, wait_s), receive, WaitedJob(record))
+        with child_span("wait"):
+            return await until_hang_up(self._end(record, wait_s), receive, WaitedJob(record))
 
     async def _end(self, record: JobRecord, wait_s: float) -> WaitedJob:
         job_id, until_s = record.spec.id, time.monotonic() + wait_s
@@ -211,7 +219,8 @@ class Desk:
             Gone: it was deleted, or its time to live is over.
         """
         try:
-            return await self.store.get(name)
+            with child_span("fetch"):
+                return await self.store.get(name)
         except BlobMissing as error:
             raise Gone(f"{description} has expired or was deleted") from error
 

@@ -3,6 +3,7 @@
 import asyncio
 
 from jobs.blob_store import BlobStore
+from jobs.job_log import log_end_of
 from jobs.queue import Queue
 from jobs.record import JobRecord
 from jobs.state import State
@@ -26,6 +27,7 @@ class Eraser:
         job_id, names = record.spec.id, await self._blob_names(record)
         before = record.state if record.state.over else await self.queue.cancel(job_id, self.keep_s, record.spec)
         if before is State.QUEUED:
+            log_end_of(record, State.CANCELED)
             await self.store.delete(*names)
         elif before is not None and before.over:
             latest = await self.queue.record(job_id) or record

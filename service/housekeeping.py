@@ -13,7 +13,9 @@ from redis.exceptions import RedisError
 from jobs.backoff import Backoff
 from jobs.blob_store import BlobStore
 from jobs.errors import StoreError
+from jobs.job_log import log_ends, log_released
 from jobs.queue import Queue
+from jobs.state import State
 
 log = structlog.get_logger()
 EXPIRE_S = 0.5
@@ -35,8 +37,8 @@ class Housekeeping:
         )
 
     async def _end_late_jobs(self) -> None:
-        await self.queue.expire()
-        await self.queue.reclaim(ending_only=True)
+        await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
+        await log_released(self.queue, await self.queue.reclaim(ending_only=True))
 
     async def _sweep(self) -> None:
         await self.store.sweep(time.time())

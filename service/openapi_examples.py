@@ -67,7 +67,10 @@ _SUCCEEDED = {
         "label": "noise", "source": "auto", "by": "diffusion", "probability_before": 0.851, "probability_after": 0.031,
         "kept": True, "seconds": 5.9, "max_change_levels": 21.9, "image": f"{JOB_URL}/passes/1/image",
     }],
-    "stop_reason": "clean", "params": _PARAMS, "timings": {"decode": 0.015, "restore": 6.48, "encode": 0.04},
+    "stop_reason": "clean", "params": _PARAMS, "timings": {
+        "queued": 0.21, "decode": 0.015, "turn": 0.002, "assess": 0.36, "steps": 5.61, "finish": 0.51, "restore": 6.48,
+        "encode": 0.04, "store": 0.0,
+    },
     "result": {
         "url": f"{JOB_URL}/result", "bytes": 1833201,
         "sha256": "df003a801790542dab506265a38fc1d56636ffe9ed60e4594cdf6e21e9bbebd2", "format": "png",
@@ -82,7 +85,17 @@ _FAILED = {
     },
 }  # fmt: skip
 _CANCELED = {**_QUEUED, "status": "canceled", "ended_at": "2026-11-27T04:45:09.591000Z", "queue": None}
-_DETECTED = {"id": JOB_ID, "degradations": _DEGRADATIONS, "timings": {"decode": 0.014, "restore": 0.359}}
+_DETECTED = {
+    "id": JOB_ID,
+    "degradations": _DEGRADATIONS,
+    "timings": {
+        "queued": 0.02,
+        "decode": 0.014,
+        "turn": 0.001,
+        "assess": 0.358,
+        "restore": 0.359,
+    },
+}
 _EVENT = {"id": "1795754703591-0", "event": "completed", "data": '{"state": "succeeded"}'}
 _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,

@@ -4,8 +4,10 @@ from typing import Any
 
 from service.example_problems import JOB_ID, JOB_URL, REQUEST_ID
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 _HEADERS: dict[str, tuple[str, str]] = {
     "X-Request-Id": ("The id of the request in the log.", REQUEST_ID),
+    "traceparent": ("The request's span (W3C), where it belongs to a trace.", TRACEPARENT),
     "Location": ("The job's URL.", JOB_URL),
     "Content-Location": ("The URL of the image.", f"{JOB_URL}/result"),
     "Preference-Applied": ("The preference that was applied.", "wait=20"),
@@ -52,7 +54,7 @@ def add_headers(route: dict[str, Any]) -> None:
     for status, response in route["responses"].items():
         place = (route["operationId"], status)
         required = _ALWAYS.get(place, ())
-        optional = ("X-Request-Id", *_SOMETIMES.get(place, ()))
+        optional = ("X-Request-Id", "traceparent", *_SOMETIMES.get(place, ()))
         if status in _OF_A_STATUS and "security" in route:
             optional = (*optional, _OF_A_STATUS[status])
         names = {name: name in required for name in (*required, *optional)}

@@ -1,4 +1,4 @@
-"""Middleware around every request: assigns an id, logs and counts the request, and answers unexpected errors."""
+"""Middleware around every request: assigns an id, logs, traces and counts it, and answers unexpected errors."""
 
 import asyncio
 import re
@@ -6,11 +6,17 @@ import time
 import uuid
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobs.tracing.spans import NO_TRACER, Span, Tracer, running
+from service.request_facts import begin_request
+from service.request_spans import end_span, is_health_check, start_span
+from service.settings import AccessLog
 
 log = structlog.get_logger()
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -36,11 +42,16 @@ def route_of(scope: Scope) -> str:
 class RequestLog:
     """Pure ASGI, so that responses are streamed and contextvars reach the routes.
 
-    `internal_error` builds the response to an unexpected error from the request id.
+    `internal_error` builds the response to an unexpected error from the request id.  `access_log` "on" logs every
+    request except health checks that succeed, "all" those too, and "off" none.
     """
 
-    def __init__(self, app: ASGIApp, count: CountRequest, internal_error: Callable[[str], ASGIApp]) -> None:
+    def __init__(
+        self, app: ASGIApp, count: CountRequest, internal_error: Callable[[str], ASGIApp],
+        access_log: AccessLog = "on", tracer: Tracer = NO_TRACER,
+    ) -> None:  # fmt: skip
         self.app, self.count, self.internal_error = app, count, internal_error
+        self.access_log, self.tracer = access_log, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,9 +59,9 @@ class RequestLog:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         scope[REQUEST_ID] = given if VALID_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=scope[REQUEST_ID])
-        await self._handle(_Exchange(scope, receive, send))
+        with running(start_span(self.tracer, scope)) as span:
+            begin_request(scope[REQUEST_ID], span)
+            await self._handle(_Exchange(scope, receive, send, span))
 
     async def _handle(self, exchange: "_Exchange") -> None:
         start_s = time.monotonic()
@@ -58,7 +69,8 @@ class RequestLog:
             await self.app(exchange.scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = CLIENT_CLOSED_REQUEST
-        except Exception:
+        except Exception as error:
+            exchange.span.fail(type(error).__name__)
             log.exception("request.crashed", route=route_of(exchange.scope))
             if exchange.status:  # the response has begun: let the server cut the connection, so the client notices
                 raise
@@ -70,6 +82,9 @@ class RequestLog:
     def _record(self, exchange: "_Exchange", seconds: float) -> None:
         route = route_of(exchange.scope)
         self.count(route, exchange.status, seconds)
+        end_span(exchange.span, exchange.scope, exchange.status)
+        if not self._is_logged(exchange):
+            return
         # uvloop sends the response at the end of this loop iteration; logging must not delay it
         asyncio.get_running_loop().call_soon(
             partial(
@@ -78,12 +93,17 @@ class RequestLog:
             )
         )  # fmt: skip
 
+    def _is_logged(self, exchange: "_Exchange") -> bool:
+        if self.access_log == "on" and exchange.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return not is_health_check(exchange.scope)
+        return self.access_log != "off"
+
 
 class _Exchange:
     """One request and its response, with the headers that every response has."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope, self.status = scope, 0
+    def __init__(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
+        self.scope, self.status, self.span = scope, 0, span
         self._receive, self._send = receive, send
         headers = Headers(scope=scope)
         self._body_unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
@@ -99,6 +119,8 @@ class _Exchange:
             self.status = int(message["status"])
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = request_id(self.scope)
+            if self.span.context is not None:
+                headers["traceparent"] = self.span.context.traceparent
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Cache-Control"] = "private, no-store"  # jobs, pictures and events belong to one caller
             if self._body_unread:  # refused before the body was read: close the connection, do not read the rest

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 Auth = Literal["on", "off", "auto"]
+AccessLog = Literal["on", "off", "all"]
 
 MEGABYTE = 10**6
 """Bytes.  An upload limit of 30 MB is 30,000,000 bytes everywhere."""
@@ -40,6 +41,7 @@ class ServiceSettings:
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
         root_path: the path under which a proxy serves the service, such as "/ai".
+        access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
     """
 
     redis_url: str
@@ -65,6 +67,7 @@ class ServiceSettings:
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     root_path: str = ""
+    access_log: AccessLog = "on"
 
 
 def check_network_setting(name: str, entry: str) -> None:

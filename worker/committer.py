@@ -6,6 +6,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs.errors import StoreError
+from jobs.job_log import log_end
 from jobs.lease import Finished
 from jobs.queue import Queue
 from jobs.state import State
@@ -36,6 +37,7 @@ class Committer:
 
     def add(self, run: JobRun, finished: Finished) -> None:
         self.uncommitted += 1
+        run.trace.committing()
         self._finished.put_nowait((run, finished))
 
     async def run(self) -> None:
@@ -53,10 +55,23 @@ class Committer:
         for (run, finished), state in zip(batch, states, strict=True):
             self.held.remove(run)
             self.metrics.on_ended(run.spec.bundle, state or State.CANCELED, run.seconds)
-            log.info("job.ended", job=run.spec.id, state=state, seconds=finished.outcome.seconds)
+            self._log(run, finished, state)
             # Pictures count for nothing where the job did not succeed, the lease was lost, or a cancel came first
             discard, over = state is not State.SUCCEEDED, state is not None
             self.cleaning.spawn(clean_up(run, discard=discard, delete_input=over))
+
+    def _log(self, run: JobRun, finished: Finished, state: State | None) -> None:
+        """Write the job's line, and end its trace: both tell how it ended, which a cancel may have decided."""
+        if state is None:
+            log.warning("lease.lost", job=run.spec.id)
+            run.trace.end("lease-lost")
+            return
+        failure = finished.outcome.failure if state is finished.state else None
+        log_end(
+            run.spec, state, attempts=run.leased.attempts, request=run.leased.request, failure=failure,
+            seconds=run.seconds, worker=run.services.worker,
+        )  # fmt: skip
+        run.trace.end(state, failure)
 
 
 async def clean_up(run: JobRun, *, discard: bool, delete_input: bool = False) -> None:

@@ -25,6 +25,7 @@ from models.restoration_report import Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Track
 from worker.engine_entry import Entry, Resident, megapixels
 from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed
+from worker.engine_stages import ASSESS, FINISH, STEPS
 from worker.engine_timer import HostTimer, StepTimer
 from worker.engine_transfers import Outbox, Transfers
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, PassProgress, Pixels, StepProgress, Task
@@ -95,10 +96,10 @@ class Engine:
             self._begin_waiting(resident)
         batch = self._next_batch()
         if batch:
-            with self._shared_work(batch):
+            with self._shared_work(STEPS, batch):
                 self._step(batch)
             self._finish_done(batch)
-            self._report_batch(batch, self.clock() - start_s)
+            self._report_batch(batch, start_s)
 
     def _send_arrived(self) -> None:
         """Send the pictures that have arrived; wait for them if there is nothing else to do."""
@@ -118,14 +119,18 @@ class Engine:
         return [ready[i][:2] for i in pick_batch([candidate for _, _, candidate in ready], limits)]
 
     @contextmanager
-    def _shared_work(self, parts: Sequence[tuple[Entry, object]]) -> Iterator[None]:
-        """Add the duration of the block to the work of these images, in equal shares."""
+    def _shared_work(self, stage: str, parts: Sequence[tuple[Entry, object]]) -> Iterator[None]:
+        """Add the duration of the block to the work of these images, in equal shares, and in full to their stages."""
         start_s = self.clock()
+        passes = {entry: entry.pass_index for entry, _ in parts}
         try:
             yield
         finally:
+            end_s = self.clock()
             for entry, _ in parts:
-                entry.work_s += (self.clock() - start_s) / len(parts)
+                entry.work_s += (end_s - start_s) / len(parts)
+            for entry, pass_index in passes.items():
+                entry.stages.add(stage, pass_index, start_s, end_s)
 
     def _begin_waiting(self, resident: Resident) -> None:
         """Begin the first waiting images of a bundle, as many as a step takes.
@@ -141,12 +146,12 @@ class Engine:
         self._transfers.join()
         restorer = resident.restorer
         looked_at = [(entry, entry.request.image) for entry in group if entry.task.detect_only]
-        self._together(looked_at, restorer.assess, self._end_assessed)
+        self._together(ASSESS, looked_at, restorer.assess, self._end_assessed)
         begun = [(entry, entry.request) for entry in group if not entry.task.detect_only]
-        self._together(begun, restorer.begin, self._advance)
+        self._together(ASSESS, begun, restorer.begin, self._advance)
 
     def _together(
-        self, parts: Sequence[tuple[Entry, T]], call: Callable[[Sequence[T]], Sequence[R]],
+        self, stage: str, parts: Sequence[tuple[Entry, T]], call: Callable[[Sequence[T]], Sequence[R]],
         act: Callable[[Entry, R], None],
     ) -> None:  # fmt: skip
         """Make one call for parts of several images and act on each answer; after an error, one call for each."""
@@ -154,7 +159,7 @@ class Engine:
         if not parts:
             return
         answers: list[R] = []
-        with self._shared_work(parts):
+        with self._shared_work(stage, parts):
             error = self._attempt(lambda: answers.extend(call([part for _, part in parts])))
         if error is None:
             for (entry, _), answer in zip(parts, answers, strict=True):
@@ -165,7 +170,7 @@ class Engine:
             self._splits += is_out_of_memory(error)
             del error  # its traceback keeps the failed call's tensors alive
             for part in parts:
-                self._together([part], call, act)
+                self._together(stage, [part], call, act)
 
     def _end_assessed(self, entry: Entry, assessment: Assessment) -> None:
         report = Report(
@@ -173,7 +178,8 @@ class Engine:
             stop_reason="assessed", seed=entry.request.controls.seed, steps=0,
         )  # fmt: skip
         self._entries.pop(entry.task.id)
-        self.send(Done(id=entry.task.id, outcome=to_outcome(report), work_s=entry.work_s))
+        outcome = to_outcome(report)
+        self.send(Done(id=entry.task.id, outcome=outcome, work_s=entry.work_s, stages=entry.stages.all()))
 
     def _advance(self, entry: Entry, outcome: Outcome) -> None:
         """Act on what a restorer returned for an image: it is done, or it goes on with new tracks."""
@@ -183,6 +189,7 @@ class Engine:
             self._outbox.post(entry.task.id, download, partial(self._done, entry, outcome.report))
         elif isinstance(outcome, Continues):
             entry.tracks, entry.tiles = list(outcome.tracks), len(outcome.tracks)
+            entry.pass_index = entry.tracks[0].pass_index
             image = outcome.image if entry.task.send_passes else None
             progress = PassProgress(id=entry.task.id, outcome=to_outcome(outcome.report))
             if image is None:
@@ -196,8 +203,10 @@ class Engine:
             return Failed(
                 id=entry.task.id, code="not-finite", detail="the restored image contains NaN or infinite values",
                 hint="report it with the bundle's name; a bundle in float32 may work", work_s=entry.work_s,
+                stages=entry.stages.all(),
             )  # fmt: skip
-        return Done(id=entry.task.id, outcome=to_outcome(report), pixels=pixels, work_s=entry.work_s)
+        outcome, stages = to_outcome(report), entry.stages.all()
+        return Done(id=entry.task.id, outcome=outcome, pixels=pixels, work_s=entry.work_s, stages=stages)
 
     def _step(self, batch: Batch) -> None:
         """Advance a batch.  After an error try it again: in halves where memory was short, otherwise image by image."""
@@ -234,15 +243,18 @@ class Engine:
                 )
             )  # fmt: skip
 
-    def _report_batch(self, batch: Batch, seconds: float) -> None:
+    def _report_batch(self, batch: Batch, start_s: float) -> None:
         entry, stepped_mp = batch[0][0], sum(megapixels(track) for _, track in batch)
         speed = entry.resident.speed
         splits, self._splits = self._splits, 0
         held_bytes = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
+        end_s = self.clock()
         self.send(
             BatchStepped(
-                bundle=entry.task.bundle, images=len(batch), megapixels=stepped_mp, seconds=seconds, splits=splits,
-                memory_bytes=held_bytes, fixed_s=speed.fixed_s, s_per_mp=speed.s_per_mp,
+                bundle=entry.task.bundle, images=len(batch), megapixels=stepped_mp, seconds=end_s - start_s,
+                splits=splits, memory_bytes=held_bytes, fixed_s=speed.fixed_s, s_per_mp=speed.s_per_mp, end_s=end_s,
+                tasks=tuple(sorted({entry.task.id for entry, _ in batch})),
+                one_left=not all(self._has(entry) for entry, _ in batch),
             )
         )  # fmt: skip
 
@@ -252,7 +264,7 @@ class Engine:
         done = [(e, track) for e, track in batch if track.step >= track.steps and self._has(e) and track in e.tracks]
         for entry, track in done:
             entry.tracks.remove(track)
-        self._together(done, resident.restorer.finish, self._advance)
+        self._together(FINISH, done, resident.restorer.finish, self._advance)
 
     def _has(self, entry: Entry) -> bool:
         """False once the image has ended, or has begun again in smaller tiles."""
@@ -287,8 +299,10 @@ class Engine:
             self._splits += 1
             # In host memory the picture leaves the device to its tiles
             request = Request(image=entry.request.image.cpu(), controls=entry.request.controls, tile_px=tile_px)
-            self._entries[entry.task.id] = Entry(entry.task, request, entry.resident, work_s=entry.work_s)
+            self._entries[entry.task.id] = Entry(
+                entry.task, request, entry.resident, work_s=entry.work_s, stages=entry.stages
+            )
             return
         self._entries.pop(entry.task.id, None)
         self._outbox.drop(entry.task.id)
-        self.send(replace(to_failed(entry.task.id, error), work_s=entry.work_s))
+        self.send(replace(to_failed(entry.task.id, error), work_s=entry.work_s, stages=entry.stages.all()))

@@ -10,6 +10,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from jobs.json_log import log_as_json
 from models.errors import DeviceError, ModelsError
 from processes.parent_death import die_with_parent, prefer_as_victim
 from worker.engine_config import EngineConfig
@@ -27,6 +28,7 @@ def main(connection: Connection, config: EngineConfig, parent: int) -> None:
     prefer_as_victim(300)  # after the decoders: they lose less
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains; Ctrl-C reaches the whole group
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    log_as_json()
     try:
         from worker.engine_startup import start_engine
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from models.restorer import Request, Restorer, Track
 from worker.engine_speed import StepSpeed
+from worker.engine_stages import StageLog
 from worker.messages import Task
 from worker.picking import BatchLimits, Candidate
 
@@ -33,7 +34,9 @@ class Entry:
     Attributes:
         tracks: the tracks of this pass that are not finished.
         tiles: how many tracks this pass has in all.
+        pass_index: the pass that it is in.
         work_s: the seconds that the engine has worked for this image.
+        stages: what it did, and when.
     """
 
     task: Task
@@ -42,7 +45,9 @@ class Entry:
     tracks: list[Track] = field(default_factory=list)
     tiles: int = 1
     begun: bool = False
+    pass_index: int = 0
     work_s: float = 0.0
+    stages: StageLog = field(default_factory=StageLog)
 
     @property
     def turn(self) -> tuple[int, float]:

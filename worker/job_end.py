@@ -5,7 +5,7 @@ from jobs.state import State
 
 
 class Abandoned(Exception):
-    """This worker must not end the job: its lease is lost, or it goes back into the queue."""
+    """This worker must not end the job: its lease is lost, or it goes back into the queue.  The message says why."""
 
 
 class EngineAway(Exception):

@@ -23,10 +23,13 @@ from jobs.queue import Event, Queue
 from jobs.record import Failure, Outcome, Progress, Result
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
+from jobs.tracing.spans import NO_TRACER, Tracer
 from models.errors import PhotoError
 from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, CodecPool, DecodeTooSlow
 from models.photo.read import Photo
+from worker.engine_stages import seconds_by_stage
 from worker.job_end import Abandoned, Ended, EngineAway, canceled, expired, failed
+from worker.job_trace import JobTrace
 from worker.messages import Answer, Begun, Cancel, Done, Failed, PassProgress, Pixels, StepProgress, Task
 from worker.patient_store import PatientStore
 
@@ -55,6 +58,7 @@ class JobServices:
     Attributes:
         token: the owner of their leases.
         max_running_s: the seconds after which a job that the engine has begun fails.
+        worker: the name of the worker, for traces and logs.
     """
 
     queue: Queue
@@ -63,6 +67,8 @@ class JobServices:
     engine: EngineClient
     token: str
     max_running_s: float = MAX_RUNNING_S
+    tracer: Tracer = NO_TRACER
+    worker: str = ""
 
 
 class JobRun:
@@ -73,15 +79,20 @@ class JobRun:
         in_engine: the engine has the job now; if it dies, the death counts.
         answers: what the engine says.
         seconds: durations of the stages.
+        trace: the spans of this attempt.
         work_s: the engine's seconds for this job, without the time in which it waited for its turn.
     """
 
-    def __init__(self, leased: Leased, services: JobServices, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, leased: Leased, services: JobServices, clock: Callable[[], float] = time.monotonic,
+        leased_s: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
         self.leased, self.services, self.clock = leased, services, clock
         self.task_id = f"{leased.spec.id}.{uuid4().hex[:8]}"
         self.in_engine = False
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = {"queued": round(leased.queued_s, 4)}
+        self.trace = JobTrace(leased, services.tracer, services.worker, leased_s)
         self.work_s = 0.0
         self.store = PatientStore(services.store, leased.spec.id)
         self._interruption: Ended | Abandoned | None = None
@@ -111,9 +122,9 @@ class JobRun:
         hint = "scale the image down, or ask for fewer steps or passes"
         self._interrupt(failed("time-limit", detail, hint))
 
-    def abandon(self) -> None:
-        """Stop working on the job without ending it."""
-        self._interrupt(Abandoned())
+    def abandon(self, why: str = "lease-lost") -> None:
+        """Stop working on the job without ending it; the trace says why."""
+        self._interrupt(Abandoned(why))
 
     def _interrupt(self, reason: Ended | Abandoned) -> None:
         """End the work for this reason.  The first counts, but a job that is not ours any more is never ended."""
@@ -202,7 +213,8 @@ class JobRun:
         if self.spec.kind == "noop":
             return
         photo = await self._decode()
-        pixels = await self._compute(photo)
+        with self.trace.in_engine():
+            pixels = await self._compute(photo)
         if pixels is not None:
             await self._keep_result(photo, pixels)
 
@@ -247,11 +259,13 @@ class JobRun:
             while True:
                 answer = await self.answers.get()
                 engine_has_task = not isinstance(answer, Done | Failed)
-                if isinstance(answer, Failed):
+                if isinstance(answer, Failed | Done):
                     self.work_s = answer.work_s
+                    self.seconds |= seconds_by_stage(answer.stages)
+                    self.trace.engine_did(answer.stages)
+                if isinstance(answer, Failed):
                     raise failed(answer.code, answer.detail, answer.hint)
                 if isinstance(answer, Done):
-                    self.work_s = answer.work_s
                     await self._publish(photo, answer)
                     return answer.pixels
                 await self._publish(photo, answer)
@@ -279,7 +293,10 @@ class JobRun:
         if self._begun:  # it began again in smaller tiles
             return
         self._begun = True
-        self._begun_s = self._reported_s = self.clock()  # a job that ends soon needs no more progress
+        self.trace.begun()
+        now_s = self.clock()
+        self.seconds["turn"] = round(now_s - self._begun_s, 4)
+        self._begun_s = self._reported_s = now_s  # a job that ends soon needs no more progress
         self._call_in(self.services.max_running_s, self.time_out)
         await self.services.queue.report(self.services.token, self.spec.id, Progress())
 
@@ -372,6 +389,7 @@ class JobRun:
     async def _timed(self, stage: str, work: Awaitable[T]) -> T:
         start_s = self.clock()
         try:
-            return await work
+            with self.trace.stage(stage):
+                return await work
         finally:
             self.seconds[stage] = round(self.clock() - start_s, 4)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -21,6 +22,7 @@ from worker.job_end import Abandoned, EngineAway
 from worker.job_run import JobRun, JobServices
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
+from worker.releases import release
 
 log = structlog.get_logger()
 WAIT_FOR_ROOM_S = 1.0
@@ -45,6 +47,7 @@ class LeaseLoop:
         self.services, self.link, self.keeper, self.held, self.committer = services, link, keeper, held, committer
         self.metrics, self.retry, self.background = metrics, retry, background
         self._reply_lost = False
+        self._leased_s: tuple[float, float] | None = None
 
     async def run(self, draining: asyncio.Event) -> None:
         """Lease until the worker drains."""
@@ -99,16 +102,17 @@ class LeaseLoop:
             for orphan in orphans:
                 log.warning("job.released", job=orphan, error="the reply to its lease was lost")
         self._reply_lost = True  # until it has arrived
+        begin_s = time.time()
         leased, refused = await queue.lease(
             bundles, lanes, room, worker=self.worker, token=self.services.token, held=len(self.held)
         )
-        self._reply_lost = False
+        self._reply_lost, self._leased_s = False, (begin_s, time.time())
         for job in refused:
             log.warning("job.refused", job=job.id, reason=job.reason)
         return leased, len(refused)
 
     def _hold(self, leased: Leased) -> JobRun:
-        run = JobRun(leased, self.services)
+        run = JobRun(leased, self.services, leased_s=self._leased_s)
         self.held.add(run)
         self.metrics.on_leased(leased)
         return run
@@ -117,8 +121,9 @@ class LeaseLoop:
         """Run a job and pass it to the committer.  An error in our own code fails the job, and not the worker."""
         try:
             finished = await run.run()
-        except Abandoned:
+        except Abandoned as why:
             self.held.remove(run)
+            run.trace.end(str(why))
             await clean_up(run, discard=True)
             return
         except (RedisError, StoreError, EngineAway) as error:
@@ -131,8 +136,8 @@ class LeaseLoop:
         self.committer.add(run, finished)
 
     async def _release(self, run: JobRun) -> None:
+        run.trace.end("released")
         if not self.held.holds(run):  # leased again meanwhile: a release would end that lease
             return
         self.held.remove(run)
-        services, jobs = self.services, [run.spec.id]
-        await self.retry("release", lambda: services.queue.release(services.token, jobs, died=False))
+        await self.retry("release", partial(release, self.services.queue, self.services.token, [run.spec.id]))

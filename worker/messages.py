@@ -125,6 +125,22 @@ class PassProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What the engine did for a task: "assess", "steps" or "finish" of one pass, from its first call to its last.
+
+    Attributes:
+        start_s, end_s: seconds since 1970, by the clock that all processes of a machine share.
+        work_s: seconds of the calls alone, each in full also where it served several tasks.
+    """
+
+    name: str
+    pass_index: int
+    start_s: float
+    end_s: float
+    work_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """A task has ended.
 
@@ -137,6 +153,7 @@ class Done:
     outcome: Outcome
     pixels: Pixels | None = None
     work_s: float = 0.0
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +165,18 @@ class Failed:
     detail: str
     hint: str = ""
     work_s: float = 0.0
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStepped:
-    """One turn of the engine, for the metrics; all of its images belong to one bundle.
+    """One turn of the engine, for metrics and traces; all of its images belong to one bundle.
 
     Attributes:
         seconds: of the turn, with what began and finished in it.
+        end_s: seconds since 1970 at its end.
+        tasks: the tasks whose images shared the step, sorted.
+        one_left: one of them has ended, so that the next turn has others.
         fixed_s, s_per_mp: what a step of the bundle costs, learned so far; 0 while nothing is known.
     """
 
@@ -167,6 +188,9 @@ class BatchStepped:
     memory_bytes: int = 0  # of the GPU, held by this process; 0 on a CPU
     fixed_s: float = 0.0
     s_per_mp: float = 0.0
+    end_s: float = 0.0
+    tasks: tuple[str, ...] = ()
+    one_left: bool = False
 
 
 Answer = Ready | NotReady | Pong | Begun | StepProgress | PassProgress | Done | Failed | BatchStepped

@@ -11,6 +11,7 @@ import math
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -19,11 +20,13 @@ from redis.exceptions import RedisError
 from jobs.blob_store import BlobStore, open_store
 from jobs.queue import Queue
 from jobs.spec import LANES, Lane
+from jobs.tracing.spans import NO_TRACER, Tracer
 from models.photo.codec_pool import CodecPool
 from models.photo.read import Limits
 from worker import redis_client
 from worker.announcer import Announcer
 from worker.background_tasks import BackgroundTasks
+from worker.batch_traces import BatchTraces
 from worker.committer import Committer
 from worker.engine_config import EngineConfig
 from worker.engine_keeper import EngineKeeper
@@ -35,6 +38,7 @@ from worker.lease_renewal import LeaseRenewal
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
+from worker.releases import release
 from worker.upkeep import Upkeep
 
 log = structlog.get_logger()
@@ -74,7 +78,7 @@ class WorkerConfig:
 class Supervisor:
     """A worker.  Make it and run it on the same loop, on which its clients live."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, tracer: Tracer = NO_TRACER) -> None:
         self.config = config
         self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
@@ -98,8 +102,9 @@ class Supervisor:
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
         services = JobServices(
             queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token,
-            max_running_s=config.max_running_s,
+            max_running_s=config.max_running_s, tracer=tracer, worker=self.name,
         )  # fmt: skip
+        self.batches = BatchTraces(tracer, self.held)
         self.leasing = LeaseLoop(
             worker=self.name, bundles=config.bundles, lanes=config.lanes, ahead=config.ahead, services=services,
             link=self.link, keeper=self.keeper, held=self.held, committer=self.committer, metrics=self.metrics,
@@ -156,6 +161,7 @@ class Supervisor:
             self.background.spawn(self._replace_engine())
         elif isinstance(answer, BatchStepped):
             self.metrics.on_batch(answer)
+            self.batches.on_batch(answer)
         elif isinstance(answer, Begun | StepProgress | PassProgress | Done | Failed):
             run = self.held.get(answer.id.partition(".")[0])
             if run is not None and run.task_id == answer.id:
@@ -185,13 +191,14 @@ class Supervisor:
             self._ready.set()
             self.held.freed.set()
         self.metrics.restarts.inc()
+        self.batches.close()
         inside = [run for run in self.held if run.in_engine]
         for run in inside:
-            run.abandon()
+            run.abandon("engine-died")
             self.held.remove(run)
         jobs = [run.spec.id for run in inside]
         self.background.spawn(  # without waiting for Redis: jobs that are being decoded need an engine soon
-            self.retry("release", lambda: self.queue.release(self.token, jobs, died=True, failure=death.failure))
+            self.retry("release", partial(release, self.queue, self.token, jobs, died=True, failure=death.failure))
         )
         await self.keeper.replace(death)
 
@@ -218,12 +225,12 @@ class Supervisor:
             await asyncio.sleep(DRAIN_POLL_S)
         left = list(self.held)
         for run in left:
-            run.abandon()
+            run.abandon("released")
             self.held.remove(run)  # the end of the engine is no loss to it, and needs no other engine
         with contextlib.suppress(RedisError, OSError):
             async with asyncio.timeout(CLOSE_S):
                 self._redis_answers = False
-                await self.queue.release(self.token, [run.spec.id for run in left], died=False)
+                await release(self.queue, self.token, [run.spec.id for run in left])
                 await self.queue.release_unheld(self.token, ())
                 self._redis_answers = True
         if self._redis_answers:
@@ -232,6 +239,7 @@ class Supervisor:
             log.warning("worker.drained", left=len(left), why="Redis does not answer; their leases will run out")
 
     async def _close(self) -> None:
+        self.batches.close()
         await self.link.stop()
         await self.codec.close()
         if self._redis_answers:  # else the worker's entry ends by itself

@@ -6,6 +6,7 @@ import time
 import structlog
 
 from jobs.blob_store import BlobStore
+from jobs.job_log import log_released
 from jobs.queue import Queue
 from worker.announcer import Announcer
 from worker.redis_retry import RedisRetry
@@ -37,8 +38,10 @@ class Upkeep:
             await asyncio.sleep(RECLAIM_S)
 
     async def _reclaim(self) -> None:
-        for job, answer in (await self.queue.reclaim()).items():
+        answers = await self.queue.reclaim()
+        for job, answer in answers.items():
             log.warning("lease.expired", job=job, now=answer)
+        await log_released(self.queue, answers)
 
     async def _sweep(self) -> None:
         await self.queue.forget_expired()

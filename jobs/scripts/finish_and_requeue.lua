@@ -82,7 +82,7 @@ local function requeue(id, deaths, now, cause)
     drop_pictures(id)
     redis.call('ZREM', KEY.leases, id)
     redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease)
-    redis.call('HSET', job, 'state', 'queued')
+    redis.call('HSET', job, 'state', 'queued', 'queued_ms', now)
     if deaths > 0 then redis.call('HSET', job, 'alone', '1') else redis.call('HINCRBY', job, 'attempts', -1) end
     redis.call('HDEL', job, 'lease', 'worker', 'started_ms', 'progress', 'outcome')
     redis.call('HSET', KEY.rq_job .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')

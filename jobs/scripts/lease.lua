@@ -2,9 +2,9 @@
 -- started yet: workers take jobs ahead and decode them.  Its first report of progress starts it.
 -- args: max_jobs, worker, token, iso, held (jobs that the worker holds), max_packed_bytes,
 --       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, head_start_ms})
--- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or ''}
---      or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}
-local now, rows, input_bytes_left = now_ms(), {}, args.max_input_bytes
+-- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or '', milliseconds in the
+--      queue, request or ''} or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}; at the end {id, 'expired'}
+local now, rows, expired, input_bytes_left = now_ms(), {}, {}, args.max_input_bytes
 
 -- The input that was submitted with the job, while it fits into this answer; '' for others
 local function input(key)
@@ -49,7 +49,7 @@ while #rows < args.max_jobs do
     if not id then break end
     local job, rq = KEY.job .. id, KEY.rq_job .. id
     local known = redis.call('HMGET', job, 'spec', 'state', 'attempts', 'deaths', 'alone', 'cancel', 'deadline_ms',
-        'carried')
+        'carried', 'queued_ms', 'enqueued_ms', 'request')
     local spec, state, deadline_ms, alone = known[1], known[2], known[7], known[5] == '1'
     if alone and (#rows > 0 or args.held > 0) then break end
     redis.call('LPOP', KEY.rq_queue .. queue)
@@ -64,6 +64,7 @@ while #rows < args.max_jobs do
         refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
     elseif state == 'queued' and deadline_ms and now > tonumber(deadline_ms) then
         expire(id, now, 'was queued')
+        expired[#expired + 1] = {id, 'expired'}
     elseif state ~= 'queued' then
         -- it is over already: only its place in the queue had to go
     else
@@ -77,8 +78,9 @@ while #rows < args.max_jobs do
             id .. ':' .. args.token)
         rows[#rows + 1] = {id, 'leased', spec, redis.call('HGET', rq, 'data') or '', callbacks(id),
             tostring(tonumber(known[3] or 0) + 1), known[4] or '0', alone and '1' or '', known[6] or '',
-            input(known[8])}
+            input(known[8]), string.format('%.0f', now - tonumber(known[9] or known[10] or now)), known[11] or ''}
         if alone then break end
     end
 end
+for _, row in ipairs(expired) do rows[#rows + 1] = row end
 return rows

@@ -1,6 +1,7 @@
 -- Adds a job to its queue, with everything that is known about it; refuses it when its bundle has too many queued jobs.
 -- args: id, queue, bundle, spec, keep_s, deadline_ms or nil, owner or nil, iso, queues (of the bundle), max_queued,
---       input (or nil: key, name and ttl_s of an image to store), room (see admission.lua) or nil for no limit
+--       request (JSON of jobs/request_context.py), input (or nil: key, name and ttl_s of an image to store),
+--       room (see admission.lua) or nil for no limit
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
 --      or {-2; what admission.lua says}
@@ -14,7 +15,7 @@ if redis.call('HDEL', KEY.reserved, id) == 0 and args.room then
     if refused then return {-2, unpack(refused)} end
 end
 redis.call('HSET', job, 'spec', args.spec, 'state', 'queued', 'queue', args.queue, 'bundle', args.bundle,
-    'enqueued_ms', now, 'keep_s', args.keep_s)
+    'enqueued_ms', now, 'keep_s', args.keep_s, 'request', args.request)
 if args.input then
     redis.call('SET', args.input.key, bytes.input, 'EX', args.input.ttl_s)
     redis.call('HSET', job, 'carried', args.input.key)

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from jobs.record import JobRecord
 from jobs.spec import Format, Kind
+from jobs.tracing.spans import child_span
 from service.authentication import AuthenticatedCaller, Caller
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
@@ -84,7 +85,8 @@ async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCalle
 async def _receive(request: Request, kind: Kind, desk: Desk, caller: Caller, preference: WaitPreference) -> Upload:
     """Read the upload, unless the service would refuse the job anyway."""
     await desk.refuse_early(caller, preference.wait_s, content_length(request))
-    upload = await read_upload(request, kind, desk.settings)
+    with child_span("read upload"):
+        upload = await read_upload(request, kind, desk.settings)
     await check_degradations(desk.queue, upload.options.bundle or desk.settings.bundle, upload.options)
     return upload
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.console import json_text, visible
-from cli.json_log import JsonFormatter
+from cli.console import visible
+from jobs.json_log import JsonFormatter, json_text
 
 BAD = ["\x1b[31mred", "\x9b31m", "\r", "\n", "\x07", "\x7f", "‮gpj", "⁦", "\u2028", "\udcff\udcfe", "\x08", "\U000e0041"]
 MARKUP = ["[red]x", "[/]", "[/red]", ":smile:", "\\[x]", "[link=x]"]

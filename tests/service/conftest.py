@@ -28,6 +28,7 @@ from jobs.queue import Event, Queue
 from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, WorkerInfo
 from jobs.spec import LANES
 from jobs.state import State
+from jobs.tracing.spans import NO_TRACER
 from service.app import create_app
 from service.server import server_for
 from service.settings import ServiceSettings
@@ -151,16 +152,16 @@ async def _with_queue(url: str, action: Callable[[Queue], Any]) -> Any:
 
 @pytest.fixture
 def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
-    """Starts services; takes settings as keywords."""
+    """Starts services; takes settings, and a tracer, as keywords."""
     stops: list[Callable[[], None]] = []
 
     def start(**settings: Any) -> Service:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        url = settings.pop("redis_url", valkey.url)
+        url, tracer = settings.pop("redis_url", valkey.url), settings.pop("tracer", NO_TRACER)
         chosen = replace(ServiceSettings(redis_url=url, store_url=url, bundle=BUNDLE, port=port), **settings)
-        app = create_app(chosen)
+        app = create_app(chosen, tracer)
         server = server_for(app, chosen)
         thread = threading.Thread(target=server.run)
         thread.start()

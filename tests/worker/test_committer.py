@@ -6,15 +6,20 @@ from types import SimpleNamespace
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 from redis.exceptions import OutOfMemoryError as RedisFull
+from structlog.testing import capture_logs
 
 from jobs.errors import StoreError
-from jobs.lease import Finished
+from jobs.lease import Finished, Leased
 from jobs.record import Outcome
+from jobs.spec import JobSpec
 from jobs.state import State
 from worker.committer import Committer
 from worker.held_jobs import HeldJobs
+from worker.job_trace import JobTrace
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
+
+A, B = "a" * 32, "b" * 32
 
 
 class LossyQueue:
@@ -36,7 +41,9 @@ class FakeRun:
     """A run that records what the committer asks of it."""
 
     def __init__(self, job, error=None) -> None:
-        self.spec, self.seconds, self.error = SimpleNamespace(id=job, bundle="b"), {}, error
+        self.spec, self.seconds, self.error = JobSpec(id=job, bundle="b", submitted_ms=1, owner="k1"), {}, error
+        self.leased = Leased(spec=self.spec, attempts=2, deaths=1, run_alone=False, cancel=False)
+        self.trace, self.services = JobTrace(self.leased), SimpleNamespace(worker="w")
         self.discarded = self.input_deleted = False
 
     async def discard(self):
@@ -72,7 +79,7 @@ def commit(queue, *runs):
 
 
 def test_a_commit_whose_reply_is_lost_does_not_delete_its_own_result():
-    run, queue = FakeRun("a"), LossyQueue(lost_replies=2)
+    run, queue = FakeRun(A), LossyQueue(lost_replies=2)
     commit(queue, run)
     assert queue.commits == 3
     assert (run.discarded, run.input_deleted) == (False, True)
@@ -80,13 +87,22 @@ def test_a_commit_whose_reply_is_lost_does_not_delete_its_own_result():
 
 @pytest.mark.parametrize("error", [StoreError("gone"), RedisAway("gone"), RedisFull("full"), OSError("gone")])
 def test_a_store_that_fails_does_not_end_the_commits(error):
-    lost, next_one = FakeRun("a", error), FakeRun("b")
-    commit(LossyQueue(answers={"a": None}), lost, next_one)
+    lost, next_one = FakeRun(A, error), FakeRun(B)
+    commit(LossyQueue(answers={A: None}), lost, next_one)
     assert (lost.discarded, lost.input_deleted) == (True, False)
     assert (next_one.discarded, next_one.input_deleted) == (False, True)
 
 
 def test_the_pictures_of_a_canceled_job_are_deleted_and_so_is_its_input():
-    run = FakeRun("a")
-    commit(LossyQueue(answers={"a": State.CANCELED}), run)
+    run = FakeRun(A)
+    commit(LossyQueue(answers={A: State.CANCELED}), run)
     assert (run.discarded, run.input_deleted) == (True, True)
+
+
+def test_the_log_has_one_line_for_each_job_that_ended_and_none_for_a_lost_lease():
+    canceled, lost = FakeRun(A), FakeRun(B)
+    with capture_logs() as lines:
+        commit(LossyQueue(lost_replies=2, answers={A: State.CANCELED, B: None}), canceled, lost)
+    (end,) = [line for line in lines if line["event"] == "job.ended"]
+    assert (end["job"], end["state"], end["attempts"], end["key_id"], end["worker"]) == (A, "canceled", 2, "k1", "w")
+    assert [line["job"] for line in lines if line["event"] == "lease.lost"] == [B]

@@ -39,7 +39,7 @@ def test_a_job_ends_with_its_picture_in_the_store():
     assert (outcome.result.format, outcome.result.width_px, outcome.result.height_px) == ("jpeg", 8, 8)
     assert (outcome.stop_reason, outcome.seed, outcome.warnings) == ("clean", 3, ("kept no alpha",))
     assert outcome.passes[0].blob == outcome.result.blob
-    assert set(outcome.seconds) == {"fetch", "decode", "restore", "encode", "store"}
+    assert set(outcome.seconds) == {"queued", "fetch", "decode", "restore", "encode", "store"}
     assert [kind for _, _, kind in bench.queue.reports] == ["detected", "pass.completed"]
 
 

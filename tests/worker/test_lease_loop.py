@@ -9,6 +9,7 @@ from jobs.lease import Leased
 from jobs.record import Failure, WorkerInfo
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
+from jobs.tracing.spans import NO_TRACER
 from worker.background_tasks import BackgroundTasks
 from worker.held_jobs import HeldJobs
 from worker.lease_loop import LeaseLoop
@@ -55,7 +56,7 @@ def ended_by_one_look(queue, cannot_load):
             ended.append((run.spec.bundle, run.spec.lane, finished.state, finished.outcome.failure))
             held.remove(run)
 
-        services = SimpleNamespace(queue=queue, token="t", store=None)
+        services = SimpleNamespace(queue=queue, token="t", store=None, tracer=NO_TRACER, worker="w")
         loop = LeaseLoop(
             worker="me", bundles=("b", "c"), lanes=LANES, ahead=4, services=services, link=SimpleNamespace(ready=None),
             keeper=SimpleNamespace(cannot_load=cannot_load), held=held, committer=SimpleNamespace(add=commit),

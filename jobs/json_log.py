@@ -1,12 +1,16 @@
-"""The log format of the long-running commands: one JSON object per line, in printable ASCII."""
+"""The log format of the long-running commands and of the engine child: one JSON object per line, in printable ASCII."""
 
+import json
 import logging
 import sys
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
+from typing import Any
 
-import structlog
 
-from cli.console import json_text
+def json_text(value: object, indent: int | None = None, default: Callable[[object], object] | None = None) -> str:
+    """Returns JSON in printable ASCII; `default` converts values that JSON does not have."""
+    return json.dumps(value, indent=indent, default=default).replace("\x7f", "\\u007f")
 
 
 class JsonFormatter(logging.Formatter):
@@ -24,6 +28,8 @@ class JsonFormatter(logging.Formatter):
 
 def log_as_json() -> None:
     """Write log events to stderr, one JSON object per line."""
+    import structlog  # only now: every command uses `json_text`, and few have a log
+
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -31,6 +37,7 @@ def log_as_json() -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _without_nothing,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
@@ -38,6 +45,11 @@ def log_as_json() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _without_nothing(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave out the fields that are None: there is no key, no trace, no failure."""
+    return {name: value for name, value in event.items() if value is not None}
 
 
 def _serialized(event: object, **options: object) -> str:
