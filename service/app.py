@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from jobs.blob_store import open_store
-from jobs.queue import Queue, StorageLimits
+from jobs.queue import Queue
 from jobs.redis_client import open_redis
+from jobs.storage_limits import StorageLimits
 from service.authentication import Authenticator
 from service.desk import Desk
 from service.end_task import end_task

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
 from redis.exceptions import RedisError
 
-from jobs.errors import StoreError
+from jobs.errors import StoreError, WorkerDrained
 from jobs.lease import Leased
 from jobs.record import Failure
 from jobs.spec import Lane
@@ -31,18 +31,24 @@ MAX_REFUSED_AT_ONCE = 32
 class LeaseLoop:
     """Leases jobs of these bundles and lanes for the worker `worker`, up to `ahead` beyond a full batch.
 
+    `drained`: an operator drains the worker or its host; `on_drain` is called when that changes, and when the last job
+    that it holds is gone.
+
     While its memory does not suffice for an engine, it fails the jobs that no other worker could take.
     """
 
     def __init__(
         self, *, worker: str, bundles: Sequence[str], lanes: Sequence[Lane], ahead: int, services: JobServices,
         link: EngineLink, keeper: EngineKeeper, held: HeldJobs, committer: Committer, metrics: WorkerMetrics,
-        retry: RedisRetry, background: BackgroundTasks,
+        retry: RedisRetry, background: BackgroundTasks, host: str | None = None,
+        on_drain: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
+        self.host, self.on_drain = host, on_drain
         self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
         self.services, self.link, self.keeper, self.held, self.committer = services, link, keeper, held, committer
         self.metrics, self.retry, self.background = metrics, retry, background
         self._reply_lost = False
+        self.drained = self._said_drained = False
 
     async def run(self, draining: asyncio.Event) -> None:
         """Lease until the worker drains."""
@@ -52,19 +58,37 @@ class LeaseLoop:
             if ready is None and (failure := self.keeper.cannot_load):
                 await self.retry("refuse", partial(self._refuse, failure), until_drain=True)
             if room <= 0 or self.held.one_runs_alone:
-                self.held.freed.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.held.freed.wait(), WAIT_FOR_ROOM_S)
+                await self._wait_for_room()
                 continue
             await self.retry("lease", partial(self._lease_up_to, room), until_drain=True)
 
     async def _lease_up_to(self, room: int) -> None:
-        """Lease jobs and start them; where the lanes are empty, wait for a new job."""
+        """Lease jobs and start them; where the lanes are empty, wait for a new job.
+
+        A worker that is drained does not wait there: it would take the wake-up from another one.
+        """
         leased, refused = await self._lease(self.bundles, self.lanes, room)
+        if self.drained:
+            await self._wait_for_room()
+            return
         for entry in leased:
             self.background.spawn(self._run(self._hold(entry)))
         if len(leased) + refused < room:
             await self.services.queue.wait_for_work(self.bundles, WAIT_FOR_WORK_S)
+
+    async def _wait_for_room(self) -> None:
+        self.held.freed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.held.freed.wait(), WAIT_FOR_ROOM_S)
+
+    def _set_drained(self, drained: bool) -> None:
+        """Tell everybody when a drain begins or ends, and when the last held job is gone."""
+        if drained != self.drained:
+            log.info("drain.begun" if drained else "drain.ended", worker=self.worker)
+        before, self.drained = (self.drained, self._said_drained), drained
+        self._said_drained = drained and not self.held
+        if before != (self.drained, self._said_drained):
+            self.on_drain()
 
     async def _refuse(self, failure: Failure) -> None:
         """Fail queued jobs, unless another worker is alive that might load its engine."""
@@ -79,7 +103,7 @@ class LeaseLoop:
                 self.committer.add(run, run.refused(failure))
 
     async def _lease(self, bundles: Sequence[str], lanes: Sequence[Lane], room: int) -> tuple[Sequence[Leased], int]:
-        """Returns the jobs that are leased now, and how many others were no jobs of ours."""
+        """Returns the jobs that are leased now, and how many others were no jobs of ours.  Sets `drained`."""
         queue = self.services.queue
         if self._reply_lost:
             orphans = await queue.release_unheld(self.services.token, self.held.ids)
@@ -87,10 +111,16 @@ class LeaseLoop:
             for orphan in orphans:
                 log.warning("job.released", job=orphan, error="the reply to its lease was lost")
         self._reply_lost = True  # until it has arrived
-        leased, refused = await queue.lease(
-            bundles, lanes, room, worker=self.worker, token=self.services.token, held=len(self.held)
-        )
+        try:
+            leased, refused = await queue.lease(
+                bundles, lanes, room, worker=self.worker, token=self.services.token, held=len(self.held), host=self.host
+            )
+        except WorkerDrained:
+            self._reply_lost = False
+            self._set_drained(True)
+            return [], 0
         self._reply_lost = False
+        self._set_drained(False)
         for job in refused:
             log.warning("job.refused", job=job.id, reason=job.reason)
         return leased, len(refused)
