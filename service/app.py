@@ -27,7 +27,7 @@ from service.problems import add_handlers, problem_response
 from service.proxies import HeadAsGet, RootPath
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, docs, events, health, images, jobs, restore
+from service.routes import about, admin, docs, events, health, images, jobs, restore
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -68,7 +68,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
-    for module in (restore, jobs, images, events, about, health, docs):
+    for module in (restore, jobs, images, events, about, admin, health, docs):
         app.include_router(module.router)
     return app
 
