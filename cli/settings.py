@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     """How long the line and the headers of a request may take."""
     stall_s: float = Field(default=ServiceSettings.stall_s, gt=0)
     """How long an upload or a download may stall."""
+    url: str | None = None
+    """URL of the API for `top`; without it, `top` reads Redis."""
+    api_key: str | None = None
+    """API key that `top` sends."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 
