@@ -44,13 +44,16 @@ def workers_table(workers: Sequence[Row], width: int) -> Table:
     return _table(WORKER_COLUMNS, workers, width)
 
 
-def devices_table(workers: Sequence[Row], width: int) -> Table:
-    """Returns the devices: those with the same host and name are one, whatever workers use them."""
-    return _table(DEVICE_COLUMNS, devices(workers), width)
+def devices_table(rows: Sequence[Row], width: int) -> Table:
+    """Returns the rows of `devices` as a table."""
+    return _table(DEVICE_COLUMNS, rows, width)
 
 
 def devices(workers: Sequence[Row]) -> list[Row]:
-    """Returns a row for each device, with what its workers do and hold together."""
+    """Returns a row for each device, with what its workers do and hold together.
+
+    A device is its host and its name, as cuda:0, whatever workers use it.
+    """
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for worker in workers:
         if worker["device"]:
@@ -68,7 +71,9 @@ def devices(workers: Sequence[Row]) -> list[Row]:
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Table:
-    shown = [column for column in columns if width >= column.from_width]
+    shown = [
+        column for column in columns if width >= column.from_width and (column.header or any(map(column.text, rows)))
+    ]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in shown:
         table.add_column(column.header, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis")

@@ -123,7 +123,7 @@ def view(snapshot: Snapshot, place: str, width: int, height: int | None = None, 
     queued, running = (sum(lane[name] for lane in lanes) for name in ("queued", "running"))
     takers = len({worker["name"] for worker in workers if worker["state"] in ("idle", "busy")})
     now = time.strftime("%H:%M:%S")
-    head = f"{now}  {queued} queued, {running} running, {takers} workers take jobs  ({place})"
+    head = f"{now}  {queued} queued, {running} running, workers that take jobs: {takers}  ({place})"
     room = None if height is None else max(FEWEST_ROWS, height - HEADINGS - len(lanes) - min(len(on), FEWEST_ROWS))
     parts: list[RenderableType] = [Text(visible(head), style="bold", no_wrap=True, overflow="ellipsis")]
     if away:

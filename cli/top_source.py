@@ -14,6 +14,7 @@ from jobs.queue import Queue
 from service.system_view import worker_bodies
 
 TIMEOUT_S = 10.0
+KEY_HINT = "Set UNDEGRADE_API_KEY, or give --key; `undegrade keys create NAME --admin` makes an admin key"
 
 
 class SourceAway(Exception):
@@ -92,5 +93,5 @@ class ApiSource:
             return body
         problem = body if isinstance(body, dict) else {}
         detail = problem.get("detail") or f"got status {answer.status_code} from {path}: is this the API of undegrade?"
-        hint = f" ({problem['hint']})" if problem.get("hint") else ""
-        raise SourceAway(f"{self.place}: {detail}{hint}", final=answer.status_code < 500)
+        hint = KEY_HINT if answer.status_code in (401, 403) else problem.get("hint", "")
+        raise SourceAway(f"{self.place}: {detail}. {hint}".rstrip(". "), final=answer.status_code < 500)

@@ -278,7 +278,7 @@ class Queue:
         """Returns what is known of a job.
 
         Raises:
-            NewerSpec: a later version of undegrade has written it.  `record_with_result` raises it, too.
+            NewerSpec: a later version of undegrade has written it.
         """
         return read_record(await self.redis.hgetall(redis_keys.JOB + job))
 

@@ -32,5 +32,5 @@ class Pace:
 
     def _drop_old(self) -> None:
         since_s = self.clock() - WINDOW_S
-        while self._steps and self._steps[0][0] < since_s:
+        while self._steps and self._steps[0][0] <= since_s:
             self._steps.popleft()
