@@ -1,12 +1,11 @@
 """`undegrade queue`: show the queue, pause and resume lanes, purge queued jobs, directly in Redis."""
 
-import sys
 from typing import Annotated
 
 import typer
 from redis.asyncio import Redis
 
-from cli.console import print_json_line, print_message, print_table
+from cli.console import print_json_line, print_message, print_table, stdin_is_terminal
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.operator_name import operator_name
 from cli.operator_tables import lanes_table, table_width
@@ -94,12 +93,12 @@ def purge_jobs(
         if len(reason) > MAX_REASON_CHARACTERS or not reason.isprintable():
             raise ControlsError(f"got a --reason that is not one line of up to {MAX_REASON_CHARACTERS} characters.")
         found = run_on_redis(redis_url, data, lambda client: count(Queue(client), selection))
-        print_message(f"{found} queued jobs match")
+        print_message(f"{found} queued {'job matches' if found == 1 else 'jobs match'}")
         if dry_run or not found:
             return
-        _confirm(yes, found)
+        _confirm(yes)
         ended = run_on_redis(redis_url, data, lambda client: purge(Queue(client), selection, reason))
-    print_message(f"{ended} jobs are canceled and their images erased")
+    print_message(f"{ended} of them are canceled and their images erased")
 
 
 def _selection(lane: str | None, bundle: str | None, key: str | None) -> Selection:
@@ -109,7 +108,7 @@ def _selection(lane: str | None, bundle: str | None, key: str | None) -> Selecti
     return selection
 
 
-def _confirm(yes: bool, found: int) -> None:
+def _confirm(yes: bool) -> None:
     """Ask before jobs are lost.
 
     Raises:
@@ -118,8 +117,8 @@ def _confirm(yes: bool, found: int) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not stdin_is_terminal():
         raise ControlsError("nobody can be asked: stdin is not a terminal. Give --yes to cancel the jobs.")
-    if not typer.confirm(f"Cancel these {found} jobs and erase their images?", err=True):
+    if not typer.confirm("Cancel them and erase their images?", err=True):
         print_message("nothing is changed")
         raise typer.Exit(ExitCode.SOME_FAILED)
