@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     debug: bool = False
     """Show tracebacks instead of error messages."""
     redis_url: str = "redis://127.0.0.1:6379/0"
-    """Redis of `api`, `worker` and `keys`; `serve` starts its own server unless this is set."""
+    """Redis of `api`, `worker`, `keys`, `workers`, `queue`, `top`; `serve` starts its own server unless this is set."""
     store_url: str = "redis://"
     """Where images are stored: redis://, file:///FOLDER, s3://BUCKET/PREFIX, memory:// (one process only)."""
     host: str = ServiceSettings.host
