@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.keys import run_with_redis
 from cli.listening import bare_host, check_metrics_port, close, listen
 from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
+from cli.redis_access import run_with_redis
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
 from cli.tracing import process_tracer

@@ -98,6 +98,11 @@ def stderr_is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
+def stdin_is_terminal() -> bool:
+    """Returns whether somebody can answer a question."""
+    return sys.stdin.isatty()
+
+
 def refuse_binary_on_terminal(content: str) -> None:
     """Refuse to write the bytes of an image to a terminal.
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from cli.console import print_table
 from cli.doctor_speed import check_speed
 from cli.exit_codes import ExitCode, exit_on_error
+from cli.options import RedisUrl
 from cli.settings import settings, unknown_settings
 from processes.memory_limits import memory
 
@@ -34,16 +35,22 @@ class Check:
     code: ExitCode = ExitCode.MODEL
 
 
-def doctor() -> None:
-    """Check Python, libraries, device, bundle, memory, disk and settings, and say how to fix problems.
+class Warned(str):
+    """The details of a check that found something to mend, but nothing that fails."""
+
+
+def doctor(redis_url: RedisUrl = None) -> None:
+    """Check Python, libraries, device, bundle, memory, disk, settings and Redis, and say how to fix problems.
 
     Example: undegrade doctor
     """
     table, codes = Table("check", "result", "details"), []
     with exit_on_error():
-        for check in CHECKS:
+        for check in (*CHECKS, Check("redis", lambda: _redis(redis_url), ExitCode.SERVER)):
             try:
-                table.add_row(check.name, "ok", Text(check.run()))
+                details = check.run()
+                result = Text("warning", style="yellow") if isinstance(details, Warned) else Text("ok")
+                table.add_row(check.name, result, Text(details))
             except Exception as error:  # one broken check must not hide the others
                 codes.append(check.code)
                 table.add_row(check.name, Text("FAILED", style="red"), Text(str(error) or type(error).__name__))
@@ -81,7 +88,8 @@ def _torchvision() -> str:
 
 
 def _device() -> str:
-    from models.device import choose_device, device_memory_bytes
+    from models.device import choose_device
+    from models.device_facts import device_facts
 
     chosen = choose_device(settings().device)
     bound_gib = settings().device_memory_gib
@@ -89,15 +97,17 @@ def _device() -> str:
         ignored = "; UNDEGRADE_DEVICE_MEMORY_GIB has no effect on a CPU" if bound_gib else ""
         return f"{chosen.device}, {chosen.why}{ignored}"
     bound = f", of which at most {bound_gib:g} GiB are used" if bound_gib else ""
-    return f"{chosen.device}, {chosen.why}, {device_memory_bytes(chosen.device) / 2**30:.1f} GiB{bound}"
+    facts = device_facts(chosen.device)
+    driver = f", driver {facts.driver}" if facts.driver else ""
+    return f"{chosen.device}, {chosen.why}{driver}, {facts.total_bytes / 2**30:.1f} GiB{bound}"
 
 
 def _bundle() -> str:
-    from models.bundle import find_bundle, verify_bundle
+    from models.bundle import find_bundle, manifest_sha256, verify_bundle
 
     bundle = find_bundle(settings().default_bundle)
     verify_bundle(bundle)
-    return f"{bundle}: all files match the manifest"
+    return f"{bundle}: all files match the manifest, whose sha256 is {manifest_sha256(bundle)}"
 
 
 def _networks() -> str:
@@ -136,6 +146,13 @@ def _settings() -> str:
     if unknown := unknown_settings():
         raise CheckFailed(" ".join(unknown))
     return "no unknown UNDEGRADE_ variable"
+
+
+def _redis(url: str | None) -> str:
+    from cli.redis_check import check_redis
+
+    details, warned = check_redis(url)
+    return Warned(details) if warned else details
 
 
 CHECKS = (

@@ -82,6 +82,18 @@ def server_on(folder: Path) -> Iterator[str]:
         server.__exit__(None, None, None)
 
 
+def running_server(folder: Path) -> str | None:
+    """Returns the URL of the server of a running `serve` with this data folder, else None; starts nothing."""
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        return socket_url((folder / SOCKET_FILE).read_text())
+    except OSError:
+        return None
+
+
 def socket_url(path: str) -> str:
     """Returns the URL of a unix socket; its path may hold any character."""
     return f"unix://{urllib.parse.quote(os.fsencode(path))}"

@@ -10,7 +10,7 @@ import typer
 from cli.console import print_error, print_failure, print_message
 from cli.listening import ListenError
 from cli.settings import debug_enabled
-from jobs.errors import StoreError
+from jobs.errors import StoreError, UnknownName
 from models.errors import BundleError, ControlsError, DeviceError, ModelsError, PhotoError
 
 
@@ -73,6 +73,9 @@ def exit_on_error() -> Iterator[None]:
             raise
         print_error(str(error))
         raise typer.Exit(exit_code_for(error)) from None
+    except UnknownName as error:
+        print_error(str(error))
+        raise typer.Exit(ExitCode.USAGE) from None
     except StoreError as error:
         if debug_enabled():
             raise

@@ -23,6 +23,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     **{name: (f"cli.{name}", name) for name in ("serve", "api", "worker")},
     "models": ("cli.bundles", "app"),
     "keys": ("cli.keys", "app"),
+    "workers": ("cli.workers", "app"),
+    "queue": ("cli.queue", "app"),
+    "top": ("cli.top", "top"),
 }
 """The module and the attribute of each command, in the order of --help."""
 

@@ -1,5 +1,6 @@
 """Options that several commands share, so that they have one name, one type and one help text."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,11 @@ RedisUrl = Annotated[
         help="redis://, rediss://, valkey://, valkeys:// or unix:// URL of Redis. Default: UNDEGRADE_REDIS_URL."
     ),
 ]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data folder of `serve`'s own Redis server, running or not. Default: UNDEGRADE_DATA."),
+]
+JsonRows = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table, one object per line.")]
 StoreUrl = Annotated[
     str | None,
     typer.Option(help="Where images are stored: redis://, file:// or s3://. Default: UNDEGRADE_STORE_URL."),

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     debug: bool = False
     """Show tracebacks instead of error messages."""
     redis_url: str = "redis://127.0.0.1:6379/0"
-    """Redis of `api`, `worker` and `keys`; `serve` starts its own server unless this is set."""
+    """Redis of `api`, `worker`, `keys`, `workers`, `queue`, `top`; `serve` starts its own server unless this is set."""
     store_url: str = "redis://"
     """Where images are stored: redis://, file:///FOLDER, s3://BUCKET/PREFIX, memory:// (one process only)."""
     host: str = ServiceSettings.host
@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     """How long an upload or a download may stall."""
     access_log: AccessLog = ServiceSettings.access_log
     """Which requests the API logs: on (health checks only if they fail), all, or off."""
+    url: str | None = None
+    """URL of the API for `top`; without it, `top` reads Redis."""
+    api_key: str | None = None
+    """API key that `top` sends."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 

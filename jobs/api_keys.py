@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 import time
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
@@ -33,28 +33,39 @@ if redis.call('HGET', hash, id) == read then redis.call('HSET', hash, id, replac
 """A key that was revoked between the read and the write must stay revoked."""
 
 
-class ApiKey(BaseModel):
-    """A key as Redis keeps it.  `sha256` is the digest of the whole key; times are milliseconds since 1970."""
+Scope = Literal["restore", "admin"]
+"""What a key may do: send images and see its own jobs, or also watch and steer workers and lanes."""
+SCOPES: tuple[str, ...] = get_args(Scope)
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class ApiKey(BaseModel):
+    """A key as Redis keeps it.  `sha256` is the digest of the whole key; times are milliseconds since 1970.
+
+    `scope` is any text, because a later version may know more scopes: one that is unknown here allows nothing.  A key
+    without a scope, as earlier versions made them, may restore.  Unknown fields stay when the record is written again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     id: str
     name: str
     sha256: str
     created_ms: int
     last_used_ms: int | None = None
+    scope: str = "restore"
 
     def dump(self) -> str:
-        return self.model_dump_json(exclude={"id"})
+        # Without the default: earlier versions, which may run beside this one, refuse unknown fields
+        return self.model_dump_json(exclude={"id"} | ({"scope"} if self.scope == "restore" else set()))
 
 
-async def create(redis: "Redis", name: str) -> tuple[str, str]:
+async def create(redis: "Redis", name: str, scope: Scope = "restore") -> tuple[str, str]:
     """Create a key.  Returns its id and the key itself, which is kept nowhere and cannot be shown again."""
     key_id = secrets.token_hex(6)
     secret = f"ud_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    key = ApiKey(id=key_id, name=name, sha256=_digest(secret), created_ms=_now_ms())
+    key = ApiKey(id=key_id, name=name, sha256=_digest(secret), created_ms=_now_ms(), scope=scope)
     if not await _client(redis).hsetnx(redis_keys.API_KEYS, key_id, key.dump()):
-        return await create(redis, name)  # the id is taken: 48 bits make that rare, but it would replace a key
+        return await create(redis, name, scope)  # the id is taken: 48 bits make that rare, but it would replace a key
     return key_id, secret
 
 

@@ -2,9 +2,12 @@
 
 JobsError
 ├── SpecError       a job spec is not valid
+│   └── NewerSpec       a later version of undegrade has written it
 ├── QueueFull       the bundle has too many queued jobs
 ├── DuplicateJob    there is a job with this id
 ├── RefusedJob      an RQ job did not come through the API
+├── WorkerDrained   an operator drains the worker that asks for jobs
+├── UnknownName     there is no worker, host or lane of this name
 ├── RedisUrlError   the URL of Redis is not valid
 ├── TracingError    the OTEL_* variables ask for what cannot be done
 └── StoreError      the blob store failed
@@ -22,6 +25,18 @@ class JobsError(Exception):
 
 class SpecError(JobsError):
     """A job spec is not valid."""
+
+
+class NewerSpec(SpecError):
+    """A later version of undegrade has written the job spec; the message names the version or the field."""
+
+
+class WorkerDrained(JobsError):
+    """An operator drains the worker that asks for jobs."""
+
+
+class UnknownName(JobsError):
+    """There is no worker, host or lane of this name; the message has the nearest one."""
 
 
 class QueueFull(JobsError):

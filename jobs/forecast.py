@@ -37,6 +37,7 @@ class LineSnapshot:
         place: the number of jobs before this one in its lane; None where it is not queued.
         queued: jobs by lane.
         recent_ends: as jobs.drain_rate reads them.
+        paused: lanes of which nobody takes jobs.
     """
 
     now_ms: int
@@ -44,22 +45,28 @@ class LineSnapshot:
     queued: Mapping[Lane, int]
     taken: Sequence[TakenJob]
     recent_ends: Sequence[bytes]
+    paused: frozenset[Lane] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """`position`: waiting jobs before this one.  `eta_s`: seconds until its end; None before any job has ended."""
+    """`position`: waiting jobs before this one.  `eta_s`: seconds until its end; None before any job has ended.
+
+    `paused`: an operator has paused the job's lane, so that nobody knows its end.
+    """
 
     position: int
     eta_s: float | None
+    paused: bool = False
 
 
 def read_line(answer: Sequence[Any]) -> LineSnapshot:
     """Reads the answer of scripts/line.lua."""
-    now_ms, place, lengths, taken, recent_ends = answer
+    now_ms, place, lengths, taken, recent_ends, paused = answer
     return LineSnapshot(
         now_ms=now_ms, place=place if place >= 0 else None, queued=dict(zip(LANES, lengths, strict=True)),
         taken=[_taken(*row) for row in taken], recent_ends=recent_ends,
+        paused=frozenset(lane for lane in LANES if lane.encode() in paused),
     )  # fmt: skip
 
 
@@ -78,7 +85,10 @@ def forecast(job: str, lane: Lane, line: LineSnapshot) -> Forecast | None:
     if job in holds:
         position = holds.index(job)
     elif line.place is not None:
-        position = len(held) + sum(line.queued[other] for other in LANES[: LANES.index(lane)]) + line.place
+        before = [other for other in LANES[: LANES.index(lane)] if other not in line.paused]
+        position = len(held) + sum(line.queued[other] for other in before) + line.place
+        if lane in line.paused:
+            return Forecast(position=position, eta_s=None, paused=True)
     else:
         return None
     per_job_s, usual_s = seconds_per_job(line.recent_ends), seconds_of_a_job(line.recent_ends)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.blob_store import Blob
-from jobs.errors import RefusedJob, SpecError
+from jobs.errors import NewerSpec, RefusedJob, SpecError
 from jobs.record import Outcome
 from jobs.request_context import NO_REQUEST, RequestContext, read_request_context
 from jobs.rq_format import check
@@ -28,11 +28,25 @@ class Leased:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A job in our lanes that did not come through the API.  It has been failed and never run."""
+    """A job in our lanes that this worker cannot run: it did not come through the API, or through a later one.
+
+    It has been failed and never run.
+    """
 
     id: str
-    reason: str  # oversized | not-json | function-not-listed | callback | bad-spec
+    reason: str  # oversized | not-json | function-not-listed | callback | bad-spec | spec-version
     detail: str
+
+    @property
+    def code(self) -> str:
+        """The code of the job's failure."""
+        return self.reason if self.reason == "spec-version" else "refused"
+
+    @property
+    def hint(self) -> str:
+        if self.reason == "spec-version":
+            return "upgrade the workers before the API, then submit the image again"
+        return "submit it through the API"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +82,8 @@ def read_lease_row(row: Sequence[bytes], bundles: Sequence[str]) -> Leased | Ref
         spec = _own_spec(row[2], job, bundles)
     except RefusedJob as error:
         return Refused(id=job, reason=error.reason, detail=str(error))
+    except NewerSpec as error:
+        return Refused(id=job, reason="spec-version", detail=f"job {job}: {error}")
     except SpecError as error:
         return Refused(id=job, reason="bad-spec", detail=f"job {job}: {error}")
     attempts, deaths, alone, cancel, image, queued_ms, request = row[5:12]

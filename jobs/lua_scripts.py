@@ -17,7 +17,7 @@ FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
 ENDS, LEDGER, ADMITS = ("ledger", "finish_and_requeue"), ("ledger",), ("ledger", "admission")
 PARTS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire"), ENDS),
+    **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("forget", "put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
     **dict.fromkeys(("submit", "reserve"), ADMITS),
 }

@@ -21,38 +21,21 @@ from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
-from jobs.errors import DuplicateJob, QueueFull, StoreFull, full_redis
-from jobs.forecast import Forecast, forecast, read_line
+from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
+from jobs.forecast import Forecast, LineSnapshot, forecast, read_line
 from jobs.job_log import log_ends
+from jobs.lane_pauses import LanePauses
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
-from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
+from jobs.record import Failure, JobRecord, Outcome, Progress, read_record, readable_records
 from jobs.request_context import NO_REQUEST, RequestContext
 from jobs.rq_format import MAX_PACKED_BYTES, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
 from jobs.state import State
+from jobs.storage_limits import StorageLimits, store_full
 from jobs.worker_registry import WorkerRegistry
 
 MAX_FORGOTTEN_AT_ONCE = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class StorageLimits:
-    """How many bytes the store may hold of all jobs, and of the jobs of one API key.
-
-    `in_redis`: the store is Redis itself, so a new input also needs room in Redis' memory.
-    """
-
-    max_bytes: int
-    max_owner_bytes: int
-    in_redis: bool
-
-    def room(self, size: int) -> dict[str, object]:
-        """Returns `room` of scripts/admission.lua for an input of `size` bytes."""
-        return {
-            "bytes": size, "max_bytes": self.max_bytes, "max_owner_bytes": self.max_owner_bytes,
-            "in_redis": self.in_redis,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +71,7 @@ class Queue:
         self.storage = storage
         self._scripts = LuaScripts(redis)
         self.workers, self.counters = WorkerRegistry(redis, self._scripts), Counters(redis)
+        self.pauses = LanePauses(redis, self._scripts)
 
     async def reserve(self, spec: JobSpec) -> None:
         """Make room for an input that is stored before its job is submitted.
@@ -101,7 +85,7 @@ class Queue:
             "reserve", id=spec.id, name=spec.source.blob, owner=spec.owner, room=self.storage.room(spec.source.bytes)
         )
         if refused:
-            raise _store_full(refused)
+            raise store_full(refused)
 
     async def unreserve(self, *jobs: str) -> None:
         """Give back the room of inputs that became no job: of these jobs, and of all whose process has died."""
@@ -139,7 +123,7 @@ class Queue:
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
         )  # fmt: skip
         if accepted == -2:
-            raise _store_full([queued, *rest])
+            raise store_full([queued, *rest])
         if accepted == -1:
             raise DuplicateJob(f"there is a job {spec.id} already")
         if not accepted:
@@ -147,22 +131,28 @@ class Queue:
         return int(queued)
 
     async def lease(
-        self, bundles: Sequence[str], lanes: Sequence[Lane], max_jobs: int, *, worker: str, token: str, held: int
-    ) -> tuple[list[Leased], list[Refused]]:
+        self, bundles: Sequence[str], lanes: Sequence[Lane], max_jobs: int, *, worker: str, token: str, held: int,
+        host: str | None = None,
+    ) -> tuple[list[Leased], list[Refused]]:  # fmt: skip
         """Lease up to `max_jobs` jobs for a worker that holds `held` jobs already.
 
-        The lane goes first whose first job has waited longest beyond the lane's head start.  Jobs that are not ours are
-        failed and returned apart.
+        The lane goes first whose first job has waited longest beyond the lane's head start; paused lanes have no turn.
+        Jobs that are not ours, or that a later version has written, are failed and returned apart.
+
+        Raises:
+            WorkerDrained: an operator drains the worker, or its host.
         """
         rows = await self._scripts.run(
-            "lease", max_jobs=max_jobs, worker=worker, token=token, iso=_iso(), held=held,
+            "lease", max_jobs=max_jobs, worker=worker, host=host, token=token, iso=_iso(), held=held,
             max_packed_bytes=MAX_PACKED_BYTES, max_input_bytes=CARRIED_BYTES,
             lanes=[
-                {"queue": queue_name(bundle, lane), "head_start_ms": int(HEAD_START_S[lane] * 1000)}
+                {"queue": queue_name(bundle, lane), "lane": lane, "head_start_ms": int(HEAD_START_S[lane] * 1000)}
                 for bundle in bundles
                 for lane in lanes
             ],
         )  # fmt: skip
+        if rows and rows[0][1] == b"drained":
+            raise WorkerDrained(f"an operator drains {worker}")
         leased, refused = [], []
         for row in rows:
             if row[1] == b"expired":
@@ -179,8 +169,7 @@ class Queue:
     async def _refuse(self, refused: Refused, token: str, running: bool) -> None:
         await self.counters.add(f"refused:{refused.reason}")
         if running:
-            failure = Failure(code="refused", detail=refused.detail, hint="submit it through the API")
-            outcome = Outcome(failure=failure)
+            outcome = Outcome(failure=Failure(code=refused.code, detail=refused.detail, hint=refused.hint))
             keep_s = redis_keys.DEFAULT_KEEP_S
             await self.commit(token, [Finished(id=refused.id, state=State.FAILED, outcome=outcome, keep_s=keep_s)])
 
@@ -260,10 +249,7 @@ class Queue:
         A running job ends when its worker renews the lease.  `keep_s` shortens how long a queued job's record is kept.
         Nothing of the job's content stays: no image, and where `spec` is given, no prompt either.
         """
-        without_prompt = spec and spec.model_copy(
-            update={"controls": spec.controls.model_copy(update={"prompt": None})}
-        )
-        text = without_prompt.dump() if without_prompt else None
+        text = _without_prompt(spec).dump() if spec else None
         before = await self._scripts.run("cancel", id=job, iso=_iso(), keep_s=keep_s, spec=text)
         return State(before.decode()) if before else None
 
@@ -273,6 +259,15 @@ class Queue:
         Blobs in Redis go at once, those in an object store with its next sweep.
         """
         return int(await self._scripts.run("forget", ids=list(jobs))) if jobs else 0
+
+    async def purge(self, jobs: Mapping[str, JobSpec | None], cause: Failure) -> list[str]:
+        """Cancel those of these jobs that are queued, with the operator's reason.  Returns the ids of those.
+
+        Their images and, where the spec is given, their prompts are erased.
+        """
+        rows = [{"id": job, **({"spec": _without_prompt(spec).dump()} if spec else {})} for job, spec in jobs.items()]
+        ended = await self._scripts.run("purge", iso=_iso(), jobs=rows, cause=cause.model_dump())
+        return [job.decode() for job in ended]
 
     async def expire(self) -> list[str]:
         """End queued jobs whose deadline has passed.  Returns their ids."""
@@ -287,7 +282,11 @@ class Queue:
         return jobs
 
     async def record(self, job: str) -> JobRecord | None:
-        """Returns what is known of a job."""
+        """Returns what is known of a job.
+
+        Raises:
+            NewerSpec: a later version of undegrade has written it.
+        """
         return read_record(await self.redis.hgetall(redis_keys.JOB + job))
 
     async def record_with_result(self, spec: JobSpec) -> tuple[JobRecord | None, bytes | None]:
@@ -313,15 +312,19 @@ class Queue:
             for job in ids:
                 pipeline.hgetall(redis_keys.JOB + job.decode())
             rows = await pipeline.execute()
-        return [record for record in map(read_record, rows) if record]
+        return readable_records(rows)
 
     async def forecast(self, spec: JobSpec) -> Forecast | None:
         """Returns where a waiting job stands and when it will have ended; None once its engine has begun with it."""
-        line = await self._scripts.run(
-            "line", id=spec.id, queue=spec.queue, bundle=spec.bundle,
-            queues=[queue_name(spec.bundle, lane) for lane in LANES],
+        return forecast(spec.id, spec.lane, await self.line(spec.bundle, spec.lane, spec.id))
+
+    async def line(self, bundle: str, lane: Lane, job: str = "") -> LineSnapshot:
+        """Returns a bundle's jobs at this moment, with the place of a job in this lane."""
+        answer = await self._scripts.run(
+            "line", id=job, queue=queue_name(bundle, lane), bundle=bundle,
+            queues=[queue_name(bundle, other) for other in LANES],
         )  # fmt: skip
-        return forecast(spec.id, spec.lane, read_line(line))
+        return read_line(answer)
 
     async def backlog(self, bundle: str) -> Backlog:
         """Returns how much work there is for a bundle."""
@@ -368,22 +371,13 @@ class Queue:
         return int(seconds) * 1000 + int(micros) // 1000
 
 
+def _without_prompt(spec: JobSpec) -> JobSpec:
+    return spec.model_copy(update={"controls": spec.controls.model_copy(update={"prompt": None})})
+
+
 def _placed(blob: Blob | None) -> dict[str, object] | None:
     """Where a script stores a blob; its bytes go apart."""
     return {"key": redis_keys.BLOB + blob.name, "name": blob.name, "ttl_s": blob.ttl_s} if blob else None
-
-
-def _store_full(refused: Sequence[Any]) -> StoreFull:
-    """Returns the error for an answer of scripts/admission.lua."""
-    what, used, limit = refused[0].decode(), int(refused[1]), int(refused[2])
-    return StoreFull(
-        {
-            "store": f"{used // 10**6} MB of images are stored, the limit is {limit // 10**6} MB",
-            "owner": f"this API key has {used // 10**6} MB of images stored, its limit is {limit // 10**6} MB",
-            "memory": f"the memory of Redis is full: {used >> 20} of {limit >> 20} MiB are in use, "
-            f"and new jobs stop at {redis_keys.MEMORY_PERCENT_FOR_SUBMISSIONS} %",
-        }[what]
-    )
 
 
 def _iso() -> str:

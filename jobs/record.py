@@ -1,16 +1,24 @@
 """The record of a job (state, progress, outcome) and of a worker."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from jobs.errors import SpecError
+from jobs.errors import NewerSpec, SpecError
 from jobs.request_context import NO_REQUEST, RequestContext, read_request_context
 from jobs.spec import FrozenModel, JobSpec, load_spec
 from jobs.state import State
 
 
-class Progress(FrozenModel):
+class TolerantModel(FrozenModel):
+    """A part of a record that one process writes and another reads: fields of a later version are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Progress(TolerantModel):
     """How far a job is.  `fraction` (0 to 1) is of all possible passes: it jumps when the image is clean early."""
 
     fraction: float = 0.0
@@ -20,7 +28,7 @@ class Progress(FrozenModel):
     steps: int = 1
 
 
-class PassRecord(FrozenModel):
+class PassRecord(TolerantModel):
     """One pass of the loop.  `blob` names the picture after it, where those are kept."""
 
     label: str
@@ -34,7 +42,7 @@ class PassRecord(FrozenModel):
     blob: str | None = None
 
 
-class Result(FrozenModel):
+class Result(TolerantModel):
     """The restored picture."""
 
     blob: str
@@ -45,7 +53,7 @@ class Result(FrozenModel):
     height_px: int
 
 
-class Failure(FrozenModel):
+class Failure(TolerantModel):
     """Why a job failed: a stable code, a sentence, and what to do next."""
 
     code: str
@@ -53,7 +61,7 @@ class Failure(FrozenModel):
     hint: str = ""
 
 
-class Outcome(FrozenModel):
+class Outcome(TolerantModel):
     """How a job ended; while it runs, what is known so far."""
 
     degradations: dict[str, float] = Field(default_factory=dict)
@@ -87,7 +95,7 @@ class JobRecord(FrozenModel):
     request: RequestContext = NO_REQUEST
 
 
-class Degradation(FrozenModel):
+class Degradation(TolerantModel):
     """A degradation that a bundle can repair."""
 
     name: str
@@ -95,13 +103,34 @@ class Degradation(FrozenModel):
     fidelity: float = 1.0
 
 
-class WorkerInfo(FrozenModel):
+class OperatorMark(TolerantModel):
+    """An operator's order that stays until it is taken back: when it was given, by whom, and for what."""
+
+    since_ms: int
+    by: str = ""
+    of: Literal["lane", "worker", "host"] = "lane"
+
+
+WorkerState = Literal["idle", "busy", "draining", "drained", "stopping", "not-ready"]
+
+
+class WorkerInfo(TolerantModel):
     """What a worker announces for one of its bundles.
 
     Attributes:
         ready: its engine has passed the golden image.
         reason: why it is not ready.
         cannot_load: its memory does not suffice for its engine.
+        stopping: it takes no more jobs and ends soon.
+        drained: it knows that an operator drains it, and holds no job.
+        drain: who drains it, or its host; the registry adds this when it is read.
+        version: of undegrade.
+        sha256: of the bundle's manifest, which holds those of all its files.
+        device_name, driver: of a CUDA device; "" on a CPU.
+        device_bytes: memory of the CUDA device, or memory that the process may use on a CPU.
+        memory_bytes: what the engine holds of it.
+        steps_per_s: denoising steps lately, of all its bundles; a step of four images counts four.
+        jobs_ended: of all its bundles, since it started.
     """
 
     name: str
@@ -120,17 +149,48 @@ class WorkerInfo(FrozenModel):
     cannot_load: bool = False
     in_hand: int = 0
     started_ms: int
+    stopping: bool = False
+    drained: bool = False
+    drain: OperatorMark | None = None
+    version: str = ""
+    sha256: str = ""
+    device_name: str = ""
+    driver: str = ""
+    device_bytes: int | None = None
+    memory_bytes: int | None = None
+    steps_per_s: float = 0.0
+    jobs_ended: int = 0
+
+    @property
+    def takes_jobs(self) -> bool:
+        return self.ready and self.drain is None and not self.stopping
+
+    @property
+    def state(self) -> WorkerState:
+        """In one word.  It is drained only once it has said so itself: until then it may hold a job."""
+        if self.stopping:
+            return "stopping"
+        if self.drain is not None:
+            return "drained" if self.drained and not self.in_hand else "draining"
+        if not self.ready:
+            return "not-ready"
+        return "busy" if self.in_hand else "idle"
 
 
 def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> JobRecord | None:
     """Read a job's Redis hash; None where it is empty, or where somebody else has written a spec that is not valid.
 
     Pass the spec, which never changes, to save its parsing.
+
+    Raises:
+        NewerSpec: a later version of undegrade has written the spec.
     """
     if b"spec" not in fields:
         return None
     try:
         spec = spec or load_spec(fields[b"spec"])
+    except NewerSpec:
+        raise
     except SpecError:
         return None
 
@@ -154,3 +214,13 @@ def read_record(fields: Mapping[bytes, bytes], spec: JobSpec | None = None) -> J
         outcome=Outcome.model_validate_json(fields.get(b"outcome") or b"{}"),
         request=read_request_context(fields.get(b"request")),
     )
+
+
+def readable_records(rows: Iterable[Mapping[bytes, bytes]]) -> list[JobRecord]:
+    """Returns the records of these hashes, without those that only a later version can read."""
+    records = []
+    for row in rows:
+        with suppress(NewerSpec):
+            if record := read_record(row):
+                records.append(record)
+    return records

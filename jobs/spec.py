@@ -3,9 +3,10 @@
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from jobs.blob_names import belongs_to
-from jobs.errors import SpecError
+from jobs.errors import NewerSpec, SpecError
 
 Lane = Literal["interactive", "standard", "bulk"]
 Kind = Literal["restore", "detect", "noop"]
@@ -14,6 +15,8 @@ Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
 LANES: tuple[Lane, ...] = ("interactive", "standard", "bulk")
 HEAD_START_S: dict[Lane, float] = {"interactive": 0.0, "standard": 20.0, "bulk": 300.0}
 """The lane goes first whose first job has waited longest beyond this: lanes have an order, and no lane starves."""
+VERSION: Literal[1] = 1
+"""Of the spec."""
 MAX_EXACT = 2**53
 """Lua and JSON keep whole numbers exactly up to here."""
 MAX_SIDE_PX = 2**31
@@ -68,13 +71,19 @@ class Output(FrozenModel):
 class JobSpec(FrozenModel):
     """One job.
 
+    A reader ignores top-level fields that it does not know.  So a version of undegrade may add one that does not change
+    the result; what changes the result (in `controls`, `source`, `output` or `kind`) needs another `version`
+    (docs/decisions/0032).
+
     Attributes:
         submitted_ms, deadline_ms: milliseconds since 1970 by the server's clock; after the deadline the job expires.
         keep_s: how long its result and record stay after it has ended.
         owner: the id of its API key; None where the service needs no key.
     """
 
-    version: Literal[1] = 1
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    version: Literal[1] = VERSION
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     kind: Kind = "restore"
     bundle: str
@@ -104,15 +113,30 @@ def load_spec(text: str | bytes) -> JobSpec:
     """Read a spec.
 
     Raises:
-        SpecError: not JSON, another version, or a field that is missing, unknown or out of range; the message names it.
-            Also where the input is not a blob of this job: a spec must not reach other files.
+        NewerSpec: a later version of undegrade has written it: another version, or an unknown field that may matter.
+        SpecError: not JSON, or a field that is missing or out of range; the message names it.  Also where the input is
+            not a blob of this job: a spec must not reach other files.
     """
     try:
         spec = JobSpec.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "spec"
-        raise SpecError(f"{where}: {first['msg']}") from error
+        raise _newer(error) or SpecError(_words(error.errors()[0])) from error
     if spec.source is not None and not belongs_to(spec.source.blob, spec.id):
         raise SpecError(f"source.blob: got {spec.source.blob[:80]!r}, expected the name of a blob of this job")
     return spec
+
+
+def _words(problem: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "spec"
+    return f"{where}: {problem['msg']}"
+
+
+def _newer(error: ValidationError) -> NewerSpec | None:
+    """Returns the error for a spec of a later version, else None."""
+    for problem in error.errors():
+        version = problem["input"]
+        if problem["loc"] == ("version",) and isinstance(version, int) and version > VERSION:
+            return NewerSpec(f"version: got a spec of version {version}, expected at most {VERSION}")
+        if problem["type"] == "extra_forbidden":
+            return NewerSpec(f"{_words(problem)}: the field is unknown to this version of undegrade")
+    return None

@@ -156,6 +156,11 @@ def verify_bundle(bundle: Path) -> None:
             )
 
 
+def manifest_sha256(bundle: Path) -> str:
+    """Returns the sha256 of a bundle's manifest, which names those of all its files: two equal ones are one bundle."""
+    return sha256_of(bundle / MANIFEST)
+
+
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

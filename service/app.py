@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from jobs.blob_store import open_store
-from jobs.queue import Queue, StorageLimits
+from jobs.queue import Queue
 from jobs.redis_client import open_redis
+from jobs.storage_limits import StorageLimits
 from jobs.tracing.spans import NO_TRACER, Tracer
 from service.authentication import Authenticator
 from service.desk import Desk
@@ -27,7 +28,7 @@ from service.problems import add_handlers, problem_response
 from service.proxies import HeadAsGet, RootPath
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, docs, events, health, images, jobs, restore
+from service.routes import about, admin, docs, events, health, images, jobs, restore
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -74,7 +75,7 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
-    for module in (restore, jobs, images, events, about, health, docs):
+    for module in (restore, jobs, images, events, about, admin, health, docs):
         app.include_router(module.router)
     return app
 

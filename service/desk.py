@@ -210,7 +210,7 @@ class Desk:
 
     async def _position(self, record: JobRecord) -> QueuePosition | None:
         forecast = await self.queue.forecast(record.spec)
-        return QueuePosition(position=forecast.position, eta_s=forecast.eta_s) if forecast else None
+        return QueuePosition.model_validate(forecast, from_attributes=True) if forecast else None
 
     async def blob(self, name: str, description: str) -> bytes:
         """Return a stored image; `description` names it in the error.

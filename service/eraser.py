@@ -33,10 +33,11 @@ class Eraser:
             latest = await self.queue.record(job_id) or record
             await self.store.delete(*await self._blob_names(latest))
             await self.queue.forget(job_id)
-        self._rewrite_file(again=before is State.RUNNING)
+        self.rewrite_file(again=before is State.RUNNING)
         return before
 
-    def _rewrite_file(self, again: bool) -> None:
+    def rewrite_file(self, again: bool = False) -> None:
+        """Have an embedded Valkey write its file without what was deleted.  `again`: images go later, too."""
         if self.rewrite is not None:
             self.rewrite.request()
             if again:  # the job's images go later

@@ -8,13 +8,17 @@ from service.failed_jobs import STATUSES
 from service.problems import PROBLEM_TYPE, problem_of
 from service.refusals import (
     ConversionFailed,
+    Forbidden,
     Gone,
     InternalError,
     InvalidRequest,
     JobCanceled,
     JobFailed,
+    NewerJob,
     NoSuchJob,
+    NoSuchLane,
     NoSuchPass,
+    NoSuchWorker,
     NotAcceptable,
     NotAnImage,
     NotFinished,
@@ -48,6 +52,7 @@ REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 UPLOADS = ("restore", "detect")
 IMAGES = ("result", "pass_image")
 OF_A_JOB = ("job", "delete", "events", *IMAGES)
+ADMIN_ACTS = ("drain_worker", "resume_worker", "pause_lane", "resume_lane", "purge_queue")
 NEED_THE_IMAGE = ("restore", "detect", "result")
 """These refuse with `job-failed`: they need the job's success."""
 
@@ -79,7 +84,13 @@ def _job_failed(code: str, detail: str, hint: str) -> JobFailed:
 _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
     _Example(Unauthorized("an API key is required")),
-    _Example(CrossOrigin("a page of another site may not send this request")),
+    _Example(CrossOrigin("a page of another site may not send this request"), (*UPLOADS, "delete", *ADMIN_ACTS)),
+    _Example(Forbidden("this API key has the scope restore, expected admin")),
+    _Example(
+        NoSuchWorker("there is no worker or host photo-1a2b3c4d; did you mean photos-1a2b3c4d?"),
+        ("drain_worker", "resume_worker"),
+    ),
+    _Example(NoSuchLane("there is no lane bulks; did you mean bulk?"), ("pause_lane", "resume_lane")),
     _Example(NoSuchJob(f"there is no job {JOB_ID}"), OF_A_JOB),
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
     _Example(NotAcceptable("got Accept: text/html")),
@@ -112,6 +123,7 @@ _EXAMPLES = (
     ),
     _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), UPLOADS),
     _Example(RedisUnavailable("the job queue does not answer")),
+    _Example(NewerJob("the job was written by a later version of undegrade"), OF_A_JOB),
     _Example(
         StoreUnavailable("the blob store cannot be read or written; /readyz gives the reason"), (*UPLOADS, *IMAGES)
     ),

@@ -16,6 +16,7 @@ STATUSES = {
     "storage-full": HTTPStatus.INSUFFICIENT_STORAGE,
     "time-limit": HTTPStatus.GATEWAY_TIMEOUT,
     "store-unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "spec-version": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """By the failure's code; every other code means a server error, 500."""
 
@@ -32,9 +33,18 @@ def check_succeeded(record: JobRecord) -> None:
     if not record.state.over:
         raise NotFinished(f"job {job_id} is {record.state}", headers={"Retry-After": "2", **headers})
     if record.state is State.CANCELED:
-        raise JobCanceled(f"job {job_id} was canceled", headers=headers, job_id=job_id)
+        raise _job_canceled(record, headers)
     if record.state is not State.SUCCEEDED:
         raise _job_failed(record, headers)
+
+
+def _job_canceled(record: JobRecord, headers: dict[str, str]) -> JobCanceled:
+    """Return the refusal; it has the reason where an operator has canceled the job."""
+    failure, job_id = record.outcome.failure, record.spec.id
+    if failure is None:
+        return JobCanceled(f"job {job_id} was canceled", headers=headers, job_id=job_id)
+    detail = f"job {job_id} was canceled: {failure.detail}"
+    return JobCanceled(detail, hint=failure.hint, headers=headers, job_id=job_id, error=failure.model_dump())
 
 
 def _job_failed(record: JobRecord, headers: dict[str, str]) -> JobFailed:

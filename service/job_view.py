@@ -15,10 +15,12 @@ class QueuePosition(BaseModel):
     """`position`: waiting jobs before this job; those that workers have already taken and not begun come first.
 
     `eta_s`: estimated seconds until its end, with what the running jobs still need; null until a job has ended.
+    `paused`: an operator has paused the job's lane, so it waits until the lane is resumed, and `eta_s` is null.
     """
 
     position: int
     eta_s: float | None = None
+    paused: bool = False
 
 
 class ProgressBody(BaseModel):

@@ -59,6 +59,7 @@ class QueueSnapshot:
     bundles: dict[str, "BundleSnapshot"]
     counters: dict[str, int]
     workers: list[WorkerInfo]
+    paused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ async def take_snapshot(queue: Queue, bundle: str) -> QueueSnapshot:
         bundles={name: await _bundle_snapshot(queue, name) for name in names},
         counters=dict(await queue.counters.read()),
         workers=workers,
+        paused=frozenset(await queue.pauses.paused()),
     )
 
 
@@ -132,13 +134,23 @@ def _queue_metrics(snapshot: QueueSnapshot) -> Iterator[Metric]:
         "jobs_in_flight", "Jobs leased by workers", {name: backlog.running for name, backlog in backlogs.items()}
     )
     alive = [worker.bundle for worker in snapshot.workers]
-    ready = [worker.bundle for worker in snapshot.workers if worker.ready]
+    ready = [worker.bundle for worker in snapshot.workers if worker.takes_jobs]
+    drained = [worker.bundle for worker in snapshot.workers if worker.drain is not None]
     yield _by_bundle("workers", "Workers that are alive", {name: alive.count(name) for name in bundles})
     yield _by_bundle("workers_ready", "Workers that take jobs", {name: ready.count(name) for name in bundles})
+    yield _by_bundle("workers_drained", "Workers that operators drain", {name: drained.count(name) for name in bundles})
+    yield _gauges(
+        "lane_paused", "1 while operators have paused the lane, else 0", ("lane",),
+        {(lane,): float(lane in snapshot.paused) for lane in LANES},
+    )  # fmt: skip
     per_job_s = {name: b.seconds_per_job for name, b in backlogs.items() if b.seconds_per_job is not None}
     yield _by_bundle("seconds_per_job", "Recent seconds per job while at least one job ran", per_job_s)
-    # Running jobs count too, otherwise an autoscaler removes busy workers
-    left_s = {name: (backlogs[name].total + backlogs[name].running) * seconds for name, seconds in per_job_s.items()}
+    # Running jobs count too, otherwise an autoscaler removes busy workers; more workers do not help a paused lane
+    waiting = {
+        name: sum(jobs for lane, jobs in backlog.queued.items() if lane not in snapshot.paused)
+        for name, backlog in backlogs.items()
+    }
+    left_s = {name: (waiting[name] + backlogs[name].running) * seconds for name, seconds in per_job_s.items()}
     yield _by_bundle("backlog_gpu_seconds", "Estimated work of queued and running jobs", left_s)
 
 

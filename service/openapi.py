@@ -84,7 +84,8 @@ def completed(document: dict[str, Any], key_optional: bool) -> dict[str, Any]:
             for parameter in route.get("parameters", []):
                 parameter["schema"] = _without_null(parameter["schema"])
             responses = route["responses"]
-            if key_optional and "security" in route:
+            needs_admin_key = "admin" in route.get("tags", ()) and method != "get"
+            if key_optional and "security" in route and not needs_admin_key:
                 route["security"] = [*route["security"], {}]
             for status, description in _shared_refusals(method, "security" in route).items():
                 content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -106,8 +107,10 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
     if method in ("post", "delete"):
         refusals[403] = "A web page of another origin sent the request"
     if needs_key:
-        refusals |= {401: "The API key is missing or unknown", 422: "A field is unknown or out of range",
-                     503: "Redis does not answer"}  # fmt: skip
+        refusals |= {
+            401: "The API key is missing or unknown", 403: "The API key may not do this",
+            422: "A field is unknown or out of range", 503: "Redis does not answer",
+        }  # fmt: skip
     return refusals
 
 

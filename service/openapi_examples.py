@@ -35,6 +35,10 @@ PARAMETERS: dict[str, Any] = {
     "limit": 20,
     "cursor": 1795754702518,
     "last-event-id": "1795754703335-0",
+    "name": "photos-1a2b3c4d",
+    "key": "5f0c9b1d2e3f",
+    "reason": "submitted by mistake",
+    "dry_run": True,
 }
 """By name, in every route."""
 
@@ -50,7 +54,7 @@ _PARAMS = {
 _QUEUED = {
     "id": QUEUED_ID, "kind": "restore", "status": "queued", "cancel_requested": False, "bundle": "autodir-small",
     "lane": "standard", "created_at": "2026-11-27T04:45:02.518000Z", "started_at": None, "ended_at": None,
-    "attempts": 0, "queue": {"position": 3, "eta_s": 12.4},
+    "attempts": 0, "queue": {"position": 3, "eta_s": 12.4, "paused": False},
     "progress": {"fraction": 0.0, "pass_index": 0, "passes": 1, "step": 0, "steps": 1},
     "degradations": [], "passes": [], "stop_reason": None, "params": {**_PARAMS, "steps": None}, "timings": {},
     "result": None, "warnings": [], "error": None,
@@ -110,14 +114,35 @@ _MODEL = {
     "name": "autodir-small", "family": "autodir", "version": "6", "license": "Apache-2.0",
     "degradations": ["blur", "noise"], "workers": 1, "ready": 1,
 }  # fmt: skip
-_SYSTEM = {
-    "version": "0.1.0", "bundle": "autodir-small",
-    "workers": [{
-        "name": "photos-1", "host": "photos", "bundle": "autodir-small", "device": "cuda:0",
-        "lanes": ["interactive", "standard", "bulk"], "max_batch": 8, "budget_mp": 11.4, "ready": True, "in_hand": 1,
-        "started_ms": 1795754500020,
+_WORKER = {
+    "name": "photos-1a2b3c4d", "host": "photos", "version": "0.1.0", "bundle": "autodir-small", "bundle_version": "6",
+    "sha256": "df003a801790542dab506265a38fc1d56636ffe9ed60e4594cdf6e21e9bbebd2", "device": "cuda:0",
+    "device_name": "NVIDIA L4", "driver": "570.86.15", "device_bytes": 24152899584, "memory_bytes": 6442450944,
+    "lanes": ["interactive", "standard", "bulk"], "max_batch": 8, "budget_mp": 11.4, "state": "busy", "ready": True,
+    "reason": "", "drain": None, "in_hand": 1, "steps_per_s": 31.5, "jobs_ended": 1204, "started_ms": 1795754500020,
+}  # fmt: skip
+_MARK = {"since_ms": 1795754702518, "by": "key 5f0c9b1d2e3f", "of": "worker"}
+_DRAINING = {**_WORKER, "state": "draining", "drain": _MARK}
+_LANE = {
+    "bundle": "autodir-small", "lane": "bulk", "queued": 12, "running": 1, "oldest_s": 71.2, "eta_s": 44.0,
+    "paused": False, "paused_since_ms": None, "paused_by": "",
+}  # fmt: skip
+_REDIS = {
+    "url": "redis://queue:6379/0", "version": "9.0.1", "role": "master", "cluster": False, "appendonly": True,
+    "appendfsync": None, "save": None, "maxmemory_policy": "allkeys-lru", "maxmemory_bytes": 2147483648,
+    "used_memory_bytes": 71303168, "last_aof_write": "ok", "last_snapshot": "ok",
+    "not_readable": ["appendfsync", "save"],
+    "problems": [{
+        "severity": "error", "problem": "maxmemory-policy is allkeys-lru: when memory is short, Redis deletes jobs",
+        "remedy": "set it to noeviction: CONFIG SET maxmemory-policy noeviction, and in the configuration file",
     }],
-    "queued": {"interactive": 0, "standard": 3, "bulk": 0}, "running": 1, "seconds_per_job": 3.1,
+}  # fmt: skip
+_SYSTEM = {
+    "version": "0.1.0", "bundle": "autodir-small", "workers": [_WORKER],
+    "queued": {"interactive": 0, "standard": 3, "bulk": 12}, "paused_lanes": [], "running": 1, "seconds_per_job": 3.1,
+    "store": "s3://images/undegrade", "redis": _REDIS,
+    "problems": ["Redis: maxmemory-policy is allkeys-lru: when memory is short, Redis deletes jobs; set it to "
+                 "noeviction: CONFIG SET maxmemory-policy noeviction, and in the configuration file"],
 }  # fmt: skip
 
 RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
@@ -133,10 +158,23 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("limits", "200"): {"limits": _LIMITS},
     ("degradations", "200"): {"degradations": [_DEGRADATION]},
     ("models", "200"): {"models": [_MODEL]},
-    ("system", "200"): {"system": _SYSTEM},
+    ("system", "200"): {"system": _SYSTEM, "restore-key": {**_SYSTEM, "store": None, "redis": None, "problems": []}},
+    ("workers", "200"): {"workers": [_WORKER]},
+    ("drain_worker", "200"): {"draining": [_DRAINING]},
+    ("resume_worker", "200"): {"resumed": [_WORKER]},
+    ("queue", "200"): {"queue": {"lanes": [_LANE]}},
+    ("pause_lane", "200"): {"paused": {"lane": "interactive", "paused": True, "pause": {**_MARK, "of": "lane"}}},
+    ("resume_lane", "200"): {"resumed": {"lane": "interactive", "paused": False, "pause": None}},
+    ("purge_queue", "200"): {
+        "dry-run": {"matched": 12, "canceled": 0, "dry_run": True},
+        "purged": {"matched": 12, "canceled": 12, "dry_run": False},
+    },
     ("livez", "200"): {"alive": {"status": "alive", "reasons": []}},
     ("startupz", "200"): {"alive": {"status": "alive", "reasons": []}},
-    ("readyz", "200"): {"ready": {"status": "ready", "reasons": []}},
+    ("readyz", "200"): {
+        "ready": {"status": "ready", "reasons": [], "notes": []},
+        "paused": {"status": "ready", "reasons": [], "notes": ["lane bulk is paused"]},
+    },
     ("livez", "503"): {"dead": {"status": "not alive", "reasons": ["the listener for job changes has died"]}},
     ("startupz", "503"): {"dead": {"status": "not alive", "reasons": ["the listener for job changes has died"]}},
     ("readyz", "503"): {

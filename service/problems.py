@@ -12,10 +12,11 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from jobs.errors import StoreError, StoreFull, full_redis
+from jobs.errors import NewerSpec, StoreError, StoreFull, full_redis
 from service.refusals import (
     InvalidRequest,
     MethodNotAllowed,
+    NewerJob,
     NotFound,
     RedisUnavailable,
     Refusal,
@@ -79,6 +80,7 @@ def add_handlers(app: FastAPI) -> None:
     app.exception_handler(RedisError)(_redis_away)
     app.exception_handler(StoreError)(_store_away)
     app.exception_handler(StoreFull)(_store_full)
+    app.exception_handler(NewerSpec)(_newer_job)
 
 
 async def _refused(request: Request, error: Refusal) -> Response:
@@ -130,6 +132,12 @@ async def _store_away(request: Request, error: StoreError) -> Response:
     detail = "the blob store cannot be read or written; /readyz gives the reason"
     refusal = StoreUnavailable(detail, headers=retry_after(UNAVAILABLE_RETRY_S))
     return await _refused(request, refusal)
+
+
+async def _newer_job(request: Request, error: NewerSpec) -> Response:
+    log.warning("job.newer", detail=str(error))
+    detail = "the job was written by a later version of undegrade"
+    return await _refused(request, NewerJob(detail, headers=retry_after(UNAVAILABLE_RETRY_S)))
 
 
 async def _store_full(request: Request, error: StoreFull) -> Response:

@@ -18,14 +18,17 @@ def unknown_field(name: str, known: Iterable[str]) -> str:
     return "unknown field" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def check_query(request: Request) -> None:
+def check_query(request: Request, has_upload: bool | None = None) -> None:
     """Check the query of a request without a body.  Uploads read the query themselves: its fields are options.
+
+    `has_upload` None: what POST sends is an upload.
 
     Raises:
         InvalidRequest: a parameter is unknown or occurs twice; `errors` contains each.
     """
     route = request.scope.get("route")
-    if request.method == "POST" or not isinstance(route, APIRoute):
+    has_upload = request.method == "POST" if has_upload is None else has_upload
+    if has_upload or not isinstance(route, APIRoute):
         return
     known = {field.alias for field in route.dependant.query_params}
     names = [name for name, _ in request.query_params.multi_items()]

@@ -5,9 +5,12 @@ ServiceError
 └── Refusal                  the response to one request
     ├── MalformedRequest     400 malformed-request
     ├── Unauthorized         401 unauthorized
+    ├── Forbidden            403 forbidden
     ├── CrossOrigin          403 cross-origin
     ├── NotFound             404 not-found
     │   ├── NoSuchJob            no-such-job
+    │   ├── NoSuchWorker         no-such-worker
+    │   ├── NoSuchLane           no-such-lane
     │   └── NoSuchPass           no-such-step
     ├── MethodNotAllowed     405 method-not-allowed
     ├── NotAcceptable        406 not-acceptable
@@ -30,6 +33,7 @@ ServiceError
     ├── QueueIsFull          503 queue-full
     ├── TooManyConversions   503 too-many-conversions
     ├── ConversionFailed     503 conversion-failed
+    ├── NewerJob             503 newer-job
     ├── RedisUnavailable     503 redis-unavailable
     ├── StoreUnavailable     503 store-unavailable
     ├── WaitOver             504 wait-over
@@ -76,6 +80,13 @@ class Unauthorized(Refusal):
     hint = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
 
+class Forbidden(Refusal):
+    """The API key may not do this."""
+
+    status, code = HTTPStatus.FORBIDDEN, "forbidden"
+    hint = "use an admin key: undegrade keys create NAME --admin"
+
+
 class NotFound(Refusal):
     """The path does not exist."""
 
@@ -88,6 +99,20 @@ class NoSuchJob(NotFound):
 
     code = "no-such-job"
     hint = "GET /jobs lists the jobs that you can see"
+
+
+class NoSuchWorker(NotFound):
+    """No worker and no host has this name."""
+
+    code = "no-such-worker"
+    hint = "GET /workers lists the workers"
+
+
+class NoSuchLane(NotFound):
+    """There is no lane of this name."""
+
+    code = "no-such-lane"
+    hint = "GET /queue lists the lanes"
 
 
 class NoSuchPass(NotFound):
@@ -198,6 +223,13 @@ class QueueIsFull(Refusal):
 
     status, code = HTTPStatus.SERVICE_UNAVAILABLE, "queue-full"
     hint = "retry after the seconds in Retry-After"
+
+
+class NewerJob(Refusal):
+    """A later version of undegrade has written the job, and this process cannot read it."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "newer-job"
+    hint = "retry: an API process of that version answers; operators: finish the upgrade of the API"
 
 
 class RedisUnavailable(Refusal):

@@ -38,7 +38,7 @@ OTHER_WORDS = {
 """Words that the glossary forbids in public names, and the word to use."""
 ALLOWED = {
     # "step" means a denoising step
-    ("field", "step"), ("field", "steps"), ("option", "--steps"), ("event", "step.progress"),
+    ("field", "step"), ("field", "steps"), ("option", "--steps"), ("field", "steps_per_s"), ("event", "step.progress"),
     ("metric", "undegrade_step_batch_images"), ("metric", "undegrade_step_batch_megapixels"),
     ("metric", "undegrade_step_seconds_fixed"), ("metric", "undegrade_step_seconds_per_megapixel"),
     ("code", "no-such-step"),  # a pass, but codes are stable

@@ -83,6 +83,15 @@ class EngineLink:
         except psutil.Error:
             return None
 
+    def memory_bytes(self) -> int | None:
+        """Returns the child's memory on the host; None where it has ended."""
+        if self._process is None or self._process.pid is None:
+            return None
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.Error:
+            return None
+
     def kill(self) -> None:
         """Kill the child; `on_answer` gets None when it has ended."""
         if self._process is not None:

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import psutil
 import torch
 
 from jobs.record import Degradation
 from models import golden
-from models.bundle import Manifest, read_manifest
+from models.bundle import Manifest, manifest_sha256, read_manifest
 from models.controls import Controls
 from models.device import Speed, bound_memory, choose_device, free_bytes
+from models.device_facts import device_facts
 from models.device_memory import bound_note, room_for
 from models.drive import restore_one
 from models.families import load_restorer, memory_needed
@@ -52,7 +54,12 @@ def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine
     with room_for(needs, chosen, config.device_memory_gib):
         residents, loaded = _load(config, chosen.device, speed)
     why = chosen.why + bound_note(chosen.device, config.device_memory_gib)
-    send(Ready(device=str(chosen.device), why=why, bundles=loaded))
+    facts = device_facts(chosen.device)
+    ready = Ready(
+        device=str(chosen.device), why=why, bundles=loaded, device_name=facts.name, driver=facts.driver,
+        device_bytes=facts.total_bytes,
+    )  # fmt: skip
+    send(ready)
     if chosen.device.type != "cuda":
         return Engine(residents, send)
     transfers = Transfers(chosen.device, int(PICTURE_SHARE * free_bytes(chosen.device, config.device_memory_gib)))
@@ -66,12 +73,13 @@ def _load(config: EngineConfig, device: torch.device, speed: Speed) -> tuple[dic
         start_s = time.monotonic()
         restorers[name] = load_restorer(folder, device, speed)
         loading_s[name] = time.monotonic() - start_s
-    residents, loaded = {}, []
+    residents, loaded, folders = {}, [], config.bundles
     for name, restorer in restorers.items():  # all bundles take their memory before the rest is measured
         start_s, manifest = time.monotonic(), read_manifest(config.bundles[name])
         limits = _prove(restorer, config, name, manifest, device)
         residents[name] = Resident(restorer, limits)
-        loaded.append(_loaded(name, manifest, restorer, limits, loading_s[name] + time.monotonic() - start_s))
+        load_s = loading_s[name] + time.monotonic() - start_s
+        loaded.append(replace(_loaded(name, manifest, restorer, limits, load_s), sha256=manifest_sha256(folders[name])))
     return residents, tuple(loaded)
 
 

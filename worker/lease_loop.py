@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
 from redis.exceptions import RedisError
 
-from jobs.errors import StoreError
+from jobs.errors import StoreError, WorkerDrained
 from jobs.lease import Leased
 from jobs.record import Failure
 from jobs.spec import Lane
@@ -35,19 +35,25 @@ MAX_REFUSED_AT_ONCE = 32
 class LeaseLoop:
     """Leases jobs of these bundles and lanes for the worker `worker`, at least `ahead` beyond a full batch.
 
+    `drained`: an operator drains the worker or its host; `on_drain` is called when that changes, and when the last job
+    that it holds is gone.
+
     While its memory does not suffice for an engine, it fails the jobs that no other worker could take.
     """
 
     def __init__(
         self, *, worker: str, bundles: Sequence[str], lanes: Sequence[Lane], ahead: int, services: JobServices,
         link: EngineLink, keeper: EngineKeeper, held: HeldJobs, committer: Committer, metrics: WorkerMetrics,
-        retry: RedisRetry, background: BackgroundTasks,
+        retry: RedisRetry, background: BackgroundTasks, host: str | None = None,
+        on_drain: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
+        self.host, self.on_drain = host, on_drain
         self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
         self.services, self.link, self.keeper, self.held, self.committer = services, link, keeper, held, committer
         self.metrics, self.retry, self.background = metrics, retry, background
         self._reply_lost = False
         self._leased_s: tuple[float, float] | None = None
+        self.drained = self._said_drained = False
 
     async def run(self, draining: asyncio.Event) -> None:
         """Lease until the worker drains."""
@@ -73,13 +79,25 @@ class LeaseLoop:
     async def _lease_up_to(self, room: int, *, wait: bool) -> None:
         """Lease jobs and start them; where the lanes are empty and `wait` is set, wait for a new job.
 
-        An arrival wakes one worker only, so a worker with a full batch must not wait for it.
+        An arrival wakes one worker only, so a worker with a full batch, or one that is drained, must not wait for it.
         """
         leased, refused = await self._lease(self.bundles, self.lanes, room)
+        if self.drained:
+            await self._freed(WAIT_FOR_ROOM_S)
+            return
         for entry in leased:
             self.background.spawn(self._run(self._hold(entry)))
         if wait and len(leased) + refused < room:
             await self.services.queue.wait_for_work(self.bundles, WAIT_FOR_WORK_S)
+
+    def _set_drained(self, drained: bool) -> None:
+        """Tell everybody when a drain begins or ends, and when the last held job is gone."""
+        if drained != self.drained:
+            log.info("drain.begun" if drained else "drain.ended", worker=self.worker)
+        before, self.drained = (self.drained, self._said_drained), drained
+        self._said_drained = drained and not self.held
+        if before != (self.drained, self._said_drained):
+            self.on_drain()
 
     async def _refuse(self, failure: Failure) -> None:
         """Fail queued jobs, unless another worker is alive that might load its engine."""
@@ -94,7 +112,7 @@ class LeaseLoop:
                 self.committer.add(run, run.refused(failure))
 
     async def _lease(self, bundles: Sequence[str], lanes: Sequence[Lane], room: int) -> tuple[Sequence[Leased], int]:
-        """Returns the jobs that are leased now, and how many others were no jobs of ours."""
+        """Returns the jobs that are leased now, and how many others were no jobs of ours.  Sets `drained`."""
         queue = self.services.queue
         if self._reply_lost:
             orphans = await queue.release_unheld(self.services.token, self.held.ids)
@@ -103,10 +121,16 @@ class LeaseLoop:
                 log.warning("job.released", job=orphan, error="the reply to its lease was lost")
         self._reply_lost = True  # until it has arrived
         begin_s = time.time()
-        leased, refused = await queue.lease(
-            bundles, lanes, room, worker=self.worker, token=self.services.token, held=len(self.held)
-        )
+        try:
+            leased, refused = await queue.lease(
+                bundles, lanes, room, worker=self.worker, token=self.services.token, held=len(self.held), host=self.host
+            )
+        except WorkerDrained:
+            self._reply_lost = False
+            self._set_drained(True)
+            return [], 0
         self._reply_lost, self._leased_s = False, (begin_s, time.time())
+        self._set_drained(False)
         for job in refused:
             log.warning("job.refused", job=job.id, reason=job.reason)
         return leased, len(refused)

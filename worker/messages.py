@@ -57,7 +57,7 @@ Command = Task | Cancel | Ping | Stop
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A bundle that the child has loaded, and that has passed its golden image."""
+    """A bundle that the child has loaded, and that has passed its golden image.  `sha256` is of its manifest."""
 
     name: str
     family: str
@@ -67,15 +67,22 @@ class Loaded:
     max_batch: int
     budget_mp: float
     load_s: float
+    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """The child has loaded all of its bundles.  `why` says why it chose the device."""
+    """The child has loaded all of its bundles.  `why` says why it chose the device.
+
+    `device_name` and `driver` are of a CUDA device; `device_bytes` is its memory, or what the process may use on a CPU.
+    """
 
     device: str
     why: str
     bundles: tuple[Loaded, ...]
+    device_name: str = ""
+    driver: str = ""
+    device_bytes: int | None = None
 
     @property
     def max_batch(self) -> int:

@@ -23,6 +23,7 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.jobs_ended = 0
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"undegrade_{name}", text, labels, registry=registry)
@@ -61,6 +62,7 @@ class WorkerMetrics:
         self._wait.labels(spec.bundle, spec.lane).observe(max(0.0, time.time() - spec.submitted_ms / 1000))
 
     def on_ended(self, bundle: str, state: State, stage_seconds: Mapping[str, float]) -> None:
+        self.jobs_ended += 1
         self._ended.labels(bundle, state.value).inc()
         for stage, seconds in stage_seconds.items():
             self._stage.labels(bundle, stage).observe(seconds)

@@ -3,7 +3,7 @@
 RQ's own loop is not used: it takes jobs one by one, and either forks for each job or sends no heartbeat during it.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from redis import Redis
 from rq.serializers import JSONSerializer
@@ -36,7 +36,7 @@ class UndegradeWorker(SimpleWorker):
         """Remove this worker from RQ's registry."""
         self.register_death()  # type: ignore[no-untyped-call]
 
-    def heartbeat_as(self, busy: bool) -> None:
-        """Say that this worker is alive, and whether it is busy."""
+    def heartbeat_as(self, state: Literal["busy", "idle", "suspended"]) -> None:
+        """Say that this worker is alive, and what it does; suspended: it takes no jobs."""
         self.heartbeat()
-        self.set_state("busy" if busy else "idle")
+        self.set_state(state)

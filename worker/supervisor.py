@@ -37,6 +37,7 @@ from worker.lease_loop import LeaseLoop
 from worker.lease_renewal import LeaseRenewal
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
+from worker.pace import Pace
 from worker.redis_retry import RedisRetry
 from worker.releases import release
 from worker.upkeep import Upkeep
@@ -80,7 +81,8 @@ class Supervisor:
 
     def __init__(self, config: WorkerConfig, tracer: Tracer = NO_TRACER) -> None:
         self.config = config
-        self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
+        self.host = socket.gethostname()
+        self.name = f"{self.host}-{uuid4().hex[:8]}"
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.redis = redis_client.connect(config.redis_url)
         self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
@@ -88,7 +90,7 @@ class Supervisor:
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
         self.link = EngineLink(config.engine, self._on_answer)
-        self.held, self.background = HeldJobs(), BackgroundTasks()
+        self.held, self.background, self.pace = HeldJobs(), BackgroundTasks(), Pace()
         self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
         self._grace_ends_s, self._redis_answers = math.inf, True
         self.keeper = EngineKeeper(self.link, self._draining, self._announce_soon)
@@ -97,7 +99,8 @@ class Supervisor:
         self.renewal = LeaseRenewal(self.queue, self.token, self.held, self.metrics, self.retry)
         self.announcer = Announcer(
             name=self.name, bundles=config.bundles, lanes=config.lanes, registry=self.queue.workers,
-            redis_url=config.redis_url, link=self.link, held=self.held, keeper=self.keeper,
+            redis_url=config.redis_url, link=self.link, held=self.held, keeper=self.keeper, pace=self.pace,
+            metrics=self.metrics, drained=lambda: self.leasing.drained,
         )  # fmt: skip
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
         services = JobServices(
@@ -108,7 +111,7 @@ class Supervisor:
         self.leasing = LeaseLoop(
             worker=self.name, bundles=config.bundles, lanes=config.lanes, ahead=config.ahead, services=services,
             link=self.link, keeper=self.keeper, held=self.held, committer=self.committer, metrics=self.metrics,
-            retry=self.retry, background=self.background,
+            retry=self.retry, background=self.background, host=self.host, on_drain=self._announce_soon,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -120,6 +123,7 @@ class Supervisor:
         self._draining.set()
         self.held.freed.set()
         self._ready.set()
+        self._announce_soon()
 
     async def run(self) -> NotReady | None:
         """Work until `drain`, and until all held jobs have ended or are back in the queue.
@@ -162,6 +166,7 @@ class Supervisor:
         elif isinstance(answer, BatchStepped):
             self.metrics.on_batch(answer)
             self.batches.on_batch(answer)
+            self.pace.on_batch(answer)
         elif isinstance(answer, Begun | StepProgress | PassProgress | Done | Failed):
             run = self.held.get(answer.id.partition(".")[0])
             if run is not None and run.task_id == answer.id:

@@ -21,10 +21,11 @@ local function drop_what_is_over(id, state)
     if state == 'canceled' then redis.call('HDEL', KEY.job .. id, 'outcome', 'picture') end
 end
 
--- outcome nil: what is known stays.  keep_s can only shorten the job's own keep_s; nil does not
-local function finish(id, state, outcome, now, keep_s)
+-- outcome nil: what is known stays.  keep_s can only shorten the job's own keep_s; nil does not.  cause: {code, detail,
+-- hint} of a job that an operator ends; waiting clients are told
+local function finish(id, state, outcome, now, keep_s, cause)
     local job, rq = KEY.job .. id, KEY.rq_job .. id
-    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s')
+    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s', 'state')
     local queue, bundle, lease = known[1], known[2], known[3]
     local seconds = tonumber(known[4] or LIMIT.default_keep_s)
     if keep_s then seconds = math.min(seconds, keep_s) end
@@ -32,8 +33,10 @@ local function finish(id, state, outcome, now, keep_s)
     redis.call('HSET', job, 'state', state, 'ended_ms', now, 'expires_ms', expires_s * 1000)
     if outcome then redis.call('HSET', job, 'outcome', outcome) end
     drop_what_is_over(id, state)
+    if cause then redis.call('HSET', job, 'outcome', cjson.encode({failure = cause})) end
     redis.call('HDEL', job, 'lease', 'worker', 'alone', 'carried')
-    redis.call('LREM', KEY.rq_queue .. queue, 0, id)
+    -- A running job is in no list, and to look for it would read the whole one
+    if known[5] == 'queued' then redis.call('LREM', KEY.rq_queue .. queue, 1, id) end
     redis.call('ZREM', KEY.leases, id)
     redis.call('ZREM', KEY.deadlines, id)
     if lease then redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease) end
@@ -42,7 +45,7 @@ local function finish(id, state, outcome, now, keep_s)
     redis.call('HSET', rq, 'status', STATUS[state], 'ended_at', args.iso)
     redis.call('XADD', KEY.rq_results .. id, 'MAXLEN', LIMIT.max_rq_results_per_job, '*', 'type', RESULT[state],
         'worker_name', '', 'return_value', cjson.encode({state = state}))
-    add_event(id, EVENT[state], cjson.encode({state = state}))
+    add_event(id, EVENT[state], cjson.encode({state = state, error = cause}))
     for _, key in ipairs({job, rq, KEY.rq_results .. id, KEY.events .. id, KEY.blobs_of_job .. id}) do
         redis.call('EXPIRE', key, seconds + LIMIT.expiry_margin_s)
     end

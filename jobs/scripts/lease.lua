@@ -1,10 +1,17 @@
 -- Leases up to max_jobs jobs across lanes in one step, so that no job is ever without an owner.  A leased job has not
 -- started yet: workers take jobs ahead and decode them.  Its first report of progress starts it.
--- args: max_jobs, worker, token, iso, held (jobs that the worker holds), max_packed_bytes,
---       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, head_start_ms})
+-- Nothing is leased to a worker that an operator drains, and nothing of a lane that an operator has paused.
+-- args: max_jobs, worker, host (of the worker) or nil, token, iso, held (jobs that the worker holds), max_packed_bytes,
+--       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, lane, head_start_ms})
 -- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or '', milliseconds in the
---      queue, request or ''} or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}; at the end {id, 'expired'}
+--      queue, request or ''} or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}; at the end {id, 'expired'};
+--      {{'', 'drained'}} to a worker that is drained
 local now, rows, expired, input_bytes_left = now_ms(), {}, {}, args.max_input_bytes
+local paused = {}
+for _, lane in ipairs(redis.call('HKEYS', KEY.paused)) do paused[lane] = true end
+for _, name in ipairs({args.worker, args.host}) do
+    if redis.call('HEXISTS', KEY.drained, name) == 1 then return {{'', 'drained'}} end
+end
 
 -- The input that was submitted with the job, while it fits into this answer; '' for others
 local function input(key)
@@ -19,7 +26,7 @@ end
 local function next_job()
     local best, best_queue, best_id
     for _, lane in ipairs(args.lanes) do
-        local id = redis.call('LINDEX', KEY.rq_queue .. lane.queue, 0)
+        local id = not paused[lane.lane] and redis.call('LINDEX', KEY.rq_queue .. lane.queue, 0)
         if id then
             local since = tonumber(redis.call('HGET', KEY.job .. id, 'enqueued_ms') or 0)
             local turn = since + lane.head_start_ms

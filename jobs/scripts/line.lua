@@ -1,6 +1,6 @@
 -- Reads a bundle's line of jobs at one moment, for the forecast of one job.
 -- args: id, queue (of the job), bundle, queues (of the bundle)
--- Returns {now, place in its queue or -1, lengths of the queues, taken jobs, recent ends}; a taken job is
+-- Returns {now, place in its queue or -1, lengths of the queues, taken jobs, recent ends, paused lanes}; a taken job is
 --      {id, number of its queue from 0, enqueued_ms, started_ms or '', progress or ''}
 local lengths, taken = {}, {}
 for number, queue in ipairs(args.queues) do
@@ -14,4 +14,5 @@ for number, queue in ipairs(args.queues) do
     end
 end
 local place = redis.call('LPOS', KEY.rq_queue .. args.queue, args.id)
-return {now_ms(), place or -1, lengths, taken, redis.call('LRANGE', KEY.recent_ends .. args.bundle, 0, -1)}
+return {now_ms(), place or -1, lengths, taken, redis.call('LRANGE', KEY.recent_ends .. args.bundle, 0, -1),
+    redis.call('HKEYS', KEY.paused)}

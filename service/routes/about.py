@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from jobs.record import WorkerInfo
+from jobs.redis_health import public_url, read_health
 from jobs.spec import LANES
 from models.vocabulary import DEGRADATIONS
 from service.authentication import AuthenticatedCaller
@@ -14,6 +15,7 @@ from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
 from service.request_options import MAX_DEADLINE_S
 from service.routes.dependencies import CurrentDesk, problem_responses
+from service.system_view import System, worker_bodies, worker_problems
 
 router = APIRouter(tags=["about"])
 
@@ -52,32 +54,6 @@ class ModelBody(BaseModel):
     degradations: list[str]
     workers: int
     ready: int
-
-
-class WorkerBody(BaseModel):
-    """One worker."""
-
-    name: str
-    host: str
-    bundle: str
-    device: str
-    lanes: tuple[str, ...]
-    max_batch: int
-    budget_mp: float | None
-    ready: bool
-    in_hand: int
-    started_ms: int
-
-
-class System(BaseModel):
-    """The workers and the queue."""
-
-    version: str
-    bundle: str
-    workers: list[WorkerBody]
-    queued: dict[str, int]
-    running: int
-    seconds_per_job: float | None
 
 
 @router.get("/limits", responses=problem_responses(401, 503))
@@ -125,17 +101,22 @@ async def models(desk: CurrentDesk, caller: AuthenticatedCaller) -> list[ModelBo
 
 @router.get("/system", responses=problem_responses(401, 503))
 async def system(desk: CurrentDesk, caller: AuthenticatedCaller) -> System:
-    """Return the workers and the backlog."""
-    backlog = await desk.queue.backlog(desk.settings.bundle)
+    """Return the workers and the backlog; with an admin key, or while no key is needed, also Redis and the store."""
+    settings, backlog = desk.settings, await desk.queue.backlog(desk.settings.bundle)
+    workers = await desk.queue.workers.alive()
+    redis = await read_health(desk.queue.redis, settings.redis_url) if caller.sees_system else None
+    of_redis = [f"Redis: {entry.problem}; {entry.remedy}" for entry in redis.problems] if redis else []
     return System(
         version=version("undegrade"),
-        bundle=desk.settings.bundle,
-        workers=[
-            WorkerBody.model_validate(worker, from_attributes=True) for worker in await desk.queue.workers.alive()
-        ],
+        bundle=settings.bundle,
+        workers=worker_bodies(workers),
         queued=backlog.queued,
+        paused_lanes=list(await desk.queue.pauses.paused()),
         running=backlog.running,
         seconds_per_job=backlog.seconds_per_job,
+        store=public_url(settings.store_url) if caller.sees_system else None,
+        redis=redis,
+        problems=[*of_redis, *worker_problems(workers, settings.bundle)],
     )
 
 

@@ -19,8 +19,22 @@ class Health(BaseModel):
     reasons: list[str] = []
 
 
+class Readiness(Health):
+    """`notes` says in sentences what operators have stopped."""
+
+    notes: list[str] = []
+
+
+def _readiness(reasons: list[str], notes: list[str]) -> Response:
+    return _response(Readiness(status="not ready" if reasons else "ready", reasons=reasons, notes=notes))
+
+
 def _health_response(reasons: list[str], healthy: str) -> Response:
-    health = Health(status=f"not {healthy}" if reasons else healthy, reasons=reasons)
+    return _response(Health(status=f"not {healthy}" if reasons else healthy, reasons=reasons))
+
+
+def _response(health: Health) -> Response:
+    reasons = health.reasons
     return Response(health.model_dump_json(), status_code=503 if reasons else 200, media_type="application/json")
 
 
@@ -41,19 +55,29 @@ async def startupz(request: Request) -> Response:
     return await livez(request)
 
 
-@router.get("/readyz", response_model=Health, responses=UNHEALTHY)
+@router.get(
+    "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not yet, or no longer"}}
+)
 async def readyz(request: Request, desk: CurrentDesk) -> Response:
-    """Return 200 if Redis answers, the store can be written and read, and a worker of the bundle is ready."""
+    """Return 200 if Redis answers, the store can be written and read, and a worker of the bundle takes jobs.
+
+    A paused lane does not make the service unready: it accepts jobs.
+    """
     bundle, probe = desk.settings.bundle, request.app.state.store_probe
     try:
         workers = [worker for worker in await desk.queue.workers.alive() if worker.bundle == bundle]
+        paused = await desk.queue.pauses.paused()
     except RedisError as error:
         full = full_redis(error)
-        return _health_response([str(full) if full else f"Redis does not answer: {type(error).__name__}"], "ready")
+        return _readiness([str(full) if full else f"Redis does not answer: {type(error).__name__}"], [])
     reasons = [reason] if (reason := await probe.reason()) else []
     if not workers:
         reasons.append(f"there is no worker for {bundle}")
     elif not any(worker.ready for worker in workers):
         why = [f"{worker.name}: {worker.reason}" for worker in workers if worker.reason]
         reasons += [f"{len(workers)} workers of {bundle}, none is ready", *why]
-    return _health_response(reasons, "ready")
+    elif not any(worker.takes_jobs for worker in workers):
+        reasons.append(f"operators drain every worker of {bundle}; `undegrade workers resume NAME` ends that")
+    drained = sum(worker.drain is not None for worker in workers)
+    notes = [f"operators drain {drained} of {len(workers)} workers of {bundle}"] if drained else []
+    return _readiness(reasons, notes + [f"lane {lane} is paused" for lane in paused])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jobs.errors import SpecError
+from jobs.errors import NewerSpec, SpecError
 from jobs.spec import JobControls, JobSpec, Output, Source, load_spec
 
 GOLDEN = Path(__file__).parent / "golden" / "spec-v1.json"
@@ -73,7 +73,6 @@ def test_a_jobs_queue_is_its_bundle_and_lane():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("color", "blue"),
         ("controls.color", "blue"),
         ("source.color", "blue"),
         ("output.color", "blue"),
@@ -106,6 +105,22 @@ def test_a_jobs_queue_is_its_bundle_and_lane():
 def test_an_unknown_or_out_of_range_field_is_refused_by_name(field, value):
     with pytest.raises(SpecError, match=field.replace(".", r"\.")):
         load_spec(changed(field, value))
+
+
+def test_a_field_of_the_job_itself_that_is_unknown_is_ignored():
+    """A later version may add one that does not change the result."""
+    assert load_spec(changed("trace", "00-4bf9")) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "newer"),
+    [("version", 2, True), ("controls.color", "blue", True), ("version", 0, False), ("version", "2", False),
+     ("controls.steps", 0, False), ("kind", "train", False)],
+)  # fmt: skip
+def test_a_spec_of_a_later_version_is_told_from_one_that_is_wrong(field, value, newer):
+    with pytest.raises(SpecError) as raised:
+        load_spec(changed(field, value))
+    assert isinstance(raised.value, NewerSpec) is newer
 
 
 @pytest.mark.parametrize("field", ["id", "bundle", "submitted_ms"])

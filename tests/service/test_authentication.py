@@ -26,7 +26,7 @@ def bearer(key):
     return {"Authorization": f"Bearer {key[1]}"}
 
 
-GUARDED = ["/jobs", "/limits", "/degradations", "/models", "/system"]
+GUARDED = ["/jobs", "/limits", "/degradations", "/models", "/system", "/workers", "/queue"]
 OPEN = ["/livez", "/startupz", "/readyz", "/docs", "/openapi.json"]
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from jobs.errors import WorkerDrained
 from jobs.lease import Leased
 from jobs.record import Failure, WorkerInfo
 from jobs.spec import LANES, JobSpec
@@ -12,6 +13,7 @@ from jobs.state import State
 from jobs.tracing.spans import NO_TRACER
 from worker.background_tasks import BackgroundTasks
 from worker.held_jobs import HeldJobs
+from worker.job_run import JobRun
 from worker.lease_loop import LeaseLoop
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
@@ -128,3 +130,73 @@ def test_jobs_that_another_worker_may_take_stay_in_the_queue(ready):
     ended = ended_by_one_look(queue, NO_MEMORY)
     assert [(job.bundle, job.lane) for job in queue.jobs] == [("b", "standard")]
     assert len(ended) == 5
+
+
+class DrainedQueue(FakeQueue):
+    """Refuses leases while `drained`, and counts who waits for work."""
+
+    def __init__(self):
+        super().__init__()
+        self.drained, self.waits, self.tries = True, 0, 0
+
+    async def lease(self, bundles, lanes, room, **words):
+        self.tries += 1
+        if self.drained:
+            raise WorkerDrained("drained")
+        return await super().lease(bundles, lanes, room, **words)
+
+    async def release_unheld(self, token, held):
+        raise AssertionError("the reply has arrived")
+
+    async def wait_for_work(self, bundles, timeout_s):
+        self.waits += 1
+        await asyncio.sleep(0)
+
+
+def drained_loop(queue, held, told, spawn):
+    """A loop with an engine and room for many jobs."""
+    ready, metrics = SimpleNamespace(max_batch=8), WorkerMetrics()
+    services = SimpleNamespace(queue=queue, token="t", store=None)
+    loop = LeaseLoop(
+        worker="me", bundles=("b", "c"), lanes=LANES, ahead=4, services=services,
+        link=SimpleNamespace(ready=ready), keeper=SimpleNamespace(cannot_load=None), held=held, committer=None,
+        metrics=metrics, retry=RedisRetry(metrics, asyncio.Event()), background=SimpleNamespace(spawn=spawn), host="h",
+        on_drain=lambda: told.append((loop.drained, len(held))),
+    )  # fmt: skip
+    return loop
+
+
+def close(work):
+    """Drop a job's run: this test is about leases."""
+    work.close()
+
+
+def test_a_drained_worker_tells_so_when_it_begins_when_its_last_job_is_gone_and_when_it_ends(monkeypatch):
+    """It never waits on the list that wakes workers: it would take the wake-up from another one."""
+    monkeypatch.setattr("worker.lease_loop.WAIT_FOR_ROOM_S", 0.01)
+    queue, held, told, draining = DrainedQueue(), HeldJobs(), [], asyncio.Event()
+
+    async def until(condition):
+        async with asyncio.timeout(30):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    async def scenario():
+        job = Leased(spec=queue.jobs[0], attempts=1, deaths=0, run_alone=False, cancel=False)
+        run = JobRun(job, SimpleNamespace(store=None))
+        held.add(run)
+        loop = drained_loop(queue, held, told, close)
+        running = asyncio.create_task(loop.run(draining))
+        await until(lambda: queue.tries >= 3)
+        assert told == [(True, 1)], "once, although it asked several times"
+        held.remove(run)
+        await until(lambda: len(told) == 2)
+        assert told[-1] == (True, 0) and queue.waits == 0
+        queue.drained = False
+        await until(lambda: len(held) == 6)
+        assert told[2:] == [(False, 0)]
+        draining.set()
+        held.freed.set()
+        await asyncio.wait_for(running, 30)
+
+    asyncio.run(scenario())

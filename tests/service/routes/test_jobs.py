@@ -1,5 +1,6 @@
 """List, show, wait for, cancel and delete jobs."""
 
+import json
 import threading
 import time
 
@@ -151,3 +152,14 @@ def test_too_many_waits_are_429(serve, picture):
         answer = client.post("/restore", files={"image": picture()}, headers={"Prefer": "wait=5"})
         assert answer.status_code == 429 and len(client.get("/jobs").json()["jobs"]) == 1  # refused and not queued
         assert client.get(f"/jobs/{job['id']}").status_code == 200
+
+
+def test_a_job_of_a_later_version_is_503_so_that_a_newer_process_answers_the_next_try(client, submitted, valkey):
+    job = submitted()["id"]
+    spec = json.loads(valkey.do(lambda redis: redis.hget(f"undegrade:job:{job}", "spec")))
+    valkey.do(lambda redis: redis.hset(f"undegrade:job:{job}", "spec", json.dumps({**spec, "version": 2})))
+    for path in ("", "/result", "/events", "?wait=1"):
+        answer = client.get(f"/jobs/{job}{path}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "newer-job")
+        assert answer.headers["Retry-After"]
+    assert client.get("/jobs").json()["jobs"] == []

@@ -1,0 +1,84 @@
+"""Which Redis a command of operators works on: that of a URL, or the embedded one of `serve`."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from cli.console import print_error
+from cli.embedded_redis import EmbeddedRedisError, running_server, server_on
+from cli.exit_codes import ExitCode
+from cli.private_files import default_folder
+from cli.server_urls import checked_redis_url
+from cli.settings import settings
+from jobs.redis_client import open_redis, shown_url
+from models.errors import ControlsError
+
+T = TypeVar("T")
+
+
+def run_with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+    """Run an action with a Redis client; None takes the URL of the settings.
+
+    Raises:
+        typer.Exit: Redis cannot be reached; the message is printed.
+        ControlsError: the URL is not valid.
+    """
+    checked = checked_redis_url(url or settings().redis_url)
+
+    async def run() -> T:
+        async with open_redis(checked) as client:
+            return await action(client)
+
+    try:
+        return asyncio.run(run())
+    except (RedisError, OSError) as error:
+        cause = str(error).rstrip(".") or type(error).__name__
+        print_error(f"cannot reach Redis at {shown_url(checked)}: {cause}. Give --redis-url or --data.")
+        raise typer.Exit(ExitCode.SERVER) from None
+
+
+def run_on_redis(url: str | None, data: Path | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+    """Run an action on the Redis of a URL or a data folder; without either, on that of `serve` on this machine.
+
+    Raises:
+        typer.Exit: Redis cannot be reached or used; the message is printed.
+        ControlsError: the URL or the folder cannot be used.
+    """
+    folder = data or (None if url or os.environ.get("UNDEGRADE_REDIS_URL") else serve_folder())
+    if folder is None:
+        return run_with_redis(url, action)
+    try:
+        with server_on(folder) as socket_url:
+            return run_with_redis(socket_url, action)
+    except EmbeddedRedisError as error:
+        print_error(str(error))
+        raise typer.Exit(ExitCode.SERVER) from None
+
+
+def watch_redis(url: str | None, data: Path | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
+    """Run an action that may take long: as `run_on_redis`, but without starting a server, which would keep `serve` out.
+
+    Raises:
+        typer.Exit: as `run_on_redis`.
+        ControlsError: also where `serve` does not run.
+    """
+    folder = data or (None if url or os.environ.get("UNDEGRADE_REDIS_URL") else serve_folder())
+    if folder is None:
+        return run_with_redis(url, action)
+    running = running_server(folder)
+    if running is None:
+        raise ControlsError(f"no `undegrade serve` runs with the data folder {folder}. Start it, or give --redis-url.")
+    return run_with_redis(running, action)
+
+
+def serve_folder() -> Path | None:
+    """Returns the data folder of `serve`, or None if `serve` has never run."""
+    env = settings()
+    folder = Path(env.data) if env.data else default_folder(env.port)
+    return folder if folder.is_dir() else None
