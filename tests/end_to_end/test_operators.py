@@ -132,7 +132,7 @@ def test_a_drained_worker_finishes_what_it_holds_and_takes_nothing_until_it_is_r
         await client.ended(late, timeout=60)
         return states, await history(client, late)
 
-    states, late = place.run(scenario)
+    states, late = place.run(scenario, timeout=280)
     assert set(states) == {(State.SUCCEEDED, 1, 0, 1, 1)} and late == (State.SUCCEEDED, 1, 0, 1, 1)
 
 
@@ -162,4 +162,4 @@ def test_a_host_stays_drained_when_its_worker_starts_again_and_a_paused_lane_wai
         second.kill(signal.SIGTERM)
         return [await history(client, entry) for entry in (job, other)]
 
-    assert set(place.run(scenario)) == {(State.SUCCEEDED, 1, 0, 1, 1)}
+    assert set(place.run(scenario, timeout=280)) == {(State.SUCCEEDED, 1, 0, 1, 1)}
