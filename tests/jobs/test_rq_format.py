@@ -292,7 +292,7 @@ def test_rq_info_tells_the_truth_and_takes_no_running_job(valkey_url):
             assert await queue.commit(TOKEN, [finished(running)]) == [State.SUCCEEDED]
 
     asyncio.run(before())
-    worker.heartbeat_as(busy=True)
+    worker.heartbeat_as("busy")
     text = rq_info(valkey_url, LANE)
     assert queue_line(text) == [1, 1, 1, 1], text
     assert "worker-1" in text and "busy" in text
