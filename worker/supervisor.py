@@ -22,7 +22,7 @@ from jobs.spec import LANES, Lane
 from models.photo.codec_pool import CodecPool
 from models.photo.read import Limits
 from worker import redis_client
-from worker.announcer import Announcer
+from worker.announcer import LOADING, Announcer
 from worker.background_tasks import BackgroundTasks
 from worker.committer import Committer
 from worker.engine_config import EngineConfig
@@ -34,6 +34,7 @@ from worker.lease_loop import LeaseLoop
 from worker.lease_renewal import LeaseRenewal
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
+from worker.probes import Checks, Heartbeat
 from worker.redis_retry import RedisRetry
 from worker.upkeep import Upkeep
 
@@ -84,7 +85,7 @@ class Supervisor:
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
         self.link = EngineLink(config.engine, self._on_answer)
-        self.held, self.background = HeldJobs(), BackgroundTasks()
+        self.held, self.background, self.heartbeat = HeldJobs(), BackgroundTasks(), Heartbeat()
         self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
         self._grace_ends_s, self._redis_answers = math.inf, True
         self.keeper = EngineKeeper(self.link, self._draining, self._announce_soon)
@@ -129,12 +130,13 @@ class Supervisor:
         loops: list[asyncio.Task[None]] = []
         try:
             await redis_client.check_access(self.redis)
-            self.metrics.serve(self.config.metrics_port, self.config.metrics_host)
+            self.metrics.serve(self.config.metrics_port, self.config.metrics_host, self._probes())
             if not self._draining.is_set():
                 await self.keeper.start()
                 self.background.spawn(self.codec.warm_up())
-            parts = (self.renewal, self.committer, self.upkeep, self.keeper)
+            parts = (self.renewal, self.committer, self.upkeep, self.keeper, self.heartbeat)
             loops += [asyncio.create_task(part.run()) for part in parts]
+            self.heartbeat.watch(loops)
             await self._ready.wait()
             await self._lease_until_drained()
             await self._finish_held()
@@ -145,6 +147,19 @@ class Supervisor:
             await self.background.cancel()
             await self._close()
         return self.keeper.failure
+
+    def _probes(self) -> Checks:
+        """Returns the checks of the probes.  A worker without an engine is alive: it starts another one itself."""
+
+        def unready() -> list[str]:
+            if self._draining.is_set():
+                return ["the worker drains"]
+            return [] if self.link.ready is not None else [self.keeper.trouble or LOADING]
+
+        def unstarted() -> list[str]:
+            return [] if self._ready.is_set() else [self.keeper.trouble or LOADING]
+
+        return {"/livez": self.heartbeat.reasons, "/readyz": unready, "/startupz": unstarted}
 
     def _on_answer(self, answer: Answer | None) -> None:
         """The engine child has sent an answer, or has ended (None)."""

@@ -1,13 +1,14 @@
 """`/livez`, `/readyz`, `/startupz`: probes for the platform, without a key."""
 
 import asyncio
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from jobs.errors import full_redis
-from service.routes.dependencies import CurrentDesk, OpenAPIResponses
+from service.routes.dependencies import CurrentDesk, OpenAPIResponses, problem_responses
 
 router = APIRouter(tags=["health"])
 
@@ -41,8 +42,15 @@ async def startupz(request: Request) -> Response:
     return await livez(request)
 
 
-@router.get("/readyz", response_model=Health, responses=UNHEALTHY)
-async def readyz(request: Request, desk: CurrentDesk) -> Response:
+@router.get("/readyz", response_model=Health, responses={**UNHEALTHY, **problem_responses(422)})
+async def readyz(
+    request: Request,
+    desk: CurrentDesk,
+    exclude: Annotated[
+        Literal["worker"] | None,
+        Query(description="Do not ask for a worker: without one, the API still takes jobs and returns results."),
+    ] = None,
+) -> Response:
     """Return 200 if Redis answers, the store can be written and read, and a worker of the bundle is ready."""
     bundle, probe = desk.settings.bundle, request.app.state.store_probe
     try:
@@ -51,6 +59,8 @@ async def readyz(request: Request, desk: CurrentDesk) -> Response:
         full = full_redis(error)
         return _health_response([str(full) if full else f"Redis does not answer: {type(error).__name__}"], "ready")
     reasons = [reason] if (reason := await probe.reason()) else []
+    if exclude == "worker":
+        return _health_response(reasons, "ready")
     if not workers:
         reasons.append(f"there is no worker for {bundle}")
     elif not any(worker.ready for worker in workers):
