@@ -96,5 +96,5 @@ async def check_open_port(service: "ServiceSettings", client: "Redis") -> None:
     try:
         check_binding(service.host, service.auth, any_key)
     except UnsafeBinding as error:
-        remedy = "`undegrade keys create NAME` creates a key; UNDEGRADE_AUTH=on or off switches authentication."
+        remedy = "`undegrade keys create NAME` creates a key; UNDEGRADE_AUTH=off switches authentication off."
         raise ControlsError(f"{error} {remedy}") from error

@@ -7,16 +7,16 @@ from service.settings import Auth
 
 
 def check_binding(host: str, auth: Auth, any_key: bool) -> None:
-    """Accept a loopback address, an existing API key, or authentication that is explicitly on or off.
+    """Accept a loopback address, an existing API key, or authentication that is explicitly off.
 
     Raises:
         UnsafeBinding: anyone on the network could use the service.
     """
-    if auth != "auto" or any_key or _is_loopback(host):  # "on" without a key: every request is refused
+    if auth == "off" or any_key or _is_loopback(host):
         return
     raise UnsafeBinding(
         f"refusing to listen on {host or 'all addresses'} without an API key: anyone who reaches it could use it. "
-        "Create a key, listen on 127.0.0.1, or switch authentication on (and create a key later) or off explicitly."
+        "Create a key, listen on 127.0.0.1, or switch authentication off explicitly."
     )
 
 
