@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     **{name: (f"cli.{name}", name) for name in ("serve", "api", "worker")},
     "models": ("cli.bundles", "app"),
     "keys": ("cli.keys", "app"),
+    "scale-in": ("cli.scale_in", "scale_in"),
 }
 """The module and the attribute of each command, in the order of --help."""
 
