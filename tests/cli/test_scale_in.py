@@ -159,9 +159,9 @@ def running(redis, api):
         [sys.executable, "-m", "cli", "scale-in", *words, "--probes-port", str(port)], cwd=ROOT,
         env={**os.environ, **api.environ}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    yield process, port
-    process.kill()
-    process.wait()
+    with process:
+        yield process, port
+        process.kill()
 
 
 def reasons(port: int, path: str) -> list[str] | None:

@@ -14,6 +14,7 @@ import yaml
 
 HERE = Path(__file__).parent
 OBSERVE = HERE.parents[2] / "observe"
+NAMESPACE = "undegrade"
 LABELS = {"app.kubernetes.io/part-of": "undegrade"}
 HEADER = "# Made by `make manifests-observe` from deploy/observe/.  Do not edit.\n"
 MAX_BYTES = 250_000
@@ -62,7 +63,8 @@ def dashboard_map(path: Path) -> dict[str, Any]:
     text = json.dumps(json.loads(path.read_text()), indent=1, ensure_ascii=False) + "\n"
     if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"{path.name} has {len(text.encode())} bytes, expected at most {MAX_BYTES}: split it")
-    metadata = {"name": f"undegrade-dashboard-{path.stem}", "labels": {**LABELS, "grafana_dashboard": "1"}}
+    labels = {**LABELS, "grafana_dashboard": "1"}
+    metadata = {"name": f"undegrade-dashboard-{path.stem}", "namespace": NAMESPACE, "labels": labels}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {path.name: text}}
 
 
@@ -73,7 +75,7 @@ def generated(observe: Path = OBSERVE) -> dict[str, str]:
         files["rules.yaml"] = dumped(
             {
                 "apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule",
-                "metadata": {"name": "undegrade", "labels": LABELS}, "spec": {"groups": groups},
+                "metadata": {"name": "undegrade", "namespace": NAMESPACE, "labels": LABELS}, "spec": {"groups": groups},
             }
         )  # fmt: skip
     for path in sorted((observe / "grafana" / "dashboards").glob("*.json")):
