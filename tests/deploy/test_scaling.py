@@ -5,7 +5,6 @@ import re
 import pytest
 from manifests import Object, find, mutated, of_kind, rendered
 
-from cli.settings import Settings
 from service.negotiation import MAX_WAIT_S
 from service.settings import ServiceSettings
 
@@ -61,15 +60,9 @@ def check_routes(objects: list[Object]) -> list[str]:
         findings.append("events have no rule")
     nginx = {key.rpartition("/")[2]: value
              for key, value in of_kind(objects, "Ingress")[0]["metadata"]["annotations"].items()}  # fmt: skip
-    if (
-        int(nginx["proxy-read-timeout"]) < MAX_WAIT_S + 15
-        or int(nginx["proxy-read-timeout"]) < ServiceSettings.keepalive_s
-    ):
+    if int(nginx["proxy-read-timeout"]) < max(MAX_WAIT_S, ServiceSettings.keepalive_s) + 15:
         findings.append("nginx cuts long polls")
-    if (
-        int(nginx["proxy-body-size"].removesuffix("m")) * 2**20
-        < Settings.model_fields["max_megabytes"].default * 1e6 + 1e6
-    ):
+    if int(nginx["proxy-body-size"].removesuffix("m")) * 2**20 < ServiceSettings.max_bytes + 1e6:
         findings.append("nginx refuses uploads")
     if nginx["proxy-buffering"] != "off":
         findings.append("nginx holds events back")
