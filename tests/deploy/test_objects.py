@@ -9,7 +9,6 @@ import kubernetes_validate
 import pytest
 from manifests import (
     NAMESPACE,
-    ROOT,
     Object,
     all_containers,
     checks_of,
@@ -20,6 +19,7 @@ from manifests import (
     mutated,
     name_of,
     of_kind,
+    operators_page,
     pod_of,
     port_of,
     rendered,
@@ -188,8 +188,8 @@ def check_ports(objects: list[Object]) -> list[str]:
 
 def operators_objects() -> set[str]:
     """The objects that docs/kubernetes.md asks the operator to make: rows `| Secret `name` | ...`."""
-    page = (ROOT / "docs" / "kubernetes.md").read_text()
-    return {f"{kind} {name}" for kind, name in re.findall(r"^\| (Secret|ConfigMap) `([a-z0-9-]+)`", page, re.MULTILINE)}
+    rows = re.findall(r"^\| (Secret|ConfigMap) `([a-z0-9-]+)`", operators_page(), re.MULTILINE)
+    return {f"{kind} {name}" for kind, name in rows}
 
 
 def references(objects: list[Object]) -> list[tuple[str, str]]:

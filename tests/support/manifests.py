@@ -157,6 +157,11 @@ def environment(objects: list[Object], container: Object) -> dict[str, str]:
     return values
 
 
+def operators_page() -> str:
+    """The text of docs/kubernetes.md."""
+    return (ROOT / "docs" / "kubernetes.md").read_text()
+
+
 def quantity(text: str | int) -> float:
     """A quantity of Kubernetes as a number: 250m, 2, 1536Mi, 2Gi."""
     found = re.fullmatch(r"([0-9.]+)(m|k|M|G|T|Ki|Mi|Gi|Ti)?", str(text))
