@@ -21,7 +21,7 @@ from jobs.queue import Queue
 from jobs.spec import LANES, Lane
 from models.photo.codec_pool import CodecPool
 from models.photo.read import Limits
-from worker import redis_client
+from worker import probes, redis_client
 from worker.announcer import LOADING, Announcer
 from worker.background_tasks import BackgroundTasks
 from worker.committer import Committer
@@ -34,7 +34,6 @@ from worker.lease_loop import LeaseLoop
 from worker.lease_renewal import LeaseRenewal
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
-from worker.probes import Checks, Heartbeat
 from worker.redis_retry import RedisRetry
 from worker.upkeep import Upkeep
 
@@ -78,6 +77,7 @@ class Supervisor:
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
         self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
+        self.heartbeat = probes.Heartbeat()
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.redis = redis_client.connect(config.redis_url)
         self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
@@ -85,7 +85,7 @@ class Supervisor:
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
         self.link = EngineLink(config.engine, self._on_answer)
-        self.held, self.background, self.heartbeat = HeldJobs(), BackgroundTasks(), Heartbeat()
+        self.held, self.background = HeldJobs(), BackgroundTasks()
         self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
         self._grace_ends_s, self._redis_answers = math.inf, True
         self.keeper = EngineKeeper(self.link, self._draining, self._announce_soon)
@@ -134,9 +134,10 @@ class Supervisor:
             if not self._draining.is_set():
                 await self.keeper.start()
                 self.background.spawn(self.codec.warm_up())
-            parts = (self.renewal, self.committer, self.upkeep, self.keeper, self.heartbeat)
+            parts = (self.renewal, self.committer, self.upkeep, self.keeper)
             loops += [asyncio.create_task(part.run()) for part in parts]
             self.heartbeat.watch(loops)
+            loops.append(asyncio.create_task(self.heartbeat.run()))
             await self._ready.wait()
             await self._lease_until_drained()
             await self._finish_held()
@@ -148,7 +149,7 @@ class Supervisor:
             await self._close()
         return self.keeper.failure
 
-    def _probes(self) -> Checks:
+    def _probes(self) -> probes.Checks:
         """Returns the checks of the probes.  A worker without an engine is alive: it starts another one itself."""
 
         def unready() -> list[str]:
