@@ -9,6 +9,8 @@ PHOTO := examples/raccoon-noisy.jpg
 DEMO := demo
 SHARE ?= 1
 MINUTES ?= 5
+CHECKOV := .checkov
+CHECKOV_READY := $(CHECKOV)/.installed
 FUZZ := .api-fuzz
 FUZZ_READY := $(FUZZ)/.installed
 # The tests: all cores busy, with as many threads a process as the environment asks for
@@ -16,7 +18,8 @@ THREADS := $(or $(OMP_NUM_THREADS),1)
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) // $(THREADS))))")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check api-fuzz bench bench-service gpu-kit figures train-small train-daclip-small clean
+.PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
+.PHONY: figures train-small train-daclip-small clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,13 +55,32 @@ test: $(READY) ## Run the tests that take seconds, all cores busy
 test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
 	$(BIN)/python -m pytest
 
-check: $(READY) ## Check lint, format, types, import contracts, and the hashes of the shipped weights
+check: $(READY) ## Check lint, format, types, import contracts, manifests, and the hashes of the shipped weights
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory manifests
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights to verify" >&2; exit 1; }
 	@for bundle in $(BUNDLES); do $(BIN)/undegrade models verify "$$bundle" || exit $$?; done
+
+manifests: $(READY) ## Render deploy/k8s and check every manifest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/deploy
+
+manifests-observe: $(READY) ## Make the rules and dashboards of deploy/k8s from deploy/observe
+	$(BIN)/python deploy/k8s/components/observe/generate.py
+
+manifests-checkov: $(READY) $(CHECKOV_READY) ## Scan the rendered manifests with checkov
+	@for overlay in deploy/k8s/overlays/*; do echo "$$overlay"; \
+		PATH="$(BIN):$$PATH" kubectl kustomize $$overlay > $(CHECKOV)/$$(basename $$overlay).yaml || exit $$?; \
+		$(CHECKOV)/bin/checkov -f $(CHECKOV)/$$(basename $$overlay).yaml --framework kubernetes --compact --quiet \
+			--skip-download || exit $$?; done
+
+$(CHECKOV_READY):
+	@echo "Installing checkov into $(CHECKOV)" >&2
+	@$(PYTHON) -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check 'checkov>=3.2,<4'
+	@touch $@
 
 api-fuzz: $(READY) $(FUZZ_READY) ## Send generated requests to a service of its own for MINUTES=5 (schemathesis)
 	$(BIN)/python tests/api_fuzz/run.py $(FUZZ)/bin/schemathesis --minutes $(MINUTES)
@@ -88,4 +110,4 @@ train-daclip-small: $(READY) ## Train daclip-small in the same way
 	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and the caches of the tools
-	rm -rf $(VENV) $(FUZZ) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(FUZZ) $(CHECKOV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

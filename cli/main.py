@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "workers": ("cli.workers", "app"),
     "queue": ("cli.queue", "app"),
     "top": ("cli.top", "top"),
+    "scale-in": ("cli.scale_in", "scale_in"),
 }
 """The module and the attribute of each command, in the order of --help."""
 

@@ -13,6 +13,7 @@ TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mNkaGhgwAaY
 """Eight by eight pixels, in base64."""
 
 PARAMETERS: dict[str, Any] = {
+    "exclude": "worker",
     "bundle": "autodir-small",
     "lane": "interactive",
     "deadline_s": 600,

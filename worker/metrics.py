@@ -7,11 +7,12 @@ Labels have few values (bundle, lane, outcome, stage) and never name a job, an A
 import time
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app, start_http_server
 
 from jobs.lease import Leased
 from jobs.state import State
 from worker.messages import BatchStepped, Ready
+from worker.probes import Checks, with_probes
 
 BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 BUCKETS_IMAGES = (1, 2, 4, 8, 16, 32)
@@ -51,10 +52,11 @@ class WorkerMetrics:
         self.leases_lost = counter("worker_leases_lost", "Leases that this worker lost")
         self.redis_errors = counter("redis_errors", "Calls that Redis did not answer")
 
-    def serve(self, port: int | None, host: str) -> None:
-        """Answer /metrics on this port and address; None: do not."""
+    def serve(self, port: int | None, host: str, probes: Checks) -> None:
+        """Answer /metrics and the probes on this port and address; None: do not."""
         if port is not None:
-            start_http_server(port, host, self.registry)
+            server, _ = start_http_server(port, host, self.registry)
+            server.set_app(with_probes(make_wsgi_app(self.registry), probes))
 
     def on_leased(self, leased: Leased) -> None:
         spec = leased.spec

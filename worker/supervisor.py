@@ -23,8 +23,8 @@ from jobs.spec import LANES, Lane
 from jobs.tracing.spans import NO_TRACER, Tracer
 from models.photo.codec_pool import CodecPool
 from models.photo.read import Limits
-from worker import redis_client
-from worker.announcer import Announcer
+from worker import probes, redis_client
+from worker.announcer import LOADING, Announcer
 from worker.background_tasks import BackgroundTasks
 from worker.batch_traces import BatchTraces
 from worker.committer import Committer
@@ -83,6 +83,7 @@ class Supervisor:
         self.config = config
         self.host = socket.gethostname()
         self.name = f"{self.host}-{uuid4().hex[:8]}"
+        self.heartbeat = probes.Heartbeat()
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.redis = redis_client.connect(config.redis_url)
         self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
@@ -138,12 +139,14 @@ class Supervisor:
         loops: list[asyncio.Task[None]] = []
         try:
             await redis_client.check_access(self.redis)
-            self.metrics.serve(self.config.metrics_port, self.config.metrics_host)
+            self.metrics.serve(self.config.metrics_port, self.config.metrics_host, self._probes())
             if not self._draining.is_set():
                 await self.keeper.start()
                 self.background.spawn(self.codec.warm_up())
             parts = (self.renewal, self.committer, self.upkeep, self.keeper)
             loops += [asyncio.create_task(part.run()) for part in parts]
+            self.heartbeat.watch(loops)
+            loops.append(asyncio.create_task(self.heartbeat.run()))
             await self._ready.wait()
             await self._lease_until_drained()
             await self._finish_held()
@@ -154,6 +157,19 @@ class Supervisor:
             await self.background.cancel()
             await self._close()
         return self.keeper.failure
+
+    def _probes(self) -> probes.Checks:
+        """Returns the checks of the probes.  A worker without an engine is alive: it starts another one itself."""
+
+        def unready() -> list[str]:
+            if self._draining.is_set():
+                return ["the worker drains"]
+            return [] if self.link.ready is not None else [self.keeper.trouble or LOADING]
+
+        def unstarted() -> list[str]:
+            return [] if self._ready.is_set() else [self.keeper.trouble or LOADING]
+
+        return {"/livez": self.heartbeat.reasons, "/readyz": unready, "/startupz": unstarted}
 
     def _on_answer(self, answer: Answer | None) -> None:
         """The engine child has sent an answer, or has ended (None)."""

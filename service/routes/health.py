@@ -1,13 +1,14 @@
 """`/livez`, `/readyz`, `/startupz`: probes for the platform, without a key."""
 
 import asyncio
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from jobs.errors import full_redis
-from service.routes.dependencies import CurrentDesk, OpenAPIResponses
+from service.routes.dependencies import CurrentDesk, OpenAPIResponses, problem_responses
 
 router = APIRouter(tags=["health"])
 
@@ -56,9 +57,17 @@ async def startupz(request: Request) -> Response:
 
 
 @router.get(
-    "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not yet, or no longer"}}
-)
-async def readyz(request: Request, desk: CurrentDesk) -> Response:
+    "/readyz", response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "Not yet, or no longer"}, **problem_responses(422)},
+)  # fmt: skip
+async def readyz(
+    request: Request,
+    desk: CurrentDesk,
+    exclude: Annotated[
+        Literal["worker"] | None,
+        Query(description="Do not ask for a worker: without one, the API still takes jobs and returns results."),
+    ] = None,
+) -> Response:
     """Return 200 if Redis answers, the store can be written and read, and a worker of the bundle takes jobs.
 
     A paused lane does not make the service unready: it accepts jobs.
@@ -71,6 +80,8 @@ async def readyz(request: Request, desk: CurrentDesk) -> Response:
         full = full_redis(error)
         return _readiness([str(full) if full else f"Redis does not answer: {type(error).__name__}"], [])
     reasons = [reason] if (reason := await probe.reason()) else []
+    if exclude == "worker":
+        return _readiness(reasons, [])
     if not workers:
         reasons.append(f"there is no worker for {bundle}")
     elif not any(worker.ready for worker in workers):

@@ -10,6 +10,13 @@ def test_without_a_worker_the_service_is_alive_but_not_ready(client):
     assert answer.status_code == 503 and answer.json()["reasons"] == ["there is no worker for toy"]
 
 
+def test_a_balancer_may_ask_for_everything_but_a_worker(client, serve):
+    assert client.get("/readyz?exclude=worker").json() == {"status": "ready", "reasons": []}
+    away = serve(redis_url="redis://127.0.0.1:1/0").client.get("/readyz?exclude=worker")
+    assert away.status_code == 503 and "Redis does not answer" in away.json()["reasons"][0]
+    assert client.get("/readyz?exclude=redis").status_code == 422
+
+
 def test_the_service_is_ready_when_a_worker_is_ready(client, worker, service, until_ready):
     until_ready(client)
     starting = worker.info().model_copy(update={"ready": False})
