@@ -75,6 +75,9 @@ bench: $(READY) ## Measure seconds and peak memory for 1, 6 and 24 megapixels
 bench-service: $(READY) ## Measure the service: latency, queue throughput, batching per step
 	$(BIN)/python benchmarks/service.py
 
+metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
+	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
+
 figures: $(READY) ## Make the README's before-and-after image
 	$(BIN)/python docs/figures/make.py
 

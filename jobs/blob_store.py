@@ -68,6 +68,10 @@ class BlobStore(Protocol):
         """Raises StoreFull where a new input of `size` bytes would leave too little room on the store's disk."""
         ...
 
+    async def free_bytes(self) -> int | None:
+        """Returns how many bytes of new inputs the store's disk takes; None where it has no disk of its own."""
+        ...
+
     async def probe(self) -> None:
         """Write, read and delete a tiny blob.  Raises StoreError where that fails."""
         ...

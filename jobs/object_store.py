@@ -167,6 +167,14 @@ class ObjectStore:
         if isinstance(self.store, LocalStore):
             await check_disk(Path(unquote(str(self.store.prefix))), size)
 
+    async def free_bytes(self) -> int | None:
+        if not isinstance(self.store, LocalStore):
+            return None
+        try:
+            return max(0, await disk_room(Path(unquote(str(self.store.prefix)))))
+        except OSError:
+            return None
+
     async def probe(self) -> None:
         name = f"{PROBE}-{os.getpid()}"
         try:
@@ -231,10 +239,25 @@ async def check_disk(folder: Path, size: int, kept: int = 0) -> None:
         StoreFull: it does not.
     """
     try:
-        disk = await asyncio.to_thread(os.statvfs, folder)
+        free, reserve = await _free_and_reserve(folder)
     except OSError:
         return  # the write itself says what is wrong
-    free = disk.f_bavail * disk.f_frsize
-    reserve = min(DISK_RESERVE_SHARE * disk.f_blocks * disk.f_frsize, DISK_RESERVE_MAX_BYTES) + kept
+    reserve += kept
     if free - size < reserve:
         raise StoreFull(f"the disk is full: {free // 10**6} MB are free, and {reserve / 10**6:.0f} MB stay in reserve")
+
+
+async def disk_room(folder: Path) -> int:
+    """Returns how many bytes `check_disk` still allows.
+
+    Raises:
+        OSError: the folder is not there.
+    """
+    free, reserve = await _free_and_reserve(folder)
+    return int(free - reserve)
+
+
+async def _free_and_reserve(folder: Path) -> tuple[int, float]:
+    disk = await asyncio.to_thread(os.statvfs, folder)
+    size = disk.f_blocks * disk.f_frsize
+    return disk.f_bavail * disk.f_frsize, min(DISK_RESERVE_SHARE * size, DISK_RESERVE_MAX_BYTES)

@@ -22,7 +22,7 @@ from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, StoreFull, full_redis
-from jobs.forecast import Forecast, forecast, read_line
+from jobs.forecast import Forecast, LineSnapshot, forecast, read_line
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
 from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
@@ -310,11 +310,13 @@ class Queue:
 
     async def forecast(self, spec: JobSpec) -> Forecast | None:
         """Returns where a waiting job stands and when it will have ended; None once its engine has begun with it."""
-        line = await self._scripts.run(
-            "line", id=spec.id, queue=spec.queue, bundle=spec.bundle,
-            queues=[queue_name(spec.bundle, lane) for lane in LANES],
-        )  # fmt: skip
-        return forecast(spec.id, spec.lane, read_line(line))
+        return forecast(spec.id, spec.lane, await self.line(spec.bundle, spec.id, spec.lane))
+
+    async def line(self, bundle: str, job: str = "", lane: Lane = "standard") -> LineSnapshot:
+        """Returns the jobs of a bundle at one moment, with the place of one job of a lane."""
+        queues = [queue_name(bundle, each) for each in LANES]
+        answer = await self._scripts.run("line", id=job, queue=queue_name(bundle, lane), bundle=bundle, queues=queues)
+        return read_line(answer)
 
     async def backlog(self, bundle: str) -> Backlog:
         """Returns how much work there is for a bundle."""

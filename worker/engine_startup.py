@@ -15,6 +15,7 @@ from models.drive import restore_one
 from models.families import load_restorer
 from models.restorer import Request, Restorer
 from processes.memory_limits import memory
+from worker.device_memory import DeviceMemory
 from worker.engine import Engine
 from worker.engine_config import EngineConfig
 from worker.engine_entry import Resident
@@ -62,7 +63,8 @@ def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine
     if chosen.device.type != "cuda":
         return Engine(residents, send)
     transfers = Transfers(chosen.device, int(PICTURE_SHARE * free_bytes(chosen.device, config.device_memory_gib)))
-    return Engine(residents, send, timer=CudaTimer(chosen.device), transfers=transfers)
+    device_memory = DeviceMemory(chosen.device, config.device_memory_gib)
+    return Engine(residents, send, timer=CudaTimer(chosen.device), transfers=transfers, memory=device_memory)
 
 
 def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimits, load_s: float) -> Loaded:

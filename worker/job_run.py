@@ -74,6 +74,7 @@ class JobRun:
         answers: what the engine says.
         seconds: durations of the stages.
         work_s: the engine's seconds for this job, without the time in which it waited for its turn.
+        begun_at_s: when the engine began with it, in seconds since 1970; None while it waits.
     """
 
     def __init__(self, leased: Leased, services: JobServices, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,6 +84,7 @@ class JobRun:
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.seconds: dict[str, float] = {}
         self.work_s = 0.0
+        self.begun_at_s: float | None = None
         self.store = PatientStore(services.store, leased.spec.id)
         self._interruption: Ended | Abandoned | None = None
         self._interrupted = asyncio.Event()
@@ -278,7 +280,7 @@ class JobRun:
         """The engine has begun with the job, which was decoded ahead and has waited for its turn until now."""
         if self._begun:  # it began again in smaller tiles
             return
-        self._begun = True
+        self._begun, self.begun_at_s = True, time.time()
         self._begun_s = self._reported_s = self.clock()  # a job that ends soon needs no more progress
         self._call_in(self.services.max_running_s, self.time_out)
         await self.services.queue.report(self.services.token, self.spec.id, Progress())

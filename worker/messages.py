@@ -156,6 +156,7 @@ class BatchStepped:
 
     Attributes:
         seconds: of the turn, with what began and finished in it.
+        memory_bytes, memory_limit_bytes: what the engine holds of its device's memory, and could hold.
         fixed_s, s_per_mp: what a step of the bundle costs, learned so far; 0 while nothing is known.
     """
 
@@ -164,7 +165,8 @@ class BatchStepped:
     megapixels: float
     seconds: float
     splits: int = 0
-    memory_bytes: int = 0  # of the GPU, held by this process; 0 on a CPU
+    memory_bytes: int = 0
+    memory_limit_bytes: int = 0
     fixed_s: float = 0.0
     s_per_mp: float = 0.0
 

@@ -34,6 +34,7 @@ from worker.lease_loop import LeaseLoop
 from worker.lease_renewal import LeaseRenewal
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
+from worker.pulse import Pulse
 from worker.redis_retry import RedisRetry
 from worker.upkeep import Upkeep
 
@@ -95,6 +96,7 @@ class Supervisor:
             name=self.name, bundles=config.bundles, lanes=config.lanes, registry=self.queue.workers,
             redis_url=config.redis_url, link=self.link, held=self.held, keeper=self.keeper,
         )  # fmt: skip
+        self.pulse = Pulse(self.queue, self.link, self.held, self.metrics)
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
         services = JobServices(
             queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token,
@@ -133,7 +135,7 @@ class Supervisor:
             if not self._draining.is_set():
                 await self.keeper.start()
                 self.background.spawn(self.codec.warm_up())
-            parts = (self.renewal, self.committer, self.upkeep, self.keeper)
+            parts = (self.renewal, self.committer, self.upkeep, self.keeper, self.pulse)
             loops += [asyncio.create_task(part.run()) for part in parts]
             await self._ready.wait()
             await self._lease_until_drained()

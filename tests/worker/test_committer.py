@@ -36,7 +36,8 @@ class FakeRun:
     """A run that records what the committer asks of it."""
 
     def __init__(self, job, error=None) -> None:
-        self.spec, self.seconds, self.error = SimpleNamespace(id=job, bundle="b"), {}, error
+        self.spec = SimpleNamespace(id=job, bundle="b", lane="bulk", submitted_ms=0)
+        self.seconds, self.error = {}, error
         self.discarded = self.input_deleted = False
 
     async def discard(self):
