@@ -12,8 +12,8 @@ from jobs.forecast import LineSnapshot, remaining_s
 ASSUMED_JOB_S = 10.0
 """A job before any job of its bundle has ended: an autoscaler must see the first job of a queue without workers."""
 MIN_SHARE_LEFT, MAX_SHARE_LEFT = 0.1, 10.0
-"""Of a running job, in usual jobs: an autoscaler must not see 0 while a device is busy, and a single job that has hardly
-begun after a long time must not start a fleet."""
+"""Of a running job, in usual jobs: an autoscaler must not see 0 while a device is busy, and a single job that has
+hardly begun after a long time must not start a fleet."""
 
 
 def work_of_a_job_s(ends: Sequence[bytes]) -> float | None:
