@@ -16,7 +16,8 @@ THREADS := $(or $(OMP_NUM_THREADS),1)
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) // $(THREADS))))")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check api-fuzz bench bench-service figures train-small train-daclip-small clean
+.PHONY: help demo test test-all check api-fuzz bench bench-service observe-tools alerts-test metrics-page \
+	figures train-small train-daclip-small clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +75,12 @@ bench: $(READY) ## Measure seconds and peak memory for 1, 6 and 24 megapixels
 
 bench-service: $(READY) ## Measure the service: latency, queue throughput, batching per step
 	$(BIN)/python benchmarks/service.py
+
+observe-tools: ## Install Prometheus and Alertmanager, which check the rules and alerts (Debian and Ubuntu)
+	apt-get install --yes --no-install-recommends prometheus prometheus-alertmanager libfaketime
+
+alerts-test: $(READY) ## Cause the real faults, and see each alert fire and end in a real Prometheus (10 minutes)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest tests/end_to_end/test_alerts.py tests/end_to_end/test_dashboards.py
 
 metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
