@@ -68,8 +68,8 @@ class BlobStore(Protocol):
         """Raises StoreFull where a new input of `size` bytes would leave too little room on the store's disk."""
         ...
 
-    async def free_bytes(self) -> int | None:
-        """Returns how many bytes of new inputs the store's disk takes; None where it has no disk of its own."""
+    async def disk_room(self) -> tuple[int, int] | None:
+        """Returns how many bytes of new inputs the store's disk takes, now and when empty; None without a disk."""
         ...
 
     async def probe(self) -> None:

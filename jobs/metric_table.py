@@ -121,6 +121,10 @@ METRICS: tuple[MetricSpec, ...] = (
             "store_free_bytes", "gauge", "bytes", (),
             "Bytes of new images that still fit: by the limit on stored images, the disk and the memory of Redis",
         ),
+        (
+            "store_free_ratio", "gauge", "0 to 1", (),
+            "The share that is free of the limit on stored images, the disk or the memory of Redis: the smallest",
+        ),
     ),
     *_rows(
         "worker",

@@ -53,7 +53,7 @@ class RedisStore:
     async def check_room(self, size: int) -> None:
         """Redis itself checks its memory when the room is reserved."""
 
-    async def free_bytes(self) -> int | None:
+    async def disk_room(self) -> tuple[int, int] | None:
         return None
 
     async def probe(self) -> None:

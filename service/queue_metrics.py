@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -51,11 +50,12 @@ class BundleSnapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSnapshot:
-    """Bytes of the store and of Redis' memory; `memory_limit` is 0 where there is none."""
+    """Bytes of the store and of Redis' memory; `memory_limit` is 0 where there is none, and `free_ratio` is 0 to 1."""
 
     used: int
     limit: int
     free: int
+    free_ratio: float
     memory_used: int
     memory_limit: int
 
@@ -108,24 +108,20 @@ async def clock_skew_s(queue: Queue) -> float:
 async def _store_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> StoreSnapshot:
     used, info = await queue.stored_bytes(), await queue.redis.info("memory")
     memory_used, memory_limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
-    rooms = [settings.max_stored_bytes - used]
+    rooms = [(settings.max_stored_bytes - used, settings.max_stored_bytes)]
     if memory_limit:
-        rooms.append(memory_limit * redis_keys.MEMORY_PERCENT_FOR_SUBMISSIONS // 100 - memory_used)
-    if (disk := await store.free_bytes()) is not None:
+        for_submissions = memory_limit * redis_keys.MEMORY_PERCENT_FOR_SUBMISSIONS // 100
+        rooms.append((for_submissions - memory_used, for_submissions))
+    if disk := await store.disk_room():
         rooms.append(disk)
-    if settings.embedded_redis_folder is not None:
-        rooms.append(await _embedded_room(settings.embedded_redis_folder, used if store.beside_queue else 0))
+    if settings.embedded_redis_folder is not None:  # its file is rewritten, beside the old one
+        free, size = await disk_room(settings.embedded_redis_folder)
+        rooms.append((free - (used if store.beside_queue else 0), size))
     return StoreSnapshot(
-        used=used, limit=settings.max_stored_bytes, free=max(0, min(rooms)), memory_used=memory_used,
+        used=used, limit=settings.max_stored_bytes, free=max(0, min(free for free, _ in rooms)),
+        free_ratio=max(0.0, min(free / max(1, size) for free, size in rooms)), memory_used=memory_used,
         memory_limit=memory_limit,
     )  # fmt: skip
-
-
-async def _embedded_room(folder: Path, live: int) -> int:
-    try:
-        return await disk_room(folder) - live
-    except OSError:
-        return 0
 
 
 class QueueCollector(Collector):
@@ -192,8 +188,8 @@ def _queue_values(snapshot: QueueSnapshot) -> dict[str, Values]:
 def _store_values(store: StoreSnapshot) -> dict[str, Values]:
     return {
         "undegrade_store_used_bytes": {(): store.used}, "undegrade_store_limit_bytes": {(): store.limit},
-        "undegrade_store_free_bytes": {(): store.free}, "undegrade_redis_memory_used_bytes": {(): store.memory_used},
-        "undegrade_redis_memory_limit_bytes": {(): store.memory_limit},
+        "undegrade_store_free_bytes": {(): store.free}, "undegrade_store_free_ratio": {(): store.free_ratio},
+        "undegrade_redis_memory_used_bytes": {(): store.memory_used}, "undegrade_redis_memory_limit_bytes": {(): store.memory_limit},
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ the metrics of the queue; jobs/metric_table.py lists all.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,15 +18,15 @@ from prometheus_client import (
 
 from jobs.lease import Leased
 from jobs.metric_table import BY_NAME
-from jobs.spec import JobSpec
+from jobs.spec import LANES, JobSpec
 from jobs.state import State
 from worker.messages import BatchStepped, Ready
 
 
 class WorkerMetrics:
-    """The metrics of one worker, in a registry of its own: several workers may run in a process."""
+    """The metrics of one worker, in a registry of its own: several workers may run in a process.  `bundles` are its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundles: Sequence[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
 
         def counter(name: str) -> Counter:
@@ -55,6 +55,18 @@ class WorkerMetrics:
         self.oldest_start = gauge("worker_oldest_job_start_timestamp_seconds")
         self.last_tick = gauge("worker_last_tick_timestamp_seconds")
         self.clock_skew = gauge("worker_clock_skew_seconds")
+        for bundle in bundles:
+            self._begin_at_zero(bundle)
+
+    def _begin_at_zero(self, bundle: str) -> None:
+        """Export the series of a bundle before they count, so that the first increase is seen as one."""
+        self._splits.labels(bundle)
+        for state in State:
+            if state.over:
+                self._ended.labels(bundle, state.value)
+        for lane in LANES:
+            for metric in (self._leased, self._wait, self._job):
+                metric.labels(bundle, lane)
 
     def serve(self, port: int | None, host: str) -> None:
         """Answer /metrics on this port and address; None: do not."""
@@ -87,7 +99,6 @@ class WorkerMetrics:
         for bundle in ready.bundles:
             self._load.labels(bundle.name).set(bundle.load_s)
             self._budget_mp.labels(bundle.name).set(bundle.budget_mp)
-            self._splits.labels(bundle.name)  # begins at 0, so that the first split is seen as an increase
 
 
 def _age_s(spec: JobSpec) -> float:

@@ -80,7 +80,7 @@ class Supervisor:
         self.name = f"{socket.gethostname()}-{uuid4().hex[:8]}"
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.redis = redis_client.connect(config.redis_url)
-        self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
+        self.queue, self.metrics = Queue(self.redis), WorkerMetrics(config.bundles)
         self.store: BlobStore = open_store(config.store_url, self.redis)
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)

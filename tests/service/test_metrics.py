@@ -105,7 +105,10 @@ def test_what_is_full_first_decides_how_much_fits(serve, small_valkey, tmp_path)
     disk = os.statvfs(tmp_path)
     free = disk.f_bavail * disk.f_frsize
     reserve = min(0.05 * disk.f_blocks * disk.f_frsize, 10**9)
-    assert scrape(of_disk)[("undegrade_store_free_bytes",)] == pytest.approx(free - reserve, rel=0.05)
+    metrics = scrape(of_disk)
+    assert metrics[("undegrade_store_free_bytes",)] == pytest.approx(free - reserve, rel=0.05)
+    size = disk.f_blocks * disk.f_frsize
+    assert metrics[("undegrade_store_free_ratio",)] == pytest.approx((free - reserve) / (size - reserve), rel=0.05)
 
 
 def test_every_bundle_of_a_worker_is_reported(watched, toy):

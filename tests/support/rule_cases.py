@@ -49,15 +49,16 @@ def histogram(name: str, lane: str, target: str, within: str, all_of_them: str) 
     }
 
 
-def queue(ready: str, queued: str) -> Series:
+def queue(ready: str, queued: str, in_flight: str = "0+0x30") -> Series:
     return {
         'undegrade_workers_ready{instance="a",bundle="b"}': ready,
         'undegrade_jobs_queued{instance="a",bundle="b",lane="bulk"}': queued,
+        'undegrade_jobs_in_flight{instance="a",bundle="b"}': in_flight,
     }
 
 
 WORKER = '{job="undegrade-worker",instance="w:9100"}'
-STORE_FREE, STORE_USED = "undegrade_store_free_bytes", "undegrade_store_used_bytes"
+STORE_FREE = "undegrade_store_free_bytes"
 START = "undegrade_worker_oldest_job_start_timestamp_seconds"
 
 CASES: dict[str, Case] = {
@@ -75,7 +76,9 @@ CASES: dict[str, Case] = {
     "UndegradeWorkerLost": Case(
         {"undegrade_leases_expired_total": "4+0x5 6+0x10"}, {"undegrade_leases_expired_total": "6+0x15"}, at=10
     ),
-    "UndegradeNoWorkerReady": Case(queue("0+0x15", "3+0x15"), queue("0+0x15", "0+0x15"), at=10),
+    "UndegradeNoWorkerReady": Case(
+        queue("0+0x15", "3+0x15"), queue("0+0x15", "0+0x15"), at=10, also=[queue("0+0x15", "0+0x15", "2+0x15")]
+    ),
     "UndegradeEngineCrashLoop": Case(
         {f"undegrade_engine_restarts_total{WORKER}": "0+0x5 1+1x4 5+0x5"},
         {f"undegrade_engine_restarts_total{WORKER}": "0+0x5 1+0x10"},
@@ -96,7 +99,7 @@ CASES: dict[str, Case] = {
         also=[{'undegrade_jobs_failed_total{bundle="b",code="storage-full"}': "0+0x4 1+1x10"}],
     ),
     "UndegradeStoreNearlyFull": Case(
-        {STORE_FREE: "10+0x25", STORE_USED: "90+0x25"}, {STORE_FREE: "20+0x25", STORE_USED: "80+0x25"}, at=20
+        {"undegrade_store_free_ratio": "0.1+0x25"}, {"undegrade_store_free_ratio": "0.2+0x25"}, at=20
     ),
     "UndegradeDeviceMemoryShort": Case(
         {f'undegrade_oom_splits_total{{bundle="b",{WORKER[1:]}': "0+0x3 2+2x15"},

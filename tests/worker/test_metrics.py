@@ -66,13 +66,19 @@ def test_the_loading_time_of_a_bundle_is_exported():
 
 
 def test_memory_and_budget_are_exported():
-    metrics = WorkerMetrics()
+    metrics = WorkerMetrics(["b"])
     metrics.on_batch(BatchStepped(bundle="b", images=1, megapixels=1, seconds=1, memory_bytes=3, memory_limit_bytes=8))
     metrics.on_loaded(SimpleNamespace(bundles=[SimpleNamespace(name="b", load_s=2.5, budget_mp=12.5)]))
     text = generate_latest(metrics.registry).decode()
     assert "undegrade_device_memory_used_bytes 3.0" in text and "undegrade_device_memory_limit_bytes 8.0" in text
     assert 'undegrade_batch_budget_megapixels{bundle="b"} 12.5' in text
-    assert 'undegrade_oom_splits_total{bundle="b"} 0.0' in text, "the first split is an increase"
+
+
+def test_counters_of_a_bundle_are_there_before_they_count():
+    text = generate_latest(WorkerMetrics(["b"]).registry).decode()
+    assert 'undegrade_oom_splits_total{bundle="b"} 0.0' in text
+    assert 'undegrade_worker_jobs_ended_total{bundle="b",outcome="failed"} 0.0' in text
+    assert 'undegrade_job_seconds_count{bundle="b",lane="bulk"} 0.0' in text
 
 
 def test_the_seconds_of_a_job_count_from_its_submission_and_only_where_it_succeeded():
