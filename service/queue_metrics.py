@@ -189,7 +189,8 @@ def _store_values(store: StoreSnapshot) -> dict[str, Values]:
     return {
         "undegrade_store_used_bytes": {(): store.used}, "undegrade_store_limit_bytes": {(): store.limit},
         "undegrade_store_free_bytes": {(): store.free}, "undegrade_store_free_ratio": {(): store.free_ratio},
-        "undegrade_redis_memory_used_bytes": {(): store.memory_used}, "undegrade_redis_memory_limit_bytes": {(): store.memory_limit},
+        "undegrade_redis_memory_used_bytes": {(): store.memory_used},
+        "undegrade_redis_memory_limit_bytes": {(): store.memory_limit},
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from worker.messages import BatchStepped, Ready
 
 
 class WorkerMetrics:
-    """The metrics of one worker, in a registry of its own: several workers may run in a process.  `bundles` are its own."""
+    """The metrics of one worker, in a registry of its own: several workers may run in a process."""
 
     def __init__(self, bundles: Sequence[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()

@@ -27,7 +27,7 @@ DIFFUSED = "remove the blur"
 """A repair for which the shipped bundle has no specialist: such a job takes as many steps as it asks for."""
 STORE_MB = 160
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_an_engine_that_dies_again_and_again(observed):
             engine.kill()
             time.sleep(0.5)
 
-    observed.fires("UndegradeEngineCrashLoop", meanwhile=kill_engine, within_s=150)
+    observed.fires("UndegradeEngineCrashLoop", meanwhile=kill_engine)
     observed.clears("UndegradeEngineCrashLoop")
 
 
@@ -126,7 +126,7 @@ def test_memory_that_is_short(observed, crop):
         time.sleep(1)
 
     engine.rlimit(psutil.RLIMIT_AS, (engine.memory_info().vms + (24 << 20), no_limit[1]))
-    observed.fires("UndegradeDeviceMemoryShort", meanwhile=work, within_s=150)
+    observed.fires("UndegradeDeviceMemoryShort", meanwhile=work)
     observed.delete_all()
     if observed.engine() == engine:
         engine.rlimit(psutil.RLIMIT_AS, no_limit)
@@ -141,7 +141,7 @@ def test_a_queue_that_grows(observed, crop):
             observed.submit(image(crop), steps=1000, prompt=DIFFUSED)
         time.sleep(0.5)
 
-    observed.fires("UndegradeQueueGrowing", meanwhile=more_than_it_can_do, within_s=150)
+    observed.fires("UndegradeQueueGrowing", meanwhile=more_than_it_can_do)
     observed.delete_all()
     observed.clears("UndegradeQueueGrowing")
 
@@ -160,7 +160,7 @@ def test_jobs_that_end_too_late(observed, crop):
 def test_a_job_that_runs_for_too_long(observed, crop):
     observed.start_worker()
     observed.submit(image(crop, side=900), steps=1000, prompt=DIFFUSED)
-    observed.fires("UndegradeJobStuck", within_s=120)
+    observed.fires("UndegradeJobStuck")
     observed.delete_all()
     observed.clears("UndegradeJobStuck")
 
@@ -170,7 +170,7 @@ def test_a_clock_that_differs(observed):
         pytest.skip("libfaketime is not installed; `make observe-tools` installs it")
     wrong = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "+30s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     observed.start_worker(wrong, ready=False)
-    observed.fires("UndegradeClockSkew", within_s=120)
+    observed.fires("UndegradeClockSkew")
     observed.processes["worker"].kill()
     observed.start_worker(ready=False)
     observed.clears("UndegradeClockSkew")

@@ -7,7 +7,7 @@ from observed_service import Observed
 
 from cli.embedded_redis import EmbeddedRedis
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +43,4 @@ def test_every_panel_has_data(observed, crop):
                 missing.discard(one)
         return not missing
 
-    observed.until(all_have_data, lambda: f"{sorted(missing)} have data", 120)
+    observed.until(all_have_data, lambda: f"{sorted(missing)} have data", 300)

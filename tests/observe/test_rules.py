@@ -77,7 +77,8 @@ def test_an_alert_says_what_where_and_how_to_mend(tmp_path):
             "exp_labels": {"severity": "page", "service": "undegrade"},
             "exp_annotations": {
                 "summary": "Redis does not answer",
-                "description": "At least one API cannot reach Redis. It answers 503, and no job can be submitted there.",
+                "description": "At least one API cannot reach Redis. It answers 503, and no job can be submitted "
+                "there.",
                 "runbook_url": f"{page}docs/runbooks/UndegradeRedisDown.md",
             },
         }],
@@ -146,7 +147,7 @@ def test_a_recording_differs_between_windows_in_the_window_alone():
     by_name = {}
     for rule in rules():
         name, _, window = rule.name.rpartition("_rate")
-        if not rule.alert and name and "_slow:" in name or name.endswith("errors:ratio"):
+        if (not rule.alert and "_slow:" in name) or name.endswith("errors:ratio"):
             assert set(re.findall(r"\[(\w+)\]", rule.expr)) == {window}
             by_name.setdefault(name, set()).add(rule.expr.replace(f"[{window}]", "[]"))
     assert len(by_name) == 4

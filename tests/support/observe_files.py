@@ -49,7 +49,7 @@ def program(*names: str) -> str:
 
 
 def scaled(text: str, factor: int) -> str:
-    """Returns a file of rules whose ranges and `for:` are shorter by `factor`; the expressions are the same otherwise."""
+    """Returns a file of rules with ranges and `for:` that are shorter by `factor`; the expressions stay otherwise."""
 
     def shorter(match: re.Match) -> str:
         seconds = int(match[1]) * UNIT_S[match[2]] / factor

@@ -21,8 +21,8 @@ from observe_files import OBSERVE, ROOT, RULES, program, scaled
 from cli.embedded_redis import EmbeddedRedis
 
 FACTOR = 30
-SCRAPE = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-READY_S = 150
+SCRAPE = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"}
+READY_S = 240
 
 
 def free_port() -> int:
@@ -36,10 +36,11 @@ class Process:
 
     def __init__(self, words: Sequence[str], log: Path, env: dict[str, str] | None = None) -> None:
         self.log = log
+        own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "UNDEGRADE_THREADS": "1"}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 words, stdout=output, stderr=output, cwd=ROOT, start_new_session=True,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "UNDEGRADE_THREADS": "1", **(env or {})},
+                env={**os.environ, **own, **(env or {})},
             )  # fmt: skip
 
     def send(self, number: int) -> None:
@@ -116,7 +117,7 @@ class Observed:
     def firing(self) -> set[str]:
         return {each["metric"]["alertname"] for each in self.query('ALERTS{alertstate="firing"}') or ()}
 
-    def fires(self, *alerts: str, within_s: float = 90, meanwhile: Callable[[], object] = lambda: None) -> None:
+    def fires(self, *alerts: str, within_s: float = 240, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Wait until these alerts have fired, each at some time."""
         missing = set(alerts)
 
@@ -127,7 +128,7 @@ class Observed:
 
         self.until(all_fired, lambda: f"{sorted(missing)} fire", within_s)
 
-    def clears(self, *alerts: str, within_s: float = 150, meanwhile: Callable[[], object] = lambda: None) -> None:
+    def clears(self, *alerts: str, within_s: float = 300, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Wait until none of these alerts fires."""
 
         def none_fires() -> bool:
@@ -158,14 +159,15 @@ class Observed:
 
     def delete_all(self) -> None:
         """Cancel every job that has not ended."""
-        while True:
+
+        def none_is_alive() -> bool:
             jobs = self.client.get("/jobs", params={"limit": 100}).json()["jobs"]
-            alive = [job["id"] for job in jobs if job["state"] in ("queued", "running")]
+            alive = [job for job in jobs if job["status"] in ("queued", "running") and not job["cancel_requested"]]
             for job in alive:
-                self.client.delete(f"/jobs/{job}")
-            if not alive:
-                return
-            time.sleep(0.5)
+                self.client.delete(f"/jobs/{job['id']}")
+            return not alive
+
+        self.until(none_is_alive, "all jobs are canceled", 120)
 
     def engine(self) -> psutil.Process | None:
         """The engine child of the worker, which has torch's memory; None while there is none."""
