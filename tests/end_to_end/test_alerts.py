@@ -252,5 +252,5 @@ def test_a_worker_exports_the_metrics_of_the_table_and_no_other(observed, crop):
         )
         assert done.returncode == 0, done.stderr + done.stdout
         for spec in table:
-            if not spec.labels or spec.kind == "counter" or spec.name == "undegrade_job_seconds":
-                assert f"\n{spec.name}" in text
+            if spec.name != "undegrade_jobs_refused_total":  # nobody knows its reasons before
+                assert f"\n{spec.name}" in text, "it has a value"
