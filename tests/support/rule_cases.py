@@ -121,8 +121,7 @@ CASES: dict[str, Case] = {
         {f"{START}{WORKER}": "0+0x5 300+0x40"}, {f"{START}{WORKER}": "0+0x5 300+0x10 900+0x10 1500+0x25"}, at=40
     ),
     "UndegradeRequestErrorBudgetBurn": Case(
-        requests("0+95x20", "0+5x20"), requests("0+9995x20", "0+5x20"), at=15,
-        also=[requests("0+99x400", "0+1x400")],
+        requests("0+95x20", "0+5x20"), requests("0+9995x20", "0+5x20"), at=15
     ),
     "UndegradeJobErrorBudgetBurn": Case(
         jobs("0+8x20", "0+2x20"), jobs("0+8x20", "0+2x20", code="bad-image"), at=15
