@@ -79,7 +79,7 @@ bench-service: $(READY) ## Measure the service: latency, queue throughput, batch
 observe-tools: ## Install Prometheus and Alertmanager, which check the rules and alerts (Debian and Ubuntu)
 	apt-get install --yes --no-install-recommends prometheus prometheus-alertmanager libfaketime
 
-alerts-test: $(READY) ## Cause the real faults, and see each alert fire and end in a real Prometheus (10 minutes)
+alerts-test: $(READY) ## Cause the real faults, and see each alert fire and end in a real Prometheus (20 minutes)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest tests/end_to_end/test_alerts.py tests/end_to_end/test_dashboards.py
 
 metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
