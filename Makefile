@@ -19,7 +19,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
-.PHONY: figures train-small train-daclip-small clean
+.PHONY: observe-tools alerts-test metrics-page figures train-small train-daclip-small clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,15 @@ bench-service: $(READY) ## Measure the service: latency, queue throughput, batch
 
 gpu-kit: $(READY) ## Prepare what must travel to a GPU machine without a network (at most 64 MiB), and print the commands
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/gpu_kit.py --out .gpu-kit
+
+observe-tools: ## Install Prometheus and Alertmanager, which check the rules and alerts (Debian and Ubuntu)
+	apt-get install --yes --no-install-recommends prometheus prometheus-alertmanager libfaketime
+
+alerts-test: $(READY) ## Cause the real faults, and see each alert fire and end in a real Prometheus (20 minutes)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest tests/end_to_end/test_alerts.py tests/end_to_end/test_dashboards.py
+
+metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
+	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
 
 figures: $(READY) ## Make the README's before-and-after image
 	$(BIN)/python docs/figures/make.py

@@ -18,11 +18,11 @@ from cli import event_loop
 from cli.console import print_error
 from cli.deletion_costs import DeletionCosts
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.json_log import log_as_json
 from cli.listening import check_metrics_port
 from cli.options import RedisUrl
 from cli.server_urls import checked_redis_url
 from cli.settings import settings
+from jobs.json_log import log_as_json
 from jobs.record import WorkerInfo
 from jobs.redis_client import open_redis
 from jobs.worker_registry import WorkerRegistry

@@ -68,6 +68,10 @@ class BlobStore(Protocol):
         """Raises StoreFull where a new input of `size` bytes would leave too little room on the store's disk."""
         ...
 
+    async def disk_room(self) -> tuple[int, int] | None:
+        """Returns how many bytes of new inputs the store's disk takes, now and when empty; None without a disk."""
+        ...
+
     async def probe(self) -> None:
         """Write, read and delete a tiny blob.  Raises StoreError where that fails."""
         ...

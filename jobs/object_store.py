@@ -167,6 +167,11 @@ class ObjectStore:
         if isinstance(self.store, LocalStore):
             await check_disk(Path(unquote(str(self.store.prefix))), size)
 
+    async def disk_room(self) -> tuple[int, int] | None:
+        if not isinstance(self.store, LocalStore):
+            return None
+        return await disk_room(Path(unquote(str(self.store.prefix))))
+
     async def probe(self) -> None:
         name = f"{PROBE}-{os.getpid()}"
         try:
@@ -231,10 +236,27 @@ async def check_disk(folder: Path, size: int, kept: int = 0) -> None:
         StoreFull: it does not.
     """
     try:
-        disk = await asyncio.to_thread(os.statvfs, folder)
+        free, _, reserve = await _free_size_reserve(folder)
     except OSError:
         return  # the write itself says what is wrong
-    free = disk.f_bavail * disk.f_frsize
-    reserve = min(DISK_RESERVE_SHARE * disk.f_blocks * disk.f_frsize, DISK_RESERVE_MAX_BYTES) + kept
+    reserve += kept
     if free - size < reserve:
         raise StoreFull(f"the disk is full: {free // 10**6} MB are free, and {reserve / 10**6:.0f} MB stay in reserve")
+
+
+async def disk_room(folder: Path) -> tuple[int, int]:
+    """Returns how many bytes `check_disk` allows on the folder's disk, now and when the disk is empty.
+
+    A disk that cannot be asked has no room.
+    """
+    try:
+        free, size, reserve = await _free_size_reserve(folder)
+    except OSError:
+        return 0, 1
+    return max(0, int(free - reserve)), max(1, int(size - reserve))
+
+
+async def _free_size_reserve(folder: Path) -> tuple[int, int, float]:
+    disk = await asyncio.to_thread(os.statvfs, folder)
+    size = disk.f_blocks * disk.f_frsize
+    return disk.f_bavail * disk.f_frsize, size, min(DISK_RESERVE_SHARE * size, DISK_RESERVE_MAX_BYTES)

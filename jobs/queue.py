@@ -318,12 +318,10 @@ class Queue:
         """Returns where a waiting job stands and when it will have ended; None once its engine has begun with it."""
         return forecast(spec.id, spec.lane, await self.line(spec.bundle, spec.lane, spec.id))
 
-    async def line(self, bundle: str, lane: Lane, job: str = "") -> LineSnapshot:
-        """Returns a bundle's jobs at this moment, with the place of a job in this lane."""
-        answer = await self._scripts.run(
-            "line", id=job, queue=queue_name(bundle, lane), bundle=bundle,
-            queues=[queue_name(bundle, other) for other in LANES],
-        )  # fmt: skip
+    async def line(self, bundle: str, lane: Lane = "standard", job: str = "") -> LineSnapshot:
+        """Returns the jobs of a bundle at one moment, with the place of one job of a lane."""
+        queues = [queue_name(bundle, each) for each in LANES]
+        answer = await self._scripts.run("line", id=job, queue=queue_name(bundle, lane), bundle=bundle, queues=queues)
         return read_line(answer)
 
     async def backlog(self, bundle: str) -> Backlog:

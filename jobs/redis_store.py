@@ -53,6 +53,9 @@ class RedisStore:
     async def check_room(self, size: int) -> None:
         """Redis itself checks its memory when the room is reserved."""
 
+    async def disk_room(self) -> tuple[int, int] | None:
+        return None
+
     async def probe(self) -> None:
         key, value = f"{redis_keys.BLOB}probe", uuid4().hex
         try:

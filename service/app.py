@@ -21,11 +21,12 @@ from service.desk import Desk
 from service.end_task import end_task
 from service.housekeeping import Housekeeping
 from service.job_waiters import JobWaiters
-from service.metrics import QueueCollector, RequestMetrics, serve_metrics
+from service.metrics import RequestMetrics, serve_metrics
 from service.openapi import completed
 from service.origins import OriginGuard
 from service.problems import add_handlers, problem_response
 from service.proxies import HeadAsGet, RootPath
+from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
 from service.request_log import RequestLog
 from service.routes import about, admin, docs, events, health, images, jobs, restore
@@ -90,7 +91,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     )  # fmt: skip
     queue = Queue(redis, storage)
     waiters = JobWaiters(queue, settings.max_waits)
-    registry.register(QueueCollector(queue, settings.bundle, asyncio.get_running_loop()))
+    registry.register(QueueCollector(queue, store, settings, asyncio.get_running_loop()))
     app.state.desk = Desk(settings, queue, store, waiters)
     app.state.authenticator = Authenticator(redis, settings.auth)
     app.state.transcoder = Transcoder()

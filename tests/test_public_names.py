@@ -10,17 +10,14 @@ from pathlib import Path
 
 import pytest
 import typer
-from prometheus_client import CollectorRegistry
 
 from cli.main import app
 from cli.settings import PREFIX, Settings
-from jobs.queue import Backlog
+from jobs.metric_table import METRICS
 from service.app import create_app
-from service.metrics import COUNTERS, BundleSnapshot, QueueSnapshot, RequestMetrics, _counter_metrics, _queue_metrics
 from service.refusals import Refusal
 from service.routes.events import FINAL_EVENTS
 from service.settings import ServiceSettings
-from worker.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parents[1]
 API_PAGE = (ROOT / "docs" / "api.md").read_text()
@@ -70,25 +67,6 @@ def complaints(kind: str, name: str) -> list[str]:
     return found
 
 
-def metrics_of_the_api() -> set[str]:
-    registry = CollectorRegistry()
-    RequestMetrics(registry)
-    backlog = Backlog(queued={"interactive": 0, "standard": 0, "bulk": 0}, running=0, seconds_per_job=1.0)
-    bundle = BundleSnapshot(backlog=backlog, oldest_s=dict.fromkeys(backlog.queued, 0.0))
-    snapshot = QueueSnapshot(bundles={"toy": bundle}, counters={}, workers=[])
-    counters = {":".join((name, *labels)): 1 for name, (_, _, labels) in COUNTERS.items()}
-    families = [*registry.collect(), *_queue_metrics(snapshot), *_counter_metrics(counters)]
-    return {_exposed(family) for family in families} | {"undegrade_redis_up"}
-
-
-def metrics_of_a_worker() -> set[str]:
-    return {_exposed(family) for family in WorkerMetrics().registry.collect()}
-
-
-def _exposed(family) -> str:
-    return f"{family.name}_total" if family.type == "counter" else family.name
-
-
 def events() -> set[str]:
     """Event types that the Lua scripts and the worker write."""
     lua = "\n".join(path.read_text() for path in (ROOT / "jobs" / "scripts").glob("*.lua"))
@@ -134,7 +112,7 @@ NAMES = {
     *names_of_the_api(),
     *names_of_the_command_line(typer.main.get_command(app)),
     *(("event", name) for name in events() | set(FINAL_EVENTS)),
-    *(("metric", name) for name in metrics_of_the_api() | metrics_of_a_worker()),
+    *(("metric", spec.name) for spec in METRICS),
     *(("setting", f"{PREFIX}{name.upper()}") for name in Settings.model_fields),
     *(("code", kind.code) for kind in refusals()),
 }
@@ -205,12 +183,6 @@ def test_an_option_of_a_server_has_the_name_of_its_setting(name, without_setting
     command = typer.main.get_command(app).commands[name]
     options = {option.removeprefix("--").replace("-", "_") for _, option in names_of_the_command_line(command)}
     assert options - set(Settings.model_fields) - {"help"} == without_setting
-
-
-def test_every_metric_has_the_prefix_and_is_in_the_api_page():
-    ours = metrics_of_the_api() | metrics_of_a_worker()
-    assert all(name.startswith("undegrade_") for name in ours)
-    assert ours == set(re.findall(r"^\| `(undegrade_[a-z_]+)` \|", API_PAGE, re.MULTILINE))
 
 
 def test_every_event_is_in_the_api_page():

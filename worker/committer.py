@@ -54,7 +54,7 @@ class Committer:
         states = await self.queue.commit(self.token, [finished for _, finished in batch])
         for (run, finished), state in zip(batch, states, strict=True):
             self.held.remove(run)
-            self.metrics.on_ended(run.spec.bundle, state or State.CANCELED, run.seconds)
+            self.metrics.on_ended(run.spec, state or State.CANCELED, run.seconds)
             self._log(run, finished, state)
             # Pictures count for nothing where the job did not succeed, the lease was lost, or a cancel came first
             discard, over = state is not State.SUCCEEDED, state is not None

@@ -23,6 +23,7 @@ import torch
 from models.errors import ControlsError
 from models.restoration_report import Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Track
+from worker.device_memory import DeviceMemory
 from worker.engine_entry import Entry, Resident, megapixels
 from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed
 from worker.engine_stages import ASSESS, FINISH, STEPS
@@ -41,18 +42,19 @@ Batch = Sequence[tuple[Entry, Track]]
 
 class Engine:
     """`residents` by the names in tasks; `send` takes each answer at once; `clock` gives seconds; `timer` is the
-    device's own, and without one the clock measures steps; without `transfers`, pictures stay in host memory."""
+    device's own, and without one the clock measures steps; without `transfers`, pictures stay in host memory; `memory`
+    is the device's."""
 
     def __init__(
         self, residents: Mapping[str, Resident], send: Callable[[Answer], None],
         clock: Callable[[], float] = time.time, timer: StepTimer | None = None,
-        transfers: Transfers | None = None,
+        transfers: Transfers | None = None, memory: DeviceMemory | None = None,
     ) -> None:  # fmt: skip
         self.residents, self.send, self.clock = residents, send, clock
         self.timer = timer or HostTimer(clock)
         self._transfers, self._outbox = transfers or Transfers(torch.device("cpu")), Outbox(send)
         self._entries: dict[str, Entry] = {}
-        self._splits = 0
+        self._memory, self._splits = memory or DeviceMemory(), 0
 
     @property
     def busy(self) -> bool:
@@ -247,13 +249,13 @@ class Engine:
         entry, stepped_mp = batch[0][0], sum(megapixels(track) for _, track in batch)
         speed = entry.resident.speed
         splits, self._splits = self._splits, 0
-        held_bytes = torch.cuda.memory_reserved() if torch.cuda.is_available() else 0
+        held_bytes, limit_bytes = self._memory.read()
         end_s = self.clock()
         self.send(
             BatchStepped(
                 bundle=entry.task.bundle, images=len(batch), megapixels=stepped_mp, seconds=end_s - start_s,
-                splits=splits, memory_bytes=held_bytes, fixed_s=speed.fixed_s, s_per_mp=speed.s_per_mp, end_s=end_s,
-                tasks=tuple(sorted({entry.task.id for entry, _ in batch})),
+                splits=splits, memory_bytes=held_bytes, memory_limit_bytes=limit_bytes, fixed_s=speed.fixed_s,
+                s_per_mp=speed.s_per_mp, end_s=end_s, tasks=tuple(sorted({entry.task.id for entry, _ in batch})),
                 one_left=not all(self._has(entry) for entry, _ in batch),
             )
         )  # fmt: skip

@@ -18,6 +18,7 @@ from models.drive import restore_one
 from models.families import load_restorer, memory_needed
 from models.restorer import Request, Restorer
 from processes.memory_limits import memory
+from worker.device_memory import DeviceMemory
 from worker.engine import Engine
 from worker.engine_config import EngineConfig
 from worker.engine_entry import Resident
@@ -63,7 +64,8 @@ def start_engine(send: Callable[[Answer], None], config: EngineConfig) -> Engine
     if chosen.device.type != "cuda":
         return Engine(residents, send)
     transfers = Transfers(chosen.device, int(PICTURE_SHARE * free_bytes(chosen.device, config.device_memory_gib)))
-    return Engine(residents, send, timer=CudaTimer(chosen.device), transfers=transfers)
+    device_memory = DeviceMemory(chosen.device, config.device_memory_gib)
+    return Engine(residents, send, timer=CudaTimer(chosen.device), transfers=transfers, memory=device_memory)
 
 
 def _load(config: EngineConfig, device: torch.device, speed: Speed) -> tuple[dict[str, Resident], tuple[Loaded, ...]]:

@@ -81,6 +81,7 @@ class JobRun:
         seconds: durations of the stages.
         trace: the spans of this attempt.
         work_s: the engine's seconds for this job, without the time in which it waited for its turn.
+        begun_at_s: when the engine began with it, in seconds since 1970; None while it waits.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class JobRun:
         self.seconds: dict[str, float] = {"queued": round(leased.queued_s, 4)}
         self.trace = JobTrace(leased, services.tracer, services.worker, leased_s)
         self.work_s = 0.0
+        self.begun_at_s: float | None = None
         self.store = PatientStore(services.store, leased.spec.id)
         self._interruption: Ended | Abandoned | None = None
         self._interrupted = asyncio.Event()
@@ -292,7 +294,7 @@ class JobRun:
         """The engine has begun with the job, which was decoded ahead and has waited for its turn until now."""
         if self._begun:  # it began again in smaller tiles
             return
-        self._begun = True
+        self._begun, self.begun_at_s = True, time.time()
         self.trace.begun()
         now_s = self.clock()
         self.seconds["turn"] = round(now_s - self._begun_s, 4)

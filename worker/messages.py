@@ -184,6 +184,7 @@ class BatchStepped:
         end_s: seconds since 1970 at its end.
         tasks: the tasks whose images shared the step, sorted.
         one_left: one of them has ended, so that the next turn has others.
+        memory_bytes, memory_limit_bytes: what the engine holds of its device's memory, and could hold.
         fixed_s, s_per_mp: what a step of the bundle costs, learned so far; 0 while nothing is known.
     """
 
@@ -192,7 +193,8 @@ class BatchStepped:
     megapixels: float
     seconds: float
     splits: int = 0
-    memory_bytes: int = 0  # of the GPU, held by this process; 0 on a CPU
+    memory_bytes: int = 0
+    memory_limit_bytes: int = 0
     fixed_s: float = 0.0
     s_per_mp: float = 0.0
     end_s: float = 0.0

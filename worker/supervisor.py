@@ -38,6 +38,7 @@ from worker.lease_renewal import LeaseRenewal
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
 from worker.pace import Pace
+from worker.pulse import Pulse
 from worker.redis_retry import RedisRetry
 from worker.releases import release
 from worker.upkeep import Upkeep
@@ -86,7 +87,7 @@ class Supervisor:
         self.heartbeat = probes.Heartbeat()
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.redis = redis_client.connect(config.redis_url)
-        self.queue, self.metrics = Queue(self.redis), WorkerMetrics()
+        self.queue, self.metrics = Queue(self.redis), WorkerMetrics(config.bundles)
         self.store: BlobStore = open_store(config.store_url, self.redis)
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
@@ -103,6 +104,7 @@ class Supervisor:
             redis_url=config.redis_url, link=self.link, held=self.held, keeper=self.keeper, pace=self.pace,
             metrics=self.metrics, drained=lambda: self.leasing.drained,
         )  # fmt: skip
+        self.pulse = Pulse(self.queue, self.link, self.held, self.metrics)
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
         services = JobServices(
             queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token,
@@ -143,7 +145,7 @@ class Supervisor:
             if not self._draining.is_set():
                 await self.keeper.start()
                 self.background.spawn(self.codec.warm_up())
-            parts = (self.renewal, self.committer, self.upkeep, self.keeper)
+            parts = (self.renewal, self.committer, self.upkeep, self.keeper, self.pulse)
             loops += [asyncio.create_task(part.run()) for part in parts]
             self.heartbeat.watch(loops)
             loops.append(asyncio.create_task(self.heartbeat.run()))

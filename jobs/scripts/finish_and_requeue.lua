@@ -11,6 +11,13 @@ local function failure(code, detail, hint)
     return cjson.encode({failure = {code = code, detail = detail, hint = hint}})
 end
 
+-- Counts a failure by the code of its error
+local function count_failure(bundle, outcome)
+    local valid, known = pcall(cjson.decode, outcome or '')
+    local code = valid and type(known) == 'table' and type(known.failure) == 'table' and known.failure.code
+    if code then redis.call('HINCRBY', KEY.counters, 'failed:' .. bundle .. ':' .. code, 1) end
+end
+
 -- The input goes with the end of every job, and the pictures of the passes go with a job that did not succeed.
 -- A job is canceled by DELETE, which leaves nothing of its content
 local function drop_what_is_over(id, state)
@@ -50,6 +57,7 @@ local function finish(id, state, outcome, now, keep_s, cause)
         redis.call('EXPIRE', key, seconds + LIMIT.expiry_margin_s)
     end
     redis.call('HINCRBY', KEY.counters, 'ended:' .. bundle .. ':' .. state, 1)
+    if state == 'failed' or state == 'expired' then count_failure(bundle, outcome) end
     redis.call('PUBLISH', KEY.changes, id .. ' over')
 end
 

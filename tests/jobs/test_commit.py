@@ -60,6 +60,20 @@ def test_a_job_ends_once(run, state):
     run(scenario)
 
 
+def test_failures_are_counted_by_the_code_of_their_error(run):
+    async def scenario(bench):
+        jobs = await bench.submit(*["standard"] * 4)
+        await bench.lease(4)
+        for job, code in zip(jobs, ("bad-image", "bad-image", "out-of-memory"), strict=False):
+            await bench.commit(job, State.FAILED, outcome=Outcome(failure=Failure(code=code, detail="why")))
+        await bench.commit(jobs[3], State.SUCCEEDED)
+        counters = await bench.queue.counters.read()
+        failed = {name: count for name, count in counters.items() if name.startswith("failed:")}
+        assert failed == {f"failed:{BUNDLE}:bad-image": 2, f"failed:{BUNDLE}:out-of-memory": 1}
+
+    run(scenario)
+
+
 def test_a_commit_answers_for_each_job_in_its_order(run):
     async def scenario(bench):
         jobs = await bench.submit(*["standard"] * 3)

@@ -1,10 +1,13 @@
 """Metrics: bounded labels, correct numbers, and no effect on requests when Redis is away."""
 
+import os
 import re
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from jobs.metric_table import of_process
 
 
 @pytest.fixture
@@ -13,9 +16,12 @@ def watched(serve):
     return serve(metrics_port=0)
 
 
+def exposed(service):
+    return httpx.get(f"http://127.0.0.1:{service.app.state.metrics_port}/metrics").text
+
+
 def scrape(service):
-    answer = httpx.get(f"http://127.0.0.1:{service.app.state.metrics_port}/metrics")
-    families = text_string_to_metric_families(answer.text)
+    families = text_string_to_metric_families(exposed(service))
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value for family in families for sample in family.samples
     }
@@ -50,6 +56,59 @@ def test_the_queue_is_reported(watched, picture, valkey, toy):
     assert metrics[("undegrade_leases_expired_total",)] == 2
     assert metrics["undegrade_jobs_refused_total", ("reason", "callback")] == 1
     assert not any("odd" in str(key) for key in metrics)
+
+
+def test_the_api_exports_the_metrics_of_the_table_and_no_other(watched, picture):
+    watched.client.post("/restore", files={"image": picture()})
+    families = {family.name: family for family in text_string_to_metric_families(exposed(watched))}
+    table = {spec.family: spec for spec in of_process("api")}
+    assert families.keys() == table.keys()
+    for name, family in families.items():
+        assert (family.type, family.documentation) == (table[name].kind, table[name].help)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(table[name].labels)
+
+
+def test_the_number_of_series_is_bounded(watched, picture, valkey):
+    for number in range(30):
+        watched.client.post("/restore", files={"image": picture()}, data={"seed": number})
+        watched.client.get(f"/jobs/{number:032x}")
+        watched.client.get(f"/unknown/{number}")
+    before = len(scrape(watched))
+    counters = {f"failed:toy:code-{number}": 1 for number in range(50)}
+    valkey.do(lambda redis: redis.hset("undegrade:counters", mapping=counters))
+    metrics = scrape(watched)
+    assert metrics["undegrade_jobs_failed_total", ("bundle", "toy"), ("code", "other")] == 50
+    assert len(metrics) == before < 1000
+
+
+def test_backlog_and_store_are_reported(watched, picture):
+    assert scrape(watched)[("undegrade_backlog_device_seconds",)] == 0
+    data = picture(size=(300, 200))
+    watched.client.post("/restore", files={"image": data})
+    metrics = scrape(watched)
+    assert metrics[("undegrade_backlog_device_seconds",)] == 10.0, "before a job has ended, each counts 10 s"
+    assert metrics["undegrade_bundle_backlog_device_seconds", ("bundle", "toy")] == 10.0
+    assert metrics[("undegrade_store_used_bytes",)] == len(data)
+    limit = metrics[("undegrade_store_limit_bytes",)]
+    assert metrics[("undegrade_store_free_bytes",)] == limit - len(data)
+    assert abs(metrics[("undegrade_api_clock_skew_seconds",)]) < 5, "one machine has one clock"
+    assert metrics[("undegrade_redis_memory_used_bytes",)] > len(data)
+
+
+def test_what_is_full_first_decides_how_much_fits(serve, small_valkey, tmp_path):
+    of_memory = serve(metrics_port=0, redis_url=small_valkey.url)
+    memory = scrape(of_memory)
+    room = 0.8 * memory[("undegrade_redis_memory_limit_bytes",)] - memory[("undegrade_redis_memory_used_bytes",)]
+    assert memory[("undegrade_store_free_bytes",)] == pytest.approx(room, abs=2e5)
+    of_disk = serve(metrics_port=0, store_url=f"file://{tmp_path}/store", max_stored_bytes=10**18)
+    disk = os.statvfs(tmp_path)
+    free = disk.f_bavail * disk.f_frsize
+    reserve = min(0.05 * disk.f_blocks * disk.f_frsize, 10**9)
+    metrics = scrape(of_disk)
+    assert metrics[("undegrade_store_free_bytes",)] == pytest.approx(free - reserve, rel=0.05)
+    size = disk.f_blocks * disk.f_frsize
+    assert metrics[("undegrade_store_free_ratio",)] == pytest.approx((free - reserve) / (size - reserve), rel=0.05)
 
 
 def test_every_bundle_of_a_worker_is_reported(watched, toy):

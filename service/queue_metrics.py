@@ -1,0 +1,217 @@
+"""The metrics of the queue, its store and its Redis, read at each scrape.
+
+Every API process reports the same queue, so aggregate with max(), not sum().
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+
+from jobs import redis_keys
+from jobs.blob_store import BlobStore
+from jobs.device_backlog import backlog_device_s
+from jobs.metric_table import BY_NAME, FAILURE_CODES, OTHER_CODE
+from jobs.object_store import disk_room
+from jobs.queue import Backlog, Queue
+from jobs.record import WorkerInfo
+from jobs.spec import LANES, queue_name
+from jobs.state import State
+from service.settings import ServiceSettings
+
+log = structlog.get_logger()
+SCRAPE_TIMEOUT_S = 3.0
+"""How long a scrape waits for Redis."""
+COUNTERS: dict[str, str] = {
+    "ended": "undegrade_jobs_ended_total",
+    "failed": "undegrade_jobs_failed_total",
+    "refused": "undegrade_jobs_refused_total",
+    "lease_expired": "undegrade_leases_expired_total",
+}
+"""The queue's counters in Redis, `name` or `name:label:label`: our metric."""
+
+Values = Mapping[tuple[str, ...], float]
+"""The values of a metric by those of its labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleSnapshot:
+    """The queue of one bundle; `oldest_s` is the age of the first job of each lane."""
+
+    backlog: Backlog
+    oldest_s: dict[str, float]
+    device_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSnapshot:
+    """Bytes of the store and of Redis' memory; `memory_limit` is 0 where there is none, and `free_ratio` is 0 to 1."""
+
+    used: int
+    limit: int
+    free: int
+    free_ratio: float
+    memory_used: int
+    memory_limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueSnapshot:
+    """The queue at one moment; `bundles` by name."""
+
+    bundles: dict[str, BundleSnapshot]
+    counters: dict[str, int]
+    workers: list[WorkerInfo]
+    store: StoreSnapshot
+    clock_skew_s: float
+    paused: frozenset[str] = frozenset()
+
+
+async def take_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> QueueSnapshot:
+    """Read the queue of the API's bundle and of every bundle that a worker has."""
+    workers = await queue.workers.alive()
+    names = sorted({settings.bundle, *(worker.bundle for worker in workers)})
+    return QueueSnapshot(
+        bundles={name: await _bundle_snapshot(queue, name) for name in names},
+        counters=dict(await queue.counters.read()),
+        workers=workers,
+        store=await _store_snapshot(queue, store, settings),
+        clock_skew_s=await clock_skew_s(queue),
+        paused=frozenset(await queue.pauses.paused()),
+    )
+
+
+async def _bundle_snapshot(queue: Queue, bundle: str) -> BundleSnapshot:
+    return BundleSnapshot(
+        backlog=await queue.backlog(bundle),
+        oldest_s={lane: await _oldest_s(queue, queue_name(bundle, lane)) for lane in LANES},
+        device_s=backlog_device_s(await queue.line(bundle)),
+    )
+
+
+async def _oldest_s(queue: Queue, name: str) -> float:
+    head = await queue.redis.lindex(redis_keys.RQ_QUEUE + name, 0)
+    since_ms = await queue.redis.hget(redis_keys.JOB + head.decode(), "enqueued_ms") if head else None
+    return max(0.0, time.time() - int(since_ms) / 1000) if since_ms else 0.0
+
+
+async def clock_skew_s(queue: Queue) -> float:
+    """Returns this machine's clock minus Redis', in the middle of the call."""
+    before_s = time.time()
+    redis_s = await queue.now_ms() / 1000
+    return (before_s + time.time()) / 2 - redis_s
+
+
+async def _store_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> StoreSnapshot:
+    used, info = await queue.stored_bytes(), await queue.redis.info("memory")
+    memory_used, memory_limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    rooms = [(settings.max_stored_bytes - used, settings.max_stored_bytes)]
+    if memory_limit:
+        for_submissions = memory_limit * redis_keys.MEMORY_PERCENT_FOR_SUBMISSIONS // 100
+        rooms.append((for_submissions - memory_used, for_submissions))
+    if disk := await store.disk_room():
+        rooms.append(disk)
+    if settings.embedded_redis_folder is not None:  # its file is rewritten, beside the old one
+        free, size = await disk_room(settings.embedded_redis_folder)
+        rooms.append((free - (used if store.beside_queue else 0), size))
+    return StoreSnapshot(
+        used=used, limit=settings.max_stored_bytes, free=max(0, min(free for free, _ in rooms)),
+        free_ratio=max(0.0, min(free / max(1, size) for free, size in rooms)), memory_used=memory_used,
+        memory_limit=memory_limit,
+    )  # fmt: skip
+
+
+class QueueCollector(Collector):
+    """Reads the queue on the service's event loop at each scrape; a scrape runs in the metrics server's thread."""
+
+    def __init__(
+        self, queue: Queue, store: BlobStore, settings: ServiceSettings, loop: asyncio.AbstractEventLoop
+    ) -> None:  # fmt: skip
+        self.queue, self.store, self.settings, self.loop = queue, store, settings, loop
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        snapshot = take_snapshot(self.queue, self.store, self.settings)
+        future = asyncio.run_coroutine_threadsafe(snapshot, self.loop)
+        try:
+            taken = future.result(SCRAPE_TIMEOUT_S)
+        except (RedisError, TimeoutError, RuntimeError) as error:
+            future.cancel()
+            log.warning("metrics.incomplete", error=type(error).__name__)
+            return [_family("undegrade_redis_up", {(): 0})]
+        return list(families(taken))
+
+
+def families(snapshot: QueueSnapshot) -> Iterator[Metric]:
+    """Yields the metrics of a queue that answers."""
+    values: dict[str, Values] = {
+        "undegrade_redis_up": {(): 1.0}, "undegrade_api_clock_skew_seconds": {(): snapshot.clock_skew_s},
+        **_queue_values(snapshot), **_store_values(snapshot.store),
+        **_counter_values(snapshot.counters, snapshot.bundles),
+    }  # fmt: skip
+    for name, by_labels in values.items():
+        yield _family(name, by_labels)
+
+
+def _family(name: str, values: Values) -> Metric:
+    spec = BY_NAME[name]
+    kind = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = kind(spec.family, spec.help, labels=spec.labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _queue_values(snapshot: QueueSnapshot) -> dict[str, Values]:
+    bundles = snapshot.bundles
+    alive = [worker.bundle for worker in snapshot.workers]
+    ready = [worker.bundle for worker in snapshot.workers if worker.takes_jobs]
+    drained = [worker.bundle for worker in snapshot.workers if worker.drain is not None]
+    per_job_s = {name: bundle.backlog.seconds_per_job for name, bundle in bundles.items()}
+    by_lane = [(lane, name, bundle) for name, bundle in bundles.items() for lane in LANES]
+    return {
+        "undegrade_jobs_queued": {(lane, name): bundle.backlog.queued[lane] for lane, name, bundle in by_lane},
+        "undegrade_oldest_job_age_seconds": {(lane, name): bundle.oldest_s[lane] for lane, name, bundle in by_lane},
+        "undegrade_jobs_in_flight": {(name,): bundle.backlog.running for name, bundle in bundles.items()},
+        "undegrade_workers": {(name,): alive.count(name) for name in bundles},
+        "undegrade_workers_ready": {(name,): ready.count(name) for name in bundles},
+        "undegrade_workers_drained": {(name,): drained.count(name) for name in bundles},
+        "undegrade_lane_paused": {(lane,): float(lane in snapshot.paused) for lane in LANES},
+        "undegrade_seconds_per_job": {(name,): seconds for name, seconds in per_job_s.items() if seconds is not None},
+        "undegrade_backlog_device_seconds": {(): sum(bundle.device_s for bundle in bundles.values())},
+        "undegrade_bundle_backlog_device_seconds": {(name,): bundle.device_s for name, bundle in bundles.items()},
+    }
+
+
+def _store_values(store: StoreSnapshot) -> dict[str, Values]:
+    return {
+        "undegrade_store_used_bytes": {(): store.used}, "undegrade_store_limit_bytes": {(): store.limit},
+        "undegrade_store_free_bytes": {(): store.free}, "undegrade_store_free_ratio": {(): store.free_ratio},
+        "undegrade_redis_memory_used_bytes": {(): store.memory_used},
+        "undegrade_redis_memory_limit_bytes": {(): store.memory_limit},
+    }  # fmt: skip
+
+
+def _counter_values(counters: Mapping[str, int], bundles: Iterable[str]) -> dict[str, Values]:
+    """Returns the counters; those that can be named before they count begin at 0, so that a first increase is seen."""
+    found: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in COUNTERS.values()}
+    found["undegrade_leases_expired_total"][()] = 0
+    for bundle in bundles:
+        found["undegrade_jobs_ended_total"] |= {(bundle, state): 0 for state in State if state.over}
+        found["undegrade_jobs_failed_total"] |= {(bundle, code): 0 for code in (*sorted(FAILURE_CODES), OTHER_CODE)}
+    for text, value in sorted(counters.items()):
+        counter, *labels = text.split(":")
+        name = COUNTERS.get(counter)
+        if name is None or len(labels) != len(BY_NAME[name].labels):
+            continue
+        if counter == "failed" and labels[-1] not in FAILURE_CODES:
+            labels[-1] = OTHER_CODE
+        found[name][tuple(labels)] = found[name].get(tuple(labels), 0) + value
+    return {**found}

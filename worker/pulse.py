@@ -1,0 +1,50 @@
+"""Measures the worker itself every second: that its loop runs, its clock, its jobs, and whether its engine can work."""
+
+import asyncio
+import time
+
+from redis.exceptions import RedisError
+
+from jobs.queue import Queue
+from worker.engine_link import EngineLink
+from worker.held_jobs import HeldJobs
+from worker.metrics import WorkerMetrics
+
+TICK_S = 1.0
+CLOCK_S = 5.0
+"""How often the clock is compared with Redis', and how long Redis may take to answer."""
+
+
+class Pulse:
+    """Writes the gauges that no event of a job would update.  It never waits for Redis with the tick."""
+
+    def __init__(self, queue: Queue, link: EngineLink, held: HeldJobs, metrics: WorkerMetrics) -> None:
+        self.queue, self.link, self.held, self.metrics = queue, link, held, metrics
+
+    async def run(self) -> None:
+        """Measure until canceled."""
+        await asyncio.gather(self._tick(), self._compare_clocks())
+
+    async def _tick(self) -> None:
+        while True:
+            self.measure(time.time())
+            await asyncio.sleep(TICK_S)
+
+    def measure(self, now_s: float) -> None:
+        """Write the gauges of this moment; `now_s` is in seconds since 1970."""
+        metrics = self.metrics
+        metrics.last_tick.set(now_s)
+        metrics.held.set(len(self.held))
+        metrics.engine_ready.set(self.link.ready is not None)
+        metrics.oldest_start.set(min((run.begun_at_s for run in self.held if run.begun_at_s is not None), default=0))
+
+    async def _compare_clocks(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(CLOCK_S):
+                    before_s = time.time()
+                    redis_s = await self.queue.now_ms() / 1000
+                    self.metrics.clock_skew.set((before_s + time.time()) / 2 - redis_s)
+            except (RedisError, OSError, TimeoutError):
+                pass  # other loops report that Redis is away
+            await asyncio.sleep(CLOCK_S)
