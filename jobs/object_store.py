@@ -257,6 +257,8 @@ async def disk_room(folder: Path) -> tuple[int, int]:
 
 
 async def _free_size_reserve(folder: Path) -> tuple[int, int, float]:
+    """Returns bytes; the size is df's, which leaves out the blocks that only root may fill."""
     disk = await asyncio.to_thread(os.statvfs, folder)
-    size = disk.f_blocks * disk.f_frsize
-    return disk.f_bavail * disk.f_frsize, size, min(DISK_RESERVE_SHARE * size, DISK_RESERVE_MAX_BYTES)
+    size = (disk.f_blocks - disk.f_bfree + disk.f_bavail) * disk.f_frsize
+    reserve = min(DISK_RESERVE_SHARE * disk.f_blocks * disk.f_frsize, DISK_RESERVE_MAX_BYTES)
+    return disk.f_bavail * disk.f_frsize, size, reserve

@@ -221,12 +221,13 @@ def test_no_api_and_the_page_reaches_the_pager_through_alertmanager(tmp_path, ob
     observed.processes["prometheus"].kill()
     (tmp_path / "rules").rename(tmp_path / "rules-before")
     observed.start_prometheus(alertmanager=port)
+    observed.until(observed.knows_alertmanager, "Prometheus knows Alertmanager", 60)  # else it sends a minute later
     observed.processes["api"].kill()
     observed.fires("UndegradeApiDown")
-    observed.until(lambda: ("UndegradeApiDown", "firing") in Received.alerts, "the webhook is called", 60)
+    observed.until(lambda: ("UndegradeApiDown", "firing") in Received.alerts, "the webhook is called", 120)
     observed.start_api()
     observed.clears("UndegradeApiDown")
-    observed.until(lambda: ("UndegradeApiDown", "resolved") in Received.alerts, "the webhook hears the end", 60)
+    observed.until(lambda: ("UndegradeApiDown", "resolved") in Received.alerts, "the webhook hears the end", 120)
     hook.shutdown()
 
 

@@ -114,6 +114,10 @@ class Observed:
         assert answer["status"] == "success", answer
         return answer["data"]["result"]
 
+    def knows_alertmanager(self) -> bool:
+        url = f"http://127.0.0.1:{self.ports['prometheus']}/api/v1/alertmanagers"
+        return bool(httpx.get(url, timeout=10).json()["data"]["activeAlertmanagers"])
+
     def firing(self) -> set[str]:
         return {each["metric"]["alertname"] for each in self.query('ALERTS{alertstate="firing"}') or ()}
 
