@@ -23,7 +23,7 @@ help: ## Print this list
 
 .venv: $(READY) ## Install undegrade and its development tools into a virtual environment
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "$(PYTHON) is not installed. Install Python 3.11 or newer, or give its name: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -32,7 +32,7 @@ $(READY): pyproject.toml
 		echo "$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about 1.5 GB, in a few minutes" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: $(READY) ## Restore a damaged sample photo
