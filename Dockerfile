@@ -44,13 +44,8 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
 
 # The code, without the weights, and the command `undegrade`
 FROM tools AS code
-COPY pyproject.toml README.md LICENSE /source/
-COPY cli /source/cli
-COPY jobs /source/jobs
-COPY models /source/models
-COPY processes /source/processes
-COPY service /source/service
-COPY worker /source/worker
+# .dockerignore lists what this is; the weights get a layer of their own
+COPY . /source
 RUN rm -r /source/models/bundles \
     && /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index -w /wheels /source \
     && /opt/build/bin/python -m pip --python /opt/undegrade/bin/python install --no-cache-dir --no-deps --no-index \
@@ -58,8 +53,9 @@ RUN rm -r /source/models/bundles \
 
 # What both images are: a user with a number, /data to write to, /bundles for a volume, no shell in any command
 FROM base AS runtime
-RUN mkdir /data /bundles && chown 10001:0 /data && chmod 0770 /data
-ENV PYTHONPATH=/opt/code \
+RUN mkdir /data /bundles && chown 10001:0 /data /bundles && chmod 0775 /bundles && chmod 0770 /data
+ENV PATH=/opt/code/bin:${PATH} \
+    PYTHONPATH=/opt/code \
     TMPDIR=/tmp \
     UNDEGRADE_AUTH=on \
     UNDEGRADE_BUNDLES=/bundles \

