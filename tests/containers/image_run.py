@@ -50,7 +50,8 @@ class Containers:
     def close(self) -> None:
         for name in self.names:
             subprocess.run(["podman", "rm", "--force", "--time", "0", name], capture_output=True, check=False)
-        subprocess.run(["podman", "network", "rm", "--force", self.name], capture_output=True, check=False)
+        for kind in ("network", "volume"):
+            subprocess.run(["podman", kind, "rm", "--force", self.name], capture_output=True, check=False)
 
     def logs(self) -> str:
         parts = []
@@ -117,7 +118,7 @@ def run_strictly() -> list[tuple[str, str]]:
     """Run Redis, API and worker, kill the worker, and stop all.  Returns rows of the report."""
     with containers() as made:
         made.start(
-            "redis", "--memory", "256m", "--user", str(REDIS_USER), "--tmpfs", "/data:rw,size=200m,mode=1777",
+            "redis", "--memory", "256m", "--user", str(REDIS_USER), "--volume", f"{made.name}:/data:U",
             REDIS_IMAGE, "redis-server", "--dir", "/data", "--appendonly", "yes", "--maxmemory-policy", "noeviction",
             "--protected-mode", "no",
         )  # fmt: skip
