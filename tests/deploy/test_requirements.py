@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -24,12 +26,27 @@ ALL = [
 HEAVY = {"torch", "torchvision", "open-clip-torch", "diffusers", "timm", "triton"}
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("image_requirements", ROOT / "deploy" / "image" / "requirements.py")
+def load(name: str):
+    """A script of deploy/image, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"image_{name}", ROOT / "deploy" / "image" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load("requirements")
+
+
+@pytest.fixture(scope="module")
+def constraints():
+    return load("constraints")
+
+
+@pytest.fixture(scope="module")
+def pip_settings():
+    return load("pip_settings")
 
 
 def closure(lines: list[str]) -> set[str]:
@@ -110,3 +127,42 @@ def test_another_build_of_torch_is_refused(script, build):
 
 def test_the_makefile_installs_with_the_constraints():
     assert re.search(r"pip install .*--constraint constraints\.txt", (ROOT / "Makefile").read_text())
+
+
+def test_the_file_is_as_its_script_writes_it(constraints):
+    assert constraints.as_constraints(CONSTRAINTS) == CONSTRAINTS
+
+
+def test_a_marker_stays_only_where_systems_need_different_versions(constraints):
+    resolved = (
+        "colorama==1 ; sys_platform == 'win32'\nnumpy==2.2 ; python_version < '3.12'\n"
+        "numpy==2.4 ; python_version >= '3.12'\nnvidia-cublas==13 ; sys_platform == 'linux'\n    # via torch\n"
+    )
+    lines = constraints.as_constraints(resolved).splitlines()[2:]
+    assert lines == ["colorama==1", "numpy==2.2 ; python_version < '3.12'", "numpy==2.4 ; python_version >= '3.12'"]
+
+
+def test_pip_reads_the_settings_that_the_build_gets(pip_settings, tmp_path):
+    settings = {"index-url": "https://mirror.example/simple", "find-links": f"{tmp_path} https://example.org/wheels"}
+    (tmp_path / "pip.conf").write_text(pip_settings.as_file(settings))
+    environment = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    for name, value in settings.items():
+        assert f"global.{name}='{value}'" in listed
+
+
+def test_only_folders_of_this_machine_are_mounted_and_an_index_with_its_files(pip_settings, tmp_path):
+    (tmp_path / "index" / "simple").mkdir(parents=True)
+    (tmp_path / "ca.pem").touch()
+    settings = {
+        "extra-index-url": f"file://{tmp_path}/index/simple https://example.org/simple", "cert": f"{tmp_path}/ca.pem",
+        "find-links": "/nowhere/at/all",
+    }  # fmt: skip
+    assert pip_settings.local_paths(settings) == [tmp_path, tmp_path / "index"]
+
+
+def test_a_variable_overrides_the_file_as_in_pip(pip_settings, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    assert pip_settings.machine_settings()["index-url"] == "https://mirror.example/simple"
