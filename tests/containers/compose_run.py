@@ -101,6 +101,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument(
         "--observe", action="store_true", help="with Prometheus and Alertmanager of the overlay observe"
     )
+    parser.add_argument("--no-build", action="store_true", help="take the images of an earlier run")
     given = parser.parse_args(words)
     prepare_podman()
     overlays = [name for name in ("s3", "observe") if getattr(given, name)]
@@ -111,7 +112,8 @@ def main(words: Sequence[str]) -> None:
         own[PROMETHEUS_IMAGE] = "prometheus:local"
     for name in own:
         make_image(name)
-    build()
+    if not given.no_build:
+        build()
     images = {API_IMAGE: "undegrade-api:local", WORKER_IMAGE: "undegrade-worker:local"}
     images |= {name: tag for name, tag in own.items() if tag}
     with docker_engine() as engine:
