@@ -145,7 +145,7 @@ def run_strictly() -> list[tuple[str, str]]:
         stop_api_s = check_ends_by_sigterm(api)
     return [
         ("from `podman run` to ready", f"{ready_s:.0f} s"), ("a photo of the examples", f"{photo_s:.1f} s"),
-        ("from the kill of the worker to the last of 3 results", f"{recovered_s:.0f} s"),
+        ("from the kill of the worker to the last of 2 results", f"{recovered_s:.0f} s"),
         ("end after SIGTERM, worker and API", f"{stop_s:.1f} s, {stop_api_s:.1f} s"),
         ("memory of API and worker", "; ".join(memory.values())),
     ]  # fmt: skip
