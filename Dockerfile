@@ -70,7 +70,7 @@ COPY --from=api-packages /opt/undegrade /opt/undegrade
 COPY --from=code /code /opt/code
 CMD ["api"]
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD ["undegrade", "health", "api"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=600s --retries=3 CMD ["undegrade", "health", "api"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="undegrade api" \
@@ -84,7 +84,7 @@ COPY --from=worker-packages /opt/undegrade /opt/undegrade
 COPY models/bundles /opt/code/models/bundles
 COPY --from=code /code /opt/code
 CMD ["worker"]
-HEALTHCHECK --interval=30s --timeout=20s --start-period=300s --retries=3 CMD ["undegrade", "health", "worker"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=600s --retries=3 CMD ["undegrade", "health", "worker"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="undegrade worker" \
