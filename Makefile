@@ -13,20 +13,23 @@ CHECKOV := .checkov
 CHECKOV_READY := $(CHECKOV)/.installed
 FUZZ := .api-fuzz
 FUZZ_READY := $(FUZZ)/.installed
+PINS := .pins
+PINS_READY := $(PINS)/.installed
 # The tests: all cores busy, with as many threads a process as the environment asks for
 THREADS := $(or $(OMP_NUM_THREADS),1)
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) // $(THREADS))))")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
-.PHONY: observe-tools alerts-test metrics-page figures train-small train-daclip-small clean
+.PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
+.PHONY: train-daclip-small clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv: $(READY) ## Install undegrade and its development tools into a virtual environment
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "$(PYTHON) is not installed. Install Python 3.11 or newer, or give its name: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -35,7 +38,7 @@ $(READY): pyproject.toml
 		echo "$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): about 1.5 GB, in a few minutes" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: $(READY) ## Restore a damaged sample photo
@@ -91,6 +94,28 @@ $(FUZZ_READY):
 	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<4.33'
 	@touch $@
 
+image: ## Build the images with docker, podman or buildah (ENGINE=, BASE_IMAGE=, TORCH=cuda, TAG=)
+	$(PYTHON) deploy/image/build.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) \
+		$(if $(TORCH),--torch $(TORCH)) $(if $(TAG),--tag $(TAG))
+
+image-test: $(READY) ## Build both images on a local base, run them strictly, kill the worker (root on Debian)
+	$(BIN)/python tests/containers/image_run.py
+
+compose-test: $(READY) ## Run docker-compose.yml end to end in an engine of its own (root on Debian); OVERLAYS='s3 observe'
+	$(BIN)/python tests/containers/compose_run.py $(BIN)/docker-compose $(addprefix --,$(OVERLAYS))
+
+constraints: $(PINS_READY) ## Write constraints.txt after a change of pyproject.toml; UPGRADE=1 takes the newest versions
+	$(PINS)/bin/python deploy/image/constraints.py $(if $(UPGRADE),--upgrade)
+
+sbom: $(PINS_READY) ## Write a bill of materials of each image into sbom/ (CycloneDX)
+	$(PINS)/bin/python deploy/image/sbom.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(TAG),--tag $(TAG))
+
+$(PINS_READY):
+	@echo "Installing uv and cyclonedx-bom into $(PINS)" >&2
+	@$(PYTHON) -m venv $(PINS)
+	@$(PINS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14' 'cyclonedx-bom>=7.5,<8'
+	@touch $@
+
 bench: $(READY) ## Measure seconds and peak memory for 1, 6 and 24 megapixels
 	$(BIN)/python benchmarks/sizes.py
 
@@ -119,4 +144,4 @@ train-daclip-small: $(READY) ## Train daclip-small in the same way
 	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and the caches of the tools
-	rm -rf $(VENV) $(FUZZ) $(CHECKOV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(FUZZ) $(CHECKOV) $(PINS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

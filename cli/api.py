@@ -100,5 +100,8 @@ async def check_open_port(service: "ServiceSettings", client: "Redis") -> None:
     try:
         check_binding(service.host, service.auth, any_key)
     except UnsafeBinding as error:
-        remedy = "`undegrade keys create NAME` creates a key; UNDEGRADE_AUTH=off switches authentication off."
+        remedy = (
+            "`undegrade keys create NAME` creates a key; UNDEGRADE_AUTH=on refuses all requests until then; "
+            "UNDEGRADE_AUTH=off switches authentication off."
+        )
         raise ControlsError(f"{error} {remedy}") from error

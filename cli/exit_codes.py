@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "success",
-    ExitCode.SOME_FAILED: "some photos failed, or a comparison got worse",
+    ExitCode.SOME_FAILED: "some photos failed, a comparison got worse, or a part is not ready",
     ExitCode.USAGE: "usage error",
     ExitCode.MODEL: "bundle missing or damaged",
     ExitCode.DEVICE: "device missing or out of memory",
@@ -35,6 +35,8 @@ EXIT_CODES: dict[ExitCode, str] = {
 }
 
 
+PACKAGES_OF_WORKER = ("torch", "torchvision", "open_clip", "diffusers", "safetensors")
+"""Top-level modules of the extra `worker` in pyproject.toml."""
 CODES_OF_ERRORS: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (PhotoError, ExitCode.SOME_FAILED), (BundleError, ExitCode.MODEL), (DeviceError, ExitCode.DEVICE),
     (MemoryError, ExitCode.DEVICE), (ControlsError, ExitCode.USAGE), (ModelsError, ExitCode.MODEL),
@@ -75,6 +77,14 @@ def exit_on_error() -> Iterator[None]:
         raise typer.Exit(exit_code_for(error)) from None
     except UnknownName as error:
         print_error(str(error))
+        raise typer.Exit(ExitCode.USAGE) from None
+    except ModuleNotFoundError as error:
+        if debug_enabled() or error.name not in PACKAGES_OF_WORKER:
+            raise
+        print_error(
+            f"this command needs {error.name}, which is not installed here: the API runs without it. "
+            "Install undegrade[worker], or use the image of the worker."
+        )
         raise typer.Exit(ExitCode.USAGE) from None
     except StoreError as error:
         if debug_enabled():

@@ -71,10 +71,14 @@ def shown_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def reachable_host(host: str) -> str:
+    """Returns a host at which a service that listens on `host` answers on this machine."""
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def url_of(host: str, port: int) -> str:
     """Returns a URL at which a service that listens on `host` answers on this machine."""
-    here = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{shown_address(here, port)}"
+    return f"http://{shown_address(reachable_host(host), port)}"
 
 
 def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:

@@ -20,7 +20,7 @@ from cli.settings import debug_enabled, settings, unknown_settings
 
 COMMANDS: dict[str, tuple[str, str]] = {
     **{name: (f"cli.{name}", name) for name in ("restore", "detect", "evaluate", "compare", "doctor")},
-    **{name: (f"cli.{name}", name) for name in ("serve", "api", "worker")},
+    **{name: (f"cli.{name}", name) for name in ("serve", "api", "worker", "health")},
     "models": ("cli.bundles", "app"),
     "keys": ("cli.keys", "app"),
     "workers": ("cli.workers", "app"),

@@ -1,0 +1,123 @@
+"""`undegrade health`: is a part of the service that runs on this machine ready?  For the health checks of containers.
+
+A worker has no HTTP port that must be there, so its answer is what it announces in Redis; all workers of the host name
+count.  In a container that is the one worker of the container.
+"""
+
+import asyncio
+import http.client
+import json
+import socket
+from enum import StrEnum
+from typing import Annotated, NoReturn
+
+import typer
+from redis.exceptions import RedisError
+
+from cli.console import print_error, print_message
+from cli.exit_codes import ExitCode, exit_on_error
+from cli.listening import bare_host, reachable_host, url_of
+from cli.options import RedisUrl
+from cli.server_urls import checked_redis_url
+from cli.settings import settings
+from jobs.redis_client import open_redis, shown_url
+
+MAX_ANSWER_BYTES = 1 << 20
+
+
+class Part(StrEnum):
+    API = "api"
+    WORKER = "worker"
+
+
+class Unhealthy(Exception):
+    """Why a part is not ready, in a sentence."""
+
+
+def health(
+    part: Annotated[Part, typer.Argument(help="api or worker, running on this machine or in this container.")],
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Ask whether the part is alive. A part that waits for another one is alive."),
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to wait for an answer.")] = 5.0,
+    host: Annotated[
+        str | None, typer.Option(help="Address that the API listens on. Default: UNDEGRADE_HOST, or else 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port that the API listens on. Default: UNDEGRADE_PORT, or else 8000."),
+    ] = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Tell whether the API or the worker of this machine is ready: exit code 0 if it is, else 1 and the reasons.
+
+    Examples:
+
+      undegrade health api
+
+      undegrade health worker --redis-url redis://queue:6379/0
+    """
+    with exit_on_error():
+        env = settings()
+        try:
+            if part is Part.API:
+                answer = _api(bare_host(host or env.host), env.port if port is None else port, live, timeout)
+            else:
+                answer = asyncio.run(_worker(checked_redis_url(redis_url or env.redis_url), live, timeout))
+        except Unhealthy as why:
+            _fail(str(why))
+    print_message(answer)
+
+
+def _fail(why: str) -> NoReturn:
+    print_error(why)
+    raise typer.Exit(ExitCode.SOME_FAILED)  # 1: Docker reserves 2, and knows no other code
+
+
+def _api(host: str, port: int, live: bool, timeout_s: float) -> str:
+    """Ask the API's own probe.  Raises Unhealthy."""
+    url, path = url_of(host, port), "/livez" if live else "/readyz"
+    connection = http.client.HTTPConnection(reachable_host(host), port, timeout=timeout_s)  # never through a proxy
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        status, body = response.status, response.read(MAX_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Unhealthy(f"{url}{path} does not answer: {cause}. Is the API running, on this host and port?") from error
+    finally:
+        connection.close()
+    if status != 200:
+        raise Unhealthy(f"the API at {url} is not {'alive' if live else 'ready'}: {_reasons(status, body)}")
+    return f"the API at {url} is {'alive' if live else 'ready'}"
+
+
+def _reasons(status: int, body: bytes) -> str:
+    try:
+        reasons = json.loads(body)["reasons"]
+        return "; ".join(map(str, reasons)) or f"status {status}"
+    except (ValueError, KeyError, TypeError):
+        return f"status {status}. Another program may have this port."
+
+
+async def _worker(url: str, live: bool, timeout_s: float) -> str:
+    """Look up the workers of this host name.  Raises Unhealthy."""
+    from jobs.worker_registry import WorkerRegistry  # only here: its imports take a while
+
+    host = socket.gethostname()
+    try:
+        async with asyncio.timeout(timeout_s), open_redis(url, answer_s=timeout_s, retries=0) as client:
+            workers = [worker for worker in await WorkerRegistry(client).alive() if worker.host == host]
+    except (RedisError, OSError, TimeoutError) as error:
+        if live:  # a restart of the worker would not bring Redis back
+            return f"Redis at {shown_url(url)} does not answer, so nothing is known against the worker"
+        cause = str(error).rstrip(".") or type(error).__name__
+        raise Unhealthy(f"Redis at {shown_url(url)} does not answer: {cause}. Give --redis-url.") from error
+    if not workers:
+        raise Unhealthy(f"no worker of the host {host} is announced in Redis. Is one running, with this Redis?")
+    waiting = [worker for worker in workers if not worker.ready and not live]
+    if waiting:
+        reasons = sorted({f"{worker.bundle}: {worker.reason or 'not ready'}" for worker in waiting})
+        raise Unhealthy(f"the worker of the host {host} is not ready: {'; '.join(reasons)}")
+    return f"the worker of the host {host} is {'alive' if live else 'ready'}"
