@@ -150,8 +150,8 @@ def follow_the_documentation(project: Project, overlays: Sequence[str]) -> None:
         project("stop")
         codes = [project.engine.docker("inspect", "--format", "{{.State.ExitCode}}", name)
                  for name in project("ps", "--all", "--quiet", "api", "worker").splitlines()]  # fmt: skip
-        assert set(codes) == {"0"}, f"exit codes after `stop`: {codes}"
-        report(f"`stop` in {time.monotonic() - start_s:.0f} s, exit codes 0")
+        assert set(codes) <= {"0", "143"}, f"exit codes after `stop`: {codes}"
+        report(f"`stop` in {time.monotonic() - start_s:.0f} s, no container had to be killed")
     except BaseException:
         report(project("ps", "--all"))
         report(project("logs", "--tail", "30"))

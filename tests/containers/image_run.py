@@ -101,11 +101,14 @@ def check_no_torch() -> None:
 
 
 def check_ends_by_sigterm(name: str) -> float:
-    """Stop a container: it gets SIGTERM itself and ends with code 0, long before it would be killed."""
+    """Stop a container: it gets SIGTERM itself and ends by itself, before it would be killed (137).  Returns seconds.
+
+    The API ends with 143 after it has finished its requests: 128 and the number of the signal.
+    """
     start_s = time.monotonic()
     run("podman", "stop", "--time", STOP_S, name)
     code = run("podman", "inspect", "--format", "{{.State.ExitCode}}", name)
-    assert code == "0", f"{name} ended with {code} after SIGTERM"
+    assert code in ("0", "143"), f"{name} ended with {code} after SIGTERM"
     return time.monotonic() - start_s
 
 
