@@ -206,9 +206,18 @@ class Received(BaseHTTPRequestHandler):
         pass
 
 
-def test_no_api_and_the_page_reaches_the_pager_through_alertmanager(tmp_path, observed):
-    hook = HTTPServer(("127.0.0.1", 0), Received)
-    threading.Thread(target=hook.serve_forever, daemon=True).start()
+@pytest.fixture
+def hook():
+    """A server that takes the webhooks."""
+    with HTTPServer(("127.0.0.1", 0), Received) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_no_api_and_the_page_reaches_the_pager_through_alertmanager(tmp_path, observed, hook):
     config = yaml.safe_load((OBSERVE / "alertmanager" / "alertmanager.yml").read_text())
     for receiver in config["receivers"]:
         receiver["webhook_configs"][0]["url"] = f"http://127.0.0.1:{hook.server_port}/{receiver['name']}"
@@ -228,7 +237,6 @@ def test_no_api_and_the_page_reaches_the_pager_through_alertmanager(tmp_path, ob
     observed.start_api()
     observed.clears("UndegradeApiDown")
     observed.until(lambda: ("UndegradeApiDown", "resolved") in Received.alerts, "the webhook hears the end", 120)
-    hook.shutdown()
 
 
 def test_a_frozen_worker(observed):

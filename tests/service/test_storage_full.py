@@ -98,9 +98,8 @@ def test_the_disk_of_valkey_keeps_room_for_all_images_once_more(serve, tmp_path,
     fill(service.client, LARGE, 2)
     stored = int(valkey.do(lambda redis: redis.hget("undegrade:stored-totals", "*")))
     assert stored >= 2 * len(LARGE)
-    disk = SimpleNamespace(
-        f_bavail=stored + len(SMALL) + 50 + spare, f_bfree=0, f_blocks=1000, f_frsize=1
-    )  # 50: the reserve of 5 %
+    reserve = 50  # 5 %
+    disk = SimpleNamespace(f_bavail=stored + len(SMALL) + reserve + spare, f_bfree=0, f_blocks=1000, f_frsize=1)
     monkeypatch.setattr(jobs.object_store.os, "statvfs", lambda folder: disk)
     assert fill(service.client, SMALL, 1)[-1].status_code == status
 
