@@ -13,14 +13,12 @@ Example: python benchmarks/service.py latency --repeats 200
 import asyncio
 import io
 import itertools
-import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -34,6 +32,7 @@ import torch
 from conditions import NOISY_PHOTO, Timer, header, make_parser
 from PIL import Image
 from redis.asyncio import Redis
+from served import serving
 
 from cli.embedded_redis import EmbeddedRedis
 from jobs.queue import Queue
@@ -77,34 +76,6 @@ def png(side: int) -> bytes:
     return data.getvalue()
 
 
-def free_port() -> int:
-    """Returns a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def serving(device: str = "cpu") -> Iterator[str]:
-    """Start `undegrade serve` as a user does, and yield its URL."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "XDG_STATE_HOME": folder}
-        log = Path(folder) / "log"
-        with log.open("wb") as output:
-            words = [sys.executable, "-m", "cli", "serve", "--port", str(port), "--device", device]
-            child = subprocess.Popen(words, stdout=output, stderr=output, env=env)
-        try:
-            while "Restore a photo with" not in log.read_text():
-                if child.poll() is not None:
-                    raise RuntimeError(log.read_text())
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            child.terminate()
-            child.wait(60)
-
-
 def latency(repeats: int) -> Iterator[str]:
     """Measure HTTP and in-process in alternating blocks, so that load and caches affect both alike."""
     restorer, data = load_restorer(find_bundle(), torch.device("cpu")), png(128)
@@ -114,7 +85,7 @@ def latency(repeats: int) -> Iterator[str]:
         restored = restore_one(restorer, Request(image=to_tensor(photo.pixels), controls=Controls(**CONTROLS)))
         encode_photo(type(photo)(pixels=to_pixels(restored.image), format="png"))
 
-    with serving() as url, closing(HTTPConnection(url.removeprefix("http://"), timeout=60)) as client:
+    with serving() as served, closing(HTTPConnection("127.0.0.1", served.port, timeout=60)) as client:
 
         def over_http() -> None:
             headers = {"Content-Type": "image/png", "Accept": "image/*"}

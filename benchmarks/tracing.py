@@ -15,10 +15,6 @@ Example: OMP_NUM_THREADS=1 python benchmarks/tracing.py --repeats 200
 
 import io
 import os
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +22,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
 
@@ -34,6 +29,7 @@ import numpy as np
 import psutil
 from conditions import NOISY_PHOTO, header, make_parser
 from PIL import Image
+from served import serving
 
 from jobs.tracing.opening import open_tracer
 
@@ -103,27 +99,11 @@ def collecting(hang: bool) -> Iterator[tuple[str, list[int]]]:
 
 
 @contextmanager
-def serving(name: str, endpoint: str | None) -> Iterator[Side]:
-    """Start `undegrade serve` as a user does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-        env |= {"XDG_STATE_HOME": folder} | ({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else {})
-        log = Path(folder) / "log"
-        words = [sys.executable, "-m", "cli", "serve", "--port", str(port), "--device", "cpu"]
-        with log.open("wb") as output:
-            child = subprocess.Popen(words, stdout=output, stderr=output, env=env)
-        try:
-            while "Restore a photo with" not in log.read_text():
-                if child.poll() is not None:
-                    raise RuntimeError(log.read_text())
-                time.sleep(0.1)
-            yield Side(name, port, psutil.Process(child.pid))
-        finally:
-            child.terminate()
-            child.wait(60)
+def one_side(name: str, endpoint: str | None) -> Iterator[Side]:
+    """Start a service that sends its traces to this endpoint, or sends none."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    with serving(env=env | ({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else {})) as served:
+        yield Side(name, served.port, psutil.Process(served.process))
 
 
 def spans(jobs: int) -> Iterator[str]:
@@ -152,7 +132,7 @@ def measure(repeats: int) -> Iterator[str]:
         taken, sizes = stack.enter_context(collecting(hang=False))
         hanging, _ = stack.enter_context(collecting(hang=True))
         ends = {"off": None, "on": taken, "hanging collector": hanging}
-        sides = [stack.enter_context(serving(name, endpoint)) for name, endpoint in ends.items()]
+        sides = [stack.enter_context(one_side(name, endpoint)) for name, endpoint in ends.items()]
         for side in sides:
             side.measure(data.getvalue())  # warm-up
             side.blocks, side.cpu_s = [], 0.0

@@ -2,15 +2,13 @@
 
 import importlib.util
 import io
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+from served import serving
 
 from gpu_stages.mixed import picture
 from gpu_stages.options import Options
@@ -25,7 +23,8 @@ def over_http(options: Options) -> Iterator[Row]:
     if missing:
         raise Skipped(f"the service needs {', '.join(missing)}, which this machine lacks")
     sizes = ((64, 64),) if options.tiny else ((512, 512), (1152, 864))
-    with service_benchmark().serving(str(options.device)) as url:
+    with serving(str(options.device)) as served:
+        url = served.url
         for width, height in sizes:
             data = jpeg(width, height)
             for _ in range(1 if options.tiny else 5):
@@ -44,16 +43,6 @@ def over_http(options: Options) -> Iterator[Row]:
             p50, p95 = (1000 * float(value) for value in np.percentile(times, [50, 95]))
             yield {"photo": f"{width}x{height}", "clients": clients, "jobs/s": jobs / seconds, "p50 ms": p50,
                    "p95 ms": p95, "jobs": jobs}  # fmt: skip
-
-
-def service_benchmark() -> ModuleType:
-    """Returns benchmarks/service.py, by its file: `import service` may give the room of that name, or hide it."""
-    spec = importlib.util.spec_from_file_location("service_benchmark", Path(__file__).parents[1] / "service.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def jpeg(width: int, height: int) -> bytes:
