@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 
@@ -11,12 +11,15 @@ from jobs.request_context import RequestContext
 from jobs.spec import JobSpec
 from jobs.state import State
 
-if TYPE_CHECKING:
-    from jobs.queue import Queue
-
 log = structlog.get_logger()
 ENDS: Mapping[str, State] = {"canceled": State.CANCELED, "expired": State.EXPIRED, "poison": State.FAILED}
 """The answers of scripts/release.lua and scripts/reclaim.lua that end a job."""
+
+
+class Records(Protocol):
+    """Where the records of jobs are read: the queue."""
+
+    async def record(self, job: str, /) -> JobRecord | None: ...
 
 
 def log_end(
@@ -40,7 +43,7 @@ def log_end_of(record: JobRecord, state: State) -> None:
     )  # fmt: skip
 
 
-async def log_ends(queue: "Queue", ended: Mapping[str, State] | Iterable[tuple[str, State]]) -> None:
+async def log_ends(queue: Records, ended: Mapping[str, State] | Iterable[tuple[str, State]]) -> None:
     """Log jobs that a script has ended, by id.
 
     Raises:
@@ -51,6 +54,6 @@ async def log_ends(queue: "Queue", ended: Mapping[str, State] | Iterable[tuple[s
             log_end_of(record, state)
 
 
-async def log_released(queue: "Queue", answers: Mapping[str, str]) -> None:
+async def log_released(queue: Records, answers: Mapping[str, str]) -> None:
     """Log those jobs that ended when they were put back, by the answers of `Queue.release` or `reclaim`."""
     await log_ends(queue, {job: ENDS[answer] for job, answer in answers.items() if answer in ENDS})
