@@ -33,6 +33,7 @@ class Project:
             **os.environ, **engine.environment, "REDIS_IMAGE": "redis:bookworm", "S3_IMAGE": "seaweedfs:local",
             "PROMETHEUS_IMAGE": "prometheus:local", "ALERTMANAGER_IMAGE": "prometheus:local",
             "S3_SECRET": "of-the-test", "GRAFANA_PASSWORD": "of-the-test", "REDIS_PASSWORD": "of-the-test",
+            "UNDEGRADE_THREADS": "1",
         }  # fmt: skip
 
     def __call__(self, *words: str, timeout_s: float = UP_S) -> str:
