@@ -70,7 +70,7 @@ COPY --from=api-packages /opt/undegrade /opt/undegrade
 COPY --from=code /code /opt/code
 CMD ["api"]
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=20s --start-period=600s --retries=3 CMD ["undegrade", "health", "api"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD ["undegrade", "health", "api"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="undegrade api" \

@@ -76,8 +76,12 @@ def _fail(why: str) -> NoReturn:
 
 
 def _api(host: str, port: int, live: bool, timeout_s: float) -> str:
-    """Ask the API's own probe.  Raises Unhealthy."""
-    url, path = url_of(host, port), "/livez" if live else "/readyz"
+    """Ask the API's own probe: it takes jobs and returns results without a worker, which has a check of its own.
+
+    Raises:
+        Unhealthy: it does not answer, or names reasons.
+    """
+    url, path = url_of(host, port), "/livez" if live else "/readyz?exclude=worker"
     connection = http.client.HTTPConnection(reachable_host(host), port, timeout=timeout_s)  # never through a proxy
     try:
         connection.request("GET", path)

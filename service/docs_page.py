@@ -68,7 +68,8 @@ def _route(method: str, path: str, route: dict[str, Any]) -> str:
 def _example(method: str, path: str, route: dict[str, Any]) -> str:
     """Return a curl command for a route; $API is the service's URL."""
     url = "$API" + path.replace("{job_id}", "$ID").replace("{number}", "1")
-    options = "" if method in ("get", "post") else f"-X {method.upper()} "
+    implied = "post" if "requestBody" in route else "get"
+    options = "" if method == implied else f"-X {method.upper()} "
     types = {name for response in route.get("responses", {}).values() for name in response.get("content", {})}
     if "requestBody" in route:
         options += "-F image=@photo.jpg "

@@ -20,20 +20,15 @@ from service.refusals import (
     NoSuchPass,
     NoSuchWorker,
     NotAcceptable,
-    NotAnImage,
     NotFinished,
     QueueIsFull,
     RedisUnavailable,
     Refusal,
     StorageFull,
     StoreUnavailable,
-    TooLarge,
     TooManyConversions,
-    TooManyPixels,
     TooManyWaits,
     Unauthorized,
-    UnsupportedBody,
-    UnsupportedFormat,
     WaitOver,
 )
 from service.request_refusals import (
@@ -44,6 +39,7 @@ from service.request_refusals import (
     UnknownHost,
     UriTooLong,
 )
+from service.upload_refusals import NotAnImage, TooLarge, TooManyPixels, UnsupportedBody, UnsupportedFormat
 
 JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
 JOB_URL = f"/jobs/{JOB_ID}"

@@ -14,7 +14,7 @@ from models.photo.content import check_kind
 from models.photo.decoder_errors import DECODER_ERRORS, HEIC_BRANDS
 from models.photo.read import Limits as PhotoLimits
 from models.photo.tiff_directories import Directory
-from service.refusals import NotAnImage, TooLarge, TooManyPixels, UnsupportedFormat
+from service.upload_refusals import NotAnImage, TooLarge, TooManyPixels, UnsupportedFormat
 
 FORMATS: dict[str, Format] = {
     "JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "AVIF": "avif",

@@ -41,7 +41,7 @@ ServiceError
 
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
-form and origin: 400, 403, 408, 414, 421 and 431.
+form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415.
 """
 
 from collections.abc import Mapping
@@ -155,40 +155,6 @@ class Gone(Refusal):
 
     status, code = HTTPStatus.GONE, "gone"
     hint = "submit the image again; fetch results before they expire"
-
-
-class TooLarge(Refusal):
-    """The upload has more bytes than the limit."""
-
-    status, code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"
-    hint = "scale the image down or compress it; GET /limits returns the limit"
-
-
-class TooManyPixels(TooLarge):
-    """The image has more pixels than the limit."""
-
-    code = "too-many-pixels"
-    hint = "scale the image down; GET /limits returns the limit"
-
-
-class UnsupportedBody(Refusal):
-    """The body has none of the three forms."""
-
-    status, code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-body"
-    hint = "send multipart/form-data with a file 'image', the image itself as image/*, or JSON with image_base64"
-
-
-class NotAnImage(Refusal):
-    """The data are not an image."""
-
-    status, code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-an-image"
-    hint = "send a JPEG, PNG, WebP, TIFF or AVIF file"
-
-
-class UnsupportedFormat(NotAnImage):
-    """The data are an image in a format that we do not read."""
-
-    code = "unsupported-format"
 
 
 class InvalidRequest(Refusal):

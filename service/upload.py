@@ -15,9 +15,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from jobs.spec import Kind
 from service.image_header import ImageHeader, check_bytes, inspect_image
-from service.refusals import InvalidRequest, TooLarge, UnsupportedBody
+from service.refusals import InvalidRequest
 from service.request_options import Options, merge_fields, read_options, split_fields
 from service.settings import ServiceSettings
+from service.upload_refusals import TooLarge, UnsupportedBody
 
 OVERHEAD_BYTES = 64 * 1024
 """Allowed in a body beside its image: boundaries, fields, JSON."""

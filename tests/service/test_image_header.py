@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from service.image_header import PEEK_FILE_BYTES, peek_header, read_header, sniff_format
-from service.refusals import NotAnImage, TooManyPixels, UnsupportedFormat
+from service.upload_refusals import NotAnImage, TooManyPixels, UnsupportedFormat
 
 FORMATS = ["jpeg", "png", "webp", "tiff", "avif"]
 

@@ -100,7 +100,7 @@ def test_a_paused_lane_accepts_jobs_that_say_so_and_runs_them_after_it_is_resume
     assert client.get(f"/jobs/{job.json()['id']}").json()["status"] == "queued"
     assert client.get("/readyz").json()["notes"] == ["lane bulk is paused"]
     assert read_metrics(service)['undegrade_lane_paused{lane="bulk"}'] == 1
-    assert read_metrics(service)['undegrade_backlog_device_seconds{bundle="toy"}'] == 0, "no worker could help"
+    assert read_metrics(service)['undegrade_bundle_backlog_device_seconds{bundle="toy"}'] == 0, "no worker could help"
     (lane,) = [entry for entry in client.get("/queue").json()["lanes"] if entry["lane"] == "bulk"]
     assert (lane["queued"], lane["paused"], lane["eta_s"]) == (1, True, None)
     assert client.get("/system").json()["paused_lanes"] == ["bulk"]

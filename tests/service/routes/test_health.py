@@ -11,7 +11,7 @@ def test_without_a_worker_the_service_is_alive_but_not_ready(client):
 
 
 def test_a_balancer_may_ask_for_everything_but_a_worker(client, serve):
-    assert client.get("/readyz?exclude=worker").json() == {"status": "ready", "reasons": []}
+    assert client.get("/readyz?exclude=worker").json() == {"status": "ready", "reasons": [], "notes": []}
     away = serve(redis_url="redis://127.0.0.1:1/0").client.get("/readyz?exclude=worker")
     assert away.status_code == 503 and "Redis does not answer" in away.json()["reasons"][0]
     assert client.get("/readyz?exclude=redis").status_code == 422

@@ -28,7 +28,11 @@ def test_an_image_is_queued_and_location_is_the_url_of_its_job(client, picture, 
     answer = client.post("/restore", **requests(picture)[form](strength=0.5, only=["noise"], seed=7))
     job = answer.json()
     assert answer.status_code == 202 and answer.headers["location"] == f"/jobs/{job['id']}"
-    assert job["status"] == "queued" and job["queue"] == {"position": 0, "eta_s": None} and job["lane"] == "standard"
+    assert (
+        job["status"] == "queued"
+        and job["queue"] == {"position": 0, "eta_s": None, "paused": False}
+        and job["lane"] == "standard"
+    )
     assert job["params"]["strength"] == 0.5 and job["params"]["only"] == ["noise"] and job["params"]["seed"] == 7
     assert client.get(answer.headers["location"]).json()["id"] == job["id"]
 
