@@ -45,7 +45,7 @@ def _log_to_stderr() -> None:
     """Send the log events of networks to stderr: stdout may carry a photo or JSON."""
     import structlog
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))  # the stderr of that moment
 
 
 def find_bundles(names: Sequence[str | None]) -> dict[str, Path]:

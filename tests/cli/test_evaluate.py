@@ -184,6 +184,7 @@ def test_a_metric_without_weights_causes_a_warning_and_has_no_value(tree, bundle
     assert invoke(*words[:-1], "sharpness").exit_code == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_report_of_the_finished_pairs(tree, bundle, tmp_path):
     """A real process and a real signal, while it waits for a tool in a session of its own."""
     started, out = tmp_path / "started", tmp_path / "out"

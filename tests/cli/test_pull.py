@@ -172,6 +172,7 @@ def test_a_checkpoint_is_downloaded_and_converted(
     assert not list(home.rglob("autodir.ckpt"))
 
 
+@pytest.mark.slow
 def test_two_checkpoints_of_different_widths_make_no_bundle(
     write_registry, undegrade, file_server, home, workplace, shared
 ):

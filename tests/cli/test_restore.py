@@ -202,7 +202,9 @@ INTERRUPTED = {
 }
 
 
-@pytest.mark.parametrize("case", INTERRUPTED)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if "Ctrl-C" in case else case for case in INTERRUPTED]
+)
 def test_an_interrupted_run_leaves_no_partial_file(photo, bundles, case):
     words, number, code = INTERRUPTED[case]
     photo("a.png")

@@ -11,6 +11,7 @@ from jobs.record import Failure, WorkerInfo
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
 from jobs.tracing.spans import NO_TRACER
+from jobs.tracing.spans import NO_TRACER
 from worker.background_tasks import BackgroundTasks
 from worker.held_jobs import HeldJobs
 from worker.job_run import JobRun
@@ -183,7 +184,7 @@ def test_a_drained_worker_tells_so_when_it_begins_when_its_last_job_is_gone_and_
 
     async def scenario():
         job = Leased(spec=queue.jobs[0], attempts=1, deaths=0, run_alone=False, cancel=False)
-        run = JobRun(job, SimpleNamespace(store=None))
+        run = JobRun(job, SimpleNamespace(store=None, tracer=NO_TRACER, worker="w"))
         held.add(run)
         loop = drained_loop(queue, held, told, close)
         running = asyncio.create_task(loop.run(draining))

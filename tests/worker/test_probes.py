@@ -79,7 +79,11 @@ def test_a_worker_whose_engine_is_replaced_stays_started_and_says_why_it_is_not_
 
 def test_a_worker_that_drains_is_not_ready(port, supervisor):
     supervisor.link.ready = object()
-    supervisor.drain()
+
+    async def drain():  # as a signal handler of the loop
+        supervisor.drain()
+
+    asyncio.run(drain())
     assert probe(port, "/readyz") == (503, ["the worker drains"])
     assert probe(port, "/livez") == (200, [])
 

@@ -54,7 +54,7 @@ def test_every_key_becomes_one_tensor_of_the_network(name, kind, layout, publish
     assert len(made) == len(shapes) - dropped
 
 
-@pytest.mark.parametrize("kind", ["daclip", "unet", "wild", "nafnet"])
+@pytest.mark.parametrize("kind", ["daclip", pytest.param("unet", marks=pytest.mark.slow), "wild", "nafnet"])
 def test_the_random_checkpoint_reproduces_all_vectors(kind, checkpoint_file, daclip_vectors, undegrade):
     done = undegrade("models", "check", kind, checkpoint_file(kind), daclip_vectors)
     assert done.exit_code == 0, done.output

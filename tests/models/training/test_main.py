@@ -95,6 +95,7 @@ def test_the_assessor_says_what_it_needs(call, photos, tmp_path, capsys, words, 
     assert message in one_line(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_where_it_last_saved(call, photos, tmp_path):
     """SIGKILL, then --resume: the log continues after the last saved step, up to --steps."""
     out = tmp_path / "out"
