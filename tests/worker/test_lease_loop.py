@@ -11,7 +11,6 @@ from jobs.record import Failure, WorkerInfo
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
 from jobs.tracing.spans import NO_TRACER
-from jobs.tracing.spans import NO_TRACER
 from worker.background_tasks import BackgroundTasks
 from worker.held_jobs import HeldJobs
 from worker.job_run import JobRun
