@@ -156,7 +156,7 @@ class DrainedQueue(FakeQueue):
 def drained_loop(queue, held, told, spawn):
     """A loop with an engine and room for many jobs."""
     ready, metrics = SimpleNamespace(max_batch=8), WorkerMetrics()
-    services = SimpleNamespace(queue=queue, token="t", store=None)
+    services = SimpleNamespace(queue=queue, token="t", store=None, tracer=NO_TRACER, worker="me")
     loop = LeaseLoop(
         worker="me", bundles=("b", "c"), lanes=LANES, ahead=4, services=services,
         link=SimpleNamespace(ready=ready), keeper=SimpleNamespace(cannot_load=None), held=held, committer=None,
