@@ -31,18 +31,21 @@ UNUSED = frozenset({"imagecodecs", "timm"})
 """Imported for files that the run does not have (imagecodecs, 30 MB), or only if it is there (timm)."""
 RENEWED = frozenset({"typing-extensions"})
 """Present, perhaps in a version that is too old for pydantic; small enough to be carried anyway."""
+EXTRAS = ("api", "worker")
 ENVIRONMENT = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.3", "extra": ""}
 
 
 def missing_packages(
     pyproject: Path, present: Set[str] = PRESENT - RENEWED, unused: Set[str] = UNUSED
 ) -> dict[str, str]:
-    """Returns the versions, as installed here, of all packages that the project needs directly or indirectly.
+    """Returns the versions, as installed here, of all packages that API and worker need directly or indirectly.
 
     Raises:
         PackageNotFoundError: a package is not installed here.
     """
-    stated = tomllib.loads(pyproject.read_text())["project"]["dependencies"]
+    project = tomllib.loads(pyproject.read_text())["project"]
+    extras = project.get("optional-dependencies", {})
+    stated = [*project["dependencies"], *(line for name in EXTRAS for line in extras.get(name, ()))]
     needed: dict[str, str] = {}
     todo, seen = [Requirement(line) for line in stated], set[str]()
     while todo:

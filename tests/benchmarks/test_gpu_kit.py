@@ -68,7 +68,7 @@ class TestWheels:
             for requirement in map(Requirement, importlib.metadata.requires(name) or []):
                 if requirement.marker is None or requirement.marker.evaluate(ENVIRONMENT):
                     assert normalized(requirement.name) in carried.keys() | PRESENT | UNUSED, (name, requirement)
-        assert {"diffusers", "pydantic-core", "rq"} <= carried.keys()
+        assert {"diffusers", "fastapi", "pydantic-core", "rq"} <= carried.keys()
         assert not carried.keys() & {"torch", "numpy", "imagecodecs"}
 
     def test_the_wheel_without_modules_tells_the_version(self, tmp_path):
