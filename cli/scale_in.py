@@ -149,9 +149,9 @@ class Marker:
         else:
             trouble, self._started = "", True
         if trouble and trouble != self.trouble:
-            log.error("scale-in.failed", why=trouble)
+            log.error("marks.failed", why=trouble)
         elif not trouble and self.trouble:
-            log.info("scale-in.works")
+            log.info("marks.resumed")
         self.trouble = trouble
 
     async def _mark(self, held: Mapping[str, int], pods: "Pods") -> None:

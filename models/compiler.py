@@ -73,7 +73,7 @@ def compiled(function: Function, examples: Sequence[Sequence[Tensor]], device: t
         else:
             log.info("network.compiled", seconds=round(time.monotonic() - start_s, 1))
             return network
-    log.warning("network.not_compiled", why=why, remedy=f"{SETTING}=false stops the attempts; results are the same")
+    log.warning("network.not-compiled", why=why, remedy=f"{SETTING}=false stops the attempts; results are the same")
     return None
 
 

@@ -30,7 +30,8 @@ def logged() -> dict[str, tuple[set[str], set[str]]]:
                 levels, fields = found[arguments[0].value]
                 crashed = function.attr == "exception"
                 levels.add("error" if crashed else function.attr)
-                fields |= {keyword.arg for keyword in call.keywords} | ({"exception"} if crashed else set())
+                named = {keyword.arg for keyword in call.keywords if keyword.arg}  # `**details` has no name
+                fields |= named | ({"exception"} if crashed else set())
     return dict(found)
 
 

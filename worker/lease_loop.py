@@ -92,8 +92,10 @@ class LeaseLoop:
 
     def _set_drained(self, drained: bool) -> None:
         """Tell everybody when a drain begins or ends, and when the last held job is gone."""
-        if drained != self.drained:
-            log.info("drain.begun" if drained else "drain.ended", worker=self.worker)
+        if drained and not self.drained:
+            log.info("drain.begun", worker=self.worker)
+        elif self.drained and not drained:
+            log.info("drain.ended", worker=self.worker)
         before, self.drained = (self.drained, self._said_drained), drained
         self._said_drained = drained and not self.held
         if before != (self.drained, self._said_drained):

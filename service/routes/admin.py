@@ -53,7 +53,7 @@ def _by(caller: Caller) -> str:
 
 def _audit(caller: Caller, act: str, **details: object) -> None:
     """Log an act of an operator, with the id of the key."""
-    log.info("admin.acted", act=act, key=caller.owner, **details)
+    log.info("admin.acted", act=act, key_id=caller.owner, **details)
 
 
 async def _known(action: Awaitable[T], refusal: type[NoSuchWorker] | type[NoSuchLane]) -> T:

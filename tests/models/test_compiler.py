@@ -54,7 +54,7 @@ def test_what_cannot_be_compiled_is_left_to_the_plain_function(capsys):
         return x
 
     assert compiled(surprising, [(torch.ones(2),)], CPU) is None
-    assert "network.not_compiled" in capsys.readouterr().out
+    assert "network.not-compiled" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -177,5 +177,5 @@ def test_each_act_is_logged_with_the_id_of_the_key_and_a_refused_one_is_not(serv
     assert [entry["act"] for entry in acted] == [
         "worker.drain", "worker.resume", "lane.pause", "lane.resume", "queue.purge",
     ]  # fmt: skip
-    assert {entry["key"] for entry in acted} == {admin["X-API-Key"].split("_")[1]}
+    assert {entry["key_id"] for entry in acted} == {admin["X-API-Key"].split("_")[1]}
     assert admin["X-API-Key"] not in str(logs)
