@@ -2,14 +2,12 @@
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -17,6 +15,7 @@ from typer.core import TyperGroup
 from cli.console import print_error, print_warning, visible
 from cli.exit_codes import EXIT_CODES, ExitCode, exit_on_error
 from cli.settings import debug_enabled, settings, unknown_settings
+from cli.signals import end_on_signals
 
 COMMANDS: dict[str, tuple[str, str]] = {
     **{name: (f"cli.{name}", name) for name in ("restore", "detect", "evaluate", "compare", "doctor")},
@@ -120,7 +119,7 @@ def root(
 def main() -> None:
     """Run the command.  It ends with an exit code and a message, and shows tracebacks only with UNDEGRADE_DEBUG."""
     _open_closed_streams()
-    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    end_on_signals()
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its errors are reported as ours
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -145,8 +144,3 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open as long as the process
-
-
-def _exit_on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-    """Unwind the stack, so that no partial file is left."""
-    sys.exit(128 + number)
