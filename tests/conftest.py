@@ -3,7 +3,8 @@
 import importlib.util
 import json
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -23,6 +24,14 @@ def pytest_configure() -> None:
     """Let Ctrl-C reach the programs that tests start: pytest-xdist and a shell's & start us with SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def default_log() -> Iterator[None]:
+    """Take back what a command that ran in this process has set for the log."""
+    yield
+    if "structlog" in sys.modules:
+        sys.modules["structlog"].reset_defaults()
 
 
 @pytest.fixture(scope="session")

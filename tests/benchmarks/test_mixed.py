@@ -44,6 +44,7 @@ def test_all_runs_have_the_mean_area_of_the_list(model):
         assert sorted(shown) == sorted(sizes * 2)
 
 
+@pytest.mark.slow
 def test_the_program_prints_the_figures_of_the_targets():
     words = [sys.executable, str(BENCHMARKS / "mixed.py"), "--jobs", "8", "--seeds", "1", "--steps", "2", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=BENCHMARKS.parent)

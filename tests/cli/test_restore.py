@@ -185,6 +185,7 @@ def test_an_invalid_option_is_reported_with_its_exit_code(with_bundle, photo, ca
     assert os.listdir() == ["a.png"]
 
 
+@pytest.mark.slow
 def test_a_process_restores_good_files_and_refuses_bad_files(process, photo, bundles):
     photo("good.png")
     Path("bad.png").write_bytes(b"no photo")

@@ -26,7 +26,7 @@ def lines(capsys, monkeypatch):
     text = []
 
     def read(event):
-        text.append(capsys.readouterr().out)
+        text.extend(capsys.readouterr())
         found = [json.loads(line) for line in "".join(text).splitlines() if line.startswith("{")]
         return [line for line in found if line["event"] == event]
 

@@ -112,7 +112,7 @@ def test_a_client_that_disconnects_leaves_no_job_and_is_logged_as_499(service, c
             b"POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 90000\r\n\r\nabc"
         )
     lines = []
-    eventually(lambda: lines.append(capsys.readouterr().out) or "request.ended" in "".join(lines))
+    eventually(lambda: lines.extend(capsys.readouterr()) or "request.ended" in "".join(lines))
     assert "499" in "".join(lines) and "crashed" not in "".join(lines)
     assert service.queued()(lambda queue: queue.backlog("toy")).total == 0
 

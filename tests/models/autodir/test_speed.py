@@ -28,6 +28,7 @@ class TestHalfPrecision:
         assert model.air.decode(z).dtype == model.air.encode(random_picture()[None]).dtype == torch.float32
         assert restore(model, prompt="haze").dtype == torch.float32
 
+    @pytest.mark.slow
     def test_the_published_tiny_networks_in_half_precision_stay_above_45_db(self, tiny_air):
         """Against float32: the pictures that both decode."""
         half = copy.deepcopy(tiny_air).to(torch.float16)

@@ -149,6 +149,7 @@ def test_a_modified_bundle_is_refused(pack, weights):
         load_restorer(bundle, CPU)
 
 
+@pytest.mark.slow
 def test_with_photos_the_strength_of_each_repair_is_measured(pack, weights, photos, tmp_path):
     """An untrained network spoils noisy photos, so its strength is near 0; "clean" has no repair."""
     bundle = pack(weights, "--images", photos, "--cache", tmp_path / "cache")

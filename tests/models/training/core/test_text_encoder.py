@@ -114,6 +114,7 @@ def test_names_outside_the_classes_do_not_count(clip):
     assert result.accuracy == 1 and result.by_name == {"snow": 1.0}
 
 
+@pytest.mark.slow
 def test_a_tiny_encoder_learns_three_names_and_the_image_encoder_does_not_change(clip):
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     untrained, losses = score(clip, CLASSES, HELD_OUT, CPU), []

@@ -94,6 +94,7 @@ def test_the_encoder_input_is_that_of_the_restorer(captioned_photos, tiny_contro
     assert (ours - theirs).abs().mean() <= 0.5 * step
 
 
+@pytest.mark.slow
 def test_the_content_share_is_the_share_of_steps_with_a_content_gradient(build, daclip_run, tmp_path):
     """With a share of 0 the base image encoder gets no gradient, with 1 it always gets one."""
 

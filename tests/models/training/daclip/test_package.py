@@ -51,6 +51,7 @@ def packed(trained, out, network, *words):
 
 
 @pytest.mark.parametrize("network", ["nafnet", "unet", "erunet"])
+@pytest.mark.slow
 def test_a_bundle_verifies_loads_and_restores(trained, tmp_path, network):
     bundle = packed(trained, tmp_path / "small", network, "--steps", 2)
     verify_bundle(bundle)
@@ -64,6 +65,7 @@ def test_a_bundle_verifies_loads_and_restores(trained, tmp_path, network):
     assert manifest.golden and [entry.prompt for entry in manifest.degradations] == list(DACLIP_WORDS)
 
 
+@pytest.mark.slow
 def test_files_stay_small_enough_to_ship(trained, tmp_path):
     """At most 16 MiB each; controller, U-Net and NAFNet at most 64 MiB together, the controller counted once."""
     sizes = {}

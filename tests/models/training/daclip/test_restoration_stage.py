@@ -152,6 +152,7 @@ def test_etdiffir_learns_and_uses_the_caption(build, daclip_run, tmp_path):
     assert (constants.cross_vectors[0] - other.cross_vectors[0]).abs().max() > 0
 
 
+@pytest.mark.slow
 def test_the_one_step_network_learns(build, daclip_run, tmp_path):
     torch.manual_seed(4)
     config = NAFNetConfig(width=32, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,), context_dim=32)

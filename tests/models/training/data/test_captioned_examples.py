@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from models.training.data.captioned_examples import (
@@ -25,6 +26,7 @@ def decoded(tokens):
     return SimpleTokenizer().decode([int(t) for t in tokens if 0 < int(t) < 49406]).strip()
 
 
+@pytest.mark.slow
 def test_the_kinds_take_turns_and_each_example_has_the_caption_of_its_photo(named_photos, tmp_path):
     examples = examples_of(named_photos, tmp_path)
     for index in range(12):
