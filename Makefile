@@ -52,9 +52,9 @@ demo: $(READY) ## Restore a damaged sample photo
 	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
 	@echo "  $(BIN)/undegrade --help"
 
-test: $(READY) ## Run the tests that take seconds, all cores busy
+test: $(READY) ## Run the tests that take seconds, all cores busy; `make check` runs those of the manifests
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile \
-		-m "not slow and not gpu and not full"
+		--ignore tests/deploy -m "not slow and not gpu and not full"
 
 test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
 	$(BIN)/python -m pytest

@@ -29,7 +29,7 @@ def command(stage, rows, seconds):
     return [sys.executable, "-c", BODIES[stage.name].format(rows=str(rows))]
 
 
-@pytest.mark.parametrize("bad", ["raises", "hangs", "dies", "skips"])
+@pytest.mark.parametrize("bad", ["raises", pytest.param("hangs", marks=pytest.mark.slow), "dies", "skips"])
 def test_a_stage_that_ends_badly_hides_no_other(runner, tmp_path, bad):
     stages = [runner.Stage(bad, 0.1), runner.Stage("works", 0.9)]
     first, second = runner.run_stages(stages, command, tmp_path, 60)

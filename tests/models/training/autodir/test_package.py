@@ -160,6 +160,7 @@ def test_with_photos_the_strength_of_each_repair_is_measured(pack, weights, phot
     assert load_restorer(bundle, CPU).config.strength == strength
 
 
+@pytest.mark.slow
 def test_a_bundle_of_the_shipped_sizes_has_files_below_16_mib(pack, tmp_path):
     bundle = pack(write_weights(tmp_path / "runs"))
     stated = read_manifest(bundle)
