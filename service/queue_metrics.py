@@ -81,7 +81,7 @@ async def take_snapshot(queue: Queue, store: BlobStore, settings: ServiceSetting
         counters=dict(await queue.counters.read()),
         workers=workers,
         store=await _store_snapshot(queue, store, settings),
-        clock_skew_s=await clock_skew_s(queue),
+        clock_skew_s=await queue.clock_skew_s(),
         paused=frozenset(await queue.pauses.paused()),
     )
 
@@ -98,13 +98,6 @@ async def _oldest_s(queue: Queue, name: str) -> float:
     head = await queue.redis.lindex(redis_keys.RQ_QUEUE + name, 0)
     since_ms = await queue.redis.hget(redis_keys.JOB + head.decode(), "enqueued_ms") if head else None
     return max(0.0, time.time() - int(since_ms) / 1000) if since_ms else 0.0
-
-
-async def clock_skew_s(queue: Queue) -> float:
-    """Returns this machine's clock minus Redis', in the middle of the call."""
-    before_s = time.time()
-    redis_s = await queue.now_ms() / 1000
-    return (before_s + time.time()) / 2 - redis_s
 
 
 async def _store_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> StoreSnapshot:

@@ -27,7 +27,7 @@ class Health(BaseModel):
 
 
 class Heartbeat:
-    """Ticks on an event loop; `reasons` may be asked from any thread."""
+    """Remembers when an event loop last ran; `reasons` may be asked from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -38,10 +38,14 @@ class Heartbeat:
         """Report the end of each of these tasks, which should run for ever."""
         self._loops = loops
 
+    def tick(self) -> None:
+        """The event loop runs now."""
+        self._ticked_s = self.clock()
+
     async def run(self) -> None:
-        """Tick until canceled."""
+        """Tick until canceled, where no other loop does."""
         while True:
-            self._ticked_s = self.clock()
+            self.tick()
             await asyncio.sleep(TICK_S)
 
     def reasons(self) -> list[str]:

@@ -9,6 +9,7 @@ from jobs.queue import Queue
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
 from worker.metrics import WorkerMetrics
+from worker.probes import Heartbeat
 
 TICK_S = 1.0
 CLOCK_S = 5.0
@@ -16,10 +17,15 @@ CLOCK_S = 5.0
 
 
 class Pulse:
-    """Writes the gauges that no event of a job would update.  It never waits for Redis with the tick."""
+    """Writes the gauges that no event of a job would update, and tells the probes that the loop runs.
 
-    def __init__(self, queue: Queue, link: EngineLink, held: HeldJobs, metrics: WorkerMetrics) -> None:
-        self.queue, self.link, self.held, self.metrics = queue, link, held, metrics
+    It never waits for Redis with the tick.
+    """
+
+    def __init__(
+        self, queue: Queue, link: EngineLink, held: HeldJobs, metrics: WorkerMetrics, heartbeat: Heartbeat
+    ) -> None:  # fmt: skip
+        self.queue, self.link, self.held, self.metrics, self.heartbeat = queue, link, held, metrics, heartbeat
 
     async def run(self) -> None:
         """Measure until canceled."""
@@ -27,6 +33,7 @@ class Pulse:
 
     async def _tick(self) -> None:
         while True:
+            self.heartbeat.tick()
             self.measure(time.time())
             await asyncio.sleep(TICK_S)
 
@@ -42,9 +49,7 @@ class Pulse:
         while True:
             try:
                 async with asyncio.timeout(CLOCK_S):
-                    before_s = time.time()
-                    redis_s = await self.queue.now_ms() / 1000
-                    self.metrics.clock_skew.set((before_s + time.time()) / 2 - redis_s)
+                    self.metrics.clock_skew.set(await self.queue.clock_skew_s())
             except (RedisError, OSError, TimeoutError):
                 pass  # other loops report that Redis is away
             await asyncio.sleep(CLOCK_S)

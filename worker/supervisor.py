@@ -104,7 +104,7 @@ class Supervisor:
             redis_url=config.redis_url, link=self.link, held=self.held, keeper=self.keeper, pace=self.pace,
             metrics=self.metrics, drained=lambda: self.leasing.drained,
         )  # fmt: skip
-        self.pulse = Pulse(self.queue, self.link, self.held, self.metrics)
+        self.pulse = Pulse(self.queue, self.link, self.held, self.metrics, self.heartbeat)
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
         services = JobServices(
             queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token,
@@ -148,7 +148,6 @@ class Supervisor:
             parts = (self.renewal, self.committer, self.upkeep, self.keeper, self.pulse)
             loops += [asyncio.create_task(part.run()) for part in parts]
             self.heartbeat.watch(loops)
-            loops.append(asyncio.create_task(self.heartbeat.run()))
             await self._ready.wait()
             await self._lease_until_drained()
             await self._finish_held()

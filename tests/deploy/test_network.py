@@ -3,18 +3,15 @@
 import re
 from urllib.parse import urlsplit
 
-import pytest
 from manifests import (
     NAMESPACE,
     Object,
-    checks_of,
+    both_tests,
     component_of,
     containers,
     environment,
-    every_rendering,
     find,
     labels_of,
-    mutated,
     name_of,
     of_kind,
     pod_of,
@@ -137,15 +134,6 @@ def check_default(objects: list[Object]) -> list[str]:
     return findings
 
 
-CHECKS = checks_of(globals())
-
-
-@every_rendering
-@pytest.mark.parametrize("check", CHECKS)
-def test_nothing_is_found(check, name):
-    assert CHECKS[check](rendered(name)) == []
-
-
 def test_redis_lies_in_our_namespace():
     assert find(rendered("base"), "Service", "undegrade-redis")["metadata"]["namespace"] == NAMESPACE
 
@@ -176,7 +164,4 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_found(mistake):
-    check, change = MISTAKES[mistake]
-    assert CHECKS[check](mutated("keda", change))
+test_nothing_is_found, test_a_mistake_is_found = both_tests(globals(), MISTAKES)

@@ -14,12 +14,10 @@ from manifests import (
     ROOT,
     Object,
     all_containers,
-    checks_of,
+    both_tests,
     component_of,
     environment,
-    every_rendering,
     find,
-    mutated,
     pod_of,
     port_of,
     rendered,
@@ -45,15 +43,16 @@ def ours(objects: list[Object]) -> list[tuple[str, Object, Object]]:
 def check_variables(objects: list[Object]) -> list[str]:
     findings = []
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for who, _, container in all_containers(objects):
+    for place, _, container in all_containers(objects):
         values, seen = environment(objects, container), set()
         findings += [
-            f"{who}: {name} is no setting" for name in values if name not in known and not OTHERS.fullmatch(name)
+            f"{place}: {name} is no setting" for name in values if name not in known and not OTHERS.fullmatch(name)
         ]
         for entry in container.get("env", []):
             for used in re.findall(r"\$\(([A-Z_]+)\)", entry.get("value", "")):
-                findings += [] if used in seen else [f"{who}: {entry['name']} uses {used}, which comes later or never"]
-            findings += [f"{who}: {entry['name']} twice"] if entry["name"] in seen else []
+                if used not in seen:
+                    findings.append(f"{place}: {entry['name']} uses {used}, which comes later or never")
+            findings += [f"{place}: {entry['name']} twice"] if entry["name"] in seen else []
             seen.add(entry["name"])
     return findings
 
@@ -61,7 +60,7 @@ def check_variables(objects: list[Object]) -> list[str]:
 def check_values(objects: list[Object]) -> list[str]:
     """The settings and the URLs accept what is written."""
     findings = []
-    for who, _, container in ours(objects):
+    for place, _, container in ours(objects):
         values = {name: value for name, value in environment(objects, container).items() if "(secret" not in value}
         values |= {"UNDEGRADE_THREADS": "2"} if "UNDEGRADE_THREADS" in values else {}
         given = {name.removeprefix(PREFIX).lower(): value for name, value in values.items() if name.startswith(PREFIX)}
@@ -70,45 +69,36 @@ def check_values(objects: list[Object]) -> list[str]:
             checked_store_url(read.store_url)
             checked_redis_url(read.redis_url.replace("$(REDIS_PASSWORD)", "0123abcdef"))
         except Exception as error:  # whatever refuses it
-            findings.append(f"{who}: {error}")
+            findings.append(f"{place}: {error}")
     return findings
 
 
 def check_commands(objects: list[Object]) -> list[str]:
     """Each container runs the command of its component."""
     findings = []
-    for who, workload, container in ours(objects):
+    for place, workload, container in ours(objects):
         command = container["args"][0]
         if command not in COMMANDS or (
             container["name"] != "pull" and command not in OPTIONS_OF[component_of(workload)]
         ):
-            findings.append(f"{who}: {container['args']}")
+            findings.append(f"{place}: {container['args']}")
     return findings
 
 
 def check_ports(objects: list[Object]) -> list[str]:
     """The ports of the containers are those of the settings."""
     findings = []
-    for who, workload, container in ours(objects):
+    for place, workload, container in ours(objects):
         values = environment(objects, container)
         expected = {"metrics": int(values.get("UNDEGRADE_METRICS_PORT", 0))}
         if component_of(workload) == "api":
             expected["http"] = int(values.get("UNDEGRADE_PORT", Settings.model_fields["port"].default))
         found = {entry["name"]: entry["containerPort"] for entry in container.get("ports", [])}
         if container["name"] != "pull" and found != expected:
-            findings.append(f"{who}: ports {found}, but the settings say {expected}")
+            findings.append(f"{place}: ports {found}, but the settings say {expected}")
         if container["name"] != "pull" and values.get("UNDEGRADE_HOST") not in ("0.0.0.0", "::"):
-            findings.append(f"{who}: listens where no probe arrives")
+            findings.append(f"{place}: listens where no probe arrives")
     return findings
-
-
-CHECKS = checks_of(globals())
-
-
-@every_rendering
-@pytest.mark.parametrize("check", CHECKS)
-def test_nothing_is_found(check, name):
-    assert CHECKS[check](rendered(name)) == []
 
 
 def settings_of(objects: list[Object]) -> Object:
@@ -132,10 +122,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_found(mistake):
-    check, change = MISTAKES[mistake]
-    assert CHECKS[check](mutated("observe", change))
+test_nothing_is_found, test_a_mistake_is_found = both_tests(globals(), MISTAKES, "observe")
 
 
 def free_port() -> int:

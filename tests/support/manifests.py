@@ -170,14 +170,32 @@ def quantity(text: str | int) -> float:
     return float(found[1]) * factor.get(found[2], 1)
 
 
-def checks_of(names: dict[str, Any]) -> dict[str, Check]:
-    """The checks of a test module, by name."""
-    return {name: check for name, check in sorted(names.items()) if name.startswith("check_")}
-
-
 def mutated(name: str, change: Callable[[list[Object]], object]) -> list[Object]:
     """A rendering with one mistake."""
     objects = rendered(name)
     change(objects)
     assert objects != _rendered(name), "the change changes nothing"
     return objects
+
+
+def both_tests(
+    names: dict[str, Any], mistakes: dict[str, tuple[str, Callable[[list[Object]], object]]], overlay: str = "keda"
+) -> tuple[Check, Check]:
+    """The two tests of a module's `check_...` functions: they find nothing in any rendering, and each mistake.
+
+    A mistake is the name of the check that must find it, and a change of the objects of `overlay`.
+    """
+    checks = {name: check for name, check in sorted(names.items()) if name.startswith("check_")}
+    assert {check for check, _ in mistakes.values()} == checks.keys(), "a check that finds no mistake is none"
+
+    @every_rendering
+    @pytest.mark.parametrize("check", checks)
+    def test_nothing_is_found(check: str, name: str) -> None:
+        assert checks[check](rendered(name)) == []
+
+    @pytest.mark.parametrize("mistake", mistakes)
+    def test_a_mistake_is_found(mistake: str) -> None:
+        check, change = mistakes[mistake]
+        assert checks[check](mutated(overlay, change))
+
+    return test_nothing_is_found, test_a_mistake_is_found

@@ -8,7 +8,9 @@ import pytest
 from prometheus_client import generate_latest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from jobs.queue import Queue
 from worker.metrics import WorkerMetrics
+from worker.probes import SILENT_S, Heartbeat
 from worker.pulse import Pulse
 
 
@@ -17,6 +19,8 @@ class Clock:
 
     def __init__(self, ahead_s):
         self.ahead_s = ahead_s
+
+    clock_skew_s = Queue.clock_skew_s
 
     async def now_ms(self):
         if self.ahead_s is None:
@@ -28,8 +32,8 @@ def runs(*begun_at_s):
     return [SimpleNamespace(begun_at_s=begin) for begin in begun_at_s]
 
 
-def pulse(held=(), ready="an engine", ahead_s=0.0):
-    return Pulse(Clock(ahead_s), SimpleNamespace(ready=ready), list(held), WorkerMetrics())
+def pulse(held=(), ready="an engine", ahead_s=0.0, clock=time.monotonic):
+    return Pulse(Clock(ahead_s), SimpleNamespace(ready=ready), list(held), WorkerMetrics(), Heartbeat(clock))
 
 
 def values(metrics):
@@ -67,13 +71,16 @@ def test_the_clock_is_compared_with_that_of_redis(ahead_s):
 
 
 def test_the_tick_goes_on_while_redis_is_away():
-    here = pulse(ahead_s=None)
+    now_s = 0.0
+    here = pulse(ahead_s=None, clock=lambda: now_s)
+    now_s = SILENT_S + 1
+    assert here.heartbeat.reasons() == ["the event loop has not run for 31 s"]
 
     async def a_while():
         task = asyncio.create_task(here.run())
         while values(here.metrics)["worker_last_tick_timestamp_seconds"] == 0:
             await asyncio.sleep(0.01)
-        assert not task.done()
+        assert not task.done() and here.heartbeat.reasons() == []
         task.cancel()
 
     asyncio.run(asyncio.wait_for(a_while(), 20))
