@@ -39,9 +39,20 @@ def test_commands_and_health_checks_need_no_shell():
 
 @pytest.mark.parametrize("part", ["api", "worker"])
 def test_the_command_and_the_health_check_of_an_image_exist(undegrade, part):
-    stage = re.search(rf"^FROM runtime AS {part}$(.*?)(?=^FROM|\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)[1]
+    stage = re.search(rf"^FROM {part}-packages AS {part}$(.*?)(?=^FROM|\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)[1]
     assert f'CMD ["{part}"]' in stage and f'CMD ["undegrade", "health", "{part}"]' in stage
     assert undegrade(part, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("part", ["api", "worker"])
+def test_a_change_of_the_code_neither_installs_nor_copies_packages(part):
+    """An engine reads a folder that it copies again in each build, even where it keeps the layer."""
+    stage = re.search(rf"^FROM runtime AS {part}-packages$(.*?)(?=^FROM|\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)[1]
+    assert re.findall(r"^COPY (.*)$", stage, re.MULTILINE) == [
+        "constraints.txt /opt/undegrade/", f"--from=requirements /build/{part}.txt /opt/undegrade/requirements.txt",
+    ]  # fmt: skip
+    assert re.findall(r"^COPY --from=(\S+)", DOCKERFILE, re.MULTILINE).count("code") == 2
+    assert f"--from={part}-packages" not in DOCKERFILE
 
 
 def test_the_weights_are_a_layer_below_the_code():
