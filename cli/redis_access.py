@@ -46,13 +46,15 @@ def run_with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -
 def run_on_redis(url: str | None, data: Path | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
     """Run an action on the Redis of a URL or a data folder; without either, on that of `serve` on this machine.
 
+    `serve` need not have run: its data folder is made, so that its first key can be created before its first start.
+
     Raises:
         typer.Exit: Redis cannot be reached or used; the message is printed.
         ControlsError: the URL or the folder cannot be used.
     """
-    folder = data or (None if url or os.environ.get("UNDEGRADE_REDIS_URL") else serve_folder())
-    if folder is None:
+    if data is None and (url or os.environ.get("UNDEGRADE_REDIS_URL")):
         return run_with_redis(url, action)
+    folder = data or serve_folder()
     try:
         with server_on(folder) as socket_url:
             return run_with_redis(socket_url, action)
@@ -68,17 +70,16 @@ def watch_redis(url: str | None, data: Path | None, action: "Callable[[Redis], A
         typer.Exit: as `run_on_redis`.
         ControlsError: also where `serve` does not run.
     """
-    folder = data or (None if url or os.environ.get("UNDEGRADE_REDIS_URL") else serve_folder())
-    if folder is None:
+    if data is None and (url or os.environ.get("UNDEGRADE_REDIS_URL")):
         return run_with_redis(url, action)
+    folder = data or serve_folder()
     running = running_server(folder)
     if running is None:
         raise ControlsError(f"no `undegrade serve` runs with the data folder {folder}. Start it, or give --redis-url.")
     return run_with_redis(running, action)
 
 
-def serve_folder() -> Path | None:
-    """Returns the data folder of `serve`, or None if `serve` has never run."""
+def serve_folder() -> Path:
+    """Returns the data folder of `serve`; there may be none yet."""
     env = settings()
-    folder = Path(env.data) if env.data else default_folder(env.port)
-    return folder if folder.is_dir() else None
+    return Path(env.data) if env.data else default_folder(env.port)

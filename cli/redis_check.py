@@ -24,7 +24,8 @@ def check_redis(url: str | None) -> tuple[str, bool]:
         RedisUnhealthy: it does not answer, or jobs may be lost.
         ControlsError: the URL is not valid.
     """
-    wanted = url or (settings().redis_url if os.environ.get("UNDEGRADE_REDIS_URL") else _embedded())
+    own = settings().redis_url if os.environ.get("UNDEGRADE_REDIS_URL") else running_server(serve_folder())
+    wanted = url or own
     if wanted is None:
         return "not checked: UNDEGRADE_REDIS_URL is not set, and `undegrade serve` does not run", False
     health = asyncio.run(_read(checked_redis_url(wanted)))
@@ -33,11 +34,6 @@ def check_redis(url: str | None) -> tuple[str, bool]:
     if errors:
         raise RedisUnhealthy(". ".join([*errors, *warnings, described(health)]) + ".")
     return ". ".join([*warnings, described(health)]), bool(warnings)
-
-
-def _embedded() -> str | None:
-    folder = serve_folder()
-    return running_server(folder) if folder else None
 
 
 async def _read(url: str) -> RedisHealth:

