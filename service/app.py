@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from jobs.blob_store import open_store
@@ -24,7 +24,7 @@ from service.job_waiters import JobWaiters
 from service.metrics import RequestMetrics, serve_metrics
 from service.openapi import completed
 from service.origins import OriginGuard
-from service.problems import add_handlers, problem_response
+from service.problems import add_handlers, refused
 from service.proxies import HeadAsGet, RootPath
 from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
@@ -111,5 +111,5 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
         await redis.aclose()
 
 
-def _internal_error(request_id: str) -> ASGIApp:
-    return problem_response(InternalError("unexpected server error"), request_id)
+def _internal_error(scope: Scope) -> ASGIApp:
+    return refused(scope, InternalError("unexpected server error"))

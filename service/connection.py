@@ -39,13 +39,14 @@ class Patience:
     min_bytes_per_s: int = 1000
 
 
-def connection_class(patience: Patience) -> "type[HttpToolsProtocol]":
-    """Return the protocol class for `uvicorn.Config(http=...)`."""
-    return type("PatientConnection", (_Connection,), {"patience": patience})
+def connection_class(patience: Patience, prefix: str = "") -> "type[HttpToolsProtocol]":
+    """Return the protocol class for `uvicorn.Config(http=...)`; `prefix` is the setting of the root path."""
+    return type("PatientConnection", (_Connection,), {"patience": patience, "prefix": prefix})
 
 
 class _Connection(HttpToolsProtocol):
     patience = Patience()
+    prefix = ""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(*arguments, **keywords)
@@ -167,7 +168,7 @@ class _Connection(HttpToolsProtocol):
         cycle = self.cycle
         answering = cycle is not None and not cycle.response_complete
         if not (answering and (cycle.response_started or self._in_head)):  # in a head, the response is another one's
-            self.transport.write(_problem_bytes(refusal, self.server_state.default_headers))
+            self.transport.write(_problem_bytes(refusal, self.prefix, self.server_state.default_headers))
             self.transport.write_eof()
             self.loop.call_later(LINGER_S, self.transport.close)  # an earlier close would take the problem back
         else:
@@ -177,9 +178,9 @@ class _Connection(HttpToolsProtocol):
             cycle.message_event.set()
 
 
-def _problem_bytes(refusal: Refusal, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+def _problem_bytes(refusal: Refusal, prefix: str, default_headers: list[tuple[bytes, bytes]]) -> bytes:
     request_id = uuid.uuid4().hex
-    response = problem_response(refusal, request_id)
+    response = problem_response(refusal, request_id, prefix)
     headers = [
         *default_headers, *response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close"),
         (b"cache-control", b"private, no-store"), (b"x-content-type-options", b"nosniff"),

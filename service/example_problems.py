@@ -155,6 +155,11 @@ def add_problem_examples(operation: str, responses: dict[str, Any]) -> None:
         response["description"] = " ".join(dict.fromkeys(_sentence(example.refusal) for example in found))
 
 
+def examples_of(kind: type[Refusal]) -> list[Refusal]:
+    """Return the examples of one class of refusals."""
+    return [example.refusal for example in _EXAMPLES if type(example.refusal) is kind]
+
+
 def _examples(operation: str, status: HTTPStatus) -> list[_Example]:
     """Return the examples of a status, one of each name: an operation's own stand before the general ones."""
     by_name: dict[str, _Example] = {}

@@ -13,9 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import problem_response
+from service.problems import refused
 from service.refusals import Refusal
-from service.request_log import request_id
 from service.request_refusals import CrossOrigin, MalformedRequest, UnknownHost
 from service.settings import ServiceSettings
 
@@ -66,7 +65,7 @@ class OriginGuard:
             return
         headers = Headers(scope=scope)
         if refusal := await self._refusal(scope, headers):
-            await problem_response(refusal, request_id(scope))(scope, receive, send)
+            await refused(scope, refusal)(scope, receive, send)
             return
         origin = headers.get("origin", "").lower()
         if not self._allowed(origin):

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
 from jobs.errors import NewerSpec, StoreError, StoreFull, full_redis
+from service.proxies import path_prefix
 from service.refusals import (
     InvalidRequest,
     MethodNotAllowed,
@@ -48,10 +50,10 @@ class Problem(BaseModel):
     request_id: str = ""
 
 
-def problem_of(refusal: Refusal, request_id: str) -> Problem:
-    """Return the problem that describes a refusal."""
+def problem_of(refusal: Refusal, request_id: str, prefix: str = "") -> Problem:
+    """Return the problem that describes a refusal.  Its `type` is a page of the service (problem_pages.py)."""
     return Problem(
-        type=f"urn:undegrade:problem:{refusal.code}",
+        type=f"{prefix}/problems/{refusal.code}",
         title=refusal.status.phrase,
         status=refusal.status.value,
         code=refusal.code,
@@ -62,10 +64,11 @@ def problem_of(refusal: Refusal, request_id: str) -> Problem:
     )
 
 
-def problem_response(refusal: Refusal, request_id: str) -> Response:
-    """Return the response for a refusal."""
+def problem_response(refusal: Refusal, request_id: str, prefix: str = "") -> Response:
+    """Return the response for a refusal; `prefix` is the path under which a proxy exposes the service."""
+    problem = problem_of(refusal, request_id, prefix)
     return Response(
-        json.dumps(problem_of(refusal, request_id).model_dump()),  # as ASCII: input may contain half a surrogate pair
+        json.dumps(problem.model_dump()),  # as ASCII: input may contain half a surrogate pair
         status_code=refusal.status,
         headers=refusal.headers,
         media_type=PROBLEM_TYPE,
@@ -84,7 +87,12 @@ def add_handlers(app: FastAPI) -> None:
 
 
 async def _refused(request: Request, error: Refusal) -> Response:
-    return problem_response(error, request_id(request.scope))
+    return refused(request.scope, error)
+
+
+def refused(scope: Scope, refusal: Refusal) -> Response:
+    """Return the response for the refusal of a request."""
+    return problem_response(refusal, request_id(scope), path_prefix(scope))
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -9,6 +9,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.settings import VALID_PREFIX
 
 
+def path_prefix(scope: Scope) -> str:
+    """Return the path under which a proxy exposes the service, without a slash at its end."""
+    return str(scope.get("root_path", "")).rstrip("/")
+
+
 class RootPath:
     """Middleware: sets the root path from the setting, or from `X-Forwarded-Prefix` of a trusted proxy.
 

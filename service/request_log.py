@@ -42,12 +42,12 @@ def route_of(scope: Scope) -> str:
 class RequestLog:
     """Pure ASGI, so that responses are streamed and contextvars reach the routes.
 
-    `internal_error` builds the response to an unexpected error from the request id.  `access_log` "on" logs every
+    `internal_error` builds the response to an unexpected error.  `access_log` "on" logs every
     request except health checks that succeed, "all" those too, and "off" none.
     """
 
     def __init__(
-        self, app: ASGIApp, count: CountRequest, internal_error: Callable[[str], ASGIApp],
+        self, app: ASGIApp, count: CountRequest, internal_error: Callable[[Scope], ASGIApp],
         access_log: AccessLog = "on", tracer: Tracer = NO_TRACER,
     ) -> None:  # fmt: skip
         self.app, self.count, self.internal_error = app, count, internal_error
@@ -74,7 +74,7 @@ class RequestLog:
             log.exception("request.crashed", route=route_of(exchange.scope))
             if exchange.status:  # the response has begun: let the server cut the connection, so the client notices
                 raise
-            response = self.internal_error(request_id(exchange.scope))
+            response = self.internal_error(exchange.scope)
             await response(exchange.scope, exchange.receive, exchange.send)
         finally:
             self._record(exchange, time.monotonic() - start_s)

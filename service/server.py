@@ -46,7 +46,7 @@ def server_for(app: FastAPI, settings: ServiceSettings) -> Server:
         access_log=False,
         server_header=False,
         ws="none",
-        http=connection_class(Patience(head_s=settings.head_s, stall_s=settings.stall_s)),
+        http=connection_class(Patience(head_s=settings.head_s, stall_s=settings.stall_s), settings.root_path),
         proxy_headers=False,  # the application trusts only the proxies of its settings
         timeout_keep_alive=settings.idle_s,
         timeout_graceful_shutdown=GRACE_S,

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
+from service import proxies
 from service.desk import Desk
 from service.problems import PROBLEM_TYPE, Problem
 from service.transcode import Transcoder
@@ -36,7 +37,7 @@ JobId = Annotated[
 
 def path_prefix(request: Request) -> str:
     """Return the path under which a proxy exposes the service."""
-    return str(request.scope.get("root_path", "")).rstrip("/")
+    return proxies.path_prefix(request.scope)
 
 
 def problem_responses(*statuses: int) -> OpenAPIResponses:

@@ -38,7 +38,7 @@ def test_errors_of_the_framework_are_problems_too(client, method, path, status, 
     problem = answer.json()
     assert answer.status_code == status and answer.headers["content-type"] == "application/problem+json"
     assert problem["status"] == status and problem["code"] == code and problem["hint"] and problem["detail"]
-    assert problem["type"] == f"urn:undegrade:problem:{code}" and problem["title"]
+    assert problem["type"] == f"/problems/{code}" and problem["title"]
     assert problem["request_id"] == answer.headers["x-request-id"]
 
 
