@@ -16,7 +16,7 @@ end
 local function put_into_outbox(id, number, group, due)
     redis.call('ZADD', KEY.outbox_of_group .. group, due, id .. ':' .. number)
     refresh_group(group)
-    redis.call('LPUSH', KEY.outbox_bell, id)
+    redis.call('LPUSH', KEY.outbox_bell, 1)
     redis.call('LTRIM', KEY.outbox_bell, 0, LIMIT.max_arrivals - 1)
 end
 
