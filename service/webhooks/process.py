@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -21,8 +22,8 @@ log = structlog.get_logger()
 TICK_S = 5.0
 
 
-async def run_webhooks(settings: ServiceSettings) -> None:
-    """Send webhooks and results until SIGTERM or SIGINT."""
+async def run_webhooks(settings: ServiceSettings, started: Callable[[Sender], None]) -> None:
+    """Send webhooks and results until SIGTERM or SIGINT; `started` serves the probes."""
     async with open_redis(settings.redis_url) as redis:
         store = open_store(settings.store_url, redis)
         clients = Clients(
@@ -34,6 +35,7 @@ async def run_webhooks(settings: ServiceSettings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, sender.stop)
         log.info("webhooks.started", webhook_hosts=settings.webhook_hosts, result_hosts=settings.result_hosts)
+        started(sender)
         alive = asyncio.create_task(_announce(outbox))
         try:
             await sender.run()

@@ -44,10 +44,19 @@ class Sender:
         self._held: dict[asyncio.Task[None], DueDelivery] = {}
         self._results = asyncio.Semaphore(RESULTS_AT_ONCE)
         self._stop = asyncio.Event()
+        self._trouble, self._started = "it has not reached Redis yet", False
 
     def stop(self) -> None:
         """Lease nothing more; `run` returns when what is being sent has been answered."""
         self._stop.set()
+
+    def trouble(self) -> list[str]:
+        """Returns why nothing can be sent now; for a probe, from any thread."""
+        return [self._trouble] if self._trouble else []
+
+    def start_trouble(self) -> list[str]:
+        """Returns why the process has not started yet."""
+        return [] if self._started else [self._trouble]
 
     async def run(self) -> None:
         """Send until `stop`."""
@@ -61,7 +70,9 @@ class Sender:
                 try:
                     await self._step()
                     failures.reset()
+                    self._trouble, self._started = "", True
                 except (RedisError, OSError) as error:
+                    self._trouble = f"Redis does not answer: {type(error).__name__}"
                     log.warning("webhooks.failed", error=type(error).__name__, detail=str(error))
                     await asyncio.sleep(failures.next_s())
             await self._end()
