@@ -271,7 +271,12 @@ def test_a_delivery_is_leased_by_one_process_and_by_another_after_its_death(run)
         await bench.commit(job)
         (first,) = await outbox.claim("first", 9, **LIMITS)
         assert await outbox.claim("second", 9, **LIMITS) == []
-        await outbox.renew("first", [first])
+        key, member = redis_keys.OUTBOX_OF_GROUP + GROUP, f"{job.id}:1"
+        for token, renewed in (("second", False), ("first", True)):
+            await bench.redis.zadd(key, {member: 5})
+            await outbox.renew(token, [first])
+            assert (await bench.redis.zscore(key, member) > 5) is renewed, "only by its holder"
+            assert await bench.redis.zscore(redis_keys.OUTBOX, GROUP) > 5, "and the group is due with it"
         await bench.redis.zadd(redis_keys.OUTBOX_OF_GROUP + GROUP, {f"{job.id}:1": 1})  # its lease ends
         await bench.redis.zadd(redis_keys.OUTBOX, {GROUP: 1})
         (second,) = await outbox.claim("second", 9, **LIMITS)
