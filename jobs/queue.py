@@ -23,6 +23,7 @@ from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
 from jobs.forecast import Forecast, LineSnapshot, forecast, read_line
+from jobs.hooks import Hooks
 from jobs.job_log import log_ends
 from jobs.lane_pauses import LanePauses
 from jobs.lease import Finished, Leased, Refused, read_lease_row
@@ -106,8 +107,9 @@ class Queue:
         return int(await self.redis.hget(redis_keys.STORED_TOTALS, "*") or 0)
 
     async def submit(
-        self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST
-    ) -> int:
+        self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST,
+        hooks: Hooks | None = None,
+    ) -> int:  # fmt: skip
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
         Raises:
@@ -120,6 +122,7 @@ class Queue:
             id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
+            hooks=hooks.dump() if hooks else None,
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
         )  # fmt: skip
         if accepted == -2:

@@ -127,7 +127,9 @@ class Desk:
                 await self._store_input(spec, blob)
         try:
             with submitting(spec):
-                await self.queue.submit(spec, self.settings.max_queued, blob if carried else None, request_context())
+                await self.queue.submit(
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), upload.hooks
+                )
         except QueueFull as error:
             if not carried:
                 await self.store.delete(blob.name)

@@ -5,6 +5,14 @@ from http import HTTPStatus
 from typing import Any
 
 from service.failed_jobs import STATUSES
+from service.outgoing.refusals import (
+    UrlBadAnswer,
+    UrlBodyTooLarge,
+    UrlNotAllowed,
+    UrlRedirects,
+    UrlTooSlow,
+    UrlUnreachable,
+)
 from service.problems import PROBLEM_TYPE, problem_of
 from service.refusals import (
     ConversionFailed,
@@ -40,6 +48,7 @@ from service.request_refusals import (
     UriTooLong,
 )
 from service.upload_refusals import NotAnImage, TooLarge, TooManyPixels, UnsupportedBody, UnsupportedFormat
+from service.webhooks.refusals import DeliveryHeld, NoSuchDelivery, WebhookDisabled
 
 JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
 JOB_URL = f"/jobs/{JOB_ID}"
@@ -47,7 +56,7 @@ REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
 IMAGES = ("result", "pass_image")
-OF_A_JOB = ("job", "delete", "events", *IMAGES)
+OF_A_JOB = ("job", "delete", "events", "deliveries", "redeliver", *IMAGES)
 ADMIN_ACTS = ("drain_worker", "resume_worker", "pause_lane", "resume_lane", "purge_queue")
 NEED_THE_IMAGE = ("restore", "detect", "result")
 """These refuse with `job-failed`: they need the job's success."""
@@ -89,6 +98,15 @@ _EXAMPLES = (
     _Example(NoSuchLane("there is no lane bulks; did you mean bulk?"), ("pause_lane", "resume_lane")),
     _Example(NoSuchJob(f"there is no job {JOB_ID}"), OF_A_JOB),
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
+    _Example(NoSuchDelivery(f"job {JOB_ID} has no delivery 3"), ("redeliver",)),
+    _Example(DeliveryHeld("the webhook follows the delivery of the result"), ("redeliver",)),
+    _Example(UrlNotAllowed("webhook_url: the URL must begin with https://"), UPLOADS),
+    _Example(UrlUnreachable("the certificate of the URL's server is not valid for its name"), UPLOADS),
+    _Example(UrlTooSlow("the exchange with the URL's server took longer than 20 s"), UPLOADS),
+    _Example(UrlRedirects("the URL's server answers with a redirect, which is not followed"), UPLOADS),
+    _Example(UrlBadAnswer("the URL's server answers 404", upstream_status=404), UPLOADS),
+    _Example(UrlBodyTooLarge("the URL's file has more than 30000000 bytes"), UPLOADS),
+    _Example(WebhookDisabled("webhook_url: its receiver has answered 410 Gone, so it gets no more webhooks"), UPLOADS),
     _Example(NotAcceptable("got Accept: text/html")),
     _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
     _Example(NotFinished(f"job {JOB_ID} is running"), ("result",)),

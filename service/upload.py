@@ -13,6 +13,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from jobs.hooks import Hooks
 from jobs.spec import Kind
 from service.image_header import ImageHeader, check_bytes, inspect_image
 from service.refusals import InvalidRequest
@@ -33,6 +34,7 @@ class Upload:
     data: bytes
     header: ImageHeader
     options: Options
+    hooks: Hooks | None = None
 
 
 async def read_upload(request: Request, kind: Kind, settings: ServiceSettings) -> Upload:

@@ -20,11 +20,12 @@ from service.refusals import Gone, WaitOver
 from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
 from service.routes.images import image_response
 from service.upload import Upload, content_length, read_upload
+from service.webhooks.acceptance import accepted_hooks
 
 router = APIRouter(tags=["restore"])
 DETECT_WAIT_S = 30
 """The default wait of `POST /detect`."""
-REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 504, 507)
+REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 424, 429, 500, 503, 504, 507)
 
 
 @router.post(
@@ -87,8 +88,11 @@ async def _receive(request: Request, kind: Kind, desk: Desk, caller: Caller, pre
     await desk.refuse_early(caller, preference.wait_s, content_length(request))
     with child_span("read upload"):
         upload = await read_upload(request, kind, desk.settings)
+    hooks = await accepted_hooks(
+        upload.options.hooks, desk.settings, desk.queue.redis, caller.owner, path_prefix(request)
+    )
     await check_degradations(desk.queue, upload.options.bundle or desk.settings.bundle, upload.options)
-    return upload
+    return replace(upload, hooks=hooks)
 
 
 def _with_format(upload: Upload, format: Format | None) -> Upload:

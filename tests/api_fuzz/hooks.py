@@ -22,6 +22,8 @@ WEBP = b64decode("UklGRhoAAABXRUJQVlA4TA4AAAAvAAAAAAcQEf0PRET/Aw==")
 PICTURES = strategies.sampled_from([PNG, WEBP])
 SENT_PICTURES = [PNG, WEBP, *(b64encode(data).decode() for data in (PNG, WEBP))]
 BUNDLE = "autodir-small"
+HOOK = "https://receiver.invalid/hook"
+"""A URL that the service allows (run.py); its host does not exist."""
 UPLOADS = ("/restore", "/detect")
 
 schemathesis.openapi.format("binary", PICTURES)
@@ -37,6 +39,7 @@ def picture_body(context: Any, value: Any) -> bytes:
 NOT_IN_THE_SCHEMA = (
     "given twice",  # a field may stand in the query or in the body, not in both: OpenAPI has no rule across them
     "contradicts prompt, which decides alone",  # nor across two parameters of a query
+    "without webhook_url",  # nor that one field needs another, across a query and a body
     "contradicts only",  # one name in two lists
     "nothing is left to repair",  # only and skip together
     "does not know",  # a degradation that this bundle does not repair
@@ -65,7 +68,7 @@ def before_add_examples(context: HookContext, examples: list[Any]) -> None:
 
 @schemathesis.hook
 def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
-    """Tell schemathesis which bundle the workers have; another one is a violation then, and must be refused."""
+    """Tell schemathesis which bundle and which URLs there are; another one is a violation then, and must be refused."""
     for path in UPLOADS:
         route = raw_schema["paths"][path]["post"]
         forms = [content["schema"] for content in route["requestBody"]["content"].values()]
@@ -74,6 +77,12 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
         for schema in known:
             schema.pop("anyOf", None)
             schema.update(type="string", enum=[BUNDLE])
+        for name in ("webhook_url", "result_url"):
+            urls = [form["properties"][name] for form in forms if name in form.get("properties", {})]
+            urls += [parameter["schema"] for parameter in route["parameters"] if parameter["name"] == name]
+            for schema in urls:
+                schema.pop("anyOf", None)
+                schema.update(type="string", enum=[HOOK])
 
 
 @schemathesis.hook

@@ -58,6 +58,7 @@ def _service(data: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[byte
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "cli", "serve", "--port", str(port), "--data", str(data)]
     environment = {**_without_settings(), "UNDEGRADE_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment |= {f"UNDEGRADE_{kind}_HOSTS": "receiver.invalid" for kind in ("WEBHOOK", "RESULT")}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     url = f"http://127.0.0.1:{port}"

@@ -70,6 +70,8 @@ def test_a_number_that_nothing_can_mean_is_refused_with_its_name(undegrade, monk
 @pytest.mark.parametrize(("name", "value"), [
     ("ALLOWED_ORIGINS", "photos.example"), ("ALLOWED_ORIGINS", "https://a.example/path"), ("ROOT_PATH", "ai"),
     ("ROOT_PATH", "/ai/"), ("ROOT_PATH", "/a/../b"), ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.0/99"),
+    ("WEBHOOK_HOSTS", "10.0.0.1"), ("RESULT_HOSTS", "example.com:443"), ("URL_PORTS", "https"), ("URL_PORTS", "0"),
+    ("WEBHOOK_HOSTS", "*, http://169.254.169.254"),
     ("ALLOWED_HOSTS", "https://a.example"), ("IDLE_S", "0"), ("HEAD_S", "-1"), ("STALL_S", "x"),
 ])  # fmt: skip
 def test_an_invalid_network_setting_is_reported_with_its_name(undegrade, monkeypatch, name, value):
