@@ -382,7 +382,8 @@ class Queue:
 
 
 def _without_prompt(spec: JobSpec) -> JobSpec:
-    return spec.model_copy(update={"controls": spec.controls.model_copy(update={"prompt": None})})
+    controls = spec.controls.model_copy(update={"prompt": None})
+    return spec.model_copy(update={"controls": controls, "file_name": None})
 
 
 def _placed(blob: Blob | None) -> dict[str, object] | None:

@@ -55,6 +55,22 @@ def upload_docs(kind: Kind) -> dict[str, Any]:
     }
 
 
+def picture_headers() -> list[dict[str, Any]]:
+    """Return the request headers of a route that sends a picture."""
+    descriptions = {
+        "Range": "bytes=FIRST-LAST: send only these bytes.",
+        "If-Range": "The ETag of the bytes that the client has; with another one, Range does not count.",
+        "If-None-Match": "ETags of the images that the client has; 304 if it is one of them.",
+        "Prefer": "redirect: answer 303 with a URL in the store where the store is S3.",
+    }
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in descriptions.items()
+    ]
+    parameters[-1]["example"] = "redirect"
+    return parameters
+
+
 def _fields(kind: Kind) -> dict[str, Any]:
     """Return the schemas of the fields, with what their validators add to the ranges."""
     fields: dict[str, Any] = FIELDS[kind].model_json_schema()["properties"]

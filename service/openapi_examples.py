@@ -32,6 +32,9 @@ PARAMETERS: dict[str, Any] = {
     "quality": 90,
     "metadata": True,
     "Prefer": "wait=20",
+    "Range": "bytes=0-65535",
+    "If-Range": '"df003a801790542dab506265a38fc1d5"',
+    "If-None-Match": '"df003a801790542dab506265a38fc1d5"',
     "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
     "number": 1,
@@ -192,7 +195,7 @@ def add_examples(route: dict[str, Any]) -> None:
     """Add the examples to one operation of an OpenAPI document."""
     operation = route["operationId"]
     for parameter in route.get("parameters", []):
-        parameter["example"] = PARAMETERS[parameter["name"]]
+        parameter.setdefault("example", PARAMETERS[parameter["name"]])
     for media_type, content in route.get("requestBody", {}).get("content", {}).items():
         content["example"] = _body(operation, media_type)
     for status, response in route["responses"].items():

@@ -26,6 +26,7 @@ ServiceError
     ├── UnsupportedEncoding  415 unsupported-encoding
     ├── NotAnImage           415 not-an-image
     │   └── UnsupportedFormat    unsupported-format
+    ├── RangeNotSatisfiable  416 range-not-satisfiable
     ├── UnknownHost          421 unknown-host
     ├── InvalidRequest       422 invalid-request
     ├── IdempotencyKeyReused 422 idempotency-key-reused
@@ -166,6 +167,13 @@ class Gone(Refusal):
 
     status, code = HTTPStatus.GONE, "gone"
     hint = "submit the image again; fetch results before they expire"
+
+
+class RangeNotSatisfiable(Refusal):
+    """The range begins after the end of the image."""
+
+    status, code = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
+    hint = "Content-Range contains the image's size; leave Range out to have the whole image"
 
 
 class InvalidRequest(Refusal):

@@ -17,9 +17,9 @@ from service.job_view import DetectBody, JobBody, detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import BINARY, upload_docs
+from service.picture import Picture, stem_of
 from service.refusals import Gone, InvalidRequest, WaitOver
 from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
-from service.routes.images import image_response
 from service.upload import Parcel, Upload, content_length, read_parcel
 
 router = APIRouter(tags=["restore"])
@@ -169,9 +169,11 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
     data = job.image or await desk.blob(result.blob, "the result")
-    response = image_response(data, record.spec.id, result.format, f'"{result.sha256}"')
-    response.headers.update({**_summary_headers(record), **preference.headers, "Content-Location": f"{url}/result"})
-    return response
+    picture = Picture(result.format, stem_of(record.spec.file_name, record.spec.id), f'"{result.sha256}"', len(data))
+    headers = {**picture.headers, **_summary_headers(record), **preference.headers}
+    del headers["Accept-Ranges"]  # the answer to POST; the image at Content-Location has ranges
+    headers["Content-Location"] = f"{url}/result"
+    return Response(data, headers=headers, media_type=f"image/{result.format}")
 
 
 def _summary_headers(record: JobRecord) -> dict[str, str]:
