@@ -16,8 +16,6 @@ from service.content_disposition import clean_stem, content_disposition
 _QUOTED = r'"[\x20\x21\x23\x24\x26-\x5b\x5d-\x7e]+"'
 _EXTENDED = r"UTF-8''[!#$&+\-.^_`|~A-Za-z0-9%]+"
 HEADER = re.compile(rf"inline; filename={_QUOTED}(; filename\*={_EXTENDED})?")
-    r"inline; filename=\"[\x20\x21\x23-\x24\x26-\x5b\x5d-\x7e]+\"(; filename\*=UTF-8''[!#$&+\-.^_`|~A-Za-z0-9%]+)?"
-)
 
 
 def read_names(header):
