@@ -160,7 +160,7 @@ class Desk:
         try:
             with submitting(spec):
                 await self.queue.submit(
-                    spec, self.settings.max_queued, blob if carried else None, request_context(), claim
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), claim=claim
                 )
         except (QueueFull, ClaimTaken) as error:
             if not carried:
