@@ -76,6 +76,10 @@ WEBHOOK_SECRETS = "undegrade:webhook-secrets"
 """Hash: id of an API key -> JSON of jobs.webhook_secrets.Secrets."""
 DISABLED_WEBHOOKS = "undegrade:disabled-webhooks"
 """Hash: 'owner digest of the URL' -> JSON of jobs.webhook_secrets.DisabledUrl."""
+UPLOAD = "undegrade:upload:"
+"""+ id: JSON of jobs.uploads.UploadRecord, an open upload into an object store."""
+CLAIM = "undegrade:claim:"
+"""+ hash of an API key's id and a client's Idempotency-Key: 'digest id' of the request and of what it has made."""
 CHANGES = "undegrade:wake"
 """Channel: the id of a job that changed, followed by ' over' when it has ended."""
 
@@ -95,6 +99,8 @@ MAX_DELIVERIES_PER_JOB = 4
 MAX_ATTEMPTS_KEPT = 30
 """Of one delivery: those of two rounds of tries, and more."""
 MAX_GROUPS_AT_ONCE = 1000
+CLAIM_TTL_S = 24 * 3600
+"""How long an Idempotency-Key stands for its first request."""
 MAX_RQ_RESULTS_PER_JOB = 10
 DEFAULT_KEEP_S = 86_400
 """How long a record stays that says nothing else: one of an RQ job that is not ours."""

@@ -1,7 +1,8 @@
 """Accepts, finds, waits for, and removes jobs: the only module between the routes and the queue and store."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -9,8 +10,9 @@ from redis.exceptions import RedisError
 from starlette.types import Receive
 
 from jobs import redis_keys
-from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
-from jobs.errors import BlobMissing, DuplicateJob, QueueFull
+from jobs.blob_store import CARRIED_BYTES, Blob, ServedStore
+from jobs.claims import Claim
+from jobs.errors import BlobMissing, ClaimTaken, DuplicateJob, QueueFull
 from jobs.job_log import log_ends
 from jobs.object_store import check_disk
 from jobs.queue import Backlog, Queue
@@ -19,9 +21,11 @@ from jobs.spec import JobSpec, Lane, Source
 from jobs.state import State
 from jobs.tracing.spans import child_span
 from service.authentication import Caller
+from service.content_disposition import clean_stem
 from service.eraser import Eraser
 from service.file_rewrite import FileRewrite
 from service.hang_up import until_hang_up
+from service.idempotency.attempt import Attempt
 from service.job_ids import created_ms, new_job_id
 from service.job_view import JobBody, QueuePosition, job_body
 from service.job_waiters import JobWaiters
@@ -50,7 +54,7 @@ class WaitedJob:
 class Desk:
     """Every method raises redis.exceptions.RedisError when Redis is away, jobs.errors.StoreError for the store."""
 
-    def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, waiters: JobWaiters) -> None:
+    def __init__(self, settings: ServiceSettings, queue: Queue, store: ServedStore, waiters: JobWaiters) -> None:
         self.settings, self.queue, self.store, self.waiters = settings, queue, store, waiters
         rewrite = FileRewrite(queue.redis) if settings.embedded_redis_folder else None
         self.eraser = Eraser(queue, store, settings.keep_s, rewrite)
@@ -76,17 +80,44 @@ class Desk:
         if backlog.total >= self.settings.max_queued:
             raise _queue_is_full(backlog, self.settings.max_queued)
 
-    async def submit(self, upload: Upload, caller: Caller, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+    async def submit(
+        self, upload: Upload, caller: Caller, wait_s: float, receive: Receive | None = None,
+        attempt: Attempt | None = None,
+    ) -> WaitedJob:  # fmt: skip
         """Store the image, queue the job, and wait up to `wait_s` seconds for its end, while the client waits, too.
+
+        If another process queues the job of the same attempt meanwhile, that job is the answer.
 
         Raises:
             QueueIsFull, jobs.errors.StoreFull: nothing has been stored.
             InvalidRequest: no worker has the requested bundle.
+            IdempotencyKeyReused: another request has used the key meanwhile.
         """
         bundle = upload.options.bundle
         if bundle is not None and bundle != self.settings.bundle:
             await self._check_served(bundle)
-        record = await self._enqueue(upload, self._spec(upload, caller, "interactive" if wait_s > 0 else "standard"))
+        spec = self._spec(upload, caller, "interactive" if wait_s > 0 else "standard")
+        try:
+            record = await self._enqueue(upload, spec, attempt.claim if attempt else None)
+        except ClaimTaken as earlier:
+            assert attempt, "only an attempt has a claim"
+            return await self.replay(attempt.made_by(earlier), caller, wait_s, receive)
+        return await self._wait_if_possible(record, wait_s, receive)
+
+    async def replay(self, job_id: str, caller: Caller, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+        """Return the job that an earlier attempt has queued, as it is now or after a wait.
+
+        Raises:
+            Gone: it was deleted, or has expired.
+        """
+        try:
+            record = await self.find(job_id, caller)
+        except NoSuchJob as error:
+            hint = "send the image with a new Idempotency-Key"
+            raise Gone(f"job {job_id}, which this request made before, was deleted", hint=hint) from error
+        return await self._wait_if_possible(record, 0 if record.state.over else wait_s, receive)
+
+    async def _wait_if_possible(self, record: JobRecord, wait_s: float, receive: Receive | None) -> WaitedJob:
         if wait_s <= 0:
             return WaitedJob(record)
         try:
@@ -115,9 +146,10 @@ class Desk:
             deadline_ms=None if options.deadline_s is None else now_ms + int(options.deadline_s * 1000),
             keep_s=self.settings.keep_s,
             owner=caller.owner,
+            file_name=clean_stem(upload.file_name),
         )
 
-    async def _enqueue(self, upload: Upload, spec: JobSpec) -> JobRecord:
+    async def _enqueue(self, upload: Upload, spec: JobSpec, claim: Claim | None) -> JobRecord:
         assert spec.source, "_spec sets it"
         blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
@@ -128,12 +160,14 @@ class Desk:
         try:
             with submitting(spec):
                 await self.queue.submit(
-                    spec, self.settings.max_queued, blob if carried else None, request_context(), upload.hooks
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), upload.hooks, claim
                 )
-        except QueueFull as error:
+        except (QueueFull, ClaimTaken) as error:
             if not carried:
                 await self.store.delete(blob.name)
                 await self.queue.unreserve(spec.id)
+            if isinstance(error, ClaimTaken):
+                raise
             backlog = await self.queue.backlog(spec.bundle)
             raise _queue_is_full(backlog, self.settings.max_queued) from error
         except DuplicateJob:  # ids are random, so this is our own job: the client repeated a command after a lost reply
@@ -220,11 +254,26 @@ class Desk:
         Raises:
             Gone: it was deleted, or its time to live is over.
         """
-        try:
-            with child_span("fetch"):
-                return await self.store.get(name)
-        except BlobMissing as error:
-            raise Gone(f"{description} has expired or was deleted") from error
+        with _gone(description), child_span("fetch"):
+            return await self.store.get(name)
+
+    async def blob_range(self, name: str, description: str, first: int, end: int) -> bytes:
+        """Return the bytes of a stored image from `first` up to `end`.
+
+        Raises:
+            Gone: as `blob`.
+        """
+        with _gone(description), child_span("fetch"):
+            return await self.store.get_range(name, first, end)
+
+    async def blob_size(self, name: str, description: str) -> int:
+        """Return the bytes of a stored image without reading it.
+
+        Raises:
+            Gone: as `blob`.
+        """
+        with _gone(description):
+            return await self.store.size(name)
 
     async def page(self, caller: Caller, limit: int, before_ms: int | None) -> tuple[list[JobRecord], int | None]:
         """Return the jobs that this caller may see, newest first, and the cursor of the next page."""
@@ -234,6 +283,14 @@ class Desk:
     async def delete(self, record: JobRecord) -> State | None:
         """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""
         return await self.eraser.delete(record)
+
+
+@contextmanager
+def _gone(description: str) -> Iterator[None]:
+    try:
+        yield
+    except BlobMissing as error:
+        raise Gone(f"{description} has expired or was deleted") from error
 
 
 def _is_late(record: JobRecord) -> bool:

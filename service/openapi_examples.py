@@ -12,6 +12,8 @@ A_PICTURE = "(the bytes of a photo)"
 TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mNkaGhgwAaYGHCAwSkBAMyIARAUbW44AAAAAElFTkSuQmCC"
 """Eight by eight pixels, in base64."""
 
+IDEMPOTENCY_KEY = "3b6a27bcceb6a42d62a3a8d02a6f0d73"
+
 PARAMETERS: dict[str, Any] = {
     "exclude": "worker",
     "bundle": "autodir-small",
@@ -33,6 +35,10 @@ PARAMETERS: dict[str, Any] = {
     "quality": 90,
     "metadata": True,
     "Prefer": "wait=20",
+    "Range": "bytes=0-65535",
+    "If-Range": '"df003a801790542dab506265a38fc1d5"',
+    "If-None-Match": '"df003a801790542dab506265a38fc1d5"',
+    "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
     "number": 1,
     "wait": 30,
@@ -117,7 +123,12 @@ _DELIVERY = {
 _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
     "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
-    "lanes": ["interactive", "standard", "bulk"],
+    "lanes": ["interactive", "standard", "bulk"], "image_url": False, "uploads": True,
+}  # fmt: skip
+_UPLOAD = {
+    "id": QUEUED_ID, "method": "PUT", "put_until": "2026-11-27T05:00:02.518Z",
+    "expires_at": "2026-11-27T05:45:02.518Z", "max_bytes": 30_000_000,
+    "url": f"https://images.s3.example/undegrade/{QUEUED_ID}/upload?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0a",
 }  # fmt: skip
 _DEGRADATION = {
     "name": "noise", "aliases": ["noisy", "grain"], "prompt": "A photo needs noise artifact reduction",
@@ -163,6 +174,7 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("restore", "202"): {"queued": _QUEUED},
     ("detect", "200"): {"detected": _DETECTED},
     ("detect", "202"): {"queued": {**_QUEUED, "kind": "detect", "lane": "interactive"}},
+    ("open_upload", "201"): {"open": _UPLOAD},
     ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": "1795754702518"}},
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
     ("delete", "200"): {"canceled": _CANCELED},
@@ -203,7 +215,7 @@ def add_examples(route: dict[str, Any]) -> None:
     """Add the examples to one operation of an OpenAPI document."""
     operation = route["operationId"]
     for parameter in route.get("parameters", []):
-        parameter["example"] = PARAMETERS[parameter["name"]]
+        parameter.setdefault("example", PARAMETERS[parameter["name"]])
     for media_type, content in route.get("requestBody", {}).get("content", {}).items():
         content["example"] = _body(operation, media_type)
     for status, response in route["responses"].items():
@@ -216,6 +228,8 @@ def add_examples(route: dict[str, Any]) -> None:
 
 
 def _body(operation: str, media_type: str) -> dict[str, Any] | str:
+    if operation == "open_upload":
+        return {"bytes": 1833201, "file_name": "holiday.jpg"}
     options = {"only": ["noise"], "strength": 0.8} if operation == "restore" else {"lane": "interactive"}
     if media_type == "multipart/form-data":
         return {"image": A_PICTURE, **options}

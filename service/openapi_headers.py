@@ -12,25 +12,37 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "Content-Location": ("The URL of the image.", f"{JOB_URL}/result"),
     "Preference-Applied": ("The preference that was applied.", "wait=20"),
     "ETag": ("Names these bytes; send it back in If-None-Match.", '"df003a801790542dab506265a38fc1d5"'),
+    "Accept-Ranges": ("The unit of Range.", "bytes"),
+    "Content-Range": ("The bytes that the response contains, and the size of the image.", "bytes 0-65535/1833201"),
+    "Cache-Control": ("The image belongs to one caller and may be deleted at any time.", "private, no-cache"),
     "Vary": ("The format depends on this request header.", "Accept"),
     "Content-Disposition": ("A name to save the image under.", f'inline; filename="{JOB_ID}.png"'),
     "X-Job-Id": ("The job's id.", JOB_ID),
     "X-Seed": ("The seed of the result.", "1248275668694419"),
     "X-Degradations": ("The degradations with their probabilities.", "noise=0.851, clean=0.089"),
+    "Idempotency-Replayed": ("The answer is about what the same request made before.", "true"),
     "Retry-After": ("Seconds until another try makes sense.", "5"),
     "WWW-Authenticate": ("How to send a key.", "Bearer"),
 }
 """By name, the description and an example."""
 
+_OF_A_PICTURE = ("ETag", "Vary", "Accept-Ranges", "Cache-Control", "Content-Disposition")
 _ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("restore", "202"): ("Location",),
     ("detect", "200"): ("Location",),
     ("detect", "202"): ("Location",),
     ("restore", "504"): ("X-Job-Id",),
-    ("result", "200"): ("ETag", "Vary", "Content-Disposition"),
-    ("result", "304"): ("ETag", "Vary"),
-    ("pass_image", "200"): ("ETag", "Vary", "Content-Disposition"),
-    ("pass_image", "304"): ("ETag", "Vary"),
+    **{
+        (operation, status): headers
+        for operation in ("result", "pass_image")
+        for status, headers in (
+            ("200", _OF_A_PICTURE),
+            ("206", (*_OF_A_PICTURE, "Content-Range")),
+            ("303", ("Location", "Preference-Applied")),
+            ("304", ("ETag", "Vary", "Cache-Control")),
+            ("416", ("Content-Range",)),
+        )
+    },
     ("result", "409"): ("X-Job-Id",),
 }
 """By operation and status."""
@@ -55,6 +67,8 @@ def add_headers(route: dict[str, Any]) -> None:
         place = (route["operationId"], status)
         required = _ALWAYS.get(place, ())
         optional = ("X-Request-Id", "traceparent", *_SOMETIMES.get(place, ()))
+        if any(parameter["name"] == "Idempotency-Key" for parameter in route.get("parameters", ())):
+            optional = (*optional, "Idempotency-Replayed")
         if status in _OF_A_STATUS and "security" in route:
             optional = (*optional, _OF_A_STATUS[status])
         names = {name: name in required for name in (*required, *optional)}

@@ -4,11 +4,14 @@ ServiceError
 ├── UnsafeBinding            the service does not start: it would be open to the network without a key
 └── Refusal                  the response to one request
     ├── MalformedRequest     400 malformed-request
+    ├── BadIdempotencyKey    400 bad-idempotency-key
     ├── Unauthorized         401 unauthorized
     ├── Forbidden            403 forbidden
+    ├── ImageUrlOff          403 image-url-off
     ├── CrossOrigin          403 cross-origin
     ├── NotFound             404 not-found
     │   ├── NoSuchJob            no-such-job
+    │   ├── NoSuchUpload         no-such-upload
     │   ├── NoSuchWorker         no-such-worker
     │   ├── NoSuchLane           no-such-lane
     │   ├── NoSuchPass           no-such-step
@@ -17,6 +20,8 @@ ServiceError
     ├── NotAcceptable        406 not-acceptable
     ├── RequestTimedOut      408 request-timeout
     ├── NotFinished          409 not-finished
+    ├── UploadsUnavailable   409 uploads-unavailable
+    ├── UploadNotReceived    409 upload-not-received
     ├── JobCanceled          409 canceled
     ├── DeliveryHeld         409 delivery-held
     ├── Gone                 410 gone
@@ -24,10 +29,13 @@ ServiceError
     │   └── TooManyPixels        too-many-pixels
     ├── UriTooLong           414 uri-too-long
     ├── UnsupportedBody      415 unsupported-body
+    ├── UnsupportedEncoding  415 unsupported-encoding
     ├── NotAnImage           415 not-an-image
     │   └── UnsupportedFormat    unsupported-format
+    ├── RangeNotSatisfiable  416 range-not-satisfiable
     ├── UnknownHost          421 unknown-host
     ├── InvalidRequest       422 invalid-request
+    ├── IdempotencyKeyReused 422 idempotency-key-reused
     ├── HeadersTooLarge      431 headers-too-large
     ├── JobFailed            500 job-failed (410, 422 or 504 for some failures: failed_jobs.py)
     ├── InternalError        500 internal
@@ -51,7 +59,9 @@ ServiceError
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
 form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415;
-outgoing/refusals.py those of a caller's URL, and webhooks/refusals.py those of webhooks.
+idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's URL;
+webhooks/refusals.py those of webhooks; image_fetch.py and direct_uploads.py those of an image that is not in the
+request.
 """
 
 from collections.abc import Mapping
@@ -165,6 +175,13 @@ class Gone(Refusal):
 
     status, code = HTTPStatus.GONE, "gone"
     hint = "submit the image again; fetch results before they expire"
+
+
+class RangeNotSatisfiable(Refusal):
+    """The range begins after the end of the image."""
+
+    status, code = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
+    hint = "Content-Range contains the image's size; leave Range out to have the whole image"
 
 
 class InvalidRequest(Refusal):

@@ -41,6 +41,7 @@ class ServiceSettings:
         stall_s: an upload or download that hardly moves for so long is dropped.
         allowed_hosts: further names in `Host` under which the service is reached.
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
+        image_url_hosts: hosts from which `image_url` may fetch, as `HostRules.hosts`; none: it is off.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
         root_path: the path under which a proxy serves the service, such as "/ai".
         webhook_hosts, result_hosts: hosts and origins that `webhook_url` and `result_url` may name
@@ -70,6 +71,7 @@ class ServiceSettings:
     stall_s: float = 30.0
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    image_url_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     root_path: str = ""
     webhook_hosts: tuple[str, ...] = ()
@@ -79,12 +81,12 @@ class ServiceSettings:
 
 
 def check_network_setting(name: str, entry: str) -> None:
-    """Check one entry of `allowed_hosts`, `allowed_origins`, `trusted_proxies`, `root_path` or of the URLs of callers.
+    """Check one entry of the hosts, origins, proxies and the root path, or of the settings for the URLs of callers.
 
     Raises:
         ValueError: it has another form; the message says which.
     """
-    if name in ("webhook_hosts", "result_hosts"):
+    if name in ("image_url_hosts", "webhook_hosts", "result_hosts"):
         check_host_entry(entry)
         return
     if name == "url_ports":

@@ -1,6 +1,6 @@
 """`POST /restore` and `POST /detect`: accept an image and queue a job."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -11,21 +11,23 @@ from jobs.tracing.spans import child_span
 from service.authentication import AuthenticatedCaller, Caller
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
+from service.idempotency.attempt import Attempt, CurrentAttempt
+from service.image_fetch import ImageFetch
 from service.image_header import MEDIA_TYPES
 from service.job_view import DetectBody, JobBody, detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import BINARY, upload_docs
+from service.picture import Picture, stem_of
 from service.refusals import Gone, WaitOver
-from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
-from service.routes.images import image_response
-from service.upload import Upload, content_length, read_upload
+from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
+from service.upload import Parcel, Upload, content_length, read_parcel
 from service.webhooks.acceptance import accepted_hooks
 
 router = APIRouter(tags=["restore"])
 DETECT_WAIT_S = 30
 """The default wait of `POST /detect`."""
-REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 424, 429, 500, 503, 504, 507)
+REFUSALS = problem_responses(401, 403, 404, 406, 409, 410, 413, 415, 422, 424, 429, 500, 503, 504, 507)
 
 
 @router.post(
@@ -42,7 +44,9 @@ REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 424, 429, 500, 5
         **REFUSALS,
     },
 )
-async def restore(request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> Response:
+async def restore(
+    request: Request, desk: CurrentDesk, images: CurrentImages, caller: AuthenticatedCaller, attempt: CurrentAttempt
+) -> Response:
     """Restore one image.
 
     By default the response is 202 with the job, at once.  With `Prefer: wait=N` (1 to 60) it is 200 with the job if
@@ -52,10 +56,8 @@ async def restore(request: Request, desk: CurrentDesk, caller: AuthenticatedCall
     accept = request.headers.get("accept")
     as_image = prefers_image(accept)
     preference = wait_preference(request.headers.getlist("prefer"), MAX_WAIT_S if as_image else 0)
-    upload = await _receive(request, "restore", desk, caller, preference)
-    if as_image:
-        upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
-    job = await desk.submit(upload, caller, preference.wait_s, request.receive)
+    order = _Order(request, desk, images, caller, attempt, preference)
+    job = await order.job("restore", accept if as_image else None)
     if as_image:
         return await _job_image(desk, job, preference, path_prefix(request))
     body = await desk.body(job.record, path_prefix(request))
@@ -71,11 +73,12 @@ async def restore(request: Request, desk: CurrentDesk, caller: AuthenticatedCall
         **REFUSALS,
     },
 )
-async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> Response:
+async def detect(
+    request: Request, desk: CurrentDesk, images: CurrentImages, caller: AuthenticatedCaller, attempt: CurrentAttempt
+) -> Response:
     """Detect the degradations of one image without changing it.  Waits up to 30 s unless `Prefer` says otherwise."""
     preference = wait_preference(request.headers.getlist("prefer"), DETECT_WAIT_S)
-    upload = await _receive(request, "detect", desk, caller, preference)
-    record = (await desk.submit(upload, caller, preference.wait_s, request.receive)).record
+    record = (await _Order(request, desk, images, caller, attempt, preference).job("detect")).record
     if not record.state.over:
         body = await desk.body(record, path_prefix(request))
         return _job_response(body, record, preference, path_prefix(request))
@@ -83,16 +86,50 @@ async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCalle
     return _job_response(detect_body(record), record, preference, path_prefix(request))
 
 
-async def _receive(request: Request, kind: Kind, desk: Desk, caller: Caller, preference: WaitPreference) -> Upload:
-    """Read the upload, unless the service would refuse the job anyway."""
-    await desk.refuse_early(caller, preference.wait_s, content_length(request))
-    with child_span("read upload"):
-        upload = await read_upload(request, kind, desk.settings)
-    hooks = await accepted_hooks(
-        upload.options.hooks, desk.settings, desk.queue.redis, caller.owner, path_prefix(request)
-    )
-    await check_degradations(desk.queue, upload.options.bundle or desk.settings.bundle, upload.options)
-    return replace(upload, hooks=hooks)
+@dataclass(frozen=True)
+class _Order:
+    """One request for a job."""
+
+    request: Request
+    desk: Desk
+    images: ImageFetch
+    caller: Caller
+    attempt: Attempt
+    preference: WaitPreference
+
+    async def job(self, kind: Kind, accept: str | None = None) -> WaitedJob:
+        """Return the job of the request: that of an earlier attempt, or a new one.
+
+        `accept`: of a client that wants the image itself, whose format it negotiates.
+        """
+        parcel = await self._receive(kind)
+        wait_s, receive = self.preference.wait_s, self.request.receive
+        content = parcel.header.sha256 if parcel.header else ""
+        if made := await self.attempt.repeats({**parcel.fields, **_accepted(parcel, accept)}, content):
+            return await self.desk.replay(made, self.caller, wait_s, receive)
+        await check_degradations(self.desk.queue, parcel.options.bundle or self.desk.settings.bundle, parcel.options)
+        desk, prefix = self.desk, path_prefix(self.request)
+        hooks = await accepted_hooks(parcel.options.hooks, desk.settings, desk.queue.redis, self.caller.owner, prefix)
+        upload = replace(await self.images.opened(parcel, self.caller), hooks=hooks)
+        if accept is not None:
+            upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
+        return await self.desk.submit(upload, self.caller, wait_s, receive, self.attempt)
+
+    async def _receive(self, kind: Kind) -> Parcel:
+        """Read the body, unless the service would refuse the job anyway."""
+        if not await self.attempt.may_repeat():
+            await self.desk.refuse_early(self.caller, self.preference.wait_s, content_length(self.request))
+        with child_span("read upload"):
+            return await read_parcel(self.request, kind, self.desk.settings)
+
+
+def _accepted(parcel: Parcel, accept: str | None) -> dict[str, str | None]:
+    """Return what a client that wants the image itself adds to its request: the format, where it is not as usual."""
+    if accept is None:
+        return {}
+    if parcel.header is None:
+        return {"accept": accept}
+    return {"format": output_format(accept, parcel.header.format, parcel.options.output.format)}
 
 
 def _with_format(upload: Upload, format: Format | None) -> Upload:
@@ -130,9 +167,11 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
     data = job.image or await desk.blob(result.blob, "the result")
-    response = image_response(data, record.spec.id, result.format, f'"{result.sha256}"')
-    response.headers.update({**_summary_headers(record), **preference.headers, "Content-Location": f"{url}/result"})
-    return response
+    picture = Picture(result.format, stem_of(record.spec.file_name, record.spec.id), f'"{result.sha256}"', len(data))
+    headers = {**picture.headers, **_summary_headers(record), **preference.headers}
+    del headers["Accept-Ranges"]  # the answer to POST; the image at Content-Location has ranges
+    headers["Content-Location"] = f"{url}/result"
+    return Response(data, headers=headers, media_type=f"image/{result.format}")
 
 
 def _summary_headers(record: JobRecord) -> dict[str, str]:
