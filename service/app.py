@@ -21,6 +21,9 @@ from service.desk import Desk
 from service.end_task import end_task
 from service.housekeeping import Housekeeping
 from service.job_waiters import JobWaiters
+from service.limits.headers import RateLimitHeaders
+from service.limits.refusal_counter import count_refusals
+from service.limits.request_limits import RequestLimits
 from service.metrics import RequestMetrics, serve_metrics
 from service.openapi import completed
 from service.origins import OriginGuard
@@ -67,6 +70,7 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     )
     app.key_optional = settings.auth != "on"
     # The last one comes first
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(OriginGuard, settings=settings, needs_no_key=lambda: app.state.authenticator.needs_no_key())
     app.add_middleware(
         RequestLog, count=RequestMetrics(registry), internal_error=_internal_error, access_log=settings.access_log,
@@ -76,6 +80,7 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
+    count_refusals(app, registry)
     for module in (restore, jobs, images, events, about, admin, health, docs):
         app.include_router(module.router)
     return app
@@ -93,11 +98,13 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     waiters = JobWaiters(queue, settings.max_waits)
     registry.register(QueueCollector(queue, store, settings, asyncio.get_running_loop()))
     app.state.desk = Desk(settings, queue, store, waiters)
-    app.state.authenticator = Authenticator(redis, settings.auth)
+    app.state.authenticator = Authenticator(redis, settings.auth, settings.quotas)
+    app.state.request_limits = RequestLimits(queue.quotas)
     app.state.transcoder = Transcoder()
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)
     housekeeping = asyncio.create_task(Housekeeping(queue, store).run())
+    renewal = asyncio.create_task(app.state.desk.wait_slots.renew())
     try:
         async with serve_metrics(registry, settings.host, settings.metrics_port) as app.state.metrics_port:
             yield
@@ -105,8 +112,10 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
         waiters.close()
         await end_task(app.state.listener)
         await end_task(housekeeping)
+        await end_task(renewal)
         await app.state.transcoder.close()
         await app.state.desk.close()
+        await app.state.authenticator.close()
         await store.close()
         await redis.aclose()
 

@@ -10,10 +10,10 @@ from starlette.types import Receive
 
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
-from jobs.errors import BlobMissing, DuplicateJob, QueueFull
+from jobs.errors import BlobMissing, DuplicateJob, QueueFull, QuotaExceeded
 from jobs.job_log import log_ends
 from jobs.object_store import check_disk
-from jobs.queue import Backlog, Queue
+from jobs.queue import Queue
 from jobs.record import JobRecord
 from jobs.spec import JobSpec, Lane, Source
 from jobs.state import State
@@ -25,16 +25,17 @@ from service.hang_up import until_hang_up
 from service.job_ids import created_ms, new_job_id
 from service.job_view import JobBody, QueuePosition, job_body
 from service.job_waiters import JobWaiters
-from service.problems import retry_after
-from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
+from service.limits.refusals import TooManyWaits
+from service.limits.request_limits import Account, check_submission
+from service.limits.wait_slots import WaitSlots
+from service.refusals import Gone, InvalidRequest, NoSuchJob
 from service.request_facts import note, request_context
 from service.request_spans import submitting
 from service.settings import ServiceSettings
+from service.submission_refusals import queue_is_full, submission_refusal
 from service.upload import Upload
 
 log = structlog.get_logger()
-DEFAULT_RETRY_S = 10.0
-"""Retry-After of a full queue while the seconds per job are unknown."""
 SMALL_BODY_BYTES = 256 * 1024
 """A body of this size has mostly arrived when its headers have been read."""
 
@@ -52,12 +53,14 @@ class Desk:
 
     def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, waiters: JobWaiters) -> None:
         self.settings, self.queue, self.store, self.waiters = settings, queue, store, waiters
+        self.wait_slots = WaitSlots(queue.quotas)
         rewrite = FileRewrite(queue.redis) if settings.embedded_redis_folder else None
         self.eraser = Eraser(queue, store, settings.keep_s, rewrite)
 
     async def close(self) -> None:
         """Finish what was put off."""
         await self.eraser.close()
+        await self.wait_slots.close()
 
     async def refuse_early(self, caller: Caller, wait_s: float, body_bytes: int | None) -> None:
         """Refuse a request before its body is read, if reading costs more than asking the queue.
@@ -66,31 +69,34 @@ class Desk:
 
         Raises:
             TooManyWaits: the caller asks to wait, and its quota is used up.
+            TooManyJobs, TooManyMegapixels: this quota of the caller is used up.
             QueueIsFull: with Retry-After from the measured seconds per job.
         """
         if wait_s > 0:
             self.waiters.check_quota(caller.owner)
+        check_submission(caller.account, waits=wait_s > 0)
         if body_bytes is not None and body_bytes <= SMALL_BODY_BYTES:
             return
         backlog = await self.queue.backlog(self.settings.bundle)
         if backlog.total >= self.settings.max_queued:
-            raise _queue_is_full(backlog, self.settings.max_queued)
+            raise queue_is_full(backlog, self.settings.max_queued)
 
     async def submit(self, upload: Upload, caller: Caller, wait_s: float, receive: Receive | None = None) -> WaitedJob:
         """Store the image, queue the job, and wait up to `wait_s` seconds for its end, while the client waits, too.
 
         Raises:
-            QueueIsFull, jobs.errors.StoreFull: nothing has been stored.
+            QueueIsFull, jobs.errors.StoreFull, TooManyJobs, TooManyMegapixels: nothing has been stored or counted.
             InvalidRequest: no worker has the requested bundle.
         """
         bundle = upload.options.bundle
         if bundle is not None and bundle != self.settings.bundle:
             await self._check_served(bundle)
-        record = await self._enqueue(upload, self._spec(upload, caller, "interactive" if wait_s > 0 else "standard"))
+        spec = self._spec(upload, caller, "interactive" if wait_s > 0 else "standard")
+        record = await self._enqueue(upload, spec, caller)
         if wait_s <= 0:
             return WaitedJob(record)
         try:
-            return await self.wait(record, wait_s, receive)
+            return await self.wait(record, wait_s, receive, caller.account)
         except (RedisError, TooManyWaits) as error:  # the job is queued: an error would make the client send it again
             log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
             return WaitedJob(record)
@@ -117,7 +123,7 @@ class Desk:
             owner=caller.owner,
         )
 
-    async def _enqueue(self, upload: Upload, spec: JobSpec) -> JobRecord:
+    async def _enqueue(self, upload: Upload, spec: JobSpec, caller: Caller) -> JobRecord:
         assert spec.source, "_spec sets it"
         blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
@@ -127,13 +133,17 @@ class Desk:
                 await self._store_input(spec, blob)
         try:
             with submitting(spec):
-                await self.queue.submit(spec, self.settings.max_queued, blob if carried else None, request_context())
-        except QueueFull as error:
+                await self.queue.submit(
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), caller.quotas
+                )
+            if caller.account is not None:
+                caller.account.submitted_pixels = spec.source.width_px * spec.source.height_px
+        except (QueueFull, QuotaExceeded) as error:
             if not carried:
                 await self.store.delete(blob.name)
                 await self.queue.unreserve(spec.id)
             backlog = await self.queue.backlog(spec.bundle)
-            raise _queue_is_full(backlog, self.settings.max_queued) from error
+            raise submission_refusal(error, backlog, self.settings.max_queued, spec) from error
         except DuplicateJob:  # ids are random, so this is our own job: the client repeated a command after a lost reply
             log.info("job.resubmitted", job=spec.id)
         return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
@@ -163,7 +173,7 @@ class Desk:
         """
         record = await self.queue.record(job_id)
         note(job=job_id if record else None)
-        if record is not None and _is_late(record):
+        if record is not None and record.is_late(time.time()):
             await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
             record = await self.queue.record(job_id)
         if record is None:
@@ -178,15 +188,18 @@ class Desk:
             return Gone(f"job {job_id} has expired: jobs are kept for {self.settings.keep_s} s after their end")
         return NoSuchJob(f"there is no job {job_id}")
 
-    async def wait(self, record: JobRecord, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+    async def wait(
+        self, record: JobRecord, wait_s: float, receive: Receive | None = None, account: Account | None = None
+    ) -> WaitedJob:
         """Return the job at its end, or as it is after `wait_s` seconds, when its client hangs up or the server stops.
 
         Raises:
             Gone: the job was deleted during the wait.
-            TooManyWaits: the quota of the job's owner is used up.
+            TooManyWaits: the quota of the job's owner, or that of `account`, is used up.
         """
         with child_span("wait"):
-            return await until_hang_up(self._end(record, wait_s), receive, WaitedJob(record))
+            async with self.wait_slots.hold(account):
+                return await until_hang_up(self._end(record, wait_s), receive, WaitedJob(record))
 
     async def _end(self, record: JobRecord, wait_s: float) -> WaitedJob:
         job_id, until_s = record.spec.id, time.monotonic() + wait_s
@@ -232,18 +245,3 @@ class Desk:
     async def delete(self, record: JobRecord) -> State | None:
         """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""
         return await self.eraser.delete(record)
-
-
-def _is_late(record: JobRecord) -> bool:
-    """Return whether a job is still queued after its deadline, because no process has ended it yet."""
-    deadline_ms = record.spec.deadline_ms
-    return record.state is State.QUEUED and deadline_ms is not None and time.time() * 1000 > deadline_ms
-
-
-def _queue_is_full(backlog: Backlog, max_queued: int) -> QueueIsFull:
-    seconds = backlog.seconds_per_job
-    excess = max(1, backlog.total - max_queued + 1)
-    return QueueIsFull(
-        f"{backlog.total} jobs are queued, the limit is {max_queued}",
-        headers=retry_after(DEFAULT_RETRY_S if seconds is None else seconds * excess),
-    )

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from service.failed_jobs import STATUSES
+from service.limits.refusals import RateLimited, TooManyJobs, TooManyMegapixels, TooManyWaits
 from service.problems import PROBLEM_TYPE, problem_of
 from service.refusals import (
     ConversionFailed,
@@ -14,6 +15,7 @@ from service.refusals import (
     InvalidRequest,
     JobCanceled,
     JobFailed,
+    KeyExpired,
     NewerJob,
     NoSuchJob,
     NoSuchLane,
@@ -27,7 +29,6 @@ from service.refusals import (
     StorageFull,
     StoreUnavailable,
     TooManyConversions,
-    TooManyWaits,
     Unauthorized,
     WaitOver,
 )
@@ -80,6 +81,7 @@ def _job_failed(code: str, detail: str, hint: str) -> JobFailed:
 _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
     _Example(Unauthorized("an API key is required")),
+    _Example(KeyExpired("this API key has expired")),
     _Example(CrossOrigin("a page of another site may not send this request"), (*UPLOADS, "delete", *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
     _Example(
@@ -109,6 +111,11 @@ _EXAMPLES = (
     _Example(_invalid("verbose", "unknown field")),
     _Example(
         _job_failed("bad-image", "the file is damaged: it ends too early", "export the photo again"), NEED_THE_IMAGE
+    ),
+    _Example(RateLimited("the quota is 10 requests at once, and one more every 0.1 s")),
+    _Example(TooManyJobs("this caller has 100 jobs in line, the quota is 100"), UPLOADS),
+    _Example(
+        TooManyMegapixels("this caller has submitted 4,996.2 megapixels today, the quota is 5,000"), UPLOADS
     ),
     _Example(TooManyWaits("got 1000 open waits and event streams, the limit")),
     _Example(HeadersTooLarge("the request has more than 100 headers")),

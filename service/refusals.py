@@ -5,6 +5,7 @@ ServiceError
 └── Refusal                  the response to one request
     ├── MalformedRequest     400 malformed-request
     ├── Unauthorized         401 unauthorized
+    │   └── KeyExpired           key-expired
     ├── Forbidden            403 forbidden
     ├── CrossOrigin          403 cross-origin
     ├── NotFound             404 not-found
@@ -29,6 +30,9 @@ ServiceError
     ├── HeadersTooLarge      431 headers-too-large
     ├── JobFailed            500 job-failed (410, 422 or 504 for some failures: failed_jobs.py)
     ├── InternalError        500 internal
+    ├── RateLimited          429 rate-limited
+    ├── TooManyJobs          429 quota-jobs
+    ├── TooManyMegapixels    429 quota-megapixels
     ├── TooManyWaits         429 too-many-waits
     ├── QueueIsFull          503 queue-full
     ├── TooManyConversions   503 too-many-conversions
@@ -41,7 +45,8 @@ ServiceError
 
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
-form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415.
+form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415; limits/refusals.py
+those of a quota: 429.
 """
 
 from collections.abc import Mapping
@@ -80,11 +85,17 @@ class Unauthorized(Refusal):
     hint = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
 
+class KeyExpired(Unauthorized):
+    """The API key has expired."""
+
+    code = "key-expired"
+    hint = "ask the operator for a new key; operators: undegrade keys update KEY_ID --expires 90d"
+
+
 class Forbidden(Refusal):
-    """The API key may not do this."""
+    """The API key may not do this; `scope` is the scope that it needs."""
 
     status, code = HTTPStatus.FORBIDDEN, "forbidden"
-    hint = "use an admin key: undegrade keys create NAME --admin"
 
 
 class NotFound(Refusal):
@@ -175,13 +186,6 @@ class InternalError(Refusal):
 
     status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
     hint = "report it with the request_id"
-
-
-class TooManyWaits(Refusal):
-    """This caller has used up its quota of long polls and event streams."""
-
-    status, code = HTTPStatus.TOO_MANY_REQUESTS, "too-many-waits"
-    hint = "poll without wait, or close some event streams"
 
 
 class QueueIsFull(Refusal):

@@ -5,7 +5,8 @@ tests/service/test_documented_limits.py compares.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
@@ -39,6 +40,7 @@ class ServiceSettings:
         stall_s: an upload or download that hardly moves for so long is dropped.
         allowed_hosts: further names in `Host` under which the service is reached.
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
+        quotas: by name, the quotas (jobs.quotas) of keys without their own, and of all callers without a key together.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
         root_path: the path under which a proxy serves the service, such as "/ai".
         access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
@@ -65,6 +67,7 @@ class ServiceSettings:
     stall_s: float = 30.0
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    quotas: Mapping[str, str] = field(default_factory=dict)
     trusted_proxies: tuple[str, ...] = ()
     root_path: str = ""
     access_log: AccessLog = "on"
