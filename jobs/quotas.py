@@ -24,14 +24,8 @@ PIXELS_PER_MEGAPIXEL = 10**6
 MAX_COUNT = 1_000_000
 """Of jobs, megapixels, waits and requests."""
 MAX_REQUESTS_PER_S = 10_000
-FORMS = {
-    "requests": "N/s, N/min or N/h",
-    "burst": "N",
-    "jobs": "N",
-    "megapixels": "N/day",
-    "waits": "N",
-}
-"""By name."""
+FORMS = {"requests": "10/s, 600/min or 1000/h", "burst": "20", "jobs": "100", "megapixels": "5000/day", "waits": "20"}
+"""By name, examples of the form."""
 
 
 class QuotaError(ValueError):
@@ -84,9 +78,9 @@ def parse_quota(name: str, text: str) -> str:
         most = MAX_REQUESTS_PER_S * PERIODS_S[period] if name == "requests" else MAX_COUNT
         if 1 <= count <= min(most, MAX_COUNT):
             return f"{count}{slash}{period}"
-        raise QuotaError(f"got {name}={text}, expected N from 1 to {min(most, MAX_COUNT):,}")
+        raise QuotaError(f"got {name}={text}, expected a number from 1 to {min(most, MAX_COUNT):,}")
     or_none = "" if name == "burst" else f", or {UNLIMITED}"
-    raise QuotaError(f"got {name}={text}, expected {FORMS[name]}{or_none}")
+    raise QuotaError(f"got {name}={text}, expected a form such as {FORMS[name]}{or_none}")
 
 
 def parse_quotas(items: Iterable[str]) -> dict[str, str]:
@@ -114,7 +108,7 @@ def check_together(quotas: Mapping[str, str]) -> None:
         QuotaError: a burst has no requests to limit.
     """
     if "burst" in quotas and quotas.get("requests", UNLIMITED) == UNLIMITED:
-        raise QuotaError("got burst without a limit of requests, expected requests=N/s as well")
+        raise QuotaError("got burst without a limit of requests, expected requests as well, such as requests=10/s")
 
 
 def quotas_of(own: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> Quotas:

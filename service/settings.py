@@ -42,6 +42,7 @@ class ServiceSettings:
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
         quotas: by name, the quotas (jobs.quotas) of keys without their own, and of all callers without a key together.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
+        unix_socket: listen on this socket instead of host and port.
         root_path: the path under which a proxy serves the service, such as "/ai".
         access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
     """
@@ -69,6 +70,7 @@ class ServiceSettings:
     allowed_origins: tuple[str, ...] = ()
     quotas: Mapping[str, str] = field(default_factory=dict)
     trusted_proxies: tuple[str, ...] = ()
+    unix_socket: Path | None = None
     root_path: str = ""
     access_log: AccessLog = "on"
 
