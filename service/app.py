@@ -19,6 +19,7 @@ from jobs.tracing.spans import NO_TRACER, Tracer
 from service.authentication import Authenticator
 from service.desk import Desk
 from service.end_task import end_task
+from service.forwarded import ForwardedHeaders, TrustedProxies
 from service.housekeeping import Housekeeping
 from service.job_waiters import JobWaiters
 from service.limits.headers import RateLimitHeaders
@@ -69,6 +70,7 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
         lifespan=lambda app: _lifespan(app, settings, registry),
     )
     app.key_optional = settings.auth != "on"
+    proxies = TrustedProxies(settings.trusted_proxies)
     # The last one comes first
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(OriginGuard, settings=settings, needs_no_key=lambda: app.state.authenticator.needs_no_key())
@@ -77,8 +79,9 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
         tracer=tracer,
     )  # fmt: skip
     app.add_middleware(HeadAsGet)
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
-    app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies.for_uvicorn)
+    app.add_middleware(RootPath, root_path=settings.root_path, proxies=proxies)
+    app.add_middleware(ForwardedHeaders, proxies=proxies)
     add_handlers(app)
     count_refusals(app, registry)
     for module in (restore, jobs, images, events, about, admin, health, docs):

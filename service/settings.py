@@ -41,7 +41,8 @@ class ServiceSettings:
         allowed_hosts: further names in `Host` under which the service is reached.
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
         quotas: by name, the quotas (jobs.quotas) of keys without their own, and of all callers without a key together.
-        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` and `Forwarded` headers count; "unix" for clients
+            of the Unix socket, "*" for all.
         unix_socket: listen on this socket instead of host and port.
         root_path: the path under which a proxy serves the service, such as "/ai".
         access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
@@ -75,6 +76,10 @@ class ServiceSettings:
     access_log: AccessLog = "on"
 
 
+UNIX_PEER = "unix"
+"""The address of every client of the Unix socket."""
+
+
 def check_network_setting(name: str, entry: str) -> None:
     """Check one entry of `allowed_hosts`, `allowed_origins`, `trusted_proxies` or `root_path`.
 
@@ -82,7 +87,7 @@ def check_network_setting(name: str, entry: str) -> None:
         ValueError: it has another form; the message says which.
     """
     if name == "trusted_proxies":
-        if entry != "*":
+        if entry not in ("*", UNIX_PEER):
             ip_network(entry, strict=False)
         return
     pattern, form = _FORMS[name]
