@@ -63,9 +63,7 @@ def test_a_host_that_is_none_is_ignored(host):
     assert seen([("X-Forwarded-Host", host)])[2] == "inner"
 
 
-@pytest.mark.parametrize(
-    "host", ["photos.example", "photos.example:8443", "[2001:db8::1]:80", "a, photos.example"]
-)
+@pytest.mark.parametrize("host", ["photos.example", "photos.example:8443", "[2001:db8::1]:80", "a, photos.example"])
 def test_a_host_may_have_a_port_and_the_nearest_proxy_decides(host):
     assert seen([("X-Forwarded-Host", host)])[2] == host.rpartition(",")[2].strip()
 
