@@ -1,17 +1,20 @@
 """`undegrade api`: the HTTP service without a worker."""
 
 from contextlib import ExitStack
+from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.listening import bare_host, check_metrics_port, close, listen
-from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
+from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl, UnixSocket, UnixSocketMode
 from cli.redis_access import run_with_redis
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
 from cli.tracing import process_tracer
+from cli.unix_socket import listen_on_socket, socket_mode
 from jobs.json_log import log_as_json
 from models.errors import ControlsError
 
@@ -31,6 +34,8 @@ def api(
     redis_url: RedisUrl = None,
     store_url: StoreUrl = None,
     metrics_port: MetricsPort = None,
+    unix_socket: UnixSocket = None,
+    unix_socket_mode: UnixSocketMode = None,
 ) -> None:
     """Run the HTTP API, without a worker.
 
@@ -41,10 +46,10 @@ def api(
     with exit_on_error():
         service = service_settings(
             settings(), host=host, port=port, bundle=bundle, redis_url=redis_url, store_url=store_url,
-            metrics_port=metrics_port,
+            metrics_port=metrics_port, unix_socket=unix_socket,
         )  # fmt: skip
         with ExitStack() as ending:
-            ending.callback(close, sockets := listen(service.host, service.port))
+            sockets = open_sockets(ending, service, unix_socket_mode)
             check_metrics_port(service.host, service.metrics_port)
             from service.app import create_app  # only now: its imports take seconds, and a taken port is told at once
             from service.server import server_for
@@ -62,6 +67,23 @@ def api(
                 raise typer.Exit(ExitCode.SERVER) from None  # its own code for this means something else here
 
 
+def open_sockets(ending: ExitStack, service: "ServiceSettings", mode: str | None) -> list[socket]:
+    """Listen at the address or on the Unix socket of the settings, until the stack ends.
+
+    Raises:
+        ListenError: the address or the socket cannot be used.
+        ControlsError: the mode of the socket has another form.
+    """
+    if service.unix_socket is None:
+        ending.callback(close, sockets := listen(service.host, service.port))
+        return sockets
+    try:
+        octal = socket_mode(mode or settings().unix_socket_mode)
+    except ValueError as error:
+        raise ControlsError(f"--unix-socket-mode: {error}") from error
+    return ending.enter_context(listen_on_socket(service.unix_socket, octal))
+
+
 def service_settings(env: Settings, **options: object) -> "ServiceSettings":
     """Returns the settings of the service: `env`, overridden by the options that are not None."""
     from service.settings import MEGABYTE, ServiceSettings
@@ -74,12 +96,12 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "max_stored_bytes": round(env.max_stored_megabytes * MEGABYTE),
         "max_stored_bytes_per_key": round(env.max_stored_megabytes_per_key * MEGABYTE),
         "allowed_hosts": listed(env.allowed_hosts), "allowed_origins": listed(env.allowed_origins),
-        "image_url_hosts": listed(env.image_url_hosts),
+        "image_url_hosts": listed(env.image_url_hosts), "quotas": env.quotas,
         "trusted_proxies": listed(env.trusted_proxies), "root_path": env.root_path,
         "webhook_hosts": listed(env.webhook_hosts), "result_hosts": listed(env.result_hosts),
         "url_ports": tuple(map(int, listed(env.url_ports))),
         "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
-        "access_log": env.access_log,
+        "access_log": env.access_log, "unix_socket": Path(env.unix_socket) if env.unix_socket else None,
     }  # fmt: skip
     values |= {name: value for name, value in options.items() if value is not None}
     values["host"] = bare_host(str(values["host"]))
@@ -99,6 +121,8 @@ async def check_open_port(service: "ServiceSettings", client: "Redis") -> None:
     from service.listen_address import check_binding
     from service.refusals import UnsafeBinding
 
+    if service.unix_socket is not None:  # its permissions decide who reaches it
+        return
     any_key = await any_keys(client)
     try:
         check_binding(service.host, service.auth, any_key)

@@ -9,6 +9,7 @@ import http.client
 import json
 import socket
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -49,6 +50,10 @@ def health(
         int | None,
         typer.Option(min=1, max=65535, help="Port that the API listens on. Default: UNDEGRADE_PORT, or else 8000."),
     ] = None,
+    unix_socket: Annotated[
+        Path | None,
+        typer.Option(help="Unix socket that the API listens on. Default: UNDEGRADE_UNIX_SOCKET, if set."),
+    ] = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Tell whether a part of this machine is ready: exit code 0 if it is, else 1 and the reasons.
@@ -63,7 +68,10 @@ def health(
         env = settings()
         try:
             if part is Part.API:
-                answer = _api(bare_host(host or env.host), env.port if port is None else port, live, timeout)
+                path = unix_socket or (
+                    Path(env.unix_socket) if env.unix_socket and host is None and port is None else None
+                )
+                answer = _api(bare_host(host or env.host), env.port if port is None else port, path, live, timeout)
             elif part is Part.WEBHOOKS:
                 answer = asyncio.run(_webhooks(checked_redis_url(redis_url or env.redis_url), live, timeout))
             else:
@@ -78,26 +86,43 @@ def _fail(why: str) -> NoReturn:
     raise typer.Exit(ExitCode.SOME_FAILED)  # 1: Docker reserves 2, and knows no other code
 
 
-def _api(host: str, port: int, live: bool, timeout_s: float) -> str:
+def _api(host: str, port: int, unix_socket: Path | None, live: bool, timeout_s: float) -> str:
     """Ask the API's own probe: it takes jobs and returns results without a worker, which has a check of its own.
 
     Raises:
         Unhealthy: it does not answer, or names reasons.
     """
-    url, path = url_of(host, port), "/livez" if live else "/readyz?exclude=worker"
-    connection = http.client.HTTPConnection(reachable_host(host), port, timeout=timeout_s)  # never through a proxy
+    url, path = str(unix_socket or url_of(host, port)), "/livez" if live else "/readyz?exclude=worker"
+    if unix_socket:
+        connection: http.client.HTTPConnection = _UnixConnection(unix_socket, timeout_s)
+    else:
+        connection = http.client.HTTPConnection(reachable_host(host), port, timeout=timeout_s)  # never through a proxy
     try:
         connection.request("GET", path)
         response = connection.getresponse()
         status, body = response.status, response.read(MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Unhealthy(f"{url}{path} does not answer: {cause}. Is the API running, on this host and port?") from error
+        where = "socket" if unix_socket else "host and port"
+        raise Unhealthy(f"{url}{path} does not answer: {cause}. Is the API running, on this {where}?") from error
     finally:
         connection.close()
     if status != 200:
         raise Unhealthy(f"the API at {url} is not {'alive' if live else 'ready'}: {_reasons(status, body)}")
     return f"the API at {url} is {'alive' if live else 'ready'}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
 
 
 def _reasons(status: int, body: bytes) -> str:

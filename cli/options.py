@@ -29,6 +29,16 @@ Port = Annotated[
         min=0, max=65535, help="Port to listen on; 0 takes a free port. Default: UNDEGRADE_PORT, or else 8000."
     ),
 ]
+UnixSocket = Annotated[
+    Path | None,
+    typer.Option(
+        help="Listen on this Unix socket instead of an address and a port. Default: UNDEGRADE_UNIX_SOCKET, if set."
+    ),
+]
+UnixSocketMode = Annotated[
+    str | None,
+    typer.Option(help="Permissions of the Unix socket. Default: UNDEGRADE_UNIX_SOCKET_MODE, or else 660."),
+]
 RedisUrl = Annotated[
     str | None,
     typer.Option(

@@ -13,18 +13,19 @@ import typer
 from redis.exceptions import RedisError
 
 from cli import event_loop
-from cli.api import service_settings
+from cli.api import open_sockets, service_settings
 from cli.bundle_loading import find_bundles
 from cli.console import print_error, print_warning
 from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from cli.exit_codes import ExitCode, exit_on_error
-from cli.listening import check_metrics_port, close, listen
-from cli.options import Device, Host, Port, ServedBundles
+from cli.listening import check_metrics_port
+from cli.options import Device, Host, Port, ServedBundles, UnixSocket, UnixSocketMode
 from cli.private_files import default_folder, keep_new_files_private
 from cli.server_urls import checked_redis_url
 from cli.settings import Settings, settings
 from cli.tracing import process_tracer
 from jobs.json_log import log_as_json
+from models.errors import ControlsError
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -44,6 +45,8 @@ def serve(
     data: Annotated[
         Path | None, typer.Option(help="Data folder of the embedded Redis server. Default: UNDEGRADE_DATA, if set.")
     ] = None,
+    unix_socket: UnixSocket = None,
+    unix_socket_mode: UnixSocketMode = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the API's documentation in a browser.")] = False,
 ) -> None:
     """Run the whole service on this machine: API, queue and one worker.
@@ -55,9 +58,11 @@ def serve(
     code = ExitCode.OK
     with exit_on_error(), ExitStack() as ending:
         env = settings()
-        service = service_settings(env, host=host, port=port)
+        service = service_settings(env, host=host, port=port, unix_socket=unix_socket)
         # First: nothing else is started, or even imported, for a port that is taken
-        ending.callback(close, sockets := listen(service.host, service.port))
+        if service.unix_socket is not None and open_page:
+            raise ControlsError("--open needs a port, and a browser cannot reach a Unix socket. Leave out one of them.")
+        sockets = open_sockets(ending, service, unix_socket_mode)
         check_metrics_port(service.host, service.metrics_port, "UNDEGRADE_METRICS_PORT")
         folders = find_bundles(bundle or env.bundle_names)
         service = replace(service, bundle=next(iter(folders)))

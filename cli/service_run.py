@@ -6,6 +6,7 @@ sets an event, and every wait ends with that event.  A second signal ends the pa
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import socket
 import time
@@ -235,16 +236,19 @@ class ServiceRun:
         """Print the URL, and how to use it as soon as a worker is ready."""
         while self._server is None or not self._server.started:
             await asyncio.sleep(POLL_S)
-        url = url_of(self.service.host, self.sockets[0].getsockname()[1])
-        print_message(f"listening on {url}; loading the models")
+        path = self.service.unix_socket
+        url = "http://localhost" if path else url_of(self.service.host, self.sockets[0].getsockname()[1])
+        print_message(f"listening on {path or url}; loading the models")
         bundles, device = await _ready_worker(self.service.redis_url)
         self._worker_was_ready = True
         print_message(f"ready: {', '.join(bundles)} on {device}. Restore a photo with")
+        if path:
+            url = f"--unix-socket {shlex.quote(str(path))} {url}"
         place = f"'{url}/restore'" if "[" in url else f"{url}/restore"  # some shells take [ for a pattern
         print_message("")
         print_message(f'  curl -f -H "Accept: image/*" -F image=@photo.jpg {place} -o restored.jpg')
         print_message("")
-        print_message(f"API documentation: {url}/docs. Press Ctrl-C to stop.")
+        print_message(f"API documentation: {'curl ' if path else ''}{url}/docs. Press Ctrl-C to stop.")
         if self.open_page:
             webbrowser.open(f"{url}/docs")
 

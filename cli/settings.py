@@ -7,6 +7,8 @@ from functools import lru_cache
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cli.unix_socket import DEFAULT_MODE, socket_mode
+from jobs.quotas import FORMS, UNLIMITED, check_together, parse_quota
 from models.errors import ControlsError
 from service.settings import AccessLog, Auth, ServiceSettings, check_network_setting
 
@@ -78,8 +80,22 @@ class Settings(BaseSettings):
     """Origins whose web pages may use the API (CORS), with commas; * for all."""
     image_url_hosts: str = ""
     """Hosts from which the API may fetch images (`image_url`), with commas; * for all public ones, none when unset."""
+    quota_requests: str = ""
+    """Requests of an API key, as 10/s, 600/min or 1000/h; no limit when unset.  A key may have its own quotas."""
+    quota_burst: str = ""
+    """Requests that a key may send at once; the number in `quota_requests` when unset."""
+    quota_jobs: str = ""
+    """Jobs that a key may have in line; no limit when unset."""
+    quota_megapixels: str = ""
+    """Megapixels that a key may submit in a day, as 5000/day; no limit when unset."""
+    quota_waits: str = ""
+    """Long polls and event streams that a key may hold open; no limit when unset."""
     trusted_proxies: str = ""
     """Addresses or networks of proxies whose X-Forwarded-* headers count, with commas."""
+    unix_socket: str | None = None
+    """Unix socket on which the API listens, instead of an address and a port."""
+    unix_socket_mode: str = DEFAULT_MODE
+    """Permissions of that socket, in octal digits."""
     root_path: str = ""
     """Path under which a proxy serves the API, such as /ai."""
     idle_s: int = Field(default=ServiceSettings.idle_s, ge=1)
@@ -118,6 +134,27 @@ class Settings(BaseSettings):
         for entry in listed(value):
             check_network_setting(str(info.field_name), entry)
         return value.strip()
+
+    @field_validator("unix_socket_mode")
+    @classmethod
+    def _valid_mode(cls, value: str) -> str:
+        socket_mode(value)
+        return value
+
+    @field_validator("quota_requests", "quota_burst", "quota_jobs", "quota_megapixels", "quota_waits")
+    @classmethod
+    def _valid_quota(cls, value: str, info: ValidationInfo) -> str:
+        name = str(info.field_name).removeprefix("quota_")
+        text = parse_quota(name, value) if value.strip() else ""
+        if name == "burst" and text:
+            check_together({name: text, "requests": info.data.get("quota_requests") or UNLIMITED})
+        return text
+
+    @property
+    def quotas(self) -> dict[str, str]:
+        """The quotas that are set, by name."""
+        quotas: dict[str, str] = {name: getattr(self, f"quota_{name}") for name in FORMS}
+        return {name: text for name, text in quotas.items() if text}
 
     @property
     def bundle_names(self) -> tuple[str | None, ...]:

@@ -4,6 +4,7 @@ JobsError
 ├── SpecError       a job spec is not valid
 │   └── NewerSpec       a later version of undegrade has written it
 ├── QueueFull       the bundle has too many queued jobs
+├── QuotaExceeded   a quota of the caller is used up
 ├── DuplicateJob    there is a job with this id
 ├── ClaimTaken      an earlier request has used the Idempotency-Key
 ├── RefusedJob      an RQ job did not come through the API
@@ -46,6 +47,21 @@ class QueueFull(JobsError):
     def __init__(self, message: str, queued: int) -> None:
         super().__init__(message)
         self.queued = queued
+
+
+class QuotaExceeded(JobsError):
+    """A quota of the caller is used up.
+
+    Attributes:
+        quota: jobs or megapixels.
+        used: how much of it, in its own unit.
+        limit: the quota.
+        whole_in_s: seconds until all of it is free again; None where that depends on the jobs.
+    """
+
+    def __init__(self, quota: str, used: float, limit: float, whole_in_s: int | None) -> None:
+        super().__init__(f"{used:g} of {limit:g} {quota} are used")
+        self.quota, self.used, self.limit, self.whole_in_s = quota, used, limit, whole_in_s
 
 
 class DuplicateJob(JobsError):

@@ -15,15 +15,17 @@ from jobs import redis_keys
 
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
-OUTBOX = ("outbox",)
+OUTBOX, QUOTAS = ("outbox",), ("quotas",)
 ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
 CLAIMS = ("claims",)
 """Of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
-    **dict.fromkeys(("submit", "open_upload"), (*ADMITS, *CLAIMS)),
+    "submit": (*ADMITS, *QUOTAS, *CLAIMS),
+    "open_upload": (*ADMITS, *CLAIMS),
     "reserve": ADMITS,
+    "count_request": QUOTAS,
     "forget": ("ledger", *OUTBOX),
     **dict.fromkeys(("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"), OUTBOX),
 }
@@ -39,7 +41,7 @@ class LuaScripts:
     def __init__(self, redis: "Redis") -> None:
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
         prelude = _tables() + parts.pop(PRELUDE)
-        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *CLAIMS}}
+        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *QUOTAS, *CLAIMS}}
         self._scripts = {
             name: redis.register_script(
                 ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)

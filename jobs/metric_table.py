@@ -89,6 +89,10 @@ METRICS: tuple[MetricSpec, ...] = (
             "request_seconds", "histogram", "seconds", ("route",),
             "Time from the first byte of a request to the last byte of its response",
         ),
+        (
+            "quota_refusals_total", "counter", "requests", ("quota",),
+            "Requests refused because a quota of the caller was used up",
+        ),
         ("redis_up", "gauge", "0 or 1", (), "1 if Redis answers, else 0, and no metric of the queue is there"),
         ("redis_memory_used_bytes", "gauge", "bytes", (), "Memory that Redis uses"),
         ("redis_memory_limit_bytes", "gauge", "bytes", (), "Redis' maxmemory; 0 where it has no limit"),

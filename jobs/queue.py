@@ -29,6 +29,8 @@ from jobs.job_log import log_ends
 from jobs.lane_pauses import LanePauses
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
+from jobs.quota_counters import QuotaCounters, quota_exceeded, submission_quotas
+from jobs.quotas import NO_QUOTAS, Quotas
 from jobs.record import Failure, JobRecord, Outcome, Progress, read_record, readable_records
 from jobs.request_context import NO_REQUEST, RequestContext
 from jobs.rq_format import MAX_PACKED_BYTES, pack
@@ -73,7 +75,7 @@ class Queue:
         self.storage = storage
         self._scripts = LuaScripts(redis)
         self.workers, self.counters = WorkerRegistry(redis, self._scripts), Counters(redis)
-        self.pauses = LanePauses(redis, self._scripts)
+        self.pauses, self.quotas = LanePauses(redis, self._scripts), QuotaCounters(redis, self._scripts)
 
     async def reserve(self, spec: JobSpec) -> None:
         """Make room for an input that is stored before its job is submitted.
@@ -109,13 +111,14 @@ class Queue:
 
     async def submit(
         self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST,
-        hooks: Hooks | None = None, claim: Claim | None = None,
+        quotas: Quotas = NO_QUOTAS, hooks: Hooks | None = None, claim: Claim | None = None,
     ) -> int:  # fmt: skip
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
         Raises:
             QueueFull: the bundle has `max_queued` queued jobs; nothing has been kept.
             StoreFull: there is no room for the input; nothing has been kept.
+            QuotaExceeded: one of the quotas is used up; nothing has been kept or counted.
             DuplicateJob: there is a job with this id.
             ClaimTaken: an earlier request has taken the claim; nothing has been kept.
         """
@@ -127,11 +130,15 @@ class Queue:
             hooks=hooks.dump() if hooks else None,
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
             claim=claim.arguments() if claim else None,
+            pixels=spec.source.width_px * spec.source.height_px if spec.source else 0,
+            quotas=submission_quotas(quotas),
         )  # fmt: skip
         if claim and accepted == -4:
             raise taken(claim.digest, queued.decode())
         if accepted == -2:
             raise store_full([queued, *rest])
+        if accepted == -3:
+            raise quota_exceeded([queued, *rest])
         if accepted == -1:
             raise DuplicateJob(f"there is a job {spec.id} already")
         if not accepted:

@@ -24,6 +24,16 @@ JOBS_OF_OWNER = "undegrade:jobs:"
 """+ owner: the same for the jobs of one API key."""
 API_KEYS = "undegrade:api-keys"
 """Hash: id of an API key -> JSON of jobs.api_keys.ApiKey without its id."""
+IN_LINE = "undegrade:in-line:"
+"""+ subject of quotas: set of the ids of its jobs that have not ended."""
+QUOTA_REQUESTS = "undegrade:quota:requests:"
+"""+ subject of quotas: the microsecond at which its bucket of requests is full again."""
+QUOTA_PIXELS = "undegrade:quota:pixels:"
+"""+ subject of quotas, `:` and the number of the day: pixels of the images that it has submitted on that day."""
+QUOTA_WAITS = "undegrade:quota:waits:"
+"""+ subject of quotas: sorted set of its open waits by the millisecond at which their lease ends."""
+RECOUNTED = "undegrade:quota:recounted:"
+"""+ subject of quotas: there while its jobs in line were recounted lately."""
 LEASES = "undegrade:leases"
 """Sorted set: ids of running jobs by the millisecond at which their lease ends."""
 EXPIRY = "undegrade:expiry"
@@ -83,7 +93,13 @@ CLAIM = "undegrade:claim:"
 CHANGES = "undegrade:wake"
 """Channel: the id of a job that changed, followed by ' over' when it has ended."""
 
+ANYBODY = "-"
+"""The subject of the quotas of all callers without an API key together; the subject of a key is its id."""
+
 LEASE_MS = 15_000
+WAIT_LEASE_MS = 30_000
+"""An open wait that no API process renews for so long does not count any more."""
+RECOUNT_MS = 10_000
 MAX_DEATHS = 2
 """A job that was in this many workers or engines when they died fails as suspected poison."""
 MAX_EVENTS_PER_JOB = 500

@@ -21,9 +21,13 @@ from service.authentication import Authenticator
 from service.desk import Desk
 from service.direct_uploads import DirectUploads
 from service.end_task import end_task
+from service.forwarded import ForwardedHeaders, TrustedProxies
 from service.housekeeping import Housekeeping
 from service.image_fetch import ImageFetch, client_for
 from service.job_waiters import JobWaiters
+from service.limits.headers import RateLimitHeaders
+from service.limits.refusal_counter import count_refusals
+from service.limits.request_limits import RequestLimits
 from service.metrics import RequestMetrics, serve_metrics
 from service.openapi import completed
 from service.origins import OriginGuard
@@ -69,16 +73,20 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
         lifespan=lambda app: _lifespan(app, settings, registry),
     )
     app.key_optional = settings.auth != "on"
+    proxies = TrustedProxies(settings.trusted_proxies)
     # The last one comes first
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(OriginGuard, settings=settings, needs_no_key=lambda: app.state.authenticator.needs_no_key())
     app.add_middleware(
         RequestLog, count=RequestMetrics(registry), internal_error=_internal_error, access_log=settings.access_log,
         tracer=tracer,
     )  # fmt: skip
     app.add_middleware(HeadAsGet)
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
-    app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies.for_uvicorn)
+    app.add_middleware(RootPath, root_path=settings.root_path, proxies=proxies)
+    app.add_middleware(ForwardedHeaders, proxies=proxies)
     add_handlers(app)
+    count_refusals(app, registry)
     for module in (restore, uploads, jobs, deliveries, images, events, about, admin, health, docs):
         app.include_router(module.router)
     return app
@@ -96,7 +104,8 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     waiters = JobWaiters(queue, settings.max_waits)
     registry.register(QueueCollector(queue, store, settings, asyncio.get_running_loop()))
     app.state.desk = Desk(settings, queue, store, waiters)
-    app.state.authenticator = Authenticator(redis, settings.auth)
+    app.state.authenticator = Authenticator(redis, settings.auth, settings.quotas)
+    app.state.request_limits = RequestLimits(queue.quotas)
     app.state.transcoder = Transcoder()
     app.state.images = ImageFetch(
         settings, DirectUploads(settings, UploadRegistry(redis, storage), store), client_for(settings.image_url_hosts)
@@ -104,6 +113,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)
     housekeeping = asyncio.create_task(Housekeeping(queue, store).run())
+    renewal = asyncio.create_task(app.state.desk.wait_slots.renew())
     try:
         async with serve_metrics(registry, settings.host, settings.metrics_port) as app.state.metrics_port:
             yield
@@ -111,9 +121,11 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
         waiters.close()
         await end_task(app.state.listener)
         await end_task(housekeeping)
+        await end_task(renewal)
         await app.state.transcoder.close()
         app.state.images.close()
         await app.state.desk.close()
+        await app.state.authenticator.close()
         await store.close()
         await redis.aclose()
 

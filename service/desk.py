@@ -12,10 +12,10 @@ from starlette.types import Receive
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob, ServedStore
 from jobs.claims import Claim
-from jobs.errors import BlobMissing, ClaimTaken, DuplicateJob, QueueFull
+from jobs.errors import BlobMissing, ClaimTaken, DuplicateJob, QueueFull, QuotaExceeded
 from jobs.job_log import log_ends
 from jobs.object_store import check_disk
-from jobs.queue import Backlog, Queue
+from jobs.queue import Queue
 from jobs.record import JobRecord
 from jobs.spec import JobSpec, Lane, Source
 from jobs.state import State
@@ -29,16 +29,17 @@ from service.idempotency.attempt import Attempt
 from service.job_ids import created_ms, new_job_id
 from service.job_view import JobBody, QueuePosition, job_body
 from service.job_waiters import JobWaiters
-from service.problems import retry_after
-from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooManyWaits
+from service.limits.refusals import TooManyWaits
+from service.limits.request_limits import Account, check_submission
+from service.limits.wait_slots import WaitSlots
+from service.refusals import Gone, InvalidRequest, NoSuchJob
 from service.request_facts import note, request_context
 from service.request_spans import submitting
 from service.settings import ServiceSettings
+from service.submission_refusals import queue_is_full, submission_refusal
 from service.upload import Upload
 
 log = structlog.get_logger()
-DEFAULT_RETRY_S = 10.0
-"""Retry-After of a full queue while the seconds per job are unknown."""
 SMALL_BODY_BYTES = 256 * 1024
 """A body of this size has mostly arrived when its headers have been read."""
 
@@ -56,12 +57,14 @@ class Desk:
 
     def __init__(self, settings: ServiceSettings, queue: Queue, store: ServedStore, waiters: JobWaiters) -> None:
         self.settings, self.queue, self.store, self.waiters = settings, queue, store, waiters
+        self.wait_slots = WaitSlots(queue.quotas)
         rewrite = FileRewrite(queue.redis) if settings.embedded_redis_folder else None
         self.eraser = Eraser(queue, store, settings.keep_s, rewrite)
 
     async def close(self) -> None:
         """Finish what was put off."""
         await self.eraser.close()
+        await self.wait_slots.close()
 
     async def refuse_early(self, caller: Caller, wait_s: float, body_bytes: int | None) -> None:
         """Refuse a request before its body is read, if reading costs more than asking the queue.
@@ -70,15 +73,17 @@ class Desk:
 
         Raises:
             TooManyWaits: the caller asks to wait, and its quota is used up.
+            TooManyJobs, TooManyMegapixels: this quota of the caller is used up.
             QueueIsFull: with Retry-After from the measured seconds per job.
         """
         if wait_s > 0:
             self.waiters.check_quota(caller.owner)
+        check_submission(caller.account, waits=wait_s > 0)
         if body_bytes is not None and body_bytes <= SMALL_BODY_BYTES:
             return
         backlog = await self.queue.backlog(self.settings.bundle)
         if backlog.total >= self.settings.max_queued:
-            raise _queue_is_full(backlog, self.settings.max_queued)
+            raise queue_is_full(backlog, self.settings.max_queued)
 
     async def submit(
         self, upload: Upload, caller: Caller, wait_s: float, receive: Receive | None = None,
@@ -89,7 +94,7 @@ class Desk:
         If another process queues the job of the same attempt meanwhile, that job is the answer.
 
         Raises:
-            QueueIsFull, jobs.errors.StoreFull: nothing has been stored.
+            QueueIsFull, jobs.errors.StoreFull, TooManyJobs, TooManyMegapixels: nothing has been stored or counted.
             InvalidRequest: no worker has the requested bundle.
             IdempotencyKeyReused: another request has used the key meanwhile.
         """
@@ -98,11 +103,11 @@ class Desk:
             await self._check_served(bundle)
         spec = self._spec(upload, caller, "interactive" if wait_s > 0 else "standard")
         try:
-            record = await self._enqueue(upload, spec, attempt.claim if attempt else None)
+            record = await self._enqueue(upload, spec, caller, attempt.claim if attempt else None)
         except ClaimTaken as earlier:
             assert attempt, "only an attempt has a claim"
             return await self.replay(attempt.made_by(earlier), caller, wait_s, receive)
-        return await self._wait_if_possible(record, wait_s, receive)
+        return await self._wait_if_possible(record, caller, wait_s, receive)
 
     async def replay(self, job_id: str, caller: Caller, wait_s: float, receive: Receive | None = None) -> WaitedJob:
         """Return the job that an earlier attempt has queued, as it is now or after a wait.
@@ -115,13 +120,15 @@ class Desk:
         except NoSuchJob as error:
             hint = "send the image with a new Idempotency-Key"
             raise Gone(f"job {job_id}, which this request made before, was deleted", hint=hint) from error
-        return await self._wait_if_possible(record, 0 if record.state.over else wait_s, receive)
+        return await self._wait_if_possible(record, caller, 0 if record.state.over else wait_s, receive)
 
-    async def _wait_if_possible(self, record: JobRecord, wait_s: float, receive: Receive | None) -> WaitedJob:
+    async def _wait_if_possible(
+        self, record: JobRecord, caller: Caller, wait_s: float, receive: Receive | None
+    ) -> WaitedJob:
         if wait_s <= 0:
             return WaitedJob(record)
         try:
-            return await self.wait(record, wait_s, receive)
+            return await self.wait(record, wait_s, receive, caller.account)
         except (RedisError, TooManyWaits) as error:  # the job is queued: an error would make the client send it again
             log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
             return WaitedJob(record)
@@ -149,7 +156,7 @@ class Desk:
             file_name=clean_stem(upload.file_name),
         )
 
-    async def _enqueue(self, upload: Upload, spec: JobSpec, claim: Claim | None) -> JobRecord:
+    async def _enqueue(self, upload: Upload, spec: JobSpec, caller: Caller, claim: Claim | None) -> JobRecord:
         assert spec.source, "_spec sets it"
         blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
@@ -160,16 +167,19 @@ class Desk:
         try:
             with submitting(spec):
                 await self.queue.submit(
-                    spec, self.settings.max_queued, blob if carried else None, request_context(), upload.hooks, claim
-                )
-        except (QueueFull, ClaimTaken) as error:
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), caller.quotas,
+                    upload.hooks, claim,
+                )  # fmt: skip
+            if caller.account is not None:
+                caller.account.submitted_pixels = spec.source.width_px * spec.source.height_px
+        except (QueueFull, QuotaExceeded, ClaimTaken) as error:
             if not carried:
                 await self.store.delete(blob.name)
                 await self.queue.unreserve(spec.id)
             if isinstance(error, ClaimTaken):
                 raise
             backlog = await self.queue.backlog(spec.bundle)
-            raise _queue_is_full(backlog, self.settings.max_queued) from error
+            raise submission_refusal(error, backlog, self.settings.max_queued, spec) from error
         except DuplicateJob:  # ids are random, so this is our own job: the client repeated a command after a lost reply
             log.info("job.resubmitted", job=spec.id)
         return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
@@ -199,7 +209,7 @@ class Desk:
         """
         record = await self.queue.record(job_id)
         note(job=job_id if record else None)
-        if record is not None and _is_late(record):
+        if record is not None and record.is_late(time.time()):
             await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
             record = await self.queue.record(job_id)
         if record is None:
@@ -214,15 +224,18 @@ class Desk:
             return Gone(f"job {job_id} has expired: jobs are kept for {self.settings.keep_s} s after their end")
         return NoSuchJob(f"there is no job {job_id}")
 
-    async def wait(self, record: JobRecord, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+    async def wait(
+        self, record: JobRecord, wait_s: float, receive: Receive | None = None, account: Account | None = None
+    ) -> WaitedJob:
         """Return the job at its end, or as it is after `wait_s` seconds, when its client hangs up or the server stops.
 
         Raises:
             Gone: the job was deleted during the wait.
-            TooManyWaits: the quota of the job's owner is used up.
+            TooManyWaits: the quota of the job's owner, or that of `account`, is used up.
         """
         with child_span("wait"):
-            return await until_hang_up(self._end(record, wait_s), receive, WaitedJob(record))
+            async with self.wait_slots.hold(account):
+                return await until_hang_up(self._end(record, wait_s), receive, WaitedJob(record))
 
     async def _end(self, record: JobRecord, wait_s: float) -> WaitedJob:
         job_id, until_s = record.spec.id, time.monotonic() + wait_s
@@ -291,18 +304,3 @@ def _gone(description: str) -> Iterator[None]:
         yield
     except BlobMissing as error:
         raise Gone(f"{description} has expired or was deleted") from error
-
-
-def _is_late(record: JobRecord) -> bool:
-    """Return whether a job is still queued after its deadline, because no process has ended it yet."""
-    deadline_ms = record.spec.deadline_ms
-    return record.state is State.QUEUED and deadline_ms is not None and time.time() * 1000 > deadline_ms
-
-
-def _queue_is_full(backlog: Backlog, max_queued: int) -> QueueIsFull:
-    seconds = backlog.seconds_per_job
-    excess = max(1, backlog.total - max_queued + 1)
-    return QueueIsFull(
-        f"{backlog.total} jobs are queued, the limit is {max_queued}",
-        headers=retry_after(DEFAULT_RETRY_S if seconds is None else seconds * excess),
-    )

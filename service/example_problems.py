@@ -8,6 +8,7 @@ from service.direct_uploads import NoSuchUpload, UploadNotReceived, UploadsUnava
 from service.failed_jobs import STATUSES
 from service.idempotency.refusals import BadIdempotencyKey, IdempotencyKeyReused
 from service.image_fetch import ImageUrlOff
+from service.limits.refusals import RateLimited, TooManyJobs, TooManyMegapixels, TooManyWaits
 from service.outgoing.refusals import (
     UrlBadAnswer,
     UrlBodyTooLarge,
@@ -25,6 +26,7 @@ from service.refusals import (
     InvalidRequest,
     JobCanceled,
     JobFailed,
+    KeyExpired,
     NewerJob,
     NoSuchJob,
     NoSuchLane,
@@ -39,7 +41,6 @@ from service.refusals import (
     StorageFull,
     StoreUnavailable,
     TooManyConversions,
-    TooManyWaits,
     Unauthorized,
     WaitOver,
 )
@@ -103,6 +104,7 @@ _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
     _Example(BadIdempotencyKey("Idempotency-Key has 300 characters, expected at most 255"), MAKERS),
     _Example(Unauthorized("an API key is required")),
+    _Example(KeyExpired("this API key has expired")),
     _Example(CrossOrigin("a page of another site may not send this request"), (*MAKERS, "delete", *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
     _Example(
@@ -154,6 +156,11 @@ _EXAMPLES = (
     _Example(UrlRedirects("the URL's server answers with a redirect, which is not followed"), UPLOADS),
     _Example(UrlBadAnswer("the URL's server answers 404", upstream_status=404), UPLOADS),
     _Example(UrlBodyTooLarge("the URL's file has more than 30000000 bytes"), UPLOADS),
+    _Example(RateLimited("the quota is 10 requests at once, and one more every 0.1 s")),
+    _Example(TooManyJobs("this caller has 100 jobs in line, the quota is 100"), UPLOADS),
+    _Example(
+        TooManyMegapixels("this caller has submitted 4,996.2 megapixels today, the quota is 5,000"), UPLOADS
+    ),
     _Example(TooManyWaits("got 1000 open waits and event streams, the limit")),
     _Example(HeadersTooLarge("the request has more than 100 headers")),
     _Example(InternalError("unexpected server error")),

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from jobs.backoff import Backoff
 from jobs.queue import Queue
-from service.refusals import TooManyWaits
+from service.limits.refusals import TooManyWaits
 
 log = structlog.get_logger()
 POLL_S = 2.0

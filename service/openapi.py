@@ -136,7 +136,8 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
     if needs_key:
         refusals |= {
             401: "The API key is missing or unknown", 403: "The API key may not do this",
-            422: "A field is unknown or out of range", 503: "Redis does not answer",
+            422: "A field is unknown or out of range", 429: "A quota of the caller is used up",
+            503: "Redis does not answer",
         }  # fmt: skip
     return refusals
 

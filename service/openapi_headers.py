@@ -21,6 +21,14 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "X-Seed": ("The seed of the result.", "1248275668694419"),
     "X-Degradations": ("The degradations with their probabilities.", "noise=0.851, clean=0.089"),
     "Idempotency-Replayed": ("The answer is about what the same request made before.", "true"),
+    "RateLimit-Policy": (
+        "The quotas of the caller, where it has some (draft-ietf-httpapi-ratelimit-headers).",
+        '"requests";q=20;w=2, "jobs";q=100;qu="jobs"',
+    ),
+    "RateLimit": (
+        "How much of the quotas is left (`r`), and the seconds until all is (`t`).",
+        '"requests";r=19;t=1, "jobs";r=99',
+    ),
     "Retry-After": ("Seconds until another try makes sense.", "5"),
     "WWW-Authenticate": ("How to send a key.", "Bearer"),
 }
@@ -61,6 +69,10 @@ _OF_A_STATUS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-A
 """In every operation, if not always: a refusal whose end nobody can foresee has no Retry-After."""
 
 
+_BEFORE_COUNTING = ("400", "401", "408", "414", "421", "431")
+"""The refusals of requests that are not counted against a quota."""
+
+
 def add_headers(route: dict[str, Any]) -> None:
     """Add to the responses of one operation their headers."""
     for status, response in route["responses"].items():
@@ -71,6 +83,8 @@ def add_headers(route: dict[str, Any]) -> None:
             optional = (*optional, "Idempotency-Replayed")
         if status in _OF_A_STATUS and "security" in route:
             optional = (*optional, _OF_A_STATUS[status])
+        if "security" in route and status not in _BEFORE_COUNTING:
+            optional = (*optional, "RateLimit-Policy", "RateLimit")
         names = {name: name in required for name in (*required, *optional)}
         response["headers"] = {name: _header(name, always) for name, always in names.items()}
 

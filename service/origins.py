@@ -22,12 +22,13 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 READING = ("GET", "HEAD", "OPTIONS")
 ALLOWED_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 ALLOWED_HEADERS = (
-    "Accept, Authorization, Content-Type, If-None-Match, Last-Event-ID, Prefer, X-API-Key, X-Request-Id, traceparent, "
-    "tracestate"
+    "Accept, Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, "
+    "X-API-Key, X-Request-Id, traceparent, tracestate"
 )  # fmt: skip
 EXPOSED_HEADERS = (
-    "Allow, Content-Disposition, Content-Location, ETag, Location, Preference-Applied, Retry-After, WWW-Authenticate, "
-    "X-Degradations, X-Job-Id, X-Request-Id, X-Seed, traceparent"
+    "Accept-Ranges, Allow, Content-Disposition, Content-Location, Content-Range, ETag, Idempotency-Replayed, Location, "
+    "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Degradations, X-Job-Id, "
+    "X-Request-Id, X-Seed, traceparent"
 )
 PREFLIGHT_MAX_AGE_S = 600
 

@@ -1,11 +1,11 @@
 """The service behind a proxy: the path under which it is served, and headers of trusted proxies."""
 
 import re
-from ipaddress import ip_address, ip_network
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.forwarded import TrustedProxies
 from service.settings import VALID_PREFIX
 
 HEAD = "undegrade.head"
@@ -27,10 +27,8 @@ class RootPath:
     It works both for proxies that strip the prefix and for those that pass the path on unchanged.
     """
 
-    def __init__(self, app: ASGIApp, root_path: str, trusted_proxies: tuple[str, ...]) -> None:
-        self.app, self.root_path = app, root_path
-        self._all_trusted = "*" in trusted_proxies
-        self._trusted = [ip_network(proxy, strict=False) for proxy in trusted_proxies if proxy != "*"]
+    def __init__(self, app: ASGIApp, root_path: str, proxies: TrustedProxies) -> None:
+        self.app, self.root_path, self.proxies = app, root_path, proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (prefix := self._prefix(scope)):
@@ -42,18 +40,9 @@ class RootPath:
 
     def _prefix(self, scope: Scope) -> str:
         given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
-        if given and re.fullmatch(VALID_PREFIX, given) and self._is_trusted(scope):
+        if given and re.fullmatch(VALID_PREFIX, given) and self.proxies.sent(scope):
             return given
         return self.root_path
-
-    def _is_trusted(self, scope: Scope) -> bool:
-        if self._all_trusted:
-            return True
-        try:
-            client = ip_address((scope.get("client") or ("", 0))[0])
-        except ValueError:
-            return False
-        return any(client in network for network in self._trusted)
 
 
 class HeadAsGet:

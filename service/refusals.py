@@ -6,6 +6,7 @@ ServiceError
     ├── MalformedRequest     400 malformed-request
     ├── BadIdempotencyKey    400 bad-idempotency-key
     ├── Unauthorized         401 unauthorized
+    │   └── KeyExpired           key-expired
     ├── Forbidden            403 forbidden
     ├── ImageUrlOff          403 image-url-off
     ├── CrossOrigin          403 cross-origin
@@ -46,6 +47,9 @@ ServiceError
     ├── UrlBadAnswer         424 url-bad-answer
     ├── UrlBodyTooLarge      413 url-too-large
     ├── WebhookDisabled      422 webhook-disabled
+    ├── RateLimited          429 rate-limited
+    ├── TooManyJobs          429 quota-jobs
+    ├── TooManyMegapixels    429 quota-megapixels
     ├── TooManyWaits         429 too-many-waits
     ├── QueueIsFull          503 queue-full
     ├── TooManyConversions   503 too-many-conversions
@@ -58,9 +62,9 @@ ServiceError
 
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
-form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415;
-idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's URL;
-webhooks/refusals.py those of webhooks; image_fetch.py and direct_uploads.py those of an image that is not in the
+form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415; limits/refusals.py
+those of a quota: 429; idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's
+URL; webhooks/refusals.py those of webhooks; image_fetch.py and direct_uploads.py those of an image that is not in the
 request.
 """
 
@@ -100,11 +104,17 @@ class Unauthorized(Refusal):
     hint = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
 
+class KeyExpired(Unauthorized):
+    """The API key has expired."""
+
+    code = "key-expired"
+    hint = "ask the operator for a new key; operators: undegrade keys update KEY_ID --expires 90d"
+
+
 class Forbidden(Refusal):
-    """The API key may not do this."""
+    """The API key may not do this; `scope` is the scope that it needs."""
 
     status, code = HTTPStatus.FORBIDDEN, "forbidden"
-    hint = "use an admin key: undegrade keys create NAME --admin"
 
 
 class NotFound(Refusal):
@@ -202,13 +212,6 @@ class InternalError(Refusal):
 
     status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
     hint = "report it with the request_id"
-
-
-class TooManyWaits(Refusal):
-    """This caller has used up its quota of long polls and event streams."""
-
-    status, code = HTTPStatus.TOO_MANY_REQUESTS, "too-many-waits"
-    hint = "poll without wait, or close some event streams"
 
 
 class QueueIsFull(Refusal):

@@ -5,7 +5,8 @@ tests/service/test_documented_limits.py compares.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
@@ -42,7 +43,10 @@ class ServiceSettings:
         allowed_hosts: further names in `Host` under which the service is reached.
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
         image_url_hosts: hosts from which `image_url` may fetch, as `HostRules.hosts`; none: it is off.
-        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
+        quotas: by name, the quotas (jobs.quotas) of keys without their own, and of all callers without a key together.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` and `Forwarded` headers count; "unix" for clients
+            of the Unix socket, "*" for all.
+        unix_socket: listen on this socket instead of host and port.
         root_path: the path under which a proxy serves the service, such as "/ai".
         webhook_hosts, result_hosts: hosts and origins that `webhook_url` and `result_url` may name
             (service/outgoing/host_rules.py); empty switches the field off.
@@ -72,12 +76,18 @@ class ServiceSettings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     image_url_hosts: tuple[str, ...] = ()
+    quotas: Mapping[str, str] = field(default_factory=dict)
     trusted_proxies: tuple[str, ...] = ()
+    unix_socket: Path | None = None
     root_path: str = ""
     webhook_hosts: tuple[str, ...] = ()
     result_hosts: tuple[str, ...] = ()
     url_ports: tuple[int, ...] = (443,)
     access_log: AccessLog = "on"
+
+
+UNIX_PEER = "unix"
+"""The address of every client of the Unix socket."""
 
 
 def check_network_setting(name: str, entry: str) -> None:
@@ -94,7 +104,7 @@ def check_network_setting(name: str, entry: str) -> None:
             raise ValueError("expected ports from 1 to 65535")
         return
     if name == "trusted_proxies":
-        if entry != "*":
+        if entry not in ("*", UNIX_PEER):
             ip_network(entry, strict=False)
         return
     pattern, form = _FORMS[name]

@@ -32,7 +32,7 @@ end
 -- hint} of a job that an operator ends; waiting clients are told
 local function finish(id, state, outcome, now, keep_s, cause)
     local job, rq = KEY.job .. id, KEY.rq_job .. id
-    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s', 'state', 'hooks')
+    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s', 'state', 'hooks', 'owner')
     local queue, bundle, lease = known[1], known[2], known[3]
     local seconds = tonumber(known[4] or LIMIT.default_keep_s)
     if keep_s then seconds = math.min(seconds, keep_s) end
@@ -46,6 +46,7 @@ local function finish(id, state, outcome, now, keep_s, cause)
     if known[5] == 'queued' then redis.call('LREM', KEY.rq_queue .. queue, 1, id) end
     redis.call('ZREM', KEY.leases, id)
     redis.call('ZREM', KEY.deadlines, id)
+    redis.call('SREM', KEY.in_line .. (known[7] or KEY.anybody), id)
     if lease then redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease) end
     redis.call('ZADD', KEY.expiry, expires_s * 1000, id)
     redis.call('ZADD', REGISTRY[state] .. queue, expires_s, id)

@@ -6,6 +6,7 @@ for _, id in ipairs(args.ids) do
     local state, owner, lease = known[1], known[2], known[3]
     if state then count = count + 1 end
     if owner then redis.call('ZREM', KEY.jobs_of_owner .. owner, id) end
+    redis.call('SREM', KEY.in_line .. (owner or KEY.anybody), id)
     -- All queues, which are few: a job whose hash has expired no longer says which was its own
     for _, key in ipairs(queues) do
         local queue = string.sub(key, #KEY.rq_queue + 1)

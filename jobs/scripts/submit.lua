@@ -2,10 +2,10 @@
 -- args: id, queue, bundle, spec, keep_s, deadline_ms or nil, owner or nil, iso, queues (of the bundle), max_queued,
 --       request (JSON of jobs/request_context.py), input (or nil: key, name and ttl_s of an image to store),
 --       room (see admission.lua) or nil for no limit, hooks (JSON of jobs/hooks.py) or nil,
---       claim (see claims.lua) or nil
+--       claim (see claims.lua) or nil, pixels (of the input), quotas ({jobs, pixels}) or nil for none
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
---      or {-2; what admission.lua says} or {-4; what the claim holds}
+--      or {-2; what admission.lua says} or {-3; what over_quota of quotas.lua says} or {-4; what the claim holds}
 local id, job, now = args.id, KEY.job .. args.id, now_ms()
 local claimed = claim_holder(args.claim, id)
 if claimed then return {-4, claimed} end
@@ -13,6 +13,11 @@ local queued = 0
 for _, queue in ipairs(args.queues) do queued = queued + redis.call('LLEN', KEY.rq_queue .. queue) end
 if queued >= args.max_queued then return {0, queued} end
 if redis.call('EXISTS', job) == 1 then return {-1, queued} end
+local subject = args.owner or KEY.anybody
+if args.quotas then
+    local over = over_quota(args.quotas, subject, args.pixels, now)
+    if over then return {-3, unpack(over)} end
+end
 if redis.call('HDEL', KEY.reserved, id) == 0 and args.room then
     local refused = refusal(args.room, args.owner, now)
     if refused then return {-2, unpack(refused)} end
@@ -44,6 +49,7 @@ if args.owner then
     redis.call('ZADD', KEY.jobs_of_owner .. args.owner, now, id)
 end
 redis.call('ZADD', KEY.expiry, now + LIMIT.queued_ttl_s * 1000, id)
+count_submission(args.quotas, id, subject, args.pixels, now)
 add_event(id, 'queued', '{}')
 add_arrival(id, args.bundle)
 take_claim(args.claim, id)

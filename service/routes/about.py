@@ -9,7 +9,7 @@ from jobs.record import WorkerInfo
 from jobs.redis_health import public_url, read_health
 from jobs.spec import LANES
 from models.vocabulary import DEGRADATIONS
-from service.authentication import AuthenticatedCaller
+from service.authentication import AnyCaller
 from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
@@ -62,7 +62,7 @@ class ModelBody(BaseModel):
 
 
 @router.get("/limits", responses=problem_responses(401, 503))
-def limits(desk: CurrentDesk, caller: AuthenticatedCaller) -> Limits:
+def limits(desk: CurrentDesk, caller: AnyCaller) -> Limits:
     """Return the limits."""
     settings = desk.settings
     return Limits(
@@ -81,7 +81,7 @@ def limits(desk: CurrentDesk, caller: AuthenticatedCaller) -> Limits:
 
 
 @router.get("/degradations", responses=problem_responses(401, 503))
-async def degradations(desk: CurrentDesk, caller: AuthenticatedCaller) -> list[DegradationBody]:
+async def degradations(desk: CurrentDesk, caller: AnyCaller) -> list[DegradationBody]:
     """List the degradations, and which of them the ready workers can repair."""
     workers = await _workers(desk)
     available = {entry.name: entry for worker in workers if worker.ready for entry in worker.degradations}
@@ -98,7 +98,7 @@ async def degradations(desk: CurrentDesk, caller: AuthenticatedCaller) -> list[D
 
 
 @router.get("/models", responses=problem_responses(401, 503))
-async def models(desk: CurrentDesk, caller: AuthenticatedCaller) -> list[ModelBody]:
+async def models(desk: CurrentDesk, caller: AnyCaller) -> list[ModelBody]:
     """List the bundles of the workers."""
     by_bundle: dict[tuple[str, str], list[WorkerInfo]] = {}
     for worker in await desk.queue.workers.alive():
@@ -107,7 +107,7 @@ async def models(desk: CurrentDesk, caller: AuthenticatedCaller) -> list[ModelBo
 
 
 @router.get("/system", responses=problem_responses(401, 503))
-async def system(desk: CurrentDesk, caller: AuthenticatedCaller) -> System:
+async def system(desk: CurrentDesk, caller: AnyCaller) -> System:
     """Return the workers and the backlog; with an admin key, or while no key is needed, also Redis and the store."""
     settings, backlog = desk.settings, await desk.queue.backlog(desk.settings.bundle)
     workers = await desk.queue.workers.alive()

@@ -3,17 +3,19 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from redis.exceptions import RedisError
+from starlette.types import Receive, Scope, Send
 
 from jobs.queue import Event
 from jobs.record import JobRecord
 from service.authentication import AuthenticatedCaller
 from service.desk import Desk
 from service.job_view import job_url
+from service.limits.wait_slots import Slot
 from service.routes.dependencies import CurrentDesk, JobId, path_prefix, problem_responses
 
 router = APIRouter(tags=["jobs"])
@@ -47,11 +49,27 @@ async def events(
     """Stream all events of a job: first the past events, then each new event.  The stream ends with the job."""
     record = await desk.find(job_id, caller)
     desk.waiters.check_quota(caller.owner)
-    return StreamingResponse(
+    return _HeldStream(
+        desk,
+        await desk.wait_slots.take(caller.account),
         _stream(desk, record, last_event_id, job_url(job_id, path_prefix(request))),
         media_type="text/event-stream",
         headers=HEADERS,
     )
+
+
+class _HeldStream(StreamingResponse):
+    """A stream that holds a wait of its caller until it ends, in whatever way."""
+
+    def __init__(self, desk: Desk, slot: Slot | None, stream: AsyncIterator[str], **options: Any) -> None:  # noqa: ANN401
+        super().__init__(stream, **options)
+        self._desk, self._slot = desk, slot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._desk.wait_slots.release(self._slot)
 
 
 async def _stream(desk: Desk, record: JobRecord, after: str, url: str) -> AsyncIterator[str]:

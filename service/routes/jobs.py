@@ -40,7 +40,7 @@ async def job(
     """Return one job."""
     record = await desk.find(job_id, caller)
     if wait and not record.state.over:
-        record = (await desk.wait(record, wait, request.receive)).record
+        record = (await desk.wait(record, wait, request.receive, caller.account)).record
     return await desk.body(record, path_prefix(request))
 
 

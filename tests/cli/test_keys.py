@@ -1,10 +1,14 @@
 """`undegrade keys` against an embedded Redis."""
 
+import json
 import re
+import time
 
 import pytest
 
 from cli.embedded_redis import EmbeddedRedis
+from cli.key_options import read_expiry
+from models.errors import ControlsError
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,70 @@ def test_a_name_is_shown_as_it_was_given(undegrade, url):
 def test_a_name_that_cannot_be_shown_is_a_usage_error(undegrade, url, name):
     result = undegrade("keys", "create", name, "--redis-url", url)
     assert result.code == 2 and "NAME" in result.err and not result.out
+
+
+def row(undegrade, url, name):
+    """A key as `keys list --json` prints it."""
+    lines = undegrade("keys", "list", "--json", "--redis-url", url).text.splitlines()
+    return next(entry for entry in map(json.loads, lines) if entry["name"] == name)
+
+
+def test_a_key_is_created_with_everything_that_is_asked_for_and_listed_with_it(undegrade, url):
+    words = "--quota requests=10/s --quota jobs=100 --quota megapixels=5000/day --quota waits=20 --weight 2"
+    words += " --scope restore --scope read --expires 90d"
+    assert undegrade("keys", "create", "all", *words.split(), "--redis-url", url).code == 0
+    key = row(undegrade, url, "all")
+    assert key["quotas"] == {"requests": "10/s", "jobs": "100", "megapixels": "5000/day", "waits": "20"}
+    assert (key["weight"], key["scopes"], key["expired"], key["last_used"]) == (2, ["restore", "read"], False, None)
+    expires_s = time.mktime(time.strptime(key["expires"] + " UTC", "%Y-%m-%dT%H:%M:%SZ %Z")) - time.timezone
+    assert abs(expires_s - time.time() - 90 * 24 * 3600) < 24 * 3600
+    table = undegrade("keys", "list", "--redis-url", url).text
+    for text in ("requests=10/s", "megapixels=5000/day", "restore", key["expires"][:10]):
+        assert text in table
+
+
+def test_admin_is_a_scope(undegrade, url):
+    assert undegrade("keys", "create", "a", "--admin", "--redis-url", url).code == 0
+    assert undegrade("keys", "create", "b", "--scope", "admin", "--redis-url", url).code == 0
+    assert row(undegrade, url, "a")["scopes"] == row(undegrade, url, "b")["scopes"] == ["admin"]
+
+
+def test_an_update_changes_what_it_names_and_the_key_stays(undegrade, url):
+    words = ("--quota", "requests=10/s", "--quota", "burst=30", "--quota", "jobs=5", "--redis-url", url)
+    secret = undegrade("keys", "create", "before", *words).text
+    before = row(undegrade, url, "before")
+    assert before["id"] in secret
+
+    def update(*words):
+        return undegrade("keys", "update", before["id"], *words, "--redis-url", url)
+
+    assert update("--quota", "jobs=7", "--quota", "waits=unlimited", "--name", "after", "--expires", "2w").code == 0
+    after = row(undegrade, url, "after")
+    assert after["quotas"] == {"requests": "10/s", "burst": "30", "jobs": "7", "waits": "unlimited"}
+    assert after["expires"] and (after["scopes"], after["created"]) == (before["scopes"], before["created"])
+    assert update("--quota", "requests=default", "--expires", "never", "--scope", "read", "--weight", "9").code == 0
+    after = row(undegrade, url, "after")
+    assert after["quotas"] == {"jobs": "7", "waits": "unlimited"}, "the burst went with its requests"
+    assert (after["expires"], after["scopes"], after["weight"]) == (None, ["read"], 9)
+    assert update().code == 2
+    missing = undegrade("keys", "update", "000000000000", "--weight", "2", "--redis-url", url)
+    assert missing.code == 2 and "no key has the id" in missing.err
+
+
+@pytest.mark.parametrize("words", [
+    "--quota jobs", "--quota jobs=many", "--quota speed=9", "--quota burst=9", "--quota jobs=default",
+    "--quota requests=10/day", "--quota jobs=1 --quota jobs=2", "--scope paint", "--expires 90", "--expires 0d",
+    "--expires 2027-01-01", "--weight 0", "--weight 1001",
+])  # fmt: skip
+def test_a_bad_option_is_a_usage_error_and_makes_no_key(undegrade, url, words):
+    result = undegrade("keys", "create", "bad", *words.split(), "--redis-url", url)
+    assert result.code == 2 and not result.out and "Traceback" not in result.err
+    assert "bad" not in undegrade("keys", "list", "--redis-url", url).text
+
+
+@pytest.mark.parametrize(("text", "hours"), [("12h", 12), ("90d", 2160), ("8w", 1344)])
+def test_an_expiry_counts_from_now(text, hours):
+    assert read_expiry(text, now_s=1000.0) == 1_000_000 + hours * 3_600_000
+    assert read_expiry("never") is None
+    with pytest.raises(ControlsError):
+        read_expiry("99999999w")

@@ -42,7 +42,7 @@ def test_two_keys_of_one_name_are_two_keys(valkey_url):
 def test_redis_keeps_the_digest_and_never_the_secret(valkey_url):
     async def scenario(client: Redis) -> None:
         key_id, secret = await api_keys.create(client, "app")
-        await api_keys.verify(client, secret)
+        await api_keys.note_use(client, key_id)
         stored = await client.hget("undegrade:api-keys", key_id)
         assert secret.split("_", 2)[2].encode() not in stored
         fields = json.loads(stored)
@@ -92,7 +92,7 @@ def test_a_revoked_key_is_refused_at_once_and_revoked_once(valkey_url):
     run(valkey_url, scenario)
 
 
-def test_a_key_that_is_revoked_while_it_is_used_does_not_come_back(valkey_url):
+def test_a_key_that_is_revoked_while_its_use_is_written_does_not_come_back(valkey_url):
     class RevokingRedis(Redis):
         """Another client revokes the key between the look-up and the write of its last use."""
 
@@ -102,9 +102,9 @@ def test_a_key_that_is_revoked_while_it_is_used_does_not_come_back(valkey_url):
             return stored
 
     async def scenario(client: Redis) -> None:
-        _, secret = await api_keys.create(client, "app")
+        key_id, _ = await api_keys.create(client, "app")
         async with RevokingRedis.from_url(valkey_url) as racing:
-            assert await api_keys.verify(racing, secret)
+            await api_keys.note_use(racing, key_id)
         assert not await api_keys.any_keys(client)
 
     run(valkey_url, scenario)
@@ -112,16 +112,51 @@ def test_a_key_that_is_revoked_while_it_is_used_does_not_come_back(valkey_url):
 
 def test_the_first_use_is_written_and_the_next_ones_write_nothing(valkey_url):
     async def scenario(client: Redis) -> None:
-        _, secret = await api_keys.create(client, "app")
+        key_id, secret = await api_keys.create(client, "app")
         created = (await api_keys.list_keys(client))[0]
         assert created.last_used_ms is None
-        await api_keys.verify(client, secret)
+        await api_keys.note_use(client, key_id)
         used = (await api_keys.list_keys(client))[0]
         assert used.last_used_ms >= used.created_ms == created.created_ms
         before = (await client.info("commandstats")).get("cmdstat_hset", {}).get("calls")
+        await api_keys.note_use(client, key_id)
         await api_keys.verify(client, secret)
         assert (await client.info("commandstats")).get("cmdstat_hset", {}).get("calls") == before
         assert await api_keys.list_keys(client) == [used]
+
+    run(valkey_url, scenario)
+
+
+def test_an_update_changes_what_it_names_and_a_use_in_between_survives(valkey_url):
+    class BusyRedis(Redis):
+        """A request uses the key between the look-up and the write of the first update."""
+
+        used = False
+
+        async def hget(self, name: str, key: str) -> bytes | None:
+            stored = await super().hget(name, key)
+            if not self.used:
+                self.used = True
+                await api_keys.note_use(self, key)
+            return stored
+
+    async def scenario(client: Redis) -> None:
+        key_id, secret = await api_keys.create(client, "app", "read", weight=3, quotas={"jobs": "5"})
+        async with BusyRedis.from_url(valkey_url) as busy:
+            await api_keys.update(busy, key_id, quotas={"jobs": "6"})
+        key = await api_keys.verify(client, secret)
+        assert (key.quotas, key.weight, key.rights, key.name) == ({"jobs": "6"}, 3, {"read"}, "app")
+        assert key.last_used_ms is not None
+        assert await api_keys.update(client, "000000000000", weight=2) is None
+
+    run(valkey_url, scenario)
+
+
+def test_a_key_expires_at_its_millisecond_and_stays_listed(valkey_url):
+    async def scenario(client: Redis) -> None:
+        await api_keys.create(client, "app", expires_ms=5000)
+        (key,) = await api_keys.list_keys(client)
+        assert not key.expired(4999) and key.expired(5000) and key.expired()
 
     run(valkey_url, scenario)
 

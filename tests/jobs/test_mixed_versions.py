@@ -148,12 +148,42 @@ def test_a_new_worker_runs_the_job_of_an_old_api(run):
     run(scenario)
 
 
+FIRST_FIELDS = {"name", "sha256", "created_ms", "last_used_ms"}
+
+
 def test_an_api_key_of_an_old_version_may_restore_and_is_written_so_that_the_old_version_reads_it(run):
     async def scenario(bench):
         key_id, secret = await api_keys.create(bench.redis, "old")
         stored = json.loads(await bench.redis.hget(redis_keys.API_KEYS, key_id))
-        assert set(stored) == {"name", "sha256", "created_ms", "last_used_ms"}, "the fields of the first version"
-        assert (await api_keys.verify(bench.redis, secret)).scope == "restore"
+        assert set(stored) == FIRST_FIELDS, "the fields of the first version"
+        assert (await api_keys.verify(bench.redis, secret)).rights == {"restore", "read"}
+
+    run(scenario)
+
+
+def test_an_admin_key_of_an_old_version_may_do_everything_and_a_new_one_has_the_same_record(run):
+    async def scenario(bench):
+        key_id, secret = await api_keys.create(bench.redis, "admin", "admin")
+        stored = json.loads(await bench.redis.hget(redis_keys.API_KEYS, key_id))
+        assert set(stored) == {*FIRST_FIELDS, "scope"} and stored["scope"] == "admin"
+        assert (await api_keys.verify(bench.redis, secret)).rights == {"restore", "read", "admin"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expires_ms"), [(("restore",), None), (("read",), None), (("restore", "read"), 9), (("admin",), 9)]
+)
+def test_an_old_version_refuses_a_key_that_it_would_let_do_too_much(run, scopes, expires_ms):
+    """It reads `scope` only, and a word that it does not know allows nothing."""
+
+    async def scenario(bench):
+        key_id, _ = await api_keys.create(bench.redis, "new", *scopes, expires_ms=expires_ms)
+        stored = json.loads(await bench.redis.hget(redis_keys.API_KEYS, key_id))
+        assert stored["scope"] not in ("restore", "admin")
+        await api_keys.update(bench.redis, key_id, scopes=("restore", "read"), expires_ms=None)
+        stored = json.loads(await bench.redis.hget(redis_keys.API_KEYS, key_id))
+        assert set(stored) == FIRST_FIELDS, "unrestricted again"
 
     run(scenario)
 
@@ -162,9 +192,10 @@ def test_what_a_later_version_adds_to_an_api_key_stays_when_its_last_use_is_writ
     async def scenario(bench):
         key_id, secret = await api_keys.create(bench.redis, "new", "admin")
         stored = json.loads(await bench.redis.hget(redis_keys.API_KEYS, key_id))
-        later = {**stored, "scope": "read", "expires_ms": 123}
+        later = {**stored, "scope": "paint", "regions": ["eu"]}
         await bench.redis.hset(redis_keys.API_KEYS, key_id, json.dumps(later))
-        assert (await api_keys.verify(bench.redis, secret)).scope == "read"
+        assert (await api_keys.verify(bench.redis, secret)).rights == {"paint"}
+        await api_keys.note_use(bench.redis, key_id)
         after = json.loads(await bench.redis.hget(redis_keys.API_KEYS, key_id))
         assert after.pop("last_used_ms") and after == {k: v for k, v in later.items() if k != "last_used_ms"}
 

@@ -63,5 +63,34 @@ def test_an_allowed_origin_may_read_and_write(serve, picture, allowed, shown):
     assert not any("credentials" in name for name in (*preflight.headers, *answer.headers))
 
 
+def test_a_page_may_send_and_read_all_our_headers(serve):
+    """The preflight lists what the documents of the API name; a browser hides every header that is not exposed."""
+    client = serve(allowed_origins=(PAGE,)).client
+    document = client.get("/openapi.json").json()
+    operations = [route for methods in document["paths"].values() for route in methods.values()]
+    sent = {
+        entry["name"].lower()
+        for route in operations
+        for entry in route.get("parameters", ())
+        if entry["in"] == "header"
+    }
+    schemes = document["components"]["securitySchemes"].values()
+    sent |= {scheme.get("name", "authorization").lower() for scheme in schemes} | {
+        "idempotency-key",
+        "range",
+        "if-range",
+    }
+    allowed = client.options("/restore", headers=PREFLIGHT).headers["access-control-allow-headers"].lower().split(", ")
+    assert sent - set(allowed) == set()
+    answered = {
+        name.lower() for route in operations for entry in route["responses"].values() for name in entry["headers"]
+    }
+    answered |= {"idempotency-replayed", "content-range", "accept-ranges"}
+    exposed = (
+        client.get("/limits", headers={"Origin": PAGE}).headers["access-control-expose-headers"].lower().split(", ")
+    )
+    assert answered - {"vary"} - set(exposed) == set()
+
+
 def test_a_strangers_preflight_is_403(client):
     assert client.options("/restore", headers=PREFLIGHT).status_code == 403

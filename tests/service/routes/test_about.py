@@ -15,7 +15,7 @@ def new_key(valkey):
 
     async def create(scope):
         async with Redis.from_url(valkey.url) as redis:
-            return (await api_keys.create(redis, "test", scope))[1]
+            return (await api_keys.create(redis, "test", *scope.split()))[1]
 
     return lambda scope: asyncio.run(create(scope))
 

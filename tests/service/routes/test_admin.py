@@ -23,7 +23,7 @@ def key_of(valkey):
 
     async def create(scope):
         async with Redis.from_url(valkey.url) as redis:
-            return (await api_keys.create(redis, "test", scope))[1]
+            return (await api_keys.create(redis, "test", *scope.split()))[1]
 
     return lambda scope: {"X-API-Key": asyncio.run(create(scope))}
 
@@ -38,7 +38,7 @@ def admin(key_of):
 def test_an_act_needs_an_admin_key_whatever_the_service_asks_of_others(serve, key_of, worker, auth, method, path):
     client = serve(auth=auth).client
     assert client.request(method, path).json()["code"] == "unauthorized"
-    answer = client.request(method, path, headers=key_of("restore"))
+    answer = client.request(method, path, headers=key_of("restore read"))
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert client.request(method, path, headers={"X-API-Key": "ud_nope"}).status_code == 401
 
@@ -47,7 +47,7 @@ def test_an_act_needs_an_admin_key_whatever_the_service_asks_of_others(serve, ke
 def test_a_look_needs_an_admin_key_or_a_service_that_needs_none(serve, key_of, method, path):
     guarded, open_to_all = serve(auth="on").client, serve(auth="off").client
     assert guarded.request(method, path).status_code == 401
-    assert guarded.request(method, path, headers=key_of("restore")).status_code == 403
+    assert guarded.request(method, path, headers=key_of("restore read")).status_code == 403
     assert guarded.request(method, path, headers=key_of("admin")).status_code == 200
     assert open_to_all.request(method, path).status_code == 200
 
@@ -136,7 +136,7 @@ def test_a_purge_ends_the_waits_of_clients_with_the_reason_and_erases_the_images
 
 def test_a_purge_by_key_takes_the_jobs_of_that_key_only(serve, admin, key_of, picture):
     client = serve(auth="on").client
-    mine, other = key_of("restore"), key_of("restore")
+    mine, other = key_of("restore read"), key_of("restore read")
     for headers in (mine, mine, other):
         client.post("/restore", files={"image": picture()}, headers=headers)
     of_mine = mine["X-API-Key"].split("_")[1]

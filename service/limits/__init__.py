@@ -1,0 +1,1 @@
+"""The quotas of callers, as the HTTP service applies them."""
