@@ -6,6 +6,7 @@ ModelsError
 ├── PhotoError        a file is not a photo that can be restored
 │   ├── PhotoTooLarge
 │   └── UnsupportedPhoto
+├── ProvenanceError   a result cannot be signed: the certificate or the key is missing, wrong, or has expired
 ├── ControlsError     a degradation name or a number of the user is not valid
 └── TrainingError     a training run cannot start or continue
 
@@ -35,6 +36,10 @@ class PhotoTooLarge(PhotoError):
 
 class UnsupportedPhoto(PhotoError):
     """A file is of a kind that is not restored: a camera raw, a 12-bit JPEG, several pages."""
+
+
+class ProvenanceError(ModelsError):
+    """A result cannot be signed."""
 
 
 class ControlsError(ModelsError):
