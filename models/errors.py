@@ -8,6 +8,7 @@ ModelsError
 │   └── UnsupportedPhoto
 ├── ProvenanceError   a result cannot be signed: the certificate or the key is missing, wrong, or has expired
 ├── ControlsError     a degradation name or a number of the user is not valid
+│   └── UnfitControls     they do not fit this photo
 └── TrainingError     a training run cannot start or continue
 
 Every message says what is wrong, why, and what to do next.
@@ -44,6 +45,10 @@ class ProvenanceError(ModelsError):
 
 class ControlsError(ModelsError):
     """A degradation name is unknown, or a number is out of its range."""
+
+
+class UnfitControls(ControlsError):
+    """The controls do not fit this photo: a crop is not within it, or an enlargement is over the limit."""
 
 
 class TrainingError(ModelsError):

@@ -52,3 +52,8 @@ def coded(sentences: Iterable[str], code: str) -> tuple[CodedWarning, ...]:
 def codes_of(sentences: Iterable[str]) -> tuple[str, ...]:
     """Returns the code of each sentence."""
     return tuple(text.code if isinstance(text, CodedWarning) else "other" for text in sentences)
+
+
+EQUAL_VARIANTS = CodedWarning(
+    "the repair draws no noise, so all variants would be equal, and one was made", "equal-variants"
+)

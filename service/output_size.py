@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from jobs.spec import JobControls
-from models.errors import ControlsError, PhotoTooLarge
+from models.errors import UnfitControls
 from models.photo.decoder_errors import DECODER_ERRORS
 from models.photo.orientation import orientation_of
 from models.photo.part import check_enlarged, check_part
@@ -28,13 +28,13 @@ async def check_output(data: bytes, header: ImageHeader, controls: JobControls, 
         size = await asyncio.to_thread(_upright, data, size)
     try:
         width, height = check_part(*size, controls.crop)
-    except ControlsError as error:
+    except UnfitControls as error:
         raise invalid_field("crop", str(error)) from error
     if controls.scale == 1:
         return
     try:
         check_enlarged(width, height, controls.scale, Limits(pixels=round(max_megapixels * 1e6)))
-    except PhotoTooLarge as error:
+    except UnfitControls as error:
         raise TooManyPixels(str(error), hint="ask for a smaller scale, or for a crop") from error
 
 
@@ -46,7 +46,7 @@ def _reaches_differently(size: tuple[int, int], controls: JobControls) -> bool:
 def _fits(size: tuple[int, int], controls: JobControls) -> bool:
     try:
         check_part(*size, controls.crop)
-    except ControlsError:
+    except UnfitControls:
         return False
     return True
 

@@ -19,11 +19,11 @@ from jobs.queue import Event
 from jobs.record import Failure, Outcome, Progress, Variant
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
-from models.errors import ControlsError, PhotoError, PhotoTooLarge
+from models.errors import PhotoError, UnfitControls
 from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, DecodeTooSlow
 from models.photo.read import Photo
 from models.restoration_report import DIFFUSION
-from models.warning_codes import CodedWarning, codes_of
+from models.warning_codes import EQUAL_VARIANTS, codes_of
 from worker.engine_stages import seconds_by_stage
 from worker.job_end import OUT_OF_MEMORY_HINT, Abandoned, Ended, EngineAway, canceled, expired, failed
 from worker.job_pictures import JobPictures
@@ -36,9 +36,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 REPORT_EVERY_S = 0.25
 """Between two reports of a job's steps: a browser draws no faster, and each report costs Redis a script."""
-EQUAL_VARIANTS = CodedWarning(
-    "the repair draws no noise, so all variants would be equal, and one was made", "equal-variants"
-)  # fmt: skip
 FARTHEST_TIMER_S = 30 * 24 * 3600.0
 """Later deadlines need no timer: the loop's timers do not take any number."""
 
@@ -211,10 +208,8 @@ class JobRun:
             return photo
         except BlobMissing as error:
             raise failed("input-missing", str(error), "submit the image again") from error
-        except ControlsError as error:
+        except UnfitControls as error:
             raise failed("bad-controls", str(error), "correct the field that is named") from error
-        except PhotoTooLarge as error:
-            raise failed("bad-image", str(error), "ask for a smaller scale, or scale the image down") from error
         except PhotoError as error:
             raise failed("bad-image", str(error), "save the image again and retry") from error
         except DecodeTooSlow as error:

@@ -13,7 +13,6 @@ from pathlib import Path
 from models.errors import ProvenanceError
 from models.photo.provenance import SOURCE_TYPES, Mark
 
-ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
 SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}
 """Pictures in the manifest could be ten times as large as the result."""
 MISSING = "the package c2pa-python is missing. Install it: pip install 'undegrade[provenance]'"

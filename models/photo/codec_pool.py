@@ -78,7 +78,7 @@ class CodecPool:
 
         Raises:
             PhotoError: it is not an image, or is over the limits.
-            ControlsError: the part is not within the image.
+            UnfitControls: the part is not within the image, or the enlarged image is over the limits.
             DecodeTooSlow: it took more than `decode_s` seconds.
             CodecOutOfMemory: it needs more memory than there is.
             CodecFailed: the decoder died of it.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.controls import Crop
-from models.errors import ControlsError, PhotoTooLarge
+from models.errors import UnfitControls
 from models.photo.read import Limits, Photo, Samples
 
 Floats = NDArray[np.float32]
@@ -24,13 +24,13 @@ def check_part(width_px: int, height_px: int, crop: Crop | None) -> tuple[int, i
     """Returns the width and height of a part of an upright image; all of it without a crop.
 
     Raises:
-        ControlsError: the part is not within the image.
+        UnfitControls: the part is not within the image.
     """
     if crop is None:
         return width_px, height_px
     x, y, width, height = crop
     if x + width > width_px or y + height > height_px:
-        raise ControlsError(
+        raise UnfitControls(
             f"got crop {x},{y},{width},{height}, which reaches to {x + width},{y + height}, expected a part of the "
             f"upright image, which has {width_px} x {height_px} px"
         )
@@ -41,11 +41,11 @@ def check_enlarged(width_px: int, height_px: int, scale: int, limits: Limits) ->
     """Check the size of a result before anything is computed.
 
     Raises:
-        PhotoTooLarge: it is over the limits.
+        UnfitControls: it is over the limits.
     """
     width, height = width_px * scale, height_px * scale
     if width * height > limits.pixels or max(width, height) > limits.side_px:
-        raise PhotoTooLarge(
+        raise UnfitControls(
             f"the result is too large: {width_px} x {height_px} px enlarged by {scale} are {width} x {height} = "
             f"{width * height / 1e6:.1f} megapixels, the limit is {limits.pixels / 1e6:g} (and {limits.side_px} px a "
             "side). Ask for a smaller scale, or for a crop."
@@ -58,8 +58,7 @@ def prepared(photo: Photo, crop: Crop | None, scale: int, limits: Limits) -> Pho
     Of a crop, `whole` holds the pixels that it was cut from.
 
     Raises:
-        ControlsError: the part is not within the photo.
-        PhotoTooLarge: the result would be over the limits.
+        UnfitControls: the part is not within the photo, or the result would be over the limits.
     """
     height, width = photo.pixels.shape[:2]
     size = check_part(width, height, crop)
