@@ -80,7 +80,7 @@ def _as_text(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         number = next(option for option in schema["oneOf"] if option["type"] == "number")
         return {
             "title": "Strength", "description": schema["description"], "default": schema["default"],
-            "anyOf": [number, {"type": "string", "pattern": SHARES_PATTERN}],
+            "oneOf": [number, {"type": "string", "pattern": SHARES_PATTERN}],
         }  # fmt: skip
     return schema
 

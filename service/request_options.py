@@ -83,6 +83,12 @@ def _rectangle(crop: object) -> object:
         raise ValueError(str(error)) from error
 
 
+def _no_truth(scale: object) -> object:
+    if isinstance(scale, bool):  # which equals a number
+        raise ValueError("Input should be 1, 2 or 4")
+    return scale
+
+
 def _readable(prompt: str | None) -> str | None:
     """Refuse a prompt that says nothing, or that hides something.
 
@@ -106,6 +112,7 @@ RestoreFields: type[DetectFields] = create_model(
         "canonical_names": field_validator(*LIST_FIELDS)(_canonical_names),
         "canonical_shares": field_validator("strength")(_canonical_shares),
         "rectangle": field_validator("crop", mode="before")(_rectangle),
+        "no_truth": field_validator("scale", mode="before")(_no_truth),
         "readable": field_validator("prompt")(_readable),
     },
     **_derived(JobControls, CONTROL_FIELDS),

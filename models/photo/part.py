@@ -86,9 +86,6 @@ def _enlarged(photo: Photo, scale: int) -> Photo:
 
 def _pixels_enlarged(pixels: Samples, alpha: Samples | None, scale: int) -> Samples:
     if alpha is None or int(alpha.min()) == np.iinfo(alpha.dtype).max:
-        if pixels.dtype == np.uint8:
-            height, width = pixels.shape[:2]
-            return np.asarray(Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.BICUBIC))
         return _stacked([_resized(pixels[..., channel], scale) for channel in range(3)])
     weight: Floats = (alpha / np.iinfo(alpha.dtype).max).astype(np.float32)
     total = _bicubic(weight, scale)
@@ -111,6 +108,7 @@ def _resized(samples: Samples, scale: int) -> Samples:
 
 
 def _bicubic(samples: Floats, scale: int) -> Floats:
+    # In floats: with 8 bits, Pillow would clip what lies between its two passes
     height, width = samples.shape
     image = Image.fromarray(samples).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
     return np.asarray(image)
