@@ -168,12 +168,11 @@ class JobSpec(FrozenModel):
         return queue_name(self.bundle, self.lane)
 
     @property
-    def megapixels(self) -> float:
-        """Of the image that is restored: the input, its part, or one that is larger."""
-        controls = self.controls
-        of_part = controls.crop[2] * controls.crop[3] / 1e6 if controls.crop else None
-        of_source = self.source.megapixels if self.source else 0.0
-        return (of_source if of_part is None else of_part) * controls.scale**2
+    def held_megapixels(self) -> float:
+        """Of the largest image that a worker holds for the job: the whole input, or the enlarged part of it."""
+        controls, of_source = self.controls, self.source.megapixels if self.source else 0.0
+        of_part = controls.crop[2] * controls.crop[3] / 1e6 if controls.crop else of_source
+        return max(of_source, of_part * controls.scale**2)
 
     def dump(self) -> str:
         return self.model_dump_json()

@@ -75,12 +75,14 @@ def test_a_spec_of_version_2_is_written_and_read_as_the_golden_file():
     assert load_spec(V2_GOLDEN.read_bytes()) == spec
 
 
-def test_the_megapixels_of_a_job_are_those_of_the_image_that_is_restored():
+def test_a_worker_holds_the_largest_image_of_a_job():
     source = {"blob": "0" * 32 + "/input", "bytes": 1, "sha256": "", "format": "png", "width_px": 2000}
     spec = {**LEAST, "source": {**source, "height_px": 1000}}
-    assert JobSpec(**spec).megapixels == 2
-    assert JobSpec(**spec, controls=JobControls(scale=2)).megapixels == 8
-    assert JobSpec(**spec, controls=JobControls(scale=2, crop=(0, 0, 500, 1000))).megapixels == 2
+    assert JobSpec(**spec).held_megapixels == 2
+    assert JobSpec(**spec, controls=JobControls(scale=2)).held_megapixels == 8
+    assert JobSpec(**spec, controls=JobControls(crop=(0, 0, 500, 1000))).held_megapixels == 2
+    assert JobSpec(**spec, controls=JobControls(scale=4, crop=(0, 0, 500, 1000))).held_megapixels == 8
+    assert JobSpec(**LEAST).held_megapixels == 0
 
 
 def test_a_spec_survives_writing_and_reading():
