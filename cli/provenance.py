@@ -1,4 +1,4 @@
-"""How the commands mark results: the settings UNDEGRADE_PROVENANCE and UNDEGRADE_C2PA_*, and `--provenance`."""
+"""How the commands mark results: the settings UNDEGRADE_PROVENANCE and UNDEGRADE_SIGNING_*, and `--provenance`."""
 
 from typing import TYPE_CHECKING
 
@@ -22,5 +22,5 @@ def chosen_provenance(policy: "Policy | None" = None) -> "Provenance":
     chosen = policy or env.provenance
     if chosen != "c2pa":
         return Provenance(policy=chosen)
-    signer = read_signer(env.c2pa_certificate, env.c2pa_key, env.c2pa_algorithm)
+    signer = read_signer(env.signing_certificate, env.signing_key, env.signing_algorithm)
     return Provenance(policy=chosen, signer=signer)

@@ -95,11 +95,11 @@ class Settings(BaseSettings):
     """API key that `top` sends."""
     provenance: Literal["off", "xmp", "c2pa"] = "xmp"
     """How `restore` and `worker` mark results: not, in XMP, or in XMP and with a signed C2PA manifest."""
-    c2pa_certificate: str | None = None
+    signing_certificate: str | None = None
     """PEM file with the certificate chain that signs manifests, the leaf first."""
-    c2pa_key: str | None = None
+    signing_key: str | None = None
     """PEM file with the private key of the certificate."""
-    c2pa_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = "es256"
+    signing_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = "es256"
     """The algorithm of the key."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""

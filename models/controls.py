@@ -93,7 +93,7 @@ class Controls:
 
     def steps_of(self, default: int) -> int:
         """Returns the denoising steps of a pass; `default` is the bundle's."""
-        most = PRESETS[self.preset].most_steps
+        most = PRESETS[self.preset].steps_limit
         return self.steps or (default if most is None else min(default, most))
 
     @property

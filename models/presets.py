@@ -17,13 +17,13 @@ class Preset:
 
     Attributes:
         controls: values of `models.controls.Controls` that the preset sets, unless the user sets them.
-        most_steps: a bundle that takes more denoising steps per pass takes this many, unless the user sets `steps`.
+        steps_limit: a bundle that takes more denoising steps per pass takes this many, unless the user sets `steps`.
         floor_share: the share of the bundle's least probability at which a repair is begun.
     """
 
     description: str
     controls: MappingProxyType[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
-    most_steps: int | None = None
+    steps_limit: int | None = None
     floor_share: float = 1.0
 
 
@@ -41,7 +41,7 @@ PRESETS: dict[PresetName, Preset] = {
     "preview": Preset(
         description="Quick: one pass of at most eight denoising steps, at full size.",
         controls=MappingProxyType({"max_passes": 1}),
-        most_steps=8,
+        steps_limit=8,
     ),
 }
 """By name.  docs/api.md has the same table."""

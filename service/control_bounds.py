@@ -12,13 +12,13 @@ class PresetBody(BaseModel):
     """A value of `preset`.
 
     `controls` are the values that it sets unless the request sets them.  A bundle that takes more denoising steps than
-    `most_steps` takes this many; a repair is begun at `floor_share` of the bundle's least probability.
+    `steps_limit` takes this many; a repair is begun at `floor_share` of the bundle's least probability.
     """
 
     name: str
     description: str
     controls: dict[str, float | int]
-    most_steps: int | None
+    steps_limit: int | None
     floor_share: float
 
 
@@ -35,7 +35,7 @@ def preset_bodies() -> list[PresetBody]:
     """Return the presets."""
     return [
         PresetBody(
-            name=name, description=preset.description, controls=dict(preset.controls), most_steps=preset.most_steps,
+            name=name, description=preset.description, controls=dict(preset.controls), steps_limit=preset.steps_limit,
             floor_share=preset.floor_share,
         )
         for name, preset in PRESETS.items()

@@ -118,7 +118,7 @@ _LIMITS = {
     "lanes": ["interactive", "standard", "bulk"],
     "presets": [{
         "name": "preview", "description": "Quick: one pass of at most eight denoising steps, at full size.",
-        "controls": {"max_passes": 1}, "most_steps": 8, "floor_share": 1.0,
+        "controls": {"max_passes": 1}, "steps_limit": 8, "floor_share": 1.0,
     }],
     "controls": {"scale": {"default": 1, "min": None, "max": None, "values": [1, 2, 4]}},
 }  # fmt: skip

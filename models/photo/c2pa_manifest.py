@@ -45,13 +45,13 @@ def read_signer(certificate: str | None, key: str | None, algorithm: str) -> Sig
         ProvenanceError: a setting or the package is missing, a file cannot be read, or the signer does not work.
     """
     if not certificate or not key:
-        name = "UNDEGRADE_C2PA_KEY" if certificate else "UNDEGRADE_C2PA_CERTIFICATE"
+        name = "UNDEGRADE_SIGNING_KEY" if certificate else "UNDEGRADE_SIGNING_CERTIFICATE"
         raise ProvenanceError(
             f"provenance c2pa signs results, but {name} is not set. Set it to a PEM file, or set "
             "UNDEGRADE_PROVENANCE to xmp."
         )
     texts = []
-    for setting, path in (("UNDEGRADE_C2PA_CERTIFICATE", certificate), ("UNDEGRADE_C2PA_KEY", key)):
+    for setting, path in (("UNDEGRADE_SIGNING_CERTIFICATE", certificate), ("UNDEGRADE_SIGNING_KEY", key)):
         try:
             texts.append(Path(path).read_text())
         except (OSError, UnicodeDecodeError) as error:
@@ -83,8 +83,8 @@ def signed(data: bytes, format: str, mark: Mark, signer: Signer, parent: Parent)
             builder.sign(native, f"image/{format}", io.BytesIO(data), target)
     except (c2pa.C2paError, ValueError) as error:
         raise ProvenanceError(
-            f"cannot sign the result: {error}. Check UNDEGRADE_C2PA_CERTIFICATE (the chain, leaf first), "
-            "UNDEGRADE_C2PA_KEY and UNDEGRADE_C2PA_ALGORITHM."
+            f"cannot sign the result: {error}. Check UNDEGRADE_SIGNING_CERTIFICATE (the chain, leaf first), "
+            "UNDEGRADE_SIGNING_KEY and UNDEGRADE_SIGNING_ALGORITHM."
         ) from error
     return target.getvalue()
 

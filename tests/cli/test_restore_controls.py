@@ -93,7 +93,7 @@ INVALID = {
     "an unknown preset": (("--preset", "best"), "'faithful'"),
     "variants to stdout": (("--variants", 2, "-o", "-"), "the result goes to stdout"),
     "an unknown policy": (("--provenance", "yes"), "'c2pa'"),
-    "no certificate": (("--provenance", "c2pa"), "UNDEGRADE_C2PA_CERTIFICATE is not set"),
+    "no certificate": (("--provenance", "c2pa"), "UNDEGRADE_SIGNING_CERTIFICATE is not set"),
 }
 
 

@@ -113,8 +113,8 @@ def test_credentials_of_the_photo_survive(signer):
 
 
 @pytest.mark.parametrize(("certificate", "key", "sentence"), [
-    (None, "key", "UNDEGRADE_C2PA_CERTIFICATE is not set"), ("certificate", None, "UNDEGRADE_C2PA_KEY is not set"),
-    ("nowhere", "key", "UNDEGRADE_C2PA_CERTIFICATE=.*cannot read"), ("certificate", "certificate", "cannot sign"),
+    (None, "key", "UNDEGRADE_SIGNING_CERTIFICATE is not set"), ("certificate", None, "UNDEGRADE_SIGNING_KEY is not set"),
+    ("nowhere", "key", "UNDEGRADE_SIGNING_CERTIFICATE=.*cannot read"), ("certificate", "certificate", "cannot sign"),
     ("key", "key", "cannot sign"),
 ])  # fmt: skip
 def test_what_is_missing_or_wrong_is_said_without_the_key(signer, tmp_path, certificate, key, sentence):
@@ -131,7 +131,7 @@ def test_a_signer_that_works_is_read(signer, tmp_path):
     (tmp_path / "certificate").write_text(signer.certificate)
     (tmp_path / "key").write_text(signer.key)
     assert read_signer(str(tmp_path / "certificate"), str(tmp_path / "key"), "es256") == signer
-    with pytest.raises(ProvenanceError, match="UNDEGRADE_C2PA_ALGORITHM"):
+    with pytest.raises(ProvenanceError, match="UNDEGRADE_SIGNING_ALGORITHM"):
         read_signer(str(tmp_path / "certificate"), str(tmp_path / "key"), "ed25519")
 
 
