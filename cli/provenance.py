@@ -1,4 +1,4 @@
-"""How the commands mark results: the settings UNDEGRADE_PROVENANCE and UNDEGRADE_SIGNING_*, and `--provenance`."""
+"""How the commands mark results: the setting UNDEGRADE_PROVENANCE, the signer, and `--provenance`."""
 
 from typing import TYPE_CHECKING
 

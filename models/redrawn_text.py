@@ -6,7 +6,7 @@ explains.  A correlation does not mind that a repair makes everything brighter o
 
 There is no such check for faces: finding them needs a model that is not part of this package.
 
-Shapes:  H W pixels.  Images are RGB (3, H, W), see models.pixels.
+Shapes:  H W pixels, R C rows and columns of blocks.  Images are RGB (3, H, W), see models.pixels.
 """
 
 import torch
@@ -55,45 +55,40 @@ def redrawn_text(before: Tensor, after: Tensor, change: Change) -> tuple[CodedWa
 
 
 def _blocks(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns for each block of a strip: is it text; correlation, energy and difference of the fine structure."""
+    """Returns for each block of a strip, (R, C): is it text; correlation, energy and difference of its structure."""
     old, new = _luma(before), _luma(after).to(before.device)
     is_text = _is_text(old) | _is_text(new)
-    fine_old, fine_new = _fine(old), _fine(new)
-    old_energy, new_energy = _mean(fine_old.square()), _mean(fine_new.square())
-    correlation = _mean(fine_old * fine_new) / (old_energy * new_energy).sqrt().clamp_min(1e-6)
-    difference = _mean((fine_new - fine_old).square())
-    return tuple(part[0, 0].cpu() for part in (is_text, correlation, old_energy, difference))  # type: ignore[return-value]
+    old, new = (luma - _mean(luma)[:, None, :, None] for luma in (old, new))
+    old_energy, new_energy = _mean(old.square()), _mean(new.square())
+    correlation = _mean(old * new) / (old_energy * new_energy).sqrt().clamp_min(1e-6)
+    difference = _mean(new.sub_(old).square_())
+    return is_text.cpu(), correlation.cpu(), old_energy.cpu(), difference.cpu()
 
 
 def _luma(image: Tensor) -> Tensor:
-    """Returns (1, 1, H, W) in levels of 8 bits, for whole blocks only."""
-    height, width = (side - side % BLOCK_PX for side in image.shape[-2:])
-    red, green, blue = (floats(channel[:height, :width]) for channel in image)
-    return (0.299 * red + 0.587 * green + 0.114 * blue).add_(1).mul_(127.5)[None, None]
+    """Returns the blocks of an image, (R, 16, C, 16) in levels of 8 bits, without those that are cut."""
+    rows, columns = (side // BLOCK_PX for side in image.shape[-2:])
+    red, green, blue = (floats(channel[: rows * BLOCK_PX, : columns * BLOCK_PX]) for channel in image)
+    luma = (red * 0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114).add_(1).mul_(127.5)
+    return luma.reshape(rows, BLOCK_PX, columns, BLOCK_PX)
 
 
-def _fine(luma: Tensor) -> Tensor:
-    return luma - F.avg_pool2d(luma, 9, stride=1, padding=4, count_include_pad=False)
-
-
-def _mean(pixels: Tensor) -> Tensor:
-    return F.avg_pool2d(pixels, BLOCK_PX)
+def _mean(blocks: Tensor) -> Tensor:
+    return blocks.mean(dim=(1, 3))
 
 
 def _is_text(luma: Tensor) -> Tensor:
-    """Returns (1, 1, rows, columns) booleans."""
-    edges = F.pad((luma[..., 1:] - luma[..., :-1]).abs() > MIN_EDGE_LEVELS, (0, 1)).float()
-    density = _mean(edges)
-    high, low = F.max_pool2d(luma, BLOCK_PX), -F.max_pool2d(-luma, BLOCK_PX)
+    """Returns (R, C) booleans."""
+    edges = (luma[..., 1:] - luma[..., :-1]).abs_() > MIN_EDGE_LEVELS
+    density = _mean(edges.float())
+    low, high = luma.amin(dim=(1, 3)), luma.amax(dim=(1, 3))
     contrast = high - low
-    place = (luma - _spread(low)) / _spread(contrast).clamp_min(1.0)
-    toned = _mean(((place < TONE_WIDTH) | (place > 1 - TONE_WIDTH)).float())
+    # Between the tones lies what is darker than the bright one and brighter than the dark one
+    margin = TONE_WIDTH * contrast
+    between = (luma > (low + margin)[:, None, :, None]) & (luma < (high - margin)[:, None, :, None])
+    toned = 1 - _mean(between.float())
     alike = (density > MIN_EDGES) & (density < MAX_EDGES) & (contrast > MIN_CONTRAST_LEVELS) & (toned > MIN_TONED)
-    rows = F.avg_pool2d(F.pad(alike.float(), (IN_A_ROW - 1, IN_A_ROW - 1)), (1, IN_A_ROW), stride=1)
-    lines = F.max_pool2d((rows >= 0.74).float(), (1, IN_A_ROW), stride=1)
+    padded = F.pad(alike[None, None].float(), (IN_A_ROW - 1, IN_A_ROW - 1))
+    rows = F.avg_pool2d(padded, (1, IN_A_ROW), stride=1)
+    lines = F.max_pool2d((rows >= 0.74).float(), (1, IN_A_ROW), stride=1)[0, 0]
     return (lines > 0) & alike
-
-
-def _spread(blocks: Tensor) -> Tensor:
-    """Returns the value of its block for every pixel."""
-    return blocks.repeat_interleave(BLOCK_PX, dim=-2).repeat_interleave(BLOCK_PX, dim=-1)

@@ -113,7 +113,8 @@ def test_credentials_of_the_photo_survive(signer):
 
 
 @pytest.mark.parametrize(("certificate", "key", "sentence"), [
-    (None, "key", "UNDEGRADE_SIGNING_CERTIFICATE is not set"), ("certificate", None, "UNDEGRADE_SIGNING_KEY is not set"),
+    (None, "key", "UNDEGRADE_SIGNING_CERTIFICATE is not set"),
+    ("certificate", None, "UNDEGRADE_SIGNING_KEY is not set"),
     ("nowhere", "key", "UNDEGRADE_SIGNING_CERTIFICATE=.*cannot read"), ("certificate", "certificate", "cannot sign"),
     ("key", "key", "cannot sign"),
 ])  # fmt: skip
