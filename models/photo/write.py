@@ -58,7 +58,13 @@ def _encoded(photo: Photo, format: str, **options: bytes | int | bool | tuple[in
     """
     image, target = _eight_bit_image(photo, format), io.BytesIO()
     try:
-        image.save(target, format=format.upper(), **options)
+        try:
+            image.save(target, format=format.upper(), **options)
+        except OSError:  # Pillow's buffer for optimized JPEGs is too small for a picture of noise
+            if not options.get("optimize"):
+                raise
+            target = io.BytesIO()
+            image.save(target, format=format.upper(), **{**options, "optimize": False})
     except (OSError, ValueError, RuntimeError) as error:
         raise PhotoError(
             f"cannot write {image.width} x {image.height} px as {format}: {error}. Try --format png."
