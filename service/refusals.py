@@ -16,6 +16,7 @@ ServiceError
     │   ├── NoSuchWorker         no-such-worker
     │   ├── NoSuchLane           no-such-lane
     │   ├── NoSuchPass           no-such-step
+    │   ├── NoSuchVariant        no-such-variant
     │   └── NoSuchDelivery       no-such-delivery
     ├── MethodNotAllowed     405 method-not-allowed
     ├── NotAcceptable        406 not-acceptable
@@ -150,6 +151,13 @@ class NoSuchPass(NotFound):
 
     code = "no-such-step"  # older than the word "pass"; codes are stable
     hint = "the job's passes contain the URLs of the existing images"
+
+
+class NoSuchVariant(NotFound):
+    """The job has fewer results."""
+
+    code = "no-such-variant"
+    hint = "the job's variants contain the URLs of its results"
 
 
 class MethodNotAllowed(Refusal):

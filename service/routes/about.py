@@ -10,6 +10,7 @@ from jobs.redis_health import public_url, read_health
 from jobs.spec import LANES
 from models.vocabulary import DEGRADATIONS
 from service.authentication import AnyCaller
+from service.control_bounds import ControlBounds, PresetBody, control_bounds, preset_bodies
 from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
@@ -21,7 +22,7 @@ router = APIRouter(tags=["about"])
 
 
 class Limits(BaseModel):
-    """The limits of uploads, waits and the queue, how long results are kept, and which ways in there are.
+    """The limits of uploads, waits and the queue, how long results are kept, the presets, and the controls' bounds.
 
     `image_url`: images are fetched from URLs of some hosts.  `uploads`: `POST /uploads` works.
     """
@@ -37,6 +38,8 @@ class Limits(BaseModel):
     lanes: list[str]
     image_url: bool
     uploads: bool
+    presets: list[PresetBody]
+    controls: dict[str, ControlBounds]
 
 
 class DegradationBody(BaseModel):
@@ -77,6 +80,8 @@ def limits(desk: CurrentDesk, caller: AnyCaller) -> Limits:
         lanes=list(LANES),
         image_url=bool(settings.image_url_hosts),
         uploads=desk.store.signs,
+        presets=preset_bodies(),
+        controls=control_bounds(),
     )
 
 

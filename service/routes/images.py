@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from jobs.record import JobRecord, Result
 from jobs.spec import Format
+from models.controls import MAX_VARIANTS
 from service.authentication import AuthenticatedCaller
 from service.conditional import etag_of
 from service.desk import Desk
@@ -15,7 +16,7 @@ from service.negotiation import format_to_convert_to, prefers_redirect
 from service.openapi import BINARY, picture_headers
 from service.picture import Picture, not_modified, picture_response, reader_of, stem_of
 from service.proxies import is_head
-from service.refusals import Gone, NoSuchPass
+from service.refusals import Gone, NoSuchPass, NoSuchVariant
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, OpenAPIResponses, problem_responses
 from service.transcode import Conversion
 
@@ -48,10 +49,11 @@ async def result(
     transcoder: CurrentTranscoder,
     format: Annotated[Format | None, Query(description="Convert the image to this format.")] = None,
     quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG, WebP and AVIF.")] = None,
+    variant: Annotated[int, Query(ge=1, le=MAX_VARIANTS, description="Which of several results, from 1.")] = 1,
 ) -> Response:
     """Return the restored image as stored, or converted to the format that `format` or `Accept` requests."""
     record = await desk.find(job_id, caller)
-    stored = _stored_result(record)
+    stored = _stored_result(record, variant)
     stored_format: Format = stored.format  # type: ignore[assignment]
     wanted = format or format_to_convert_to(request.headers.get("accept"), stored_format) or stored_format
     as_stored = wanted == stored_format and quality is None
@@ -118,14 +120,20 @@ async def _read(desk: Desk, blob: str, description: str, part: tuple[int, int], 
     return await (desk.blob(blob, description) if part == (0, size) else desk.blob_range(blob, description, *part))
 
 
-def _stored_result(record: JobRecord) -> Result:
-    """Return where the result is stored.
+def _stored_result(record: JobRecord, variant: int) -> Result:
+    """Return where a result is stored.
 
     Raises:
         NotFinished, JobCanceled, JobFailed: the job has no result, as `check_succeeded`.
         Gone: the job was a detection, which has no image.
+        NoSuchVariant: the job has fewer results.
     """
     check_succeeded(record)
     if record.outcome.result is None:
         raise Gone(f"job {record.spec.id} has no image: its kind is '{record.spec.kind}'")
-    return record.outcome.result
+    if variant == 1:
+        return record.outcome.result
+    if variant > len(record.outcome.variants):
+        count = max(1, len(record.outcome.variants))
+        raise NoSuchVariant(f"job {record.spec.id} has no variant {variant}, it has {count}")
+    return record.outcome.variants[variant - 1].result

@@ -18,6 +18,7 @@ from service.job_view import DetectBody, JobBody, detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import BINARY, upload_docs
+from service.output_size import check_output
 from service.picture import Picture, stem_of
 from service.refusals import Gone, WaitOver
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
@@ -111,6 +112,7 @@ class _Order:
         desk, prefix = self.desk, path_prefix(self.request)
         hooks = await accepted_hooks(parcel.options.hooks, desk.settings, desk.queue.redis, self.caller.owner, prefix)
         upload = replace(await self.images.opened(parcel, self.caller), hooks=hooks)
+        await check_output(upload.data, upload.header, upload.options.controls, desk.settings.max_megapixels)
         if accept is not None:
             upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
         return await self.desk.submit(upload, self.caller, wait_s, receive, self.attempt)
@@ -175,9 +177,16 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
 
 
 def _summary_headers(record: JobRecord) -> dict[str, str]:
-    degradations = record.outcome.degradations
+    outcome, degradations = record.outcome, record.outcome.degradations
+    change = outcome.change
     return {
         "X-Job-Id": record.spec.id,
         "X-Seed": str(record.spec.controls.seed),
         "X-Degradations": ", ".join(f"{name}={probability:.3f}" for name, probability in degradations.items()),
+        **({"X-Warnings": ", ".join(dict.fromkeys(outcome.warning_codes))} if outcome.warning_codes else {}),
+        **(
+            {"X-Change": f"mean={change.mean_levels:.2f}, max={change.max_levels:.1f}, share={change.share:.4f}"}
+            if change
+            else {}
+        ),
     }

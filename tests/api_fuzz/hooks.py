@@ -41,6 +41,10 @@ NOT_IN_THE_SCHEMA = (
     "contradicts prompt, which decides alone",  # nor across two parameters of a query
     "without webhook_url",  # nor that one field needs another, across a query and a body
     "contradicts only",  # one name in two lists
+    "shares of degradations contradict prompt",
+    "is given twice",  # two words for one degradation in strength
+    "'clean' is no repair",  # in strength
+    "which reaches to",  # a crop that is not within the picture
     "nothing is left to repair",  # only and skip together
     "does not know",  # a degradation that this bundle does not repair
     "send the image once",  # an image in the body and another one in the query

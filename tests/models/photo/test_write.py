@@ -128,3 +128,11 @@ def test_a_file_appears_complete_or_not_at_all(tmp_path):
         encode_photo(Photo(pixels=np.zeros((1, 70_000, 3), np.uint8), format="webp"))
     assert [entry.name for entry in path.parent.iterdir()] == ["photo.png"]
     np.testing.assert_array_equal(np.asarray(Image.open(path)), RGB)
+
+
+@pytest.mark.parametrize("quality", [None, 100])
+def test_a_picture_of_noise_is_written_as_jpeg(quality):
+    """Pillow's encoder runs out of its buffer when it optimizes such a picture."""
+    noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    data = encode_photo(Photo(pixels=noise, format="jpeg"), quality=quality)
+    assert np.abs(np.asarray(decoded(data)).astype(int) - noise).mean() < 4
