@@ -7,7 +7,7 @@ import typer
 
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.listening import bare_host, check_metrics_port, close, listen
-from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl
+from cli.options import Host, MetricsPort, NoPage, Port, RedisUrl, StoreUrl
 from cli.redis_access import run_with_redis
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
@@ -31,6 +31,7 @@ def api(
     redis_url: RedisUrl = None,
     store_url: StoreUrl = None,
     metrics_port: MetricsPort = None,
+    no_page: NoPage = False,
 ) -> None:
     """Run the HTTP API, without a worker.
 
@@ -41,7 +42,7 @@ def api(
     with exit_on_error():
         service = service_settings(
             settings(), host=host, port=port, bundle=bundle, redis_url=redis_url, store_url=store_url,
-            metrics_port=metrics_port,
+            metrics_port=metrics_port, page=False if no_page else None,
         )  # fmt: skip
         with ExitStack() as ending:
             ending.callback(close, sockets := listen(service.host, service.port))
@@ -76,7 +77,7 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "allowed_hosts": listed(env.allowed_hosts), "allowed_origins": listed(env.allowed_origins),
         "trusted_proxies": listed(env.trusted_proxies), "root_path": env.root_path,
         "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
-        "access_log": env.access_log,
+        "access_log": env.access_log, "page": env.page == "on",
     }  # fmt: skip
     values |= {name: value for name, value in options.items() if value is not None}
     values["host"] = bare_host(str(values["host"]))

@@ -19,7 +19,7 @@ from cli.console import print_error, print_warning
 from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.listening import check_metrics_port, close, listen
-from cli.options import Device, Host, Port, ServedBundles
+from cli.options import Device, Host, NoPage, Port, ServedBundles
 from cli.private_files import default_folder, keep_new_files_private
 from cli.server_urls import checked_redis_url
 from cli.settings import Settings, settings
@@ -44,7 +44,10 @@ def serve(
     data: Annotated[
         Path | None, typer.Option(help="Data folder of the embedded Redis server. Default: UNDEGRADE_DATA, if set.")
     ] = None,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the API's documentation in a browser.")] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in a browser; without a page, the API's documentation.")
+    ] = False,
+    no_page: NoPage = False,
 ) -> None:
     """Run the whole service on this machine: API, queue and one worker.
 
@@ -55,7 +58,7 @@ def serve(
     code = ExitCode.OK
     with exit_on_error(), ExitStack() as ending:
         env = settings()
-        service = service_settings(env, host=host, port=port)
+        service = service_settings(env, host=host, port=port, page=False if no_page else None)
         # First: nothing else is started, or even imported, for a port that is taken
         ending.callback(close, sockets := listen(service.host, service.port))
         check_metrics_port(service.host, service.metrics_port, "UNDEGRADE_METRICS_PORT")

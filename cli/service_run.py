@@ -227,9 +227,10 @@ class ServiceRun:
         print_message("")
         print_message(f'  curl -f -H "Accept: image/*" -F image=@photo.jpg {place} -o restored.jpg')
         print_message("")
-        print_message(f"API documentation: {url}/docs. Press Ctrl-C to stop.")
+        page = f"{url}/" if self.service.page else f"{url}/docs"
+        print_message(f"{'In a browser' if self.service.page else 'API documentation'}: {page}. Press Ctrl-C to stop.")
         if self.open_page:
-            webbrowser.open(f"{url}/docs")
+            await asyncio.to_thread(webbrowser.open, page)  # some browsers answer late
 
     async def _end(self) -> None:
         """End the worker, which needs Valkey until then, and then Valkey."""

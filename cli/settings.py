@@ -3,6 +3,7 @@
 import difflib
 import os
 from functools import lru_cache
+from typing import Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -80,6 +81,8 @@ class Settings(BaseSettings):
     """Addresses or networks of proxies whose X-Forwarded-* headers count, with commas."""
     root_path: str = ""
     """Path under which a proxy serves the API, such as /ai."""
+    page: Literal["on", "off"] = "on"
+    """Whether the API serves the page at /."""
     idle_s: int = Field(default=ServiceSettings.idle_s, ge=1)
     """How long the API keeps a connection without a request."""
     head_s: float = Field(default=ServiceSettings.head_s, gt=0)

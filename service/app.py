@@ -29,7 +29,7 @@ from service.proxies import HeadAsGet, RootPath
 from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, admin, docs, events, health, images, jobs, restore
+from service.routes import about, admin, docs, events, health, images, jobs, page, restore
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -78,6 +78,9 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     add_handlers(app)
     for module in (restore, jobs, images, events, about, admin, health, docs):
         app.include_router(module.router)
+    if settings.page:
+        app.include_router(page.router)
+        app.router.routes.append(page.RootPathWithoutSlash())
     return app
 
 

@@ -122,7 +122,7 @@ class _Exchange:
             if self.span.context is not None:
                 headers["traceparent"] = self.span.context.traceparent
             headers["X-Content-Type-Options"] = "nosniff"
-            headers["Cache-Control"] = "private, no-store"  # jobs, pictures and events belong to one caller
+            headers.setdefault("Cache-Control", "private, no-store")  # jobs and events belong to one caller
             if self._body_unread:  # refused before the body was read: close the connection, do not read the rest
                 headers["Connection"] = "close"
         await self._send(message)

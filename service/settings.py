@@ -41,6 +41,7 @@ class ServiceSettings:
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
         root_path: the path under which a proxy serves the service, such as "/ai".
+        page: whether `/` is the page for people; without it, `/` is 404.
         access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
     """
 
@@ -67,6 +68,7 @@ class ServiceSettings:
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     root_path: str = ""
+    page: bool = True
     access_log: AccessLog = "on"
 
 
