@@ -11,11 +11,13 @@ from PIL import Image as Pillow
 
 from models.training.data.degradations.image_operations import as_bytes, clip, from_bytes
 from models.training.data.degradations.low_light import expose
+from models.training.data.degradations.sensor_noise import gaussian
 
 EXAMPLES = Path(__file__).parent
 SAMPLES = EXAMPLES.parent / "web" / "samples"
 SIZE_PX = (384, 288)
-QUALITY = 80
+NOISE = {"quality": 85, "subsampling": 0}  # coarser files have another noise than a sensor's
+OTHER = {"quality": 80}
 
 
 def centered(photo: Pillow.Image, left: float = 0.5, top: float = 0.5) -> Pillow.Image:
@@ -23,6 +25,12 @@ def centered(photo: Pillow.Image, left: float = 0.5, top: float = 0.5) -> Pillow
     width, height = min(SIZE_PX[0], photo.width), min(SIZE_PX[1], photo.height)
     x, y = round((photo.width - width) * left), round((photo.height - height) * top)
     return photo.crop((x, y, x + width, y + height))
+
+
+def noisy(clean: Pillow.Image, sigma: float, seed: int) -> Pillow.Image:
+    """Returns the photo with white noise of `sigma` of 255."""
+    pixels = from_bytes(np.asarray(clean.convert("RGB")))
+    return Pillow.fromarray(as_bytes(clip(gaussian(pixels, sigma / 255, np.random.default_rng(seed)))))
 
 
 def low_light(clean: Pillow.Image, factor: float, seed: int) -> Pillow.Image:
@@ -34,16 +42,16 @@ def low_light(clean: Pillow.Image, factor: float, seed: int) -> Pillow.Image:
 def main() -> None:
     SAMPLES.mkdir(parents=True, exist_ok=True)
     with (
-        Pillow.open(EXAMPLES / "cat-noisy.jpg") as cat, Pillow.open(EXAMPLES / "photographer-rainy.jpg") as photographer,
-        Pillow.open(EXAMPLES / "raccoon-hazy.jpg") as raccoon, Pillow.open(EXAMPLES / "clean" / "cat.jpg") as clean_cat,
+        Pillow.open(EXAMPLES / "clean" / "cat.jpg") as cat, Pillow.open(EXAMPLES / "raccoon-hazy.jpg") as raccoon,
+        Pillow.open(EXAMPLES / "photographer-rainy.jpg") as photographer,
     ):  # fmt: skip
         made = {
-            "noise": centered(cat, 0.2, 0.2), "rain": centered(photographer, 0.5, 0.1),
-            "haze": centered(raccoon), "low-light": low_light(centered(clean_cat, 0.2, 0.2), 0.2, 3),
+            "noise": noisy(centered(cat, 0.2, 0.2), 18, 3), "rain": centered(photographer, 0.5, 0.1),
+            "haze": centered(raccoon), "low-light": low_light(centered(cat, 0.2, 0.2), 0.2, 3),
         }  # fmt: skip
     for name, sample in made.items():
         data = io.BytesIO()
-        sample.save(data, "JPEG", quality=QUALITY, optimize=True)
+        sample.save(data, "JPEG", **(NOISE if name == "noise" else OTHER))
         (SAMPLES / f"{name}.jpg").write_bytes(data.getvalue())
 
 

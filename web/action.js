@@ -15,6 +15,7 @@ let announced = "";
 export function draw(item, acts) {
   const box = byId("action");
   box.hidden = !item;
+  box.toggleAttribute("data-sticky", item?.state !== "done");
   if (!item) return;
   const problem = item.state === "failed" && item.problem && failure(item, acts);
   const canceled = item.state === "canceled" && make("p", { class: "muted" }, t("progress.canceled"));

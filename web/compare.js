@@ -53,8 +53,7 @@ export class Compare {
       on: { input: () => this.place(Number(this.range.value)) },
     });
     this.slider = make("div", { class: "divider-row" },
-      make("label", { for: "divider" }, t("view.divider")),
-      make("span", { class: "muted", "aria-hidden": "true" }, t("view.before")), this.range,
+      this.range, make("span", { class: "muted", "aria-hidden": "true" }, t("view.before")), make("label", { for: "divider" }, t("view.divider")),
       make("span", { class: "muted", "aria-hidden": "true" }, t("view.after")));
     this.hold = make("button", { type: "button", id: "hold", "aria-pressed": "false" }, t("view.hold"));
     this.listenHold();
@@ -78,7 +77,7 @@ export class Compare {
     const what = [before, after, shown, afterLabel, showable].join("|");
     if (what === this.drawn) return;
     this.drawn = what;
-    const layer = (/** @type {string} */ source, /** @type {string} */ alt) => make("img", { class: "layer", src: source, alt, draggable: false, on: { load: () => { this.view.apply(); this.showZoom(); } } });
+    const layer = (/** @type {string} */ source, /** @type {string} */ alt) => make("img", { class: "layer", src: source, alt, draggable: false, on: { load: (/** @type {Event} */ event) => this.loaded(/** @type {HTMLImageElement} */ (event.target)) } });
     const tag = (/** @type {string} */ text, /** @type {string} */ side) => make("span", { class: `tag ${side}`, "aria-hidden": "true" }, text);
     const original = () => layer(before, t("view.alt-before", { name }));
     const restored = () => layer(/** @type {string} */ (after), t("view.alt-after", { name }));
@@ -95,6 +94,13 @@ export class Compare {
       fill(this.stage, make("div", { class: "pane" }, restored(), this.clip, this.line, tag(t("view.before"), "left"), tag(label, "right")));
       this.place(this.position);
     }
+    this.view.apply();
+    this.showZoom();
+  }
+
+  /** @param {HTMLImageElement} image */
+  loaded(image) {
+    this.stage.style.setProperty("--ratio", `${image.naturalWidth} / ${image.naturalHeight}`);
     this.view.apply();
     this.showZoom();
   }
