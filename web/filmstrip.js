@@ -1,5 +1,5 @@
 // @ts-check
-/** The images after each pass, as a strip below the photo: choosing one compares it with the original. */
+/** The images after each pass, as a strip in the panel: choosing one compares it with the original. */
 import { byId, fill, make } from "./dom.js";
 import { degradation, t } from "./i18n.js";
 import { items } from "./items.js";
@@ -30,7 +30,7 @@ export function draw(item) {
   drawn = what;
   const shown = /** @type {Item} */ (item);
   const frames = passes.map((/** @type {any} */ pass, /** @type {number} */ index) => pass.image && frame(shown, index + 1, `${index + 1}. ${degradation(pass.label)}`, pass.kept ? "" : t("film.undone"))).filter(Boolean);
-  fill(strip(), make("h2", { class: "small-title", id: "film-title" }, t("film.title")),
+  fill(strip(), make("h2", { class: "group-title", id: "film-title" }, t("film.title")),
     make("ol", { "aria-labelledby": "film-title" }, frame(shown, 0, t("view.before"), ""), ...frames, frame(shown, -1, t("film.result"), "")));
 }
 
