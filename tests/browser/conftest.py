@@ -1,7 +1,6 @@
 """The page in a real browser, against `undegrade serve` with a real worker.  `make page-test` installs what is needed."""
 
 import contextlib
-import io
 import os
 import shutil
 import signal
@@ -150,6 +149,19 @@ def browse(chromium):
     assert reports == []
 
 
+@pytest.fixture(scope="session")
+def until():
+    """Waits until an expression is true on a page; `wait_for_function` would need eval, which the page's policy forbids."""
+
+    def wait(page, expression, argument=None):
+        until_s = time.monotonic() + LONG_MS / 1000
+        while not page.evaluate(expression, argument):
+            assert time.monotonic() < until_s, f"never true: {expression}"
+            page.wait_for_timeout(50)
+
+    return wait
+
+
 @pytest.fixture
 def proxy(served):
     """A proxy before the service, which can be cut."""
@@ -183,14 +195,3 @@ def photo(tmp_path):
         return str(tmp_path / name)
 
     return write
-
-
-def picture(data):
-    """An image from its bytes."""
-    return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def restore(page):
-    """Restores the shown photo and waits for its result."""
-    page.click("#restore")
-    page.wait_for_selector("#download")

@@ -98,21 +98,19 @@ def test_everything_can_be_done_with_the_keyboard(browse, served):
     assert page.evaluate("document.activeElement.id") == "open-code"
 
 
-def test_screen_readers_are_told_what_happens(browse, served):
+def test_screen_readers_are_told_what_happens(browse, served, photo, until):
     page = browse(served.url)
     page.evaluate("""() => { window.said = []; new MutationObserver(() => said.push(document.getElementById("status").textContent))
         .observe(document.getElementById("status"), {childList: true, characterData: true, subtree: true}); }""")
-    page.click(".sample >> nth=1")
-    page.wait_for_selector(".bar-row")
+    choose(page, photo("noisy.png"))
     restore(page)
-    page.wait_for_function("said.includes('The photo is restored.')")
+    until(page, "said.includes('The photo is restored.')")
     assert page.evaluate("said")[0] == "The photo has been examined. You can restore it now."
 
 
-def test_the_views_show_before_and_after_and_zoom_together(browse, served):
+def test_the_views_show_before_and_after_and_zoom_together(browse, served, photo):
     page = browse(served.url)
-    page.click(".sample >> nth=1")
-    page.wait_for_selector(".bar-row")
+    choose(page, photo("noisy.png"))
     restore(page)
     transforms = "[...document.querySelectorAll('.layer')].map((layer) => layer.style.transform)"
     page.click("label:has(#mode-side)")
@@ -137,15 +135,14 @@ def test_the_views_show_before_and_after_and_zoom_together(browse, served):
     assert abs(float(page.input_value("#divider")) - 25) < 1
 
 
-def test_the_passes_are_a_filmstrip(browse, served):
+def test_the_passes_are_a_filmstrip(browse, served, photo, until):
     page = browse(served.url)
-    page.click(".sample >> nth=1")
-    page.wait_for_selector(".bar-row")
+    choose(page, photo("noisy.png"))
     restore(page)
     frames = page.locator(".frame")
-    assert frames.all_inner_texts() == ["Before", "1. Haze", "Result"]
+    assert frames.all_inner_texts() == ["Before", "1. Noise", "Result"]
     frames.nth(1).click()
-    page.wait_for_function("document.querySelector('.tag.right').textContent === 'Pass 1'")
+    until(page, "document.querySelector('.tag.right').textContent === 'Pass 1'")
     assert frames.nth(1).get_attribute("aria-pressed") == "true"
 
 
@@ -197,7 +194,7 @@ def test_the_copied_command_makes_the_same_picture(browse, served, photo, tmp_pa
     assert (tmp_path / "it's noisy-restored.png").read_bytes() == data
 
 
-def test_several_photos_are_restored_and_downloaded_together(browse, served, photo):
+def test_several_photos_are_restored_and_downloaded_together(browse, served, photo, until):
     page = browse(served.url)
     files = [photo(f"{index}.png", box=(index * 40, 40, index * 40 + 96, 136)) for index in range(3)]
     choose(page, *files, photo("same.png"))
@@ -205,7 +202,7 @@ def test_several_photos_are_restored_and_downloaded_together(browse, served, pho
     page.click("[data-key^=remove-] >> nth=3")
     page.click("#restore-all")
     page.wait_for_selector("#download-all")
-    page.wait_for_function("document.querySelectorAll('li[data-state=done]').length === 3")
+    until(page, "document.querySelectorAll('li[data-state=done]').length === 3")
     data, _ = download(page, "#download-all")
     with ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None
@@ -228,12 +225,12 @@ def test_a_photo_can_be_dropped_and_pasted(browse, served, way):
     assert page.inner_text("#photo-title") == "given.jpg"
 
 
-def test_a_file_that_the_browser_cannot_show_is_restored_and_shown(browse, served, photo):
+def test_a_file_that_the_browser_cannot_show_is_restored_and_shown(browse, served, photo, until):
     page = browse(served.url, quiet=False)
     choose(page, photo("scan.tif"))
     assert "cannot show" in page.inner_text("#stage")
     restore(page)
-    page.wait_for_function("document.querySelector('#stage img')?.naturalWidth === 128")
+    until(page, "document.querySelector('#stage img')?.naturalWidth === 128")
     data, name = download(page)
     assert name == "scan-restored.tif" and Image.open(io.BytesIO(data)).format == "TIFF"
 
@@ -251,30 +248,30 @@ def test_the_history_survives_a_reload_and_can_be_cleared(browse, served, photo)
     assert (again, name) == (data, "kept-restored.png")
     page.click("#open-history")
     page.click("#history-clear")
+    page.wait_for_selector(".entry", state="detached")
     assert "nothing here yet" in page.inner_text("#history-dialog")
     assert page.locator(".entry").count() == 0
 
 
 @pytest.mark.parametrize("tag", ["de", "fr", "es", "ja", "zh"])
-def test_the_page_fits_a_small_phone_in_every_language(browse, served, tag):
+def test_the_page_fits_a_small_phone_in_every_language(browse, served, photo, tag, until):
     page = browse(served.url, {"width": 320, "height": 640})
     page.select_option("#language", tag)
-    page.wait_for_function("(tag) => document.documentElement.lang.startsWith(tag)", arg=tag)
+    until(page, "(tag) => document.documentElement.lang.startsWith(tag)", tag)
     assert fits(page)
-    page.click(".sample >> nth=3")
-    page.wait_for_selector(".bar-row")
+    choose(page, photo("a-photo-with-quite-a-long-name-without-any-space.png"))
     for part in ("#describe summary", "#more summary", "#others summary"):
         page.click(part)
     assert fits(page)
-    restore(page)
-    assert fits(page)
-    assert page.inner_text("#result-title") != "Restored"
+    if tag in ("de", "ja"):
+        restore(page)
+        assert fits(page)
+        assert page.inner_text("#result-title") != "Restored"
 
 
-def test_the_page_uses_a_large_screen(browse, served):
+def test_the_page_uses_a_large_screen(browse, served, photo):
     page = browse(served.url, {"width": 3840, "height": 2160})
-    page.click(".sample >> nth=1")
-    page.wait_for_selector(".bar-row")
+    choose(page, photo("noisy.png"))
     restore(page)
     box = page.locator("#stage").bounding_box()
     assert box["width"] > 2400 and box["height"] > 1200
