@@ -120,7 +120,8 @@ async function start() {
   const language = byId("language");
   language.replaceChildren(...Object.entries(i18n.LANGUAGES).map(([tag, name]) => make("option", { value: tag, lang: tag, selected: tag === i18n.current() }, name)));
   language.addEventListener("change", async () => { await i18n.use(language.value); translate(); });
-  byId("controls").addEventListener("submit", (/** @type {Event} */ event) => { event.preventDefault(); acts.restore(); });
+  byId("controls").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
+  byId("controls").addEventListener("keydown", (/** @type {any} */ event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); byId("restore")?.click(); } });
   items.addEventListener("change", plan);
   items.addEventListener("show", (event) => {
     const item = /** @type {CustomEvent<Item | null>} */ (event).detail;

@@ -39,7 +39,7 @@ export function draw(item) {
   const what = [item.id, item.state, JSON.stringify(item.found), JSON.stringify(item.choices && Object.entries(item.choices).map(([name, { on }]) => [name, on])), Boolean(settings.prompt.trim()), JSON.stringify(server.offer), server.degradations.length, document.documentElement.lang].join("|");
   if (what === drawn) return;
   drawn = what;
-  const found = bars(item, Boolean(settings.prompt.trim()), () => draw(item));
+  const found = bars(item, Boolean(settings.prompt.trim()), () => items.changed(item));
   fill(form, found, presets(), describe(item), more(item));
   for (const part of /** @type {NodeListOf<HTMLDetailsElement>} */ (form.querySelectorAll("details[id]"))) {
     part.open = open.has(part.id);
@@ -69,12 +69,12 @@ function presets() {
 function describe(item) {
   const text = make("input", {
     type: "text", id: "prompt", maxLength: 1000, value: settings.prompt, placeholder: t("prompt.placeholder"), "aria-describedby": "prompt-about",
-    on: { input: () => { settings.prompt = text.value; draw(item); } },
+    on: { input: () => { settings.prompt = text.value; items.changed(item); } },
   });
   const names = SUGGESTIONS.filter((name) => server.degradations.some((entry) => entry.name === name));
   const suggest = (/** @type {string} */ name) => make("button", {
     type: "button", class: "chip", dataset: { key: `suggest-${name}` },
-    on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; draw(item); byId("prompt")?.focus(); } },
+    on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; items.changed(item); text.focus(); } },
   }, degradation(name));
   return make("details", { class: "group", id: "describe" }, make("summary", {}, t("prompt.title")),
     make("label", { for: "prompt" }, t("prompt.label")), text,

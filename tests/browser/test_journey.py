@@ -150,7 +150,7 @@ def test_a_chosen_repair_is_the_only_one(browse, served, photo):
     page = browse(served.url)
     choose(page, photo("noisy.png"))
     page.click("#repair-noise")
-    assert page.is_disabled("#restore")
+    page.wait_for_selector("#restore:disabled")
     page.click("#others summary")
     page.click("#repair-haze")
     restore(page)
