@@ -41,6 +41,18 @@ def load_bundle(bundle: str | None, device: str | None) -> "Restorer":
     return restorer
 
 
+def bundle_version(bundle: str | None) -> tuple[str, str]:
+    """Returns the name and the version of a bundle; None takes that of the settings.
+
+    Raises:
+        BundleError: it does not exist, or its manifest cannot be read.
+    """
+    from models.bundle import find_bundle, read_manifest
+
+    path = find_bundle(bundle or settings().default_bundle)
+    return path.name, read_manifest(path).version
+
+
 def _log_to_stderr() -> None:
     """Send the log events of networks to stderr: stdout may carry a photo or JSON."""
     import structlog

@@ -7,7 +7,7 @@ through `visible` here, and through `jobs.json_log` in JSON, before it reaches a
 import contextlib
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -52,6 +52,11 @@ def print_lines(text: str) -> None:
 
 def print_warning(text: str) -> None:
     _print_line(f"warning: {text}", style="yellow")
+
+
+def print_warnings(texts: Iterable[str]) -> None:
+    for text in texts:
+        print_warning(text)
 
 
 def print_error(text: str) -> None:

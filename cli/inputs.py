@@ -66,6 +66,18 @@ def read_input(source: Path | None) -> Photo:
     return read_photo(source or sys.stdin.buffer.read(limits.file_bytes + 1), limits)
 
 
+def read_photo_and_file(source: Path | None, *, keep_file: bool) -> tuple[Photo, bytes | None]:
+    """Read a photo as `read_input` does, and return its file, too, if that is wanted."""
+    if not keep_file:
+        return read_input(source), None
+    limits = Limits()
+    if source is None:
+        data = sys.stdin.buffer.read(limits.file_bytes + 1)
+        return read_photo(data, limits), data
+    photo = read_photo(source, limits)
+    return photo, source.read_bytes()
+
+
 def find_photos(arguments: Sequence[str], out: str | None = None) -> FoundPhotos:
     """Find the photos that the arguments name.  Folders are searched recursively, glob patterns are expanded.
 

@@ -6,15 +6,20 @@ from typing import Annotated
 
 import typer
 
-from cli.bundle_loading import load_bundle
+from cli.bundle_loading import bundle_version, load_bundle
 from cli.console import refuse_binary_on_terminal
 from cli.exit_codes import exit_if_any_failed, exit_on_error, print_failures
 from cli.inputs import IfExists, OutputPlan, plan_outputs
 from cli.options import Bundle, Device, Photos
+from cli.provenance import chosen_provenance
 from cli.restore_run import OutputOptions, RestoreRun, RunOutcome
-from cli.result_names import already_done, print_batch_summary, report_renamed
+from cli.result_names import already_done, first_result, print_batch_summary, report_renamed
+from models.control_text import parse_crop, parse_strength
+from models.controls import Controls
 from models.errors import ControlsError
+from models.photo.provenance import Policy
 from models.photo.read import FORMATS, format_of
+from models.presets import PresetName, preset_values
 from models.vocabulary import names
 
 
@@ -47,9 +52,24 @@ def restore(
         typer.Option(help="Never repair these degradations. Repeat the option, or separate names with commas."),
     ] = None,
     strength: Annotated[
-        float,
-        typer.Option(help="How much of the restoration to apply, from 0 (the input, unchanged) to 1 (all of it)."),
-    ] = 1.0,
+        str | None,
+        typer.Option(
+            metavar="S",
+            help="How much of the restoration to apply, from 0 (the input, unchanged) to 1 (all of it); or a share for "
+            "each degradation, such as noise=0.3,haze=1. Default: the preset's, or else 1.",
+        ),
+    ] = None,
+    preset: Annotated[
+        PresetName,
+        typer.Option(help="A set of values for the other options, which win: auto, faithful, strong or preview."),
+    ] = "auto",
+    scale: Annotated[int, typer.Option(help="Enlarge both sides 2 or 4 times before, and repair low resolution.")] = 1,
+    crop: Annotated[
+        str | None, typer.Option(help="x,y,width,height in pixels of the upright photo: restore only this part.")
+    ] = None,
+    variants: Annotated[
+        int, typer.Option(help="Write up to 4 results, NAME-1, NAME-2, ..., with the seeds SEED, SEED + 1, ...")
+    ] = 1,
     fidelity: Annotated[
         float | None,
         typer.Option(
@@ -79,6 +99,10 @@ def restore(
     compare: Annotated[
         Compare | None, typer.Option(help="Also write NAME.compare.png, with before and after side by side.")
     ] = None,
+    provenance: Annotated[
+        Policy | None,
+        typer.Option(help="How to mark results: off, xmp or c2pa. Default: UNDEGRADE_PROVENANCE, or else xmp."),
+    ] = None,
     exists: Annotated[IfExists, typer.Option(help="What to do if the output file exists.")] = IfExists.SKIP,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON report for each photo, one per line.")] = False,
 ) -> None:
@@ -91,29 +115,40 @@ def restore(
       undegrade restore holiday/ -o restored/ --exists replace
 
       undegrade restore night.jpg --prompt "too dark" -o bright.jpg --compare side
+
+      undegrade restore small.jpg --scale 2 --strength noise=0.5,low-resolution=1
     """
     with exit_on_error():
         if prompt is not None and not prompt.strip():
             raise ControlsError("--prompt is empty. Say what to repair, or leave the option out.")
         photo_format = _known_format(photo_format)
         only_names, skip_names = names(_split_names("only", only)), names(_split_names("skip", skip))
+        given = {
+            "strength": None if strength is None else parse_strength(strength), "fidelity": fidelity,
+            "max_passes": max_passes, "steps": steps,
+        }  # fmt: skip
+        given = {name: value for name, value in given.items() if value is not None}
+        controls = Controls(
+            prompt=prompt, only=only_names, skip=skip_names, color_fix=color_fix, seed=seed, strict=strict,
+            preset=preset, scale=scale, crop=None if crop is None else parse_crop(crop), variants=variants,
+            **{**preset_values(preset, given), **given},  # type: ignore[arg-type]
+        )  # fmt: skip
         plan = plan_outputs(inputs, out, photo_format, exists)
-        _check_stdout(plan, compare=compare is not None, as_json=as_json)
+        _check_stdout(plan, compare=compare is not None, as_json=as_json, variants=variants)
         report_renamed(plan.photos)
-        photos = [paths for paths in plan.photos if not already_done(paths, exists)]
+        photos = [paths for paths in plan.photos if not already_done(first_result(paths, variants), exists)]
         outcome = RunOutcome(skipped=len(plan.photos) - len(photos))
         failures = print_failures(plan.missing, as_json=as_json)
         if photos:
-            from models.controls import Controls
-
-            controls = Controls(
-                prompt=prompt, only=only_names, skip=skip_names, strength=strength, fidelity=fidelity,
-                color_fix=color_fix, max_passes=max_passes, steps=steps, seed=seed, strict=strict,
-            )  # fmt: skip
             output = OutputOptions(
-                format=photo_format, quality=quality, compare=compare is not None, exists=exists, as_json=as_json
-            )
-            run = RestoreRun(restorer=load_bundle(bundle, device), controls=controls, output=output)
+                format=photo_format, quality=quality, compare=compare is not None, exists=exists, as_json=as_json,
+                provenance=chosen_provenance(provenance),
+            )  # fmt: skip
+            name, version = bundle_version(bundle)
+            run = RestoreRun(
+                restorer=load_bundle(bundle, device), controls=controls, output=output, bundle=name,
+                bundle_version=version,
+            )  # fmt: skip
             ran = run.run(photos)
             failures += ran.failures
             outcome = replace(ran, skipped=outcome.skipped + ran.skipped)
@@ -139,12 +174,14 @@ def _known_format(name: str | None) -> str | None:
     return known
 
 
-def _check_stdout(plan: OutputPlan, *, compare: bool, as_json: bool) -> None:
+def _check_stdout(plan: OutputPlan, *, compare: bool, as_json: bool, variants: int) -> None:
     """Refuse options that would write to stdout, or beside it, when a result goes there."""
     if all(paths.target is not None for paths in plan.photos):
         return
     if as_json:
         raise ControlsError("--json and the photo would both go to stdout. Give -o a file.")
+    if variants > 1:
+        raise ControlsError("--variants writes several photos, but the result goes to stdout. Give -o a file.")
     if compare:
         raise ControlsError("--compare writes a file beside the result, but the result goes to stdout. Give -o a file.")
     refuse_binary_on_terminal("the photo")

@@ -47,6 +47,19 @@ def result_format(paths: PhotoPaths, photo: Photo, wanted: str | None) -> str:
     return wanted or by_name or photo.format
 
 
+def first_result(paths: PhotoPaths, variants: int) -> PhotoPaths:
+    """Returns the paths with the first result that is written: with several variants, that of number 1."""
+    return paths if variants == 1 else variant_result(paths, 1)
+
+
+def variant_result(paths: PhotoPaths, number: int) -> PhotoPaths:
+    """Returns the paths with the result of one of several variants, NAME-1.EXT, NAME-2.EXT, ..."""
+    target = paths.target
+    if target is None:
+        return paths
+    return replace(paths, target=fitting(target.parent, target.stem, f"-{number}{target.suffix}"))
+
+
 def already_done(paths: PhotoPaths, exists: IfExists) -> bool:
     """Returns whether the result exists and is to be kept; prints so."""
     if exists is IfExists.SKIP and paths.target is not None and os.path.lexists(paths.target):

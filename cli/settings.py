@@ -95,6 +95,14 @@ class Settings(BaseSettings):
     """URL of the API for `top`; without it, `top` reads Redis."""
     api_key: str | None = None
     """API key that `top` sends."""
+    provenance: Literal["off", "xmp", "c2pa"] = "xmp"
+    """How `restore` and `worker` mark results: not, in XMP, or in XMP and with a signed C2PA manifest."""
+    signing_certificate: str | None = None
+    """PEM file with the certificate chain that signs manifests, the leaf first."""
+    signing_key: str | None = None
+    """PEM file with the private key of the certificate."""
+    signing_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = "es256"
+    """The algorithm of the key."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 

@@ -39,6 +39,8 @@ class PassRecord(TolerantModel):
     kept: bool = True
     seconds: float = 0.0
     max_change_levels: float | None = None
+    mean_change_levels: float | None = None
+    changed_share: float | None = None
     blob: str | None = None
 
 
@@ -61,8 +63,42 @@ class Failure(TolerantModel):
     hint: str = ""
 
 
+class Change(TolerantModel):
+    """How much the result differs from the input, in levels of 8 bits, and in which share of the pixels (0 to 1)."""
+
+    mean_levels: float
+    max_levels: float
+    share: float
+
+
+class Understood(TolerantModel):
+    """How a prompt was understood: the repair that it names, how well (0 to 1), and words that have no part in this.
+
+    `used` is what reached the network: "text", "label" or "nothing".
+    """
+
+    label: str
+    score: float
+    ignored: tuple[str, ...] = ()
+    used: str = "text"
+
+
+class Variant(TolerantModel):
+    """One of several results of a job, and how it came about."""
+
+    seed: int
+    result: Result
+    passes: tuple[PassRecord, ...] = ()
+    stop_reason: str | None = None
+    change: Change | None = None
+
+
 class Outcome(TolerantModel):
-    """How a job ended; while it runs, what is known so far."""
+    """How a job ended; while it runs, what is known so far.
+
+    `warning_codes` has the code of each warning.  `variants` lists all results of a job that has several, the first
+    among them; the other fields are those of the first.
+    """
 
     degradations: dict[str, float] = Field(default_factory=dict)
     passes: tuple[PassRecord, ...] = ()
@@ -70,7 +106,11 @@ class Outcome(TolerantModel):
     seed: int | None = None
     steps: int | None = None
     warnings: tuple[str, ...] = ()
+    warning_codes: tuple[str, ...] = ()
+    understood: Understood | None = None
+    change: Change | None = None
     result: Result | None = None
+    variants: tuple[Variant, ...] = ()
     failure: Failure | None = None
     seconds: dict[str, float] = Field(default_factory=dict)  # stage -> seconds
 

@@ -1,8 +1,23 @@
-"""The job spec: what to do with which blob.  It holds no pixels, and a golden file in the tests pins version 1."""
+"""The job spec: what to do with which blob.  It holds no pixels, and golden files in the tests pin its versions.
 
-from typing import Literal
+A spec is written as version 1 if it asks for nothing that version 1 does not know, so that workers of an earlier
+version run it (docs/decisions/0036).
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from jobs.blob_names import belongs_to
@@ -15,8 +30,8 @@ Format = Literal["jpeg", "png", "webp", "tiff", "avif"]
 LANES: tuple[Lane, ...] = ("interactive", "standard", "bulk")
 HEAD_START_S: dict[Lane, float] = {"interactive": 0.0, "standard": 20.0, "bulk": 300.0}
 """The lane goes first whose first job has waited longest beyond this: lanes have an order, and no lane starves."""
-VERSION: Literal[1] = 1
-"""Of the spec."""
+VERSION: Literal[2] = 2
+"""The latest version of the spec."""
 MAX_EXACT = 2**53
 """Lua and JSON keep whole numbers exactly up to here."""
 MAX_SIDE_PX = 2**31
@@ -30,18 +45,64 @@ class FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+MAX_NAMES = 32
+"""Degradations in one control."""
+
+
+def _kind_of_strength(value: object) -> str:
+    return "shares" if isinstance(value, Mapping) else "share"
+
+
+Strength = Annotated[
+    Annotated[Share, Tag("share")]
+    | Annotated[dict[str, Share], Field(min_length=1, max_length=MAX_NAMES), Tag("shares")],
+    Discriminator(_kind_of_strength),
+]
+Pixels = Annotated[int, Field(ge=0, le=MAX_SIDE_PX)]
+Size = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+Preset = Literal["auto", "faithful", "strong", "preview"]
+
+
 class JobControls(FrozenModel):
     """The controls of a job; None means the bundle's default.  Ranges are those of `models.controls.Controls`."""
 
     prompt: str | None = Field(default=None, max_length=1000, description="Run one pass, conditioned on this text.")
-    only: tuple[str, ...] = Field(default=(), max_length=32, description="Repair only these degradations.")
-    skip: tuple[str, ...] = Field(default=(), max_length=32, description="Never repair these degradations.")
-    strength: float = Field(default=1.0, ge=0, le=1, description="0 returns the input, 1 the full restoration.")
+    only: tuple[str, ...] = Field(default=(), max_length=MAX_NAMES, description="Repair only these degradations.")
+    skip: tuple[str, ...] = Field(default=(), max_length=MAX_NAMES, description="Never repair these degradations.")
+    strength: Strength = Field(
+        default=1.0, description="0 returns the input, 1 the full restoration; or a share for each degradation."
+    )
     fidelity: float | None = Field(default=None, ge=0, le=1, description="1 stays closest to the input.")
     color_fix: bool = Field(default=False, description="Give the result the input's mean colors and contrast.")
     max_passes: int | None = Field(default=None, ge=1, le=100, description="Maximum number of passes.")
     steps: int | None = Field(default=None, ge=1, le=1000, description="Denoising steps per pass.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="The same seed repeats a result.")
+    preset: Preset = Field(default="auto", description="A set of values for the other controls; theirs win.")
+    scale: Literal[1, 2, 4] = Field(default=1, description="Enlarge both sides, then repair low resolution.")
+    crop: tuple[Pixels, Pixels, Size, Size] | None = Field(
+        default=None, description="x,y,width,height in pixels of the upright image: restore only this part."
+    )
+    variants: int = Field(default=1, ge=1, le=4, description="Results with the seeds seed, seed + 1, ...")
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is newer than version 1 and not used."""
+        written: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in written.items() if name not in NEWER or value != fields[name].default}
+
+    @property
+    def version(self) -> Literal[1, 2]:
+        """The first version of the spec that knows all that these controls ask for."""
+        newer = isinstance(self.strength, Mapping) or any(
+            getattr(self, name) != type(self).model_fields[name].default for name in NEWER
+        )
+        return 2 if newer else 1
+
+
+NEWER = ("preset", "scale", "crop", "variants")
+"""Controls that version 1 of the spec does not know."""
 
 
 class Source(FrozenModel):
@@ -79,11 +140,12 @@ class JobSpec(FrozenModel):
         submitted_ms, deadline_ms: milliseconds since 1970 by the server's clock; after the deadline the job expires.
         keep_s: how long its result and record stay after it has ended.
         owner: the id of its API key; None where the service needs no key.
+        version: of the spec: the first that knows its controls, whatever is given.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    version: Literal[1] = VERSION
+    version: Literal[1, 2] = 1
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     kind: Kind = "restore"
     bundle: str
@@ -96,9 +158,21 @@ class JobSpec(FrozenModel):
     keep_s: int = Field(default=24 * 3600, ge=1, le=MAX_KEEP_S)
     owner: str | None = None
 
+    @model_validator(mode="after")
+    def _set_version(self) -> "JobSpec":
+        object.__setattr__(self, "version", self.controls.version)
+        return self
+
     @property
     def queue(self) -> str:
         return queue_name(self.bundle, self.lane)
+
+    @property
+    def held_megapixels(self) -> float:
+        """Of the largest image that a worker holds for the job: the whole input, or the enlarged part of it."""
+        controls, of_source = self.controls, self.source.megapixels if self.source else 0.0
+        of_part = controls.crop[2] * controls.crop[3] / 1e6 if controls.crop else of_source
+        return max(of_source, of_part * controls.scale**2)
 
     def dump(self) -> str:
         return self.model_dump_json()

@@ -6,7 +6,9 @@ ModelsError
 ├── PhotoError        a file is not a photo that can be restored
 │   ├── PhotoTooLarge
 │   └── UnsupportedPhoto
+├── ProvenanceError   a result cannot be signed: the certificate or the key is missing, wrong, or has expired
 ├── ControlsError     a degradation name or a number of the user is not valid
+│   └── UnfitControls     they do not fit this photo
 └── TrainingError     a training run cannot start or continue
 
 Every message says what is wrong, why, and what to do next.
@@ -37,8 +39,16 @@ class UnsupportedPhoto(PhotoError):
     """A file is of a kind that is not restored: a camera raw, a 12-bit JPEG, several pages."""
 
 
+class ProvenanceError(ModelsError):
+    """A result cannot be signed."""
+
+
 class ControlsError(ModelsError):
     """A degradation name is unknown, or a number is out of its range."""
+
+
+class UnfitControls(ControlsError):
+    """The controls do not fit this photo: a crop is not within it, or an enlargement is over the limit."""
 
 
 class TrainingError(ModelsError):

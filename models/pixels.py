@@ -75,7 +75,7 @@ def is_finite(image: Tensor) -> Tensor:
 def mix(before: Tensor, after: Tensor, share: float) -> Tensor:
     """Returns before + share (after - before), (3, H, W) float32 where `after` lies."""
     out = torch.empty_like(after)
-    for old, new, out_channel in zip(before, after, out, strict=True):  # one channel at a time: see `max_change_levels`
+    for old, new, out_channel in zip(before, after, out, strict=True):  # not all channels at once, which takes memory
         torch.lerp(floats(old).to(new.device), new, share, out=out_channel)
     return out
 
@@ -95,13 +95,6 @@ def pad_to(x: Tensor, size: tuple[int, int], mode: str = "constant") -> Tensor:
     if mode == "reflect" and (bottom >= height or right >= width):
         mode = "replicate"
     return F.pad(x, (0, right, 0, bottom), mode=mode)
-
-
-def max_change_levels(before: Tensor, after: Tensor) -> float:
-    """Returns the largest change of a channel value, in levels of 8 bits (0 to 255); images (3, H, W)."""
-    # One channel at a time: the difference of a large photo would need as much memory as the photo
-    changes = [(floats(a) - floats(b)).abs_().max() for a, b in zip(after, before, strict=True)]
-    return float(torch.stack(changes).max()) * 127.5
 
 
 BLACK_BELOW = -0.97

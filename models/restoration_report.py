@@ -1,6 +1,39 @@
-"""The report of a restoration: what was found, what was done, and why it stopped.  Torch-free."""
+"""The report of a restoration: what was understood, found and done, how much it changed, and why it stopped.
+
+Torch-free.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """How much an image differs from another, in levels of 8 bits (0 to 255).
+
+    `share` (0 to 1) counts the pixels of which a channel has another value with 8 bits.
+    """
+
+    mean_levels: float
+    max_levels: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Understood:
+    """How a prompt was understood.
+
+    Attributes:
+        label: the repair that it names best.
+        score: how well, 0 to 1, among all that the bundle knows.
+        ignored: words that have no part in this: without them, no repair scores differently by 0.01.
+        used: what reached the network: the "text" itself, only the "label", or "nothing".
+    """
+
+    label: str
+    score: float
+    ignored: tuple[str, ...] = ()
+    used: Literal["text", "label", "nothing"] = "text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -8,7 +41,7 @@ class PassReport:
     """One pass of the loop: what was repaired, at whose request, by which network, and whether the result was kept."""
 
     label: str
-    source: str  # "auto" | "user"
+    source: str  # "auto" | "user" (a prompt) | "scale" (low resolution, because the photo was enlarged)
     by: str  # "diffusion", "network" (a one-step network), or "specialist NAME"
     probability_before: float
     probability_after: float | None  # None if the result was not assessed
@@ -16,11 +49,23 @@ class PassReport:
     seconds: float
     max_change_levels: float | None = None
     """The largest change of a channel value in the result, in levels of 8 bits; None if it was not measured."""
+    mean_change_levels: float | None = None
+    """The mean change of all channel values, likewise."""
+    changed_share: float | None = None
+    """The share of pixels, 0 to 1, of which a channel has another value with 8 bits."""
 
     @property
     def visible(self) -> bool:
         """Whether a pixel changed by more than one level of 8 bits; true if the change was not measured."""
         return self.max_change_levels is None or self.max_change_levels > 1
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a diffusion model drew its pixels, from noise that depends on the seed."""
+        return self.by == DIFFUSION
+
+
+DIFFUSION = "diffusion"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +87,15 @@ class Report:
     seed: int
     steps: int
     warnings: tuple[str, ...] = ()
+    understood: Understood | None = None  # of a prompt
+    change: Change | None = None  # of the result against the input; None while passes follow
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The degradations whose repair can be seen, in order."""
         return tuple(entry.label for entry in self.passes if entry.kept and entry.visible)
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether another seed could give another result."""
+        return any(entry.drawn for entry in self.passes)

@@ -9,7 +9,7 @@ Shapes:  H W pixels, L D text tokens and width.  Images are RGB (3, H, W), see m
 float32 in [-1, 1], on the device, or in host memory where a picture is too large.  A result lies where its image lay.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,17 +17,39 @@ from torch import Tensor
 
 from models.color import match_colors
 from models.controls import Controls
+from models.image_change import UNCHANGED, change_between
 from models.pixels import floats, mix
-from models.restoration_report import Report
+from models.redrawn_text import redrawn_text
+from models.restoration_report import Change, Report
+from models.warning_codes import CodedWarning
+
+ENLARGING_REPAIR = "low-resolution"
+"""The repair that a photo needs after it was enlarged."""
+NO_ENLARGING_REPAIR = CodedWarning(
+    "this bundle cannot repair low resolution, so the photo was only enlarged before its restoration",
+    "no-enlarging-repair",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One image to restore, with the user's options."""
+    """One image to restore, with the user's options.
 
-    image: Tensor  # (3, H, W) uint8, uint16, or float32 in [-1, 1]
+    Attributes:
+        image: (3, H, W) uint8, uint16, or float32 in [-1, 1].
+        tile_px: side of the square with the most pixels of a tile; None: the bundle's limit.
+        whole: the photo, (3, H', W'), of which `image` is a part; it is assessed to decide what is repaired.
+    """
+
+    image: Tensor
     controls: Controls = field(default_factory=Controls)
-    tile_px: int | None = None  # side of the square with the most pixels of a tile; None: the bundle's limit
+    tile_px: int | None = None
+    whole: Tensor | None = None
+
+    @property
+    def assessed(self) -> tuple[Tensor, ...]:
+        """The images to assess; the last one decides."""
+        return (self.image,) if self.whole is None else (self.image, self.whole)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +71,24 @@ def final_image(original: Tensor, result: Tensor, controls: Controls) -> Tensor:
         return original
     if controls.color_fix:
         result = match_colors(result, floats(original))
-    return result if controls.strength == 1 else mix(original, result, controls.strength)
+    return result if controls.blend == 1 else mix(original, result, controls.blend)
+
+
+def finished(
+    original: Tensor, result: Tensor, controls: Controls, report: Callable[[Change, tuple[str, ...]], Report]
+) -> "Restored":
+    """Returns the image for the user; `report` makes the report of its change and of the warnings that it deserves."""
+    image = final_image(original, result, controls)
+    change = change_between(original, image)
+    return Restored(image=image, report=report(change, redrawn_text(original, image, change)))
 
 
 def untouched(request: Request) -> "Restored":
     """Returns the answer to strength 0: the input itself, and a report that says that nothing looked at it."""
-    report = Report(degradations={}, passes=(), stop_reason="strength-zero", seed=request.controls.seed, steps=0)
+    report = Report(
+        degradations={}, passes=(), stop_reason="strength-zero", seed=request.controls.seed, steps=0,
+        change=UNCHANGED,
+    )  # fmt: skip
     return Restored(image=request.image, report=report)
 
 

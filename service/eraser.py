@@ -49,6 +49,7 @@ class Eraser:
         names = [source.blob] if source else []
         names += [entry.blob for entry in outcome.passes if entry.blob]
         names += [outcome.result.blob] if outcome.result else []
+        names += [variant.result.blob for variant in outcome.variants]
         return list(dict.fromkeys([*names, *await self.store.names_of_job(record.spec.id)]))
 
     async def close(self) -> None:

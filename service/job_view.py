@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from jobs.record import JobRecord, PassRecord
+from jobs.record import JobRecord, PassRecord, Result, Variant
 from jobs.spec import JobControls, Kind, Lane, Output
 from jobs.state import State
 from service.request_options import CONTROL_FIELDS, OUTPUT_FIELDS
@@ -45,6 +45,8 @@ class PassBody(BaseModel):
 
     `by` is "diffusion", "network" for a network that answers in one step, or "specialist NAME".  `max_change_levels` is
     the largest change of a channel value, in levels of 8 bits: a change of one level cannot be seen.
+    `mean_change_levels` is the mean over all channel values, `changed_share` (0 to 1) counts the pixels that have
+    another value with 8 bits.
     """
 
     label: str
@@ -55,6 +57,8 @@ class PassBody(BaseModel):
     kept: bool
     seconds: float
     max_change_levels: float | None
+    mean_change_levels: float | None
+    changed_share: float | None
     image: str | None
 
 
@@ -82,6 +86,40 @@ class ResultBody(BaseModel):
     expires_at: datetime | None
 
 
+class ChangeBody(BaseModel):
+    """How much the result differs from the image that was restored, in levels of 8 bits.
+
+    `share` (0 to 1) counts the pixels that have another value with 8 bits.
+    """
+
+    mean_levels: float
+    max_levels: float
+    share: float
+
+
+class UnderstoodBody(BaseModel):
+    """How the prompt was understood: the degradation that it names, how well (0 to 1), and words without a part in it.
+
+    `used` is what reached the network: the "text", only the "label", or "nothing".
+    """
+
+    label: str
+    score: float
+    ignored: list[str]
+    used: str
+
+
+class VariantBody(BaseModel):
+    """One of several results; their passes have no images, except those of the first, which are the job's."""
+
+    variant: int
+    seed: int
+    result: ResultBody
+    passes: list[PassBody]
+    stop_reason: str | None
+    change: ChangeBody | None
+
+
 class ErrorBody(BaseModel):
     """Why a job failed; `code` is stable."""
 
@@ -91,7 +129,7 @@ class ErrorBody(BaseModel):
 
 
 class JobBody(BaseModel):
-    """One job."""
+    """One job.  `warning_codes` has the code of each warning."""
 
     id: str
     kind: Kind
@@ -106,12 +144,16 @@ class JobBody(BaseModel):
     queue: QueuePosition | None
     progress: ProgressBody
     degradations: list[DegradationProbability]
+    understood: UnderstoodBody | None
     passes: list[PassBody]
     stop_reason: str | None
+    change: ChangeBody | None
     params: Params  # type: ignore[valid-type]
     timings: dict[str, float]
     result: ResultBody | None
+    variants: list[VariantBody]
     warnings: tuple[str, ...]
+    warning_codes: tuple[str, ...]
     error: ErrorBody | None
 
 
@@ -153,11 +195,15 @@ def job_body(record: JobRecord, position: QueuePosition | None = None, path_pref
         progress=_progress(record),
         degradations=degradation_list(outcome.degradations),
         passes=[_pass(entry, f"{url}/passes/{number}/image") for number, entry in enumerate(outcome.passes, 1)],
+        understood=UnderstoodBody(**outcome.understood.model_dump()) if outcome.understood else None,
         stop_reason=outcome.stop_reason,
+        change=ChangeBody(**outcome.change.model_dump()) if outcome.change else None,
         params=_params(record),
         timings=outcome.seconds,
-        result=_result(record, f"{url}/result"),
+        result=_result(record, outcome.result, f"{url}/result"),
+        variants=_variants(record, url),
         warnings=outcome.warnings,
+        warning_codes=(*outcome.warning_codes, *("other",) * (len(outcome.warnings) - len(outcome.warning_codes))),
         error=ErrorBody(**outcome.failure.model_dump()) if outcome.failure else None,
     )
 
@@ -192,15 +238,34 @@ def _pass(entry: PassRecord, url: str) -> PassBody:
 
 def _params(record: JobRecord) -> BaseModel:
     controls, output, outcome = record.spec.controls, record.spec.output, record.outcome
-    params = controls.model_dump() | output.model_dump(include=set(OUTPUT_FIELDS))
+    params = dict(controls) | output.model_dump(include=set(OUTPUT_FIELDS))
     if controls.steps is None and outcome.steps:
         params["steps"] = outcome.steps
     body: BaseModel = Params(**params)
     return body
 
 
-def _result(record: JobRecord, url: str) -> ResultBody | None:
-    result = record.outcome.result
+def _variants(record: JobRecord, url: str) -> list[VariantBody]:
+    found = []
+    for number, variant in enumerate(record.outcome.variants, 1):
+        result = _result(record, variant.result, f"{url}/result?variant={number}")
+        if result is not None:
+            found.append(_variant(variant, number, result, url))
+    return found
+
+
+def _variant(variant: Variant, number: int, result: ResultBody, url: str) -> VariantBody:
+    return VariantBody(
+        variant=number,
+        seed=variant.seed,
+        result=result,
+        passes=[_pass(entry, f"{url}/passes/{index}/image") for index, entry in enumerate(variant.passes, 1)],
+        stop_reason=variant.stop_reason,
+        change=ChangeBody(**variant.change.model_dump()) if variant.change else None,
+    )
+
+
+def _result(record: JobRecord, result: Result | None, url: str) -> ResultBody | None:
     if result is None or record.state is not State.SUCCEEDED:
         return None
     return ResultBody(

@@ -5,7 +5,7 @@ from service.request_options import LIST_FIELDS, Options, invalid_field
 
 
 async def check_degradations(queue: Queue, bundle: str, options: Options) -> None:
-    """Compare `only` and `skip` with the degradations that the workers of the bundle announce.
+    """Compare `only`, `skip` and the names in `strength` with the degradations that the workers of the bundle announce.
 
     Without a worker of the bundle nobody knows its degradations: the job is queued, and its worker checks them.
 
@@ -13,14 +13,16 @@ async def check_degradations(queue: Queue, bundle: str, options: Options) -> Non
         InvalidRequest: a name is unknown to the bundle, or nothing is left to repair.
     """
     controls = options.controls
-    if not controls.only and not controls.skip:
+    shares = controls.strength if isinstance(controls.strength, dict) else {}
+    if not controls.only and not controls.skip and not shares:
         return
     workers = [worker for worker in await queue.workers.alive() if worker.bundle == bundle]
     known = {entry.name for worker in workers for entry in worker.degradations}
     if not known:
         return
-    for field in LIST_FIELDS:
-        for name in getattr(controls, field):
+    named = {**{field: getattr(controls, field) for field in LIST_FIELDS}, "strength": tuple(shares)}
+    for field, wanted in named.items():
+        for name in wanted:
             if name not in known:
                 raise invalid_field(field, f"bundle {bundle} does not know {name}; it knows {', '.join(sorted(known))}")
     if not (set(controls.only) or known) - set(controls.skip):

@@ -19,6 +19,10 @@ BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "format": "byte", "minLength": 1}
 PROMPT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control characters, except those of a text of several lines."""
+CROP_TEXT = {"type": "string", "pattern": r"^[0-9]{1,5},[0-9]{1,5},[1-9][0-9]{0,4},[1-9][0-9]{0,4}$"}
+_SHARE = f"({'|'.join(entry.name for entry in DEGRADATIONS)})=(0|1|0\\.[0-9]{{1,6}})"
+SHARES_PATTERN = f"^{_SHARE}(,{_SHARE})*$"
+"""A share for each of some degradations, such as noise=0.3,haze=1."""
 DEGRADATION_WORD = {
     "title": "DegradationWord",
     "description": "A degradation: a name or an alias of GET /degradations, in any case.",
@@ -41,7 +45,7 @@ CONTRADICTIONS = [
 def upload_docs(kind: Kind) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that reads an upload."""
     fields = _fields(kind)
-    texts = {name: _without_null(schema) for name, schema in fields.items()}  # no text means null
+    texts = {name: _as_text(name, _without_null(schema)) for name, schema in fields.items()}  # no text means null
     return {
         "parameters": [*(_parameter(name, schema) for name, schema in texts.items()), _prefer_header()],
         "requestBody": {
@@ -62,7 +66,23 @@ def _fields(kind: Kind) -> dict[str, Any]:
         fields[name]["items"] = {"$ref": "#/components/schemas/DegradationWord"}
     if "prompt" in fields:
         fields["prompt"]["anyOf"][0]["pattern"] = PROMPT_PATTERN
+        shares = next(option for option in fields["strength"]["oneOf"] if option["type"] == "object")
+        shares["propertyNames"] = {"$ref": "#/components/schemas/DegradationWord"}
+        fields["crop"]["anyOf"].append(CROP_TEXT)
     return fields
+
+
+def _as_text(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field in a form or a query string, where it is a text."""
+    if name == "crop":
+        return {"title": "Crop", "description": schema["description"], **CROP_TEXT}
+    if name == "strength":
+        number = next(option for option in schema["oneOf"] if option["type"] == "number")
+        return {
+            "title": "Strength", "description": schema["description"], "default": schema["default"],
+            "oneOf": [number, {"type": "string", "pattern": SHARES_PATTERN}],
+        }  # fmt: skip
+    return schema
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,11 @@ PARAMETERS: dict[str, Any] = {
     "steps": 50,
     "seed": 42,
     "format": "png",
+    "preset": "auto",
+    "scale": 2,
+    "crop": "100,50,400,300",
+    "variants": 2,
+    "variant": 2,
     "quality": 90,
     "metadata": True,
     "Prefer": "wait=20",
@@ -51,14 +56,16 @@ _DEGRADATIONS = [
 _PARAMS = {
     "prompt": None, "only": [], "skip": ["low-light"], "strength": 0.8, "fidelity": None, "color_fix": False,
     "max_passes": None, "steps": 50, "seed": 1248275668694419, "format": "png", "quality": None, "metadata": True,
+    "preset": "auto", "scale": 1, "crop": None, "variants": 1,
 }  # fmt: skip
 _QUEUED = {
     "id": QUEUED_ID, "kind": "restore", "status": "queued", "cancel_requested": False, "bundle": "autodir-small",
     "lane": "standard", "created_at": "2026-11-27T04:45:02.518000Z", "started_at": None, "ended_at": None,
     "attempts": 0, "queue": {"position": 3, "eta_s": 12.4, "paused": False},
     "progress": {"fraction": 0.0, "pass_index": 0, "passes": 1, "step": 0, "steps": 1},
-    "degradations": [], "passes": [], "stop_reason": None, "params": {**_PARAMS, "steps": None}, "timings": {},
-    "result": None, "warnings": [], "error": None,
+    "degradations": [], "understood": None, "passes": [], "stop_reason": None, "change": None,
+    "params": {**_PARAMS, "steps": None}, "timings": {}, "result": None, "variants": [], "warnings": [],
+    "warning_codes": [], "error": None,
 }  # fmt: skip
 _RUNNING = {
     **_QUEUED, "id": JOB_ID, "status": "running", "started_at": "2026-11-27T04:45:03.050000Z", "attempts": 1,
@@ -70,9 +77,12 @@ _SUCCEEDED = {
     "progress": {"fraction": 1.0, "pass_index": 0, "passes": 1, "step": 50, "steps": 50},
     "passes": [{
         "label": "noise", "source": "auto", "by": "diffusion", "probability_before": 0.851, "probability_after": 0.031,
-        "kept": True, "seconds": 5.9, "max_change_levels": 21.9, "image": f"{JOB_URL}/passes/1/image",
+        "kept": True, "seconds": 5.9, "max_change_levels": 21.9, "mean_change_levels": 3.1,
+        "changed_share": 0.941, "image": f"{JOB_URL}/passes/1/image",
     }],
-    "stop_reason": "clean", "params": _PARAMS, "timings": {
+    "stop_reason": "clean", "change": {"mean_levels": 3.1, "max_levels": 21.9, "share": 0.941},
+    "warnings": ["photo.png: the camera's maker note was not kept"], "warning_codes": ["lost-metadata"],
+    "params": _PARAMS, "timings": {
         "queued": 0.21, "decode": 0.015, "turn": 0.002, "assess": 0.36, "steps": 5.61, "finish": 0.51, "restore": 6.48,
         "encode": 0.04, "store": 0.0,
     },
@@ -106,6 +116,11 @@ _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
     "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
     "lanes": ["interactive", "standard", "bulk"],
+    "presets": [{
+        "name": "preview", "description": "Quick: one pass of at most eight denoising steps, at full size.",
+        "controls": {"max_passes": 1}, "steps_limit": 8, "floor_share": 1.0,
+    }],
+    "controls": {"scale": {"default": 1, "min": None, "max": None, "values": [1, 2, 4]}},
 }  # fmt: skip
 _DEGRADATION = {
     "name": "noise", "aliases": ["noisy", "grain"], "prompt": "A photo needs noise artifact reduction",

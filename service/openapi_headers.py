@@ -17,6 +17,11 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "X-Job-Id": ("The job's id.", JOB_ID),
     "X-Seed": ("The seed of the result.", "1248275668694419"),
     "X-Degradations": ("The degradations with their probabilities.", "noise=0.851, clean=0.089"),
+    "X-Warnings": ("The codes of the job's warnings.", "lost-metadata"),
+    "X-Change": (
+        "How much the image changed, in levels of 255.",
+        "mean=3.10, max=21.9, share=0.9410",
+    ),
     "Retry-After": ("Seconds until another try makes sense.", "5"),
     "WWW-Authenticate": ("How to send a key.", "Bearer"),
 }
@@ -37,7 +42,7 @@ _ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
 _SOMETIMES: dict[tuple[str, str], tuple[str, ...]] = {
     ("restore", "200"): (
         "Location", "Preference-Applied", "ETag", "Vary", "Content-Disposition", "Content-Location", "X-Job-Id",
-        "X-Seed", "X-Degradations",
+        "X-Seed", "X-Degradations", "X-Warnings", "X-Change",
     ),
     ("restore", "202"): ("Preference-Applied",),
     ("detect", "200"): ("Preference-Applied",),

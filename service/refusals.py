@@ -11,7 +11,8 @@ ServiceError
     │   ├── NoSuchJob            no-such-job
     │   ├── NoSuchWorker         no-such-worker
     │   ├── NoSuchLane           no-such-lane
-    │   └── NoSuchPass           no-such-step
+    │   ├── NoSuchPass           no-such-step
+    │   └── NoSuchVariant        no-such-variant
     ├── MethodNotAllowed     405 method-not-allowed
     ├── NotAcceptable        406 not-acceptable
     ├── RequestTimedOut      408 request-timeout
@@ -120,6 +121,13 @@ class NoSuchPass(NotFound):
 
     code = "no-such-step"  # older than the word "pass"; codes are stable
     hint = "the job's passes contain the URLs of the existing images"
+
+
+class NoSuchVariant(NotFound):
+    """The job has fewer results."""
+
+    code = "no-such-variant"
+    hint = "the job's variants contain the URLs of its results"
 
 
 class MethodNotAllowed(Refusal):

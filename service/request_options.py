@@ -13,7 +13,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
 from jobs.spec import JobControls, Kind, Lane, Output
+from models.control_text import has_shares, parse_crop, parse_shares
+from models.controls import named_strength
 from models.errors import ControlsError
+from models.presets import preset_values
 from models.vocabulary import names
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
@@ -53,7 +56,8 @@ def _derived(model: type[BaseModel], fields: Iterable[str]) -> dict[str, Any]:
         annotation, default = field.annotation, field.default
         if name == "seed":  # optional in a request: the service draws one
             annotation, default = int | None, None
-        derived[name] = Annotated[annotation, *field.metadata, Field(default=default, description=field.description)]
+        described = Field(default=default, description=field.description, discriminator=field.discriminator)
+        derived[name] = Annotated[annotation, *field.metadata, described]
     return derived
 
 
@@ -62,6 +66,27 @@ def _canonical_names(words: tuple[str, ...]) -> tuple[str, ...]:
         return names(words)
     except ControlsError as error:
         raise ValueError(str(error)) from error
+
+
+def _canonical_shares(strength: float | dict[str, float]) -> float | dict[str, float]:
+    try:
+        return named_strength(strength) if isinstance(strength, dict) else strength
+    except ControlsError as error:
+        raise ValueError(str(error).removeprefix("strength: ")) from error
+
+
+def _rectangle(crop: object) -> object:
+    """Return the numbers of a crop that is written as text, in every form of a request."""
+    try:
+        return parse_crop(crop) if isinstance(crop, str) else crop
+    except ControlsError as error:
+        raise ValueError(str(error)) from error
+
+
+def _no_truth(scale: object) -> object:
+    if isinstance(scale, bool):  # which equals a number
+        raise ValueError("Input should be 1, 2 or 4")
+    return scale
 
 
 def _readable(prompt: str | None) -> str | None:
@@ -85,6 +110,9 @@ RestoreFields: type[DetectFields] = create_model(
     __doc__="The fields of `POST /restore`.",
     __validators__={
         "canonical_names": field_validator(*LIST_FIELDS)(_canonical_names),
+        "canonical_shares": field_validator("strength")(_canonical_shares),
+        "rectangle": field_validator("crop", mode="before")(_rectangle),
+        "no_truth": field_validator("scale", mode="before")(_no_truth),
         "readable": field_validator("prompt")(_readable),
     },
     **_derived(JobControls, CONTROL_FIELDS),
@@ -116,8 +144,24 @@ def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         if name in LIST_FIELDS:
             fields.setdefault(name, []).extend(word.strip() for word in value.split(",") if word.strip())
         else:
-            fields = merge_fields(fields, {name: value})
+            fields = merge_fields(fields, {name: _typed(name, value)})
     return {name: value for name, value in fields.items() if value != ""}  # an HTML form sends empty fields
+
+
+def _typed(name: str, text: str) -> object:
+    """Return a text as the type that the model of the fields cannot make of it: shares of repairs, a choice of numbers.
+
+    Raises:
+        InvalidRequest: the shares cannot be read.
+    """
+    if name == "scale" and text.isascii() and text.isdigit():
+        return int(text[:9])
+    if name != "strength" or not has_shares(text):
+        return text
+    try:
+        return parse_shares(text)
+    except ControlsError as error:
+        raise invalid_field("strength", str(error).removeprefix("strength: ")) from error
 
 
 def merge_fields(fields: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +191,10 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
     errors += [entry for entry in _errors(model, fields) if entry not in errors]
     if errors:
         raise InvalidRequest(f"{errors[0]['field']}: {errors[0]['problem']}", errors=errors)
-    values = model.model_validate(merge_fields(fields, strict)).model_dump()
+    given = {name: value for name, value in merge_fields(fields, strict).items() if value is not None}
+    values = model.model_validate(given).model_dump()
+    if kind == "restore":
+        values |= preset_values(values["preset"], given)
     _check_contradictions(values)
     if values.get("seed") is None:
         values["seed"] = secrets.randbits(SEED_BITS)
@@ -185,6 +232,10 @@ def _check_contradictions(values: Mapping[str, Any]) -> None:
     for name in LIST_FIELDS:
         if values.get("prompt") is not None and values.get(name):
             raise invalid_field(name, "contradicts prompt, which decides alone what is repaired; leave one of them out")
+    if values.get("prompt") is not None and isinstance(values.get("strength"), dict):
+        raise invalid_field("strength", "shares of degradations contradict prompt, which runs one pass; give a number")
+    if (values.get("seed") or 0) + values.get("variants", 1) > 2**63:
+        raise invalid_field("seed", "the variants have the next seeds, which end at 2^63 - 1; give a smaller one")
     if both := [name for name in only if name in skip]:
         raise invalid_field("skip", f"contradicts only: both name {', '.join(both)}; leave it out of one of them")
 
@@ -198,4 +249,6 @@ def _problem(model: type[BaseModel], error: str, where: tuple[int | str, ...], m
     name = str(where[0])[:MAX_QUOTED_CHARACTERS] if where else ""
     if error == "extra_forbidden":
         message = unknown_field(name, model.model_fields)
+    elif len(where) == 3 and where[1] == "shares":
+        message = f"{str(where[2])[:MAX_QUOTED_CHARACTERS]}: {message}"
     return {"field": name, "problem": message.removeprefix("Value error, ")}

@@ -6,19 +6,22 @@ fields and `params` derive from the job spec.  The command line is written by ha
 
 import dataclasses
 import math
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 import typer
+from pydantic import ValidationError
 
 from cli.main import app
 from cli.restore import restore
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls, Output
-from models.controls import Controls
+from models.controls import SCALES, Controls
 from models.errors import ControlsError
+from models.presets import PRESETS, preset_values
 from models.restoration_report import PassReport, Report
 from service.app import create_app
+from service.control_bounds import control_bounds
 from service.job_view import JobBody, Params, PassBody
 from service.request_options import FIELDS
 from service.settings import ServiceSettings
@@ -27,8 +30,10 @@ MODELS_ONLY = {"text_guidance", "image_guidance"}
 """Guidance scales of the published program; other values than 1 are for experiments."""
 MODELS_AND_CLI_ONLY = {"strict"}
 """The published loop is for comparisons, which run in one process."""
-CLI_ONLY = {"out", "device", "compare", "exists", "json"}
-"""Local files, the local device, and the form of the output."""
+CLI_ONLY = {"out", "device", "compare", "exists", "json", "provenance"}
+"""Local files, the local device, the form of the output, and the mark, which the operator of a service decides."""
+OF_PRESET = {"strength"}
+"""Without a value, the preset's, or else the default."""
 API_ONLY = {"lane", "deadline_s", "metadata"}
 """The queue, and EXIF, which the command line always keeps."""
 CLI_AND_API_ONLY = {"bundle", "format", "quality"}
@@ -95,7 +100,7 @@ def test_the_params_of_a_job_are_its_controls_and_its_output():
 def test_the_command_line_has_the_controls_and_defaults_of_the_models():
     assert set(CLI) == set(MODELS) - MODELS_ONLY | CLI_ONLY | CLI_AND_API_ONLY
     for name in set(MODELS) - MODELS_ONLY:
-        unset = None if MODELS[name] == () else MODELS[name]  # a list option that is not given
+        unset = None if MODELS[name] == () or name in OF_PRESET else MODELS[name]  # an option that is not given
         assert CLI[name] == unset, name
 
 
@@ -116,7 +121,33 @@ def test_the_models_accept_the_range_of_the_job_spec_and_nothing_beyond(name):
 
 
 def test_every_number_has_a_range():
-    assert set(RANGES) == {"strength", "fidelity", "max_passes", "steps", "seed"}
+    assert set(RANGES) == {"fidelity", "max_passes", "steps", "seed", "variants"}  # strength and scale: below
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, {"noise": -0.01}, {"noise": 1.01}, {}])
+def test_models_and_job_spec_refuse_the_same_strengths(value):
+    for accepted in (0, 1, {"noise": 0, "haze": 1}):
+        assert Controls(strength=accepted).strength == JobControls(strength=accepted).strength == accepted
+    with pytest.raises(ControlsError, match="strength"):
+        Controls(strength=value)
+    with pytest.raises(ValidationError, match="strength"):
+        JobControls(strength=value)
+
+
+@pytest.mark.parametrize(("name", "values"), [("scale", SCALES), ("preset", tuple(PRESETS))])
+def test_models_job_spec_and_limits_have_the_same_choices(name, values):
+    assert get_args(JobControls.model_fields[name].annotation) == values == tuple(control_bounds()[name].values)
+    for value in values:
+        assert getattr(Controls(**{name: value}), name) == value
+    with pytest.raises(ControlsError, match=name):
+        Controls(**{name: 3 if name == "scale" else "best"})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_controls_within_their_ranges_and_explicit_ones_win(name):
+    values = dict(PRESETS[name].controls)
+    Controls(preset=name, **preset_values(name, ()))
+    assert preset_values(name, ()) == values and preset_values(name, values) == {}
 
 
 def test_the_api_and_the_command_line_have_the_same_range_of_quality():

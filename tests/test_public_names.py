@@ -38,6 +38,7 @@ ALLOWED = {
     ("field", "step"), ("field", "steps"), ("option", "--steps"), ("field", "steps_per_s"), ("event", "step.progress"),
     ("metric", "undegrade_step_batch_images"), ("metric", "undegrade_step_batch_megapixels"),
     ("metric", "undegrade_step_seconds_fixed"), ("metric", "undegrade_step_seconds_per_megapixel"),
+    ("field", "steps_limit"),  # of a preset
     ("code", "no-such-step"),  # a pass, but codes are stable
     # the list of bundles is called models, as in other tools
     ("route", "/models"), ("schema", "ModelBody"), ("command", "models"), ("metric", "undegrade_model_load_seconds"),

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from models.errors import ControlsError
+from models.pixels import as_image
 from models.restoration_report import Report
 from models.restorer import Assessment, Continues, Outcome, Request, Restored, Track
 from worker.device_memory import DeviceMemory
@@ -69,7 +70,11 @@ class Engine:
             return
         try:
             controls = to_controls(task.controls)
-            request = Request(image=self._transfers.upload(task.pixels, self._held_px()), controls=controls)
+            image = self._transfers.upload(task.pixels, self._held_px())
+            # The whole image of a part is only looked at, so it stays in host memory
+            request = Request(
+                image=image, controls=controls, whole=None if task.whole is None else as_image(task.whole)
+            )
         except (ControlsError, MemoryError, RuntimeError) as error:  # torch raises RuntimeError when memory is short
             self.send(to_failed(task.id, error))
             return
@@ -300,7 +305,7 @@ class Engine:
         if is_out_of_memory(error) and tile_px >= MIN_TILE_PX and not entry.task.detect_only:
             self._splits += 1
             # In host memory the picture leaves the device to its tiles
-            request = Request(image=entry.request.image.cpu(), controls=entry.request.controls, tile_px=tile_px)
+            request = replace(entry.request, image=entry.request.image.cpu(), tile_px=tile_px)
             self._entries[entry.task.id] = Entry(
                 entry.task, request, entry.resident, work_s=entry.work_s, stages=entry.stages
             )

@@ -65,6 +65,11 @@ class EngineLink:
         """Whether there is a child that has not ended, as far as its pipe says."""
         return self._frames is not None
 
+    def version_of(self, bundle: str) -> str:
+        """Returns the version of a bundle that the child has loaded; "" where it is not known."""
+        loaded = self.ready.bundles if self.ready else ()
+        return next((entry.version for entry in loaded if entry.name == bundle), "")
+
     def send(self, command: Command) -> bool:
         """Send a command without blocking.  Returns False where the child has ended: no answer will come."""
         if self._frames is None:

@@ -33,7 +33,7 @@ class HeldJobs:
             ahead: jobs to hold beyond them, so that some are decoded when others end.
         """
         room = batch + ahead - len(self)
-        held_mp = sum(run.spec.source.megapixels for run in self if run.spec.source)
+        held_mp = sum(run.spec.held_megapixels for run in self)
         if held_mp < MOST_AHEAD_MP:
             room = max(room, min(batch, BATCHES * batch - len(self)))  # not all at once: their sizes count next time
         return room

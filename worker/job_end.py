@@ -3,6 +3,8 @@
 from jobs.record import Failure
 from jobs.state import State
 
+OUT_OF_MEMORY_HINT = "scale the image down, or use a worker with more memory"
+
 
 class Abandoned(Exception):
     """This worker must not end the job: its lease is lost, or it goes back into the queue.  The message says why."""

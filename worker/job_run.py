@@ -5,30 +5,29 @@ decoder that runs is killed, and the engine drops the image between two steps.
 """
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError
 
-from jobs import redis_keys
-from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
 from jobs.errors import BlobMissing, StoreError
 from jobs.lease import Finished, Leased
-from jobs.queue import Event, Queue
-from jobs.record import Failure, Outcome, Progress, Result
+from jobs.queue import Event
+from jobs.record import Failure, Outcome, Progress, Variant
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
-from jobs.tracing.spans import NO_TRACER, Tracer
-from models.errors import PhotoError
-from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, CodecPool, DecodeTooSlow
+from models.errors import PhotoError, UnfitControls
+from models.photo.codec_pool import CodecFailed, CodecOutOfMemory, DecodeTooSlow
 from models.photo.read import Photo
+from models.restoration_report import DIFFUSION
+from models.warning_codes import EQUAL_VARIANTS, codes_of
 from worker.engine_stages import seconds_by_stage
-from worker.job_end import Abandoned, Ended, EngineAway, canceled, expired, failed
+from worker.job_end import OUT_OF_MEMORY_HINT, Abandoned, Ended, EngineAway, canceled, expired, failed
+from worker.job_pictures import JobPictures
+from worker.job_services import JobServices
 from worker.job_trace import JobTrace
 from worker.messages import Answer, Begun, Cancel, Done, Failed, PassProgress, Pixels, StepProgress, Task
 from worker.patient_store import PatientStore
@@ -37,38 +36,8 @@ T = TypeVar("T")
 log = structlog.get_logger()
 REPORT_EVERY_S = 0.25
 """Between two reports of a job's steps: a browser draws no faster, and each report costs Redis a script."""
-BLOB_MARGIN_S = redis_keys.QUEUED_TTL_S // 100
-"""A result outlives its record by this: a link in the record must work until the end."""
-MAX_RUNNING_S = 6 * 3600.0
-OUT_OF_MEMORY_HINT = "scale the image down, or use a worker with more memory"
 FARTHEST_TIMER_S = 30 * 24 * 3600.0
 """Later deadlines need no timer: the loop's timers do not take any number."""
-
-
-class EngineClient(Protocol):
-    """The engine child as a job sees it."""
-
-    def send(self, command: Task | Cancel) -> bool: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobServices:
-    """What all jobs of a worker share.
-
-    Attributes:
-        token: the owner of their leases.
-        max_running_s: the seconds after which a job that the engine has begun fails.
-        worker: the name of the worker, for traces and logs.
-    """
-
-    queue: Queue
-    store: BlobStore
-    codec: CodecPool
-    engine: EngineClient
-    token: str
-    max_running_s: float = MAX_RUNNING_S
-    tracer: Tracer = NO_TRACER
-    worker: str = ""
 
 
 class JobRun:
@@ -97,11 +66,10 @@ class JobRun:
         self.work_s = 0.0
         self.begun_at_s: float | None = None
         self.store = PatientStore(services.store, leased.spec.id)
+        self.pictures = JobPictures(leased, services, self.store, self._timed)
         self._interruption: Ended | Abandoned | None = None
         self._interrupted = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
-        self._stored: list[str] = []
-        self._carried: Blob | None = None  # the result, where it is stored with the commit
         self._outcome = Outcome()
         self._begun = False
         self._reported_s = self._begun_s = 0.0
@@ -187,17 +155,17 @@ class JobRun:
 
     async def discard(self) -> None:
         """Delete everything that this run stored, because its outcome does not count."""
-        await self.services.store.delete(*self._stored)
+        await self.services.store.delete(*self.pictures.stored)
 
     def _finished(self, state: State, outcome: Outcome | None = None) -> Finished:
         if outcome is None:
             self._update(seconds=self.seconds)
             if state is not State.SUCCEEDED:  # its pictures go with its input
                 passes = tuple(entry.model_copy(update={"blob": None}) for entry in self._outcome.passes)
-                self._update(result=None, passes=passes)
+                self._update(result=None, variants=(), passes=passes)
         return Finished(
             id=self.spec.id, state=state, outcome=outcome or self._outcome, keep_s=self.spec.keep_s,
-            work_s=self.work_s, blob=self._carried,
+            work_s=self.work_s, blob=self.pictures.carried,
             fence=self.task_id,
         )  # fmt: skip
 
@@ -215,10 +183,15 @@ class JobRun:
         if self.spec.kind == "noop":
             return
         photo = await self._decode()
-        with self.trace.in_engine():
-            pixels = await self._compute(photo)
-        if pixels is not None:
-            await self._keep_result(photo, pixels)
+        for number in range(1, self.spec.controls.variants + 1):
+            with self.trace.in_engine():
+                done = await self._compute(photo, number)
+            if done.pixels is None:  # an assessment
+                return
+            await self._keep_result(photo, done, done.pixels, number)
+            if number < self.spec.controls.variants and not any(entry.by == DIFFUSION for entry in done.outcome.passes):
+                self._warn(EQUAL_VARIANTS)
+                return
 
     async def _decode(self) -> Photo:
         source = self.spec.source
@@ -228,9 +201,15 @@ class JobRun:
             data = self.leased.input
             if data is None:
                 data = await self._timed("fetch", self.store.get(source.blob))
-            return await self._timed("decode", self.services.codec.decode(data))
+            controls = self.spec.controls
+            decoding = self.services.codec.decode(data, controls.crop, controls.scale)
+            photo = await self._timed("decode", decoding)
+            self.pictures.made_from(data, photo.format)
+            return photo
         except BlobMissing as error:
             raise failed("input-missing", str(error), "submit the image again") from error
+        except UnfitControls as error:
+            raise failed("bad-controls", str(error), "correct the field that is named") from error
         except PhotoError as error:
             raise failed("bad-image", str(error), "save the image again and retry") from error
         except DecodeTooSlow as error:
@@ -240,49 +219,51 @@ class JobRun:
         except CodecFailed as error:
             raise failed("bad-image", str(error), "save the image in another format") from error
 
-    def _task(self, photo: Photo) -> Task:
+    def _task(self, photo: Photo, number: int) -> Task:
         spec = self.spec
         return Task(
-            id=self.task_id, bundle=spec.bundle, pixels=photo.pixels, controls=spec.controls,
+            id=self.task_id, bundle=spec.bundle, pixels=photo.pixels,
+            controls=spec.controls.model_copy(update={"seed": spec.controls.seed + number - 1}),
             lane=LANES.index(spec.lane), since_s=spec.submitted_ms / 1000, detect_only=spec.kind == "detect",
-            send_passes=spec.output.passes,
+            send_passes=spec.output.passes and number == 1, whole=photo.whole,
         )  # fmt: skip
 
-    async def _compute(self, photo: Photo) -> Pixels | None:
-        """Hand the image to the engine and wait for its end.  Returns its pixels, None for an assessment."""
+    async def _compute(self, photo: Photo, number: int) -> Done:
+        """Hand the image to the engine and wait for its end.  Returns that; it has no pixels after an assessment."""
         while not self.answers.empty():  # they belong to an earlier attempt
             self.answers.get_nowait()
         engine_has_task = True
         self._begun_s = self.clock()
         self.in_engine = True
         try:
-            if not self.services.engine.send(self._task(photo)):
+            if not self.services.engine.send(self._task(photo, number)):
                 raise EngineAway("the engine is being replaced")
             while True:
                 answer = await self.answers.get()
                 engine_has_task = not isinstance(answer, Done | Failed)
                 if isinstance(answer, Failed | Done):
-                    self.work_s = answer.work_s
-                    self.seconds |= seconds_by_stage(answer.stages)
+                    self.work_s += answer.work_s
+                    self._add_seconds(seconds_by_stage(answer.stages))
                     self.trace.engine_did(answer.stages)
                 if isinstance(answer, Failed):
                     raise failed(answer.code, answer.detail, answer.hint)
+                await self._publish(photo, answer, number)
                 if isinstance(answer, Done):
-                    await self._publish(photo, answer)
-                    return answer.pixels
-                await self._publish(photo, answer)
+                    return answer
         finally:
             self.in_engine = False
             if engine_has_task:
                 self.services.engine.send(Cancel(self.task_id))
-            self.seconds["restore"] = round(self.clock() - self._begun_s, 4)
+            self._add_seconds({"restore": self.clock() - self._begun_s})
 
-    async def _publish(self, photo: Photo, answer: Answer) -> None:
+    async def _publish(self, photo: Photo, answer: Answer, number: int) -> None:
         try:
             if isinstance(answer, Begun):
                 await self._publish_start()
             elif isinstance(answer, StepProgress):
-                await self._publish_step(answer)
+                await self._publish_step(answer, number)
+            elif number > 1:  # passes are told of the first variant
+                return
             elif isinstance(answer, PassProgress):
                 await self._publish_pass(photo, answer)
             elif isinstance(answer, Done):
@@ -302,13 +283,14 @@ class JobRun:
         self._call_in(self.services.max_running_s, self.time_out)
         await self.services.queue.report(self.services.token, self.spec.id, Progress())
 
-    async def _publish_step(self, at: StepProgress) -> None:
+    async def _publish_step(self, at: StepProgress, number: int) -> None:
         now_s = self.clock()
         if now_s - self._reported_s < REPORT_EVERY_S:
             return
         self._reported_s = now_s
+        fraction = (number - 1 + at.fraction) / self.spec.controls.variants
         progress = Progress(
-            fraction=round(at.fraction, 4), pass_index=at.pass_index, passes=at.passes, step=at.step, steps=at.steps
+            fraction=round(fraction, 4), pass_index=at.pass_index, passes=at.passes, step=at.step, steps=at.steps
         )
         event = Event(id="", type="step.progress", data=progress.model_dump())
         await self.services.queue.report(self.services.token, self.spec.id, progress, event=event)
@@ -344,49 +326,34 @@ class JobRun:
         self._outcome = outcome.model_copy(update={"passes": passes})
 
     async def _keep_pass(self, photo: Photo, pixels: Pixels, number: int) -> None:
-        data, _ = await self.services.codec.encode(photo, pixels, None, None, self.spec.output.metadata)
-        blob = await self._store(f"pass-{number}", data)
-        self._set_last_blob(blob)
+        self._set_last_blob(await self.pictures.keep_pass(photo, pixels, number))
 
-    async def _keep_result(self, photo: Photo, pixels: Pixels) -> None:
-        output, codec = self.spec.output, self.services.codec
-        try:
-            data, kind = await self._timed(
-                "encode", codec.encode(photo, pixels, output.format, output.quality, output.metadata)
-            )
-        except CodecOutOfMemory as error:
-            raise failed("out-of-memory", str(error), OUT_OF_MEMORY_HINT) from error
-        except (PhotoError, CodecFailed) as error:
-            raise failed("encode", str(error), "ask for another format") from error
-        blob = await self._timed("store", self._store("result", data, with_commit=True))
-        height, width = pixels.shape[:2]
-        result = Result(
-            blob=blob, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), format=kind, width_px=width,
-            height_px=height,
-        )  # fmt: skip
-        self._update(result=result, warnings=(*self._outcome.warnings, *codec.warnings(photo, output.format)))
-        if output.passes and self._outcome.passes:
-            self._set_last_blob(blob if self._outcome.passes[-1].kept else None)
+    async def _keep_result(self, photo: Photo, done: Done, pixels: Pixels, number: int) -> None:
+        """Store the result of a variant, from 1."""
+        result = await self.pictures.keep_result(photo, done.outcome, pixels, number)
+        if number == 1:
+            warnings = self.services.codec.warnings(photo, self.spec.output.format)
+            self._update(result=result)
+            self._warn(*warnings)
+            if self.spec.output.passes and self._outcome.passes:
+                self._set_last_blob(result.blob if self._outcome.passes[-1].kept else None)
+        if self.spec.controls.variants > 1:
+            outcome = self._outcome if number == 1 else done.outcome
+            variant = Variant(
+                seed=self.spec.controls.seed + number - 1, result=result, passes=outcome.passes,
+                stop_reason=outcome.stop_reason, change=outcome.change,
+            )  # fmt: skip
+            self._update(variants=(*self._outcome.variants, variant))
+
+    def _warn(self, *warnings: str) -> None:
+        self._update(
+            warnings=(*self._outcome.warnings, *warnings),
+            warning_codes=(*self._outcome.warning_codes, *codes_of(warnings)),
+        )
 
     def _set_last_blob(self, blob: str | None) -> None:
         *earlier, last = self._outcome.passes
         self._update(passes=(*earlier, last.model_copy(update={"blob": blob})))
-
-    async def _store(self, what: str, data: bytes, with_commit: bool = False) -> str:
-        """Store a picture now, or with the commit where it is small enough.  Returns its name.
-
-        The name belongs to this attempt: a worker that lost its lease must not overwrite the next worker's picture.
-        """
-        name = f"{self.spec.id}/{what}-{self.services.token[-8:]}-{self.leased.attempts}"
-        blob = Blob(name, data, self.spec.keep_s + BLOB_MARGIN_S)
-        self._stored.append(name)
-        if with_commit and self.services.store.beside_queue and len(data) <= CARRIED_BYTES:
-            self._carried = blob
-        elif with_commit:
-            await self.store.put(blob)
-        else:  # a pass without its picture is better than a job that waits for the store
-            await self.services.store.put(blob.name, blob.data, blob.ttl_s)
-        return name
 
     async def _timed(self, stage: str, work: Awaitable[T]) -> T:
         start_s = self.clock()
@@ -394,4 +361,9 @@ class JobRun:
             with self.trace.stage(stage):
                 return await work
         finally:
-            self.seconds[stage] = round(self.clock() - start_s, 4)
+            self._add_seconds({stage: self.clock() - start_s})
+
+    def _add_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Add durations; the variants of a job have the same stages."""
+        for stage, duration_s in seconds.items():
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + duration_s, 4)

@@ -19,7 +19,8 @@ from worker.engine_keeper import EngineKeeper
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
 from worker.job_end import Abandoned, EngineAway
-from worker.job_run import JobRun, JobServices
+from worker.job_run import JobRun
+from worker.job_services import JobServices
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
 from worker.releases import release

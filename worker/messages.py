@@ -23,6 +23,7 @@ class Task:
         lane: 0 goes first.
         since_s: when the job arrived; all tasks use one clock.
         send_passes: send the picture after each pass but the last.
+        whole: the image that `pixels` is a part of; it is assessed in its place.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Task:
     since_s: float = 0.0
     detect_only: bool = False
     send_passes: bool = True
+    whole: Pixels | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 The engine child alone imports this: `models.restorer` loads torch, and `jobs` must not import `models`.
 """
 
-from jobs.record import Outcome, PassRecord
+from dataclasses import asdict
+
+from jobs.record import Change, Outcome, PassRecord, Understood
 from jobs.spec import JobControls
 from models.controls import Controls
 from models.restoration_report import Report
+from models.warning_codes import codes_of
 
 
 def to_controls(controls: JobControls) -> Controls:
@@ -27,4 +30,7 @@ def to_outcome(report: Report) -> Outcome:
         seed=report.seed,
         steps=report.steps,
         warnings=report.warnings,
+        warning_codes=codes_of(report.warnings),
+        understood=Understood(**asdict(report.understood)) if report.understood else None,
+        change=Change(**asdict(report.change)) if report.change else None,
     )

@@ -10,7 +10,7 @@ import contextlib
 import math
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ from jobs.queue import Queue
 from jobs.spec import LANES, Lane
 from jobs.tracing.spans import NO_TRACER, Tracer
 from models.photo.codec_pool import CodecPool
+from models.photo.marking import Provenance
 from models.photo.read import Limits
 from worker import probes, redis_client
 from worker.announcer import LOADING, Announcer
@@ -32,7 +33,7 @@ from worker.engine_config import EngineConfig
 from worker.engine_keeper import EngineKeeper
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
-from worker.job_run import MAX_RUNNING_S, JobServices
+from worker.job_services import MAX_RUNNING_S, JobServices
 from worker.lease_loop import LeaseLoop
 from worker.lease_renewal import LeaseRenewal
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
@@ -58,6 +59,7 @@ class WorkerConfig:
         grace_s: how long a worker that drains waits for the jobs that it holds.
         decode_s: how long a file may take to decode.
         max_running_s: how long a job may run.
+        provenance: how results are marked.
     """
 
     redis_url: str
@@ -70,6 +72,7 @@ class WorkerConfig:
     metrics_host: str = "127.0.0.1"
     max_megapixels: float = 50.0
     decode_s: float = 30.0
+    provenance: Provenance = field(default_factory=Provenance)
     max_running_s: float = MAX_RUNNING_S
 
     @property
@@ -108,7 +111,8 @@ class Supervisor:
         self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
         services = JobServices(
             queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token,
-            max_running_s=config.max_running_s, tracer=tracer, worker=self.name,
+            max_running_s=config.max_running_s, tracer=tracer, worker=self.name, provenance=config.provenance,
+            version_of=self.link.version_of,
         )  # fmt: skip
         self.batches = BatchTraces(tracer, self.held)
         self.leasing = LeaseLoop(

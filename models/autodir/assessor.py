@@ -61,6 +61,7 @@ class Assessor(nn.Module):
         self.PIXEL_LAYERS = tuple(f"clip.visual.{name}" for name in layers)  # layers that read or write pixels
         self._prompts: tuple[Tensor, Tensor] | None = None
         self._user_prompts: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self._part_scores: OrderedDict[str, list[dict[str, float]]] = OrderedDict()
 
     @property
     def device(self) -> torch.device:
@@ -78,6 +79,7 @@ class Assessor(nn.Module):
         """Drop all kept text states; call it after the weights of the text encoder change."""
         self._prompts = None
         self._user_prompts.clear()
+        self._part_scores.clear()
 
     def user_states(self, prompts: Sequence[str]) -> Tensor:
         """Returns token states (N, L, D) of user prompts ("" is the null prompt), padding not masked, as published."""
@@ -89,6 +91,20 @@ class Assessor(nn.Module):
         """Returns a probability for each name: how much a user prompt resembles its class prompt."""
         _, pooled = self._user_prompt(prompt)
         return self._named(self._softmax(F.normalize(pooled, dim=-1))[0])
+
+    def prompt_scores(self, prompts: Sequence[str]) -> list[dict[str, float]]:
+        """Returns `prompt_probabilities` of a prompt and of its parts; the scores of the last few are kept."""
+        first, *parts = prompts
+        scores = self._part_scores.pop(first, None)
+        if scores is None:
+            scores = [self.prompt_probabilities(first)]
+            if parts:
+                _, pooled = self._text(parts, masked=False)
+                scores += [self._named(row) for row in self._softmax(F.normalize(pooled, dim=-1))]
+        self._part_scores[first] = scores
+        if len(self._part_scores) > PROMPTS_KEPT:
+            self._part_scores.popitem(last=False)
+        return scores
 
     def _user_prompt(self, prompt: str) -> tuple[Tensor, Tensor]:
         """Returns states (1, L, D) and features (1, E) of a user prompt.

@@ -11,6 +11,7 @@ uses the bundle's specialists.
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,21 +20,24 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.denoiser import Denoiser, StepCache
-from models.autodir.policy import choose, improved
+from models.autodir.next_repair import max_passes, next_repair, owes_enlarging_repair
+from models.autodir.policy import improved
+from models.autodir.reports import pass_report, report_of
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
 from models.autodir.speed import accelerate, warm_up
 from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack, unchanged_on_failure
-from models.controls import Controls, allowed_names
+from models.controls import Controls, refuse_shares_with_prompt, wanted_names
 from models.device import Speed, to_device
 from models.errors import ControlsError
 from models.frames import FRAMES, Frame, padded_size
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import max_change_levels, mix, newly_black_share, pad_to
-from models.restoration_report import PassReport, Report
+from models.pixels import mix, newly_black_share, pad_to
+from models.prompt_words import understand
 from models.restorer import (
+    ENLARGING_REPAIR,
     Assessment,
     Continues,
     Outcome,
@@ -42,7 +46,7 @@ from models.restorer import (
     Shape,
     Track,
     Waits,
-    final_image,
+    finished,
     untouched,
 )
 from models.tiles import Canvas, Tile
@@ -104,17 +108,25 @@ class AutoDIR:
             ControlsError: the bundle does not know a degradation, or a prompt comes together with only or skip.
         """
         remaining = [self._allowed_names(request.controls) for request in requests]
-        changed = [request for request in requests if request.controls.strength != 0]
-        found = iter(self._assessed([(request.image, request.controls.strict) for request in changed]))
+        changes = [
+            request.controls.blend > 0 and names != (CLEAN,) for request, names in zip(requests, remaining, strict=True)
+        ]
+        shown = [
+            (image, request.controls.strict)
+            for request, change in zip(requests, changes, strict=True) if change
+            for image in request.assessed
+        ]  # fmt: skip
+        found = iter(self._assessed(shown))
         return [
-            self._open(request, names, next(found)) if request.controls.strength != 0 else untouched(request)
-            for request, names in zip(requests, remaining, strict=True)
+            self._open(request, names, [next(found) for _ in request.assessed]) if change else untouched(request)
+            for request, names, change in zip(requests, remaining, changes, strict=True)
         ]
 
     def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
         if controls.prompt is not None and (controls.only or controls.skip):
             raise ControlsError("got a prompt together with only or skip; leave them out: a prompt says what to repair")
-        return allowed_names(self.config.names, controls.only, controls.skip)
+        refuse_shares_with_prompt(controls)
+        return wanted_names(self.config.names, controls)
 
     def _assessed(self, shown: Sequence[tuple[Tensor, bool]]) -> list[dict[str, float]]:
         """Returns the assessment of each (image, strict); the views of several images share a call."""
@@ -126,28 +138,28 @@ class AutoDIR:
                 found.update(zip(part, answers, strict=True))
         return [found[index] for index in range(len(shown))]
 
-    def _open(self, request: Request, remaining: tuple[str, ...], found: dict[str, float]) -> Outcome:
+    def _open(self, request: Request, remaining: tuple[str, ...], found: list[dict[str, float]]) -> Outcome:
+        """Start an image.  `found` holds the assessments of `request.assessed`."""
         controls = request.controls
         run = ImageRun(
-            controls, request.image, request.image, request.image, remaining, found, first=found,
-            tile_px=request.tile_px,
+            controls, request.image, request.image, request.image, remaining, found[-1], first=found[-1],
+            reference=found[0], tile_px=request.tile_px,
         )  # fmt: skip
         if controls.prompt is not None:
-            resembles = self.assessor.prompt_probabilities(controls.prompt)
-            run.source = "user"
-            run.label = max(self.names, key=lambda name: resembles[name])
+            run.source, run.label = "user", self._label_of(controls.prompt)
+            used: Literal["text", "label"] = "label" if self._specialist(run) else "text"
+            run.understood = understand(controls.prompt, self.assessor.prompt_scores, used)
             run.condition = self.assessor.user_states([controls.prompt])[0]
             return self._start(run)
         return self._choose(run)
 
+    def _label_of(self, prompt: str) -> str:
+        resembles = self.assessor.prompt_probabilities(prompt)
+        return max(self.names, key=lambda name: resembles[name])
+
     def _choose(self, run: ImageRun) -> Outcome:
         """Start the next pass, or end the loop."""
-        if len(run.passes) >= self._max_passes(run.controls):
-            return self._done(run, "max-passes")
-        if run.controls.strict:
-            choice = choose(run.before, run.remaining, 0.0)
-        else:
-            choice = choose(run.before, run.remaining, self.config.loop.floor, self._floors(run))
+        choice, run.source = next_repair(run, self.config)
         if choice.label is None:
             return self._done(run, choice.stop or "clean")
         run.label = choice.label
@@ -155,22 +167,12 @@ class AutoDIR:
         run.condition = self.assessor.condition(choice.probabilities if run.controls.strict else {run.label: 1.0})
         return self._start(run)
 
-    def _floors(self, run: ImageRun) -> dict[str, float]:
-        """Returns the least probability of each repair in this pass, where it is above the loop's floor."""
-        loop, floors = self.config.loop, self.config.floors
-        if not run.passes:
-            return floors
-        later = {name: loop.later_floor for name in run.remaining if run.first[name] < loop.glimpsed}
-        return {name: max(floors.get(name, 0.0), later.get(name, 0.0)) for name in run.remaining}
-
-    def _max_passes(self, controls: Controls) -> int:
-        if controls.prompt is not None:
-            return 1
-        return controls.max_passes or self.config.loop.max_passes
+    def _specialist(self, run: ImageRun) -> str | None:
+        return None if run.controls.strict else self.specialists.key_of(run.label)
 
     def _start(self, run: ImageRun) -> Outcome:
         height, width = run.image.shape[-2:]
-        run.specialist = None if run.controls.strict else self.specialists.key_of(run.label)
+        run.specialist = self._specialist(run)
         areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), run.tile_px, self._frames(run))
         run.restored = Canvas(height, width, overlap, run.image.device)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
@@ -178,7 +180,7 @@ class AutoDIR:
         run.tiles_left, run.started_s = len(areas), time.monotonic()
         return Continues(
             tracks=[self._track(run, area) for area in areas],
-            report=self._report(run, ""),
+            report=report_of(run, self.config, ""),
             image=run.result if run.passes else None,
         )
 
@@ -194,11 +196,11 @@ class AutoDIR:
         return run.controls.strict and run.label == "low-resolution"
 
     def _track(self, run: ImageRun, area: Tile) -> PassTrack:
-        index, passes = len(run.passes), self._max_passes(run.controls)
+        index, passes = len(run.passes), max_passes(run.controls, self.config)
         padded = padded_size(area.height, area.width, self._stride(run), self._frames(run))
         if run.specialist is not None:
             return SpecialistTrack(run=run, area=area, padded=padded, pass_index=index, passes=passes, steps=1)
-        steps = run.controls.steps or self.config.loop.steps
+        steps = run.controls.steps_of(self.config.loop.steps)
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
         return AutoDIRTrack(
             run=run, area=area, padded=padded, pass_index=index, passes=passes, steps=len(planned), plan=planned,
@@ -338,41 +340,36 @@ class AutoDIR:
 
     def _end_pass(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> Outcome:
         carried = result if run.carried is None else run.carried
-        kept = run.controls.strict or run.source == "user" or self._helped(run, result, after)
-        report = PassReport(
-            label=run.label,
-            source=run.source,
-            by=f"specialist {run.specialist}" if run.specialist else "diffusion",
-            probability_before=run.before[run.label],
-            probability_after=after[run.label],
-            kept=kept,
-            seconds=time.monotonic() - run.started_s,
-            max_change_levels=max_change_levels(run.image, result) * run.controls.strength,
-        )
-        run.passes = [*run.passes, report]
-        run.blended = run.carried = None
-        if not kept:
-            return self._done(run, "did-not-help")
+        kept = run.controls.strict or run.source in ("user", "scale") or self._helped(run, result, after)
+        share = run.controls.share_of(run.label)
+        if share < 1:  # the repair was judged as a whole
+            result = mix(run.image, result, share)
+            carried = result if run.carried is None else mix(run.image, carried, share)
+        run.passes = [*run.passes, pass_report(run, result, after[run.label], kept=kept)]
+        run.blended = run.carried = run.reference = None
         run.remaining = tuple(name for name in run.remaining if name != run.label)
-        run.result, run.image = result, carried
+        if not kept:
+            return self._undone(run)
+        seen, run.result, run.image = carried is result and share == 1, result, carried
         if run.source == "user":
             return self._done(run, "prompt-done")
-        run.before = after if carried is result else self.assessor.assess([carried], strict=True)[0]
+        run.before = after if seen else self._assessed([(carried, run.controls.strict)])[0]
+        return self._choose(run)
+
+    def _undone(self, run: ImageRun) -> Outcome:
+        """End the loop after a pass that did not help, unless the photo was enlarged and still waits for its repair."""
+        if not owes_enlarging_repair(run, self.config):
+            return self._done(run, "did-not-help")
+        run.remaining = tuple(name for name in run.remaining if name in (ENLARGING_REPAIR, CLEAN))
         return self._choose(run)
 
     def _helped(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> bool:
         # Only dehazing can remove too much light.  Denoising may turn pixels black: noise over black is bright
         spoiled = run.label == VEIL and newly_black_share(run.image, result) > self.config.loop.blackening
-        return improved(run.label, run.before, after) and not spoiled
+        return improved(run.label, run.reference or run.before, after) and not spoiled
 
     def _done(self, run: ImageRun, reason: str) -> Restored:
-        return Restored(image=final_image(run.original, run.result, run.controls), report=self._report(run, reason))
-
-    def _report(self, run: ImageRun, reason: str) -> Report:
-        return Report(
-            degradations=dict(sorted(run.first.items(), key=lambda item: -item[1])),
-            passes=tuple(run.passes),
-            stop_reason=reason,
-            seed=run.controls.seed,
-            steps=run.controls.steps or self.config.loop.steps,
-        )
+        return finished(
+            run.original, run.result, run.controls,
+            lambda change, warnings: report_of(run, self.config, reason, change, warnings),
+        )  # fmt: skip

@@ -14,7 +14,7 @@ from models.autodir.denoiser import StepCache
 from models.autodir.samplers import Plan
 from models.controls import Controls
 from models.noise import NoiseStream
-from models.restoration_report import PassReport
+from models.restoration_report import PassReport, Understood
 from models.restorer import Outcome
 from models.tiles import Canvas, Tile
 from models.vocabulary import CLEAN
@@ -31,6 +31,8 @@ class ImageRun:
     remaining: tuple[str, ...]
     before: dict[str, float]  # the assessment of `image`
     first: dict[str, float] = field(default_factory=dict)
+    reference: dict[str, float] | None = None  # the assessment of a crop whose `before` is that of the whole image
+    understood: Understood | None = None
     condition: Tensor | None = None  # (L, D)
     label: str = CLEAN
     source: str = "auto"

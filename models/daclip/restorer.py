@@ -21,11 +21,12 @@ device or in host memory; states of running tracks are on the device, in [0, 1],
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from models.controls import Controls, allowed_names, renormalized
+from models.controls import Controls, refuse_shares_with_prompt, renormalized, wanted_names
 from models.daclip.conditional_nafnet import ConditionalNAFNet
 from models.daclip.conditional_unet import ConditionalUNet, Constants
 from models.daclip.config import DaCLIPConfig
@@ -46,9 +47,12 @@ from models.errors import ControlsError
 from models.frames import padded_size
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import max_change_levels, pad_to_multiple
-from models.restoration_report import PassReport, Report
+from models.pixels import mix, pad_to_multiple
+from models.prompt_words import understand
+from models.restoration_report import DIFFUSION, Change, PassReport, Report
 from models.restorer import (
+    ENLARGING_REPAIR,
+    NO_ENLARGING_REPAIR,
     Assessment,
     Continues,
     Outcome,
@@ -57,15 +61,18 @@ from models.restorer import (
     Shape,
     Track,
     Waits,
-    final_image,
+    finished,
     untouched,
 )
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts, weighted_views
 from models.vocabulary import CLEAN
+from models.warning_codes import CodedWarning
 
-PROMPT_IGNORED = "this bundle cannot be told what to repair, so the prompt had no effect"
+PROMPT_IGNORED = CodedWarning(
+    "this bundle cannot be told what to repair, so the prompt had no effect", "ignored-prompt"
+)  # fmt: skip
 
 
 class DaCLIPRestorer:
@@ -110,11 +117,13 @@ class DaCLIPRestorer:
                 applied because the network takes no degradation embedding.
         """
         allowed = [self._allowed_names(request.controls) for request in requests]
-        changed = [request.image for request in requests if request.controls.strength != 0]
-        embeddings = iter(self._averaged(changed, self.controller))
-        return [
-            self._begin(request, names, *next(embeddings)) if request.controls.strength != 0 else untouched(request)
+        plans = [
+            (request, names if request.controls.blend > 0 else ())
             for request, names in zip(requests, allowed, strict=True)
+        ]
+        embeddings = iter(self._averaged([request.assessed[-1] for request, names in plans if names], self.controller))
+        return [
+            self._begin(request, names, *next(embeddings)) if names else untouched(request) for request, names in plans
         ]
 
     def _begin(self, request: Request, allowed: tuple[str, ...], content: Tensor, degradation: Tensor) -> Outcome:
@@ -131,10 +140,15 @@ class DaCLIPRestorer:
     def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
         if controls.prompt is not None and (controls.only or controls.skip):
             raise ControlsError("got a prompt together with only or skip; a prompt already says what to repair")
+        refuse_shares_with_prompt(controls)
         if (controls.only or controls.skip) and not self.takes_degradation:
             raise ControlsError("this bundle cannot be told what to repair; leave out only and skip")
-        allowed = allowed_names((*self.names, CLEAN), controls.only, controls.skip)
-        return tuple(name for name in allowed if name != CLEAN)
+        allowed = tuple(name for name in wanted_names((*self.names, CLEAN), controls) if name != CLEAN)
+        if 0 < len(allowed) < len(self.names) and not self.takes_degradation:
+            raise ControlsError(
+                "this bundle cannot be told what to repair; leave out strength 0 of single degradations"
+            )
+        return allowed
 
     def _condition_from_names(self, run: ImageRun, allowed: tuple[str, ...], degradation: Tensor) -> Tensor:
         """Choose the label; returns the degradation embedding (1, D) to use, the image's own or that of a word."""
@@ -151,11 +165,16 @@ class DaCLIPRestorer:
         features = self.controller.word_features([prompt])
         similarity = self._probabilities(features)
         run.source, run.label = "user", max(similarity, key=lambda name: similarity[name])
+        used: Literal["text", "nothing"] = "text" if self.takes_degradation else "nothing"
+        run.understood = understand(prompt, self._scores_of, used)
         run.probability = run.probabilities[run.label]
         if self.takes_degradation:
             return match_norm(features, degradation)
         run.warnings = (PROMPT_IGNORED,)
         return degradation
+
+    def _scores_of(self, prompts: Sequence[str]) -> list[dict[str, float]]:
+        return [self._probabilities(row[None]) for row in self.controller.word_features(prompts)]
 
     def _start(self, run: ImageRun, tile_px: int | None) -> Outcome:
         height, width = run.image.shape[-2:]
@@ -171,7 +190,9 @@ class DaCLIPRestorer:
     def _schedule(self, controls: Controls) -> IRSDE | None:
         if self.config.unet is None:
             return None
-        return schedule_of(self.config.sde, controls.steps)
+        default = self.config.sde.sample_steps or self.config.sde.steps
+        steps = controls.steps_of(default)
+        return schedule_of(self.config.sde, None if steps == default and controls.steps is None else steps)
 
     def _track(self, run: ImageRun, area: Tile, sde: IRSDE | None) -> DaCLIPTrack:
         padded = padded_size(area.height, area.width, self.network.config.stride)
@@ -258,28 +279,43 @@ class DaCLIPRestorer:
         return self._restored(run, not_none(run.result), "prompt-done" if run.source == "user" else "max-passes")
 
     def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
-        image = final_image(run.image, result, run.controls)
-        return Restored(image=image, report=self._report(run, stop_reason, max_change_levels(run.image, image)))
+        share = run.controls.share_of(run.label)
+        if share < 1:
+            result = mix(run.image, result, share)
+        return finished(
+            run.image, result, run.controls,
+            lambda change, warnings: self._report(run, stop_reason, change, warnings),
+        )  # fmt: skip
 
-    def _report(self, run: ImageRun, stop_reason: str, change_levels: float = 0.0) -> Report:
+    def _report(
+        self, run: ImageRun, stop_reason: str, change: Change | None = None, warnings: tuple[str, ...] = ()
+    ) -> Report:
         sde = self._schedule(run.controls)
-        pass_report = PassReport(
+        if run.controls.scale > 1 and ENLARGING_REPAIR not in self.names:
+            warnings = (NO_ENLARGING_REPAIR, *warnings)
+        return Report(
+            degradations=dict(sorted(run.probabilities.items(), key=lambda item: -item[1])),
+            passes=() if change is None else (self._pass(run, change, drawn=sde is not None),),
+            stop_reason=stop_reason,
+            seed=run.controls.seed,
+            steps=sde.T if sde else 1,
+            warnings=(*run.warnings, *warnings),
+            understood=run.understood,
+            change=change,
+        )
+
+    def _pass(self, run: ImageRun, change: Change, *, drawn: bool) -> PassReport:
+        return PassReport(
             label=run.label,
             source=run.source,
-            by="diffusion" if sde else "network",
+            by=DIFFUSION if drawn else "network",
             probability_before=run.probability,
             probability_after=None,  # assessing the result would cost more than a pass of the NAFNet
             kept=True,
             seconds=time.monotonic() - run.started_s,
-            max_change_levels=change_levels,
-        )
-        return Report(
-            degradations=dict(sorted(run.probabilities.items(), key=lambda item: -item[1])),
-            passes=(pass_report,) if stop_reason else (),
-            stop_reason=stop_reason,
-            seed=run.controls.seed,
-            steps=sde.T if sde else 1,
-            warnings=run.warnings,
+            max_change_levels=change.max_levels,
+            mean_change_levels=change.mean_levels,
+            changed_share=change.share,
         )
 
     @property

@@ -12,6 +12,7 @@ from models.controls import Controls
 from models.daclip.conditional_unet import Constants
 from models.daclip.irsde import IRSDE
 from models.noise import NoiseStream
+from models.restoration_report import Understood
 from models.restorer import Outcome
 from models.tiles import Canvas, Tile
 
@@ -33,6 +34,7 @@ class ImageRun:
     tiles_left: int = 0
     started_s: float = 0.0
     warnings: tuple[str, ...] = ()
+    understood: Understood | None = None
 
 
 @dataclass(eq=False)

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from models.controls import Crop
+from models.photo.marking import Marking, encode_marked
+from models.photo.part import prepared
 from models.photo.read import Limits, Photo, Samples, read_photo
-from models.photo.write import conversion_warnings, encode_photo
+from models.photo.write import conversion_warnings
 from processes.memory_limits import memory, oom_kills
 from processes.pool import CallTooSlow, Pool, ProcessDied
 
@@ -46,14 +49,15 @@ def import_codec() -> None:
     """Runs in the pool.  It does nothing: the process has imported everything before it runs."""
 
 
-def decode(data: bytes, limits: Limits) -> Photo:
+def decode(data: bytes, limits: Limits, crop: Crop | None, scale: int) -> Photo:
     """Runs in the pool."""
-    return read_photo(data, limits)
+    return prepared(read_photo(data, limits), crop, scale, limits)
 
 
-def encode(photo: Photo, kind: str | None, quality: int | None) -> tuple[bytes, str]:
+def encode(photo: Photo, kind: str | None, quality: int | None, marking: Marking | None) -> tuple[bytes, str]:
     """Runs in the pool.  Returns the photo as a file, and its format: `kind`, or the photo's own."""
-    return encode_photo(photo, kind, quality), kind or photo.format
+    written = kind or photo.format
+    return encode_marked(photo, written, quality, marking), written
 
 
 class CodecPool:
@@ -69,36 +73,43 @@ class CodecPool:
         """Start the processes now, and not with the first image."""
         await asyncio.gather(*(self._run(import_codec) for _ in range(self.workers)))
 
-    async def decode(self, data: bytes) -> Photo:
-        """Decode an image file.
+    async def decode(self, data: bytes, crop: Crop | None = None, scale: int = 1) -> Photo:
+        """Decode an image file, cut its part out and enlarge that.
 
         Raises:
             PhotoError: it is not an image, or is over the limits.
+            UnfitControls: the part is not within the image, or the enlarged image is over the limits.
             DecodeTooSlow: it took more than `decode_s` seconds.
             CodecOutOfMemory: it needs more memory than there is.
             CodecFailed: the decoder died of it.
         """
         try:
-            return await self._run(decode, data, self.limits, limit_s=self.decode_s)
+            return await self._run(decode, data, self.limits, crop, scale, limit_s=self.decode_s)
         except CallTooSlow as error:
             raise DecodeTooSlow(f"the image could not be decoded within {self.decode_s:g} s") from error
 
     async def encode(
-        self, photo: Photo, pixels: Samples, kind: str | None = None, quality: int | None = None, metadata: bool = True
-    ) -> tuple[bytes, str]:
+        self, photo: Photo, pixels: Samples, kind: str | None = None, quality: int | None = None,
+        metadata: bool = True, marking: Marking | None = None,
+    ) -> tuple[bytes, str]:  # fmt: skip
         """Encode a photo with other pixels.  Returns the file and its format.
+
+        Without `metadata` nothing of the input's is kept; the mark of the result is written in any case.
 
         Raises:
             PhotoError: the format cannot hold it.
+            ProvenanceError: it cannot be signed.
             CodecOutOfMemory: it needs more memory than there is.
             CodecFailed: the encoder died of it.
         """
-        written = replace(photo, pixels=pixels)  # without the old pixels, which would cross the pipe for nothing
+        # Without the old pixels, which would cross the pipe for nothing
+        written = replace(photo, pixels=pixels, whole=None)
         if not metadata:
             written = replace(written, exif=None, metadata=photo.metadata.without_words())
-        if pixels.size <= INLINE_MAX_SAMPLES and (kind or photo.format) in INLINE_FORMATS:
-            return encode(written, kind, quality)
-        return await self._run(encode, written, kind, quality)
+        small = pixels.size <= INLINE_MAX_SAMPLES and (kind or photo.format) in INLINE_FORMATS
+        if small and (marking is None or marking.signed_by is None):
+            return encode(written, kind, quality, marking)
+        return await self._run(encode, written, kind, quality, marking)
 
     def warnings(self, photo: Photo, kind: str | None) -> tuple[str, ...]:
         """Returns the photo's own warnings, and what the file format cannot keep."""

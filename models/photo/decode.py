@@ -21,6 +21,7 @@ from models.photo.png import check_pixels, several_pictures
 from models.photo.sixteen_bit import decode_png
 from models.photo.tiff_decode import CMYK, decode_tiff
 from models.photo.tiff_directories import Tag
+from models.warning_codes import CodedWarning
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -61,7 +62,8 @@ def decode_completely(content: Content, image: Image.Image, name: str) -> tuple[
         if not content.jpeg:
             raise several_pictures(name, count, "frames")
         # A camera's gain map, preview or second view
-        warnings = (*warnings, f"{name} contains {count} images; only the first is restored")
+        sentence = f"{name} contains {count} images; only the first is restored"
+        warnings = (*warnings, CodedWarning(sentence, "further-images"))
         losses = (*losses, "its further images")
         image.seek(0)
     if image.format == "PNG":

@@ -25,6 +25,7 @@ from models.photo.decoder_errors import SUPPORTED, decoder_errors
 from models.photo.exif import exif_to_keep
 from models.photo.metadata import GAIN_MAP_LOSS, Metadata, depth_loss, read_metadata
 from models.photo.orientation import apply_orientation, orientation_of
+from models.warning_codes import CodedWarning, coded
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -64,6 +65,7 @@ class Photo:
     warnings: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
     """What the file holds beside this photo, such as "its further images".  Replacing the file would destroy it."""
+    whole: Samples | None = None  # (H', W', 3): the pixels that this photo was cut out of
 
     @property
     def sixteen_bit(self) -> bool:
@@ -105,11 +107,15 @@ def _with_metadata(photo: Photo, data: bytes, image: Image.Image, name: str) -> 
     """Add what the file holds beside the pixels, and convert the pixels to a color encoding like sRGB."""
     metadata, losses = read_metadata(data, image, photo.format)
     color = to_displayed(photo.pixels, photo.icc, declared_encoding(data, image, photo.format), gray=photo.gray)
-    losses += depth_loss(data, image, photo.format, photo.pixels.itemsize * 8)
-    notes = tuple(f"{name}: {note}" for note in (*color.warnings, *losses))
+    depth_losses = depth_loss(data, image, photo.format, photo.pixels.itemsize * 8)
+    notes = (
+        *coded(color.warnings, "converted-color"), *coded(losses, "lost-metadata"),
+        *coded(depth_losses, "reduced-depth"),
+    )  # fmt: skip
     hdr = ("its HDR",) if GAIN_MAP_LOSS in losses or any("HDR" in note for note in color.warnings) else ()
     return replace(
-        photo, pixels=color.pixels, icc=color.icc, metadata=metadata, warnings=photo.warnings + notes,
+        photo, pixels=color.pixels, icc=color.icc, metadata=metadata,
+        warnings=(*photo.warnings, *(note.about(name) for note in notes)),
         losses=photo.losses + hdr,
     )  # fmt: skip
 
@@ -157,7 +163,7 @@ def _eight_bit_photo(image: Image.Image, format: str, name: str, found: Findings
     """Build a photo from a loaded Pillow image of any mode with 8 bits a sample."""
     if image.mode[0] in "IF":
         raise PhotoError(f"{name} has {image.mode} samples, expected 8 or 16 bits. Save it as 16-bit {format.upper()}.")
-    warnings = list(found.warnings)
+    warnings = list(coded(found.warnings, "damaged-image"))
     exif, icc = exif_to_keep(image), image.info.get("icc_profile")
     image.load()  # a TIFF; the others are loaded already
     orientation = orientation_of(image)  # 1 for a loaded TIFF: Pillow applies its orientation
@@ -168,7 +174,7 @@ def _eight_bit_photo(image: Image.Image, format: str, name: str, found: Findings
     if image.mode in ("CMYK", "LAB"):
         image, warning = _convert_to_srgb(image, icc)
         icc = None  # it describes the old color space
-        warnings.append(f"{name}: {warning}")
+        warnings.append(CodedWarning(f"{name}: {warning}", "converted-color"))
     pixels = apply_orientation(np.asarray(image.convert("RGB")), orientation)
     return Photo(
         pixels=pixels, format=format, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(warnings),
@@ -195,10 +201,10 @@ def _convert_to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image
 
 def _photo_of_samples(samples: Samples, image: Image.Image, format: str, name: str, found: Findings) -> Photo:
     """Build a photo from decoded samples (H, W, C) and the metadata of the same file opened by Pillow."""
-    icc, warnings = image.info.get("icc_profile"), found.warnings
+    icc, warnings = image.info.get("icc_profile"), coded(found.warnings, "damaged-image")
     if found.cmyk:
         samples, warning = cmyk_to_srgb(samples, icc)
-        icc, warnings = None, (*warnings, f"{name}: {warning}")
+        icc, warnings = None, (*warnings, CodedWarning(f"{name}: {warning}", "converted-color"))
     upright = _upright(samples, orientation_of(image))
     gray, has_alpha = upright.shape[2] <= 2, upright.shape[2] in (2, 4)
     colors = cast(Samples, np.repeat(upright[..., :1], 3, axis=2) if gray else np.ascontiguousarray(upright[..., :3]))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.errors import PhotoError, UnsupportedPhoto
 from models.photo.jpeg import damage_of
 from models.photo.tiff_directories import Directory, Tag
+from models.warning_codes import CodedWarning
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -112,7 +113,8 @@ def _with_alpha(samples: Samples, colors: int, extra: tuple[int, ...], name: str
     """Returns the colors, and the alpha if the first extra sample is alpha; the other channels are left out."""
     kept = colors + (extra[:1] in ((PREMULTIPLIED,), (STRAIGHT,)))
     lost = samples.shape[2] - kept
-    warnings = (f"{name}: {lost} channels beside color and alpha are not kept",) if lost > 0 else ()
+    sentence = f"{name}: {lost} channels beside color and alpha are not kept"
+    warnings = (CodedWarning(sentence, "further-images"),) if lost > 0 else ()
     chosen: Samples = samples[..., :kept].copy()
     return chosen, warnings
 

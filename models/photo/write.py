@@ -19,6 +19,7 @@ from models.photo.read import Photo, Samples
 from models.photo.resolution import jfif_dpi
 from models.photo.sixteen_bit import encode_png
 from models.photo.tiff import encode_tiff
+from models.warning_codes import CodedWarning, coded
 
 DEFAULT_QUALITY = {"jpeg": 95, "webp": 90, "avif": 85}
 """For each lossy format; PNG and TIFF are lossless."""
@@ -69,12 +70,14 @@ def conversion_warnings(photo: Photo, format: str) -> tuple[str, ...]:
     """Returns a warning for each property of the photo that a file of `format` cannot hold."""
     warnings = []
     if photo.alpha is not None and format == "jpeg":
-        warnings.append("JPEG has no transparency: placed on a white background")
+        warnings.append(CodedWarning("JPEG has no transparency: placed on a white background", "lost-alpha"))
     if photo.sixteen_bit and format not in SIXTEEN_BIT_FORMATS:
-        warnings.append(f"{format.upper()} is written with 8 bits a sample: rounded from 16")
+        sentence = f"{format.upper()} is written with 8 bits a sample: rounded from 16"
+        warnings.append(CodedWarning(sentence, "reduced-depth"))
     if photo.icc is not None and _matching_icc(photo, format) is None:
-        warnings.append("the color profile was not kept: it fits neither gray nor RGB samples")
-    return (*warnings, *carried(photo.metadata, photo.exif, format).losses)
+        sentence = "the color profile was not kept: it fits neither gray nor RGB samples"
+        warnings.append(CodedWarning(sentence, "lost-profile"))
+    return (*warnings, *coded(carried(photo.metadata, photo.exif, format).losses, "lost-metadata"))
 
 
 def to_eight_bits(samples: Samples) -> Samples:

@@ -18,7 +18,9 @@ NAMESPACES = {
     "exifEX": "http://cipa.jp/exif/1.0/", "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "photoshop": "http://ns.adobe.com/photoshop/1.0/",
     "plus": "http://ns.useplus.org/ldf/xmp/1.0/", "tiff": "http://ns.adobe.com/tiff/1.0/",
-    "xmp": "http://ns.adobe.com/xap/1.0/", "xmpRights": "http://ns.adobe.com/xap/1.0/rights/", "rdf": RDF, "xml": XML,
+    "xmp": "http://ns.adobe.com/xap/1.0/", "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "xmpMM": "http://ns.adobe.com/xap/1.0/mm/", "stEvt": "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#",
+    "rdf": RDF, "xml": XML,
 }  # fmt: skip
 PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
@@ -32,7 +34,8 @@ KEPT = {
     "exifEX": "LensModel LensMake PhotographicSensitivity BodySerialNumber CameraOwnerName",
     "Iptc4xmpCore": "CreatorContactInfo SubjectCode IntellectualGenre Scene AltTextAccessibility "
                     "ExtDescrAccessibility",
-    "Iptc4xmpExt": "PersonInImage OrganisationInImageName Event DigitalSourceType AddlModelInfo",
+    "Iptc4xmpExt": "PersonInImage OrganisationInImageName Event DigitalSourceType AddlModelInfo AISystemUsed "
+                   "AISystemVersionUsed AIPromptInformation AIPromptWriterName",
     "photoshop": "Credit Source AuthorsPosition CaptionWriter Headline Instructions DateCreated "
                  "TransmissionReference Category SupplementalCategories Urgency",
     "plus": "CopyrightOwner ImageCreator ImageSupplier Licensor DataMining CopyrightStatus CreditLineRequired "
@@ -49,6 +52,9 @@ SILENT_NAMESPACES = ("http://ns.adobe.com/xap/1.0/mm/", "http://ns.adobe.com/hdr
 SILENT_NAMES = frozenset({"dc:format", "photoshop:ColorMode", "photoshop:ICCProfile", "xmp:Thumbnails"})
 """Removed without a warning: how the old file stored its pixels, repetitions of EXIF, the history of the old file, and
 gain maps, which have their own warning."""
+
+HISTORY, OWN_AGENT = "xmpMM:History", "undegrade"
+"""Of the history, only our own events are kept: those of other programs may hold names of files and folders."""
 
 ALTERNATIVES = frozenset({"dc:rights", "dc:description", "dc:title", "xmpRights:UsageTerms", "exif:UserComment"})
 SEQUENCES, BAGS = frozenset({"dc:creator"}), frozenset({"dc:subject", "photoshop:SupplementalCategories"})
@@ -76,11 +82,27 @@ def read_xmp(packet: bytes) -> tuple[Properties, tuple[str, ...]]:
     for element in _top_properties(_parsed(packet)):
         name = _name(element.tag)
         prefix, _, local = (name or "").partition(":")
-        if name and local in KEPT.get(prefix, "").split() and not tells_location("".join(element.itertext())):
+        if name == HISTORY:
+            kept |= _own_history(element)
+        elif name and local in KEPT.get(prefix, "").split() and not tells_location("".join(element.itertext())):
             kept[name] = _copied(element, 0)
         elif not _is_silent(element.tag, name):
             lost.append(name or element.tag.rpartition("}")[2])
     return kept, tuple(dict.fromkeys(lost))
+
+
+def _own_history(element: ElementTree.Element) -> Properties:
+    """Returns the history with only our own events; nothing where there are none."""
+    agent = f"{{{NAMESPACES['stEvt']}}}softwareAgent"
+    own = [
+        event for event in element.iter(f"{{{RDF}}}li")
+        if (event.get(agent) or event.findtext(f".//{agent}") or "").startswith(f"{OWN_AGENT} ")
+    ]  # fmt: skip
+    return (
+        {HISTORY: f"<{HISTORY}><rdf:Seq>{''.join(_copied(event, 1) for event in own)}</rdf:Seq></{HISTORY}>"}
+        if own
+        else {}
+    )
 
 
 def _parsed(packet: bytes) -> ElementTree.Element:

@@ -10,6 +10,7 @@ from jobs.redis_health import public_url, read_health
 from jobs.spec import LANES
 from models.vocabulary import DEGRADATIONS
 from service.authentication import AuthenticatedCaller
+from service.control_bounds import ControlBounds, PresetBody, control_bounds, preset_bodies
 from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
@@ -21,7 +22,7 @@ router = APIRouter(tags=["about"])
 
 
 class Limits(BaseModel):
-    """The limits of uploads, waits and the queue, and how long results are kept."""
+    """The limits of uploads, waits and the queue, how long results are kept, the presets, and the controls' bounds."""
 
     max_bytes: int
     max_megapixels: float
@@ -32,6 +33,8 @@ class Limits(BaseModel):
     keep_s: int
     formats: list[str]
     lanes: list[str]
+    presets: list[PresetBody]
+    controls: dict[str, ControlBounds]
 
 
 class DegradationBody(BaseModel):
@@ -70,6 +73,8 @@ def limits(desk: CurrentDesk, caller: AuthenticatedCaller) -> Limits:
         keep_s=settings.keep_s,
         formats=list(MEDIA_TYPES),
         lanes=list(LANES),
+        presets=preset_bodies(),
+        controls=control_bounds(),
     )
 
 

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from jobs.record import JobRecord, Result
 from jobs.spec import Format
+from models.controls import MAX_VARIANTS
 from service.authentication import AuthenticatedCaller
 from service.conditional import etag_of, has_current
 from service.failed_jobs import check_succeeded
 from service.image_header import MEDIA_TYPES, sniff_format
 from service.negotiation import format_to_convert_to
 from service.openapi import BINARY
-from service.refusals import Gone, NoSuchPass
+from service.refusals import Gone, NoSuchPass, NoSuchVariant
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, OpenAPIResponses, problem_responses
 from service.transcode import Conversion
 
@@ -53,10 +54,11 @@ async def result(
     transcoder: CurrentTranscoder,
     format: Annotated[Format | None, Query(description="Convert the image to this format.")] = None,
     quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG, WebP and AVIF.")] = None,
+    variant: Annotated[int, Query(ge=1, le=MAX_VARIANTS, description="Which of several results, from 1.")] = 1,
 ) -> Response:
     """Return the restored image as stored, or converted to the format that `format` or `Accept` requests."""
     record = await desk.find(job_id, caller)
-    stored = _stored_result(record)
+    stored = _stored_result(record, variant)
     stored_format: Format = stored.format  # type: ignore[assignment]
     wanted = format or format_to_convert_to(request.headers.get("accept"), stored_format) or stored_format
     as_stored = wanted == stored_format and quality is None
@@ -104,14 +106,20 @@ def _not_modified(etag: str) -> Response:
     return Response(status_code=304, headers={"ETag": etag, "Vary": "Accept"})
 
 
-def _stored_result(record: JobRecord) -> Result:
-    """Return where the result is stored.
+def _stored_result(record: JobRecord, variant: int) -> Result:
+    """Return where a result is stored.
 
     Raises:
         NotFinished, JobCanceled, JobFailed: the job has no result, as `check_succeeded`.
         Gone: the job was a detection, which has no image.
+        NoSuchVariant: the job has fewer results.
     """
     check_succeeded(record)
     if record.outcome.result is None:
         raise Gone(f"job {record.spec.id} has no image: its kind is '{record.spec.kind}'")
-    return record.outcome.result
+    if variant == 1:
+        return record.outcome.result
+    if variant > len(record.outcome.variants):
+        count = max(1, len(record.outcome.variants))
+        raise NoSuchVariant(f"job {record.spec.id} has no variant {variant}, it has {count}")
+    return record.outcome.variants[variant - 1].result

@@ -16,6 +16,7 @@ from service.job_view import DetectBody, JobBody, detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import BINARY, upload_docs
+from service.output_size import check_output
 from service.refusals import Gone, WaitOver
 from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
 from service.routes.images import image_response
@@ -88,6 +89,7 @@ async def _receive(request: Request, kind: Kind, desk: Desk, caller: Caller, pre
     with child_span("read upload"):
         upload = await read_upload(request, kind, desk.settings)
     await check_degradations(desk.queue, upload.options.bundle or desk.settings.bundle, upload.options)
+    await check_output(upload.data, upload.header, upload.options.controls, desk.settings.max_megapixels)
     return upload
 
 
@@ -132,9 +134,16 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
 
 
 def _summary_headers(record: JobRecord) -> dict[str, str]:
-    degradations = record.outcome.degradations
+    outcome, degradations = record.outcome, record.outcome.degradations
+    change = outcome.change
     return {
         "X-Job-Id": record.spec.id,
         "X-Seed": str(record.spec.controls.seed),
         "X-Degradations": ", ".join(f"{name}={probability:.3f}" for name, probability in degradations.items()),
+        **({"X-Warnings": ", ".join(dict.fromkeys(outcome.warning_codes))} if outcome.warning_codes else {}),
+        **(
+            {"X-Change": f"mean={change.mean_levels:.2f}, max={change.max_levels:.1f}, share={change.share:.4f}"}
+            if change
+            else {}
+        ),
     }

@@ -38,6 +38,10 @@ NOT_IN_THE_SCHEMA = (
     "given twice",  # a field may stand in the query or in the body, not in both: OpenAPI has no rule across them
     "contradicts prompt, which decides alone",  # nor across two parameters of a query
     "contradicts only",  # one name in two lists
+    "shares of degradations contradict prompt",
+    "is given twice",  # two words for one degradation in strength
+    "'clean' is no repair",  # in strength
+    "which reaches to",  # a crop that is not within the picture
     "nothing is left to repair",  # only and skip together
     "does not know",  # a degradation that this bundle does not repair
     "contains no letter, digit or sign",  # a prompt of spaces, accents or invisible characters

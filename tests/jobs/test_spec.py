@@ -52,6 +52,39 @@ def test_a_spec_of_version_1_is_still_read():
     assert load_spec(GOLDEN.read_bytes()) == EVERYTHING
 
 
+NEWER = {
+    "strength": {"noise": 0.5}, "preset": "strong", "scale": 2, "crop": (1, 2, 3, 4), "variants": 2,
+}  # fmt: skip
+V2_GOLDEN = Path(__file__).parent / "golden" / "spec-v2.json"
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_a_spec_is_of_version_2_only_if_it_asks_for_what_version_1_does_not_know(name):
+    """Workers of an earlier version run the others, and refuse these by their version alone."""
+    spec = JobSpec(**LEAST, controls=JobControls(**{name: NEWER[name]}))
+    written = json.loads(spec.dump())
+    assert (spec.version, written["version"]) == (2, 2)
+    assert load_spec(spec.dump()) == spec
+    least = json.loads(JobSpec(**LEAST, version=2).dump())
+    assert least["version"] == 1 and set(least["controls"]) == set(WRITTEN["controls"])
+
+
+def test_a_spec_of_version_2_is_written_and_read_as_the_golden_file():
+    spec = JobSpec(**LEAST, controls=JobControls(**NEWER))
+    assert json.loads(spec.dump()) == json.loads(V2_GOLDEN.read_text())
+    assert load_spec(V2_GOLDEN.read_bytes()) == spec
+
+
+def test_a_worker_holds_the_largest_image_of_a_job():
+    source = {"blob": "0" * 32 + "/input", "bytes": 1, "sha256": "", "format": "png", "width_px": 2000}
+    spec = {**LEAST, "source": {**source, "height_px": 1000}}
+    assert JobSpec(**spec).held_megapixels == 2
+    assert JobSpec(**spec, controls=JobControls(scale=2)).held_megapixels == 8
+    assert JobSpec(**spec, controls=JobControls(crop=(0, 0, 500, 1000))).held_megapixels == 2
+    assert JobSpec(**spec, controls=JobControls(scale=4, crop=(0, 0, 500, 1000))).held_megapixels == 8
+    assert JobSpec(**LEAST).held_megapixels == 0
+
+
 def test_a_spec_survives_writing_and_reading():
     assert load_spec(EVERYTHING.dump()) == EVERYTHING
     least = JobSpec(**LEAST)
@@ -76,7 +109,7 @@ def test_a_jobs_queue_is_its_bundle_and_lane():
         ("controls.color", "blue"),
         ("source.color", "blue"),
         ("output.color", "blue"),
-        ("version", 2),
+        ("version", 3),
         ("version", "1"),
         ("id", "0" * 31),
         ("id", "0" * 32 + "\n"),
@@ -97,6 +130,16 @@ def test_a_jobs_queue_is_its_bundle_and_lane():
         ("controls.steps", 1001),
         ("controls.seed", -1),
         ("controls.seed", 2**63),
+        ("controls.strength", {}),
+        ("controls.strength", {"noise": 1.01}),
+        ("controls.strength", {str(number): 1 for number in range(33)}),
+        ("controls.preset", "best"),
+        ("controls.scale", 3),
+        ("controls.crop", [0, 0, 0, 1]),
+        ("controls.crop", [-1, 0, 1, 1]),
+        ("controls.crop", [0, 0, 1]),
+        ("controls.variants", 0),
+        ("controls.variants", 5),
         ("output.format", "bmp"),
         ("output.quality", 0),
         ("output.quality", 101),
@@ -114,7 +157,7 @@ def test_a_field_of_the_job_itself_that_is_unknown_is_ignored():
 
 @pytest.mark.parametrize(
     ("field", "value", "newer"),
-    [("version", 2, True), ("controls.color", "blue", True), ("version", 0, False), ("version", "2", False),
+    [("version", 3, True), ("controls.color", "blue", True), ("version", 0, False), ("version", "2", False),
      ("controls.steps", 0, False), ("kind", "train", False)],
 )  # fmt: skip
 def test_a_spec_of_a_later_version_is_told_from_one_that_is_wrong(field, value, newer):

@@ -11,7 +11,6 @@ from models.pixels import (
     as_image,
     floats,
     is_finite,
-    max_change_levels,
     mix,
     newly_black_share,
     pad_to_multiple,
@@ -63,14 +62,6 @@ def test_constant_padding_is_zero_and_reflection_mirrors():
     assert pad_to_multiple(x.expand(1, 1, 8, 6), 8, "reflect")[0, 0, 0].tolist() == [1, 2, 3, 4, 5, 6, 5, 4]
 
 
-def test_a_change_is_told_in_levels_of_8_bits():
-    pixels = np.full((4, 5, 3), 100, np.uint8)
-    changed = pixels.copy()
-    changed[1, 2, 0], changed[3, 4, 2] = 107, 88
-    assert max_change_levels(to_tensor(pixels), to_tensor(changed)) == pytest.approx(12, rel=1e-5)
-    assert max_change_levels(to_tensor(pixels), to_tensor(pixels)) == 0
-
-
 def test_only_pixels_that_become_black_count_as_newly_black():
     before, after = torch.zeros(3, 2, 2), torch.zeros(3, 2, 2)
     before[:, 0, 0] = after[:, 0, 0] = -1  # black before and after
@@ -91,7 +82,6 @@ def test_integers_and_their_floats_give_the_same_answers(dtype, height, width, s
     assert np.array_equal(floats(image).numpy(), values)
     assert np.array_equal(to_pixels(image, dtype), one)
     after = to_tensor(two)
-    assert max_change_levels(image, after) == max_change_levels(torch.from_numpy(values), after)
     assert newly_black_share(image, after) == newly_black_share(torch.from_numpy(values), after)
     assert torch.equal(mix(image, after, 0.3), torch.lerp(torch.from_numpy(values), after, 0.3))
 

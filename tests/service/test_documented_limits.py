@@ -10,6 +10,7 @@ from cli.settings import Settings
 from jobs.spec import JobSpec
 from models.photo.read import Limits as PhotoLimits
 from service.app import create_app
+from service.control_bounds import control_bounds
 from service.image_header import MAX_SIDE_PX
 from service.negotiation import MAX_WAIT_S
 from service.request_options import FIELDS, MAX_DEADLINE_S
@@ -44,7 +45,7 @@ def number(cell: str) -> float:
 
 
 def test_limits_returns_these_limits():
-    assert set(Limits.model_fields) == {*LIMITS, "formats", "lanes"}
+    assert set(Limits.model_fields) == {*LIMITS, "formats", "lanes", "presets", "controls"}
 
 
 def test_the_example_of_limits_in_the_openapi_document_has_the_defaults():
@@ -97,12 +98,14 @@ def test_the_page_states_waits_and_pages():
 RANGES = {
     "strength": "0 to 1", "fidelity": "0 to 1", "max_passes": "1 to 100", "steps": "1 to 1000", "quality": "1 to 100",
     "seed": "0 to 2^63 - 1", "prompt": "up to 1000", "only": "up to 32", "skip": "up to 32",
-    "deadline_s": "more than 0, up to 604800",
+    "deadline_s": "more than 0, up to 604800", "variants": "1 to 4",
 }  # fmt: skip
 
 
 def constraints(name: str) -> str:
     """The range of a field in the words of the page."""
+    if name in ("strength", "variants"):
+        return f"{control_bounds()[name].min} to {control_bounds()[name].max}"
     limits = {}
     for constraint in FIELDS["restore"].model_fields[name].metadata:
         for key in ("ge", "gt", "le", "lt", "max_length"):

@@ -66,12 +66,13 @@ def refused_fields(*arguments):
 
 
 WRONG_TYPES = {"number": [True, "5", [5]], "integer": [True, "5", [5], 1.5], "boolean": [1, 0, "true", 1.0],
-               "string": [5, True, ["x"]], "array": ["noise", 5, True]}  # fmt: skip
+               "string": [5, True, ["x"]], "array": ["noise", 5, True], "object": [True, "5", [5]]}  # fmt: skip
 
 
 def json_types(name):
     schema = FIELDS["restore"].model_json_schema()["properties"][name]
-    return {option.get("type") for option in schema.get("anyOf", [schema])}
+    options = schema.get("anyOf") or schema.get("oneOf") or [schema]
+    return {option.get("type", "integer" if "enum" in option else None) for option in options}
 
 
 @pytest.mark.parametrize("name", list(FIELDS["restore"].model_fields))

@@ -10,7 +10,8 @@ from jobs.lease import Finished, Leased
 from jobs.record import Outcome, PassRecord, Progress
 from jobs.spec import JobSpec, Source
 from models.photo.read import Photo
-from worker.job_run import JobRun, JobServices
+from worker.job_run import JobRun
+from worker.job_services import JobServices
 from worker.messages import Cancel, Done, Failed, StepProgress, Task
 
 ID = "0" * 32
@@ -64,13 +65,13 @@ class FakeCodec:
     decode_error: Exception | None = None
     encode_error: Exception | None = None
 
-    async def decode(self, data):
+    async def decode(self, data, crop=None, scale=1):
         await asyncio.sleep(0)
         if self.decode_error:
             raise self.decode_error
         return Photo(pixels=PIXELS, format="png")
 
-    async def encode(self, photo, pixels, kind=None, quality=None, metadata=True):
+    async def encode(self, photo, pixels, kind=None, quality=None, metadata=True, marking=None):
         if self.encode_error:
             raise self.encode_error
         return f"a {kind or 'png'} file".encode(), kind or "png"

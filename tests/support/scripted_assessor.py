@@ -30,6 +30,9 @@ class Script:
     def prompt_probabilities(self, prompt):
         return sees(haze=0.9)
 
+    def prompt_scores(self, prompts):
+        return [self.prompt_probabilities(prompt) for prompt in prompts]
+
 
 def sees(**said):
     """Probabilities over NAMES; the other names share the rest equally."""

@@ -13,7 +13,7 @@ def filled(sizes_mp, batch, ahead):
     held, waiting = HeldJobs(), list(enumerate(sizes_mp))
     while waiting and (room := held.room(batch, ahead)) > 0:
         for number, size_mp in waiting[:room]:
-            spec = SimpleNamespace(id=str(number), source=SimpleNamespace(megapixels=size_mp))
+            spec = SimpleNamespace(id=str(number), held_megapixels=size_mp)
             held.add(SimpleNamespace(spec=spec))
         del waiting[:room]
     return len(held)
@@ -35,5 +35,5 @@ def test_beyond_one_batch_and_those_ahead_images_are_bounded(sizes_mp, batch, ah
 
 def test_jobs_without_an_image_count_as_jobs():
     held = HeldJobs()
-    held.add(SimpleNamespace(spec=SimpleNamespace(id="a", source=None)))
+    held.add(SimpleNamespace(spec=SimpleNamespace(id="a", held_megapixels=0.0)))
     assert held.room(1, 4) == 4

@@ -219,7 +219,7 @@ def test_a_short_absence_of_redis_does_not_fail_a_job():
 @pytest.mark.parametrize("error", [CodecFailed("it died"), PhotoError("too wide")])
 def test_a_pass_picture_that_cannot_be_encoded_does_not_fail_the_job(error):
     class OnceUnable(FakeCodec):
-        async def encode(self, photo, pixels, kind=None, quality=None, metadata=True):
+        async def encode(self, photo, pixels, kind=None, quality=None, metadata=True, marking=None):
             self.encode_error, now = None, self.encode_error
             if now:
                 raise now
@@ -270,7 +270,7 @@ class EndlessCodec(FakeCodec):
         super().__init__()
         self.decoding, self.ended = asyncio.Event(), False
 
-    async def decode(self, data):
+    async def decode(self, data, crop=None, scale=1):
         self.decoding.set()
         try:
             await asyncio.Event().wait()

@@ -2,10 +2,12 @@
 
 from dataclasses import fields
 
+from jobs import record as record_types
 from jobs.record import Outcome, PassRecord
 from jobs.spec import JobControls
 from models.controls import Controls
-from models.restoration_report import PassReport, Report
+from models.restoration_report import Change, PassReport, Report, Understood
+from models.warning_codes import CodedWarning
 from worker.restorer_types import to_controls, to_outcome
 
 
@@ -26,8 +28,15 @@ def test_a_report_becomes_an_outcome_without_blobs():
         label="noise", source="auto", by="diffusion", probability_before=0.9, probability_after=None, kept=True,
         seconds=1.5,
     )  # fmt: skip
-    report = Report(degradations={"noise": 0.9}, passes=(entry,), stop_reason="", seed=3, steps=2, warnings=("w",))
+    report = Report(
+        degradations={"noise": 0.9}, passes=(entry,), stop_reason="", seed=3, steps=2,
+        warnings=("w", CodedWarning("letters", "redrawn-text")), change=Change(mean_levels=1, max_levels=2, share=0.5),
+        understood=Understood(label="noise", score=0.5, ignored=("please",)),
+    )  # fmt: skip
     record = PassRecord(label="noise", source="auto", by="diffusion", probability_before=0.9, seconds=1.5)
     assert to_outcome(report) == Outcome(
-        degradations={"noise": 0.9}, passes=(record,), stop_reason=None, seed=3, steps=2, warnings=("w",)
-    )
+        degradations={"noise": 0.9}, passes=(record,), stop_reason=None, seed=3, steps=2,
+        warnings=("w", "letters"), warning_codes=("other", "redrawn-text"),
+        change=record_types.Change(mean_levels=1, max_levels=2, share=0.5),
+        understood=record_types.Understood(label="noise", score=0.5, ignored=("please",)),
+    )  # fmt: skip

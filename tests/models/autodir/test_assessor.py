@@ -183,10 +183,10 @@ def test_a_prompt_goes_through_the_text_encoder_once_however_often_it_comes(auto
     rows = count_rows(model.assessor.clip.transformer)
     for seed in range(3):
         restore(model, seed=seed, prompt="wash the fog away")
-    assert len(rows) == 1
+    assert rows == [1, 4]  # the prompt, and the prompt without each of its words
     for _ in range(2):
         restore(model, prompt="wash the fog away", text_guidance=2.0)
-    assert len(rows) == 2  # the null prompt was added
+    assert len(rows) == 3  # the null prompt was added
 
 
 def test_the_states_of_a_kept_prompt_are_those_of_the_text_encoder(autodir):

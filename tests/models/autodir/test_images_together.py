@@ -63,6 +63,9 @@ def test_the_end_of_passes_can_be_tried_again_after_a_failure(autodir, strict, f
         def prompt_probabilities(self, prompt):
             return sees(low_resolution=0.9)
 
+        def prompt_scores(self, prompts):
+            return [sees(low_resolution=0.9) for _ in prompts]
+
     requests = requests_of(strict=strict, prompt=None if strict else "enlarge")
     calm = autodir(assessor=Script(*[sees(low_resolution=0.8)] * 3, sees(clean=0.9)))
     expected = [calm.finish([track])[0] for track in stepped(calm, requests)]

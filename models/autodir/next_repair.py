@@ -1,0 +1,48 @@
+"""Decides the next repair of an image: the policy's choice, within the user's controls and the bundle's floors."""
+
+from models.autodir.config import AutoDIRConfig
+from models.autodir.policy import Choice, choose
+from models.autodir.track import ImageRun
+from models.controls import Controls
+from models.restorer import ENLARGING_REPAIR
+
+
+def max_passes(controls: Controls, config: AutoDIRConfig) -> int:
+    """Returns the largest number of passes."""
+    if controls.prompt is not None:
+        return 1
+    return controls.max_passes or config.loop.max_passes
+
+
+def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
+    """Returns the next repair and its source, or the reason to stop.
+
+    A photo that was enlarged gets a repair of low resolution: by the assessor's choice, or else as its last pass.
+    """
+    left = max_passes(run.controls, config) - len(run.passes)
+    if left <= 0:
+        return Choice(probabilities=run.before, stop="max-passes"), "auto"
+    if run.controls.strict:
+        choice = choose(run.before, run.remaining, 0.0)
+    else:
+        share = run.controls.floor_share
+        floors = {name: floor * share for name, floor in _floors(run, config).items()}
+        choice = choose(run.before, run.remaining, config.loop.floor * share, floors)
+    if owes_enlarging_repair(run, config) and (left == 1 or choice.label is None):
+        return Choice(probabilities={ENLARGING_REPAIR: 1.0}, label=ENLARGING_REPAIR), "scale"
+    return choice, "auto"
+
+
+def owes_enlarging_repair(run: ImageRun, config: AutoDIRConfig) -> bool:
+    """Returns whether the photo was enlarged, its repair of low resolution is still to come, and a pass is left."""
+    left = max_passes(run.controls, config) - len(run.passes)
+    return left > 0 and run.controls.scale > 1 and ENLARGING_REPAIR in run.remaining
+
+
+def _floors(run: ImageRun, config: AutoDIRConfig) -> dict[str, float]:
+    """Returns the least probability of each repair in this pass, where it is above the loop's floor."""
+    loop, floors = config.loop, config.floors
+    if not run.passes:
+        return floors
+    later = {name: loop.later_floor for name in run.remaining if run.first[name] < loop.glimpsed}
+    return {name: max(floors.get(name, 0.0), later.get(name, 0.0)) for name in run.remaining}
