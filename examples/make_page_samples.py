@@ -1,4 +1,4 @@
-"""Make the four small samples of the page, web/samples, from the photos of this folder: `python examples/make_page_samples.py`.
+"""Make the four small samples of the page from the photos of this folder: `python examples/make_page_samples.py`.
 
 They are cut out, not reduced: reducing would take the damage away.  The whole set has less than 150 kB.
 """

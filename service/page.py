@@ -1,7 +1,7 @@
 """The files of the page at `/`: static, read once, with an entity tag each and one strict Content-Security-Policy.
 
-The folder web/ lies beside the rooms, in the repository as in an installed package.  The page refers to its files, and to
-the API, by relative URLs only, so that it works under every root path.
+The folder web/ lies beside the rooms, in the repository as in an installed package.  The page refers to its files, and
+to the API, by relative URLs only, so that it works under every root path.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ MEDIA_TYPES = {
 """By ending; files with another ending are not served."""
 CONTENT_SECURITY_POLICY = "; ".join(
     (
-        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "connect-src 'self'",
-        "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:",
+        "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'", "trusted-types 'none'",
     )
 )  # fmt: skip
 """No inline script or style, nothing from other hosts, no frames, and no text that becomes HTML."""

@@ -1,4 +1,4 @@
-"""The page in a real browser, against `undegrade serve` with a real worker.  `make page-test` installs what is needed."""
+"""The page in a real browser, against `undegrade serve` with a real worker; `make page-test` installs what is needed."""
 
 import contextlib
 import os
@@ -18,13 +18,18 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / ".page-test" / "package" / "axe.min.js"
-READY_S = 120
-LONG_MS = 90_000
+READY_S = 300
+LONG_MS = 180_000
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 SIZES = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1440, "height": 900}}
+REPORT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (event) => {
+    console.error("CSP", event.violatedDirective, event.blockedURI);
+});
+"""
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -126,19 +131,28 @@ def chromium():
 
 @pytest.fixture
 def browse(chromium):
-    """Opens a page in a browser of its own; at the end, nothing may have been reported to its console."""
+    """Opens a page in a browser of its own; at the end, nothing may have been reported to its console.
+
+    `quiet=False`: errors of the network are expected; the page's policy may not be violated all the same.
+    """
     opened, reports = [], []
 
     def begin(url, size="desktop", scheme="light", quiet=True, **options):
         viewport = SIZES[size] if isinstance(size, str) else size
-        context = chromium.new_context(viewport=viewport, color_scheme=scheme, locale="en-US", accept_downloads=True, **options)
+        context = chromium.new_context(
+            viewport=viewport, color_scheme=scheme, locale="en-US", accept_downloads=True, **options
+        )
         context.set_default_timeout(LONG_MS)
         opened.append(context)
         page = context.new_page()
-        page.add_init_script("document.addEventListener('securitypolicyviolation', (event) => console.error('CSP', event.violatedDirective, event.blockedURI))")
+        page.add_init_script(REPORT_VIOLATIONS)
         page.on("pageerror", lambda error: reports.append(str(error)))
-        if quiet:
-            page.on("console", lambda message: reports.append(message.text) if message.type == "error" else None)
+
+        def on_console(message):
+            if message.type == "error" and (quiet or message.text.startswith("CSP")):
+                reports.append(message.text)
+
+        page.on("console", on_console)
         page.goto(url)
         page.wait_for_selector("#limits:not(:empty), [data-start], dialog[open]")
         return page
@@ -151,7 +165,7 @@ def browse(chromium):
 
 @pytest.fixture(scope="session")
 def until():
-    """Waits until an expression is true on a page; `wait_for_function` would need eval, which the page's policy forbids."""
+    """Waits until an expression is true on a page; the page's policy forbids the eval of `wait_for_function`."""
 
     def wait(page, expression, argument=None):
         until_s = time.monotonic() + LONG_MS / 1000
@@ -180,7 +194,9 @@ def axe():
     def check(page):
         page.evaluate(source)
         found = page.evaluate("(tags) => axe.run(document, {runOnly: tags})", TAGS)["violations"]
-        return [f"{entry['id']}: {node['target']} {node['failureSummary']}" for entry in found for node in entry["nodes"]]
+        return [
+            f"{entry['id']}: {node['target']} {node['failureSummary']}" for entry in found for node in entry["nodes"]
+        ]
 
     return check
 

@@ -64,6 +64,6 @@ def test_targets_are_large_enough_for_a_finger(browse, served, photo):
     page.wait_for_selector("#download")
     small = page.evaluate("""() => [...document.querySelectorAll("button, a, select, summary, input[type=range]")]
         .filter((element) => element.offsetParent && !element.classList.contains("skip"))
-        .filter((element) => { const { width, height } = element.getBoundingClientRect(); return width < 24 || height < 24; })
-        .map((element) => element.outerHTML.slice(0, 80))""")
+        .map((element) => [element.outerHTML.slice(0, 80), element.getBoundingClientRect()])
+        .filter(([, { width, height }]) => width < 24 || height < 24)""")
     assert small == []

@@ -28,7 +28,9 @@ def test_a_damaged_file_is_told_with_a_hint_and_the_request(browse, served, tmp_
     assert page.locator("#alert").inner_text().startswith("That did not work.")
 
 
-@pytest.mark.parametrize(("name", "data", "words"), [("notes.txt", b"hello", "not a photo"), ("empty.png", b"", "empty")])
+@pytest.mark.parametrize(
+    ("name", "data", "words"), [("notes.txt", b"hello", "not a photo"), ("empty.png", b"", "empty")]
+)
 def test_what_is_no_photo_is_not_sent(browse, served, tmp_path, name, data, words):
     page = browse(served.url)
     (tmp_path / name).write_bytes(data)
@@ -167,4 +169,3 @@ def under_a_path(start):
     if "ai" not in STARTED:
         STARTED["ai"] = start(UNDEGRADE_ROOT_PATH="/ai")
     return STARTED["ai"]
-

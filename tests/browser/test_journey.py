@@ -100,8 +100,12 @@ def test_everything_can_be_done_with_the_keyboard(browse, served):
 
 def test_screen_readers_are_told_what_happens(browse, served, photo, until):
     page = browse(served.url)
-    page.evaluate("""() => { window.said = []; new MutationObserver(() => said.push(document.getElementById("status").textContent))
-        .observe(document.getElementById("status"), {childList: true, characterData: true, subtree: true}); }""")
+    page.evaluate("""() => {
+        const status = document.getElementById("status");
+        window.said = [];
+        const told = new MutationObserver(() => said.push(status.textContent));
+        told.observe(status, {childList: true, characterData: true, subtree: true});
+    }""")
     choose(page, photo("noisy.png"))
     restore(page)
     until(page, "said.includes('The photo is restored.')")
@@ -213,14 +217,17 @@ def test_several_photos_are_restored_and_downloaded_together(browse, served, pho
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_photo_can_be_dropped_and_pasted(browse, served, way):
     page = browse(served.url)
-    page.evaluate("""async (way) => {
+    page.evaluate(
+        """async (way) => {
         const blob = await (await fetch("web/samples/haze.jpg")).blob();
         const data = new DataTransfer();
         data.items.add(new File([blob], "given.jpg", { type: "image/jpeg" }));
         const event = way === "drop" ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
             : new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
         document.body.dispatchEvent(event);
-    }""", way)
+    }""",
+        way,
+    )
     page.wait_for_selector("#repair-haze")
     assert page.inner_text("#photo-title") == "given.jpg"
 

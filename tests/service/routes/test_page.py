@@ -25,7 +25,9 @@ def test_a_file_is_served_with_its_type_and_checked_again(client, path):
     assert client.head(f"/web/{path}").headers["etag"] == first.headers["etag"]
 
 
-@pytest.mark.parametrize("path", ["../pyproject.toml", "..%2fpyproject.toml", "", "nothing.js", "style", "%00", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["../pyproject.toml", "..%2fpyproject.toml", "", "nothing.js", "style", "%00", "/etc/passwd"]
+)
 def test_no_other_file_can_be_read(client, path):
     answer = client.get(f"/web/{path}")
     assert answer.status_code == 404
