@@ -1,4 +1,4 @@
-"""The page in a real browser, against `undegrade serve` with a real worker; `make page-test` installs what is needed."""
+"""The page in a real browser, against `undegrade serve` with a real worker: `make page-test` installs what it needs."""
 
 import contextlib
 import os
