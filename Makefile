@@ -15,6 +15,8 @@ FUZZ := .api-fuzz
 FUZZ_READY := $(FUZZ)/.installed
 S3 := .s3-test
 S3_READY := $(S3)/.installed
+PAGE := .page-test
+PAGE_READY := $(PAGE)/.installed
 PINS := .pins
 PINS_READY := $(PINS)/.installed
 # The tests: all cores busy, with as many threads a process as the environment asks for.  Three processes for two cores,
@@ -25,6 +27,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
+.PHONY: page-test page-figures
 .PHONY: train-daclip-small s3-test clean
 
 help: ## Print this list
@@ -97,6 +100,21 @@ $(FUZZ_READY):
 	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<4.33'
 	@touch $@
 
+page-test: $(READY) $(PAGE_READY) ## Test the page in a real browser with a real worker (10 minutes; installs chromium as root on Debian)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q tests/browser
+
+page-figures: $(READY) $(PAGE_READY) ## Take the pictures of the page in docs/figures
+	$(BIN)/python docs/figures/make_page.py
+
+$(PAGE_READY):
+	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || apt-get install --yes --no-install-recommends chromium || { \
+		echo "chromium cannot be installed here. Install it, or set CHROMIUM=PATH of a Chrome or Chromium" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is not installed. On Debian and Ubuntu: apt install npm" >&2; exit 1; }
+	@echo "Installing playwright into $(VENV), axe-core into $(PAGE)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.60,<2'
+	@mkdir -p $(PAGE) && cd $(PAGE) && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4.*.tgz package/axe.min.js
+	@touch $@
+
 image: ## Build the images with docker, podman or buildah (ENGINE=, BASE_IMAGE=, TORCH=cuda, TAG=)
 	$(PYTHON) deploy/image/build.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) \
 		$(if $(TORCH),--torch $(TORCH)) $(if $(TAG),--tag $(TAG))
@@ -156,4 +174,5 @@ train-daclip-small: $(READY) ## Train daclip-small in the same way
 	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and the caches of the tools
-	rm -rf $(VENV) $(FUZZ) $(S3) $(CHECKOV) $(PINS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(PAGE) $(FUZZ) $(S3) $(CHECKOV) $(PINS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache \
+		.import_linter_cache

@@ -9,7 +9,7 @@ import typer
 
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.listening import bare_host, check_metrics_port, close, listen
-from cli.options import Host, MetricsPort, Port, RedisUrl, StoreUrl, UnixSocket, UnixSocketMode
+from cli.options import Host, MetricsPort, NoPage, Port, RedisUrl, StoreUrl, UnixSocket, UnixSocketMode
 from cli.redis_access import run_with_redis
 from cli.server_urls import checked_redis_url, checked_store_url
 from cli.settings import Settings, listed, settings
@@ -36,6 +36,7 @@ def api(
     metrics_port: MetricsPort = None,
     unix_socket: UnixSocket = None,
     unix_socket_mode: UnixSocketMode = None,
+    no_page: NoPage = False,
 ) -> None:
     """Run the HTTP API, without a worker.
 
@@ -46,7 +47,7 @@ def api(
     with exit_on_error():
         service = service_settings(
             settings(), host=host, port=port, bundle=bundle, redis_url=redis_url, store_url=store_url,
-            metrics_port=metrics_port, unix_socket=unix_socket,
+            metrics_port=metrics_port, unix_socket=unix_socket, page=False if no_page else None,
         )  # fmt: skip
         with ExitStack() as ending:
             sockets = open_sockets(ending, service, unix_socket_mode)
@@ -102,6 +103,7 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "url_ports": tuple(map(int, listed(env.url_ports))),
         "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
         "access_log": env.access_log, "unix_socket": Path(env.unix_socket) if env.unix_socket else None,
+        "page": env.page == "on",
     }  # fmt: skip
     values |= {name: value for name, value in options.items() if value is not None}
     values["host"] = bare_host(str(values["host"]))

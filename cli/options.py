@@ -60,3 +60,6 @@ MetricsPort = Annotated[
         min=0, max=65535, help="Serve Prometheus metrics at /metrics on this port. Default: UNDEGRADE_METRICS_PORT."
     ),
 ]
+NoPage = Annotated[
+    bool, typer.Option("--no-page", help="Do not serve the page at /. Default: UNDEGRADE_PAGE, or else on.")
+]

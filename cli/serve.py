@@ -19,7 +19,7 @@ from cli.console import print_error, print_warning
 from cli.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.listening import check_metrics_port
-from cli.options import Device, Host, Port, ServedBundles, UnixSocket, UnixSocketMode
+from cli.options import Device, Host, NoPage, Port, ServedBundles, UnixSocket, UnixSocketMode
 from cli.private_files import default_folder, keep_new_files_private
 from cli.server_urls import checked_redis_url
 from cli.settings import Settings, settings
@@ -47,7 +47,10 @@ def serve(
     ] = None,
     unix_socket: UnixSocket = None,
     unix_socket_mode: UnixSocketMode = None,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the API's documentation in a browser.")] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in a browser; without a page, the API's documentation.")
+    ] = False,
+    no_page: NoPage = False,
 ) -> None:
     """Run the whole service on this machine: API, queue and one worker.
 
@@ -58,7 +61,7 @@ def serve(
     code = ExitCode.OK
     with exit_on_error(), ExitStack() as ending:
         env = settings()
-        service = service_settings(env, host=host, port=port, unix_socket=unix_socket)
+        service = service_settings(env, host=host, port=port, unix_socket=unix_socket, page=False if no_page else None)
         # First: nothing else is started, or even imported, for a port that is taken
         if service.unix_socket is not None and open_page:
             raise ControlsError("--open needs a port, and a browser cannot reach a Unix socket. Leave out one of them.")

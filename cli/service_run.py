@@ -248,9 +248,13 @@ class ServiceRun:
         print_message("")
         print_message(f'  curl -f -H "Accept: image/*" -F image=@photo.jpg {place} -o restored.jpg')
         print_message("")
-        print_message(f"API documentation: {'curl ' if path else ''}{url}/docs. Press Ctrl-C to stop.")
+        page = f"{url}/" if self.service.page and not path else f"{url}/docs"
+        if self.service.page and not path:
+            print_message(f"In a browser: {page}. Press Ctrl-C to stop.")
+        else:
+            print_message(f"API documentation: {'curl ' if path else ''}{page}. Press Ctrl-C to stop.")
         if self.open_page:
-            webbrowser.open(f"{url}/docs")
+            await asyncio.to_thread(webbrowser.open, page)  # some browsers answer late
 
     async def _end(self) -> None:
         """End worker and webhook process, which need Valkey until then, and then Valkey."""

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     """Permissions of that socket, in octal digits."""
     root_path: str = ""
     """Path under which a proxy serves the API, such as /ai."""
+    page: Literal["on", "off"] = "on"
+    """Whether the API serves the page at /."""
     idle_s: int = Field(default=ServiceSettings.idle_s, ge=1)
     """How long the API keeps a connection without a request."""
     head_s: float = Field(default=ServiceSettings.head_s, gt=0)

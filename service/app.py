@@ -36,7 +36,7 @@ from service.proxies import HeadAsGet, RootPath
 from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, admin, deliveries, docs, events, health, images, jobs, restore, uploads
+from service.routes import about, admin, deliveries, docs, events, health, images, jobs, page, restore, uploads
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -89,6 +89,9 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     count_refusals(app, registry)
     for module in (restore, uploads, jobs, deliveries, images, events, about, admin, health, docs):
         app.include_router(module.router)
+    if settings.page:
+        app.include_router(page.router)
+        app.router.routes.append(page.RootPathWithoutSlash())
     return app
 
 

@@ -51,6 +51,7 @@ class ServiceSettings:
         webhook_hosts, result_hosts: hosts and origins that `webhook_url` and `result_url` may name
             (service/outgoing/host_rules.py); empty switches the field off.
         url_ports: ports of these hosts, where they are not named as an origin.
+        page: whether `/` is the page for people; without it, `/` is 404.
         access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
     """
 
@@ -83,6 +84,7 @@ class ServiceSettings:
     webhook_hosts: tuple[str, ...] = ()
     result_hosts: tuple[str, ...] = ()
     url_ports: tuple[int, ...] = (443,)
+    page: bool = True
     access_log: AccessLog = "on"
 
 

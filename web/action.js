@@ -1,0 +1,83 @@
+// @ts-check
+/** The main button, and what happens meanwhile: sending, place in line, passes and steps; cancel; what went wrong. */
+import { announce, button, byId, fill, make } from "./dom.js";
+import { degradation, duration, number, percent, t } from "./i18n.js";
+import { anyOn } from "./found.js";
+import { cancel } from "./jobs.js";
+import { problemBox } from "./notices.js";
+import { settings } from "./controls.js";
+
+/** @typedef {import("./items.js").Item} Item */
+
+let announced = "";
+
+/** @param {Item | null} item @param {{restore: () => void, again: () => void, key: () => void}} acts */
+export function draw(item, acts) {
+  const box = byId("action");
+  box.hidden = !item;
+  box.toggleAttribute("data-sticky", item?.state !== "done");
+  if (!item) return;
+  const problem = item.state === "failed" && item.problem && failure(item, acts);
+  const canceled = item.state === "canceled" && make("p", { class: "muted" }, t("progress.canceled"));
+  fill(box, problem || canceled, item.busy ? progress(item) : main(item, acts));
+  tell(item);
+}
+
+/** @param {Item} item @param {any} acts */
+function failure(item, acts) {
+  const problem = /** @type {import("./api.js").Problem} */ (item.problem);
+  if (problem.status === 401) return problemBox(problem, button(t("key.enter"), acts.key));
+  return problemBox(problem, button(t("again"), acts.again, { id: "again" }));
+}
+
+/** @param {Item} item @param {any} acts */
+function main(item, acts) {
+  const nothing = !settings.prompt.trim() && !anyOn(item);
+  return make("div", {},
+    make("button", { type: "button", class: item.state === "done" ? "wide" : "primary wide", id: "restore", disabled: nothing, on: { click: acts.restore } }, t(item.state === "done" ? "restore.again" : "restore")),
+    nothing && make("p", { class: "muted" }, t("restore.nothing")));
+}
+
+/** @param {Item} item */
+function progress(item) {
+  const value = item.state === "sending" ? (item.sent < 1 ? item.sent : undefined) : item.progress?.fraction;
+  const bar = make("progress", { id: "progress", max: 1, "aria-label": t("progress.label") });
+  if (value !== undefined) bar.value = value;
+  return make("div", { class: "progress", dataset: { state: item.state } },
+    make("p", { class: "progress-text" }, sentence(item)), bar,
+    !item.connected && make("p", { class: "warning", id: "lost" }, t("progress.lost")),
+    (item.job?.attempts ?? 0) > 1 && make("p", { class: "muted" }, t("progress.attempt", { number: item.job.attempts })),
+    ...item.reasons.filter(() => item.state === "queued").map((key) => make("p", { class: "muted" }, t(key))),
+    button(t("cancel"), () => cancel(item), { id: "cancel", class: "wide" }));
+}
+
+/** @param {Item} item */
+function sentence(item) {
+  if (item.state === "sending") return item.sent > 0 && item.sent < 1 ? `${t("progress.sending")} ${percent(item.sent)}` : t("progress.sending");
+  if (item.state === "queued") return queued(item.job?.queue);
+  const { progress } = item;
+  const found = item.found?.find((entry) => entry.name !== "clean");
+  if (!progress) return found ? t("progress.repairing", { name: degradation(found.name) }) : t("progress.looking");
+  const text = t("progress.pass", { pass: number(progress.pass), passes: number(progress.passes) });
+  return progress.steps > 1 ? `${text} ${t("progress.step", { step: number(progress.step), steps: number(progress.steps) })}` : text;
+}
+
+/** @param {any} queue */
+function queued(queue) {
+  if (!queue) return t("progress.queued");
+  if (queue.paused) return t("progress.paused");
+  const place = queue.position ? t("progress.place", { position: number(queue.position) }) : t("progress.next");
+  return queue.eta_s === null || queue.eta_s === undefined ? place : `${place} ${t("progress.eta", { time: duration(queue.eta_s) })}`;
+}
+
+/** Tells screen readers when the state changes, not at each step. @param {Item} item */
+function tell(item) {
+  const mark = `${item.id} ${item.jobId} ${item.state} ${item.connected}`;
+  if (mark === announced) return;
+  announced = mark;
+  if (item.busy) announce(item.connected ? sentence(item) : t("progress.lost"));
+  else if (item.state === "done") announce(t("result.ready"));
+  else if (item.state === "canceled") announce(t("progress.canceled"));
+  else if (item.state === "failed" && item.problem) announce(`${t("failed")} ${item.problem.detail} ${item.problem.hint}`, true);
+  else if (item.state === "ready") announce(t("found.ready"));
+}

@@ -1,0 +1,139 @@
+// @ts-check
+/** The page: connects its parts.  Each part draws what it shows of the shown photo whenever something has changed. */
+import { Problem } from "./api.js";
+import * as action from "./action.js";
+import { Compare } from "./compare.js";
+import * as controls from "./controls.js";
+import { byId, make } from "./dom.js";
+import * as filmstrip from "./filmstrip.js";
+import * as historydialog from "./historydialog.js";
+import * as i18n from "./i18n.js";
+import * as intake from "./intake.js";
+import { items } from "./items.js";
+import { detect, restore } from "./jobs.js";
+import { openKey, start as startKeys } from "./keydialog.js";
+import { problemBox } from "./notices.js";
+import * as result from "./result.js";
+import { ask, askDegradations, server } from "./server.js";
+import * as theme from "./theme.js";
+import * as tray from "./tray.js";
+
+/** @typedef {import("./items.js").Item} Item */
+
+const compare = new Compare();
+const acts = { restore: () => begin(items.shown), again, key: () => openKey() };
+
+/** @param {Item | null} item */
+function begin(item) {
+  if (item) restore(item, controls.fieldsOf(item));
+}
+
+/** Tries again what has failed. */
+function again() {
+  const item = items.shown;
+  if (!item) return;
+  if (item.jobId || item.detection) begin(item);
+  else {
+    item.state = "new";
+    detect(item);
+  }
+}
+
+function draw() {
+  const item = items.shown;
+  byId("welcome").hidden = Boolean(item);
+  byId("work").hidden = !item;
+  document.body.classList.toggle("working", Boolean(item));
+  document.title = item ? `${item.name} – undegrade` : "undegrade";
+  controls.draw(item);
+  action.draw(item, acts);
+  result.draw(item);
+  filmstrip.draw(item);
+  tray.draw((open) => open.forEach(begin));
+  if (!item) return;
+  byId("photo-title").textContent = item.name;
+  const chosen = filmstrip.chosenPass(item);
+  compare.show({ before: item.url, after: chosen?.url ?? item.result?.shown ?? null, afterLabel: chosen?.label, name: item.name, showable: item.showable });
+}
+
+/** Draws once a frame, however often something changes. */
+let planned = false;
+function plan() {
+  if (planned) return;
+  planned = true;
+  requestAnimationFrame(() => { planned = false; draw(); });
+}
+
+/** @param {Item} item */
+async function arrive(item) {
+  item.showable = await opens(item.url);
+  plan();
+  detect(item);
+}
+
+/** Whether the browser can show a picture. @param {string} url @returns {Promise<boolean>} */
+function opens(url) {
+  return new Promise((resolve) => {
+    const image = new Image();
+    image.onload = () => resolve(true);
+    image.onerror = () => resolve(false);
+    image.src = url;
+  });
+}
+
+async function connect() {
+  const notices = byId("notices");
+  try {
+    await ask();
+    notices.querySelectorAll("[data-start]").forEach((/** @type {Element} */ box) => box.remove());
+  } catch (error) {
+    const problem = error instanceof Problem ? error : new Problem({ status: 200, code: "page", detail: String(error) });
+    if (problem.status === 401) openKey(i18n.t("key.needed"));
+    const retry = make("button", { type: "button", on: { click: problem.status === 401 ? () => openKey() : connect } }, i18n.t(problem.status === 401 ? "key.enter" : "again"));
+    const box = problemBox(problem, retry);
+    box.dataset.start = "";
+    notices.replaceChildren(box);
+  }
+  facts();
+  controls.redraw(items.shown);
+}
+
+/** Writes what the server accepts, and how long it keeps photos. */
+function facts() {
+  const { limits } = server;
+  byId("limits").textContent = limits ? i18n.t("welcome.limits", { formats: limits.formats.map((/** @type {string} */ name) => name.toUpperCase()).join(", "), size: i18n.size(limits.max_bytes), pixels: i18n.number(limits.max_megapixels) }) : "";
+  byId("privacy").textContent = limits ? i18n.t("welcome.privacy", { time: i18n.duration(limits.keep_s) }) : "";
+}
+
+function translate() {
+  result.forget();
+  compare.translate();
+  facts();
+  controls.redraw(items.shown);
+  plan();
+}
+
+async function start() {
+  await i18n.start();
+  theme.start();
+  startKeys(async () => { await connect(); if (items.shown?.problem?.status === 401) again(); });
+  const language = byId("language");
+  language.replaceChildren(...Object.entries(i18n.LANGUAGES).map(([tag, name]) => make("option", { value: tag, lang: tag, selected: tag === i18n.current() }, name)));
+  language.addEventListener("change", async () => { await i18n.use(language.value); translate(); });
+  byId("controls").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
+  byId("controls").addEventListener("keydown", (/** @type {any} */ event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); byId("restore")?.click(); } });
+  items.addEventListener("change", plan);
+  items.addEventListener("show", (event) => {
+    const item = /** @type {CustomEvent<Item | null>} */ (event).detail;
+    if (item?.state === "new") arrive(item);
+    if (item && !server.degradations.length) askDegradations().then(() => controls.redraw(items.shown), () => {});
+    byId("main").focus({ preventScroll: true });
+  });
+  intake.start();
+  historydialog.start();
+  compare.translate();
+  draw();
+  await connect();
+}
+
+start();
