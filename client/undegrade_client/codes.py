@@ -24,6 +24,8 @@ REFUSALS: Mapping[str, type[e.ApiError]] = {
     "not-acceptable": e.InvalidRequest,
     "unsupported-body": e.InvalidRequest,
     "invalid-request": e.InvalidRequest,
+    "bad-idempotency-key": e.InvalidRequest,
+    "idempotency-key-reused": e.IdempotencyConflict,
     "not-an-image": e.InvalidImage,
     "unsupported-format": e.InvalidImage,
     "too-large": e.ImageTooLarge,

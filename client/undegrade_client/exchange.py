@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Emit:
     value: Any
 
 
-Effect = Union[Send, OpenStream, ReadChunk, CloseStream, Sleep, Emit]
+Effect = Send | OpenStream | ReadChunk | CloseStream | Sleep | Emit
 Flow = Generator[Effect, Any, T]
 
 

@@ -20,12 +20,8 @@ from undegrade_client.settings import Settings
 from undegrade_client.uploads import upload
 from undegrade_client.views import Detection, JobView, Result, job_view, result_of
 
-SUBMIT_SILENCE_S = 90.0
-"""An upload is answered when it is stored, and a server drops a slow one after its own limit."""
 POLL_S = 2.0
 """Between looks at a job, where the long polls of this key are used up."""
-WAIT_MARGIN_S = 15.0
-"""A read times out later than the wait that the server was asked for."""
 CANCEL_S = 5.0
 """How long an interrupted call tries to cancel its job."""
 Submitted = Callable[[str], None]
@@ -49,7 +45,7 @@ class Flows:
         key = key or uuid.uuid4().hex
         body, content_type = yield from self._body(picture, fields, deadline, key)
         headers = {"Idempotency-Key": key, "Content-Type": content_type, "Prefer": "respond-async"}
-        request = Request("POST", f"/{kind}", headers, body=body, timeout_s=SUBMIT_SILENCE_S)
+        request = Request("POST", f"/{kind}", headers, body=body, timeout_s=self.settings.silence_s)
         body_json = json_object((yield from send(self.settings, request, deadline)))
         if "status" not in body_json:  # a detection that was over at once
             body_json = {**body_json, "kind": "detect", "status": "succeeded"}
@@ -63,12 +59,13 @@ class Flows:
             place = yield from upload(self.settings, picture.data, deadline, key)
             if place is not None:
                 return json.dumps({**fields, "upload": place}).encode(), "application/json"
-        return multipart(fields, picture.data, key), f"multipart/form-data; boundary={key}"
+        boundary = uuid.uuid4().hex
+        return multipart(fields, picture.data, boundary), f"multipart/form-data; boundary={boundary}"
 
     def look(self, job_id: str, deadline: Deadline, wait_s: float = 0.0) -> Flow[JobView]:
         """Return the job as it is now, or at its end if that comes within `wait_s`."""
         params = {"wait": f"{wait_s:.3g}"} if wait_s else {}
-        request = Request("GET", f"/jobs/{job_id}", params=params, timeout_s=wait_s + WAIT_MARGIN_S)
+        request = Request("GET", f"/jobs/{job_id}", params=params, timeout_s=wait_s + self.settings.silence_s / 4)
         final = FINAL_CODES | {WAITS_USED_UP} if wait_s else FINAL_CODES
         response = yield from send(self.settings, request, deadline, job_id=job_id, final_codes=final)
         return job_view(json_object(response))
@@ -113,7 +110,8 @@ class Flows:
         if job.status != "succeeded":
             raise job_failure(job.id, job.status, job.error)
         stored = job.raw.get("result") or {}
-        request = Request("GET", f"/jobs/{job.id}/result", headers={"Accept": "image/*, application/json;q=0.1"})
+        headers = {"Accept": "image/*, application/json;q=0.1"}
+        request = Request("GET", f"/jobs/{job.id}/result", headers, timeout_s=self.settings.silence_s)
 
         def damaged(response: Response) -> str | None:
             wanted = stored.get("sha256")

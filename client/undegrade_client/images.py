@@ -9,7 +9,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 from undegrade_client.errors import InputError
 
@@ -42,7 +42,7 @@ class Array(Protocol):
     def astype(self, dtype: Any, /) -> Any: ...  # noqa: ANN401
 
 
-Image = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Readable, PillowImage, Array]
+Image = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | PillowImage | Array
 """An image to restore.  A string is a path, or a URL that the server fetches if it begins with http:// or https://."""
 
 

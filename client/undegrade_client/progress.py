@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Union
 
 OnProgress = Callable[[int, "int | None"], object]
 """Called with the number of images done, and the number of all, where that is known."""
-Progress = Union[bool, OnProgress]
+Progress = bool | OnProgress
 
 
 @contextmanager

@@ -23,7 +23,8 @@ class Settings:
         api_key: sent as a bearer token to this server only.
         timeout_s: how long a call may take in all, with waits and retries; None for no limit.
         connect_s: how long opening a connection may take.
-        silence_s: how long the server may be silent, beyond the wait that it was asked for.
+        silence_s: how long the server may be silent while it stores or sends an image; beyond a wait that it was asked
+            for, a quarter of this.
         wait_s: the longest wait of one request, at most the server's 60 s; proxies may want less.
         first_retry_s, max_retry_s: pauses between tries grow from the first to the second, and are drawn below it.
         max_retry_after_s: a longer Retry-After is an error at once.
@@ -34,7 +35,7 @@ class Settings:
     api_key: str | None = None
     timeout_s: float | None = 600.0
     connect_s: float = 10.0
-    silence_s: float = 30.0
+    silence_s: float = 60.0
     wait_s: float = 50.0
     first_retry_s: float = 0.5
     max_retry_s: float = 20.0

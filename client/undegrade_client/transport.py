@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Union
+from typing import Any
 
 import httpx
 
@@ -14,7 +14,7 @@ from undegrade_client.exchange import Request, Response, TransportFailure
 from undegrade_client.settings import Settings
 
 WRITE_SILENCE_S = 60.0
-Http = Union[httpx.Client, httpx.AsyncClient]
+Http = httpx.Client | httpx.AsyncClient
 
 
 def http_request(http: Http, settings: Settings, request: Request) -> httpx.Request:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sized
-from typing import Generic, Literal, TypeVar, Union
+from typing import Generic, Literal, TypeVar
 
 from undegrade_client.errors import ConfigurationError, UndegradeError
 from undegrade_client.views import Result
 
 OnError = Literal["raise", "skip", "return"]
-Outcome = Union[Result, UndegradeError]
+Outcome = Result | UndegradeError
 T = TypeVar("T")
 HELD_FACTOR = 4
 """In the order of the images, so many times the results of `jobs` may wait for an earlier one."""
