@@ -19,6 +19,8 @@ from undegrade_client.exchange import (
 from undegrade_client.flows import Flows
 from undegrade_client.retries import FINAL_CODES, RETRIED_STATUSES, pause_s, refusal_of, where
 
+EMPTY_STREAMS = 3
+"""So many streams without an event, one after the other, and the job is over: its last event is not kept any more."""
 SILENCE_S = 40.0
 """The server sends at least a comment every 15 s."""
 
@@ -32,13 +34,14 @@ def events(flows: Flows, job_id: str, deadline: Deadline, after: str = "") -> Fl
         ApiError: the job is not there, or the server refuses for another reason.
         ConnectionFailed: the server is away until the deadline.
     """
-    settings, tries = flows.settings, 0
+    settings, tries, empty = flows.settings, 0, 0
     while True:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         headers.update({"Last-Event-ID": after} if after else {})
         request = Request("GET", f"/jobs/{job_id}/events", headers, timeout_s=min(SILENCE_S, deadline.left_s() or 1))
         parser, wait_s = EventParser(), None
         failure: UndegradeError = ConnectionFailed(f"{where(settings, request)}: the events stopped", job_id)
+        ended = False
         try:
             head: Response = yield OpenStream(request)
             if head.status >= 400:
@@ -47,19 +50,21 @@ def events(flows: Flows, job_id: str, deadline: Deadline, after: str = "") -> Fl
             else:
                 while (chunk := (yield ReadChunk())) is not None:
                     for event in parser.feed(chunk):
-                        after, tries = event.id or after, 0
+                        after, tries, empty = event.id or after, 0, 0
                         yield Emit(event)
                         if event.final:
                             yield CloseStream()
                             return
                     if deadline.left_s() <= 0:
                         break
+                else:
+                    ended = True
         except TransportFailure as error:
             failure = ConnectionFailed(f"{where(settings, request)}: {error}", job_id)
         yield CloseStream()
-        tries += 1
-        if tries > 1 and not isinstance(failure, ApiError) and (yield from flows.look(job_id, deadline)).over:
-            return  # it ended before its last event could be kept: an expired job, or one whose events are gone
+        tries, empty = tries + 1, empty + ended
+        if empty >= EMPTY_STREAMS and (yield from flows.look(job_id, deadline)).over:
+            return
         yield Sleep(pause_s(settings, deadline, tries, wait_s or parser.retry_s, failure))
 
 

@@ -22,6 +22,7 @@ from undegrade_client.views import Detection, JobView, Result, job_view, result_
 
 POLL_S = 2.0
 """Between looks at a job, where the long polls of this key are used up."""
+SENT_AGAIN_BYTES = 2_000_000
 CANCEL_S = 5.0
 """How long an interrupted call tries to cancel its job."""
 Submitted = Callable[[str], None]
@@ -41,8 +42,12 @@ class Flows:
         self, kind: str, image: Image, options: Mapping[str, Any], deadline: Deadline, key: str | None = None
     ) -> Flow[JobView]:
         """Queue a job and return it, without waiting for its end."""
-        picture, fields = read_image(image), given(options)
-        key = key or uuid.uuid4().hex
+        return (yield from self._submit(kind, read_image(image), options, deadline, key or uuid.uuid4().hex))
+
+    def _submit(
+        self, kind: str, picture: Picture, options: Mapping[str, Any], deadline: Deadline, key: str
+    ) -> Flow[JobView]:
+        fields = given(options)
         body, content_type = yield from self._body(picture, fields, deadline, key)
         headers = {"Idempotency-Key": key, "Content-Type": content_type, "Prefer": "respond-async"}
         request = Request("POST", f"/{kind}", headers, body=body, timeout_s=self.settings.silence_s)
@@ -129,17 +134,33 @@ class Flows:
 
         Whoever interrupts it cancels the job, because nobody could fetch its result.
         """
-        job = yield from self.submit("restore", image, {"lane": "interactive", **options}, deadline, key)
+        picture, fields, key = read_image(image), {"lane": "interactive", **options}, key or uuid.uuid4().hex
+        job: JobView | None = None
         try:
+            job = yield from self._submit("restore", picture, fields, deadline, key)
             submitted(job.id)
             job = yield from self.wait(job.id, deadline)
         except GeneratorExit:
             raise
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C, or a task that is canceled
-                yield from self.cancel_quietly(job.id)
+                yield from self._take_back(picture, fields, key, job)
             raise
         return (yield from self.result(job, deadline, source=image))
+
+    def _take_back(self, picture: Picture, fields: Mapping[str, Any], key: str, job: JobView | None) -> Flow[None]:
+        """Cancel the job of an interrupted call.
+
+        If the answer with its id is lost, the same request with the same key names it.  A large upload is not sent
+        twice: while it was under way, there was no job.
+        """
+        if job is None and len(picture.data) <= SENT_AGAIN_BYTES:
+            try:
+                job = yield from self._submit("restore", picture, fields, Deadline(CANCEL_S, self._now), key)
+            except UndegradeError:
+                return
+        if job is not None:
+            yield from self.cancel_quietly(job.id)
 
     def detect(self, image: Image, options: Mapping[str, Any], deadline: Deadline) -> Flow[Detection]:
         """Queue a detection and return what it found."""

@@ -25,7 +25,9 @@ def test_an_array_becomes_a_png_with_the_same_samples(array):
     assert decoded.dtype.itemsize == array.dtype.itemsize
 
 
-@pytest.mark.parametrize("mode", "1 L LA P PA RGB RGBA RGBX CMYK YCbCr HSV LAB I;16".split())
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I;16"]
+)
 def test_an_image_of_pillow_becomes_a_png_that_looks_the_same(mode):
     image = Image.new("L", (5, 4), 200).convert(mode) if mode not in ("I;16", "LAB") else Image.new(mode, (5, 4), 200)
     with Image.open(io.BytesIO(read_image(image).data)) as sent:
