@@ -91,7 +91,9 @@ class Settings(BaseSettings):
     url: str | None = None
     """URL of the API for `top`; without it, `top` reads Redis."""
     api_key: str | None = None
-    """API key that `top` sends."""
+    """API key that `top` and `restore --server` send."""
+    server: str | None = None
+    """URL of the API for programs with undegrade_client; `restore` sends photos away only with --server."""
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 

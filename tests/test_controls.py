@@ -27,8 +27,8 @@ MODELS_ONLY = {"text_guidance", "image_guidance"}
 """Guidance scales of the published program; other values than 1 are for experiments."""
 MODELS_AND_CLI_ONLY = {"strict"}
 """The published loop is for comparisons, which run in one process."""
-CLI_ONLY = {"out", "device", "compare", "exists", "json"}
-"""Local files, the local device, and the form of the output."""
+CLI_ONLY = {"out", "device", "compare", "exists", "json", "server", "api_key_file"}
+"""Local files, the local device, the form of the output, and where the work is done."""
 API_ONLY = {"lane", "deadline_s", "metadata"}
 """The queue, and EXIF, which the command line always keeps."""
 CLI_AND_API_ONLY = {"bundle", "format", "quality"}

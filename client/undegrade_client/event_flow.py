@@ -34,7 +34,7 @@ def events(flows: Flows, job_id: str, deadline: Deadline, after: str = "") -> Fl
         ApiError: the job is not there, or the server refuses for another reason.
         ConnectionFailed: the server is away until the deadline.
     """
-    settings, tries, empty = flows.settings, 0, 0
+    settings, tries, empty, patience = flows.settings, 0, 0, deadline
     while True:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         headers.update({"Last-Event-ID": after} if after else {})
@@ -63,9 +63,11 @@ def events(flows: Flows, job_id: str, deadline: Deadline, after: str = "") -> Fl
             failure = ConnectionFailed(f"{where(settings, request)}: {error}", job_id)
         yield CloseStream()
         tries, empty = tries + 1, empty + ended
+        if tries == 1:
+            patience = deadline.within(settings.outage_s)
         if empty >= EMPTY_STREAMS and (yield from flows.look(job_id, deadline)).over:
             return
-        yield Sleep(pause_s(settings, deadline, tries, wait_s or parser.retry_s, failure))
+        yield Sleep(pause_s(settings, patience, tries, wait_s or parser.retry_s, failure))
 
 
 def _retry_after(failure: ApiError) -> float | None:

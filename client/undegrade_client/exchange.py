@@ -95,6 +95,10 @@ class Deadline:
         self._now = now
         self._at_s = None if seconds is None else now() + seconds
 
+    def within(self, seconds: float) -> Deadline:
+        """Return this deadline, or an earlier one so many seconds from now."""
+        return Deadline(min(self.left_s(), seconds), self._now)
+
     def left_s(self) -> float:
         """Return the seconds until the deadline, infinite without one, never negative."""
         return float("inf") if self._at_s is None else max(0.0, self._at_s - self._now())

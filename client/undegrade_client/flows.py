@@ -18,7 +18,7 @@ from undegrade_client.options import given, multipart
 from undegrade_client.retries import FINAL_CODES, WAITS_USED_UP, json_object, send
 from undegrade_client.settings import Settings
 from undegrade_client.uploads import upload
-from undegrade_client.views import Detection, JobView, Result, job_view, result_of
+from undegrade_client.views import Detection, JobView, Result, job_view, result_of, variant_rows
 
 POLL_S = 2.0
 """Between looks at a job, where the long polls of this key are used up."""
@@ -114,17 +114,23 @@ class Flows:
         """
         if job.status != "succeeded":
             raise job_failure(job.id, job.status, job.error)
-        stored = job.raw.get("result") or {}
-        headers = {"Accept": "image/*, application/json;q=0.1"}
-        request = Request("GET", f"/jobs/{job.id}/result", headers, timeout_s=self.settings.silence_s)
+        images: list[bytes] = []
+        for number, row in enumerate(variant_rows(job), 1):
+            images.append((yield from self._image(job.id, number, row.get("result") or {}, deadline)))
+        return result_of(job, images, source)
+
+    def _image(self, job_id: str, variant: int, stored: Mapping[str, Any], deadline: Deadline) -> Flow[bytes]:
+        """Return the image of one variant, from 1, checked against the hash that the job has."""
 
         def damaged(response: Response) -> str | None:
-            wanted = stored.get("sha256")
-            as_stored = wanted is None or hashlib.sha256(response.body).hexdigest() == wanted
+            as_stored = stored.get("sha256") in (None, hashlib.sha256(response.body).hexdigest())
             return None if as_stored else f"the image arrived damaged, with {len(response.body):,} bytes"
 
-        response = yield from send(self.settings, request, deadline, job_id=job.id, check=damaged)
-        return result_of(job, response.body, source)
+        headers = {"Accept": "image/*, application/json;q=0.1"}
+        params = {"variant": str(variant)} if variant > 1 else {}
+        request = Request("GET", f"/jobs/{job_id}/result", headers, params, timeout_s=self.settings.silence_s)
+        response = yield from send(self.settings, request, deadline, job_id=job_id, check=damaged)
+        return response.body
 
     def restore(
         self, image: Image, options: Mapping[str, Any], deadline: Deadline, key: str | None = None,

@@ -42,7 +42,7 @@ def send(
         ApiError: the refusal, or the last one before the deadline.
         ConnectionFailed, UnexpectedAnswer: the last failure before the deadline.
     """
-    tries = 0
+    tries, patience = 0, deadline
     while True:
         wait_s: float | None = None
         try:
@@ -57,7 +57,9 @@ def send(
         except TransportFailure as error:
             failure = ConnectionFailed(f"{where(settings, request)}: {error}", job_id)
         tries += 1
-        yield Sleep(pause_s(settings, deadline, tries, wait_s, failure))
+        if tries == 1:
+            patience = deadline.within(settings.outage_s)
+        yield Sleep(pause_s(settings, patience, tries, wait_s, failure))
 
 
 def _within(request: Request, deadline: Deadline) -> Request:

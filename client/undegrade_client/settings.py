@@ -22,6 +22,7 @@ class Settings:
         server: URL of the API, with its path prefix, without a slash at the end.
         api_key: sent as a bearer token to this server only.
         timeout_s: how long a call may take in all, with waits and retries; None for no limit.
+        outage_s: how long one request is tried again while the server is away or refuses, also without timeout_s.
         connect_s: how long opening a connection may take.
         silence_s: how long the server may be silent while it stores or sends an image; beyond a wait that it was asked
             for, a quarter of this.
@@ -34,6 +35,7 @@ class Settings:
     server: str = DEFAULT_SERVER
     api_key: str | None = None
     timeout_s: float | None = 600.0
+    outage_s: float = 600.0
     connect_s: float = 10.0
     silence_s: float = 60.0
     wait_s: float = 50.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,11 @@ class Pass:
     max_change_levels: float | None
     seconds: float
     raw: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+    @property
+    def visible(self) -> bool:
+        """Whether a pixel changed by more than one level; true if the change was not measured."""
+        return self.max_change_levels is None or self.max_change_levels > 1
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ class Result:
         seed: the same seed repeats the result on the same device.
         warnings: what the service wants you to know about this result.
         source: the image as it was given to `map` or `restore`.
+        variants: all results, this one first, where the option `variants` asked for several; else empty.
     """
 
     data: bytes = field(repr=False)
@@ -134,11 +140,12 @@ class Result:
     warnings: tuple[str, ...]
     stop_reason: str | None
     source: object = field(default=None, repr=False)
+    variants: tuple[Result, ...] = field(default=(), repr=False)
 
     @property
     def repaired(self) -> tuple[str, ...]:
-        """The labels of the passes that were kept."""
-        return tuple(entry.label for entry in self.passes if entry.kept)
+        """The degradations whose repair was kept and can be seen."""
+        return tuple(entry.label for entry in self.passes if entry.kept and entry.visible)
 
     @property
     def image(self) -> PillowImage:
@@ -202,13 +209,26 @@ def job_view(body: Mapping[str, Any]) -> JobView:
         raise UnexpectedAnswer(f"the server's answer is no job: {error!r}") from error
 
 
-def result_of(job: JobView, data: bytes, source: object) -> Result:
-    """Return the result of a job that succeeded."""
-    stored = job.raw.get("result") or {}
+def result_of(job: JobView, images: Sequence[bytes], source: object) -> Result:
+    """Return the result of a job that succeeded, with the images of its variants, the first of them its own."""
+    rows = variant_rows(job)
+    found = [_result(job, data, row, source) for data, row in zip(images, rows, strict=True)]
+    return replace(found[0], variants=tuple(found)) if len(found) > 1 else found[0]
+
+
+def variant_rows(job: JobView) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a job's results; a job with a single one is a row itself."""
+    rows = job.raw.get("variants") or ()
+    return rows if len(rows) > 1 else (job.raw,)
+
+
+def _result(job: JobView, data: bytes, row: Mapping[str, Any], source: object) -> Result:
+    stored, own = row.get("result") or {}, row is not job.raw
     return Result(
         data=data, job=job, job_id=job.id, format=str(stored.get("format", "")), width=int(stored.get("width", 0)),
-        height=int(stored.get("height", 0)), degradations=job.degradations, passes=job.passes, seed=job.seed or 0,
-        warnings=job.warnings, stop_reason=job.stop_reason, source=source,
+        height=int(stored.get("height", 0)), degradations=job.degradations, warnings=job.warnings, source=source,
+        passes=tuple(_pass(entry) for entry in row.get("passes") or ()) if own else job.passes,
+        seed=int(row.get("seed") or 0) if own else job.seed or 0, stop_reason=row.get("stop_reason"),
     )  # fmt: skip
 
 

@@ -1,26 +1,15 @@
 """The client against the real service with the toy worker of tests/service, in blocking and in asynchronous form."""
 
 import asyncio
-import importlib.util
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from faulty_proxy import FaultyProxy, start_proxy
+from service_fixtures import _valkey, eventually, mortal_valkey, picture, serve, service, toy, valkey, worker
 
 from undegrade_client import AsyncClient, Client
-
-_spec = importlib.util.spec_from_file_location("service_fixtures", Path(__file__).parents[1] / "service/conftest.py")
-assert _spec and _spec.loader
-_fixtures = importlib.util.module_from_spec(_spec)
-sys.modules["service_fixtures"] = _fixtures
-_spec.loader.exec_module(_fixtures)
-_valkey, valkey, mortal_valkey = _fixtures._valkey, _fixtures.valkey, _fixtures.mortal_valkey
-serve, service, toy, worker = _fixtures.serve, _fixtures.service, _fixtures.toy, _fixtures.worker
-picture, eventually = _fixtures.picture, _fixtures.eventually
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +17,9 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables of whoever runs the tests count for nothing."""
     for name in ("UNDEGRADE_SERVER", "UNDEGRADE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+FIXTURES = (_valkey, eventually, mortal_valkey, picture, serve, service, toy, valkey, worker)
 
 
 class Clock:

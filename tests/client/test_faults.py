@@ -46,6 +46,7 @@ def test_one_fault_at_any_request_is_survived(
     assert sum(clock.slept) >= waited and (fault == "stall" or len(clock.slept) <= 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("ok", "html")])
 def test_a_fault_that_does_not_end_is_an_honest_error_at_the_deadline(connect, service, faulty, picture, clock, fault):
     faulty.hurt([fault] * 100)
@@ -94,6 +95,7 @@ def test_long_polls_that_are_used_up_become_polls(connect, serve, worker, pictur
     assert is_red(client.restore(picture()))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(faults=st.lists(st.sampled_from(FAULTS), max_size=10), timeout_s=st.sampled_from([5.0, 20.0, 600.0]))
 def test_whatever_fails_there_is_one_job_and_the_right_result_or_an_honest_error(
