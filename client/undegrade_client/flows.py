@@ -17,7 +17,7 @@ from undegrade_client.images import Image, Picture, read_image
 from undegrade_client.options import given, multipart
 from undegrade_client.retries import FINAL_CODES, WAITS_USED_UP, json_object, send
 from undegrade_client.settings import Settings
-from undegrade_client.uploads import upload
+from undegrade_client.uploads import DirectUploads
 from undegrade_client.views import Detection, JobView, Result, job_view, result_of, variant_rows
 
 POLL_S = 2.0
@@ -33,6 +33,7 @@ class Flows:
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.monotonic) -> None:
         self.settings, self._now = settings, now
+        self._uploads = DirectUploads(settings)
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """Return the deadline of a call; 0 or None means the client's own."""
@@ -61,7 +62,7 @@ class Flows:
         if picture.url is not None:
             return json.dumps({**fields, "image_url": picture.url}).encode(), "application/json"
         if len(picture.data) >= self.settings.large_bytes:
-            place = yield from upload(self.settings, picture.data, deadline, key)
+            place = yield from self._uploads.send(picture.data, deadline, key)
             if place is not None:
                 return json.dumps({**fields, "upload": place}).encode(), "application/json"
         boundary = uuid.uuid4().hex

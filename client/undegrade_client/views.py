@@ -71,6 +71,7 @@ class JobView:
     stop_reason: str | None
     seed: int | None
     warnings: tuple[str, ...]
+    warning_codes: tuple[str, ...]
     error: Mapping[str, Any] | None
     raw: Mapping[str, Any] = field(repr=False)
 
@@ -124,6 +125,8 @@ class Result:
         passes: what was done.
         seed: the same seed repeats the result on the same device.
         warnings: what the service wants you to know about this result.
+        warning_codes: the stable code of each warning; empty from older servers.
+        change: how much the result differs from the input (mean_levels, max_levels, share), where it was measured.
         source: the image as it was given to `map` or `restore`.
         variants: all results, this one first, where the option `variants` asked for several; else empty.
     """
@@ -138,7 +141,9 @@ class Result:
     passes: tuple[Pass, ...]
     seed: int
     warnings: tuple[str, ...]
+    warning_codes: tuple[str, ...]
     stop_reason: str | None
+    change: Mapping[str, float] | None = None
     source: object = field(default=None, repr=False)
     variants: tuple[Result, ...] = field(default=(), repr=False)
 
@@ -202,6 +207,7 @@ def job_view(body: Mapping[str, Any]) -> JobView:
             stop_reason=body.get("stop_reason"),
             seed=params.get("seed"),
             warnings=tuple(_text(warning) for warning in body.get("warnings") or ()),
+            warning_codes=tuple(str(code) for code in body.get("warning_codes") or ()),
             error=body.get("error"),
             raw=body,
         )
@@ -229,6 +235,7 @@ def _result(job: JobView, data: bytes, row: Mapping[str, Any], source: object) -
         height=int(stored.get("height", 0)), degradations=job.degradations, warnings=job.warnings, source=source,
         passes=tuple(_pass(entry) for entry in row.get("passes") or ()) if own else job.passes,
         seed=int(row.get("seed") or 0) if own else job.seed or 0, stop_reason=row.get("stop_reason"),
+        warning_codes=job.warning_codes, change=row.get("change"),
     )  # fmt: skip
 
 

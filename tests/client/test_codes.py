@@ -37,7 +37,7 @@ def test_the_client_maps_every_code_of_the_service():
 
 def test_the_client_maps_every_code_of_a_failed_job():
     assert set(STATUSES) <= FAILURES
-    assert set(JOB_FAILURES) == FAILURES
+    assert not FAILURES - set(JOB_FAILURES)
 
 
 @pytest.mark.parametrize("code", sorted(SERVED))
