@@ -22,7 +22,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
-.PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
+.PHONY: client-js-test image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
 .PHONY: train-daclip-small clean
 
 help: ## Print this list
@@ -63,6 +63,7 @@ check: $(READY) ## Check lint, format, types, import contracts, manifests, and t
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+	cd client && $(abspath $(BIN))/python -m mypy --config-file pyproject.toml
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory manifests
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights to verify" >&2; exit 1; }
@@ -94,6 +95,9 @@ $(FUZZ_READY):
 	@$(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<4.33'
 	@touch $@
+
+client-js-test: $(READY) ## Check and run the TypeScript example with types of our OpenAPI document (npm)
+	$(BIN)/python -m pytest tests/client/test_javascript.py
 
 image: ## Build the images with docker, podman or buildah (ENGINE=, BASE_IMAGE=, TORCH=cuda, TAG=)
 	$(PYTHON) deploy/image/build.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) \
