@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """Further names under which clients reach the API, with commas; checked while no API key is needed."""
     allowed_origins: str = ""
     """Origins whose web pages may use the API (CORS), with commas; * for all."""
+    image_url_hosts: str = ""
+    """Hosts from which the API may fetch images (`image_url`), with commas; * for all public ones, none when unset."""
     trusted_proxies: str = ""
     """Addresses or networks of proxies whose X-Forwarded-* headers count, with commas."""
     root_path: str = ""
@@ -97,7 +99,7 @@ class Settings(BaseSettings):
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 
-    @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies", "root_path")
+    @field_validator("allowed_hosts", "allowed_origins", "image_url_hosts", "trusted_proxies", "root_path")
     @classmethod
     def _valid(cls, value: str, info: ValidationInfo) -> str:
         for entry in listed(value):

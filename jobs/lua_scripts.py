@@ -21,11 +21,11 @@ CLAIMS = ("claims",)
 PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("forget", "put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
-    "submit": (*ADMITS, *CLAIMS),
+    **dict.fromkeys(("submit", "open_upload"), (*ADMITS, *CLAIMS)),
     "reserve": ADMITS,
 }
 """The shared parts that precede each script, after the prelude."""
-REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob"}
+REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "open_upload"}
 """Every other script runs even at Redis' maxmemory: what has been accepted must be able to end."""
 ALLOW_OUT_OF_MEMORY = "#!lua flags=allow-oom\n"
 

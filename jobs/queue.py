@@ -126,7 +126,7 @@ class Queue:
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
             claim=claim.arguments() if claim else None,
         )  # fmt: skip
-        if claim and accepted == -3:
+        if claim and accepted == -4:
             raise taken(claim.digest, queued.decode())
         if accepted == -2:
             raise store_full([queued, *rest])
@@ -382,7 +382,8 @@ class Queue:
 
 
 def _without_prompt(spec: JobSpec) -> JobSpec:
-    return spec.model_copy(update={"controls": spec.controls.model_copy(update={"prompt": None})})
+    controls = spec.controls.model_copy(update={"prompt": None})
+    return spec.model_copy(update={"controls": controls, "file_name": None})
 
 
 def _placed(blob: Blob | None) -> dict[str, object] | None:

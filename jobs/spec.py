@@ -79,6 +79,7 @@ class JobSpec(FrozenModel):
         submitted_ms, deadline_ms: milliseconds since 1970 by the server's clock; after the deadline the job expires.
         keep_s: how long its result and record stay after it has ended.
         owner: the id of its API key; None where the service needs no key.
+        file_name: of the caller's file, cleaned and without extension; it goes with the prompt when the job is erased.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -95,6 +96,7 @@ class JobSpec(FrozenModel):
     deadline_ms: int | None = Field(default=None, ge=0, le=MAX_EXACT)
     keep_s: int = Field(default=24 * 3600, ge=1, le=MAX_KEEP_S)
     owner: str | None = None
+    file_name: str | None = Field(default=None, max_length=200)
 
     @property
     def queue(self) -> str:

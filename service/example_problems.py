@@ -4,8 +4,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from service.direct_uploads import NoSuchUpload, UploadNotReceived, UploadsUnavailable
 from service.failed_jobs import STATUSES
 from service.idempotency.refusals import BadIdempotencyKey, IdempotencyKeyReused
+from service.image_fetch import ImageUrlOff
+from service.outgoing.refusals import (
+    UrlBadAnswer,
+    UrlBodyTooLarge,
+    UrlNotAllowed,
+    UrlRedirects,
+    UrlTooSlow,
+    UrlUnreachable,
+)
 from service.problems import PROBLEM_TYPE, problem_of
 from service.refusals import (
     ConversionFailed,
@@ -23,6 +33,7 @@ from service.refusals import (
     NotAcceptable,
     NotFinished,
     QueueIsFull,
+    RangeNotSatisfiable,
     RedisUnavailable,
     Refusal,
     StorageFull,
@@ -54,7 +65,7 @@ JOB_URL = f"/jobs/{JOB_ID}"
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
-MAKERS = UPLOADS
+MAKERS = (*UPLOADS, "open_upload")
 """These take an Idempotency-Key."""
 IMAGES = ("result", "pass_image")
 OF_A_JOB = ("job", "delete", "events", *IMAGES)
@@ -91,7 +102,7 @@ _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
     _Example(BadIdempotencyKey("Idempotency-Key has 300 characters, expected at most 255"), MAKERS),
     _Example(Unauthorized("an API key is required")),
-    _Example(CrossOrigin("a page of another site may not send this request"), (*UPLOADS, "delete", *ADMIN_ACTS)),
+    _Example(CrossOrigin("a page of another site may not send this request"), (*MAKERS, "delete", *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
     _Example(
         NoSuchWorker("there is no worker or host photo-1a2b3c4d; did you mean photos-1a2b3c4d?"),
@@ -99,12 +110,19 @@ _EXAMPLES = (
     ),
     _Example(NoSuchLane("there is no lane bulks; did you mean bulk?"), ("pause_lane", "resume_lane")),
     _Example(NoSuchJob(f"there is no job {JOB_ID}"), OF_A_JOB),
+    _Example(ImageUrlOff("image_url is switched off in this service"), UPLOADS),
+    _Example(NoSuchUpload(f"there is no upload {JOB_ID}"), UPLOADS),
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
     _Example(NotAcceptable("got Accept: text/html")),
     _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
     _Example(NotFinished(f"job {JOB_ID} is running"), ("result",)),
     _Example(JobCanceled(f"job {JOB_ID} was canceled", job_id=JOB_ID)),
     _Example(Gone(f"job {JOB_ID} has expired: jobs are kept for 86400 s after their end"), OF_A_JOB),
+    _Example(
+        UploadsUnavailable("this service keeps its images in a file store, which signs no URLs"), ("open_upload",)
+    ),
+    _Example(UploadNotReceived(f"upload {JOB_ID} has no image yet"), UPLOADS),
+    _Example(Gone(f"upload {JOB_ID} has ended: uploads are kept for 3600 s"), ("open_upload",)),
     _Example(Gone(f"job {JOB_ID} was deleted during the wait"), UPLOADS),
     _Example(TooLarge("the image has 41,203,118 bytes or more, the limit is 30,000,000")),
     _Example(
@@ -115,6 +133,7 @@ _EXAMPLES = (
     _Example(UnsupportedEncoding("got Content-Encoding: gzip, and compressed bodies are not read")),
     _Example(NotAnImage("these 1,024 bytes are not an image")),
     _Example(UnsupportedFormat("the image is a GIF")),
+    _Example(RangeNotSatisfiable("got Range: bytes=2000000-, and the image has 1,833,201 bytes"), IMAGES),
     _Example(UnknownHost("got Host: photos.example")),
     _Example(_invalid("strength", "Input should be less than or equal to 1"), ("restore",)),
     _Example(_invalid("deadline_s", "Input should be greater than 0"), ("detect",)),
@@ -125,6 +144,12 @@ _EXAMPLES = (
     _Example(
         _job_failed("bad-image", "the file is damaged: it ends too early", "export the photo again"), NEED_THE_IMAGE
     ),
+    _Example(UrlNotAllowed("the operator of this service does not allow URLs of the host 'photos.example'"), UPLOADS),
+    _Example(UrlUnreachable("the certificate of the URL's server is not valid for its name"), UPLOADS),
+    _Example(UrlTooSlow("the exchange with the URL's server took longer than 30 s"), UPLOADS),
+    _Example(UrlRedirects("the URL's server answers with a redirect, which is not followed"), UPLOADS),
+    _Example(UrlBadAnswer("the URL's server answers 404", upstream_status=404), UPLOADS),
+    _Example(UrlBodyTooLarge("the URL's file has more than 30000000 bytes"), UPLOADS),
     _Example(TooManyWaits("got 1000 open waits and event streams, the limit")),
     _Example(HeadersTooLarge("the request has more than 100 headers")),
     _Example(InternalError("unexpected server error")),
@@ -152,7 +177,7 @@ _EXAMPLES = (
         ),
         NEED_THE_IMAGE,
     ),
-    _Example(StorageFull("100000 MB of images are stored, the limit is 100000 MB"), UPLOADS),
+    _Example(StorageFull("100000 MB of images are stored, the limit is 100000 MB"), MAKERS),
     _Example(_job_failed("storage-full", "there was no room for the result", "delete finished jobs"), NEED_THE_IMAGE),
 )  # fmt: skip
 

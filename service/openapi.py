@@ -16,7 +16,17 @@ from service.problems import PROBLEM_TYPE
 from service.request_options import FIELDS, LIST_FIELDS
 
 BINARY = {"type": "string", "format": "binary"}
-BASE64 = {"type": "string", "format": "byte", "minLength": 1}
+BASE64 = {
+    "type": "string", "format": "byte", "minLength": 1,
+    "description": "The image's bytes in base64, also as a data: URL, without padding, or with white space.",
+}  # fmt: skip
+IMAGE_URL = {
+    "type": "string", "minLength": 1, "maxLength": 4096, "pattern": "^https?://",
+    "description": "The https URL of the image, where the operator allows its host; 403 where URLs are switched off.",
+}  # fmt: skip
+UPLOAD_ID = {
+    "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "The id of an upload of POST /uploads.",
+}  # fmt: skip
 PROMPT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control characters, except those of a text of several lines."""
 DEGRADATION_WORD = {
@@ -42,17 +52,34 @@ def upload_docs(kind: Kind) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that reads an upload."""
     fields = _fields(kind)
     texts = {name: _without_null(schema) for name, schema in fields.items()}  # no text means null
+    elsewhere = {"image_base64": BASE64, "image_url": IMAGE_URL, "upload": UPLOAD_ID}
     return {
         "parameters": [*(_parameter(name, schema) for name, schema in texts.items()), _prefer_header()],
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": _object(texts, "image", BINARY)},
-                "application/json": {"schema": _object(fields, "image_base64", BASE64)},
+                "multipart/form-data": {"schema": _object(texts, {"image": BINARY, **elsewhere})},
+                "application/json": {"schema": _object(fields, elsewhere)},
                 **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
             },
         },
     }
+
+
+def picture_headers() -> list[dict[str, Any]]:
+    """Return the request headers of a route that sends a picture."""
+    descriptions = {
+        "Range": "bytes=FIRST-LAST: send only these bytes.",
+        "If-Range": "The ETag of the bytes that the client has; with another one, Range does not count.",
+        "If-None-Match": "ETags of the images that the client has; 304 if it is one of them.",
+        "Prefer": "redirect: answer 303 with a URL in the store where the store is S3.",
+    }
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in descriptions.items()
+    ]
+    parameters[-1]["example"] = "redirect"
+    return parameters
 
 
 def _fields(kind: Kind) -> dict[str, Any]:
@@ -114,10 +141,12 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
     return refusals
 
 
-def _object(fields: dict[str, Any], image: str, schema: dict[str, Any]) -> dict[str, Any]:
-    properties = {image: schema, **fields}
+def _object(fields: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a body with exactly one source of the image."""
     rules = {"allOf": CONTRADICTIONS} if "prompt" in fields else {}
-    return {"type": "object", "properties": properties, "required": [image], "additionalProperties": False, **rules}
+    one = [{"required": [name]} for name in sources]
+    properties = {**sources, **fields}
+    return {"type": "object", "properties": properties, "oneOf": one, "additionalProperties": False, **rules}
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,9 @@ PARAMETERS: dict[str, Any] = {
     "quality": 90,
     "metadata": True,
     "Prefer": "wait=20",
+    "Range": "bytes=0-65535",
+    "If-Range": '"df003a801790542dab506265a38fc1d5"',
+    "If-None-Match": '"df003a801790542dab506265a38fc1d5"',
     "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
     "number": 1,
@@ -108,7 +111,12 @@ _EVENT = {"id": "1795754703591-0", "event": "completed", "data": '{"state": "suc
 _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
     "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
-    "lanes": ["interactive", "standard", "bulk"],
+    "lanes": ["interactive", "standard", "bulk"], "image_url": False, "uploads": True,
+}  # fmt: skip
+_UPLOAD = {
+    "id": QUEUED_ID, "method": "PUT", "put_until": "2026-11-27T05:00:02.518Z",
+    "expires_at": "2026-11-27T05:45:02.518Z", "max_bytes": 30_000_000,
+    "url": f"https://images.s3.example/undegrade/{QUEUED_ID}/upload?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0a",
 }  # fmt: skip
 _DEGRADATION = {
     "name": "noise", "aliases": ["noisy", "grain"], "prompt": "A photo needs noise artifact reduction",
@@ -154,6 +162,7 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("restore", "202"): {"queued": _QUEUED},
     ("detect", "200"): {"detected": _DETECTED},
     ("detect", "202"): {"queued": {**_QUEUED, "kind": "detect", "lane": "interactive"}},
+    ("open_upload", "201"): {"open": _UPLOAD},
     ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": "1795754702518"}},
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
     ("delete", "200"): {"canceled": _CANCELED},
@@ -192,7 +201,7 @@ def add_examples(route: dict[str, Any]) -> None:
     """Add the examples to one operation of an OpenAPI document."""
     operation = route["operationId"]
     for parameter in route.get("parameters", []):
-        parameter["example"] = PARAMETERS[parameter["name"]]
+        parameter.setdefault("example", PARAMETERS[parameter["name"]])
     for media_type, content in route.get("requestBody", {}).get("content", {}).items():
         content["example"] = _body(operation, media_type)
     for status, response in route["responses"].items():
@@ -205,6 +214,8 @@ def add_examples(route: dict[str, Any]) -> None:
 
 
 def _body(operation: str, media_type: str) -> dict[str, Any] | str:
+    if operation == "open_upload":
+        return {"bytes": 1833201, "file_name": "holiday.jpg"}
     options = {"only": ["noise"], "strength": 0.8} if operation == "restore" else {"lane": "interactive"}
     if media_type == "multipart/form-data":
         return {"image": A_PICTURE, **options}

@@ -7,9 +7,11 @@ ServiceError
     ├── BadIdempotencyKey    400 bad-idempotency-key
     ├── Unauthorized         401 unauthorized
     ├── Forbidden            403 forbidden
+    ├── ImageUrlOff          403 image-url-off
     ├── CrossOrigin          403 cross-origin
     ├── NotFound             404 not-found
     │   ├── NoSuchJob            no-such-job
+    │   ├── NoSuchUpload         no-such-upload
     │   ├── NoSuchWorker         no-such-worker
     │   ├── NoSuchLane           no-such-lane
     │   └── NoSuchPass           no-such-step
@@ -17,6 +19,8 @@ ServiceError
     ├── NotAcceptable        406 not-acceptable
     ├── RequestTimedOut      408 request-timeout
     ├── NotFinished          409 not-finished
+    ├── UploadsUnavailable   409 uploads-unavailable
+    ├── UploadNotReceived    409 upload-not-received
     ├── JobCanceled          409 canceled
     ├── Gone                 410 gone
     ├── TooLarge             413 too-large
@@ -26,6 +30,7 @@ ServiceError
     ├── UnsupportedEncoding  415 unsupported-encoding
     ├── NotAnImage           415 not-an-image
     │   └── UnsupportedFormat    unsupported-format
+    ├── RangeNotSatisfiable  416 range-not-satisfiable
     ├── UnknownHost          421 unknown-host
     ├── InvalidRequest       422 invalid-request
     ├── IdempotencyKeyReused 422 idempotency-key-reused
@@ -52,7 +57,8 @@ ServiceError
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
 form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415;
-idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's URL.
+idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's URL;
+image_fetch.py and direct_uploads.py those of an image that is not in the request.
 """
 
 from collections.abc import Mapping
@@ -166,6 +172,13 @@ class Gone(Refusal):
 
     status, code = HTTPStatus.GONE, "gone"
     hint = "submit the image again; fetch results before they expire"
+
+
+class RangeNotSatisfiable(Refusal):
+    """The range begins after the end of the image."""
+
+    status, code = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
+    hint = "Content-Range contains the image's size; leave Range out to have the whole image"
 
 
 class InvalidRequest(Refusal):

@@ -114,6 +114,20 @@ def check_encoding(request: Request) -> None:
         )
 
 
+async def read_small_json(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request without an image; no body is an object without fields.
+
+    Raises:
+        TooLarge, UnsupportedBody, UnsupportedEncoding, InvalidRequest: it is none.
+    """
+    check_encoding(request)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await _read_whole(request, OVERHEAD_BYTES)
+    if body and media_type != "application/json":
+        raise UnsupportedBody(f"got content type {media_type or 'none'!r}", hint="send JSON, or no body")
+    return _json_object(body) if body else {}
+
+
 async def _read_body(
     request: Request, max_bytes: int, sourced: bool
 ) -> tuple[dict[str, Any], bytes | None, str | None, bool]:

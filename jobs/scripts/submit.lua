@@ -4,10 +4,10 @@
 --       room (see admission.lua) or nil for no limit, claim (see claims.lua) or nil
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
---      or {-2; what admission.lua says} or {-3; what the claim holds}
+--      or {-2; what admission.lua says} or {-4; what the claim holds}
 local id, job, now = args.id, KEY.job .. args.id, now_ms()
 local claimed = claim_holder(args.claim, id)
-if claimed then return {-3, claimed} end
+if claimed then return {-4, claimed} end
 local queued = 0
 for _, queue in ipairs(args.queues) do queued = queued + redis.call('LLEN', KEY.rq_queue .. queue) end
 if queued >= args.max_queued then return {0, queued} end
