@@ -28,7 +28,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
 .PHONY: page-test page-figures
-.PHONY: train-daclip-small s3-test clean
+.PHONY: train-daclip-small s3-test client-js-test clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,7 @@ check: $(READY) ## Check lint, format, types, import contracts, manifests, and t
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+	cd client && $(abspath $(BIN))/python -m mypy --config-file pyproject.toml
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory manifests
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights to verify" >&2; exit 1; }
@@ -114,6 +115,9 @@ $(PAGE_READY):
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.60,<2'
 	@mkdir -p $(PAGE) && cd $(PAGE) && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4.*.tgz package/axe.min.js
 	@touch $@
+
+client-js-test: $(READY) ## Check and run the TypeScript example with types of our OpenAPI document (npm)
+	$(BIN)/python -m pytest tests/client/test_javascript.py
 
 image: ## Build the images with docker, podman or buildah (ENGINE=, BASE_IMAGE=, TORCH=cuda, TAG=)
 	$(PYTHON) deploy/image/build.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) \

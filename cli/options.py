@@ -54,6 +54,13 @@ StoreUrl = Annotated[
     str | None,
     typer.Option(help="Where images are stored: redis://, file:// or s3://. Default: UNDEGRADE_STORE_URL."),
 ]
+Server = Annotated[
+    str | None,
+    typer.Option(help="URL of a server that restores the photos. Default: this machine does it."),
+]
+ApiKeyFile = Annotated[
+    Path | None, typer.Option(help="File with the API key for --server. Default: UNDEGRADE_API_KEY.")
+]
 MetricsPort = Annotated[
     int | None,
     typer.Option(

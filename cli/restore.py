@@ -10,7 +10,7 @@ from cli.bundle_loading import bundle_version, load_bundle
 from cli.console import refuse_binary_on_terminal
 from cli.exit_codes import exit_if_any_failed, exit_on_error, print_failures
 from cli.inputs import IfExists, OutputPlan, plan_outputs
-from cli.options import Bundle, Device, Photos
+from cli.options import ApiKeyFile, Bundle, Device, Photos, Server
 from cli.provenance import chosen_provenance
 from cli.restore_run import OutputOptions, RestoreRun, RunOutcome
 from cli.result_names import already_done, first_result, print_batch_summary, report_renamed
@@ -30,6 +30,7 @@ class Compare(StrEnum):
 
 
 def restore(
+    context: typer.Context,
     inputs: Photos,
     out: Annotated[
         str | None,
@@ -105,6 +106,8 @@ def restore(
     ] = None,
     exists: Annotated[IfExists, typer.Option(help="What to do if the output file exists.")] = IfExists.SKIP,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON report for each photo, one per line.")] = False,
+    server: Server = None,
+    api_key_file: ApiKeyFile = None,
 ) -> None:
     """Find out what is wrong with photos, and repair it.
 
@@ -122,6 +125,11 @@ def restore(
         if prompt is not None and not prompt.strip():
             raise ControlsError("--prompt is empty. Say what to repair, or leave the option out.")
         photo_format = _known_format(photo_format)
+        if server is not None:
+            from cli.remote_restore import restore_remotely
+
+            restore_remotely(context, photo_format)
+            return
         only_names, skip_names = names(_split_names("only", only)), names(_split_names("skip", skip))
         given = {
             "strength": None if strength is None else parse_strength(strength), "fidelity": fidelity,

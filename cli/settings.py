@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     url: str | None = None
     """URL of the API for `top`; without it, `top` reads Redis."""
     api_key: str | None = None
-    """API key that `top` sends."""
+    """API key that `top` and `restore --server` send."""
+    server: str | None = None
+    """URL of the API for programs with undegrade_client; `restore` sends photos away only with --server."""
     provenance: Literal["off", "xmp", "c2pa"] = "xmp"
     """How `restore` and `worker` mark results: not, in XMP, or in XMP and with a signed C2PA manifest."""
     signing_certificate: str | None = None

@@ -171,6 +171,8 @@ def _object(fields: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    # The body has the same fields: a generated client that sends the defaults of both would give each field twice
+    schema = {key: value for key, value in schema.items() if key != "default"}
     parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": schema}
     if description := schema.get("description"):
         parameter["description"] = description

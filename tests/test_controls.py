@@ -30,8 +30,9 @@ MODELS_ONLY = {"text_guidance", "image_guidance"}
 """Guidance scales of the published program; other values than 1 are for experiments."""
 MODELS_AND_CLI_ONLY = {"strict"}
 """The published loop is for comparisons, which run in one process."""
-CLI_ONLY = {"out", "device", "compare", "exists", "json", "provenance"}
-"""Local files, the local device, the form of the output, and the mark, which the operator of a service decides."""
+CLI_ONLY = {"out", "device", "compare", "exists", "json", "server", "api_key_file", "provenance"}
+"""Local files, the local device, the form of the output, where the work is done, and the mark, which the operator of a
+service decides."""
 OF_PRESET = {"strength"}
 """Without a value, the preset's, or else the default."""
 API_ONLY = {"lane", "deadline_s", "metadata"}

@@ -27,7 +27,7 @@ PAGES = sorted(
 CURRENT_PAGES = [page for page in PAGES if "results" not in page.parts]  # recorded results keep the names of their day
 ALWAYS_THERE = {"--help", "--install-completion", "--show-completion"}
 FENCED = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-ROOMS = ("models", "jobs", "service", "worker", "cli", "tests", "benchmarks", "docs", "examples")
+ROOMS = ("models", "jobs", "service", "worker", "cli", "client", "tests", "benchmarks", "docs", "examples")
 
 
 def page_name(page: Path) -> str:

@@ -170,3 +170,9 @@ def test_no_check_and_no_phase_of_schemathesis_is_switched_off():
 def test_no_query_parameter_may_be_null():
     for route in OPERATIONS.values():
         assert all("anyOf" not in parameter["schema"] for parameter in route.get("parameters", []))
+
+
+def test_a_field_of_an_upload_has_no_default_in_the_query():
+    """Generated clients send the defaults of query and body, and a field that comes twice is refused."""
+    for name in ("restore", "detect"):
+        assert not [entry for entry in OPERATIONS[name]["parameters"] if "default" in entry["schema"]]
