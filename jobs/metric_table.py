@@ -27,6 +27,7 @@ LABELS: dict[str, str] = {
     "an unknown code of a job counts as `other`",
     "route": "method and path template, such as `GET /jobs/{job_id}`; `unmatched` for unknown paths",
     "reason": "`oversized`, `not-json`, `function-not-listed`, `callback`, `bad-spec`",
+    "quota": "`requests`, `jobs`, `megapixels`, `waits` ([API](api.md#limits-of-a-key))",
     "stage": "the [stages](logs.md#stages) of a job: `queued`, `fetch`, `decode`, `turn`, `assess`, `steps`, `finish`, "
     "`restore` (which contains the three before it), `encode`, `store`",
 }
