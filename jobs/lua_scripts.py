@@ -15,14 +15,17 @@ from jobs import redis_keys
 
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
-ENDS, LEDGER, ADMITS = ("ledger", "finish_and_requeue"), ("ledger",), ("ledger", "admission")
+OUTBOX = ("outbox",)
+ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
 CLAIMS = ("claims",)
 """Of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
-    **dict.fromkeys(("forget", "put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
+    **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
     **dict.fromkeys(("submit", "open_upload"), (*ADMITS, *CLAIMS)),
     "reserve": ADMITS,
+    "forget": ("ledger", *OUTBOX),
+    **dict.fromkeys(("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"), OUTBOX),
 }
 """The shared parts that precede each script, after the prelude."""
 REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "open_upload"}

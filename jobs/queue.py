@@ -24,6 +24,7 @@ from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
 from jobs.forecast import Forecast, LineSnapshot, forecast, read_line
+from jobs.hooks import Hooks
 from jobs.job_log import log_ends
 from jobs.lane_pauses import LanePauses
 from jobs.lease import Finished, Leased, Refused, read_lease_row
@@ -108,7 +109,7 @@ class Queue:
 
     async def submit(
         self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST,
-        claim: Claim | None = None,
+        hooks: Hooks | None = None, claim: Claim | None = None,
     ) -> int:  # fmt: skip
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
@@ -123,6 +124,7 @@ class Queue:
             id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
+            hooks=hooks.dump() if hooks else None,
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
             claim=claim.arguments() if claim else None,
         )  # fmt: skip

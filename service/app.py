@@ -32,7 +32,7 @@ from service.proxies import HeadAsGet, RootPath
 from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, admin, docs, events, health, images, jobs, restore, uploads
+from service.routes import about, admin, deliveries, docs, events, health, images, jobs, restore, uploads
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -79,7 +79,7 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
-    for module in (restore, uploads, jobs, images, events, about, admin, health, docs):
+    for module in (restore, uploads, jobs, deliveries, images, events, about, admin, health, docs):
         app.include_router(module.router)
     return app
 
@@ -99,7 +99,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     app.state.authenticator = Authenticator(redis, settings.auth)
     app.state.transcoder = Transcoder()
     app.state.images = ImageFetch(
-        settings, DirectUploads(settings, UploadRegistry(redis, storage), store), client_for(settings.image_url_hosts)
+        settings, DirectUploads(settings, UploadRegistry(redis, storage), store), client_for(settings)
     )
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)

@@ -160,8 +160,9 @@ class Desk:
         try:
             with submitting(spec):
                 await self.queue.submit(
-                    spec, self.settings.max_queued, blob if carried else None, request_context(), claim=claim
-                )
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), upload.hooks,
+                    claim=claim,
+                )  # fmt: skip
         except (QueueFull, ClaimTaken) as error:
             if not carried:
                 await self.store.delete(blob.name)

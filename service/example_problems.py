@@ -59,6 +59,7 @@ from service.upload_refusals import (
     UnsupportedEncoding,
     UnsupportedFormat,
 )
+from service.webhooks.refusals import DeliveryHeld, NoSuchDelivery, WebhookDisabled
 
 JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
 JOB_URL = f"/jobs/{JOB_ID}"
@@ -68,7 +69,7 @@ UPLOADS = ("restore", "detect")
 MAKERS = (*UPLOADS, "open_upload")
 """These take an Idempotency-Key."""
 IMAGES = ("result", "pass_image")
-OF_A_JOB = ("job", "delete", "events", *IMAGES)
+OF_A_JOB = ("job", "delete", "events", "deliveries", "redeliver", *IMAGES)
 ADMIN_ACTS = ("drain_worker", "resume_worker", "pause_lane", "resume_lane", "purge_queue")
 NEED_THE_IMAGE = ("restore", "detect", "result")
 """These refuse with `job-failed`: they need the job's success."""
@@ -113,6 +114,15 @@ _EXAMPLES = (
     _Example(ImageUrlOff("image_url is switched off in this service"), UPLOADS),
     _Example(NoSuchUpload(f"there is no upload {JOB_ID}"), UPLOADS),
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
+    _Example(NoSuchDelivery(f"job {JOB_ID} has no delivery 3"), ("redeliver",)),
+    _Example(DeliveryHeld("the webhook follows the delivery of the result"), ("redeliver",)),
+    _Example(UrlNotAllowed("webhook_url: the URL must begin with https://"), UPLOADS),
+    _Example(UrlUnreachable("the certificate of the URL's server is not valid for its name"), UPLOADS),
+    _Example(UrlTooSlow("the exchange with the URL's server took longer than 20 s"), UPLOADS),
+    _Example(UrlRedirects("the URL's server answers with a redirect, which is not followed"), UPLOADS),
+    _Example(UrlBadAnswer("the URL's server answers 404", upstream_status=404), UPLOADS),
+    _Example(UrlBodyTooLarge("the URL's file has more than 30000000 bytes"), UPLOADS),
+    _Example(WebhookDisabled("webhook_url: its receiver has answered 410 Gone, so it gets no more webhooks"), UPLOADS),
     _Example(NotAcceptable("got Accept: text/html")),
     _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
     _Example(NotFinished(f"job {JOB_ID} is running"), ("result",)),
@@ -144,12 +154,6 @@ _EXAMPLES = (
     _Example(
         _job_failed("bad-image", "the file is damaged: it ends too early", "export the photo again"), NEED_THE_IMAGE
     ),
-    _Example(UrlNotAllowed("the operator of this service does not allow URLs of the host 'photos.example'"), UPLOADS),
-    _Example(UrlUnreachable("the certificate of the URL's server is not valid for its name"), UPLOADS),
-    _Example(UrlTooSlow("the exchange with the URL's server took longer than 30 s"), UPLOADS),
-    _Example(UrlRedirects("the URL's server answers with a redirect, which is not followed"), UPLOADS),
-    _Example(UrlBadAnswer("the URL's server answers 404", upstream_status=404), UPLOADS),
-    _Example(UrlBodyTooLarge("the URL's file has more than 30000000 bytes"), UPLOADS),
     _Example(TooManyWaits("got 1000 open waits and event streams, the limit")),
     _Example(HeadersTooLarge("the request has more than 100 headers")),
     _Example(InternalError("unexpected server error")),

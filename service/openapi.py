@@ -13,7 +13,7 @@ from service.negotiation import MAX_WAIT_S
 from service.openapi_examples import add_examples
 from service.openapi_headers import add_headers
 from service.problems import PROBLEM_TYPE
-from service.request_options import FIELDS, LIST_FIELDS
+from service.request_options import FIELDS, LIST_FIELDS, LISTS
 
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {
@@ -153,7 +153,7 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": schema}
     if description := schema.get("description"):
         parameter["description"] = description
-    if name in LIST_FIELDS:
+    if name in LISTS:
         parameter |= {"style": "form", "explode": True}
     return parameter
 

@@ -19,6 +19,9 @@ PARAMETERS: dict[str, Any] = {
     "bundle": "autodir-small",
     "lane": "interactive",
     "deadline_s": 600,
+    "webhook_url": "https://example.com/hooks/undegrade",
+    "webhook_events": ["completed", "failed"],
+    "result_url": "https://bucket.s3.example.com/restored.png?X-Amz-Signature=5f0c9b",
     "prompt": "remove the rain",
     "only": ["noise", "blur"],
     "skip": ["low-light"],
@@ -108,6 +111,15 @@ _DETECTED = {
     },
 }
 _EVENT = {"id": "1795754703591-0", "event": "completed", "data": '{"state": "succeeded"}'}
+_DELIVERY = {
+    "number": 1, "kind": "webhook", "event": "completed", "webhook_id": f"msg_{JOB_ID}_1",
+    "origin": "https://example.com", "status": "waiting", "created_at": "2026-11-27T04:45:09.591000Z",
+    "next_at": "2026-11-27T04:45:15.102000Z", "tries": 1,
+    "attempts": [{
+        "at": "2026-11-27T04:45:09.604000Z", "status": 500, "code": "status", "error": "the receiver answered 500",
+        "seconds": 0.214,
+    }],
+}  # fmt: skip
 _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
     "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
@@ -167,6 +179,8 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
     ("delete", "200"): {"canceled": _CANCELED},
     ("delete", "202"): {"running": {**_RUNNING, "cancel_requested": True}},
+    ("deliveries", "200"): {"deliveries": {"deliveries": [_DELIVERY]}},
+    ("redeliver", "202"): {"waiting": {**_DELIVERY, "tries": 0}},
     ("events", "200"): {"completed": _EVENT},
     ("limits", "200"): {"limits": _LIMITS},
     ("degradations", "200"): {"degradations": [_DEGRADATION]},

@@ -7,7 +7,7 @@ request itself (bundle, lane, deadline) and draws a seed.
 import secrets
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
@@ -17,8 +17,10 @@ from models.errors import ControlsError
 from models.vocabulary import names
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
+from service.webhooks.fields import EVENTS_FIELD, HOOK_FIELDS, RESULT_URL, HookFields
 
 LIST_FIELDS = ("only", "skip")
+LISTS = (*LIST_FIELDS, EVENTS_FIELD)
 CONTROL_FIELDS = tuple(JobControls.model_fields)
 OUTPUT_FIELDS = tuple(name for name in Output.model_fields if name != "passes")
 """`passes` is not an option of a request: the service always keeps an image of each pass."""
@@ -29,7 +31,7 @@ LINE_CHARACTERS = "\t\n\r"
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 
 
-class DetectFields(BaseModel):
+class DetectFields(HookFields):
     """The fields of `POST /detect`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -89,6 +91,7 @@ RestoreFields: type[DetectFields] = create_model(
     },
     **_derived(JobControls, CONTROL_FIELDS),
     **_derived(Output, OUTPUT_FIELDS),
+    result_url=RESULT_URL,
 )
 FIELDS: dict[Kind, type[DetectFields]] = {"detect": DetectFields, "restore": RestoreFields}
 
@@ -102,6 +105,7 @@ class Options:
     deadline_s: float | None
     controls: JobControls
     output: Output
+    hooks: Mapping[str, Any] = field(default_factory=dict)  # HOOK_FIELDS
 
 
 def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -112,8 +116,8 @@ def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for key, value in pairs:
-        name = key.removesuffix("[]") if key.removesuffix("[]") in LIST_FIELDS else key
-        if name in LIST_FIELDS:
+        name = key.removesuffix("[]") if key.removesuffix("[]") in LISTS else key
+        if name in LISTS:
             fields.setdefault(name, []).extend(word.strip() for word in value.split(",") if word.strip())
         else:
             fields = merge_fields(fields, {name: value})
@@ -157,6 +161,7 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
         deadline_s=values["deadline_s"],
         controls=JobControls(**{name: values[name] for name in CONTROL_FIELDS if name in values}),
         output=Output(**{name: values[name] for name in OUTPUT_FIELDS if name in values}),
+        hooks={name: values[name] for name in HOOK_FIELDS if values.get(name)},
     )
 
 

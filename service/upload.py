@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from jobs.hooks import Hooks
 from jobs.spec import Kind
 from service.image_header import ImageHeader, check_bytes, inspect_image
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
@@ -36,6 +37,7 @@ class Upload:
     header: ImageHeader
     options: Options
     file_name: str | None = None
+    hooks: Hooks | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

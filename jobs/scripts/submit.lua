@@ -1,7 +1,8 @@
 -- Adds a job to its queue, with everything that is known about it; refuses it when its bundle has too many queued jobs.
 -- args: id, queue, bundle, spec, keep_s, deadline_ms or nil, owner or nil, iso, queues (of the bundle), max_queued,
 --       request (JSON of jobs/request_context.py), input (or nil: key, name and ttl_s of an image to store),
---       room (see admission.lua) or nil for no limit, claim (see claims.lua) or nil
+--       room (see admission.lua) or nil for no limit, hooks (JSON of jobs/hooks.py) or nil,
+--       claim (see claims.lua) or nil
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
 --      or {-2; what admission.lua says} or {-4; what the claim holds}
@@ -22,6 +23,10 @@ if args.input then
     redis.call('SET', args.input.key, bytes.input, 'EX', args.input.ttl_s)
     redis.call('HSET', job, 'carried', args.input.key)
     add_blob(id, args.input.name, #bytes.input, args.owner)
+end
+if args.hooks then
+    redis.call('HSET', job, 'hooks', args.hooks)
+    redis.call('ZADD', KEY.hooked, now, id)
 end
 if args.deadline_ms then
     redis.call('HSET', job, 'deadline_ms', args.deadline_ms)

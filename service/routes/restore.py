@@ -22,6 +22,7 @@ from service.picture import Picture, stem_of
 from service.refusals import Gone, WaitOver
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
 from service.upload import Parcel, Upload, content_length, read_parcel
+from service.webhooks.acceptance import accepted_hooks
 
 router = APIRouter(tags=["restore"])
 DETECT_WAIT_S = 30
@@ -106,8 +107,15 @@ class _Order:
         content = parcel.header.sha256 if parcel.header else ""
         if made := await self.attempt.repeats({**parcel.fields, **_accepted(parcel, accept)}, content):
             return await self.desk.replay(made, self.caller, wait_s, receive)
+        hooks = await accepted_hooks(
+            parcel.options.hooks,
+            self.desk.settings,
+            self.desk.queue.redis,
+            self.caller.owner,
+            path_prefix(self.request),
+        )
         await check_degradations(self.desk.queue, parcel.options.bundle or self.desk.settings.bundle, parcel.options)
-        upload = await self.images.opened(parcel, self.caller)
+        upload = replace(await self.images.opened(parcel, self.caller), hooks=hooks)
         if accept is not None:
             upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
         return await self.desk.submit(upload, self.caller, wait_s, receive, self.attempt)
