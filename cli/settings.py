@@ -133,15 +133,9 @@ class Settings(BaseSettings):
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 
     @field_validator(
-        "allowed_hosts",
-        "allowed_origins",
-        "image_url_hosts",
-        "trusted_proxies",
-        "root_path",
-        "webhook_hosts",
-        "result_hosts",
-        "url_ports",
-    )
+        "allowed_hosts", "allowed_origins", "image_url_hosts", "trusted_proxies", "root_path", "webhook_hosts",
+        "result_hosts", "url_ports",
+    )  # fmt: skip
     @classmethod
     def _valid(cls, value: str, info: ValidationInfo) -> str:
         for entry in listed(value):

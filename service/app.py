@@ -111,7 +111,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     app.state.request_limits = RequestLimits(queue.quotas)
     app.state.transcoder = Transcoder()
     app.state.images = ImageFetch(
-        settings, DirectUploads(settings, UploadRegistry(redis, storage), store), client_for(settings.image_url_hosts)
+        settings, DirectUploads(settings, UploadRegistry(redis, storage), store), client_for(settings)
     )
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)

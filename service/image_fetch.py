@@ -1,7 +1,6 @@
 """Gets the image of a request: from its body, from a URL of the caller, or from an earlier upload."""
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -72,9 +71,10 @@ class ImageFetch:
                 return bytes(data)
 
 
-def client_for(hosts: Sequence[str]) -> OutgoingClient | None:
+def client_for(settings: ServiceSettings) -> OutgoingClient | None:
     """Return the client of `image_url` for the hosts of the setting; None where there are none."""
-    return OutgoingClient(HostRules(hosts=tuple(hosts))) if hosts else None
+    rules = HostRules(hosts=settings.image_url_hosts, ports=settings.url_ports)
+    return OutgoingClient(rules) if rules.hosts else None
 
 
 def _name_in(url: str) -> str:

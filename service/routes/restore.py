@@ -21,8 +21,9 @@ from service.openapi import BINARY, upload_docs
 from service.output_size import check_output
 from service.picture import Picture, stem_of
 from service.refusals import Gone, WaitOver
+from service.request_body import content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
-from service.upload import Parcel, Upload, content_length, read_parcel
+from service.upload import Parcel, Upload, read_parcel
 from service.webhooks.acceptance import accepted_hooks
 
 router = APIRouter(tags=["restore"])
@@ -108,6 +109,13 @@ class _Order:
         content = parcel.header.sha256 if parcel.header else ""
         if made := await self.attempt.repeats({**parcel.fields, **_accepted(parcel, accept)}, content):
             return await self.desk.replay(made, self.caller, wait_s, receive)
+        hooks = await accepted_hooks(
+            parcel.options.hooks,
+            self.desk.settings,
+            self.desk.queue.redis,
+            self.caller.owner,
+            path_prefix(self.request),
+        )
         await check_degradations(self.desk.queue, parcel.options.bundle or self.desk.settings.bundle, parcel.options)
         desk, prefix = self.desk, path_prefix(self.request)
         hooks = await accepted_hooks(parcel.options.hooks, desk.settings, desk.queue.redis, self.caller.owner, prefix)
@@ -168,7 +176,7 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     result = record.outcome.result
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
-    data = job.image or await desk.blob(result.blob, "the result")
+    data = job.image or await desk.images.read(result.blob, "the result")
     picture = Picture(result.format, stem_of(record.spec.file_name, record.spec.id), f'"{result.sha256}"', len(data))
     headers = {**picture.headers, **_summary_headers(record), **preference.headers}
     del headers["Accept-Ranges"]  # the answer to POST; the image at Content-Location has ranges
