@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
-from starlette.routing import BaseRoute, Match, get_route_path
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from service.conditional import has_current
@@ -43,7 +43,8 @@ class RootPathWithoutSlash(BaseRoute):
     path = "/"  # the template in logs and metrics
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        matches = scope["type"] == "http" and scope["method"] == "GET" and not get_route_path(scope)
+        prefix = scope.get("root_path", "")
+        matches = scope["type"] == "http" and scope["method"] == "GET" and prefix and scope["path"] == prefix
         return (Match.FULL, {"route": self}) if matches else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
