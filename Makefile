@@ -107,7 +107,7 @@ page-test: $(READY) $(PAGE_READY) ## Test the page in a real browser with a real
 page-figures: $(READY) $(PAGE_READY) ## Take the pictures of the page in docs/figures
 	$(BIN)/python docs/figures/make_page.py
 
-$(PAGE_READY):
+$(PAGE_READY): $(READY)
 	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || apt-get install --yes --no-install-recommends chromium || { \
 		echo "chromium cannot be installed here. Install it, or set CHROMIUM=PATH of a Chrome or Chromium" >&2; exit 1; }
 	@command -v npm >/dev/null || { echo "npm is not installed. On Debian and Ubuntu: apt install npm" >&2; exit 1; }

@@ -182,10 +182,8 @@ def test_a_setting_of_the_service_has_the_name_of_its_environment_variable():
 @pytest.mark.parametrize(("name", "without_setting"), [("api", set()), ("serve", {"open"}), ("worker", {"lanes"})])
 def test_an_option_of_a_server_has_the_name_of_its_setting(name, without_setting):
     command = typer.main.get_command(app).commands[name]
-    options = {
-        option.removeprefix("--").removeprefix("no-").replace("-", "_")
-        for _, option in names_of_the_command_line(command)
-    }
+    shown = {option.removeprefix("--").removeprefix("no-") for _, option in names_of_the_command_line(command)}
+    options = {option.replace("-", "_") for option in shown}
     assert options - set(Settings.model_fields) - {"help"} == without_setting
 
 

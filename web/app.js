@@ -105,6 +105,13 @@ function facts() {
   byId("privacy").textContent = limits ? i18n.t("welcome.privacy", { time: i18n.duration(limits.keep_s) }) : "";
 }
 
+/** Scrolls to the photo, if it is not in sight: on a phone, the button may be far below it. */
+function reveal() {
+  if (!items.shown?.result) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  byId("photo-title").scrollIntoView({ block: "nearest", behavior: still ? "auto" : "smooth" });
+}
+
 function translate() {
   result.forget();
   compare.translate();
@@ -123,6 +130,7 @@ async function start() {
   byId("controls").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
   byId("controls").addEventListener("keydown", (/** @type {any} */ event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); byId("restore")?.click(); } });
   items.addEventListener("change", plan);
+  items.addEventListener("ended", (event) => { if (/** @type {any} */ (event).detail === items.shown) reveal(); });
   items.addEventListener("show", (event) => {
     const item = /** @type {CustomEvent<Item | null>} */ (event).detail;
     if (item?.state === "new") arrive(item);

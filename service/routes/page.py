@@ -44,7 +44,8 @@ class RootPathWithoutSlash(BaseRoute):
     path = "/"  # the template in logs and metrics
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        matches = scope["type"] == "http" and scope["method"] == "GET" and not get_route_path(scope)
+        prefix = scope.get("root_path", "")
+        matches = scope["type"] == "http" and scope["method"] == "GET" and prefix and scope["path"] == prefix
         return (Match.FULL, {"route": self}) if matches else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

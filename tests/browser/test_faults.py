@@ -73,7 +73,7 @@ def test_a_stream_that_does_not_get_through_is_replaced_by_polling(browse, serve
 
 
 def test_a_killed_worker_costs_time_only(browse, served, photo):
-    page = browse(served.url)
+    page = browse(served.url, quiet=False)  # /readyz may answer 503
     shown(page, photo("noisy.png"))
     with served.frozen():
         page.click("#restore")
