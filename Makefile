@@ -23,7 +23,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: train-daclip-small clean
+.PHONY: train-daclip-small provenance-tools clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -131,6 +131,9 @@ observe-tools: ## Install Prometheus and Alertmanager, which check the rules and
 
 alerts-test: $(READY) ## Cause the real faults, and see each alert fire and end in a real Prometheus (20 minutes)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest tests/end_to_end/test_alerts.py tests/end_to_end/test_dashboards.py
+
+provenance-tools: ## Install exiftool, with which the tests read the marks of results (Debian and Ubuntu)
+	apt-get install --yes --no-install-recommends libimage-exiftool-perl
 
 metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
