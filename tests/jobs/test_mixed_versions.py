@@ -1,6 +1,6 @@
 """An old and a new version on one queue, as during an upgrade.  The other version's records are written by hand.
 
-`newer` is what a later version may write: a spec of version 2, or unknown fields.  `oldest` is what the first version
+`newer` is what a later version may write: a spec of version 3, or unknown fields.  `oldest` is what the first version
 wrote: no field that came later.
 """
 
@@ -26,8 +26,8 @@ async def submit_as(bench, change) -> JobSpec:
     return job
 
 
-def version_2(text):
-    text["version"] = 2
+def version_3(text):
+    text["version"] = 3
     text["mask"] = {"blob": f"{text['id']}/mask"}
 
 
@@ -43,7 +43,7 @@ def harmless_field(text):
     text["trace"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.mark.parametrize("newer", [version_2, new_control, new_kind_of_output])
+@pytest.mark.parametrize("newer", [version_3, new_control, new_kind_of_output])
 def test_an_old_worker_fails_a_newer_job_by_name_and_runs_the_next_one(run, newer):
     """It must not run it without what it does not know: the result would be another one."""
 
@@ -83,7 +83,7 @@ def test_an_old_worker_never_looks_into_the_queues_of_a_later_version(run):
     run(scenario)
 
 
-@pytest.mark.parametrize("newer", [version_2, new_control])
+@pytest.mark.parametrize("newer", [version_3, new_control])
 def test_an_old_api_says_that_a_newer_job_is_newer_and_lists_the_others(run, newer):
     async def scenario(bench):
         job = await submit_as(bench, newer)

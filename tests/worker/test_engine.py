@@ -243,3 +243,12 @@ def test_the_progress_of_an_image_with_edge_tiles_never_decreases():
     bench.admit(1, side=(128, 96), steps=8)
     bench.run()
     assert_never_decreases(fractions(bench, 1))
+
+
+def test_the_whole_image_of_a_part_reaches_the_restorer():
+    bench, whole = Bench(), np.full((32, 48, 3), 7, np.uint8)
+    bench.engine.admit(Task(id="1", pixels=np.zeros((8, 8, 3), np.uint8), whole=whole))
+    bench.engine.admit(Task(id="2", pixels=whole))
+    bench.run()
+    assert [request.whole is None for request in bench.restorer.begun] == [False, True]
+    assert tuple(bench.restorer.begun[0].whole.shape) == (3, 32, 48)

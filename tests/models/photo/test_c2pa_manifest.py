@@ -4,6 +4,8 @@ import datetime
 import io
 import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -140,3 +142,38 @@ def test_a_missing_package_is_named(signer, monkeypatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
     with pytest.raises(ProvenanceError, match=r"undegrade\[provenance\]"):
         signed(b"", "png", MARK, signer, Parent(data=b"", format="png"))
+
+
+def test_a_url_in_a_photo_is_not_visited(signer):
+    """XMP may name a manifest on a server, and the library would fetch it: of any address, also inside a network."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/manifest"
+        xmp = (
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+            f'<rdf:Description xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{url}"/>'
+            "</rdf:RDF></x:xmpmeta>"
+        )
+        photo = encoded(PICTURE, "jpeg", xmp=xmp.encode())
+        data = signed(photo, "jpeg", MARK, signer, Parent(data=photo, format="jpeg"))
+        server.shutdown()
+        thread.join()
+    assert manifest_of(data, "jpeg")[0]["validation_state"] == "Valid"
+    assert asked == []
+
+
+@pytest.mark.parametrize("parent", [b"", b"no photo", encoded(PICTURE, "jpeg")[:200]])
+def test_a_photo_that_the_library_cannot_read_does_not_stop_the_result(signer, parent):
+    data = signed(encoded(PICTURE, "png"), "png", MARK, signer, Parent(data=parent, format="jpeg"))
+    assert manifest_of(data, "png")[0]["validation_state"] == "Valid"

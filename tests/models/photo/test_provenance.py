@@ -125,7 +125,7 @@ def test_the_policy_off_marks_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool (Debian: libimage-exiftool-perl)")
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool: make provenance-tools")
 @pytest.mark.parametrize("format", FORMATS)
 def test_exiftool_reads_the_mark(tmp_path, format):
     path = tmp_path / f"a{FORMATS[format][0]}"

@@ -157,7 +157,7 @@ def test_too_many_waits_are_429(serve, picture):
 def test_a_job_of_a_later_version_is_503_so_that_a_newer_process_answers_the_next_try(client, submitted, valkey):
     job = submitted()["id"]
     spec = json.loads(valkey.do(lambda redis: redis.hget(f"undegrade:job:{job}", "spec")))
-    valkey.do(lambda redis: redis.hset(f"undegrade:job:{job}", "spec", json.dumps({**spec, "version": 2})))
+    valkey.do(lambda redis: redis.hset(f"undegrade:job:{job}", "spec", json.dumps({**spec, "version": 3})))
     for path in ("", "/result", "/events", "?wait=1"):
         answer = client.get(f"/jobs/{job}{path}")
         assert (answer.status_code, answer.json()["code"]) == (503, "newer-job")
