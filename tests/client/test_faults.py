@@ -31,7 +31,11 @@ def is_red(result):
         return image.convert("RGB").getcolors() == [(24 * 16, (255, 0, 0))]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+QUICK = ("lost", "cut")
+BY_COST = [fault if fault in QUICK else pytest.param(fault, marks=pytest.mark.slow) for fault in FAULTS]
+
+
+@pytest.mark.parametrize("fault", BY_COST)
 @pytest.mark.parametrize("request_number", [0, 1, 2])
 def test_one_fault_at_any_request_is_survived(
     connect_blocking, service, faulty, worker, picture, clock, fault, request_number
