@@ -16,7 +16,7 @@ from rich.text import Text
 from jobs.json_log import json_text
 from models.errors import ControlsError
 
-PIPED_TABLE_COLUMNS = 110
+PIPED_TABLE_COLUMNS = 160
 JOINERS = "\u200c\u200d"
 """Format characters that spell words and emoji, and cannot reorder or hide text."""
 

@@ -180,7 +180,7 @@ def _table(keys: list[ApiKey]) -> Table:
         table.add_column(header, no_wrap=header != "scopes")
     table.add_column("quotas", min_width=len("megapixels=100000/day"))
     for header in ("weight", "created", "last used", "expires"):
-        table.add_column(header)
+        table.add_column(header, no_wrap=True)
     for key in keys:
         table.add_row(
             key.id, key.name, " ".join(key.shown_scopes), shown_quotas(key.quotas) or "-", str(key.weight),

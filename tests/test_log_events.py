@@ -54,7 +54,9 @@ def test_an_event_is_a_noun_and_a_verb():
 
 def test_the_stages_of_a_job_are_documented():
     stages = set(re.findall(r"^\| `(\w+)` \|", PAGE.partition("\n## Stages\n")[2].partition("\n## ")[0], re.MULTILINE))
-    source = (ROOT / "worker" / "job_run.py").read_text()
-    timed = set(re.findall(r'(?:_timed\(\s*|seconds\[|seconds: dict\[str, float\] = \{)"(\w+)"', source))
+    source = "".join((ROOT / "worker" / name).read_text() for name in ("job_run.py", "job_pictures.py"))
+    timed = set(
+        re.findall(r'(?:_timed\(\s*|seconds\[|seconds: dict\[str, float\] = \{|_add_seconds\(\{)"(\w+)"', source)
+    )
     assert {"decode", "encode"} < timed
     assert stages == timed | {ASSESS, STEPS, FINISH}

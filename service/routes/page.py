@@ -17,13 +17,13 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def page(request: Request) -> Response:
+def page(request: Request) -> Response:
     """Return the page."""
     return _file(request, ENTRY)
 
 
 @router.get("/web/{path:path}")
-async def page_file(request: Request, path: Annotated[str, Path()]) -> Response:
+def page_file(request: Request, path: Annotated[str, Path()]) -> Response:
     """Return one file of the page."""
     return _file(request, path)
 
