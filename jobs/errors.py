@@ -5,6 +5,7 @@ JobsError
 │   └── NewerSpec       a later version of undegrade has written it
 ├── QueueFull       the bundle has too many queued jobs
 ├── DuplicateJob    there is a job with this id
+├── ClaimTaken      an earlier request has used the Idempotency-Key
 ├── RefusedJob      an RQ job did not come through the API
 ├── WorkerDrained   an operator drains the worker that asks for jobs
 ├── UnknownName     there is no worker, host or lane of this name
@@ -49,6 +50,14 @@ class QueueFull(JobsError):
 
 class DuplicateJob(JobsError):
     """There is a job with this id."""
+
+
+class ClaimTaken(JobsError):
+    """An earlier request has used the client's key.  `made` is the id of what it made; None: it was another request."""
+
+    def __init__(self, made: str | None) -> None:
+        super().__init__(f"an earlier request has made {made}" if made else "another request has used the key")
+        self.made = made
 
 
 class RefusedJob(JobsError):

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob
+from jobs.claims import Claim, taken
 from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
@@ -106,14 +107,16 @@ class Queue:
         return int(await self.redis.hget(redis_keys.STORED_TOTALS, "*") or 0)
 
     async def submit(
-        self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST
-    ) -> int:
+        self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST,
+        claim: Claim | None = None,
+    ) -> int:  # fmt: skip
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
         Raises:
             QueueFull: the bundle has `max_queued` queued jobs; nothing has been kept.
             StoreFull: there is no room for the input; nothing has been kept.
             DuplicateJob: there is a job with this id.
+            ClaimTaken: an earlier request has taken the claim; nothing has been kept.
         """
         accepted, queued, *rest = await self._run_unless_full(
             "submit", {"packed": pack(spec.id), "input": blob.data if blob else b""},
@@ -121,7 +124,10 @@ class Queue:
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
+            claim=claim.arguments() if claim else None,
         )  # fmt: skip
+        if claim and accepted == -3:
+            raise taken(claim.digest, queued.decode())
         if accepted == -2:
             raise store_full([queued, *rest])
         if accepted == -1:

@@ -56,6 +56,8 @@ RESERVED = "undegrade:reserved"
 """Hash: id -> 'millisecond bytes' of an input that is being stored and has no job yet."""
 DEADLINES = "undegrade:deadlines"
 """Sorted set: ids of queued jobs by the millisecond of their deadline."""
+CLAIM = "undegrade:claim:"
+"""+ hash of an API key's id and a client's Idempotency-Key: 'digest id' of the request and of what it has made."""
 CHANGES = "undegrade:wake"
 """Channel: the id of a job that changed, followed by ' over' when it has ended."""
 
@@ -71,6 +73,8 @@ MEMORY_PERCENT_FOR_SUBMISSIONS = 80
 """Of Redis' maxmemory.  The rest is a reserve: jobs that were accepted must be able to end."""
 RESERVATION_MS = 600_000
 """An input that has not become a job after this time belonged to a process that died."""
+CLAIM_TTL_S = 24 * 3600
+"""How long an Idempotency-Key stands for its first request."""
 MAX_RQ_RESULTS_PER_JOB = 10
 DEFAULT_KEEP_S = 86_400
 """How long a record stays that says nothing else: one of an RQ job that is not ours."""

@@ -10,7 +10,8 @@ from starlette.types import Receive
 
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
-from jobs.errors import BlobMissing, DuplicateJob, QueueFull
+from jobs.claims import Claim
+from jobs.errors import BlobMissing, ClaimTaken, DuplicateJob, QueueFull
 from jobs.job_log import log_ends
 from jobs.object_store import check_disk
 from jobs.queue import Backlog, Queue
@@ -22,6 +23,7 @@ from service.authentication import Caller
 from service.eraser import Eraser
 from service.file_rewrite import FileRewrite
 from service.hang_up import until_hang_up
+from service.idempotency.attempt import Attempt
 from service.job_ids import created_ms, new_job_id
 from service.job_view import JobBody, QueuePosition, job_body
 from service.job_waiters import JobWaiters
@@ -76,17 +78,44 @@ class Desk:
         if backlog.total >= self.settings.max_queued:
             raise _queue_is_full(backlog, self.settings.max_queued)
 
-    async def submit(self, upload: Upload, caller: Caller, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+    async def submit(
+        self, upload: Upload, caller: Caller, wait_s: float, receive: Receive | None = None,
+        attempt: Attempt | None = None,
+    ) -> WaitedJob:  # fmt: skip
         """Store the image, queue the job, and wait up to `wait_s` seconds for its end, while the client waits, too.
+
+        If another process queues the job of the same attempt meanwhile, that job is the answer.
 
         Raises:
             QueueIsFull, jobs.errors.StoreFull: nothing has been stored.
             InvalidRequest: no worker has the requested bundle.
+            IdempotencyKeyReused: another request has used the key meanwhile.
         """
         bundle = upload.options.bundle
         if bundle is not None and bundle != self.settings.bundle:
             await self._check_served(bundle)
-        record = await self._enqueue(upload, self._spec(upload, caller, "interactive" if wait_s > 0 else "standard"))
+        spec = self._spec(upload, caller, "interactive" if wait_s > 0 else "standard")
+        try:
+            record = await self._enqueue(upload, spec, attempt.claim if attempt else None)
+        except ClaimTaken as earlier:
+            assert attempt, "only an attempt has a claim"
+            return await self.replay(attempt.made_by(earlier), caller, wait_s, receive)
+        return await self._wait_if_possible(record, wait_s, receive)
+
+    async def replay(self, job_id: str, caller: Caller, wait_s: float, receive: Receive | None = None) -> WaitedJob:
+        """Return the job that an earlier attempt has queued, as it is now or after a wait.
+
+        Raises:
+            Gone: it was deleted, or has expired.
+        """
+        try:
+            record = await self.find(job_id, caller)
+        except NoSuchJob as error:
+            hint = "send the image with a new Idempotency-Key"
+            raise Gone(f"job {job_id}, which this request made before, was deleted", hint=hint) from error
+        return await self._wait_if_possible(record, 0 if record.state.over else wait_s, receive)
+
+    async def _wait_if_possible(self, record: JobRecord, wait_s: float, receive: Receive | None) -> WaitedJob:
         if wait_s <= 0:
             return WaitedJob(record)
         try:
@@ -117,7 +146,7 @@ class Desk:
             owner=caller.owner,
         )
 
-    async def _enqueue(self, upload: Upload, spec: JobSpec) -> JobRecord:
+    async def _enqueue(self, upload: Upload, spec: JobSpec, claim: Claim | None) -> JobRecord:
         assert spec.source, "_spec sets it"
         blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
@@ -127,11 +156,15 @@ class Desk:
                 await self._store_input(spec, blob)
         try:
             with submitting(spec):
-                await self.queue.submit(spec, self.settings.max_queued, blob if carried else None, request_context())
-        except QueueFull as error:
+                await self.queue.submit(
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), claim
+                )
+        except (QueueFull, ClaimTaken) as error:
             if not carried:
                 await self.store.delete(blob.name)
                 await self.queue.unreserve(spec.id)
+            if isinstance(error, ClaimTaken):
+                raise
             backlog = await self.queue.backlog(spec.bundle)
             raise _queue_is_full(backlog, self.settings.max_queued) from error
         except DuplicateJob:  # ids are random, so this is our own job: the client repeated a command after a lost reply

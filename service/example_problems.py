@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from service.failed_jobs import STATUSES
+from service.idempotency.refusals import BadIdempotencyKey, IdempotencyKeyReused
 from service.problems import PROBLEM_TYPE, problem_of
 from service.refusals import (
     ConversionFailed,
@@ -39,13 +40,22 @@ from service.request_refusals import (
     UnknownHost,
     UriTooLong,
 )
-from service.upload_refusals import NotAnImage, TooLarge, TooManyPixels, UnsupportedBody, UnsupportedFormat
+from service.upload_refusals import (
+    NotAnImage,
+    TooLarge,
+    TooManyPixels,
+    UnsupportedBody,
+    UnsupportedEncoding,
+    UnsupportedFormat,
+)
 
 JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
 JOB_URL = f"/jobs/{JOB_ID}"
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
+MAKERS = UPLOADS
+"""These take an Idempotency-Key."""
 IMAGES = ("result", "pass_image")
 OF_A_JOB = ("job", "delete", "events", *IMAGES)
 ADMIN_ACTS = ("drain_worker", "resume_worker", "pause_lane", "resume_lane", "purge_queue")
@@ -79,6 +89,7 @@ def _job_failed(code: str, detail: str, hint: str) -> JobFailed:
 
 _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
+    _Example(BadIdempotencyKey("Idempotency-Key has 300 characters, expected at most 255"), MAKERS),
     _Example(Unauthorized("an API key is required")),
     _Example(CrossOrigin("a page of another site may not send this request"), (*UPLOADS, "delete", *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
@@ -101,11 +112,15 @@ _EXAMPLES = (
     ),
     _Example(UriTooLong("the URL has more than 16,384 bytes")),
     _Example(UnsupportedBody("got content type 'text/plain'")),
+    _Example(UnsupportedEncoding("got Content-Encoding: gzip, and compressed bodies are not read")),
     _Example(NotAnImage("these 1,024 bytes are not an image")),
     _Example(UnsupportedFormat("the image is a GIF")),
     _Example(UnknownHost("got Host: photos.example")),
     _Example(_invalid("strength", "Input should be less than or equal to 1"), ("restore",)),
     _Example(_invalid("deadline_s", "Input should be greater than 0"), ("detect",)),
+    _Example(
+        IdempotencyKeyReused("Idempotency-Key: another request has used this key in the last 24 hours"), MAKERS
+    ),
     _Example(_invalid("verbose", "unknown field")),
     _Example(
         _job_failed("bad-image", "the file is damaged: it ends too early", "export the photo again"), NEED_THE_IMAGE

@@ -12,6 +12,8 @@ A_PICTURE = "(the bytes of a photo)"
 TINY_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mNkaGhgwAaYGHCAwSkBAMyIARAUbW44AAAAAElFTkSuQmCC"
 """Eight by eight pixels, in base64."""
 
+IDEMPOTENCY_KEY = "3b6a27bcceb6a42d62a3a8d02a6f0d73"
+
 PARAMETERS: dict[str, Any] = {
     "exclude": "worker",
     "bundle": "autodir-small",
@@ -30,6 +32,7 @@ PARAMETERS: dict[str, Any] = {
     "quality": 90,
     "metadata": True,
     "Prefer": "wait=20",
+    "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
     "number": 1,
     "wait": 30,

@@ -17,6 +17,7 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "X-Job-Id": ("The job's id.", JOB_ID),
     "X-Seed": ("The seed of the result.", "1248275668694419"),
     "X-Degradations": ("The degradations with their probabilities.", "noise=0.851, clean=0.089"),
+    "Idempotency-Replayed": ("The answer is about what the same request made before.", "true"),
     "Retry-After": ("Seconds until another try makes sense.", "5"),
     "WWW-Authenticate": ("How to send a key.", "Bearer"),
 }
@@ -55,6 +56,8 @@ def add_headers(route: dict[str, Any]) -> None:
         place = (route["operationId"], status)
         required = _ALWAYS.get(place, ())
         optional = ("X-Request-Id", "traceparent", *_SOMETIMES.get(place, ()))
+        if any(parameter["name"] == "Idempotency-Key" for parameter in route.get("parameters", ())):
+            optional = (*optional, "Idempotency-Replayed")
         if status in _OF_A_STATUS and "security" in route:
             optional = (*optional, _OF_A_STATUS[status])
         names = {name: name in required for name in (*required, *optional)}

@@ -4,6 +4,7 @@ ServiceError
 ├── UnsafeBinding            the service does not start: it would be open to the network without a key
 └── Refusal                  the response to one request
     ├── MalformedRequest     400 malformed-request
+    ├── BadIdempotencyKey    400 bad-idempotency-key
     ├── Unauthorized         401 unauthorized
     ├── Forbidden            403 forbidden
     ├── CrossOrigin          403 cross-origin
@@ -22,13 +23,22 @@ ServiceError
     │   └── TooManyPixels        too-many-pixels
     ├── UriTooLong           414 uri-too-long
     ├── UnsupportedBody      415 unsupported-body
+    ├── UnsupportedEncoding  415 unsupported-encoding
     ├── NotAnImage           415 not-an-image
     │   └── UnsupportedFormat    unsupported-format
     ├── UnknownHost          421 unknown-host
     ├── InvalidRequest       422 invalid-request
+    ├── IdempotencyKeyReused 422 idempotency-key-reused
     ├── HeadersTooLarge      431 headers-too-large
     ├── JobFailed            500 job-failed (410, 422 or 504 for some failures: failed_jobs.py)
     ├── InternalError        500 internal
+    ├── UrlRefusal           422 url-refused
+    │   ├── UrlNotAllowed        url-not-allowed
+    │   ├── UrlUnreachable   424 url-unreachable
+    │   ├── UrlTooSlow       424 url-too-slow
+    │   ├── UrlRedirects     424 url-redirects
+    │   ├── UrlBadAnswer     424 url-bad-answer
+    │   └── UrlBodyTooLarge  413 url-too-large
     ├── TooManyWaits         429 too-many-waits
     ├── QueueIsFull          503 queue-full
     ├── TooManyConversions   503 too-many-conversions
@@ -41,7 +51,8 @@ ServiceError
 
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
-form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415.
+form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415;
+idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's URL.
 """
 
 from collections.abc import Mapping

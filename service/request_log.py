@@ -21,6 +21,7 @@ from service.settings import AccessLog
 log = structlog.get_logger()
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 REQUEST_ID = "undegrade.request_id"
+FURTHER_HEADERS = "undegrade.headers"
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that disconnected; it appears in log and metrics only."""
 
@@ -31,6 +32,11 @@ CountRequest = Callable[[str, int, float], None]
 def request_id(scope: Scope) -> str:
     """Return the id of this request."""
     return str(scope.get(REQUEST_ID, ""))
+
+
+def add_header(scope: Scope, name: str, value: str) -> None:
+    """Add a header to the response of this request, whatever that will be: also to a problem."""
+    scope.setdefault(FURTHER_HEADERS, {})[name] = value
 
 
 def route_of(scope: Scope) -> str:
@@ -121,8 +127,9 @@ class _Exchange:
             headers["X-Request-Id"] = request_id(self.scope)
             if self.span.context is not None:
                 headers["traceparent"] = self.span.context.traceparent
+            headers.update(self.scope.get(FURTHER_HEADERS, {}))
             headers["X-Content-Type-Options"] = "nosniff"
-            headers["Cache-Control"] = "private, no-store"  # jobs, pictures and events belong to one caller
+            headers.setdefault("Cache-Control", "private, no-store")  # jobs and events belong to one caller
             if self._body_unread:  # refused before the body was read: close the connection, do not read the rest
                 headers["Connection"] = "close"
         await self._send(message)

@@ -1,28 +1,30 @@
-"""Reads a request's image and options from any of the three body forms.  A body over the limit is not read further."""
+"""Reads a request's image and options from any of the body forms.  A body over the limit is not read further."""
 
 import asyncio
-import base64
-import binascii
 import json
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from jobs.spec import Kind
 from service.image_header import ImageHeader, check_bytes, inspect_image
+from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
 from service.request_options import Options, merge_fields, read_options, split_fields
 from service.settings import ServiceSettings
-from service.upload_refusals import TooLarge, UnsupportedBody
+from service.sources import SOURCE_FIELDS, Source, source_of, split_source
+from service.upload_refusals import TooLarge, UnsupportedBody, UnsupportedEncoding
 
 OVERHEAD_BYTES = 64 * 1024
 """Allowed in a body beside its image: boundaries, fields, JSON."""
 MAX_FORM_FIELDS = 64
+BASE64_FROM = 1 << 16
+"""Longer texts are decoded in a thread: 40 MB of base64 would block the event loop for too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +35,63 @@ class Upload:
     data: bytes
     header: ImageHeader
     options: Options
+    file_name: str | None = None
 
 
-async def read_upload(request: Request, kind: Kind, settings: ServiceSettings) -> Upload:
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """One request to restore or detect whose image may still have to be fetched.
+
+    Attributes:
+        fields: of query and body, as the client sent them.
+        header: of the image, None while it must be fetched.
+    """
+
+    kind: Kind
+    source: Source
+    header: ImageHeader | None
+    options: Options
+    fields: Mapping[str, Any]
+
+
+async def read_parcel(request: Request, kind: Kind, settings: ServiceSettings) -> Parcel:
     """Read the body of a request.
 
     Raises:
         TooLarge: by Content-Length, or as soon as the bytes have arrived.
-        UnsupportedBody: the content type is none of the three forms.
-        InvalidRequest: a field is unknown, missing or out of range.
+        UnsupportedBody, UnsupportedEncoding: the content type is none of the forms, or the body is compressed.
+        InvalidRequest: a field is unknown, missing, given twice or out of range.
         NotAnImage, UnsupportedFormat, TooManyPixels: by the image's header.
     """
-    data, options = await _read_body(request, kind, settings.max_bytes)
-    return Upload(kind=kind, data=data, header=await inspect_image(data, settings.max_megapixels), options=options)
+    check_encoding(request)
+    query = split_fields(request.query_params.multi_items())
+    read_options(kind, split_source(query)[1])  # before the bytes, so that a wrong field is refused at once
+    body, file, file_name, is_json = await _read_body(request, settings.max_bytes, bool(split_source(query)[0]))
+    fields = merge_fields(query, body)  # refuses a field in both
+    in_source, _ = split_source(fields)
+    if any(len(str(value)) >= BASE64_FROM for value in in_source.values()):
+        source = await asyncio.to_thread(source_of, in_source, file, file_name)
+    else:
+        source = source_of(in_source, file, file_name)
+    if source is None:
+        _refuse_missing_image(is_json)
+    header = None
+    if source.data is not None:
+        header = await checked_image(source.data, settings)
+    of_query, of_body = split_source(query)[1], split_source(body)[1]
+    options = read_options(kind, of_query, of_body) if is_json else read_options(kind, split_source(fields)[1])
+    kept = {name: value for name, value in fields.items() if name != "image_base64"}
+    return Parcel(kind=kind, source=source, header=header, options=options, fields=kept)
+
+
+async def checked_image(data: bytes, settings: ServiceSettings) -> ImageHeader:
+    """Return the header of an image.
+
+    Raises:
+        TooLarge, NotAnImage, UnsupportedFormat, TooManyPixels: the service does not take it.
+    """
+    check_bytes(len(data), settings.max_bytes)
+    return await inspect_image(data, settings.max_megapixels)
 
 
 def content_length(request: Request) -> int | None:
@@ -54,23 +100,37 @@ def content_length(request: Request) -> int | None:
     return int(length) if length.isdigit() else None
 
 
-async def _read_body(request: Request, kind: Kind, max_bytes: int) -> tuple[bytes, Options]:
+def check_encoding(request: Request) -> None:
+    """Refuse a compressed body: photos are compressed already, and a small body could unpack to gigabytes.
+
+    Raises:
+        UnsupportedEncoding: the body has any Content-Encoding.
+    """
+    encoding = request.headers.get("content-encoding", "").strip()
+    if encoding.lower() not in ("", "identity"):
+        raise UnsupportedEncoding(
+            f"got Content-Encoding: {encoding[:MAX_QUOTED_CHARACTERS]}, and compressed bodies are not read",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+async def _read_body(
+    request: Request, max_bytes: int, sourced: bool
+) -> tuple[dict[str, Any], bytes | None, str | None, bool]:
+    """Return the fields of a body, its file with its name, and whether the fields are JSON.
+
+    `sourced`: the query says where the image is, so that the request needs no body.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    query = split_fields(request.query_params.multi_items())
-    read_options(kind, query)  # before the bytes, so that a wrong field is refused at once
     if media_type == "multipart/form-data":
-        data, fields = await _read_multipart(request, max_bytes)
-    elif media_type == "application/json":
-        data, fields = await _read_json(request, max_bytes)
-        check_bytes(len(data), max_bytes)
-        merge_fields(query, fields)  # refuses a field in both
-        return data, read_options(kind, query, fields)
-    elif media_type.startswith("image/") or media_type == "application/octet-stream":
-        return await _read_whole(request, max_bytes), read_options(kind, query)
-    else:
-        raise UnsupportedBody(f"got content type {media_type or 'none'!r}")
-    check_bytes(len(data), max_bytes)
-    return data, read_options(kind, merge_fields(query, fields))
+        return *await _read_multipart(request, max_bytes), False
+    if media_type == "application/json":
+        return await _read_json(request, max_bytes), None, None, True
+    if media_type.startswith("image/") or media_type == "application/octet-stream":
+        return {}, await _read_whole(request, max_bytes), None, False
+    if sourced and not media_type and not await _read_whole(request, 0):
+        return {}, None, None, False
+    raise UnsupportedBody(f"got content type {media_type or 'none'!r}")
 
 
 async def _stream(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
@@ -95,44 +155,57 @@ async def _read_whole(request: Request, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-async def _read_multipart(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
-    stream = _stream(request, max_bytes + OVERHEAD_BYTES)
+async def _read_multipart(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None, str | None]:
+    limit = _with_base64(max_bytes)
     parser = MultiPartParser(
-        request.headers, stream, max_files=1, max_fields=MAX_FORM_FIELDS, max_part_size=OVERHEAD_BYTES
+        request.headers, _stream(request, limit), max_files=1, max_fields=MAX_FORM_FIELDS, max_part_size=limit
     )  # fmt: skip
-    parser.spool_max_size = max_bytes + OVERHEAD_BYTES + 1  # keep it in memory: a pod's disk may be read-only
+    parser.spool_max_size = limit + 1  # keep it in memory: a pod's disk may be read-only
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise InvalidRequest(f"the multipart body is damaged: {error.message}") from error
     try:
-        image = form.get("image")
-        if not isinstance(image, UploadFile):
-            _refuse_missing_image("image", "expected a file: -F image=@photo.jpg")
         fields = split_fields((key, value) for key, value in form.multi_items() if isinstance(value, str))
-        return await image.read(), fields
+        _check_texts(fields)
+        file = _file(form)
+        if file is None:
+            return fields, None, None
+        check_bytes(file.size or 0, max_bytes)
+        return fields, await file.read(), file.filename
     finally:
         await form.close()
 
 
-async def _read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
-    body = await _read_whole(request, math.ceil(max_bytes * 4 / 3) + OVERHEAD_BYTES)
-    return await asyncio.to_thread(_decode_json, body)  # 40 MB of base64 would block the event loop for too long
+def _file(form: FormData) -> UploadFile | None:
+    """Return the file `image` of a form.
+
+    Raises:
+        InvalidRequest: `image` is not a file, or a file has another name.
+    """
+    for name, value in form.multi_items():
+        if name == "image" and isinstance(value, str):
+            _refuse("image", "expected a file: -F image=@photo.jpg")
+        if name != "image" and isinstance(value, UploadFile):
+            _refuse(name[:MAX_QUOTED_CHARACTERS], unknown_field(name, ["image"]))
+    image = form.get("image")
+    return image if isinstance(image, UploadFile) else None
 
 
-def _decode_json(body: bytes) -> tuple[bytes, dict[str, Any]]:
-    fields = _json_object(body)
-    text = fields.pop("image_base64", None)
-    if not isinstance(text, str):
-        _refuse_missing_image("image_base64", "expected the image's bytes in base64")
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        return base64.b64decode(text, validate=True), fields
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(
-            "image_base64: not base64", errors=[{"field": "image_base64", "problem": str(error)}]
-        ) from error
+def _check_texts(fields: Mapping[str, Any]) -> None:
+    """Refuse a long text in a field that is not the image."""
+    for name, value in fields.items():
+        if name not in SOURCE_FIELDS and len(value) > OVERHEAD_BYTES:
+            _refuse(name[:MAX_QUOTED_CHARACTERS], f"got {len(value)} characters, expected at most {OVERHEAD_BYTES}")
+
+
+def _with_base64(max_bytes: int) -> int:
+    return math.ceil(max_bytes * 4 / 3) + OVERHEAD_BYTES
+
+
+async def _read_json(request: Request, max_bytes: int) -> dict[str, Any]:
+    body = await _read_whole(request, _with_base64(max_bytes))
+    return _json_object(body) if len(body) < BASE64_FROM else await asyncio.to_thread(_json_object, body)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -156,5 +229,11 @@ def _refuse_constant(name: str) -> NoReturn:
     raise InvalidRequest(f"the body is not JSON: {name} is not a JSON number")
 
 
-def _refuse_missing_image(field: str, problem: str) -> NoReturn:
+def _refuse_missing_image(is_json: bool) -> NoReturn:
+    if is_json:
+        _refuse("image_base64", "expected the image's bytes in base64, or image_url or upload instead")
+    _refuse("image", "expected a file: -F image=@photo.jpg, or image_url or upload instead")
+
+
+def _refuse(field: str, problem: str) -> NoReturn:
     raise InvalidRequest(f"{field}: {problem}", errors=[{"field": field, "problem": problem}])

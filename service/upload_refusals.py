@@ -26,6 +26,13 @@ class UnsupportedBody(Refusal):
     hint = "send multipart/form-data with a file 'image', the image itself as image/*, or JSON with image_base64"
 
 
+class UnsupportedEncoding(Refusal):
+    """The body is compressed."""
+
+    status, code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding"
+    hint = "send the body without Content-Encoding: image files are compressed already"
+
+
 class NotAnImage(Refusal):
     """The data are not an image."""
 

@@ -1,11 +1,13 @@
 -- Adds a job to its queue, with everything that is known about it; refuses it when its bundle has too many queued jobs.
 -- args: id, queue, bundle, spec, keep_s, deadline_ms or nil, owner or nil, iso, queues (of the bundle), max_queued,
 --       request (JSON of jobs/request_context.py), input (or nil: key, name and ttl_s of an image to store),
---       room (see admission.lua) or nil for no limit
+--       room (see admission.lua) or nil for no limit, claim (see claims.lua) or nil
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
---      or {-2; what admission.lua says}
+--      or {-2; what admission.lua says} or {-3; what the claim holds}
 local id, job, now = args.id, KEY.job .. args.id, now_ms()
+local claimed = claim_holder(args.claim, id)
+if claimed then return {-3, claimed} end
 local queued = 0
 for _, queue in ipairs(args.queues) do queued = queued + redis.call('LLEN', KEY.rq_queue .. queue) end
 if queued >= args.max_queued then return {0, queued} end
@@ -39,4 +41,5 @@ end
 redis.call('ZADD', KEY.expiry, now + LIMIT.queued_ttl_s * 1000, id)
 add_event(id, 'queued', '{}')
 add_arrival(id, args.bundle)
+take_claim(args.claim, id)
 return {1, queued}

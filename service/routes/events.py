@@ -18,7 +18,7 @@ from service.routes.dependencies import CurrentDesk, JobId, path_prefix, problem
 
 router = APIRouter(tags=["jobs"])
 FINAL_EVENTS = ("completed", "failed", "canceled", "expired")
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"X-Accel-Buffering": "no"}
 EVENT_SCHEMA = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
 """Of each event; `data` is JSON."""
 RETRY_LINE = "retry: 1000\n\n"

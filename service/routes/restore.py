@@ -1,6 +1,6 @@
 """`POST /restore` and `POST /detect`: accept an image and queue a job."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -11,15 +11,16 @@ from jobs.tracing.spans import child_span
 from service.authentication import AuthenticatedCaller, Caller
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
+from service.idempotency.attempt import Attempt, CurrentAttempt
 from service.image_header import MEDIA_TYPES
 from service.job_view import DetectBody, JobBody, detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import BINARY, upload_docs
-from service.refusals import Gone, WaitOver
+from service.refusals import Gone, InvalidRequest, WaitOver
 from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
 from service.routes.images import image_response
-from service.upload import Upload, content_length, read_upload
+from service.upload import Parcel, Upload, content_length, read_parcel
 
 router = APIRouter(tags=["restore"])
 DETECT_WAIT_S = 30
@@ -41,7 +42,9 @@ REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 5
         **REFUSALS,
     },
 )
-async def restore(request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> Response:
+async def restore(
+    request: Request, desk: CurrentDesk, caller: AuthenticatedCaller, attempt: CurrentAttempt
+) -> Response:
     """Restore one image.
 
     By default the response is 202 with the job, at once.  With `Prefer: wait=N` (1 to 60) it is 200 with the job if
@@ -51,10 +54,8 @@ async def restore(request: Request, desk: CurrentDesk, caller: AuthenticatedCall
     accept = request.headers.get("accept")
     as_image = prefers_image(accept)
     preference = wait_preference(request.headers.getlist("prefer"), MAX_WAIT_S if as_image else 0)
-    upload = await _receive(request, "restore", desk, caller, preference)
-    if as_image:
-        upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
-    job = await desk.submit(upload, caller, preference.wait_s, request.receive)
+    order = _Order(request, desk, caller, attempt, preference)
+    job = await order.job("restore", accept if as_image else None)
     if as_image:
         return await _job_image(desk, job, preference, path_prefix(request))
     body = await desk.body(job.record, path_prefix(request))
@@ -70,11 +71,10 @@ async def restore(request: Request, desk: CurrentDesk, caller: AuthenticatedCall
         **REFUSALS,
     },
 )
-async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> Response:
+async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCaller, attempt: CurrentAttempt) -> Response:
     """Detect the degradations of one image without changing it.  Waits up to 30 s unless `Prefer` says otherwise."""
     preference = wait_preference(request.headers.getlist("prefer"), DETECT_WAIT_S)
-    upload = await _receive(request, "detect", desk, caller, preference)
-    record = (await desk.submit(upload, caller, preference.wait_s, request.receive)).record
+    record = (await _Order(request, desk, caller, attempt, preference).job("detect")).record
     if not record.state.over:
         body = await desk.body(record, path_prefix(request))
         return _job_response(body, record, preference, path_prefix(request))
@@ -82,13 +82,56 @@ async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCalle
     return _job_response(detect_body(record), record, preference, path_prefix(request))
 
 
-async def _receive(request: Request, kind: Kind, desk: Desk, caller: Caller, preference: WaitPreference) -> Upload:
-    """Read the upload, unless the service would refuse the job anyway."""
-    await desk.refuse_early(caller, preference.wait_s, content_length(request))
-    with child_span("read upload"):
-        upload = await read_upload(request, kind, desk.settings)
-    await check_degradations(desk.queue, upload.options.bundle or desk.settings.bundle, upload.options)
-    return upload
+@dataclass(frozen=True)
+class _Order:
+    """One request for a job."""
+
+    request: Request
+    desk: Desk
+    caller: Caller
+    attempt: Attempt
+    preference: WaitPreference
+
+    async def job(self, kind: Kind, accept: str | None = None) -> WaitedJob:
+        """Return the job of the request: that of an earlier attempt, or a new one.
+
+        `accept`: of a client that wants the image itself, whose format it negotiates.
+        """
+        parcel = await self._receive(kind)
+        wait_s, receive = self.preference.wait_s, self.request.receive
+        content = parcel.header.sha256 if parcel.header else ""
+        if made := await self.attempt.repeats({**parcel.fields, **_accepted(parcel, accept)}, content):
+            return await self.desk.replay(made, self.caller, wait_s, receive)
+        await check_degradations(self.desk.queue, parcel.options.bundle or self.desk.settings.bundle, parcel.options)
+        upload = await self._opened(parcel)
+        if accept is not None:
+            upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
+        return await self.desk.submit(upload, self.caller, wait_s, receive, self.attempt)
+
+    async def _receive(self, kind: Kind) -> Parcel:
+        """Read the body, unless the service would refuse the job anyway."""
+        if not await self.attempt.may_repeat():
+            await self.desk.refuse_early(self.caller, self.preference.wait_s, content_length(self.request))
+        with child_span("read upload"):
+            return await read_parcel(self.request, kind, self.desk.settings)
+
+    async def _opened(self, parcel: Parcel) -> Upload:
+        """Return the request with its image."""
+        source = parcel.source
+        if source.data is None or parcel.header is None:
+            raise InvalidRequest("this service takes the image itself only")
+        return Upload(
+            kind=parcel.kind, data=source.data, header=parcel.header, options=parcel.options, file_name=source.file_name
+        )
+
+
+def _accepted(parcel: Parcel, accept: str | None) -> dict[str, str | None]:
+    """Return what a client that wants the image itself adds to its request: the format, where it is not as usual."""
+    if accept is None:
+        return {}
+    if parcel.header is None:
+        return {"accept": accept}
+    return {"format": output_format(accept, parcel.header.format, parcel.options.output.format)}
 
 
 def _with_format(upload: Upload, format: Format | None) -> Upload:
