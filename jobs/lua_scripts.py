@@ -16,12 +16,14 @@ from jobs import redis_keys
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
 ENDS, LEDGER, ADMITS = ("ledger", "finish_and_requeue"), ("ledger",), ("ledger", "admission")
-CLAIMS = ("claims",)
-"""Of each script that makes what a client may ask for twice with one Idempotency-Key."""
+CLAIMS, LABELS = ("claims",), ("labels",)
+"""`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
-    **dict.fromkeys(("forget", "put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
-    "submit": (*ADMITS, *CLAIMS),
+    **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
+    "forget": (*LEDGER, *LABELS),
+    "list_jobs": LABELS,
+    "submit": (*ADMITS, *CLAIMS, *LABELS),
     "reserve": ADMITS,
 }
 """The shared parts that precede each script, after the prelude."""
@@ -36,7 +38,7 @@ class LuaScripts:
     def __init__(self, redis: "Redis") -> None:
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
         prelude = _tables() + parts.pop(PRELUDE)
-        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *CLAIMS}}
+        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *CLAIMS, *LABELS}}
         self._scripts = {
             name: redis.register_script(
                 ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)

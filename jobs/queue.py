@@ -24,11 +24,12 @@ from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
 from jobs.forecast import Forecast, LineSnapshot, forecast, read_line
+from jobs.job_list import JobList
 from jobs.job_log import log_ends
 from jobs.lane_pauses import LanePauses
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
-from jobs.record import Failure, JobRecord, Outcome, Progress, read_record, readable_records
+from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
 from jobs.request_context import NO_REQUEST, RequestContext
 from jobs.rq_format import MAX_PACKED_BYTES, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
@@ -72,7 +73,7 @@ class Queue:
         self.storage = storage
         self._scripts = LuaScripts(redis)
         self.workers, self.counters = WorkerRegistry(redis, self._scripts), Counters(redis)
-        self.pauses = LanePauses(redis, self._scripts)
+        self.pauses, self.listing = LanePauses(redis, self._scripts), JobList(redis, self._scripts)
 
     async def reserve(self, spec: JobSpec) -> None:
         """Make room for an input that is stored before its job is submitted.
@@ -124,7 +125,7 @@ class Queue:
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
-            claim=claim.arguments() if claim else None,
+            claim=claim.arguments() if claim else None, labels=spec.labels or None,
         )  # fmt: skip
         if claim and accepted == -3:
             raise taken(claim.digest, queued.decode())
@@ -299,26 +300,6 @@ class Queue:
         """Returns what is known of a job, and its result where that was stored with the commit and is still there."""
         fields, picture = await self._scripts.run("record_with_result", id=spec.id)
         return read_record(dict(zip(fields[::2], fields[1::2], strict=True)), spec), picture or None
-
-    async def newest(self, count: int, before_ms: int | None = None, owner: str | None = None) -> list[JobRecord]:
-        """Returns a page of jobs (of one API key), newest first, that arrived before `before_ms`.
-
-        A page has `count` jobs, and all others that arrived in the same millisecond as its last one: the time is the
-        cursor, and no job may fall between two pages.
-        """
-        top = f"({before_ms}" if before_ms is not None else "+inf"
-        index = redis_keys.JOBS_OF_OWNER + owner if owner else redis_keys.JOBS
-        found = await self.redis.zrevrangebyscore(index, top, "-inf", start=0, num=count, withscores=True)
-        ids = [job for job, _ in found]
-        if len(found) == count:
-            last_ms = found[-1][1]
-            same = await self.redis.zrevrangebyscore(index, last_ms, last_ms)
-            ids += [job for job in same if job not in ids]
-        async with self.redis.pipeline(transaction=False) as pipeline:
-            for job in ids:
-                pipeline.hgetall(redis_keys.JOB + job.decode())
-            rows = await pipeline.execute()
-        return readable_records(rows)
 
     async def forecast(self, spec: JobSpec) -> Forecast | None:
         """Returns where a waiting job stands and when it will have ended; None once its engine has begun with it."""

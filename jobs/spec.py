@@ -1,12 +1,13 @@
 """The job spec: what to do with which blob.  It holds no pixels, and a golden file in the tests pins version 1."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from jobs.blob_names import belongs_to
 from jobs.errors import NewerSpec, SpecError
+from jobs.labels import check_labels
 
 Lane = Literal["interactive", "standard", "bulk"]
 Kind = Literal["restore", "detect", "noop"]
@@ -28,6 +29,15 @@ class FrozenModel(BaseModel):
     """A pydantic model that cannot change, refuses unknown fields and holds no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _checked(labels: dict[str, str]) -> dict[str, str]:
+    check_labels(labels)
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_checked)]
+"""As jobs.labels says."""
 
 
 class JobControls(FrozenModel):
@@ -79,6 +89,9 @@ class JobSpec(FrozenModel):
         submitted_ms, deadline_ms: milliseconds since 1970 by the server's clock; after the deadline the job expires.
         keep_s: how long its result and record stay after it has ended.
         owner: the id of its API key; None where the service needs no key.
+        labels: of the caller.
+        store: False where nothing may stay of the job after its answer.
+        batch: the id of the batch that it belongs to.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -95,6 +108,9 @@ class JobSpec(FrozenModel):
     deadline_ms: int | None = Field(default=None, ge=0, le=MAX_EXACT)
     keep_s: int = Field(default=24 * 3600, ge=1, le=MAX_KEEP_S)
     owner: str | None = None
+    labels: Labels = Field(default_factory=dict)
+    store: bool = True
+    batch: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
 
     @property
     def queue(self) -> str:

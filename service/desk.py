@@ -144,6 +144,7 @@ class Desk:
             deadline_ms=None if options.deadline_s is None else now_ms + int(options.deadline_s * 1000),
             keep_s=self.settings.keep_s,
             owner=caller.owner,
+            labels=dict(options.labels),
         )
 
     async def _enqueue(self, upload: Upload, spec: JobSpec, claim: Claim | None) -> JobRecord:
@@ -256,11 +257,6 @@ class Desk:
                 return await self.store.get(name)
         except BlobMissing as error:
             raise Gone(f"{description} has expired or was deleted") from error
-
-    async def page(self, caller: Caller, limit: int, before_ms: int | None) -> tuple[list[JobRecord], int | None]:
-        """Return the jobs that this caller may see, newest first, and the cursor of the next page."""
-        records = await self.queue.newest(limit, before_ms, caller.owner)
-        return records, records[-1].enqueued_ms if len(records) >= limit else None
 
     async def delete(self, record: JobRecord) -> State | None:
         """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""

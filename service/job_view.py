@@ -113,6 +113,7 @@ class JobBody(BaseModel):
     result: ResultBody | None
     warnings: tuple[str, ...]
     error: ErrorBody | None
+    labels: dict[str, str]
 
 
 class JobPage(BaseModel):
@@ -159,6 +160,7 @@ def job_body(record: JobRecord, position: QueuePosition | None = None, path_pref
         result=_result(record, f"{url}/result"),
         warnings=outcome.warnings,
         error=ErrorBody(**outcome.failure.model_dump()) if outcome.failure else None,
+        labels=spec.labels,
     )
 
 

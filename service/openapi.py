@@ -9,6 +9,7 @@ from typing import Any
 from jobs.spec import Kind
 from models.vocabulary import DEGRADATIONS
 from service.image_header import MEDIA_TYPES
+from service.label_fields import LABELS_FIELD, TEXT_SCHEMA
 from service.negotiation import MAX_WAIT_S
 from service.openapi_examples import add_examples
 from service.openapi_headers import add_headers
@@ -42,6 +43,7 @@ def upload_docs(kind: Kind) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that reads an upload."""
     fields = _fields(kind)
     texts = {name: _without_null(schema) for name, schema in fields.items()}  # no text means null
+    texts[LABELS_FIELD] = TEXT_SCHEMA
     return {
         "parameters": [*(_parameter(name, schema) for name, schema in texts.items()), _prefer_header()],
         "requestBody": {

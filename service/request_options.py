@@ -7,14 +7,15 @@ request itself (bundle, lane, deadline) and draws a seed.
 import secrets
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
 
-from jobs.spec import JobControls, Kind, Lane, Output
+from jobs.spec import JobControls, Kind, Labels, Lane, Output
 from models.errors import ControlsError
 from models.vocabulary import names
+from service.label_fields import LABELS_FIELD, OF_LABELS, label_texts, read_labels
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
 
@@ -42,6 +43,9 @@ class DetectFields(BaseModel):
     )
     deadline_s: float | None = Field(
         default=None, gt=0, le=MAX_DEADLINE_S, description="A job that has not ended after these seconds expires."
+    )
+    labels: Annotated[Labels, BeforeValidator(read_labels), OF_LABELS] = Field(
+        default_factory=dict, description="Labels of your own by which GET /jobs finds the job: up to 16."
     )
 
 
@@ -102,6 +106,7 @@ class Options:
     deadline_s: float | None
     controls: JobControls
     output: Output
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -115,6 +120,8 @@ def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         name = key.removesuffix("[]") if key.removesuffix("[]") in LIST_FIELDS else key
         if name in LIST_FIELDS:
             fields.setdefault(name, []).extend(word.strip() for word in value.split(",") if word.strip())
+        elif name == LABELS_FIELD:
+            fields[name] = label_texts(fields.get(name), value)
         else:
             fields = merge_fields(fields, {name: value})
     return {name: value for name, value in fields.items() if value != ""}  # an HTML form sends empty fields
@@ -157,6 +164,7 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
         deadline_s=values["deadline_s"],
         controls=JobControls(**{name: values[name] for name in CONTROL_FIELDS if name in values}),
         output=Output(**{name: values[name] for name in OUTPUT_FIELDS if name in values}),
+        labels=values[LABELS_FIELD],
     )
 
 

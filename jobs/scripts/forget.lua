@@ -5,6 +5,7 @@ for _, id in ipairs(args.ids) do
     local known = redis.call('HMGET', KEY.job .. id, 'state', 'owner', 'lease')
     local state, owner, lease = known[1], known[2], known[3]
     if state then count = count + 1 end
+    unindex_labels(id)
     if owner then redis.call('ZREM', KEY.jobs_of_owner .. owner, id) end
     -- All queues, which are few: a job whose hash has expired no longer says which was its own
     for _, key in ipairs(queues) do
