@@ -16,18 +16,20 @@ from jobs import redis_keys
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
 ENDS, LEDGER, ADMITS = ("ledger", "finish_and_requeue"), ("ledger",), ("ledger", "admission")
-CLAIMS, LABELS = ("claims",), ("labels",)
+CLAIMS, LABELS, BATCHES = ("claims",), ("labels",), ("batches",)
 """`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
-    "forget": (*LEDGER, *LABELS),
+    "forget": (*LEDGER, *LABELS, *BATCHES),
+    "forget_batch": BATCHES,
+    "seal_batch": CLAIMS,
     "list_jobs": LABELS,
-    "submit": (*ADMITS, *CLAIMS, *LABELS),
+    "submit": (*ADMITS, *CLAIMS, *LABELS, *BATCHES),
     "reserve": ADMITS,
 }
 """The shared parts that precede each script, after the prelude."""
-REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob"}
+REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "seal_batch"}
 """Every other script runs even at Redis' maxmemory: what has been accepted must be able to end."""
 ALLOW_OUT_OF_MEMORY = "#!lua flags=allow-oom\n"
 
@@ -38,7 +40,7 @@ class LuaScripts:
     def __init__(self, redis: "Redis") -> None:
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
         prelude = _tables() + parts.pop(PRELUDE)
-        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *CLAIMS, *LABELS}}
+        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *CLAIMS, *LABELS, *BATCHES}}
         self._scripts = {
             name: redis.register_script(
                 ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)

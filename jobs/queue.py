@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from jobs import redis_keys
+from jobs.batches import Batches
 from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.claims import Claim, taken
 from jobs.counters import Counters
@@ -74,6 +75,7 @@ class Queue:
         self._scripts = LuaScripts(redis)
         self.workers, self.counters = WorkerRegistry(redis, self._scripts), Counters(redis)
         self.pauses, self.listing = LanePauses(redis, self._scripts), JobList(redis, self._scripts)
+        self.batches = Batches(redis, self._scripts)
 
     async def reserve(self, spec: JobSpec) -> None:
         """Make room for an input that is stored before its job is submitted.
@@ -125,7 +127,8 @@ class Queue:
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
-            claim=claim.arguments() if claim else None, labels=spec.labels or None,
+            claim=claim.arguments() if claim else None, labels=spec.labels or None, unstored=not spec.store or None,
+            batch=spec.batch,
         )  # fmt: skip
         if claim and accepted == -3:
             raise taken(claim.digest, queued.decode())

@@ -142,14 +142,17 @@ class Desk:
             output=options.output,
             submitted_ms=now_ms,
             deadline_ms=None if options.deadline_s is None else now_ms + int(options.deadline_s * 1000),
-            keep_s=self.settings.keep_s,
+            keep_s=self.settings.keep_s if options.store else redis_keys.UNSTORED_KEEP_S,
+            store=options.store,
+            batch=upload.batch,
             owner=caller.owner,
             labels=dict(options.labels),
         )
 
     async def _enqueue(self, upload: Upload, spec: JobSpec, claim: Claim | None) -> JobRecord:
         assert spec.source, "_spec sets it"
-        blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
+        ttl_s = redis_keys.QUEUED_TTL_S + self.settings.keep_s if spec.store else redis_keys.UNSTORED_S
+        blob = Blob(spec.source.blob, upload.data, ttl_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
         await self._check_disks(len(upload.data))
         if not carried:

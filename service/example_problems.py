@@ -54,10 +54,10 @@ JOB_URL = f"/jobs/{JOB_ID}"
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
-MAKERS = UPLOADS
+MAKERS = (*UPLOADS, "retry")
 """These take an Idempotency-Key."""
 IMAGES = ("result", "pass_image")
-OF_A_JOB = ("job", "delete", "events", *IMAGES)
+OF_A_JOB = ("job", "delete", "events", "retry", *IMAGES)
 ADMIN_ACTS = ("drain_worker", "resume_worker", "pause_lane", "resume_lane", "purge_queue")
 NEED_THE_IMAGE = ("restore", "detect", "result")
 """These refuse with `job-failed`: they need the job's success."""
@@ -91,7 +91,7 @@ _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
     _Example(BadIdempotencyKey("Idempotency-Key has 300 characters, expected at most 255"), MAKERS),
     _Example(Unauthorized("an API key is required")),
-    _Example(CrossOrigin("a page of another site may not send this request"), (*UPLOADS, "delete", *ADMIN_ACTS)),
+    _Example(CrossOrigin("a page of another site may not send this request"), (*MAKERS, "delete", *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
     _Example(
         NoSuchWorker("there is no worker or host photo-1a2b3c4d; did you mean photos-1a2b3c4d?"),
@@ -102,7 +102,7 @@ _EXAMPLES = (
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
     _Example(NotAcceptable("got Accept: text/html")),
     _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
-    _Example(NotFinished(f"job {JOB_ID} is running"), ("result",)),
+    _Example(NotFinished(f"job {JOB_ID} is running"), ("result", "retry")),
     _Example(JobCanceled(f"job {JOB_ID} was canceled", job_id=JOB_ID)),
     _Example(Gone(f"job {JOB_ID} has expired: jobs are kept for 86400 s after their end"), OF_A_JOB),
     _Example(Gone(f"job {JOB_ID} was deleted during the wait"), UPLOADS),
@@ -132,11 +132,11 @@ _EXAMPLES = (
         _job_failed("out-of-memory", "the image does not fit into the memory of the device", "scale the image down"),
         NEED_THE_IMAGE,
     ),
-    _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), UPLOADS),
+    _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), MAKERS),
     _Example(RedisUnavailable("the job queue does not answer")),
     _Example(NewerJob("the job was written by a later version of undegrade"), OF_A_JOB),
     _Example(
-        StoreUnavailable("the blob store cannot be read or written; /readyz gives the reason"), (*UPLOADS, *IMAGES)
+        StoreUnavailable("the blob store cannot be read or written; /readyz gives the reason"), (*MAKERS, *IMAGES)
     ),
     _Example(TooManyConversions("got 2 conversions in progress, the limit"), ("result",)),
     _Example(ConversionFailed("a conversion to avif needs too much memory"), ("result",)),
@@ -152,7 +152,7 @@ _EXAMPLES = (
         ),
         NEED_THE_IMAGE,
     ),
-    _Example(StorageFull("100000 MB of images are stored, the limit is 100000 MB"), UPLOADS),
+    _Example(StorageFull("100000 MB of images are stored, the limit is 100000 MB"), MAKERS),
     _Example(_job_failed("storage-full", "there was no room for the result", "delete finished jobs"), NEED_THE_IMAGE),
 )  # fmt: skip
 

@@ -114,6 +114,7 @@ class JobBody(BaseModel):
     warnings: tuple[str, ...]
     error: ErrorBody | None
     labels: dict[str, str]
+    batch: str | None
 
 
 class JobPage(BaseModel):
@@ -161,6 +162,7 @@ def job_body(record: JobRecord, position: QueuePosition | None = None, path_pref
         warnings=outcome.warnings,
         error=ErrorBody(**outcome.failure.model_dump()) if outcome.failure else None,
         labels=spec.labels,
+        batch=spec.batch,
     )
 
 

@@ -41,6 +41,7 @@ PARAMETERS: dict[str, Any] = {
     "status": "succeeded",
     "label": ["album:summer"],
     "labels": "album=summer",
+    "store": True,
     "since": "2026-11-27T00:00:00Z",
     "owner": "5f0c9b1d2e3f",
     "last-event-id": "1795754703335-0",
@@ -67,6 +68,7 @@ _QUEUED = {
     "progress": {"fraction": 0.0, "pass_index": 0, "passes": 1, "step": 0, "steps": 1},
     "degradations": [], "passes": [], "stop_reason": None, "params": {**_PARAMS, "steps": None}, "timings": {},
     "result": None, "warnings": [], "error": None, "labels": {"album": "summer"},
+    "batch": None,
 }  # fmt: skip
 _RUNNING = {
     **_QUEUED, "id": JOB_ID, "status": "running", "started_at": "2026-11-27T04:45:03.050000Z", "attempts": 1,
@@ -161,6 +163,7 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("detect", "202"): {"queued": {**_QUEUED, "kind": "detect", "lane": "interactive"}},
     ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": f"1795754702518-{JOB_ID}"}},
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
+    ("retry", "202"): {"queued": _QUEUED},
     ("delete", "200"): {"canceled": _CANCELED},
     ("delete", "202"): {"running": {**_RUNNING, "cancel_requested": True}},
     ("events", "200"): {"completed": _EVENT},

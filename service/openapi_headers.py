@@ -26,6 +26,7 @@ _HEADERS: dict[str, tuple[str, str]] = {
 _ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("restore", "202"): ("Location",),
     ("detect", "200"): ("Location",),
+    ("retry", "202"): ("Location",),
     ("detect", "202"): ("Location",),
     ("restore", "504"): ("X-Job-Id",),
     ("result", "200"): ("ETag", "Vary", "Content-Disposition"),

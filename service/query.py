@@ -32,7 +32,8 @@ def check_query(request: Request, has_upload: bool | None = None) -> None:
     if has_upload or not isinstance(route, APIRoute):
         return
     fields = {field.alias: field.field_info.annotation for field in route.dependant.query_params}
-    known, lists = set(fields), {name for name, annotation in fields.items() if list in map(get_origin, get_args(annotation))}
+    known = set(fields)
+    lists = {name for name, annotation in fields.items() if list in map(get_origin, get_args(annotation))}
     names = [name for name, _ in request.query_params.multi_items()]
     problems = {
         name: unknown_field(name, known) if name not in known else "given twice"

@@ -47,6 +47,9 @@ class DetectFields(BaseModel):
     labels: Annotated[Labels, BeforeValidator(read_labels), OF_LABELS] = Field(
         default_factory=dict, description="Labels of your own by which GET /jobs finds the job: up to 16."
     )
+    store: bool = Field(
+        default=True, description="False keeps nothing after the answer; needs a request that waits for the end."
+    )
 
 
 def _derived(model: type[BaseModel], fields: Iterable[str]) -> dict[str, Any]:
@@ -107,6 +110,7 @@ class Options:
     controls: JobControls
     output: Output
     labels: Mapping[str, str] = field(default_factory=dict)
+    store: bool = True
 
 
 def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -165,6 +169,7 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
         controls=JobControls(**{name: values[name] for name in CONTROL_FIELDS if name in values}),
         output=Output(**{name: values[name] for name in OUTPUT_FIELDS if name in values}),
         labels=values[LABELS_FIELD],
+        store=values["store"],
     )
 
 

@@ -36,6 +36,7 @@ class Upload:
     header: ImageHeader
     options: Options
     file_name: str | None = None
+    batch: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

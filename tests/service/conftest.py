@@ -248,7 +248,10 @@ class ToyWorker:
         event = Event(id="", type="step.progress", data=progress.model_dump())
         await queue.report("token-0001", spec.id, progress, event=event)
         while self.hold and not self.go.is_set():
-            if (await queue.renew("token-0001", [spec.id]))[spec.id] == "cancel":
+            answer = (await queue.renew("token-0001", [spec.id]))[spec.id]
+            if answer == "lost":
+                return
+            if answer == "cancel":
                 break
             await asyncio.sleep(0.02)
         if spec.kind == "restore" and self.failure is None:
