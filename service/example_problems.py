@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from service.batches.refusals import BatchTooLarge, NoSuchBatch
 from service.failed_jobs import STATUSES
 from service.idempotency.refusals import BadIdempotencyKey, IdempotencyKeyReused
 from service.problems import PROBLEM_TYPE, problem_of
@@ -54,7 +55,9 @@ JOB_URL = f"/jobs/{JOB_ID}"
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
-MAKERS = (*UPLOADS, "retry")
+MAKERS = (*UPLOADS, "retry", "create_batch")
+DELETERS = ("delete", "delete_batch")
+OF_A_BATCH = ("batch", "delete_batch", "batch_events", "batch_results")
 """These take an Idempotency-Key."""
 IMAGES = ("result", "pass_image")
 OF_A_JOB = ("job", "delete", "events", "retry", *IMAGES)
@@ -91,7 +94,7 @@ _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
     _Example(BadIdempotencyKey("Idempotency-Key has 300 characters, expected at most 255"), MAKERS),
     _Example(Unauthorized("an API key is required")),
-    _Example(CrossOrigin("a page of another site may not send this request"), (*MAKERS, "delete", *ADMIN_ACTS)),
+    _Example(CrossOrigin("a page of another site may not send this request"), (*MAKERS, *DELETERS, *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
     _Example(
         NoSuchWorker("there is no worker or host photo-1a2b3c4d; did you mean photos-1a2b3c4d?"),
@@ -99,6 +102,7 @@ _EXAMPLES = (
     ),
     _Example(NoSuchLane("there is no lane bulks; did you mean bulk?"), ("pause_lane", "resume_lane")),
     _Example(NoSuchJob(f"there is no job {JOB_ID}"), OF_A_JOB),
+    _Example(NoSuchBatch(f"there is no batch {JOB_ID}"), OF_A_BATCH),
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
     _Example(NotAcceptable("got Accept: text/html")),
     _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
@@ -106,6 +110,8 @@ _EXAMPLES = (
     _Example(JobCanceled(f"job {JOB_ID} was canceled", job_id=JOB_ID)),
     _Example(Gone(f"job {JOB_ID} has expired: jobs are kept for 86400 s after their end"), OF_A_JOB),
     _Example(Gone(f"job {JOB_ID} was deleted during the wait"), UPLOADS),
+    _Example(Gone(f"batch {JOB_ID} has expired: it is kept as long as its jobs"), (*OF_A_BATCH, "create_batch")),
+    _Example(BatchTooLarge("the batch has more than 200 images, the limit"), ("create_batch",)),
     _Example(TooLarge("the image has 41,203,118 bytes or more, the limit is 30,000,000")),
     _Example(
         TooManyPixels("the image has 12000 x 9000 = 108.0 megapixels, the limit is 50 (and 65535 px a side)"), UPLOADS

@@ -41,20 +41,25 @@ CONTRADICTIONS = [
 
 def upload_docs(kind: Kind) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that reads an upload."""
-    fields = _fields(kind)
-    texts = {name: _without_null(schema) for name, schema in fields.items()}  # no text means null
-    texts[LABELS_FIELD] = TEXT_SCHEMA
+    fields, texts = option_schemas(kind)
     return {
         "parameters": [*(_parameter(name, schema) for name, schema in texts.items()), _prefer_header()],
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": _object(texts, "image", BINARY)},
-                "application/json": {"schema": _object(fields, "image_base64", BASE64)},
+                "multipart/form-data": {"schema": options_object(texts, "image", BINARY)},
+                "application/json": {"schema": options_object(fields, "image_base64", BASE64)},
                 **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
             },
         },
     }
+
+
+def option_schemas(kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schemas of the options in JSON, and as texts in a form or a query."""
+    fields = _fields(kind)
+    texts = {name: _without_null(schema) for name, schema in fields.items()}  # no text means null
+    return fields, {**texts, LABELS_FIELD: TEXT_SCHEMA}
 
 
 def _fields(kind: Kind) -> dict[str, Any]:
@@ -116,7 +121,8 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
     return refusals
 
 
-def _object(fields: dict[str, Any], image: str, schema: dict[str, Any]) -> dict[str, Any]:
+def options_object(fields: dict[str, Any], image: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a body: the options, and the field `image` with its schema."""
     properties = {image: schema, **fields}
     rules = {"allOf": CONTRADICTIONS} if "prompt" in fields else {}
     return {"type": "object", "properties": properties, "required": [image], "additionalProperties": False, **rules}

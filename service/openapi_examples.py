@@ -5,6 +5,7 @@ The contents of pictures cannot be written in JSON; their examples are a descrip
 
 from typing import Any
 
+from service.example_batches import BATCH_BODIES, BATCH_ID, BATCH_RESPONSES
 from service.example_problems import JOB_ID, JOB_URL, add_problem_examples
 
 QUEUED_ID = "01a21b5a9f0c7bd08d7ab3a6f21c9d54"
@@ -34,6 +35,9 @@ PARAMETERS: dict[str, Any] = {
     "Prefer": "wait=20",
     "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
+    "batch_id": BATCH_ID,
+    "order": "ended",
+    "partial": False,
     "number": 1,
     "wait": 30,
     "limit": 20,
@@ -114,6 +118,7 @@ _DETECTED = {
 _EVENT = {"id": "1795754703591-0", "event": "completed", "data": '{"state": "succeeded"}'}
 _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
+    "max_batch_images": 200, "max_batch_bytes": 1_000_000_000,
     "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
     "lanes": ["interactive", "standard", "bulk"],
 }  # fmt: skip
@@ -163,6 +168,7 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("detect", "202"): {"queued": {**_QUEUED, "kind": "detect", "lane": "interactive"}},
     ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": f"1795754702518-{JOB_ID}"}},
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
+    **BATCH_RESPONSES,
     ("retry", "202"): {"queued": _QUEUED},
     ("delete", "200"): {"canceled": _CANCELED},
     ("delete", "202"): {"running": {**_RUNNING, "cancel_requested": True}},
@@ -205,7 +211,9 @@ def add_examples(route: dict[str, Any]) -> None:
         content["example"] = _body(operation, media_type)
     for status, response in route["responses"].items():
         for media_type, content in response.get("content", {}).items():
-            if media_type.startswith("image/"):
+            if media_type == "application/zip":
+                content["example"] = "(the bytes of a zip file)"
+            elif media_type.startswith("image/"):
                 content["example"] = A_PICTURE
             elif examples := RESPONSES.get((operation, status)):
                 content["examples"] = {name: {"value": value} for name, value in examples.items()}
@@ -213,6 +221,8 @@ def add_examples(route: dict[str, Any]) -> None:
 
 
 def _body(operation: str, media_type: str) -> dict[str, Any] | str:
+    if (operation, media_type) in BATCH_BODIES:
+        return BATCH_BODIES[operation, media_type]
     options = {"only": ["noise"], "strength": 0.8} if operation == "restore" else {"lane": "interactive"}
     if media_type == "multipart/form-data":
         return {"image": A_PICTURE, **options}

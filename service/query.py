@@ -33,7 +33,7 @@ def check_query(request: Request, has_upload: bool | None = None) -> None:
         return
     fields = {field.alias: field.field_info.annotation for field in route.dependant.query_params}
     known = set(fields)
-    lists = {name for name, annotation in fields.items() if list in map(get_origin, get_args(annotation))}
+    lists = {name for name, kind in fields.items() if any(get_origin(part) is list for part in get_args(kind))}
     names = [name for name, _ in request.query_params.multi_items()]
     problems = {
         name: unknown_field(name, known) if name not in known else "given twice"

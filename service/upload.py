@@ -126,7 +126,7 @@ async def _read_body(
     if media_type == "multipart/form-data":
         return *await _read_multipart(request, max_bytes), False
     if media_type == "application/json":
-        return await _read_json(request, max_bytes), None, None, True
+        return await read_json(request, max_bytes), None, None, True
     if media_type.startswith("image/") or media_type == "application/octet-stream":
         return {}, await _read_whole(request, max_bytes), None, False
     if sourced and not media_type and not await _read_whole(request, 0):
@@ -204,7 +204,12 @@ def _with_base64(max_bytes: int) -> int:
     return math.ceil(max_bytes * 4 / 3) + OVERHEAD_BYTES
 
 
-async def _read_json(request: Request, max_bytes: int) -> dict[str, Any]:
+async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
+    """Read a JSON object that may hold an image of `max_bytes` in base64.
+
+    Raises:
+        TooLarge, InvalidRequest: it is longer, or no object.
+    """
     body = await _read_whole(request, _with_base64(max_bytes))
     return _json_object(body) if len(body) < BASE64_FROM else await asyncio.to_thread(_json_object, body)
 
