@@ -16,11 +16,12 @@ from jobs import redis_keys
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
 ENDS, LEDGER, ADMITS = ("ledger", "finish_and_requeue"), ("ledger",), ("ledger", "admission")
-CLAIMS, LABELS, BATCHES = ("claims",), ("labels",), ("batches",)
+CLAIMS, LABELS, BATCHES, COSTS = ("claims",), ("labels",), ("batches",), ("costs",)
 """`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
+    **dict.fromkeys(("lease", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
+    "commit": (*ENDS, *COSTS),
     "forget": (*LEDGER, *LABELS, *BATCHES),
     "forget_batch": BATCHES,
     "seal_batch": CLAIMS,
@@ -40,7 +41,7 @@ class LuaScripts:
     def __init__(self, redis: "Redis") -> None:
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
         prelude = _tables() + parts.pop(PRELUDE)
-        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *CLAIMS, *LABELS, *BATCHES}}
+        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *CLAIMS, *LABELS, *BATCHES, *COSTS}}
         self._scripts = {
             name: redis.register_script(
                 ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)

@@ -40,6 +40,8 @@ ARRIVALS = "undegrade:bell:"
 """+ bundle: list on which idle workers block; each new job adds an entry."""
 RECENT_ENDS = "undegrade:drain:"
 """+ bundle: list of 'ended_ms started_ms work_ms' of the last jobs that workers ended, newest first."""
+COSTS = "undegrade:costs:"
+"""+ bundle: list of 'kind pixels passes steps work_ms run_ms' of the last jobs that succeeded, newest first."""
 COUNTERS = "undegrade:counters"
 """Hash: the counters of jobs.counters."""
 WORKER = "undegrade:worker:"
@@ -75,6 +77,7 @@ MAX_DEATHS = 2
 MAX_EVENTS_PER_JOB = 500
 MAX_RECENT_ENDS = 64
 MAX_ARRIVALS = 32
+MAX_COSTS = 128
 MAX_RECLAIMED_AT_ONCE = 100
 MAX_EXPIRED_AT_ONCE = 100
 MEMORY_PERCENT_FOR_SUBMISSIONS = 80

@@ -29,7 +29,7 @@ from service.proxies import HeadAsGet, RootPath
 from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, admin, batches, docs, events, health, images, jobs, restore, retries
+from service.routes import about, admin, batches, docs, estimate, events, health, images, jobs, restore, retries
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -76,7 +76,7 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
-    for module in (restore, jobs, retries, batches, images, events, about, admin, health, docs):
+    for module in (restore, jobs, retries, batches, estimate, images, events, about, admin, health, docs):
         app.include_router(module.router)
     return app
 

@@ -56,6 +56,7 @@ REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
 MAKERS = (*UPLOADS, "retry", "create_batch")
+SENDERS = (*MAKERS, "estimate_images")
 DELETERS = ("delete", "delete_batch")
 OF_A_BATCH = ("batch", "delete_batch", "batch_events", "batch_results")
 """These take an Idempotency-Key."""
@@ -94,7 +95,7 @@ _EXAMPLES = (
     _Example(MalformedRequest("got 2 Host headers, expected one")),
     _Example(BadIdempotencyKey("Idempotency-Key has 300 characters, expected at most 255"), MAKERS),
     _Example(Unauthorized("an API key is required")),
-    _Example(CrossOrigin("a page of another site may not send this request"), (*MAKERS, *DELETERS, *ADMIN_ACTS)),
+    _Example(CrossOrigin("a page of another site may not send this request"), (*SENDERS, *DELETERS, *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
     _Example(
         NoSuchWorker("there is no worker or host photo-1a2b3c4d; did you mean photos-1a2b3c4d?"),
@@ -114,7 +115,8 @@ _EXAMPLES = (
     _Example(BatchTooLarge("the batch has more than 200 images, the limit"), ("create_batch",)),
     _Example(TooLarge("the image has 41,203,118 bytes or more, the limit is 30,000,000")),
     _Example(
-        TooManyPixels("the image has 12000 x 9000 = 108.0 megapixels, the limit is 50 (and 65535 px a side)"), UPLOADS
+        TooManyPixels("the image has 12000 x 9000 = 108.0 megapixels, the limit is 50 (and 65535 px a side)"),
+        (*UPLOADS, "estimate_images"),
     ),
     _Example(UriTooLong("the URL has more than 16,384 bytes")),
     _Example(UnsupportedBody("got content type 'text/plain'")),

@@ -6,6 +6,7 @@ The contents of pictures cannot be written in JSON; their examples are a descrip
 from typing import Any
 
 from service.example_batches import BATCH_BODIES, BATCH_ID, BATCH_RESPONSES
+from service.example_estimates import ESTIMATE_BODY, ESTIMATE_RESPONSES
 from service.example_problems import JOB_ID, JOB_URL, add_problem_examples
 
 QUEUED_ID = "01a21b5a9f0c7bd08d7ab3a6f21c9d54"
@@ -169,6 +170,7 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": f"1795754702518-{JOB_ID}"}},
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
     **BATCH_RESPONSES,
+    **ESTIMATE_RESPONSES,
     ("retry", "202"): {"queued": _QUEUED},
     ("delete", "200"): {"canceled": _CANCELED},
     ("delete", "202"): {"running": {**_RUNNING, "cancel_requested": True}},
@@ -221,6 +223,8 @@ def add_examples(route: dict[str, Any]) -> None:
 
 
 def _body(operation: str, media_type: str) -> dict[str, Any] | str:
+    if operation == "estimate_images":
+        return ESTIMATE_BODY
     if (operation, media_type) in BATCH_BODIES:
         return BATCH_BODIES[operation, media_type]
     options = {"only": ["noise"], "strength": 0.8} if operation == "restore" else {"lane": "interactive"}

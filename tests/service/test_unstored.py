@@ -13,7 +13,7 @@ from jobs.record import Failure
 from jobs.spec import LANES
 
 IMAGE = {"Accept": "image/png"}
-COUNTED = {b"undegrade:counters", b"undegrade:drain:toy", b"undegrade:costs:toy"}
+COUNTED = {b"undegrade:counters", b"undegrade:drain:toy"}
 """Numbers about all jobs together: how many ended and how long the last ones took."""
 PADDINGS = pytest.mark.parametrize("padding", [0, 2 << 20], ids=["carried", "stored apart"])
 
