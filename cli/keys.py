@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cli import webhook_keys
 from cli.console import print_error, print_message, print_table
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import DataFolder, RedisUrl
@@ -15,6 +16,7 @@ from jobs import api_keys
 from models.errors import ControlsError
 
 app = typer.Typer(add_completion=False, help="Create, list and revoke API keys.", no_args_is_help=True)
+webhook_keys.register(app)
 
 
 @app.command()

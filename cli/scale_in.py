@@ -20,6 +20,7 @@ from cli.deletion_costs import DeletionCosts
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.listening import check_metrics_port
 from cli.options import RedisUrl
+from cli.probe_server import serve_probes
 from cli.server_urls import checked_redis_url
 from cli.settings import settings
 from jobs.json_log import log_as_json
@@ -110,7 +111,7 @@ class Marker:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         if address is not None:
-            _serve(*address, self._probes(heartbeat.reasons))
+            serve_probes(*address, self._probes(heartbeat.reasons))
         try:
             async with open_redis(self.redis_url) as redis, Pods(self.cluster, self.label) as pods:
                 while not self._stop.is_set():
@@ -172,16 +173,3 @@ def held_jobs(workers: Sequence[WorkerInfo]) -> dict[str, int]:
     for worker in workers:
         held[worker.host] += worker.in_hand
     return dict(held)
-
-
-def _serve(host: str, port: int | None, checks: "Checks") -> None:
-    """Answer the probes on this port and address; None: do not."""
-    if port is None:
-        return
-    from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
-
-    from worker.probes import with_probes
-
-    registry = CollectorRegistry()
-    server, _ = start_http_server(port, host, registry)
-    server.set_app(with_probes(make_wsgi_app(registry), checks))

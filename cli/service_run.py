@@ -1,4 +1,4 @@
-"""Runs the parts of `serve`: Valkey, then the worker, then the API; restarts those that end; ends them in reverse.
+"""Runs the parts of `serve`: Valkey, then worker and webhook process, then the API.  Parts that end are started again.
 
 Everything happens on the loop of the main thread.  A signal may arrive at any moment after `run` has begun: it only
 sets an event, and every wait ends with that event.  A second signal ends the parts without waiting for their work.
@@ -65,6 +65,7 @@ class ServiceRun:
         self.service, self.sockets, self.redis, self.tracer = service, sockets, redis, tracer
         self.grace_s, self.open_page = grace_s, open_page
         self.worker = WorkerProcess(service)
+        self.webhooks = WorkerProcess(service, "webhooks") if service.webhook_hosts or service.result_hosts else None
         self._server: Server | None = None
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._code = ExitCode.OK
@@ -85,6 +86,8 @@ class ServiceRun:
         try:
             await self._unless_stopped(self._start())
             parts = [self._keep_worker(), self._announce(), *([self._keep_redis()] if self.redis else [])]
+            if self.webhooks is not None:
+                parts.append(self._keep_webhooks(self.webhooks))
             watchers = [asyncio.create_task(part) for part in parts]
             await self._keep_api()
         except _Stopped:
@@ -208,6 +211,20 @@ class ServiceRun:
             except OSError as error:
                 print_warning(f"the worker cannot be started: {error}")
 
+    async def _keep_webhooks(self, webhooks: WorkerProcess) -> None:
+        """Start the webhook process, and restart it for ever."""
+        pauses = _Pauses()
+        while True:
+            pauses.started()
+            try:
+                webhooks.start()
+                while (code := webhooks.exit_code()) is None:
+                    await asyncio.sleep(POLL_S)
+                cause = f"the webhook process ended with exit code {code}"
+            except OSError as error:
+                cause = f"the webhook process cannot be started: {error}"
+            await self._pause(pauses, cause)
+
     async def _pause(self, pauses: "_Pauses", cause: str) -> None:
         pause_s = pauses.next_s()
         print_warning(f"{cause}; starting it again in {pause_s:g} s")
@@ -232,8 +249,12 @@ class ServiceRun:
             webbrowser.open(f"{url}/docs")
 
     async def _end(self) -> None:
-        """End the worker, which needs Valkey until then, and then Valkey."""
+        """End worker and webhook process, which need Valkey until then, and then Valkey."""
+        if self.webhooks is not None:
+            self.webhooks.terminate()
         await self._end_part(self.worker, self.grace_s + WORKER_END_S)
+        if self.webhooks is not None:  # what it has not sent is sent after the next start
+            await self._end_part(self.webhooks, END_S)
         if self.redis is not None:
             await self._end_part(self.redis, END_S)
 

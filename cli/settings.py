@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     """Further names under which clients reach the API, with commas; checked while no API key is needed."""
     allowed_origins: str = ""
     """Origins whose web pages may use the API (CORS), with commas; * for all."""
+    image_url_hosts: str = ""
+    """Hosts from which the API may fetch images (`image_url`), with commas; * for all public ones, none when unset."""
     trusted_proxies: str = ""
     """Addresses or networks of proxies whose X-Forwarded-* headers count, with commas."""
     root_path: str = ""
@@ -90,6 +92,12 @@ class Settings(BaseSettings):
     """How long the line and the headers of a request may take."""
     stall_s: float = Field(default=ServiceSettings.stall_s, gt=0)
     """How long an upload or a download may stall."""
+    webhook_hosts: str = ""
+    """Hosts that webhook_url may name, with commas; * for all public ones. Off when unset."""
+    result_hosts: str = ""
+    """The same for result_url."""
+    url_ports: str = "443"
+    """Ports that these URLs may have, with commas."""
     access_log: AccessLog = ServiceSettings.access_log
     """Which requests the API logs: on (health checks only if they fail), all, or off."""
     url: str | None = None
@@ -99,7 +107,10 @@ class Settings(BaseSettings):
     data: str | None = None
     """Data folder of `serve`'s own Redis server; a folder in the user's state folder when unset."""
 
-    @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies", "root_path")
+    @field_validator(
+        "allowed_hosts", "allowed_origins", "image_url_hosts", "trusted_proxies", "root_path", "webhook_hosts",
+        "result_hosts", "url_ports",
+    )  # fmt: skip
     @classmethod
     def _valid(cls, value: str, info: ValidationInfo) -> str:
         for entry in listed(value):

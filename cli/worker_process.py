@@ -1,4 +1,4 @@
-"""`undegrade worker` in a process of its own, as `serve` runs it."""
+"""`undegrade worker` and `undegrade webhooks` in processes of their own, as `serve` runs them."""
 
 import os
 import signal
@@ -10,11 +10,11 @@ from service.settings import ServiceSettings
 
 
 class WorkerProcess(ChildProgram):
-    """The worker of one service."""
+    """The worker of one service, or its webhook process: `command` is that of the command line."""
 
-    def __init__(self, service: ServiceSettings) -> None:
+    def __init__(self, service: ServiceSettings, command: str = "worker") -> None:
         super().__init__()
-        self.service = service
+        self.service, self.command = service, command
 
     def start(self) -> None:
         """Start or restart it.
@@ -28,6 +28,6 @@ class WorkerProcess(ChildProgram):
         env.pop("UNDEGRADE_METRICS_PORT", None)  # the API has it
         # A new session: Ctrl-C reaches this process only, which then stops the worker
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "worker"], env=env, start_new_session=True,
+            [sys.executable, "-m", "cli", self.command], env=env, start_new_session=True,
             preexec_fn=end_with_parent(signal.SIGKILL),
         )  # fmt: skip

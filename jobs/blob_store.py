@@ -5,13 +5,13 @@ by job and by API key.  Every blob has a time to live.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from obstore.exceptions import BaseError
 from redis.asyncio import Redis
 
 from jobs.errors import StoreError
-from jobs.object_store import OPENERS, ObjectStore, first_line, read_options
+from jobs.object_store import OPENERS, ObjectStore, first_line, open_signer, read_options
 from jobs.redis_store import RedisStore
 
 __all__ = ["CARRIED_BYTES", "Blob", "BlobStore", "RedisStore", "check_store_url", "open_store"]
@@ -83,7 +83,40 @@ class BlobStore(Protocol):
     async def close(self) -> None: ...
 
 
-def open_store(url: str, redis: "Redis") -> BlobStore:
+class ServedStore(BlobStore, Protocol):
+    """A store whose blobs the service sends to clients."""
+
+    async def get_range(self, name: str, first: int, end: int) -> bytes:
+        """Returns the bytes of a blob from `first` up to `end`, which is not included and not beyond its size.
+
+        Raises:
+            BlobMissing: there is no such blob, or it has expired.
+        """
+        ...
+
+    async def size(self, name: str) -> int:
+        """Returns the bytes of a blob without reading it.
+
+        Raises:
+            BlobMissing: there is no such blob, or it has expired.
+        """
+        ...
+
+    @property
+    def signs(self) -> bool:
+        """Whether `presigned` works: in S3 only, for other stores cannot be reached from outside."""
+        ...
+
+    async def presigned(self, method: Literal["GET", "PUT"], name: str, valid_s: int) -> str:
+        """Returns a URL with which anybody can read or write the blob for a while.
+
+        Raises:
+            StoreError: there are no credentials to sign with.
+        """
+        ...
+
+
+def open_store(url: str, redis: "Redis") -> ServedStore:
     """Returns the store at a URL.  obstore reads the credentials from the environment.
 
     Raises:
@@ -91,7 +124,11 @@ def open_store(url: str, redis: "Redis") -> BlobStore:
             password.
     """
     opened = _open(url)
-    return RedisStore(redis) if opened is None else ObjectStore(opened, redis, url.partition("://")[0])
+    if opened is None:
+        return RedisStore(redis)
+    kind, _, rest = url.partition("://")
+    location, _, query = rest.partition("?")
+    return ObjectStore(opened, redis, kind, open_signer(kind, f"{kind}://{location}", read_options(query)))
 
 
 def check_store_url(url: str) -> None:

@@ -15,22 +15,25 @@ from jobs import redis_keys
 
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
-ENDS, LEDGER, ADMITS = ("ledger", "finish_and_requeue"), ("ledger",), ("ledger", "admission")
+OUTBOX = ("outbox",)
+ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
 CLAIMS, LABELS, BATCHES, COSTS = ("claims",), ("labels",), ("batches",), ("costs",)
 """`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
     "commit": (*ENDS, *COSTS),
-    "forget": (*LEDGER, *LABELS, *BATCHES),
     "forget_batch": BATCHES,
     "seal_batch": CLAIMS,
     "list_jobs": LABELS,
     "submit": (*ADMITS, *CLAIMS, *LABELS, *BATCHES),
+    "open_upload": (*ADMITS, *CLAIMS),
     "reserve": ADMITS,
+    "forget": ("ledger", *OUTBOX, *LABELS, *BATCHES),
+    **dict.fromkeys(("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"), OUTBOX),
 }
 """The shared parts that precede each script, after the prelude."""
-REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "seal_batch"}
+REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "open_upload", "seal_batch"}
 """Every other script runs even at Redis' maxmemory: what has been accepted must be able to end."""
 ALLOW_OUT_OF_MEMORY = "#!lua flags=allow-oom\n"
 

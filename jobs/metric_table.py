@@ -21,7 +21,8 @@ MEGAPIXEL_BUCKETS = (0.1, 0.3, 1, 3, 10, 30)
 LABELS: dict[str, str] = {
     "bundle": "the bundles that workers serve, and the API's default",
     "lane": "`interactive`, `standard`, `bulk`",
-    "outcome": "`succeeded`, `failed`, `canceled`, `expired`",
+    "outcome": "`succeeded`, `failed`, `canceled`, `expired`; of a delivery `delivered`, `retried` (it will be tried "
+    "again), `failed`, `disabled` (its receiver answered 410)",
     "code": "the status of a response, or the code of a failed job's error ([API](api.md#errors)); "
     "an unknown code of a job counts as `other`",
     "route": "method and path template, such as `GET /jobs/{job_id}`; `unmatched` for unknown paths",
@@ -121,6 +122,16 @@ METRICS: tuple[MetricSpec, ...] = (
             "RQ jobs refused because they did not come through the API",
         ),
         ("leases_expired_total", "counter", "leases", (), "Leases that ended because their worker died"),
+        (
+            "webhook_attempts_total", "counter", "attempts", ("outcome",),
+            "Tries to deliver a webhook, or a result to a caller's URL",
+        ),
+        ("deliveries_waiting", "gauge", "deliveries", (), "Deliveries that are not over: they wait for a try"),
+        ("oldest_delivery_age_seconds", "gauge", "seconds", (), "Age of the oldest of these deliveries"),
+        (
+            "delivery_overdue_seconds", "gauge", "seconds", (),
+            "How long the first delivery has been due; rises while no webhook process runs",
+        ),
         ("store_used_bytes", "gauge", "bytes", (), "Images in the store, inputs and results"),
         ("store_limit_bytes", "gauge", "bytes", (), "UNDEGRADE_MAX_STORED_MEGABYTES in bytes"),
         (

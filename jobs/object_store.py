@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import obstore
@@ -41,6 +41,10 @@ DISK_RESERVE_SHARE, DISK_RESERVE_MAX_BYTES = 0.05, 10**9
 """Uploads leave this much of a disk free, so that jobs that were accepted can store their results."""
 NO_SPACE = ("No space left on device", "Disk quota exceeded")
 PROBE = "probe/blob"
+SIGNATURES = (
+    (b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "image/webp"), (b"II", "image/tiff"),
+    (b"MM", "image/tiff"),
+)  # fmt: skip
 
 
 def read_options(query: str) -> dict[str, str]:
@@ -63,15 +67,35 @@ def _folder(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401
 
 
 def _s3(url: str, options: dict[str, str]) -> Any:  # noqa: ANN401
-    _expect_options(options, ("region", "endpoint"))
+    _expect_options(options, ("region", "endpoint", "public_endpoint"))
     config: S3Config = {}
     if "region" in options:
         config["region"] = options["region"]
     if "endpoint" in options:
         config["endpoint"] = options["endpoint"]
-        if not options["endpoint"].startswith(("http://", "https://")):
-            raise ValueError("endpoint: expected a URL that begins with http:// or https://")
+    for name in {"endpoint", "public_endpoint"} & options.keys():
+        if not options[name].startswith(("http://", "https://")):
+            raise ValueError(f"{name}: expected a URL that begins with http:// or https://")
     return from_url(url, config=config, client_options=_client_options(options.get("endpoint")), retry_config=RETRY)
+
+
+def open_signer(kind: str, url: str, options: dict[str, str]) -> Any | None:  # noqa: ANN401
+    """Returns the store whose URLs clients can use: at `public_endpoint` where that is given.  None: it signs nothing.
+
+    Only S3 signs.  obstore can sign for other clouds, too, but we have not tested it there.
+    """
+    if kind != "s3":
+        return None
+    endpoint = options.get("public_endpoint") or options.get("endpoint")
+    return _s3(url, {**options, "endpoint": endpoint} if endpoint else options)
+
+
+def media_type(data: bytes) -> str:
+    """Returns the media type of a picture by its first bytes."""
+    for sign, name in SIGNATURES:
+        if data.startswith(sign):
+            return name
+    return "image/avif" if data[4:8] == b"ftyp" else "application/octet-stream"
 
 
 def _client_options(endpoint: str | None) -> "ClientConfig":
@@ -118,9 +142,14 @@ class ObjectStore:
 
     beside_queue = False
 
-    def __init__(self, store: Any, redis: "Redis", kind: str) -> None:  # noqa: ANN401 - obstore's own union of stores
-        self.store, self.kind = store, kind
+    def __init__(self, store: Any, redis: "Redis", kind: str, signer: Any = None) -> None:  # noqa: ANN401 - obstore's own union of stores
+        """`signer` signs URLs: the same bucket at the endpoint that clients reach; None where nothing can be signed."""
+        self.store, self.kind, self.signer = store, kind, signer
         self.redis: Any = redis
+
+    @property
+    def signs(self) -> bool:
+        return self.signer is not None
 
     @cached_property
     def _scripts(self) -> LuaScripts:
@@ -132,7 +161,7 @@ class ObjectStore:
         if not await self._scripts.run("mark_blob", name=name, size=len(data), expires_s=expires_s, id=job):
             raise BlobUnwanted(f"{name} is not stored: its job has ended or is deleted")
         try:
-            await self._call(obstore.put, self.store, name, data)
+            await self._call(self._write, name, data)
         except (BaseError, OSError) as error:
             await self._forget([name])
             raise self._put_error(name, error) from error
@@ -154,6 +183,30 @@ class ObjectStore:
             raise BlobMissing(f"there is no blob {name}, or it has expired") from error
         except (BaseError, OSError) as error:
             raise StoreError(f"cannot read {name}: {first_line(error)}") from error
+
+    async def get_range(self, name: str, first: int, end: int) -> bytes:
+        try:
+            return await self._call(self._read_range, checked_name(name), first, end)
+        except FileNotFoundError as error:
+            raise BlobMissing(f"there is no blob {name}, or it has expired") from error
+        except (BaseError, OSError) as error:
+            raise StoreError(f"cannot read {name}: {first_line(error)}") from error
+
+    async def size(self, name: str) -> int:
+        try:
+            return int((await self._call(obstore.head, self.store, checked_name(name)))["size"])
+        except FileNotFoundError as error:
+            raise BlobMissing(f"there is no blob {name}, or it has expired") from error
+        except (BaseError, OSError) as error:
+            raise StoreError(f"cannot read {name}: {first_line(error)}") from error
+
+    async def presigned(self, method: Literal["GET", "PUT"], name: str, valid_s: int) -> str:
+        if self.signer is None:
+            raise StoreError(f"a {self.kind} store signs no URLs")
+        try:
+            return await self._call(obstore.sign, self.signer, method, checked_name(name), timedelta(seconds=valid_s))
+        except (BaseError, OSError) as error:
+            raise StoreError(f"cannot sign a URL: {first_line(error)}") from error
 
     async def delete(self, *names: str) -> None:
         _, failures = await self._delete([checked_name(name) for name in names])
@@ -200,6 +253,15 @@ class ObjectStore:
 
     def _read(self, name: str) -> bytes:
         return bytes(obstore.get(self.store, name).bytes())
+
+    def _read_range(self, name: str, first: int, end: int) -> bytes:
+        return bytes(obstore.get_range(self.store, name, start=first, end=end))
+
+    def _write(self, name: str, data: bytes) -> None:
+        if self.kind == "s3":  # a browser shows what a presigned URL leads to by its type
+            obstore.put(self.store, name, data, attributes={"Content-Type": media_type(data)})
+        else:
+            obstore.put(self.store, name, data)
 
     async def _forget(self, names: list[str]) -> None:
         await self._scripts.run("drop_blobs", names=names, ids=[job_of(name) or "" for name in names])

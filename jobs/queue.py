@@ -25,6 +25,7 @@ from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
 from jobs.forecast import Forecast, LineSnapshot, forecast, read_line
+from jobs.hooks import Hooks
 from jobs.job_list import JobList
 from jobs.job_log import log_ends
 from jobs.lane_pauses import LanePauses
@@ -111,7 +112,7 @@ class Queue:
 
     async def submit(
         self, spec: JobSpec, max_queued: int, blob: Blob | None = None, request: RequestContext = NO_REQUEST,
-        claim: Claim | None = None,
+        hooks: Hooks | None = None, claim: Claim | None = None,
     ) -> int:  # fmt: skip
         """Add a job, with its input where it is given, and return how many jobs of its bundle were queued before it.
 
@@ -126,11 +127,12 @@ class Queue:
             id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
+            hooks=hooks.dump() if hooks else None,
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
             claim=claim.arguments() if claim else None, labels=spec.labels or None, unstored=not spec.store or None,
             batch=spec.batch,
         )  # fmt: skip
-        if claim and accepted == -3:
+        if claim and accepted == -4:
             raise taken(claim.digest, queued.decode())
         if accepted == -2:
             raise store_full([queued, *rest])
@@ -366,7 +368,8 @@ class Queue:
 
 
 def _without_prompt(spec: JobSpec) -> JobSpec:
-    return spec.model_copy(update={"controls": spec.controls.model_copy(update={"prompt": None})})
+    controls = spec.controls.model_copy(update={"prompt": None})
+    return spec.model_copy(update={"controls": controls, "file_name": None})
 
 
 def _placed(blob: Blob | None) -> dict[str, object] | None:

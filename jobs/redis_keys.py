@@ -66,8 +66,30 @@ RESERVED = "undegrade:reserved"
 """Hash: id -> 'millisecond bytes' of an input that is being stored and has no job yet."""
 DEADLINES = "undegrade:deadlines"
 """Sorted set: ids of queued jobs by the millisecond of their deadline."""
+UPLOAD = "undegrade:upload:"
+"""+ id: JSON of jobs.uploads.UploadRecord, an open upload into an object store."""
 CLAIM = "undegrade:claim:"
 """+ hash of an API key's id and a client's Idempotency-Key: 'digest id' of the request and of what it has made."""
+HOOKED = "undegrade:hooked"
+"""Sorted set: ids of jobs with a webhook or a result URL that have not ended, by the millisecond of their arrival."""
+DELIVERY = "undegrade:delivery:"
+"""+ id:number: hash of a delivery's kind, event, state, tries, group and lease."""
+DELIVERY_ATTEMPTS = "undegrade:delivery-attempts:"
+"""+ id:number: list of JSON of jobs.deliveries.Attempt, oldest first."""
+DELIVERIES_WAITING = "undegrade:deliveries-waiting"
+"""Sorted set: id:number of all deliveries that are not over, by the millisecond of their creation."""
+OUTBOX = "undegrade:outbox"
+"""Sorted set: groups ('owner origin') by the millisecond at which their first delivery is due."""
+OUTBOX_OF_GROUP = "undegrade:outbox:"
+"""+ group: sorted set of id:number by the millisecond at which it is due, or at which its lease ends."""
+WEBHOOK_PROCESS = "undegrade:webhook-process:"
+"""+ host name: there while a webhook process of this host runs."""
+OUTBOX_BELL = "undegrade:outbox-bell"
+"""List on which idle webhook processes block."""
+WEBHOOK_SECRETS = "undegrade:webhook-secrets"
+"""Hash: id of an API key -> JSON of jobs.webhook_secrets.Secrets."""
+DISABLED_WEBHOOKS = "undegrade:disabled-webhooks"
+"""Hash: 'owner digest of the URL' -> JSON of jobs.webhook_secrets.DisabledUrl."""
 CHANGES = "undegrade:wake"
 """Channel: the id of a job that changed, followed by ' over' when it has ended."""
 
@@ -86,6 +108,10 @@ RESERVATION_MS = 600_000
 """An input that has not become a job after this time belonged to a process that died."""
 CLAIM_TTL_S = 24 * 3600
 """How long an Idempotency-Key stands for its first request."""
+MAX_DELIVERIES_PER_JOB = 4
+MAX_ATTEMPTS_KEPT = 30
+"""Of one delivery: those of two rounds of tries, and more."""
+MAX_GROUPS_AT_ONCE = 1000
 MAX_RQ_RESULTS_PER_JOB = 10
 DEFAULT_KEEP_S = 86_400
 """How long a record stays that says nothing else: one of an RQ job that is not ours."""

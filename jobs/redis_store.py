@@ -1,6 +1,6 @@
 """The blob store in the queue's Redis, where blobs expire by themselves."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -18,7 +18,7 @@ class RedisStore:
     """Blobs in the queue's Redis."""
 
     beside_queue = True
-    kind = "redis"
+    kind, signs = "redis", False
 
     def __init__(self, redis: "Redis") -> None:
         self.redis: Any = redis
@@ -41,6 +41,21 @@ class RedisStore:
         if data is None:
             raise BlobMissing(f"there is no blob {name}, or it has expired")
         return data
+
+    async def get_range(self, name: str, first: int, end: int) -> bytes:
+        data: bytes = await self.redis.getrange(redis_keys.BLOB + checked_name(name), first, end - 1)
+        if not data:  # GETRANGE answers so for a key that is missing
+            raise BlobMissing(f"there is no blob {name}, or it has expired")
+        return data
+
+    async def size(self, name: str) -> int:
+        size = int(await self.redis.strlen(redis_keys.BLOB + checked_name(name)))
+        if not size:  # no picture is empty
+            raise BlobMissing(f"there is no blob {name}, or it has expired")
+        return size
+
+    async def presigned(self, method: Literal["GET", "PUT"], name: str, valid_s: int) -> str:
+        raise StoreError("Redis signs no URLs")
 
     async def delete(self, *names: str) -> None:
         if names:

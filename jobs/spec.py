@@ -92,6 +92,7 @@ class JobSpec(FrozenModel):
         labels: of the caller.
         store: False where nothing may stay of the job after its answer.
         batch: the id of the batch that it belongs to.
+        file_name: of the caller's file, cleaned and without extension; it goes with the prompt when the job is erased.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -111,6 +112,7 @@ class JobSpec(FrozenModel):
     labels: Labels = Field(default_factory=dict)
     store: bool = True
     batch: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    file_name: str | None = Field(default=None, max_length=200)
 
     @property
     def queue(self) -> str:

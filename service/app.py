@@ -16,10 +16,13 @@ from jobs.queue import Queue
 from jobs.redis_client import open_redis
 from jobs.storage_limits import StorageLimits
 from jobs.tracing.spans import NO_TRACER, Tracer
+from jobs.uploads import UploadRegistry
 from service.authentication import Authenticator
 from service.desk import Desk
+from service.direct_uploads import DirectUploads
 from service.end_task import end_task
 from service.housekeeping import Housekeeping
+from service.image_fetch import ImageFetch, client_for
 from service.job_waiters import JobWaiters
 from service.metrics import RequestMetrics, serve_metrics
 from service.openapi import completed
@@ -29,7 +32,21 @@ from service.proxies import HeadAsGet, RootPath
 from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, admin, batches, docs, estimate, events, health, images, jobs, restore, retries
+from service.routes import (
+    about,
+    admin,
+    batches,
+    deliveries,
+    docs,
+    estimate,
+    events,
+    health,
+    images,
+    jobs,
+    restore,
+    retries,
+    uploads,
+)
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -76,7 +93,9 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path, trusted_proxies=settings.trusted_proxies)
     add_handlers(app)
-    for module in (restore, jobs, retries, batches, estimate, images, events, about, admin, health, docs):
+    for module in (
+        restore, uploads, jobs, retries, batches, estimate, deliveries, images, events, about, admin, health, docs
+    ):  # fmt: skip
         app.include_router(module.router)
     return app
 
@@ -95,6 +114,9 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
     app.state.desk = Desk(settings, queue, store, waiters)
     app.state.authenticator = Authenticator(redis, settings.auth)
     app.state.transcoder = Transcoder()
+    app.state.images = ImageFetch(
+        settings, DirectUploads(settings, UploadRegistry(redis, storage), store), client_for(settings)
+    )
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)
     housekeeping = asyncio.create_task(Housekeeping(queue, store).run())
@@ -106,6 +128,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
         await end_task(app.state.listener)
         await end_task(housekeeping)
         await app.state.transcoder.close()
+        app.state.images.close()
         await app.state.desk.close()
         await store.close()
         await redis.aclose()

@@ -1,7 +1,8 @@
 """Accepts, finds, waits for, and removes jobs: the only module between the routes and the queue and store."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -9,7 +10,7 @@ from redis.exceptions import RedisError
 from starlette.types import Receive
 
 from jobs import redis_keys
-from jobs.blob_store import CARRIED_BYTES, Blob, BlobStore
+from jobs.blob_store import CARRIED_BYTES, Blob, ServedStore
 from jobs.claims import Claim
 from jobs.errors import BlobMissing, ClaimTaken, DuplicateJob, QueueFull
 from jobs.job_log import log_ends
@@ -20,6 +21,7 @@ from jobs.spec import JobSpec, Lane, Source
 from jobs.state import State
 from jobs.tracing.spans import child_span
 from service.authentication import Caller
+from service.content_disposition import clean_stem
 from service.eraser import Eraser
 from service.file_rewrite import FileRewrite
 from service.hang_up import until_hang_up
@@ -52,7 +54,7 @@ class WaitedJob:
 class Desk:
     """Every method raises redis.exceptions.RedisError when Redis is away, jobs.errors.StoreError for the store."""
 
-    def __init__(self, settings: ServiceSettings, queue: Queue, store: BlobStore, waiters: JobWaiters) -> None:
+    def __init__(self, settings: ServiceSettings, queue: Queue, store: ServedStore, waiters: JobWaiters) -> None:
         self.settings, self.queue, self.store, self.waiters = settings, queue, store, waiters
         rewrite = FileRewrite(queue.redis) if settings.embedded_redis_folder else None
         self.eraser = Eraser(queue, store, settings.keep_s, rewrite)
@@ -147,6 +149,7 @@ class Desk:
             batch=upload.batch,
             owner=caller.owner,
             labels=dict(options.labels),
+            file_name=clean_stem(upload.file_name),
         )
 
     async def _enqueue(self, upload: Upload, spec: JobSpec, claim: Claim | None) -> JobRecord:
@@ -161,8 +164,9 @@ class Desk:
         try:
             with submitting(spec):
                 await self.queue.submit(
-                    spec, self.settings.max_queued, blob if carried else None, request_context(), claim
-                )
+                    spec, self.settings.max_queued, blob if carried else None, request_context(), upload.hooks,
+                    claim=claim,
+                )  # fmt: skip
         except (QueueFull, ClaimTaken) as error:
             if not carried:
                 await self.store.delete(blob.name)
@@ -255,15 +259,38 @@ class Desk:
         Raises:
             Gone: it was deleted, or its time to live is over.
         """
-        try:
-            with child_span("fetch"):
-                return await self.store.get(name)
-        except BlobMissing as error:
-            raise Gone(f"{description} has expired or was deleted") from error
+        with _gone(description), child_span("fetch"):
+            return await self.store.get(name)
+
+    async def blob_range(self, name: str, description: str, first: int, end: int) -> bytes:
+        """Return the bytes of a stored image from `first` up to `end`.
+
+        Raises:
+            Gone: as `blob`.
+        """
+        with _gone(description), child_span("fetch"):
+            return await self.store.get_range(name, first, end)
+
+    async def blob_size(self, name: str, description: str) -> int:
+        """Return the bytes of a stored image without reading it.
+
+        Raises:
+            Gone: as `blob`.
+        """
+        with _gone(description):
+            return await self.store.size(name)
 
     async def delete(self, record: JobRecord) -> State | None:
         """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""
         return await self.eraser.delete(record)
+
+
+@contextmanager
+def _gone(description: str) -> Iterator[None]:
+    try:
+        yield
+    except BlobMissing as error:
+        raise Gone(f"{description} has expired or was deleted") from error
 
 
 def _is_late(record: JobRecord) -> bool:

@@ -5,8 +5,18 @@ from http import HTTPStatus
 from typing import Any
 
 from service.batches.refusals import BatchTooLarge, NoSuchBatch
+from service.direct_uploads import NoSuchUpload, UploadNotReceived, UploadsUnavailable
 from service.failed_jobs import STATUSES
 from service.idempotency.refusals import BadIdempotencyKey, IdempotencyKeyReused
+from service.image_fetch import ImageUrlOff
+from service.outgoing.refusals import (
+    UrlBadAnswer,
+    UrlBodyTooLarge,
+    UrlNotAllowed,
+    UrlRedirects,
+    UrlTooSlow,
+    UrlUnreachable,
+)
 from service.problems import PROBLEM_TYPE, problem_of
 from service.refusals import (
     ConversionFailed,
@@ -24,6 +34,7 @@ from service.refusals import (
     NotAcceptable,
     NotFinished,
     QueueIsFull,
+    RangeNotSatisfiable,
     RedisUnavailable,
     Refusal,
     StorageFull,
@@ -49,19 +60,21 @@ from service.upload_refusals import (
     UnsupportedEncoding,
     UnsupportedFormat,
 )
+from service.webhooks.refusals import DeliveryHeld, NoSuchDelivery, WebhookDisabled
 
 JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
 JOB_URL = f"/jobs/{JOB_ID}"
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
-MAKERS = (*UPLOADS, "retry", "create_batch")
+JOB_MAKERS = (*UPLOADS, "retry", "create_batch")
+MAKERS = (*JOB_MAKERS, "open_upload")
 SENDERS = (*MAKERS, "estimate_images")
 DELETERS = ("delete", "delete_batch")
 OF_A_BATCH = ("batch", "delete_batch", "batch_events", "batch_results")
 """These take an Idempotency-Key."""
 IMAGES = ("result", "pass_image")
-OF_A_JOB = ("job", "delete", "events", "retry", *IMAGES)
+OF_A_JOB = ("job", "delete", "events", "retry", "deliveries", "redeliver", *IMAGES)
 ADMIN_ACTS = ("drain_worker", "resume_worker", "pause_lane", "resume_lane", "purge_queue")
 NEED_THE_IMAGE = ("restore", "detect", "result")
 """These refuse with `job-failed`: they need the job's success."""
@@ -104,12 +117,28 @@ _EXAMPLES = (
     _Example(NoSuchLane("there is no lane bulks; did you mean bulk?"), ("pause_lane", "resume_lane")),
     _Example(NoSuchJob(f"there is no job {JOB_ID}"), OF_A_JOB),
     _Example(NoSuchBatch(f"there is no batch {JOB_ID}"), OF_A_BATCH),
+    _Example(ImageUrlOff("image_url is switched off in this service"), UPLOADS),
+    _Example(NoSuchUpload(f"there is no upload {JOB_ID}"), UPLOADS),
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
+    _Example(NoSuchDelivery(f"job {JOB_ID} has no delivery 3"), ("redeliver",)),
+    _Example(DeliveryHeld("the webhook follows the delivery of the result"), ("redeliver",)),
+    _Example(UrlNotAllowed("webhook_url: the URL must begin with https://"), UPLOADS),
+    _Example(UrlUnreachable("the certificate of the URL's server is not valid for its name"), UPLOADS),
+    _Example(UrlTooSlow("the exchange with the URL's server took longer than 20 s"), UPLOADS),
+    _Example(UrlRedirects("the URL's server answers with a redirect, which is not followed"), UPLOADS),
+    _Example(UrlBadAnswer("the URL's server answers 404", upstream_status=404), UPLOADS),
+    _Example(UrlBodyTooLarge("the URL's file has more than 30000000 bytes"), UPLOADS),
+    _Example(WebhookDisabled("webhook_url: its receiver has answered 410 Gone, so it gets no more webhooks"), UPLOADS),
     _Example(NotAcceptable("got Accept: text/html")),
     _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
     _Example(NotFinished(f"job {JOB_ID} is running"), ("result", "retry")),
     _Example(JobCanceled(f"job {JOB_ID} was canceled", job_id=JOB_ID)),
     _Example(Gone(f"job {JOB_ID} has expired: jobs are kept for 86400 s after their end"), OF_A_JOB),
+    _Example(
+        UploadsUnavailable("this service keeps its images in a file store, which signs no URLs"), ("open_upload",)
+    ),
+    _Example(UploadNotReceived(f"upload {JOB_ID} has no image yet"), UPLOADS),
+    _Example(Gone(f"upload {JOB_ID} has ended: uploads are kept for 3600 s"), ("open_upload",)),
     _Example(Gone(f"job {JOB_ID} was deleted during the wait"), UPLOADS),
     _Example(Gone(f"batch {JOB_ID} has expired: it is kept as long as its jobs"), (*OF_A_BATCH, "create_batch")),
     _Example(BatchTooLarge("the batch has more than 200 images, the limit"), ("create_batch",)),
@@ -123,6 +152,7 @@ _EXAMPLES = (
     _Example(UnsupportedEncoding("got Content-Encoding: gzip, and compressed bodies are not read")),
     _Example(NotAnImage("these 1,024 bytes are not an image")),
     _Example(UnsupportedFormat("the image is a GIF")),
+    _Example(RangeNotSatisfiable("got Range: bytes=2000000-, and the image has 1,833,201 bytes"), IMAGES),
     _Example(UnknownHost("got Host: photos.example")),
     _Example(_invalid("strength", "Input should be less than or equal to 1"), ("restore",)),
     _Example(_invalid("deadline_s", "Input should be greater than 0"), ("detect",)),
@@ -140,7 +170,7 @@ _EXAMPLES = (
         _job_failed("out-of-memory", "the image does not fit into the memory of the device", "scale the image down"),
         NEED_THE_IMAGE,
     ),
-    _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), MAKERS),
+    _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), JOB_MAKERS),
     _Example(RedisUnavailable("the job queue does not answer")),
     _Example(NewerJob("the job was written by a later version of undegrade"), OF_A_JOB),
     _Example(

@@ -24,6 +24,8 @@ PARSERS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
 """The only Pillow parsers that an upload reaches.  The JPEG parser also detects MPO."""
 MEDIA_TYPES: dict[Format, str] = {format: f"image/{format}" for format in FORMATS.values()}
 MAX_SIDE_PX = PhotoLimits().side_px
+SIGNATURE_BYTES = 16
+"""Enough for `sniff_format`."""
 PEEK_BYTES, PEEK_FILE_BYTES = 1024, 256 * 1024
 
 _OTHER_SIGNATURES = (

@@ -37,6 +37,12 @@ def wait_preference(prefer: Sequence[str], default_s: float) -> WaitPreference:
     return WaitPreference(default_s)
 
 
+def prefers_redirect(prefer: Sequence[str]) -> bool:
+    """Return whether the client prefers the URL of a picture in the store to its bytes (`Prefer: redirect`)."""
+    preferences = ",".join(prefer).split(",")
+    return any(preference.partition(";")[0].strip().lower() == "redirect" for preference in preferences)
+
+
 @dataclass(frozen=True)
 class Accepted:
     """An Accept header (RFC 9110, 12.5.1): media ranges with their weights, in the client's order."""

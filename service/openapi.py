@@ -14,10 +14,20 @@ from service.negotiation import MAX_WAIT_S
 from service.openapi_examples import add_examples
 from service.openapi_headers import add_headers
 from service.problems import PROBLEM_TYPE
-from service.request_options import FIELDS, LIST_FIELDS
+from service.request_options import FIELDS, LIST_FIELDS, LISTS
 
 BINARY = {"type": "string", "format": "binary"}
-BASE64 = {"type": "string", "format": "byte", "minLength": 1}
+BASE64 = {
+    "type": "string", "format": "byte", "minLength": 1,
+    "description": "The image's bytes in base64, also as a data: URL, without padding, or with white space.",
+}  # fmt: skip
+IMAGE_URL = {
+    "type": "string", "minLength": 1, "maxLength": 4096, "pattern": "^https?://",
+    "description": "The https URL of the image, where the operator allows its host; 403 where URLs are switched off.",
+}  # fmt: skip
+UPLOAD_ID = {
+    "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "The id of an upload of POST /uploads.",
+}  # fmt: skip
 PROMPT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control characters, except those of a text of several lines."""
 DEGRADATION_WORD = {
@@ -42,13 +52,14 @@ CONTRADICTIONS = [
 def upload_docs(kind: Kind) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that reads an upload."""
     fields, texts = option_schemas(kind)
+    elsewhere = {"image_base64": BASE64, "image_url": IMAGE_URL, "upload": UPLOAD_ID}
     return {
         "parameters": [*(_parameter(name, schema) for name, schema in texts.items()), _prefer_header()],
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": options_object(texts, "image", BINARY)},
-                "application/json": {"schema": options_object(fields, "image_base64", BASE64)},
+                "multipart/form-data": {"schema": options_object(texts, {"image": BINARY, **elsewhere})},
+                "application/json": {"schema": options_object(fields, elsewhere)},
                 **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
             },
         },
@@ -60,6 +71,22 @@ def option_schemas(kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
     fields = _fields(kind)
     texts = {name: _without_null(schema) for name, schema in fields.items()}  # no text means null
     return fields, {**texts, LABELS_FIELD: TEXT_SCHEMA}
+
+
+def picture_headers() -> list[dict[str, Any]]:
+    """Return the request headers of a route that sends a picture."""
+    descriptions = {
+        "Range": "bytes=FIRST-LAST: send only these bytes.",
+        "If-Range": "The ETag of the bytes that the client has; with another one, Range does not count.",
+        "If-None-Match": "ETags of the images that the client has; 304 if it is one of them.",
+        "Prefer": "redirect: answer 303 with a URL in the store where the store is S3.",
+    }
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in descriptions.items()
+    ]
+    parameters[-1]["example"] = "redirect"
+    return parameters
 
 
 def _fields(kind: Kind) -> dict[str, Any]:
@@ -121,18 +148,19 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
     return refusals
 
 
-def options_object(fields: dict[str, Any], image: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a body: the options, and the field `image` with its schema."""
-    properties = {image: schema, **fields}
+def options_object(fields: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a body with exactly one source of the image."""
     rules = {"allOf": CONTRADICTIONS} if "prompt" in fields else {}
-    return {"type": "object", "properties": properties, "required": [image], "additionalProperties": False, **rules}
+    one = [{"required": [name]} for name in sources]
+    properties = {**sources, **fields}
+    return {"type": "object", "properties": properties, "oneOf": one, "additionalProperties": False, **rules}
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": schema}
     if description := schema.get("description"):
         parameter["description"] = description
-    if name in LIST_FIELDS:
+    if name in LISTS:
         parameter |= {"style": "form", "explode": True}
     return parameter
 

@@ -21,6 +21,9 @@ PARAMETERS: dict[str, Any] = {
     "bundle": "autodir-small",
     "lane": "interactive",
     "deadline_s": 600,
+    "webhook_url": "https://example.com/hooks/undegrade",
+    "webhook_events": ["completed", "failed"],
+    "result_url": "https://bucket.s3.example.com/restored.png?X-Amz-Signature=5f0c9b",
     "prompt": "remove the rain",
     "only": ["noise", "blur"],
     "skip": ["low-light"],
@@ -34,6 +37,9 @@ PARAMETERS: dict[str, Any] = {
     "quality": 90,
     "metadata": True,
     "Prefer": "wait=20",
+    "Range": "bytes=0-65535",
+    "If-Range": '"df003a801790542dab506265a38fc1d5"',
+    "If-None-Match": '"df003a801790542dab506265a38fc1d5"',
     "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
     "batch_id": BATCH_ID,
@@ -117,11 +123,25 @@ _DETECTED = {
     },
 }
 _EVENT = {"id": "1795754703591-0", "event": "completed", "data": '{"state": "succeeded"}'}
+_DELIVERY = {
+    "number": 1, "kind": "webhook", "event": "completed", "webhook_id": f"msg_{JOB_ID}_1",
+    "origin": "https://example.com", "status": "waiting", "created_at": "2026-11-27T04:45:09.591000Z",
+    "next_at": "2026-11-27T04:45:15.102000Z", "tries": 1,
+    "attempts": [{
+        "at": "2026-11-27T04:45:09.604000Z", "status": 500, "code": "status", "error": "the receiver answered 500",
+        "seconds": 0.214,
+    }],
+}  # fmt: skip
 _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
     "max_batch_images": 200, "max_batch_bytes": 1_000_000_000,
     "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
-    "lanes": ["interactive", "standard", "bulk"],
+    "lanes": ["interactive", "standard", "bulk"], "image_url": False, "uploads": True,
+}  # fmt: skip
+_UPLOAD = {
+    "id": QUEUED_ID, "method": "PUT", "put_until": "2026-11-27T05:00:02.518Z",
+    "expires_at": "2026-11-27T05:45:02.518Z", "max_bytes": 30_000_000,
+    "url": f"https://images.s3.example/undegrade/{QUEUED_ID}/upload?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0a",
 }  # fmt: skip
 _DEGRADATION = {
     "name": "noise", "aliases": ["noisy", "grain"], "prompt": "A photo needs noise artifact reduction",
@@ -167,6 +187,7 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("restore", "202"): {"queued": _QUEUED},
     ("detect", "200"): {"detected": _DETECTED},
     ("detect", "202"): {"queued": {**_QUEUED, "kind": "detect", "lane": "interactive"}},
+    ("open_upload", "201"): {"open": _UPLOAD},
     ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": f"1795754702518-{JOB_ID}"}},
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
     **BATCH_RESPONSES,
@@ -174,6 +195,8 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("retry", "202"): {"queued": _QUEUED},
     ("delete", "200"): {"canceled": _CANCELED},
     ("delete", "202"): {"running": {**_RUNNING, "cancel_requested": True}},
+    ("deliveries", "200"): {"deliveries": {"deliveries": [_DELIVERY]}},
+    ("redeliver", "202"): {"waiting": {**_DELIVERY, "tries": 0}},
     ("events", "200"): {"completed": _EVENT},
     ("limits", "200"): {"limits": _LIMITS},
     ("degradations", "200"): {"degradations": [_DEGRADATION]},
@@ -208,7 +231,7 @@ def add_examples(route: dict[str, Any]) -> None:
     """Add the examples to one operation of an OpenAPI document."""
     operation = route["operationId"]
     for parameter in route.get("parameters", []):
-        parameter["example"] = PARAMETERS[parameter["name"]]
+        parameter.setdefault("example", PARAMETERS[parameter["name"]])
     for media_type, content in route.get("requestBody", {}).get("content", {}).items():
         content["example"] = _body(operation, media_type)
     for status, response in route["responses"].items():
@@ -227,6 +250,8 @@ def _body(operation: str, media_type: str) -> dict[str, Any] | str:
         return ESTIMATE_BODY
     if (operation, media_type) in BATCH_BODIES:
         return BATCH_BODIES[operation, media_type]
+    if operation == "open_upload":
+        return {"bytes": 1833201, "file_name": "holiday.jpg"}
     options = {"only": ["noise"], "strength": 0.8} if operation == "restore" else {"lane": "interactive"}
     if media_type == "multipart/form-data":
         return {"image": A_PICTURE, **options}

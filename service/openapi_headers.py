@@ -12,6 +12,9 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "Content-Location": ("The URL of the image.", f"{JOB_URL}/result"),
     "Preference-Applied": ("The preference that was applied.", "wait=20"),
     "ETag": ("Names these bytes; send it back in If-None-Match.", '"df003a801790542dab506265a38fc1d5"'),
+    "Accept-Ranges": ("The unit of Range.", "bytes"),
+    "Content-Range": ("The bytes that the response contains, and the size of the image.", "bytes 0-65535/1833201"),
+    "Cache-Control": ("The image belongs to one caller and may be deleted at any time.", "private, no-cache"),
     "Vary": ("The format depends on this request header.", "Accept"),
     "Content-Disposition": ("A name to save the image under.", f'inline; filename="{JOB_ID}.png"'),
     "X-Job-Id": ("The job's id.", JOB_ID),
@@ -23,6 +26,7 @@ _HEADERS: dict[str, tuple[str, str]] = {
 }
 """By name, the description and an example."""
 
+_OF_A_PICTURE = ("ETag", "Vary", "Accept-Ranges", "Cache-Control", "Content-Disposition")
 _ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("restore", "202"): ("Location",),
     ("detect", "200"): ("Location",),
@@ -31,10 +35,17 @@ _ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("batch_results", "200"): ("Content-Disposition",),
     ("detect", "202"): ("Location",),
     ("restore", "504"): ("X-Job-Id",),
-    ("result", "200"): ("ETag", "Vary", "Content-Disposition"),
-    ("result", "304"): ("ETag", "Vary"),
-    ("pass_image", "200"): ("ETag", "Vary", "Content-Disposition"),
-    ("pass_image", "304"): ("ETag", "Vary"),
+    **{
+        (operation, status): headers
+        for operation in ("result", "pass_image")
+        for status, headers in (
+            ("200", _OF_A_PICTURE),
+            ("206", (*_OF_A_PICTURE, "Content-Range")),
+            ("303", ("Location", "Preference-Applied")),
+            ("304", ("ETag", "Vary", "Cache-Control")),
+            ("416", ("Content-Range",)),
+        )
+    },
     ("result", "409"): ("X-Job-Id",),
 }
 """By operation and status."""

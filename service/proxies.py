@@ -8,6 +8,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.settings import VALID_PREFIX
 
+HEAD = "undegrade.head"
+
+
+def is_head(scope: Scope) -> bool:
+    """Return whether the client has sent HEAD, which the routes see as GET."""
+    return bool(scope.get(HEAD))
+
 
 class RootPath:
     """Middleware: sets the root path from the setting, or from `X-Forwarded-Prefix` of a trusted proxy.
@@ -60,4 +67,4 @@ class HeadAsGet:
                 await send(message)
                 await send({"type": "http.response.body"})
 
-        await self.app(dict(scope, method="GET"), receive, send_head)
+        await self.app(dict(scope, method="GET", **{HEAD: True}), receive, send_head)

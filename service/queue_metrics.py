@@ -6,7 +6,7 @@ Every API process reports the same queue, so aggregate with max(), not sum().
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from jobs import redis_keys
 from jobs.blob_store import BlobStore
+from jobs.deliveries import ATTEMPT_OUTCOMES, Outbox, OutboxSnapshot
 from jobs.device_backlog import backlog_device_s
 from jobs.metric_table import BY_NAME, FAILURE_CODES, OTHER_CODE
 from jobs.object_store import disk_room
@@ -32,6 +33,7 @@ COUNTERS: dict[str, str] = {
     "failed": "undegrade_jobs_failed_total",
     "refused": "undegrade_jobs_refused_total",
     "lease_expired": "undegrade_leases_expired_total",
+    "webhook": "undegrade_webhook_attempts_total",
 }
 """The queue's counters in Redis, `name` or `name:label:label`: our metric."""
 
@@ -70,6 +72,7 @@ class QueueSnapshot:
     store: StoreSnapshot
     clock_skew_s: float
     paused: frozenset[str] = frozenset()
+    outbox: OutboxSnapshot = field(default_factory=OutboxSnapshot)
 
 
 async def take_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> QueueSnapshot:
@@ -83,6 +86,7 @@ async def take_snapshot(queue: Queue, store: BlobStore, settings: ServiceSetting
         store=await _store_snapshot(queue, store, settings),
         clock_skew_s=await queue.clock_skew_s(),
         paused=frozenset(await queue.pauses.paused()),
+        outbox=await Outbox(queue.redis).snapshot(await queue.now_ms()),
     )
 
 
@@ -146,7 +150,7 @@ def families(snapshot: QueueSnapshot) -> Iterator[Metric]:
     """Yields the metrics of a queue that answers."""
     values: dict[str, Values] = {
         "undegrade_redis_up": {(): 1.0}, "undegrade_api_clock_skew_seconds": {(): snapshot.clock_skew_s},
-        **_queue_values(snapshot), **_store_values(snapshot.store),
+        **_queue_values(snapshot), **_store_values(snapshot.store), **_outbox_values(snapshot.outbox),
         **_counter_values(snapshot.counters, snapshot.bundles),
     }  # fmt: skip
     for name, by_labels in values.items():
@@ -192,10 +196,19 @@ def _store_values(store: StoreSnapshot) -> dict[str, Values]:
     }  # fmt: skip
 
 
+def _outbox_values(outbox: OutboxSnapshot) -> dict[str, Values]:
+    return {
+        "undegrade_deliveries_waiting": {(): outbox.waiting},
+        "undegrade_oldest_delivery_age_seconds": {(): outbox.oldest_s},
+        "undegrade_delivery_overdue_seconds": {(): outbox.overdue_s},
+    }
+
+
 def _counter_values(counters: Mapping[str, int], bundles: Iterable[str]) -> dict[str, Values]:
     """Returns the counters; those that can be named before they count begin at 0, so that a first increase is seen."""
     found: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in COUNTERS.values()}
     found["undegrade_leases_expired_total"][()] = 0
+    found["undegrade_webhook_attempts_total"] = {(outcome,): 0 for outcome in ATTEMPT_OUTCOMES}
     for bundle in bundles:
         found["undegrade_jobs_ended_total"] |= {(bundle, state): 0 for state in State if state.over}
         found["undegrade_jobs_failed_total"] |= {(bundle, code): 0 for code in (*sorted(FAILURE_CODES), OTHER_CODE)}

@@ -18,8 +18,10 @@ from models.vocabulary import names
 from service.label_fields import LABELS_FIELD, OF_LABELS, label_texts, read_labels
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
+from service.webhooks.fields import EVENTS_FIELD, HOOK_FIELDS, RESULT_URL, HookFields
 
 LIST_FIELDS = ("only", "skip")
+LISTS = (*LIST_FIELDS, EVENTS_FIELD)
 CONTROL_FIELDS = tuple(JobControls.model_fields)
 OUTPUT_FIELDS = tuple(name for name in Output.model_fields if name != "passes")
 """`passes` is not an option of a request: the service always keeps an image of each pass."""
@@ -30,7 +32,7 @@ LINE_CHARACTERS = "\t\n\r"
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 
 
-class DetectFields(BaseModel):
+class DetectFields(HookFields):
     """The fields of `POST /detect`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -96,6 +98,7 @@ RestoreFields: type[DetectFields] = create_model(
     },
     **_derived(JobControls, CONTROL_FIELDS),
     **_derived(Output, OUTPUT_FIELDS),
+    result_url=RESULT_URL,
 )
 FIELDS: dict[Kind, type[DetectFields]] = {"detect": DetectFields, "restore": RestoreFields}
 
@@ -111,6 +114,7 @@ class Options:
     output: Output
     labels: Mapping[str, str] = field(default_factory=dict)
     store: bool = True
+    hooks: Mapping[str, Any] = field(default_factory=dict)  # HOOK_FIELDS
 
 
 def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -121,8 +125,8 @@ def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for key, value in pairs:
-        name = key.removesuffix("[]") if key.removesuffix("[]") in LIST_FIELDS else key
-        if name in LIST_FIELDS:
+        name = key.removesuffix("[]") if key.removesuffix("[]") in LISTS else key
+        if name in LISTS:
             fields.setdefault(name, []).extend(word.strip() for word in value.split(",") if word.strip())
         elif name == LABELS_FIELD:
             fields[name] = label_texts(fields.get(name), value)
@@ -170,6 +174,7 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
         output=Output(**{name: values[name] for name in OUTPUT_FIELDS if name in values}),
         labels=values[LABELS_FIELD],
         store=values["store"],
+        hooks={name: values[name] for name in HOOK_FIELDS if values.get(name)},
     )
 
 

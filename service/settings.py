@@ -10,6 +10,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
+from service.outgoing.host_rules import check_host_entry
+
 Auth = Literal["on", "off", "auto"]
 AccessLog = Literal["on", "off", "all"]
 
@@ -41,8 +43,12 @@ class ServiceSettings:
         stall_s: an upload or download that hardly moves for so long is dropped.
         allowed_hosts: further names in `Host` under which the service is reached.
         allowed_origins: origins whose web pages may use the service (CORS); "*" for all.
+        image_url_hosts: hosts from which `image_url` may fetch, as `HostRules.hosts`; none: it is off.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers count.
         root_path: the path under which a proxy serves the service, such as "/ai".
+        webhook_hosts, result_hosts: hosts and origins that `webhook_url` and `result_url` may name
+            (service/outgoing/host_rules.py); empty switches the field off.
+        url_ports: ports of these hosts, where they are not named as an origin.
         access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
     """
 
@@ -69,17 +75,28 @@ class ServiceSettings:
     stall_s: float = 30.0
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    image_url_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     root_path: str = ""
+    webhook_hosts: tuple[str, ...] = ()
+    result_hosts: tuple[str, ...] = ()
+    url_ports: tuple[int, ...] = (443,)
     access_log: AccessLog = "on"
 
 
 def check_network_setting(name: str, entry: str) -> None:
-    """Check one entry of `allowed_hosts`, `allowed_origins`, `trusted_proxies` or `root_path`.
+    """Check one entry of `allowed_hosts`, `allowed_origins`, `trusted_proxies`, `root_path` or of the URLs of callers.
 
     Raises:
         ValueError: it has another form; the message says which.
     """
+    if name in ("image_url_hosts", "webhook_hosts", "result_hosts"):
+        check_host_entry(entry)
+        return
+    if name == "url_ports":
+        if not (entry.isascii() and entry.isdigit() and 0 < int(entry) < 2**16):
+            raise ValueError("expected ports from 1 to 65535")
+        return
     if name == "trusted_proxies":
         if entry != "*":
             ip_network(entry, strict=False)

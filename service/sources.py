@@ -34,8 +34,8 @@ class Source:
 
 
 def split_source(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields that stand for the image, and the others.  Null counts as absent."""
-    of_source = {name: value for name, value in fields.items() if name in SOURCE_FIELDS and value is not None}
+    """Return the fields that stand for the image, and the others."""
+    of_source = {name: value for name, value in fields.items() if name in SOURCE_FIELDS}
     return of_source, {name: value for name, value in fields.items() if name not in SOURCE_FIELDS}
 
 

@@ -33,6 +33,9 @@ def check_unstored(parcel: Parcel, wait_s: float, as_image: bool) -> None:
         raise invalid_field(
             "store", "false leaves no image to fetch later: send Accept: image/* to have it in the answer"
         )
+    for name in ("webhook_url", "result_url"):
+        if parcel.options.hooks.get(name):
+            raise invalid_field(name, "contradicts store=false: a delivery is kept until it has arrived")
     if parcel.source.upload is not None:
         raise invalid_field("upload", "contradicts store=false, because an upload is stored; send the image itself")
 

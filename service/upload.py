@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from jobs.hooks import Hooks
 from jobs.spec import Kind
 from service.image_header import ImageHeader, check_bytes, inspect_image
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
@@ -37,6 +38,7 @@ class Upload:
     options: Options
     file_name: str | None = None
     batch: str | None = None
+    hooks: Hooks | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,20 @@ def check_encoding(request: Request) -> None:
             f"got Content-Encoding: {encoding[:MAX_QUOTED_CHARACTERS]}, and compressed bodies are not read",
             headers={"Accept-Encoding": "identity"},
         )
+
+
+async def read_small_json(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request without an image; no body is an object without fields.
+
+    Raises:
+        TooLarge, UnsupportedBody, UnsupportedEncoding, InvalidRequest: it is none.
+    """
+    check_encoding(request)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await _read_whole(request, OVERHEAD_BYTES)
+    if body and media_type != "application/json":
+        raise UnsupportedBody(f"got content type {media_type or 'none'!r}", hint="send JSON, or no body")
+    return _json_object(body) if body else {}
 
 
 async def _read_body(

@@ -37,7 +37,7 @@ end
 -- hint} of a job that an operator ends; waiting clients are told
 local function finish(id, state, outcome, now, keep_s, cause)
     local job, rq = KEY.job .. id, KEY.rq_job .. id
-    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s', 'state')
+    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'keep_s', 'state', 'hooks')
     local queue, bundle, lease = known[1], known[2], known[3]
     local seconds = tonumber(known[4] or LIMIT.default_keep_s)
     if keep_s then seconds = math.min(seconds, keep_s) end
@@ -61,6 +61,7 @@ local function finish(id, state, outcome, now, keep_s, cause)
     for _, key in ipairs({job, rq, KEY.rq_results .. id, KEY.events .. id, KEY.blobs_of_job .. id}) do
         redis.call('EXPIRE', key, seconds + LIMIT.expiry_margin_s)
     end
+    add_deliveries(id, state, EVENT[state], known[6], seconds + LIMIT.expiry_margin_s, now)
     redis.call('HINCRBY', KEY.counters, 'ended:' .. bundle .. ':' .. state, 1)
     if state == 'failed' or state == 'expired' then count_failure(bundle, outcome) end
     redis.call('PUBLISH', KEY.changes, id .. ' over')

@@ -18,6 +18,7 @@ for _, id in ipairs(args.ids) do
             redis.call('ZREM', registry .. queue, id)
         end
     end
+    drop_deliveries(id)
     drop_all_blobs(id)
     add_stored(id, -math.huge)  -- also where the list of its blobs has expired
     for _, set in ipairs({KEY.jobs, KEY.expiry, KEY.leases, KEY.deadlines}) do redis.call('ZREM', set, id) end

@@ -1,14 +1,15 @@
 -- Adds a job to its queue, with everything that is known about it; refuses it when its bundle has too many queued jobs.
 -- args: id, queue, bundle, spec, keep_s, deadline_ms or nil, owner or nil, iso, queues (of the bundle), max_queued,
 --       request (JSON of jobs/request_context.py), input (or nil: key, name and ttl_s of an image to store),
---       room (see admission.lua) or nil for no limit, claim (see claims.lua) or nil, labels (object) or nil,
---       unstored (true: nothing of the job may stay) or nil, batch (its id) or nil
+--       room (see admission.lua) or nil for no limit, hooks (JSON of jobs/hooks.py) or nil,
+--       claim (see claims.lua) or nil, labels (object) or nil, unstored (true: nothing of the job may stay) or nil,
+--       batch (its id) or nil
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
---      or {-2; what admission.lua says} or {-3; what the claim holds}
+--      or {-2; what admission.lua says} or {-4; what the claim holds}
 local id, job, now = args.id, KEY.job .. args.id, now_ms()
 local claimed = claim_holder(args.claim, id)
-if claimed then return {-3, claimed} end
+if claimed then return {-4, claimed} end
 local queued = 0
 for _, queue in ipairs(args.queues) do queued = queued + redis.call('LLEN', KEY.rq_queue .. queue) end
 if queued >= args.max_queued then return {0, queued} end
@@ -23,6 +24,10 @@ if args.input then
     redis.call('SET', args.input.key, bytes.input, 'EX', args.input.ttl_s)
     redis.call('HSET', job, 'carried', args.input.key)
     add_blob(id, args.input.name, #bytes.input, args.owner)
+end
+if args.hooks then
+    redis.call('HSET', job, 'hooks', args.hooks)
+    redis.call('ZADD', KEY.hooked, now, id)
 end
 if args.deadline_ms then
     redis.call('HSET', job, 'deadline_ms', args.deadline_ms)

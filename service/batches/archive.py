@@ -18,8 +18,8 @@ from service.batches.view import item_body
 from service.batches.watch import ends
 from service.batches.zip_names import ZipNames
 from service.desk import Desk
+from service.picture import FILE_ENDINGS
 from service.refusals import Gone
-from service.routes.images import FILE_ENDINGS
 
 log = structlog.get_logger()
 ERRORS_NAME = "errors.json"

@@ -3,8 +3,7 @@
 from typing import Any
 
 from service.batches.body import NAME_FIELD
-from service.openapi import BASE64, BINARY, option_schemas, options_object
-from service.sources import SOURCE_FIELDS
+from service.openapi import BASE64, BINARY, IMAGE_URL, UPLOAD_ID, option_schemas, options_object
 
 NAME = {"type": "string", "description": "The name of the result in results.zip, without its ending."}
 
@@ -12,10 +11,10 @@ NAME = {"type": "string", "description": "The name of the result in results.zip,
 def batch_docs() -> dict[str, Any]:
     """Return the `openapi_extra` of the route."""
     fields, texts = option_schemas("restore")
-    sources = {name: BASE64 if name == "image_base64" else {"type": "string"} for name in SOURCE_FIELDS}
+    sources = {"image_base64": BASE64, "image_url": IMAGE_URL, "upload": UPLOAD_ID}
     image = {
         "type": "object", "properties": {**sources, NAME_FIELD: NAME}, "additionalProperties": False,
-        "oneOf": [{"required": [name]} for name in SOURCE_FIELDS],
+        "oneOf": [{"required": [name]} for name in sources],
     }  # fmt: skip
     files = {"type": "array", "items": BINARY, "minItems": 1, "description": "The images, after all other fields."}
     images = {"type": "array", "items": image, "minItems": 1}
@@ -23,8 +22,8 @@ def batch_docs() -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": options_object(texts, "image", files)},
-                "application/json": {"schema": options_object(fields, "images", images)},
+                "multipart/form-data": {"schema": options_object(texts, {"image": files})},
+                "application/json": {"schema": options_object(fields, {"images": images})},
             },
         },
     }

@@ -7,22 +7,28 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
+from fastapi import Request
 from redis.exceptions import RedisError
 
 from jobs.batches import BatchEntry
 from jobs.errors import ClaimTaken, StoreError, StoreFull
+from jobs.hooks import Hooks
 from jobs.record import JobRecord
 from service.authentication import Caller
 from service.batches.refusals import BatchTooLarge
 from service.desk import Desk
 from service.idempotency.attempt import Attempt
+from service.image_fetch import ImageFetch
 from service.job_ids import new_job_id
 from service.known_degradations import check_degradations
 from service.problems import problem_of
-from service.refusals import InvalidRequest, RedisUnavailable, Refusal, StorageFull
+from service.refusals import RedisUnavailable, Refusal, StorageFull
+from service.request_log import request_id
 from service.request_options import Options, invalid_field, read_options
+from service.routes.dependencies import path_prefix
 from service.sources import Source
-from service.upload import Upload, checked_image
+from service.upload import Parcel, checked_image
+from service.webhooks.acceptance import accepted_hooks
 
 log = structlog.get_logger()
 MAX_NAME_CHARACTERS = 255
@@ -37,8 +43,12 @@ class Intake:
         dry: an earlier request had this Idempotency-Key: nothing is queued before it is known whether it was the same.
     """
 
-    def __init__(self, desk: Desk, caller: Caller, attempt: Attempt, dry: bool, request_id: str) -> None:
-        self.desk, self.caller, self.attempt, self.dry, self.request_id = desk, caller, attempt, dry, request_id
+    def __init__(
+        self, request: Request, desk: Desk, images: ImageFetch, caller: Caller, attempt: Attempt, dry: bool
+    ) -> None:
+        self.desk, self.images, self.caller, self.attempt, self.dry = desk, images, caller, attempt, dry
+        self._request_id, self._prefix = request_id(request.scope), path_prefix(request)
+        self._hooks: Hooks | None = None
         self.id = new_job_id()
         self.options: Options | None = None
         self._fields: Mapping[str, Any] = {}
@@ -56,6 +66,10 @@ class Intake:
         options = read_options("restore", texts, json_fields)
         if not options.store:
             raise invalid_field("store", "false needs a request that waits, and a batch does not; use POST /restore")
+        if options.hooks.get("result_url"):
+            raise invalid_field("result_url", "makes no sense for several images; fetch results.zip instead")
+        settings, redis = self.desk.settings, self.desk.queue.redis
+        self._hooks = await accepted_hooks(options.hooks, settings, redis, self.caller.owner, self._prefix)
         await check_degradations(self.desk.queue, options.bundle or self.desk.settings.bundle, options)
         self._fields = {**texts, **(json_fields or {})}
         self.options = replace(options, lane=options.lane or "bulk")
@@ -87,19 +101,17 @@ class Intake:
     async def _queued(self, source: Source | Refusal, name: str | None) -> JobRecord:
         if isinstance(source, Refusal):
             raise source
-        if source.data is None:
-            raise InvalidRequest("this service takes the image itself only")
         assert self.options, "begin comes first"
-        header = await checked_image(source.data, self.desk.settings)
-        upload = Upload(
-            kind="restore", data=source.data, header=header, options=self.options, file_name=name, batch=self.id
-        )
+        header = None if source.data is None else await checked_image(source.data, self.desk.settings)
+        parcel = Parcel(kind="restore", source=source, header=header, options=self.options, fields={})
+        upload = await self.images.opened(parcel, self.caller)
+        upload = replace(upload, file_name=name or upload.file_name, batch=self.id, hooks=self._hooks)
         return (await self.desk.submit(upload, self.caller, 0)).record
 
     def _refuse(self, refusal: Refusal, name: str | None) -> None:
         if refusal.status in BUSY and self._busy is None:
             self._busy = refusal
-        problem = problem_of(refusal, self.request_id).model_dump(mode="json")
+        problem = problem_of(refusal, self._request_id).model_dump(mode="json")
         self._entries.append(BatchEntry(name=name, problem=problem))
 
     async def finish(self) -> str:

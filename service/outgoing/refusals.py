@@ -9,49 +9,47 @@ from http import HTTPStatus
 from service.refusals import Refusal
 
 
-class UrlRefusal(Refusal):
-    """The root of the refusals of a caller's URL."""
-
-    status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "url-refused"
-
-
-class UrlNotAllowed(UrlRefusal):
+class UrlNotAllowed(Refusal):
     """The URL has another form, or its host, port or address is not allowed."""
 
     status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "url-not-allowed"
     hint = "give an https URL whose host the operator of this service allows"
 
 
-class UrlUnreachable(UrlRefusal):
+class UrlUnreachable(Refusal):
     """The server does not accept the connection, or breaks it off; also if its certificate is not valid."""
 
     status, code = HTTPStatus.FAILED_DEPENDENCY, "url-unreachable"
     hint = "check that the URL's server answers from the public internet with a valid certificate"
 
 
-class UrlTooSlow(UrlRefusal):
+class UrlTooSlow(Refusal):
     """The exchange takes longer than allowed."""
 
     status, code = HTTPStatus.FAILED_DEPENDENCY, "url-too-slow"
     hint = "check how fast the URL's server answers"
 
 
-class UrlRedirects(UrlRefusal):
+class UrlRedirects(Refusal):
     """The server answers with a redirect, which is never followed."""
 
     status, code = HTTPStatus.FAILED_DEPENDENCY, "url-redirects"
     hint = "give the URL that the redirect leads to"
 
 
-class UrlBadAnswer(UrlRefusal):
+class UrlBadAnswer(Refusal):
     """The server answers with an error, or with a compressed body."""
 
     status, code = HTTPStatus.FAILED_DEPENDENCY, "url-bad-answer"
     hint = "check that the URL answers 200 to a request without cookies and credentials"
 
 
-class UrlBodyTooLarge(UrlRefusal):
+class UrlBodyTooLarge(Refusal):
     """The server sends more bytes than allowed."""
 
     status, code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "url-too-large"
     hint = "give the URL of a smaller file; GET /limits returns the limit"
+
+
+URL_REFUSALS = (UrlNotAllowed, UrlUnreachable, UrlTooSlow, UrlRedirects, UrlBadAnswer, UrlBodyTooLarge)
+"""For `except`: whatever may be wrong with a caller's URL."""

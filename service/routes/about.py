@@ -21,7 +21,10 @@ router = APIRouter(tags=["about"])
 
 
 class Limits(BaseModel):
-    """The limits of uploads, waits and the queue, and how long results are kept."""
+    """The limits of uploads, waits and the queue, how long results are kept, and which ways in there are.
+
+    `image_url`: images are fetched from URLs of some hosts.  `uploads`: `POST /uploads` works.
+    """
 
     max_bytes: int
     max_megapixels: float
@@ -34,6 +37,8 @@ class Limits(BaseModel):
     keep_s: int
     formats: list[str]
     lanes: list[str]
+    image_url: bool
+    uploads: bool
 
 
 class DegradationBody(BaseModel):
@@ -74,6 +79,8 @@ def limits(desk: CurrentDesk, caller: AuthenticatedCaller) -> Limits:
         keep_s=settings.keep_s,
         formats=list(MEDIA_TYPES),
         lanes=list(LANES),
+        image_url=bool(settings.image_url_hosts),
+        uploads=desk.store.signs,
     )
 
 

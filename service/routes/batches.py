@@ -15,8 +15,7 @@ from service.batches.view import BatchBody, batch_body, batch_url
 from service.batches.watch import find_batch
 from service.idempotency.attempt import CurrentAttempt
 from service.openapi import BINARY
-from service.request_log import request_id
-from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
+from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
 from service.routes.events import EVENT_SCHEMA, HEADERS
 from service.upload import check_encoding, content_length
 
@@ -41,7 +40,7 @@ BatchId = Annotated[
     },
 )
 async def create_batch(
-    request: Request, desk: CurrentDesk, caller: AuthenticatedCaller, attempt: CurrentAttempt
+    request: Request, desk: CurrentDesk, images: CurrentImages, caller: AuthenticatedCaller, attempt: CurrentAttempt
 ) -> Response:
     """Restore many images with one set of options.
 
@@ -52,7 +51,7 @@ async def create_batch(
     repeated = await attempt.may_repeat()
     if not repeated:
         await desk.refuse_early(caller, 0, content_length(request))
-    intake = Intake(desk, caller, attempt, repeated, request_id(request.scope))
+    intake = Intake(request, desk, images, caller, attempt, repeated)
     try:
         await read_batch(request, intake, desk.settings)
         batch_id = await intake.finish()

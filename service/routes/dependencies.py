@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Request
 
 from service.desk import Desk
+from service.image_fetch import ImageFetch
 from service.problems import PROBLEM_TYPE, Problem
 from service.transcode import Transcoder
 
@@ -22,6 +23,12 @@ async def _transcoder(request: Request) -> Transcoder:
     return transcoder
 
 
+async def _images(request: Request) -> ImageFetch:
+    images: ImageFetch = request.app.state.images
+    return images
+
+
+CurrentImages = Annotated[ImageFetch, Depends(_images)]
 CurrentDesk = Annotated[Desk, Depends(_desk)]
 CurrentTranscoder = Annotated[Transcoder, Depends(_transcoder)]
 JobId = Annotated[

@@ -7,43 +7,38 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from jobs.record import JobRecord, Result
 from jobs.spec import Format
 from service.authentication import AuthenticatedCaller
-from service.conditional import etag_of, has_current
+from service.conditional import etag_of
+from service.desk import Desk
 from service.failed_jobs import check_succeeded
-from service.image_header import MEDIA_TYPES, sniff_format
-from service.negotiation import format_to_convert_to
-from service.openapi import BINARY
+from service.image_header import MEDIA_TYPES, SIGNATURE_BYTES, sniff_format
+from service.negotiation import format_to_convert_to, prefers_redirect
+from service.openapi import BINARY, picture_headers
+from service.picture import Picture, not_modified, picture_response, reader_of, stem_of
+from service.proxies import is_head
 from service.refusals import Gone, NoSuchPass
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, OpenAPIResponses, problem_responses
 from service.transcode import Conversion
 
 router = APIRouter(tags=["jobs"])
-FILE_ENDINGS = {"jpeg": "jpg", "tiff": "tif"}
-IMAGE_RESPONSE: OpenAPIResponses = {
-    200: {
-        "content": {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
-        "description": "The image",
-    }
+REDIRECT_S = 300
+"""How long the URL of a redirect to the store is valid."""
+_CONTENT = {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()}
+IMAGE_RESPONSES: OpenAPIResponses = {
+    200: {"content": _CONTENT, "description": "The image"},
+    206: {"content": _CONTENT, "description": "The bytes that Range asks for"},
+    303: {"description": "Prefer: redirect; Location is a URL in the store that is valid for a few minutes"},
+    304: {"description": "Not modified"},
 }
-
-
-def image_response(data: bytes, name: str, format: str, etag: str) -> Response:
-    """Return an image with a file name, so that a browser can show or save it."""
-    headers = {
-        "Content-Disposition": f'inline; filename="{name}.{FILE_ENDINGS.get(format, format)}"',
-        "ETag": etag,
-        "Vary": "Accept",
-    }
-    return Response(data, media_type=f"image/{format}", headers=headers)
 
 
 @router.get(
     "/jobs/{job_id}/result",
     response_class=Response,
     responses={
-        **IMAGE_RESPONSE,
-        304: {"description": "Not modified"},
-        **problem_responses(401, 404, 406, 409, 410, 422, 500, 503, 504, 507),
+        **IMAGE_RESPONSES,
+        **problem_responses(401, 404, 406, 409, 410, 416, 422, 500, 503, 504, 507),
     },
+    openapi_extra={"parameters": picture_headers()},
 )
 async def result(
     job_id: JobId,
@@ -61,24 +56,26 @@ async def result(
     wanted = format or format_to_convert_to(request.headers.get("accept"), stored_format) or stored_format
     as_stored = wanted == stored_format and quality is None
     etag = f'"{stored.sha256}"' if as_stored else f'"{stored.sha256}-{wanted}-{quality or ""}"'
-    if has_current(request.headers.getlist("if-none-match"), etag):
-        return _not_modified(etag)
+    if unchanged := not_modified(request, etag):
+        return unchanged
+    stem = stem_of(record.spec.file_name, job_id)
     if as_stored:
-        data = await desk.blob(stored.blob, "the result")
-    else:
-        conversion = Conversion(job_id=job_id, sha256=stored.sha256, format=wanted, quality=quality)
-        data = await transcoder.convert(conversion, lambda: desk.blob(stored.blob, "the result"), request.receive)
-    return image_response(data, job_id, wanted, etag)
+        return await _stored_picture(
+            request, desk, stored.blob, "the result", Picture(wanted, stem, etag, stored.bytes)
+        )
+    conversion = Conversion(job_id=job_id, sha256=stored.sha256, format=wanted, quality=quality)
+    data = await transcoder.convert(conversion, lambda: desk.blob(stored.blob, "the result"), request.receive)
+    return await picture_response(request, Picture(wanted, stem, etag, len(data)), reader_of(data))
 
 
 @router.get(
     "/jobs/{job_id}/passes/{number}/image",
     response_class=Response,
     responses={
-        **IMAGE_RESPONSE,
-        304: {"description": "Not modified"},
-        **problem_responses(401, 404, 410, 422, 503),
+        **IMAGE_RESPONSES,
+        **problem_responses(401, 404, 410, 416, 422, 503),
     },
+    openapi_extra={"parameters": picture_headers()},
 )
 async def pass_image(
     job_id: JobId,
@@ -94,14 +91,31 @@ async def pass_image(
     if blob is None:
         raise NoSuchPass(f"job {job_id} has no image of pass {number}")
     etag = etag_of(blob)  # each attempt of a job writes blobs of other names
-    if has_current(request.headers.getlist("if-none-match"), etag):
-        return _not_modified(etag)
-    data = await desk.blob(blob, f"the image of pass {number}")
-    return image_response(data, f"{job_id}-{number}", sniff_format(data), etag)
+    if unchanged := not_modified(request, etag):
+        return unchanged
+    description = f"the image of pass {number}"
+    size = await desk.blob_size(blob, description)
+    format = sniff_format(await desk.blob_range(blob, description, 0, SIGNATURE_BYTES))
+    stem = f"{stem_of(record.spec.file_name, job_id)}-pass-{number}"
+    return await _stored_picture(request, desk, blob, description, Picture(format, stem, etag, size))
 
 
-def _not_modified(etag: str) -> Response:
-    return Response(status_code=304, headers={"ETag": etag, "Vary": "Accept"})
+async def _stored_picture(request: Request, desk: Desk, blob: str, description: str, picture: Picture) -> Response:
+    """Return a picture from the store, or a redirect to it there."""
+    if desk.store.signs and prefers_redirect(request.headers.getlist("prefer")):
+        await desk.blob_size(blob, description)  # the store's own 404 would be XML
+        url = await desk.store.presigned("GET", blob, REDIRECT_S)
+        headers = {"Location": url, "Preference-Applied": "redirect", "Cache-Control": "private, no-store"}
+        return Response(status_code=303, headers=headers)
+    if is_head(request.scope):
+        await desk.blob_size(blob, description)
+    return await picture_response(
+        request, picture, lambda first, end: _read(desk, blob, description, (first, end), picture.size)
+    )
+
+
+async def _read(desk: Desk, blob: str, description: str, part: tuple[int, int], size: int) -> bytes:
+    return await (desk.blob(blob, description) if part == (0, size) else desk.blob_range(blob, description, *part))
 
 
 def _stored_result(record: JobRecord) -> Result:

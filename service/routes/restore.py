@@ -12,21 +12,23 @@ from service.authentication import AuthenticatedCaller, Caller
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
 from service.idempotency.attempt import Attempt, CurrentAttempt
+from service.image_fetch import ImageFetch
 from service.image_header import MEDIA_TYPES
 from service.job_view import DetectBody, JobBody, detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import BINARY, upload_docs
-from service.refusals import Gone, InvalidRequest, WaitOver
-from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
-from service.routes.images import image_response
+from service.picture import Picture, stem_of
+from service.refusals import Gone, WaitOver
+from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
 from service.unstored import check_unstored, ending_in, leaving_nothing
 from service.upload import Parcel, Upload, content_length, read_parcel
+from service.webhooks.acceptance import accepted_hooks
 
 router = APIRouter(tags=["restore"])
 DETECT_WAIT_S = 30
 """The default wait of `POST /detect`."""
-REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 504, 507)
+REFUSALS = problem_responses(401, 403, 404, 406, 409, 410, 413, 415, 422, 424, 429, 500, 503, 504, 507)
 
 
 @router.post(
@@ -44,7 +46,7 @@ REFUSALS = problem_responses(401, 406, 409, 410, 413, 415, 422, 429, 500, 503, 5
     },
 )
 async def restore(
-    request: Request, desk: CurrentDesk, caller: AuthenticatedCaller, attempt: CurrentAttempt
+    request: Request, desk: CurrentDesk, images: CurrentImages, caller: AuthenticatedCaller, attempt: CurrentAttempt
 ) -> Response:
     """Restore one image.
 
@@ -55,7 +57,7 @@ async def restore(
     accept = request.headers.get("accept")
     as_image = prefers_image(accept)
     preference = wait_preference(request.headers.getlist("prefer"), MAX_WAIT_S if as_image else 0)
-    order = _Order(request, desk, caller, attempt, preference)
+    order = _Order(request, desk, images, caller, attempt, preference)
     job = await order.job("restore", accept if as_image else None)
     async with leaving_nothing(desk, job.record):
         if as_image:
@@ -73,10 +75,12 @@ async def restore(
         **REFUSALS,
     },
 )
-async def detect(request: Request, desk: CurrentDesk, caller: AuthenticatedCaller, attempt: CurrentAttempt) -> Response:
+async def detect(
+    request: Request, desk: CurrentDesk, images: CurrentImages, caller: AuthenticatedCaller, attempt: CurrentAttempt
+) -> Response:
     """Detect the degradations of one image without changing it.  Waits up to 30 s unless `Prefer` says otherwise."""
     preference = wait_preference(request.headers.getlist("prefer"), DETECT_WAIT_S)
-    record = (await _Order(request, desk, caller, attempt, preference).job("detect")).record
+    record = (await _Order(request, desk, images, caller, attempt, preference).job("detect")).record
     async with leaving_nothing(desk, record):
         if not record.state.over:
             body = await desk.body(record, path_prefix(request))
@@ -91,6 +95,7 @@ class _Order:
 
     request: Request
     desk: Desk
+    images: ImageFetch
     caller: Caller
     attempt: Attempt
     preference: WaitPreference
@@ -108,8 +113,15 @@ class _Order:
         content = parcel.header.sha256 if parcel.header else ""
         if made := await self.attempt.repeats({**parcel.fields, **_accepted(parcel, accept)}, content):
             return await self.desk.replay(made, self.caller, wait_s, receive)
+        hooks = await accepted_hooks(
+            parcel.options.hooks,
+            self.desk.settings,
+            self.desk.queue.redis,
+            self.caller.owner,
+            path_prefix(self.request),
+        )
         await check_degradations(self.desk.queue, parcel.options.bundle or self.desk.settings.bundle, parcel.options)
-        upload = await self._opened(parcel)
+        upload = replace(await self.images.opened(parcel, self.caller), hooks=hooks)
         if accept is not None:
             upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
         return await self.desk.submit(ending_in(upload, wait_s), self.caller, wait_s, receive, self.attempt)
@@ -120,15 +132,6 @@ class _Order:
             await self.desk.refuse_early(self.caller, self.preference.wait_s, content_length(self.request))
         with child_span("read upload"):
             return await read_parcel(self.request, kind, self.desk.settings)
-
-    async def _opened(self, parcel: Parcel) -> Upload:
-        """Return the request with its image."""
-        source = parcel.source
-        if source.data is None or parcel.header is None:
-            raise InvalidRequest("this service takes the image itself only")
-        return Upload(
-            kind=parcel.kind, data=source.data, header=parcel.header, options=parcel.options, file_name=source.file_name
-        )
 
 
 def _accepted(parcel: Parcel, accept: str | None) -> dict[str, str | None]:
@@ -175,9 +178,11 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
     data = job.image or await desk.blob(result.blob, "the result")
-    response = image_response(data, record.spec.id, result.format, f'"{result.sha256}"')
-    response.headers.update({**_summary_headers(record), **preference.headers, "Content-Location": f"{url}/result"})
-    return response
+    picture = Picture(result.format, stem_of(record.spec.file_name, record.spec.id), f'"{result.sha256}"', len(data))
+    headers = {**picture.headers, **_summary_headers(record), **preference.headers}
+    del headers["Accept-Ranges"]  # the answer to POST; the image at Content-Location has ranges
+    headers["Content-Location"] = f"{url}/result"
+    return Response(data, headers=headers, media_type=f"image/{result.format}")
 
 
 def _summary_headers(record: JobRecord) -> dict[str, str]:

@@ -40,6 +40,7 @@ NOT_IN_THE_SCHEMA = (
     "contradicts only",  # one name in two lists
     "nothing is left to repair",  # only and skip together
     "does not know",  # a degradation that this bundle does not repair
+    "send the image once",  # an image in the body and another one in the query
     "contains no letter, digit or sign",  # a prompt of spaces, accents or invisible characters
 )
 """What the problem of a field says where no schema can say it."""

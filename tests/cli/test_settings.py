@@ -71,6 +71,7 @@ def test_a_number_that_nothing_can_mean_is_refused_with_its_name(undegrade, monk
     ("ALLOWED_ORIGINS", "photos.example"), ("ALLOWED_ORIGINS", "https://a.example/path"), ("ROOT_PATH", "ai"),
     ("ROOT_PATH", "/ai/"), ("ROOT_PATH", "/a/../b"), ("TRUSTED_PROXIES", "proxy"), ("TRUSTED_PROXIES", "10.0.0.0/99"),
     ("ALLOWED_HOSTS", "https://a.example"), ("IDLE_S", "0"), ("HEAD_S", "-1"), ("STALL_S", "x"),
+    ("IMAGE_URL_HOSTS", "https://a.example/path"), ("IMAGE_URL_HOSTS", "10.0.0.7"), ("IMAGE_URL_HOSTS", "a..b"),
 ])  # fmt: skip
 def test_an_invalid_network_setting_is_reported_with_its_name(undegrade, monkeypatch, name, value):
     monkeypatch.setenv(f"UNDEGRADE_{name}", value)
@@ -80,9 +81,11 @@ def test_an_invalid_network_setting_is_reported_with_its_name(undegrade, monkeyp
 
 def test_network_settings_reach_the_service(monkeypatch):
     given = {"ALLOWED_HOSTS": "a.example, b.example", "ALLOWED_ORIGINS": "https://a.example:8443", "ROOT_PATH": "/ai",
-             "TRUSTED_PROXIES": "10.0.0.0/8,::1", "IDLE_S": "90"}  # fmt: skip
+             "TRUSTED_PROXIES": "10.0.0.0/8,::1", "IDLE_S": "90",
+             "IMAGE_URL_HOSTS": "*.a.example, b.example"}  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(f"UNDEGRADE_{name}", value)
     service = service_settings(Settings())
     assert service.allowed_hosts == ("a.example", "b.example") and service.root_path == "/ai" and service.idle_s == 90
+    assert service.image_url_hosts == ("*.a.example", "b.example")
     assert service.allowed_origins == ("https://a.example:8443",) and service.trusted_proxies == ("10.0.0.0/8", "::1")

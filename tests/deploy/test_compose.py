@@ -56,7 +56,7 @@ def everything():
 @pytest.mark.parametrize("overlays", COMBINATIONS, ids="+".join)
 def test_every_combination_of_overlays_is_valid(overlays):
     found = services(*overlays)
-    assert {"api", "worker", "redis"} <= set(found)
+    assert {"api", "worker", "webhooks", "redis"} <= set(found)
     assert ("s3" in found, "prometheus" in found) == ("s3" in overlays, "observe" in overlays)
 
 
@@ -87,7 +87,7 @@ def test_redis_may_be_copied_while_its_file_is_rewritten():
 
 
 def test_everybody_waits_for_a_healthy_redis_and_for_the_store(everything):
-    for name in ("api", "worker"):
+    for name in ("api", "worker", "webhooks"):
         assert {part: how["condition"] for part, how in everything[name]["depends_on"].items()} == {
             "redis": "service_healthy", "s3": "service_healthy",
         }  # fmt: skip
@@ -105,13 +105,13 @@ def test_every_published_port_is_for_this_machine_only(everything):
     assert len(ports) == 4 and {port["host_ip"] for port in ports} == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("name", ["api", "worker", "redis", "models"])
+@pytest.mark.parametrize("name", ["api", "worker", "webhooks", "redis", "models"])
 def test_a_service_has_no_rights_that_it_does_not_need(name):
     entry = services()[name]
     assert entry["read_only"] and entry["cap_drop"] == ["ALL"] and entry["security_opt"] == ["no-new-privileges:true"]
 
 
-@pytest.mark.parametrize("name", ["api", "worker", "redis", "s3", "prometheus", "alertmanager", "grafana"])
+@pytest.mark.parametrize("name", ["api", "worker", "webhooks", "redis", "s3", "prometheus", "alertmanager", "grafana"])
 def test_a_service_has_a_memory_limit_and_comes_back(everything, name):
     assert int(everything[name]["deploy"]["resources"]["limits"]["memory"]) > 0
     assert everything[name]["restart"] == "unless-stopped"
@@ -120,7 +120,7 @@ def test_a_service_has_a_memory_limit_and_comes_back(everything, name):
 def test_a_password_of_redis_reaches_server_clients_and_health_check():
     found = services(REDIS_PASSWORD="geheim")
     assert found["redis"]["command"][-1] == found["redis"]["environment"]["REDISCLI_AUTH"] == "geheim"
-    for name in ("api", "worker"):
+    for name in ("api", "worker", "webhooks"):
         assert found[name]["environment"]["UNDEGRADE_REDIS_URL"] == "redis://:geheim@redis:6379/0"
 
 
@@ -130,6 +130,8 @@ def test_workers_share_the_store_of_the_api_and_reach_nobody_else():
     (data,) = (volume for volume in found["api"]["volumes"] if volume["target"] == "/data")
     assert data in found["worker"]["volumes"]
     assert list(found["worker"]["networks"]) == ["queue"]
+    assert data in found["webhooks"]["volumes"] and sorted(found["webhooks"]["networks"]) == ["public", "queue"]
+    assert found["webhooks"]["healthcheck"]["test"][-2:] == ["health", "webhooks"]
     assert list(services("egress")["worker"]["networks"]) == ["public", "queue"]
 
 

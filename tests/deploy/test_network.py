@@ -1,6 +1,7 @@
 """The policies let through what the programs connect to, and nothing else."""
 
 import re
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from manifests import (
@@ -24,11 +25,31 @@ from manifests import (
 Way = tuple[str, int, str]
 """Where to (`component`, `namespace/pods`, or `anywhere`), the port, and the protocol."""
 NAMES: set[Way] = {("kube-system/k8s-app=kube-dns", 53, "UDP"), ("kube-system/k8s-app=kube-dns", 53, "TCP")}
+PUBLIC = "the public internet"
+PRIVATE = (
+    "10.0.0.1",
+    "100.64.0.1",
+    "127.0.0.1",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.168.0.1",
+    "fd00:ec2::254",
+    "fe80::1",
+)
 CLIENTS, PROMETHEUS = "undegrade-clients=allowed/*", "monitoring/app.kubernetes.io/name=prometheus"
+
+
+def leads_nowhere_private(block: Object) -> bool:
+    inside, outside = ip_network(block["cidr"]), [ip_network(one) for one in block.get("except", [])]
+    return not any(
+        ip_address(one) in inside and not any(ip_address(one) in hole for hole in outside) for one in PRIVATE
+    )
 
 
 def peer_names(objects: list[Object], peer: Object) -> list[str]:
     """Our components that a peer selects, or its namespace and pods."""
+    if "ipBlock" in peer:
+        return [PUBLIC if leads_nowhere_private(peer["ipBlock"]) else "anywhere"]
     if "namespaceSelector" not in peer:
         return [component_of(one) for one in workloads(objects) if selects(peer["podSelector"], labels_of(one))]
     labels = peer["namespaceSelector"]["matchLabels"]
@@ -64,10 +85,12 @@ def needed(objects: list[Object], workload: Object) -> set[Way]:
             ways.add(("anywhere", 443, "TCP"))
             continue
         ways |= redis_way(objects, values["UNDEGRADE_REDIS_URL"])
-        if command in ("api", "worker"):
+        if command == "webhooks":
+            ways.add((PUBLIC, 443, "TCP"))
+        if command in ("api", "worker", "webhooks"):
             if values["UNDEGRADE_STORE_URL"].startswith("s3://"):
                 ways.add(("anywhere", 443, "TCP"))
-            if "OTEL_EXPORTER_OTLP_ENDPOINT" in values:
+            if "OTEL_EXPORTER_OTLP_ENDPOINT" in values and command != "webhooks":
                 target = urlsplit(values["OTEL_EXPORTER_OTLP_ENDPOINT"])
                 ways.add((f"{target.hostname.split('.')[1]}/*", target.port, "TCP"))
         if command == "scale-in":

@@ -143,7 +143,7 @@ def check_selectors(objects: list[Object]) -> list[str]:
         must_select(name_of(policy), policy["spec"]["podSelector"], pods)
         for rule in [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]:
             for peer in [*rule.get("from", []), *rule.get("to", [])]:
-                if "namespaceSelector" not in peer:
+                if "podSelector" in peer and "namespaceSelector" not in peer:
                     must_select(f"{name_of(policy)}: a peer", peer["podSelector"], pods)
     return findings
 

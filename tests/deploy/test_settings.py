@@ -32,7 +32,14 @@ from worker.supervisor import Supervisor, WorkerConfig
 
 OTHERS = re.compile(r"HOME|REDIS_PASSWORD|REDISCLI_AUTH|AWS_[A-Z_]+|OTEL_[A-Z_]+")
 """Variables of other programs and libraries, and the part of a URL that comes from a Secret."""
-OPTIONS_OF = {"api": {"api"}, "worker": {"worker"}, "scale-in": {"scale-in"}, "models-pull": {"models"}, "redis": set()}
+OPTIONS_OF = {
+    "api": {"api"},
+    "worker": {"worker"},
+    "scale-in": {"scale-in"},
+    "webhooks": {"webhooks"},
+    "models-pull": {"models"},
+    "redis": set(),
+}
 
 
 def ours(objects: list[Object]) -> list[tuple[str, Object, Object]]:
@@ -146,7 +153,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 def probes(component: str) -> list[tuple[str, str, str]]:
     """The probes of a component in all renderings: probe, name of the port, path."""
     found = set()
-    for name in ("base", "keda"):
+    for name in ("base", "keda", "webhooks"):
         for workload in workloads(rendered(name)):
             if component_of(workload) == component:
                 container = pod_of(workload)["containers"][0]
@@ -212,3 +219,28 @@ def test_the_probes_of_scale_in_are_those_of_the_command():
 
     marker = Marker("redis://", Cluster("https://x", "x", Path()), ("a", "b"), every_s=1, idle_s=1)
     assert {path for _, _, path in probes("scale-in")} == set(marker._probes(list))
+
+
+def test_the_probes_of_webhooks_are_those_of_the_command(tmp_path):
+    from cli.embedded_redis import EmbeddedRedis
+
+    port = free_port()
+    with EmbeddedRedis(tmp_path / "redis") as redis:
+        env = {"UNDEGRADE_METRICS_PORT": str(port), "UNDEGRADE_REDIS_URL": redis.url, "PATH": "/usr/bin:/bin"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "webhooks"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL
+        )
+        try:
+            until_s = time.monotonic() + 60
+            while True:
+                try:
+                    answers = [get(port, path) for _, _, path in probes("webhooks")]
+                except OSError:
+                    answers = []
+                if answers == [(200, "application/json")] * 3:
+                    break
+                assert process.poll() is None and time.monotonic() < until_s, answers
+                time.sleep(0.1)
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0

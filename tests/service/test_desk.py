@@ -61,9 +61,9 @@ def test_a_submission_that_was_sent_twice_is_one_job(service, picture):
     """The Redis client repeats a command when the reply was lost; the second then finds the id taken."""
     submit = service.app.state.desk.queue.submit
 
-    async def twice(*arguments):
-        await submit(*arguments)
-        return await submit(*arguments)
+    async def twice(*arguments, **named):
+        await submit(*arguments, **named)
+        return await submit(*arguments, **named)
 
     service.app.state.desk.queue.submit = twice
     assert service.client.post("/restore", files={"image": picture()}).status_code == 202

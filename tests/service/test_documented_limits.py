@@ -46,7 +46,7 @@ def number(cell: str) -> float:
 
 
 def test_limits_returns_these_limits():
-    assert set(Limits.model_fields) == {*LIMITS, "formats", "lanes"}
+    assert set(Limits.model_fields) == {*LIMITS, "formats", "lanes", "image_url", "uploads"}
 
 
 def test_the_example_of_limits_in_the_openapi_document_has_the_defaults():

@@ -1,6 +1,7 @@
 """The limits of an upload: by its length, by its bytes, and by its header."""
 
 import base64
+import gzip
 import io
 import resource
 import socket
@@ -124,3 +125,27 @@ def test_a_client_that_disconnects_leaves_no_job_and_is_logged_as_499(service, c
 def test_json_that_parsers_read_differently_is_422(client, body, problem):
     answer = client.post("/restore", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422 and problem in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity"])
+def test_a_compressed_body_is_refused_with_a_reason(client, encoding):
+    for route in ("/restore", "/detect", "/uploads"):
+        for kind in ("image/png", "application/json", "multipart/form-data; boundary=x"):
+            headers = {"Content-Type": kind, "Content-Encoding": encoding}
+            answer = client.post(route, content=gzip.compress(b"{}"), headers=headers)
+            assert answer.status_code == 415 and answer.json()["code"] == "unsupported-encoding", (route, kind)
+            assert encoding in answer.json()["detail"] and answer.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_whose_encoding_is_identity_is_read(client, picture):
+    headers = {"Content-Type": "image/png", "Content-Encoding": "identity"}
+    assert client.post("/restore", content=picture(), headers=headers).status_code == 202
+
+
+def test_base64_may_stand_in_a_form(client, picture):
+    large = io.BytesIO()
+    Image.effect_noise((400, 400), 90).save(large, "png")  # more than a field of another name may have
+    text = base64.urlsafe_b64encode(large.getvalue()).decode().rstrip("=")
+    assert client.post("/restore", files={"image_base64": (None, text)}).status_code == 202
+    answer = client.post("/restore", files={"image": picture(), "prompt": (None, text)})
+    assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == "prompt"

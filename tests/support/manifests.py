@@ -23,10 +23,13 @@ ROOT = Path(__file__).parents[2]
 K8S = ROOT / "deploy" / "k8s"
 OVERLAYS = sorted(folder.name for folder in (K8S / "overlays").iterdir())
 COMBINATIONS = {
-    "large": ("gpu", "s3", "weights-pvc", "observe", "tracing", "scale-in", "keda", "external-redis"),
+    "large": (
+        "gpu", "webhooks", "s3", "weights-pvc", "observe", "tracing", "scale-in", "keda", "external-redis",
+    ),
     "pulled": ("weights-pull", "s3", "observe"),
-}
-"""Components that no overlay has.  external-redis comes last: it changes what scale-in brings."""
+    "webhooks": ("webhooks",),
+}  # fmt: skip
+"""Components that no overlay has.  s3 and external-redis come after the components that they change."""
 RENDERINGS = ["base", *OVERLAYS, *COMBINATIONS]
 NAMESPACE = "undegrade"
 Object = dict[str, Any]

@@ -60,19 +60,24 @@ class Observed:
 
     def __init__(self, folder: Path, redis: EmbeddedRedis, store: Path) -> None:
         self.folder, self.redis, self.store = folder, redis, store
-        self.ports = {name: free_port() for name in ("api", "api-metrics", "worker-metrics", "prometheus")}
+        self.ports = {
+            name: free_port() for name in ("api", "api-metrics", "worker-metrics", "webhooks-metrics", "prometheus")
+        }
         self.url = f"http://127.0.0.1:{self.ports['api']}"
         self.client = httpx.Client(base_url=self.url, timeout=30)
         self.processes: dict[str, Process] = {}
 
-    def start_api(self) -> None:
-        self._start("api", "--port", str(self.ports["api"]), metrics="api-metrics")
+    def start_api(self, env: dict[str, str] | None = None) -> None:
+        self._start("api", "--port", str(self.ports["api"]), metrics="api-metrics", env=env)
         self.until(lambda: self._answers("/livez"), "the API answers", 60)
 
     def start_worker(self, env: dict[str, str] | None = None, *words: str, ready: bool = True) -> None:
         self._start("worker", "--device", "cpu", *words, metrics="worker-metrics", env=env)
         if ready:
             self.until(lambda: self._answers("/readyz"), "the worker is ready", READY_S)
+
+    def start_webhooks(self, env: dict[str, str]) -> None:
+        self._start("webhooks", metrics="webhooks-metrics", env=env)
 
     def _start(self, name: str, *words: str, metrics: str, env: dict[str, str] | None = None) -> None:
         command = [

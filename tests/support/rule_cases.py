@@ -58,6 +58,17 @@ def queue(ready: str, queued: str, in_flight: str = "0+0x30") -> Series:
 
 
 WORKER = '{job="undegrade-worker",instance="w:9100"}'
+
+
+def attempts(delivered: str, retried: str) -> Series:
+    """Two API replicas that export the same counters."""
+    return {
+        f'undegrade_webhook_attempts_total{{instance="{instance}",outcome="{outcome}"}}': values
+        for instance in "ab"
+        for outcome, values in (("delivered", delivered), ("retried", retried), ("failed", "0+0x30"))
+    }
+
+
 STORE_FREE = "undegrade_store_free_bytes"
 START = "undegrade_worker_oldest_job_start_timestamp_seconds"
 
@@ -119,6 +130,10 @@ CASES: dict[str, Case] = {
     ),
     "UndegradeJobStuck": Case(
         {f"{START}{WORKER}": "0+0x5 300+0x40"}, {f"{START}{WORKER}": "0+0x5 300+0x10 900+0x10 1500+0x25"}, at=40
+    ),
+    "UndegradeWebhooksFailing": Case(
+        attempts("0+1x30", "0+3x30"), attempts("0+3x30", "0+1x30"), at=20,
+        also=[{"undegrade_delivery_overdue_seconds": "0+60x30"}],
     ),
     "UndegradeRequestErrorBudgetBurn": Case(
         requests("0+95x20", "0+5x20"), requests("0+9995x20", "0+5x20"), at=15

@@ -145,9 +145,9 @@ def test_two_processes_with_the_same_request_at_once_make_one_job(serve, picture
     for service in services:
         submit = service.app.state.desk.queue.submit
 
-        async def together(*arguments, submit=submit):
+        async def together(*arguments, submit=submit, **named):
             await asyncio.to_thread(barrier.wait, 20)
-            return await submit(*arguments)
+            return await submit(*arguments, **named)
 
         service.app.state.desk.queue.submit = together
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -78,3 +79,87 @@ def test_the_image_of_a_pass_is_returned(client, job):
 @pytest.mark.parametrize(("number", "status"), [("2", 404), ("3", 404), ("0", 422), ("x", 422)])
 def test_a_pass_without_an_image_is_404(client, job, number, status):
     assert client.get(f"/jobs/{job['id']}/passes/{number}/image").status_code == status
+
+
+# Ranges, HEAD and file names, with a real client of a real server
+
+
+@pytest.fixture(params=["redis", "file"])
+def pictures(request, serve, toy, picture, tmp_path):
+    """A client, and the URLs of a result, of a converted result and of a pass, in two kinds of stores."""
+    store = {} if request.param == "redis" else {"store_url": f"file://{tmp_path}/blobs"}
+    client = serve(**store).client
+    toy(**store)
+    job = client.post(
+        "/restore", files={"image": ("Été am See.png", picture(size=(90, 60)))}, headers={"Prefer": "wait=20"}
+    ).json()
+    return client, [job["result"]["url"], job["result"]["url"] + "?format=webp", job["passes"][0]["image"]]
+
+
+def test_ranges_are_slices_of_the_whole(pictures):
+    client, urls = pictures
+    for url in urls:
+        whole = client.get(url)
+        data, size, tag = whole.content, len(whole.content), whole.headers["etag"]
+        assert whole.headers["accept-ranges"] == "bytes" and "content-range" not in whole.headers
+        pieces = [
+            client.get(url, headers={"Range": f"bytes={first}-{first + 99}", "If-Range": tag})
+            for first in range(0, size, 100)
+        ]
+        assert {piece.status_code for piece in pieces} == {206} and b"".join(p.content for p in pieces) == data
+        assert pieces[0].headers["content-range"] == f"bytes 0-{min(99, size - 1)}/{size}"
+        assert pieces[0].headers["content-length"] == str(min(100, size))
+        for name in ("etag", "content-type", "content-disposition", "cache-control", "vary"):
+            assert pieces[0].headers[name] == whole.headers[name]
+        assert client.get(url, headers={"Range": "bytes=-10"}).content == data[-10:]
+        after = client.get(url, headers={"Range": f"bytes={size}-"})
+        assert after.status_code == 416 and after.headers["content-range"] == f"bytes */{size}"
+        assert after.json()["code"] == "range-not-satisfiable"
+        for headers in ({"Range": "bytes=0-1,5-6"}, {"Range": "bytes=0-1", "If-Range": '"other"'}):
+            again = client.get(url, headers=headers)
+            assert (again.status_code, again.content) == (200, data)
+        assert client.get(url, headers={"Range": "bytes=0-1", "If-None-Match": tag}).status_code == 304
+
+
+def test_head_has_the_headers_of_get_and_ignores_range(pictures):
+    client, urls = pictures
+    for url in urls:
+        get, head = client.get(url), client.head(url, headers={"Range": "bytes=0-1"})
+        assert head.status_code == 200 and head.content == b""
+        of_this_request = {"date", "x-request-id"}
+        assert {k: v for k, v in head.headers.items() if k not in of_this_request} == {
+            k: v for k, v in get.headers.items() if k not in of_this_request
+        }
+        assert client.head(url, headers={"If-None-Match": get.headers["etag"]}).status_code == 304
+
+
+def test_a_picture_is_private_and_has_the_name_of_the_callers_file(pictures):
+    client, urls = pictures
+    names = ["Été am See-restored.png", "Été am See-restored.webp", "Été am See-restored-pass-1.png"]
+    for url, name in zip(urls, names, strict=True):
+        headers = client.get(url).headers
+        assert headers["cache-control"] == "private, no-cache" and headers["x-content-type-options"] == "nosniff"
+        expected = f"inline; filename=\"{name.replace('É', 'E').replace('é', 'e')}\"; filename*=UTF-8''{quote(name)}"
+        assert headers["content-disposition"] == expected
+
+
+def test_a_store_that_signs_nothing_ignores_prefer_redirect(pictures):
+    client, urls = pictures
+    for url in urls:
+        answer = client.get(url, headers={"Prefer": "redirect"})
+        assert answer.status_code == 200 and "preference-applied" not in answer.headers
+
+
+def test_head_and_ranges_of_a_deleted_picture_are_410(client, job, valkey):
+    valkey.do(lambda redis: redis.delete(*redis.keys("undegrade:blob:*")))
+    for url in (job["result"]["url"], job["passes"][0]["image"]):
+        assert client.head(url).status_code == 410
+        assert client.get(url, headers={"Range": "bytes=0-1"}).json()["code"] == "gone"
+
+
+def test_the_file_name_goes_with_the_prompt_of_a_canceled_job(client, service, picture):
+    files = {"image": ("secret.png", picture())}
+    job = client.post("/restore", files=files, data={"prompt": "remove rain"}).json()["id"]
+    assert client.delete(f"/jobs/{job}").status_code == 200
+    spec = service.queued()(lambda queue: queue.record(job)).spec
+    assert spec.file_name is None and spec.controls.prompt is None
