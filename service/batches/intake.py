@@ -1,6 +1,7 @@
 """Takes in a batch: each image becomes a job as soon as it has arrived, or a problem of its own."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -83,9 +84,11 @@ class Intake:
         limit = self.desk.settings.max_batch_images
         if len(self._entries) >= limit:
             raise BatchTooLarge(f"the batch has more than {limit} images, the limit")
-        name = name[:MAX_NAME_CHARACTERS] if name else None
+        name = _storable(name)[:MAX_NAME_CHARACTERS] if name else None
         data = source.data if isinstance(source, Source) else None
-        self._digest.update(hashlib.sha256(data or repr(source).encode()).digest() + (name or "").encode() + b"\0")
+        self._digest.update(
+            hashlib.sha256(data or _storable(repr(source)).encode()).digest() + (name or "").encode() + b"\0"
+        )
         if self.dry:
             self._entries.append(BatchEntry(name=name))
             return
@@ -111,7 +114,8 @@ class Intake:
     def _refuse(self, refusal: Refusal, name: str | None) -> None:
         if refusal.status in BUSY and self._busy is None:
             self._busy = refusal
-        problem = problem_of(refusal, self._request_id).model_dump(mode="json")
+        text = json.dumps(problem_of(refusal, self._request_id).model_dump(mode="json"), ensure_ascii=False)
+        problem = json.loads(_storable(text))
         self._entries.append(BatchEntry(name=name, problem=problem))
 
     async def finish(self) -> str:
@@ -146,3 +150,8 @@ class Intake:
             with suppress(RedisError, StoreError):
                 await self.desk.eraser.erase(record)
         self._records.clear()
+
+
+def _storable(text: str) -> str:
+    """Return a text without half surrogate pairs, which JSON may contain and UTF-8 may not."""
+    return text.encode("utf-8", "replace").decode()

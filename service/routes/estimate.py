@@ -58,7 +58,7 @@ async def estimate_images(request: Request, desk: CurrentDesk, caller: Authentic
 
 def _kind(value: object) -> Kind:
     if value == "restore" or value == "detect":
-        return value  # type: ignore[return-value]
+        return value
     raise invalid_field("kind", "expected restore or detect")
 
 

@@ -155,6 +155,14 @@ def test_images_may_come_as_json(client):
     assert [item["status"] for item in answer.json()["items"]] == ["queued", "refused", "refused", "refused", "refused"]
 
 
+def test_names_and_fields_that_are_no_text_in_utf8_break_nothing(client):
+    entries = [{"image_base64": TINY_PNG, "name": "a\ud800"}, {"\udfff": 1}, {"image_url": "\ud800"}]
+    body = json.dumps({"images": entries}).encode()
+    answer = client.post("/batches", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 202, answer.text
+    assert [item["status"] for item in answer.json()["items"]] == ["queued", "refused", "refused"]
+
+
 @pytest.mark.parametrize(
     ("images", "fields", "field"),
     [(0, {}, "image"), (1, {"strength": "2"}, "strength"), (1, {"nonsense": "1"}, "nonsense"),
