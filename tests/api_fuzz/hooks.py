@@ -50,7 +50,7 @@ NOT_A_PICTURE = {"not-an-image", "unsupported-format"}
 """Codes for bytes that are no picture.  The schema only says that they are bytes."""
 ACCEPTED: Counter[str] = Counter()
 STILL_THERE: set[str] = set()
-"""Jobs and batches that DELETE has canceled (200, 202): they are documented to stay until they are deleted once more (204)."""
+"""Jobs and batches that DELETE has canceled (200, 202): as documented, they stay until a second DELETE (204)."""
 
 
 @schemathesis.hook
