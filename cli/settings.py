@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     """Maximum number of images or tiles per denoising step; 8 on CUDA and 1 on a CPU when unset."""
     max_queued: int = Field(default=ServiceSettings.max_queued, ge=1, le=10**9)
     """Maximum number of queued jobs; the API answers further jobs with 503."""
+    max_batch_images: int = Field(default=ServiceSettings.max_batch_images, ge=1, le=10_000)
+    """Maximum number of images of a batch."""
+    max_batch_megabytes: float = Field(default=ServiceSettings.max_batch_bytes / 1e6, gt=0, le=10**6)
+    """Largest batch, in millions of bytes."""
     max_megapixels: float = Field(default=ServiceSettings.max_megapixels, gt=0, le=10**6)
     """Largest image."""
     max_megabytes: float = Field(default=ServiceSettings.max_bytes / 1e6, gt=0, le=10**6)

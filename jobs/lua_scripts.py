@@ -17,20 +17,24 @@ FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
 OUTBOX, QUOTAS = ("outbox",), ("quotas",)
 ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
-CLAIMS = ("claims",)
-"""Of each script that makes what a client may ask for twice with one Idempotency-Key."""
+CLAIMS, LABELS, BATCHES, COSTS = ("claims",), ("labels",), ("batches",), ("costs",)
+"""`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("lease", "commit", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
+    **dict.fromkeys(("lease", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
-    "submit": (*ADMITS, *QUOTAS, *CLAIMS),
+    "commit": (*ENDS, *COSTS),
+    "forget_batch": BATCHES,
+    "seal_batch": CLAIMS,
+    "list_jobs": LABELS,
+    "submit": (*ADMITS, *QUOTAS, *CLAIMS, *LABELS, *BATCHES),
     "open_upload": (*ADMITS, *CLAIMS),
     "reserve": ADMITS,
     "count_request": QUOTAS,
-    "forget": ("ledger", *OUTBOX),
+    "forget": ("ledger", *OUTBOX, *LABELS, *BATCHES),
     **dict.fromkeys(("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"), OUTBOX),
 }
 """The shared parts that precede each script, after the prelude."""
-REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "open_upload"}
+REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "open_upload", "seal_batch"}
 """Every other script runs even at Redis' maxmemory: what has been accepted must be able to end."""
 ALLOW_OUT_OF_MEMORY = "#!lua flags=allow-oom\n"
 
@@ -41,7 +45,7 @@ class LuaScripts:
     def __init__(self, redis: "Redis") -> None:
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
         prelude = _tables() + parts.pop(PRELUDE)
-        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *QUOTAS, *CLAIMS}}
+        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *QUOTAS, *CLAIMS, *LABELS, *BATCHES, *COSTS}}
         self._scripts = {
             name: redis.register_script(
                 ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from jobs import redis_keys
+from jobs.batches import Batches
 from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.claims import Claim, taken
 from jobs.counters import Counters
@@ -25,13 +26,14 @@ from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
 from jobs.forecast import Forecast, LineSnapshot, forecast, read_line
 from jobs.hooks import Hooks
+from jobs.job_list import JobList
 from jobs.job_log import log_ends
 from jobs.lane_pauses import LanePauses
 from jobs.lease import Finished, Leased, Refused, read_lease_row
 from jobs.lua_scripts import LuaScripts
 from jobs.quota_counters import QuotaCounters, quota_exceeded, submission_quotas
 from jobs.quotas import NO_QUOTAS, Quotas
-from jobs.record import Failure, JobRecord, Outcome, Progress, read_record, readable_records
+from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
 from jobs.request_context import NO_REQUEST, RequestContext
 from jobs.rq_format import MAX_PACKED_BYTES, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
@@ -76,6 +78,7 @@ class Queue:
         self._scripts = LuaScripts(redis)
         self.workers, self.counters = WorkerRegistry(redis, self._scripts), Counters(redis)
         self.pauses, self.quotas = LanePauses(redis, self._scripts), QuotaCounters(redis, self._scripts)
+        self.listing, self.batches = JobList(redis, self._scripts), Batches(redis, self._scripts)
 
     async def reserve(self, spec: JobSpec) -> None:
         """Make room for an input that is stored before its job is submitted.
@@ -129,8 +132,8 @@ class Queue:
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
             hooks=hooks.dump() if hooks else None,
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
-            claim=claim.arguments() if claim else None,
-            pixels=spec.source.width_px * spec.source.height_px if spec.source else 0,
+            claim=claim.arguments() if claim else None, labels=spec.labels or None, unstored=not spec.store or None,
+            batch=spec.batch, pixels=spec.source.width_px * spec.source.height_px if spec.source else 0,
             quotas=submission_quotas(quotas),
         )  # fmt: skip
         if claim and accepted == -4:
@@ -308,26 +311,6 @@ class Queue:
         """Returns what is known of a job, and its result where that was stored with the commit and is still there."""
         fields, picture = await self._scripts.run("record_with_result", id=spec.id)
         return read_record(dict(zip(fields[::2], fields[1::2], strict=True)), spec), picture or None
-
-    async def newest(self, count: int, before_ms: int | None = None, owner: str | None = None) -> list[JobRecord]:
-        """Returns a page of jobs (of one API key), newest first, that arrived before `before_ms`.
-
-        A page has `count` jobs, and all others that arrived in the same millisecond as its last one: the time is the
-        cursor, and no job may fall between two pages.
-        """
-        top = f"({before_ms}" if before_ms is not None else "+inf"
-        index = redis_keys.JOBS_OF_OWNER + owner if owner else redis_keys.JOBS
-        found = await self.redis.zrevrangebyscore(index, top, "-inf", start=0, num=count, withscores=True)
-        ids = [job for job, _ in found]
-        if len(found) == count:
-            last_ms = found[-1][1]
-            same = await self.redis.zrevrangebyscore(index, last_ms, last_ms)
-            ids += [job for job in same if job not in ids]
-        async with self.redis.pipeline(transaction=False) as pipeline:
-            for job in ids:
-                pipeline.hgetall(redis_keys.JOB + job.decode())
-            rows = await pipeline.execute()
-        return readable_records(rows)
 
     async def forecast(self, spec: JobSpec) -> Forecast | None:
         """Returns where a waiting job stands and when it will have ended; None once its engine has begun with it."""

@@ -22,6 +22,14 @@ JOBS = "undegrade:jobs"
 """Sorted set: the id of each job by the millisecond of its arrival."""
 JOBS_OF_OWNER = "undegrade:jobs:"
 """+ owner: the same for the jobs of one API key."""
+LABELED = "undegrade:labeled:"
+"""+ owner (`*`: all owners together):key:value: sorted set, the same for the jobs with a label."""
+BATCH = "undegrade:batch:"
+"""+ id of a batch: hash of owner and created_ms."""
+BATCH_ITEMS = "undegrade:batch-items:"
+"""+ id of a batch: list of JSON of jobs.batches.BatchEntry, one for each image in the order of the request."""
+BATCH_JOBS = "undegrade:batch-jobs:"
+"""+ id of a batch: set of the ids of its jobs that are not forgotten."""
 API_KEYS = "undegrade:api-keys"
 """Hash: id of an API key -> JSON of jobs.api_keys.ApiKey without its id."""
 IN_LINE = "undegrade:in-line:"
@@ -42,6 +50,8 @@ ARRIVALS = "undegrade:bell:"
 """+ bundle: list on which idle workers block; each new job adds an entry."""
 RECENT_ENDS = "undegrade:drain:"
 """+ bundle: list of 'ended_ms started_ms work_ms' of the last jobs that workers ended, newest first."""
+COSTS = "undegrade:costs:"
+"""+ bundle: list of 'kind pixels passes steps work_ms run_ms' of the last jobs that succeeded, newest first."""
 COUNTERS = "undegrade:counters"
 """Hash: the counters of jobs.counters."""
 WORKER = "undegrade:worker:"
@@ -105,6 +115,7 @@ MAX_DEATHS = 2
 MAX_EVENTS_PER_JOB = 500
 MAX_RECENT_ENDS = 64
 MAX_ARRIVALS = 32
+MAX_COSTS = 128
 MAX_RECLAIMED_AT_ONCE = 100
 MAX_EXPIRED_AT_ONCE = 100
 MEMORY_PERCENT_FOR_SUBMISSIONS = 80
@@ -124,6 +135,10 @@ RQ_STARTED_GRACE_MS = 24 * 3600 * 1000
 """RQ's own cleanup, which `rq info` runs, must not take a job that our leases look after."""
 QUEUED_TTL_S = 7 * 24 * 3600
 """A job that no worker takes for a week is forgotten."""
+UNSTORED_S = 120
+"""A job of which nothing may stay is forgotten after this, also when the process that waits for it has died."""
+UNSTORED_KEEP_S = 30
+"""The same after its end."""
 EXPIRY_MARGIN_S = 3600
 """Keys outlive a job's expiry by this: longer than the sweep's interval, so the sweep still finds the job's owner."""
 WORKER_TTL_S = 20

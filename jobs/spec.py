@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -22,6 +23,7 @@ from pydantic_core import ErrorDetails
 
 from jobs.blob_names import belongs_to
 from jobs.errors import NewerSpec, SpecError
+from jobs.labels import check_labels
 
 Lane = Literal["interactive", "standard", "bulk"]
 Kind = Literal["restore", "detect", "noop"]
@@ -43,6 +45,15 @@ class FrozenModel(BaseModel):
     """A pydantic model that cannot change, refuses unknown fields and holds no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _checked(labels: dict[str, str]) -> dict[str, str]:
+    check_labels(labels)
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_checked)]
+"""As jobs.labels says."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -141,6 +152,9 @@ class JobSpec(FrozenModel):
         keep_s: how long its result and record stay after it has ended.
         owner: the id of its API key; None where the service needs no key.
         version: of the spec: the first that knows its controls, whatever is given.
+        labels: of the caller.
+        store: False where nothing may stay of the job after its answer.
+        batch: the id of the batch that it belongs to.
         file_name: of the caller's file, cleaned and without extension; it goes with the prompt when the job is erased.
     """
 
@@ -158,6 +172,9 @@ class JobSpec(FrozenModel):
     deadline_ms: int | None = Field(default=None, ge=0, le=MAX_EXACT)
     keep_s: int = Field(default=24 * 3600, ge=1, le=MAX_KEEP_S)
     owner: str | None = None
+    labels: Labels = Field(default_factory=dict)
+    store: bool = True
+    batch: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
     file_name: str | None = Field(default=None, max_length=200)
 
     @model_validator(mode="after")

@@ -36,7 +36,22 @@ from service.proxies import HeadAsGet, RootPath
 from service.queue_metrics import QueueCollector
 from service.refusals import InternalError
 from service.request_log import RequestLog
-from service.routes import about, admin, deliveries, docs, events, health, images, jobs, page, restore, uploads
+from service.routes import (
+    about,
+    admin,
+    batches,
+    deliveries,
+    docs,
+    estimate,
+    events,
+    health,
+    images,
+    jobs,
+    page,
+    restore,
+    retries,
+    uploads,
+)
 from service.settings import ServiceSettings
 from service.store_probe import StoreProbe
 from service.transcode import Transcoder
@@ -87,7 +102,9 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     app.add_middleware(ForwardedHeaders, proxies=proxies)
     add_handlers(app)
     count_refusals(app, registry)
-    for module in (restore, uploads, jobs, deliveries, images, events, about, admin, health, docs):
+    for module in (
+        restore, uploads, jobs, retries, batches, estimate, deliveries, images, events, about, admin, health, docs
+    ):  # fmt: skip
         app.include_router(module.router)
     if settings.page:
         app.include_router(page.router)

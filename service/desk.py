@@ -149,14 +149,18 @@ class Desk:
             output=options.output,
             submitted_ms=now_ms,
             deadline_ms=None if options.deadline_s is None else now_ms + int(options.deadline_s * 1000),
-            keep_s=self.settings.keep_s,
+            keep_s=self.settings.keep_s if options.store else redis_keys.UNSTORED_KEEP_S,
+            store=options.store,
+            batch=upload.batch,
             owner=caller.owner,
+            labels=dict(options.labels),
             file_name=clean_stem(upload.file_name),
         )
 
     async def _enqueue(self, upload: Upload, spec: JobSpec, caller: Caller, claim: Claim | None) -> JobRecord:
         assert spec.source, "_spec sets it"
-        blob = Blob(spec.source.blob, upload.data, redis_keys.QUEUED_TTL_S + self.settings.keep_s)
+        ttl_s = redis_keys.QUEUED_TTL_S + self.settings.keep_s if spec.store else redis_keys.UNSTORED_S
+        blob = Blob(spec.source.blob, upload.data, ttl_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
         await self.inputs.check_room(len(upload.data))
         if not carried:
@@ -240,11 +244,6 @@ class Desk:
     async def _position(self, record: JobRecord) -> QueuePosition | None:
         forecast = await self.queue.forecast(record.spec)
         return QueuePosition.model_validate(forecast, from_attributes=True) if forecast else None
-
-    async def page(self, caller: Caller, limit: int, before_ms: int | None) -> tuple[list[JobRecord], int | None]:
-        """Return the jobs that this caller may see, newest first, and the cursor of the next page."""
-        records = await self.queue.newest(limit, before_ms, caller.owner)
-        return records, records[-1].enqueued_ms if len(records) >= limit else None
 
     async def delete(self, record: JobRecord) -> State | None:
         """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""

@@ -36,6 +36,13 @@ class Eraser:
         self.rewrite_file(again=before is State.RUNNING)
         return before
 
+    async def erase(self, record: JobRecord) -> None:
+        """Remove every trace of a job, whatever its state.  Its worker lets it go when it next renews the lease."""
+        names = await self._blob_names(await self.queue.record(record.spec.id) or record)
+        await self.queue.forget(record.spec.id)
+        await self.store.delete(*names)
+        self.rewrite_file()
+
     def rewrite_file(self, again: bool = False) -> None:
         """Have an embedded Valkey write its file without what was deleted.  `again`: images go later, too."""
         if self.rewrite is not None:

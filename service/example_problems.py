@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from service.batches.refusals import BatchTooLarge, NoSuchBatch
 from service.direct_uploads import NoSuchUpload, UploadNotReceived, UploadsUnavailable
 from service.failed_jobs import STATUSES
 from service.idempotency.refusals import BadIdempotencyKey, IdempotencyKeyReused
@@ -67,10 +68,14 @@ JOB_URL = f"/jobs/{JOB_ID}"
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
-MAKERS = (*UPLOADS, "open_upload")
+JOB_MAKERS = (*UPLOADS, "retry", "create_batch")
+MAKERS = (*JOB_MAKERS, "open_upload")
+SENDERS = (*MAKERS, "estimate_images")
+DELETERS = ("delete", "delete_batch")
+OF_A_BATCH = ("batch", "delete_batch", "batch_events", "batch_results")
 """These take an Idempotency-Key."""
 IMAGES = ("result", "pass_image")
-OF_A_JOB = ("job", "delete", "events", "deliveries", "redeliver", *IMAGES)
+OF_A_JOB = ("job", "delete", "events", "retry", "deliveries", "redeliver", *IMAGES)
 ADMIN_ACTS = ("drain_worker", "resume_worker", "pause_lane", "resume_lane", "purge_queue")
 NEED_THE_IMAGE = ("restore", "detect", "result")
 """These refuse with `job-failed`: they need the job's success."""
@@ -105,7 +110,7 @@ _EXAMPLES = (
     _Example(BadIdempotencyKey("Idempotency-Key has 300 characters, expected at most 255"), MAKERS),
     _Example(Unauthorized("an API key is required")),
     _Example(KeyExpired("this API key has expired")),
-    _Example(CrossOrigin("a page of another site may not send this request"), (*MAKERS, "delete", *ADMIN_ACTS)),
+    _Example(CrossOrigin("a page of another site may not send this request"), (*SENDERS, *DELETERS, *ADMIN_ACTS)),
     _Example(Forbidden("this API key has the scope restore, expected admin")),
     _Example(
         NoSuchWorker("there is no worker or host photo-1a2b3c4d; did you mean photos-1a2b3c4d?"),
@@ -113,6 +118,7 @@ _EXAMPLES = (
     ),
     _Example(NoSuchLane("there is no lane bulks; did you mean bulk?"), ("pause_lane", "resume_lane")),
     _Example(NoSuchJob(f"there is no job {JOB_ID}"), OF_A_JOB),
+    _Example(NoSuchBatch(f"there is no batch {JOB_ID}"), OF_A_BATCH),
     _Example(ImageUrlOff("image_url is switched off in this service"), UPLOADS),
     _Example(NoSuchUpload(f"there is no upload {JOB_ID}"), UPLOADS),
     _Example(NoSuchPass(f"job {JOB_ID} has no image of pass 4"), ("pass_image",)),
@@ -122,7 +128,7 @@ _EXAMPLES = (
     _Example(NoSuchVariant(f"job {JOB_ID} has no variant 3, it has 2"), ("result",)),
     _Example(NotAcceptable("got Accept: text/html")),
     _Example(RequestTimedOut("the body brought less than 10,000 bytes in 10 s")),
-    _Example(NotFinished(f"job {JOB_ID} is running"), ("result",)),
+    _Example(NotFinished(f"job {JOB_ID} is running"), ("result", "retry")),
     _Example(JobCanceled(f"job {JOB_ID} was canceled", job_id=JOB_ID)),
     _Example(Gone(f"job {JOB_ID} has expired: jobs are kept for 86400 s after their end"), OF_A_JOB),
     _Example(
@@ -131,9 +137,12 @@ _EXAMPLES = (
     _Example(UploadNotReceived(f"upload {JOB_ID} has no image yet"), UPLOADS),
     _Example(Gone(f"upload {JOB_ID} has ended: uploads are kept for 3600 s"), ("open_upload",)),
     _Example(Gone(f"job {JOB_ID} was deleted during the wait"), UPLOADS),
+    _Example(Gone(f"batch {JOB_ID} has expired: it is kept as long as its jobs"), (*OF_A_BATCH, "create_batch")),
+    _Example(BatchTooLarge("the batch has more than 200 images, the limit"), ("create_batch",)),
     _Example(TooLarge("the image has 41,203,118 bytes or more, the limit is 30,000,000")),
     _Example(
-        TooManyPixels("the image has 12000 x 9000 = 108.0 megapixels, the limit is 50 (and 65535 px a side)"), UPLOADS
+        TooManyPixels("the image has 12000 x 9000 = 108.0 megapixels, the limit is 50 (and 65535 px a side)"),
+        (*UPLOADS, "estimate_images"),
     ),
     _Example(UriTooLong("the URL has more than 16,384 bytes")),
     _Example(UnsupportedBody("got content type 'text/plain'")),
@@ -169,11 +178,11 @@ _EXAMPLES = (
         _job_failed("out-of-memory", "the image does not fit into the memory of the device", "scale the image down"),
         NEED_THE_IMAGE,
     ),
-    _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), UPLOADS),
+    _Example(QueueIsFull("1000 jobs are queued, the limit is 1000"), JOB_MAKERS),
     _Example(RedisUnavailable("the job queue does not answer")),
     _Example(NewerJob("the job was written by a later version of undegrade"), OF_A_JOB),
     _Example(
-        StoreUnavailable("the blob store cannot be read or written; /readyz gives the reason"), (*UPLOADS, *IMAGES)
+        StoreUnavailable("the blob store cannot be read or written; /readyz gives the reason"), (*MAKERS, *IMAGES)
     ),
     _Example(TooManyConversions("got 2 conversions in progress, the limit"), ("result",)),
     _Example(ConversionFailed("a conversion to avif needs too much memory"), ("result",)),

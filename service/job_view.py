@@ -155,6 +155,8 @@ class JobBody(BaseModel):
     warnings: tuple[str, ...]
     warning_codes: tuple[str, ...]
     error: ErrorBody | None
+    labels: dict[str, str]
+    batch: str | None
 
 
 class JobPage(BaseModel):
@@ -205,6 +207,8 @@ def job_body(record: JobRecord, position: QueuePosition | None = None, path_pref
         warnings=outcome.warnings,
         warning_codes=(*outcome.warning_codes, *("other",) * (len(outcome.warnings) - len(outcome.warning_codes))),
         error=ErrorBody(**outcome.failure.model_dump()) if outcome.failure else None,
+        labels=spec.labels,
+        batch=spec.batch,
     )
 
 

@@ -5,7 +5,7 @@ A message can be lost while Redis is away.  Therefore no request waits longer th
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -55,17 +55,29 @@ class JobWaiters:
         Raises:
             TooManyWaits: the owner's quota is used up.
         """
+        with self.register_all([job_id], owner, only_end) as waiter:
+            yield waiter
+
+    @contextmanager
+    def register_all(self, job_ids: Sequence[str], owner: str | None, only_end: bool = True) -> Iterator[JobWaiter]:
+        """Yield one waiter for all of these jobs.  It counts once.
+
+        Raises:
+            TooManyWaits: the owner's quota is used up.
+        """
         self.check_quota(owner)
         waiter = JobWaiter(only_end)
         self._count_by_owner[owner] += 1
-        self._waiters.setdefault(job_id, set()).add(waiter)
+        for job_id in job_ids:
+            self._waiters.setdefault(job_id, set()).add(waiter)
         try:
             yield waiter
         finally:
             self._count_by_owner[owner] -= 1
-            self._waiters[job_id].discard(waiter)
-            if not self._waiters[job_id]:
-                del self._waiters[job_id]
+            for job_id in job_ids:
+                self._waiters[job_id].discard(waiter)
+                if not self._waiters[job_id]:
+                    del self._waiters[job_id]
 
     def check_quota(self, owner: str | None) -> None:
         """Raise TooManyWaits if `register` would."""

@@ -9,6 +9,7 @@ from typing import Any
 from jobs.spec import Kind
 from models.vocabulary import DEGRADATIONS
 from service.image_header import MEDIA_TYPES
+from service.label_fields import LABELS_FIELD, TEXT_SCHEMA
 from service.negotiation import MAX_WAIT_S
 from service.openapi_examples import add_examples
 from service.openapi_headers import add_headers
@@ -54,20 +55,26 @@ CONTRADICTIONS = [
 
 def upload_docs(kind: Kind) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that reads an upload."""
-    fields = _fields(kind)
-    texts = {name: _as_text(name, _without_null(schema)) for name, schema in fields.items()}  # no text means null
+    fields, texts = option_schemas(kind)
     elsewhere = {"image_base64": BASE64, "image_url": IMAGE_URL, "upload": UPLOAD_ID}
     return {
         "parameters": [*(_parameter(name, schema) for name, schema in texts.items()), _prefer_header()],
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {"schema": _object(texts, {"image": BINARY, **elsewhere})},
-                "application/json": {"schema": _object(fields, elsewhere)},
+                "multipart/form-data": {"schema": options_object(texts, {"image": BINARY, **elsewhere})},
+                "application/json": {"schema": options_object(fields, elsewhere)},
                 **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
             },
         },
     }
+
+
+def option_schemas(kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schemas of the options in JSON, and as texts in a form or a query."""
+    fields = _fields(kind)
+    texts = {name: _as_text(name, _without_null(schema)) for name, schema in fields.items()}  # no text means null
+    return fields, {**texts, LABELS_FIELD: TEXT_SCHEMA}
 
 
 def picture_headers() -> list[dict[str, Any]]:
@@ -162,7 +169,7 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
     return refusals
 
 
-def _object(fields: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
+def options_object(fields: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a body with exactly one source of the image."""
     rules = {"allOf": CONTRADICTIONS} if "prompt" in fields else {}
     one = [{"required": [name]} for name in sources]

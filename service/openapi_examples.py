@@ -5,6 +5,8 @@ The contents of pictures cannot be written in JSON; their examples are a descrip
 
 from typing import Any
 
+from service.example_batches import BATCH_BODIES, BATCH_ID, BATCH_RESPONSES
+from service.example_estimates import ESTIMATE_BODY, ESTIMATE_RESPONSES
 from service.example_problems import JOB_ID, JOB_URL, add_problem_examples
 
 QUEUED_ID = "01a21b5a9f0c7bd08d7ab3a6f21c9d54"
@@ -45,10 +47,19 @@ PARAMETERS: dict[str, Any] = {
     "If-None-Match": '"df003a801790542dab506265a38fc1d5"',
     "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
+    "batch_id": BATCH_ID,
+    "order": "ended",
+    "partial": False,
     "number": 1,
     "wait": 30,
     "limit": 20,
-    "cursor": 1795754702518,
+    "cursor": f"1795754702518-{JOB_ID}",
+    "status": "succeeded",
+    "label": ["album:summer"],
+    "labels": "album=summer",
+    "store": True,
+    "since": "2026-11-27T00:00:00Z",
+    "owner": "5f0c9b1d2e3f",
     "last-event-id": "1795754703335-0",
     "name": "photos-1a2b3c4d",
     "key": "5f0c9b1d2e3f",
@@ -74,7 +85,7 @@ _QUEUED = {
     "progress": {"fraction": 0.0, "pass_index": 0, "passes": 1, "step": 0, "steps": 1},
     "degradations": [], "understood": None, "passes": [], "stop_reason": None, "change": None,
     "params": {**_PARAMS, "steps": None}, "timings": {}, "result": None, "variants": [], "warnings": [],
-    "warning_codes": [], "error": None,
+    "warning_codes": [], "error": None, "labels": {"album": "summer"}, "batch": None,
 }  # fmt: skip
 _RUNNING = {
     **_QUEUED, "id": JOB_ID, "status": "running", "started_at": "2026-11-27T04:45:03.050000Z", "attempts": 1,
@@ -132,6 +143,7 @@ _DELIVERY = {
 }  # fmt: skip
 _LIMITS = {
     "max_bytes": 30_000_000, "max_megapixels": 50.0, "max_side_px": 65535, "max_queued": 1000, "max_wait_s": 60,
+    "max_batch_images": 200, "max_batch_bytes": 1_000_000_000,
     "max_deadline_s": 604800.0, "keep_s": 86400, "formats": ["jpeg", "png", "webp", "tiff", "avif"],
     "lanes": ["interactive", "standard", "bulk"], "image_url": False, "uploads": True,
     "presets": [{
@@ -190,8 +202,11 @@ RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("detect", "200"): {"detected": _DETECTED},
     ("detect", "202"): {"queued": {**_QUEUED, "kind": "detect", "lane": "interactive"}},
     ("open_upload", "201"): {"open": _UPLOAD},
-    ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": "1795754702518"}},
+    ("jobs", "200"): {"page": {"jobs": [_QUEUED, _SUCCEEDED], "next": f"1795754702518-{JOB_ID}"}},
     ("job", "200"): {"queued": _QUEUED, "running": _RUNNING, "succeeded": _SUCCEEDED, "failed": _FAILED},
+    **BATCH_RESPONSES,
+    **ESTIMATE_RESPONSES,
+    ("retry", "202"): {"queued": _QUEUED},
     ("delete", "200"): {"canceled": _CANCELED},
     ("delete", "202"): {"running": {**_RUNNING, "cancel_requested": True}},
     ("deliveries", "200"): {"deliveries": {"deliveries": [_DELIVERY]}},
@@ -235,7 +250,9 @@ def add_examples(route: dict[str, Any]) -> None:
         content["example"] = _body(operation, media_type)
     for status, response in route["responses"].items():
         for media_type, content in response.get("content", {}).items():
-            if media_type.startswith("image/"):
+            if media_type == "application/zip":
+                content["example"] = "(the bytes of a zip file)"
+            elif media_type.startswith("image/"):
                 content["example"] = A_PICTURE
             elif examples := RESPONSES.get((operation, status)):
                 content["examples"] = {name: {"value": value} for name, value in examples.items()}
@@ -243,6 +260,10 @@ def add_examples(route: dict[str, Any]) -> None:
 
 
 def _body(operation: str, media_type: str) -> dict[str, Any] | str:
+    if operation == "estimate_images":
+        return ESTIMATE_BODY
+    if (operation, media_type) in BATCH_BODIES:
+        return BATCH_BODIES[operation, media_type]
     if operation == "open_upload":
         return {"bytes": 1833201, "file_name": "holiday.jpg"}
     options = {"only": ["noise"], "strength": 0.8} if operation == "restore" else {"lane": "interactive"}

@@ -43,6 +43,9 @@ _OF_A_PICTURE = ("ETag", "Vary", "Accept-Ranges", "Cache-Control", "Content-Disp
 _ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("restore", "202"): ("Location",),
     ("detect", "200"): ("Location",),
+    ("retry", "202"): ("Location",),
+    ("create_batch", "202"): ("Location",),
+    ("batch_results", "200"): ("Content-Disposition",),
     ("detect", "202"): ("Location",),
     ("restore", "504"): ("X-Job-Id",),
     **{

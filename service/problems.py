@@ -97,11 +97,16 @@ def refused(scope: Scope, refusal: Refusal) -> Response:
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
     errors = [
-        {"field": str(entry["loc"][-1]), "where": str(entry["loc"][0]), "problem": entry["msg"]}
+        {"field": _name(entry["loc"]), "where": str(entry["loc"][0]), "problem": entry["msg"]}
         for entry in error.errors()
     ]
     detail = f"{errors[0]['where']} {errors[0]['field']}: {errors[0]['problem']}"
     return await _refused(request, InvalidRequest(detail, errors=errors))
+
+
+def _name(where: tuple[int | str, ...]) -> str:
+    """Return the name of a parameter; in a list, its entries have numbers."""
+    return str(next((part for part in reversed(where) if isinstance(part, str)), where[-1]))
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import get_args, get_origin
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -30,12 +31,14 @@ def check_query(request: Request, has_upload: bool | None = None) -> None:
     has_upload = request.method == "POST" if has_upload is None else has_upload
     if has_upload or not isinstance(route, APIRoute):
         return
-    known = {field.alias for field in route.dependant.query_params}
+    fields = {field.alias: field.field_info.annotation for field in route.dependant.query_params}
+    known = set(fields)
+    lists = {name for name, kind in fields.items() if any(get_origin(part) is list for part in get_args(kind))}
     names = [name for name, _ in request.query_params.multi_items()]
     problems = {
         name: unknown_field(name, known) if name not in known else "given twice"
         for name in names
-        if name not in known or names.count(name) > 1
+        if name not in known or (names.count(name) > 1 and name not in lists)
     }
     if problems:
         errors = [{"field": name[:MAX_QUOTED_CHARACTERS], "problem": text} for name, text in problems.items()]

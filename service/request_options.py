@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
 
-from jobs.spec import JobControls, Kind, Lane, Output
+from jobs.spec import JobControls, Kind, Labels, Lane, Output
 from models.control_text import has_shares, parse_crop, parse_shares
 from models.controls import named_strength
 from models.errors import ControlsError
 from models.presets import preset_values
 from models.vocabulary import names
+from service.label_fields import LABELS_FIELD, OF_LABELS, label_texts, read_labels
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
 from service.webhooks.fields import EVENTS_FIELD, HOOK_FIELDS, RESULT_URL, HookFields
@@ -47,6 +48,12 @@ class DetectFields(HookFields):
     )
     deadline_s: float | None = Field(
         default=None, gt=0, le=MAX_DEADLINE_S, description="A job that has not ended after these seconds expires."
+    )
+    labels: Annotated[Labels, BeforeValidator(read_labels), OF_LABELS] = Field(
+        default_factory=dict, description="Labels of your own by which GET /jobs finds the job: up to 16."
+    )
+    store: bool = Field(
+        default=True, description="False keeps nothing after the answer; needs a request that waits for the end."
     )
 
 
@@ -133,6 +140,8 @@ class Options:
     deadline_s: float | None
     controls: JobControls
     output: Output
+    labels: Mapping[str, str] = field(default_factory=dict)
+    store: bool = True
     hooks: Mapping[str, Any] = field(default_factory=dict)  # HOOK_FIELDS
 
 
@@ -147,6 +156,8 @@ def split_fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         name = key.removesuffix("[]") if key.removesuffix("[]") in LISTS else key
         if name in LISTS:
             fields.setdefault(name, []).extend(word.strip() for word in value.split(",") if word.strip())
+        elif name == LABELS_FIELD:
+            fields[name] = label_texts(fields.get(name), value)
         else:
             fields = merge_fields(fields, {name: _typed(name, value)})
     return {name: value for name, value in fields.items() if value != ""}  # an HTML form sends empty fields
@@ -208,6 +219,8 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
         deadline_s=values["deadline_s"],
         controls=JobControls(**{name: values[name] for name in CONTROL_FIELDS if name in values}),
         output=Output(**{name: values[name] for name in OUTPUT_FIELDS if name in values}),
+        labels=values[LABELS_FIELD],
+        store=values["store"],
         hooks={name: values[name] for name in HOOK_FIELDS if values.get(name)},
     )
 

@@ -28,6 +28,8 @@ class ServiceSettings:
         max_bytes: of an upload's image.
         max_megapixels: of an upload's image.
         max_queued: jobs in the queue of a bundle; the service refuses more and stores nothing of them.
+        max_batch_images: of one batch.
+        max_batch_bytes: of the body of a batch.
         max_stored_bytes: of all images in the store, inputs and results; the service refuses uploads beyond it.
         max_stored_bytes_per_key: the same for the jobs of one API key.
         embedded_redis_folder: the data folder of an embedded Valkey, None for another Redis.  Its disk must not fill
@@ -61,6 +63,8 @@ class ServiceSettings:
     max_bytes: int = 30 * MEGABYTE
     max_megapixels: float = 50.0
     max_queued: int = 1000
+    max_batch_images: int = 200
+    max_batch_bytes: int = 1000 * MEGABYTE
     max_stored_bytes: int = 100_000 * MEGABYTE
     max_stored_bytes_per_key: int = 25_000 * MEGABYTE
     embedded_redis_folder: Path | None = None

@@ -40,6 +40,7 @@ class Upload:
     header: ImageHeader
     options: Options
     file_name: str | None = None
+    batch: str | None = None
     hooks: Hooks | None = None
 
 

@@ -174,7 +174,7 @@ def test_a_second_spelling_is_noticed():
 
 def test_a_setting_of_the_service_has_the_name_of_its_environment_variable():
     ours = {name for name in ServiceSettings.__dataclass_fields__}
-    in_megabytes = {"max_bytes", "max_stored_bytes", "max_stored_bytes_per_key"}  # UNDEGRADE_MAX_MEGABYTES, ...
+    in_megabytes = {"max_bytes", "max_batch_bytes", "max_stored_bytes", "max_stored_bytes_per_key"}
     without_variable = {*in_megabytes, "max_waits", "keepalive_s", "embedded_redis_folder", "quotas"}
     assert ours - set(Settings.model_fields) == without_variable
 

@@ -58,7 +58,8 @@ class Committer:
             self._log(run, finished, state)
             # Pictures count for nothing where the job did not succeed, the lease was lost, or a cancel came first
             discard, over = state is not State.SUCCEEDED, state is not None
-            self.cleaning.spawn(clean_up(run, discard=discard, delete_input=over))
+            retried = state is State.FAILED and run.spec.store  # its input stays, so that it can be tried again
+            self.cleaning.spawn(clean_up(run, discard=discard, delete_input=over and not retried))
 
     def _log(self, run: JobRun, finished: Finished, state: State | None) -> None:
         """Write the job's line, and end its trace: both tell how it ended, which a cancel may have decided."""

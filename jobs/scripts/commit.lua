@@ -23,6 +23,7 @@ for _, ended in ipairs(args.jobs) do
         finish(ended.id, state, as_asked and ended.outcome or nil, now, ended.keep_s)
         if ended.fence then redis.call('HSET', job, 'fence', ended.fence) end
         local work_ms = ended.work_ms or 0
+        if state == 'succeeded' then note_cost(ended.id, known[4] or '', ended.outcome, work_ms, now) end
         redis.call('LPUSH', recent_ends, string.format('%.0f %s %.0f', now, known[5] or now, work_ms))
         redis.call('LTRIM', recent_ends, 0, LIMIT.max_recent_ends - 1)
         answers[#answers + 1] = state

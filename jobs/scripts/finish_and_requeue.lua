@@ -18,12 +18,17 @@ local function count_failure(bundle, outcome)
     if code then redis.call('HINCRBY', KEY.counters, 'failed:' .. bundle .. ':' .. code, 1) end
 end
 
--- The input goes with the end of every job, and the pictures of the passes go with a job that did not succeed.
+-- The input goes with the end of a job, and the pictures of the passes go with a job that did not succeed.  The input of
+-- a job that failed or expired stays as long as its record, so that it can be tried again.
 -- A job is canceled by DELETE, which leaves nothing of its content
-local function drop_what_is_over(id, state)
-    local carried = redis.call('HGET', KEY.job .. id, 'carried')
-    if carried then redis.call('UNLINK', carried) end
-    drop_blob(id, id .. '/input')
+local function drop_what_is_over(id, state, expires_s, lives_s)
+    local known = redis.call('HMGET', KEY.job .. id, 'carried', 'unstored')
+    if (state == 'failed' or state == 'expired') and not known[2] then
+        keep_blob(id .. '/input', expires_s, lives_s)
+    else
+        if known[1] then redis.call('UNLINK', known[1]) end
+        drop_blob(id, id .. '/input')
+    end
     if state ~= 'succeeded' then drop_pictures(id) end
     if state == 'canceled' then redis.call('HDEL', KEY.job .. id, 'outcome', 'picture') end
 end
@@ -39,7 +44,7 @@ local function finish(id, state, outcome, now, keep_s, cause)
     local expires_s = math.floor(now / 1000) + seconds
     redis.call('HSET', job, 'state', state, 'ended_ms', now, 'expires_ms', expires_s * 1000)
     if outcome then redis.call('HSET', job, 'outcome', outcome) end
-    drop_what_is_over(id, state)
+    drop_what_is_over(id, state, expires_s, seconds + LIMIT.expiry_margin_s)
     if cause then redis.call('HSET', job, 'outcome', cjson.encode({failure = cause})) end
     redis.call('HDEL', job, 'lease', 'worker', 'alone', 'carried')
     -- A running job is in no list, and to look for it would read the whole one

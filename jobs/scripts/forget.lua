@@ -2,9 +2,12 @@
 -- args: ids.  Returns how many of them there were
 local count, queues = 0, redis.call('SMEMBERS', KEY.rq_queues)
 for _, id in ipairs(args.ids) do
-    local known = redis.call('HMGET', KEY.job .. id, 'state', 'owner', 'lease')
+    local known = redis.call('HMGET', KEY.job .. id, 'state', 'owner', 'lease', 'bundle')
     local state, owner, lease = known[1], known[2], known[3]
     if state then count = count + 1 end
+    unindex_labels(id)
+    leave_batch(id)
+    if known[4] then redis.call('LREM', KEY.arrivals .. known[4], 0, id) end
     if owner then redis.call('ZREM', KEY.jobs_of_owner .. owner, id) end
     redis.call('SREM', KEY.in_line .. (owner or KEY.anybody), id)
     -- All queues, which are few: a job whose hash has expired no longer says which was its own

@@ -40,6 +40,12 @@ local function drop_blob(id, name)
     if redis.call('ZSCORE', KEY.blobs, name) then redis.call('ZADD', KEY.blobs, 0, name) end
 end
 
+-- Lets a blob live as long as its job
+local function keep_blob(name, expires_s, lives_s)
+    redis.call('EXPIRE', KEY.blob .. name, lives_s)
+    if redis.call('ZSCORE', KEY.blobs, name) then redis.call('ZADD', KEY.blobs, expires_s, name) end
+end
+
 -- The pictures that workers stored: all but the input
 local function drop_pictures(id)
     for _, name in ipairs(redis.call('HKEYS', KEY.blobs_of_job .. id)) do

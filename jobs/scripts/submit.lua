@@ -2,7 +2,8 @@
 -- args: id, queue, bundle, spec, keep_s, deadline_ms or nil, owner or nil, iso, queues (of the bundle), max_queued,
 --       request (JSON of jobs/request_context.py), input (or nil: key, name and ttl_s of an image to store),
 --       room (see admission.lua) or nil for no limit, hooks (JSON of jobs/hooks.py) or nil,
---       claim (see claims.lua) or nil, pixels (of the input), quotas ({jobs, pixels}) or nil for none
+--       claim (see claims.lua) or nil, pixels (of the input), quotas ({jobs, pixels}) or nil for none,
+--       labels (object) or nil, unstored (true: nothing of the job may stay) or nil, batch (its id) or nil
 -- bytes: packed (RQ's data field), input
 -- Returns {1 accepted, 0 full or -1 duplicate; jobs of the bundle that were queued before}
 --      or {-2; what admission.lua says} or {-3; what over_quota of quotas.lua says} or {-4; what the claim holds}
@@ -48,9 +49,12 @@ if args.owner then
     redis.call('HSET', job, 'owner', args.owner)
     redis.call('ZADD', KEY.jobs_of_owner .. args.owner, now, id)
 end
-redis.call('ZADD', KEY.expiry, now + LIMIT.queued_ttl_s * 1000, id)
+if args.unstored then redis.call('HSET', job, 'unstored', '1') end
+redis.call('ZADD', KEY.expiry, now + (args.unstored and LIMIT.unstored_s or LIMIT.queued_ttl_s) * 1000, id)
 count_submission(args.quotas, id, subject, args.pixels, now)
 add_event(id, 'queued', '{}')
 add_arrival(id, args.bundle)
+index_labels(id, args.labels, args.owner, now, args.keep_s)
+join_batch(args.batch, id, LIMIT.queued_ttl_s + args.keep_s + LIMIT.expiry_margin_s)
 take_claim(args.claim, id)
 return {1, queued}

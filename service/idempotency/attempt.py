@@ -59,6 +59,10 @@ class Attempt:
         first, made = known
         return self.made_by(ClaimTaken(made if first == self.claim.digest else None))
 
+    def forget(self) -> None:
+        """Treat the request as one without a key: nothing may stay of it, not even the key."""
+        self._key = None
+
     def made_by(self, earlier: ClaimTaken) -> str:
         """Return the id of what the same request made, and mark the answer as a replay.
 

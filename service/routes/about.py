@@ -31,6 +31,8 @@ class Limits(BaseModel):
     max_megapixels: float
     max_side_px: int
     max_queued: int
+    max_batch_images: int
+    max_batch_bytes: int
     max_wait_s: int
     max_deadline_s: float
     keep_s: int
@@ -73,6 +75,8 @@ def limits(desk: CurrentDesk, caller: AnyCaller) -> Limits:
         max_megapixels=settings.max_megapixels,
         max_side_px=MAX_SIDE_PX,
         max_queued=settings.max_queued,
+        max_batch_images=settings.max_batch_images,
+        max_batch_bytes=settings.max_batch_bytes,
         max_wait_s=MAX_WAIT_S,
         max_deadline_s=MAX_DEADLINE_S,
         keep_s=settings.keep_s,

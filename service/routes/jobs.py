@@ -3,9 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime
 
+from jobs.job_list import read_cursor
+from jobs.labels import MAX_LABELS
 from jobs.state import State
 from service.authentication import AuthenticatedCaller
+from service.job_filters import CURSOR_PATTERN, Label, shown, wanted_jobs
 from service.job_view import JobBody, JobPage, job_body
 from service.negotiation import MAX_WAIT_S
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, path_prefix, problem_responses
@@ -18,13 +22,28 @@ async def jobs(
     request: Request,
     desk: CurrentDesk,
     caller: AuthenticatedCaller,
+    status: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
+    label: Annotated[
+        list[Label] | None, Query(max_length=MAX_LABELS, description="Only jobs with this label; several: with all.")
+    ] = None,
+    since: Annotated[
+        AwareDatetime | None, Query(description="Only jobs that were created then or later (RFC 3339).")
+    ] = None,
+    owner: Annotated[
+        str | None, Query(max_length=64, description="Only jobs of this API key, by its id. Needs an admin key.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of jobs in the response.")] = 50,
-    cursor: Annotated[int | None, Query(ge=0, description="`next` of the previous page.")] = None,
+    cursor: Annotated[str | None, Query(pattern=CURSOR_PATTERN, description="`next` of the previous page.")] = None,
 ) -> JobPage:
-    """List the jobs of this key, newest first."""
-    records, next_cursor = await desk.page(caller, limit, cursor)
-    bodies = [job_body(record, path_prefix=path_prefix(request)) for record in records]
-    return JobPage(jobs=bodies, next=None if next_cursor is None else str(next_cursor))
+    """List jobs, newest first: those of this key; with an admin key those of all, without their prompts.
+
+    One call looks at a limited number of jobs. So a page may have fewer jobs than `limit`, even none, and still have a
+    `next`: follow it until it is null.
+    """
+    wanted = wanted_jobs(caller, owner, status, label or (), since)
+    page = await desk.queue.listing.page(wanted, limit, read_cursor(cursor) if cursor else None)
+    bodies = [job_body(shown(record, caller), path_prefix=path_prefix(request)) for record in page.records]
+    return JobPage(jobs=bodies, next=str(page.next) if page.next else None)
 
 
 @router.get("/jobs/{job_id}", responses=problem_responses(401, 404, 410, 422, 429, 503))

@@ -23,6 +23,7 @@ from service.picture import Picture, stem_of
 from service.refusals import Gone, WaitOver
 from service.request_body import content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
+from service.unstored import check_unstored, ending_in, leaving_nothing
 from service.upload import Parcel, Upload, read_parcel
 from service.webhooks.acceptance import accepted_hooks
 
@@ -60,8 +61,9 @@ async def restore(
     preference = wait_preference(request.headers.getlist("prefer"), MAX_WAIT_S if as_image else 0)
     order = _Order(request, desk, images, caller, attempt, preference)
     job = await order.job("restore", accept if as_image else None)
-    if as_image:
-        return await _job_image(desk, job, preference, path_prefix(request))
+    async with leaving_nothing(desk, job.record):
+        if as_image:
+            return await _job_image(desk, job, preference, path_prefix(request))
     body = await desk.body(job.record, path_prefix(request))
     return _job_response(body, job.record, preference, path_prefix(request))
 
@@ -81,11 +83,12 @@ async def detect(
     """Detect the degradations of one image without changing it.  Waits up to 30 s unless `Prefer` says otherwise."""
     preference = wait_preference(request.headers.getlist("prefer"), DETECT_WAIT_S)
     record = (await _Order(request, desk, images, caller, attempt, preference).job("detect")).record
-    if not record.state.over:
-        body = await desk.body(record, path_prefix(request))
-        return _job_response(body, record, preference, path_prefix(request))
-    check_succeeded(record)
-    return _job_response(detect_body(record), record, preference, path_prefix(request))
+    async with leaving_nothing(desk, record):
+        if not record.state.over:
+            body = await desk.body(record, path_prefix(request))
+            return _job_response(body, record, preference, path_prefix(request))
+        check_succeeded(record)
+        return _job_response(detect_body(record), record, preference, path_prefix(request))
 
 
 @dataclass(frozen=True)
@@ -106,16 +109,12 @@ class _Order:
         """
         parcel = await self._receive(kind)
         wait_s, receive = self.preference.wait_s, self.request.receive
+        if not parcel.options.store:
+            check_unstored(parcel, wait_s, as_image=accept is not None)
+            self.attempt.forget()
         content = parcel.header.sha256 if parcel.header else ""
         if made := await self.attempt.repeats({**parcel.fields, **_accepted(parcel, accept)}, content):
             return await self.desk.replay(made, self.caller, wait_s, receive)
-        hooks = await accepted_hooks(
-            parcel.options.hooks,
-            self.desk.settings,
-            self.desk.queue.redis,
-            self.caller.owner,
-            path_prefix(self.request),
-        )
         await check_degradations(self.desk.queue, parcel.options.bundle or self.desk.settings.bundle, parcel.options)
         desk, prefix = self.desk, path_prefix(self.request)
         hooks = await accepted_hooks(parcel.options.hooks, desk.settings, desk.queue.redis, self.caller.owner, prefix)
@@ -123,7 +122,7 @@ class _Order:
         await check_output(upload.data, upload.header, upload.options.controls, desk.settings.max_megapixels)
         if accept is not None:
             upload = _with_format(upload, output_format(accept, upload.header.format, upload.options.output.format))
-        return await self.desk.submit(upload, self.caller, wait_s, receive, self.attempt)
+        return await self.desk.submit(ending_in(upload, wait_s), self.caller, wait_s, receive, self.attempt)
 
     async def _receive(self, kind: Kind) -> Parcel:
         """Read the body, unless the service would refuse the job anyway."""

@@ -1,4 +1,4 @@
-"""The blobs of a job end with it: no input stays, and pictures stay only where the job succeeded."""
+"""The blobs of a job end with it: an input stays only for another try, and pictures only where the job succeeded."""
 
 import time
 
@@ -12,6 +12,9 @@ from jobs import redis_keys
 from jobs.blob_store import BlobStore
 from jobs.errors import BlobMissing, BlobUnwanted
 from jobs.state import State
+
+TRIED_AGAIN = ("failed", "expired", "poison", "late", "late and without worker")
+"""Ends after which the input stays as long as the job."""
 
 
 @every_backend
@@ -66,7 +69,7 @@ def test_a_blob_whose_job_is_deleted_while_it_is_written_does_not_stay(valkey_ur
 @pytest.mark.parametrize(
     "end", ["succeeded", "failed", "expired", "canceled", "canceled late", "poison", "late", "late and without worker"]
 )
-def test_an_ended_job_leaves_no_input_and_pictures_only_where_it_succeeded(valkey_url, url, end):
+def test_an_ended_job_leaves_its_input_only_for_another_try_and_pictures_only_where_it_succeeded(valkey_url, url, end):
     async def scenario(store: BlobStore, client: Redis) -> None:
         bench = QueueBench(client)
         job = spec(deadline_ms=1 if end == "late" else None)
@@ -93,6 +96,10 @@ def test_an_ended_job_leaves_no_input_and_pictures_only_where_it_succeeded(valke
             await bench.lease()
             await bench.commit(job, State(end))
         await store.sweep(time.time())
+        if end in TRIED_AGAIN:
+            assert await store.get(f"{job.id}/input")
+            await bench.queue.forget(job.id)
+            await store.sweep(time.time())
         with pytest.raises(BlobMissing):
             await store.get(f"{job.id}/input")
         if end == "succeeded":

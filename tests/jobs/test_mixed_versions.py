@@ -11,6 +11,7 @@ from queue_bench import BUNDLE, MANY, finished, spec
 
 from jobs import api_keys, redis_keys
 from jobs.errors import NewerSpec
+from jobs.job_list import Filter
 from jobs.record import WorkerInfo
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
@@ -90,7 +91,7 @@ def test_an_old_api_says_that_a_newer_job_is_newer_and_lists_the_others(run, new
         (own,) = await bench.submit("bulk")
         with pytest.raises(NewerSpec):
             await bench.queue.record(job.id)
-        assert [record.spec.id for record in await bench.queue.newest(10)] == [own.id]
+        assert [record.spec.id for record in (await bench.queue.listing.page(Filter(), 10)).records] == [own.id]
 
     run(scenario)
 

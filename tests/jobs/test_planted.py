@@ -3,6 +3,7 @@
 import pytest
 
 from jobs import redis_keys
+from jobs.job_list import Filter
 
 
 @pytest.mark.parametrize("text", ["{bad", "{}", "null", '{"version": "99"}', "\0", '{"id": "' + "x" * 10_000 + '"}'])
@@ -12,6 +13,6 @@ def test_an_unreadable_record_is_as_good_as_none(run, text):
         await bench.redis.zadd(redis_keys.JOBS, {"e" * 32: 5})
         (good,) = await bench.submit("standard")
         assert await bench.queue.record("e" * 32) is None
-        assert [record.spec.id for record in await bench.queue.newest(10)] == [good.id]
+        assert [record.spec.id for record in (await bench.queue.listing.page(Filter(), 10)).records] == [good.id]
 
     run(scenario)

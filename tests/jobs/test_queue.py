@@ -1,6 +1,6 @@
 """What can be read of the queue: events, changes, results, places, backlog and pages of jobs."""
 
-from queue_bench import BUNDLE, MANY, finished, spec
+from queue_bench import BUNDLE, finished, spec
 
 from jobs import redis_keys
 from jobs.blob_store import Blob, RedisStore
@@ -72,49 +72,5 @@ def test_seconds_per_job_is_the_busy_time_of_the_last_jobs(run):
             job = await bench.running()
             await bench.commit(job)
         assert await bench.redis.llen(redis_keys.RECENT_ENDS + BUNDLE) == redis_keys.MAX_RECENT_ENDS
-
-    run(scenario)
-
-
-def test_the_newest_jobs_come_first_page_by_page(run):
-    async def scenario(bench):
-        jobs = await bench.submit(*["standard"] * 7)
-        for number, job in enumerate(jobs):  # a millisecond of its own for each
-            await bench.redis.zadd(redis_keys.JOBS, {job.id: 1000 + number})
-            await bench.redis.hset(redis_keys.JOB + job.id, "enqueued_ms", 1000 + number)
-        seen, before_ms = [], None
-        while page := await bench.queue.newest(3, before_ms):
-            seen += [record.spec.id for record in page]
-            before_ms = page[-1].enqueued_ms
-        assert seen == [job.id for job in reversed(jobs)]
-
-    run(scenario)
-
-
-def test_no_job_of_one_millisecond_falls_between_two_pages(run):
-    async def scenario(bench):
-        jobs = await bench.submit(*["standard"] * 4)
-        for job in jobs:
-            await bench.redis.zadd(redis_keys.JOBS, {job.id: 1000})
-            await bench.redis.hset(redis_keys.JOB + job.id, "enqueued_ms", 1000)
-        seen, before_ms = set(), None
-        while page := await bench.queue.newest(3, before_ms):
-            seen |= {record.spec.id for record in page}
-            before_ms = page[-1].enqueued_ms
-        assert seen == {job.id for job in jobs}
-
-    run(scenario)
-
-
-def test_the_jobs_of_an_owner_are_those_of_one_api_key(run):
-    async def scenario(bench):
-        hers, his = spec(owner="aaaaaaaaaaaa"), spec(owner="bbbbbbbbbbbb")
-        for job in (hers, his):
-            await bench.queue.submit(job, MANY)
-        assert [record.spec for record in await bench.queue.newest(9, owner="aaaaaaaaaaaa")] == [hers]
-        assert await bench.queue.newest(9, owner="cccccccccccc") == []
-        assert {record.spec.id for record in await bench.queue.newest(9)} == {hers.id, his.id}
-        await bench.queue.forget(hers.id)
-        assert await bench.traces(hers) == []
 
     run(scenario)

@@ -29,6 +29,9 @@ EVERYTHING = JobSpec(
     deadline_ms=1_760_000_060_000,
     keep_s=3600,
     owner="0123456789ab",
+    labels={"album": "summer"},
+    store=False,
+    batch="ffeeddccbbaa99887766554433221100",
     file_name="Holiday 2019",
 )  # fmt: skip
 LEAST = {"id": "0" * 32, "bundle": "autodir-small", "submitted_ms": 1}

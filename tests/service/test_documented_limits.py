@@ -26,6 +26,8 @@ LIMITS = {
     "max_megapixels": DEFAULTS.max_megapixels,
     "max_side_px": MAX_SIDE_PX,
     "max_queued": DEFAULTS.max_queued,
+    "max_batch_images": DEFAULTS.max_batch_images,
+    "max_batch_bytes": DEFAULTS.max_batch_bytes,
     "max_wait_s": MAX_WAIT_S,
     "max_deadline_s": MAX_DEADLINE_S,
     "keep_s": DEFAULTS.keep_s,

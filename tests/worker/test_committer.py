@@ -99,6 +99,14 @@ def test_the_pictures_of_a_canceled_job_are_deleted_and_so_is_its_input():
     assert (run.discarded, run.input_deleted) == (True, True)
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_the_input_of_a_failed_job_stays_for_another_try_unless_nothing_may_stay(store):
+    run = FakeRun(A)
+    run.spec = run.spec.model_copy(update={"store": store})
+    commit(LossyQueue(answers={A: State.FAILED}), run)
+    assert (run.discarded, run.input_deleted) == (True, not store)
+
+
 def test_the_log_has_one_line_for_each_job_that_ended_and_none_for_a_lost_lease():
     canceled, lost = FakeRun(A), FakeRun(B)
     with capture_logs() as lines:

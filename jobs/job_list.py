@@ -1,0 +1,76 @@
+"""Lists jobs, newest first, with filters.  Each call looks at a bounded number of jobs, however many there are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from jobs import redis_keys
+from jobs.lua_scripts import LuaScripts
+from jobs.record import JobRecord, readable_records
+from jobs.state import State
+
+LOOKS = 2000
+"""Jobs that one call looks at, in about ten milliseconds of Redis."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The place of a job in the list; `id` None stands for all jobs of the millisecond."""
+
+    ms: int
+    id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.id}" if self.id else str(self.ms)
+
+
+def read_cursor(text: str) -> Cursor:
+    """Returns the cursor that `str` wrote; earlier versions wrote the millisecond only."""
+    ms, _, job = text.partition("-")
+    return Cursor(int(ms), job or None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which jobs: those of an owner (None: of all), in a state, with all of these labels, since a millisecond."""
+
+    owner: str | None = None
+    state: State | None = None
+    labels: Sequence[tuple[str, str]] = ()
+    since_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """`next`: where the next page begins, None at the end.  A page may have fewer jobs than asked for, and a next one:
+    then the call has looked at LOOKS jobs of which few fit."""
+
+    records: list[JobRecord]
+    next: Cursor | None
+
+
+class JobList:
+    """The indexes of the jobs: one of all, one for each owner, and those of scripts/labels.lua."""
+
+    def __init__(self, redis: "Redis", scripts: LuaScripts) -> None:
+        self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
+        self._scripts = scripts
+
+    async def page(self, wanted: Filter, count: int, after: Cursor | None = None, looks: int = LOOKS) -> Page:
+        """Returns the next `count` jobs after a cursor.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away.
+        """
+        more, ms, last, ids = await self._scripts.run(
+            "list_jobs", owner=wanted.owner, labels=[list(label) for label in wanted.labels],
+            state=wanted.state.value if wanted.state else None, since_ms=wanted.since_ms,
+            before=[after.ms, *([after.id] if after.id else [])] if after else None, count=count, looks=looks,
+        )  # fmt: skip
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for job in ids:
+                pipeline.hgetall(redis_keys.JOB + job.decode())
+            rows = await pipeline.execute()
+        return Page(records=readable_records(rows), next=Cursor(int(ms), last.decode()) if more else None)

@@ -1,0 +1,4 @@
+-- Removes a batch, not its jobs.
+-- args: id
+drop_batch(args.id)
+return 1

@@ -1,0 +1,55 @@
+"""The filters of `GET /jobs`, and what an operator sees of the jobs of others."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from jobs.job_list import Filter
+from jobs.labels import check_label
+from jobs.record import JobRecord
+from jobs.state import State
+from service.authentication import Caller
+from service.refusals import Forbidden
+
+CURSOR_PATTERN = r"^[0-9]{1,15}(-[0-9a-f]{32})?$"
+
+
+def _label(text: str) -> str:
+    key, colon, value = text.partition(":")
+    if not colon:
+        raise ValueError("expected key:value")
+    check_label(key, value)
+    return text
+
+
+Label = Annotated[
+    str, AfterValidator(_label), WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9._-]{1,63}:[ -~]{0,256}$"})
+]
+"""A label as key:value; a value may hold further colons, and other letters than those of ASCII, too."""
+
+
+def wanted_jobs(
+    caller: Caller, owner: str | None, state: State | None, labels: Iterable[str], since: datetime | None
+) -> Filter:
+    """Return the jobs that a caller may list and asks for.
+
+    Raises:
+        Forbidden: it asks for jobs of another key without an admin key.
+    """
+    if not caller.sees_system:
+        if owner not in (None, caller.owner):
+            raise Forbidden("owner: the jobs of another API key")
+        owner = caller.owner
+    pairs = [(key, value) for key, _, value in (label.partition(":") for label in labels)]
+    since_ms = None if since is None else int(since.timestamp() * 1000)
+    return Filter(owner=owner, state=state, labels=pairs, since_ms=since_ms)
+
+
+def shown(record: JobRecord, caller: Caller) -> JobRecord:
+    """Return what a caller sees of a job in a list: an operator sees the jobs of others without their prompts."""
+    if caller.may_see(record.spec.owner):
+        return record
+    controls = record.spec.controls.model_copy(update={"prompt": None})
+    return record.model_copy(update={"spec": record.spec.model_copy(update={"controls": controls})})

@@ -1,0 +1,155 @@
+"""`/batches`: many images with one set of options."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from service.authentication import AuthenticatedCaller
+from service.batches.archive import ResultArchive
+from service.batches.body import read_batch
+from service.batches.docs import batch_docs
+from service.batches.event_stream import event_stream
+from service.batches.intake import Intake
+from service.batches.view import BatchBody, batch_body, batch_url
+from service.batches.watch import find_batch
+from service.idempotency.attempt import CurrentAttempt
+from service.openapi import BINARY
+from service.request_body import check_encoding, content_length
+from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
+from service.routes.events import EVENT_SCHEMA, HEADERS
+
+router = APIRouter(tags=["batches"])
+BatchId = Annotated[
+    str,
+    Path(
+        max_length=64,
+        description="The batch's id: 32 hex digits.",
+        json_schema_extra={"pattern": "^[0-9a-f]{32}$"},  # only documented: another id is 404, as is an unknown one
+    ),
+]
+
+
+@router.post(
+    "/batches",
+    status_code=202,
+    openapi_extra=batch_docs(),
+    responses={
+        202: {"model": BatchBody, "description": "The batch; Location is its URL"},
+        **problem_responses(401, 410, 413, 415, 422, 503, 507),
+    },
+)
+async def create_batch(
+    request: Request, desk: CurrentDesk, images: CurrentImages, caller: AuthenticatedCaller, attempt: CurrentAttempt
+) -> Response:
+    """Restore many images with one set of options.
+
+    Each image becomes a job of its own, by default in the lane `bulk`. One that is refused does not refuse the others:
+    the batch says why. In a form, the fields come before the files.
+    """
+    check_encoding(request)
+    repeated = await attempt.may_repeat()
+    if not repeated:
+        await desk.refuse_early(caller, 0, content_length(request))
+    intake = Intake(request, desk, images, caller, attempt, repeated)
+    try:
+        await read_batch(request, intake, desk.settings)
+        batch_id = await intake.finish()
+    except BaseException:  # also where the client breaks off
+        await intake.withdraw()
+        raise
+    prefix = path_prefix(request)
+    body = batch_body(await find_batch(desk, batch_id, caller), prefix)
+    return Response(
+        body.model_dump_json(), status_code=202, headers={"Location": batch_url(batch_id, prefix)},
+        media_type="application/json",
+    )  # fmt: skip
+
+
+@router.get("/batches/{batch_id}", responses=problem_responses(401, 404, 410, 422, 503))
+async def batch(batch_id: BatchId, request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> BatchBody:
+    """Return a batch with its images."""
+    return batch_body(await find_batch(desk, batch_id, caller), path_prefix(request))
+
+
+@router.get(
+    "/batches/{batch_id}/events",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
+            "description": "Events until the end of the batch",
+        },
+        **problem_responses(401, 404, 410, 422, 429, 503),
+    },
+)
+async def batch_events(
+    batch_id: BatchId,
+    request: Request,
+    desk: CurrentDesk,
+    caller: AuthenticatedCaller,
+    last_event_id: Annotated[
+        str, Header(pattern=r"^[0-9]{1,15}(-[0-9]{1,15})?$", description="Return only the events after this id.")
+    ] = "0-0",
+) -> Response:
+    """Stream an event for each image that has ended or ends, then `completed`."""
+    found = await find_batch(desk, batch_id, caller)
+    desk.waiters.check_quota(caller.owner)
+    return StreamingResponse(
+        event_stream(desk, found, last_event_id, path_prefix(request)), media_type="text/event-stream", headers=HEADERS
+    )
+
+
+@router.get(
+    "/batches/{batch_id}/results.zip",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/zip": {"schema": BINARY}}, "description": "The results"},
+        **problem_responses(401, 404, 410, 422, 429, 503),
+    },
+)
+async def batch_results(
+    batch_id: BatchId,
+    request: Request,
+    desk: CurrentDesk,
+    caller: AuthenticatedCaller,
+    order: Annotated[
+        Literal["ended", "request"], Query(description="The order of the files: as they end, or that of the request.")
+    ] = "ended",
+    partial: Annotated[
+        bool, Query(description="Do not wait for the images that have not ended; errors.json names them.")
+    ] = False,
+) -> Response:
+    """Stream a zip file with the results under the names of the caller's files, as they come.
+
+    The last file, `errors.json`, says of the other images why they have no result; it is missing where there are none.
+    """
+    found = await find_batch(desk, batch_id, caller)
+    desk.waiters.check_quota(caller.owner)
+    archive = ResultArchive(desk, path_prefix(request))
+    headers = {"Content-Disposition": f'attachment; filename="batch-{found.id}.zip"', "X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        archive.stream(found, order == "request", not partial), media_type="application/zip", headers=headers
+    )
+
+
+@router.delete(
+    "/batches/{batch_id}",
+    responses={
+        200: {"model": BatchBody, "description": "Its jobs are canceled; those that run end at their next step"},
+        204: {"description": "All had ended: the batch is deleted with its jobs and images"},
+        **problem_responses(401, 404, 410, 422, 503),
+    },
+)
+async def delete_batch(batch_id: BatchId, request: Request, desk: CurrentDesk, caller: AuthenticatedCaller) -> Response:
+    """Cancel the jobs that have not ended; if all have ended, delete the batch with its jobs and images."""
+    found = await find_batch(desk, batch_id, caller)
+    to_end = [item.entry.job for item in found.items if item.entry.job and (found.over or item.ended_ms is None)]
+    for job_id in to_end:
+        if record := await desk.queue.record(job_id):
+            await desk.delete(record)
+    if found.over:
+        await desk.queue.batches.forget(found.id)
+        return Response(status_code=204)
+    body = batch_body(await find_batch(desk, batch_id, caller), path_prefix(request))
+    return Response(body.model_dump_json(), media_type="application/json")
