@@ -24,8 +24,9 @@ from service.file_rewrite import FileRewrite
 from service.hang_up import until_hang_up
 from service.idempotency.attempt import Attempt
 from service.input_store import InputStore
+from service.job_body import JobBody, QueuePosition
 from service.job_ids import created_ms, new_job_id
-from service.job_view import JobBody, QueuePosition, job_body
+from service.job_view import job_body
 from service.job_waiters import JobWaiters
 from service.limits.refusals import TooManyWaits
 from service.limits.request_limits import Account, check_submission
@@ -236,14 +237,11 @@ class Desk:
     async def body(self, record: JobRecord, path_prefix: str = "") -> JobBody:
         """Return the job as JSON model, with its position in the queue."""
         try:
-            position = await self._position(record) if record.state is State.QUEUED else None
+            forecast = await self.queue.forecast(record.spec) if record.state is State.QUEUED else None
         except RedisError:  # the job itself is the answer; its position is optional
-            position = None
+            forecast = None
+        position = QueuePosition.model_validate(forecast, from_attributes=True) if forecast else None
         return job_body(record, position, path_prefix)
-
-    async def _position(self, record: JobRecord) -> QueuePosition | None:
-        forecast = await self.queue.forecast(record.spec)
-        return QueuePosition.model_validate(forecast, from_attributes=True) if forecast else None
 
     async def delete(self, record: JobRecord) -> State | None:
         """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""

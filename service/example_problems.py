@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from service.batches.refusals import BatchTooLarge, NoSuchBatch
+from service.busy_refusals import NewerJob, QueueIsFull, RedisUnavailable, StorageFull, StoreUnavailable, WaitOver
 from service.direct_uploads import NoSuchUpload, UploadNotReceived, UploadsUnavailable
 from service.failed_jobs import STATUSES
 from service.idempotency.refusals import BadIdempotencyKey, IdempotencyKeyReused
@@ -28,7 +29,6 @@ from service.refusals import (
     JobCanceled,
     JobFailed,
     KeyExpired,
-    NewerJob,
     NoSuchJob,
     NoSuchLane,
     NoSuchPass,
@@ -36,13 +36,8 @@ from service.refusals import (
     NoSuchWorker,
     NotAcceptable,
     NotFinished,
-    QueueIsFull,
-    RedisUnavailable,
     Refusal,
-    StorageFull,
-    StoreUnavailable,
     Unauthorized,
-    WaitOver,
 )
 from service.request_refusals import (
     CrossOrigin,

@@ -1,7 +1,8 @@
 """Refuses degradations that the bundle of a request does not repair, before the job is queued."""
 
 from jobs.queue import Queue
-from service.request_options import LIST_FIELDS, Options, invalid_field
+from service.request_fields import LIST_FIELDS
+from service.request_options import Options, invalid_field
 
 
 async def check_degradations(queue: Queue, bundle: str, options: Options) -> None:

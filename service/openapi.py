@@ -14,7 +14,7 @@ from service.negotiation import MAX_WAIT_S
 from service.openapi_examples import add_examples
 from service.openapi_headers import add_headers
 from service.problems import PROBLEM_TYPE
-from service.request_options import FIELDS, LIST_FIELDS, LISTS
+from service.request_fields import FIELDS, LIST_FIELDS, LISTS
 
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {

@@ -14,17 +14,9 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from jobs.errors import NewerSpec, StoreError, StoreFull, full_redis
+from service.busy_refusals import NewerJob, RedisUnavailable, StorageFull, StoreUnavailable
 from service.proxies import path_prefix
-from service.refusals import (
-    InvalidRequest,
-    MethodNotAllowed,
-    NewerJob,
-    NotFound,
-    RedisUnavailable,
-    Refusal,
-    StorageFull,
-    StoreUnavailable,
-)
+from service.refusals import InvalidRequest, MethodNotAllowed, NotFound, Refusal
 from service.request_log import request_id
 
 log = structlog.get_logger()

@@ -66,7 +66,7 @@ away, 507 that there is no room for another image (docs/decisions/0017).  reques
 form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415; limits/refusals.py
 those of a quota: 429; idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's
 URL; webhooks/refusals.py those of webhooks; image_fetch.py and direct_uploads.py those of an image that is not in the
-request; ranges.py and transcode.py have their own.
+request; busy_refusals.py those of a busy service; ranges.py and transcode.py have their own.
 """
 
 from collections.abc import Mapping
@@ -213,45 +213,3 @@ class InternalError(Refusal):
 
     status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal"
     hint = "report it with the request_id"
-
-
-class QueueIsFull(Refusal):
-    """The queue has reached its limit; Retry-After is measured."""
-
-    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "queue-full"
-    hint = "retry after the seconds in Retry-After"
-
-
-class NewerJob(Refusal):
-    """A later version of undegrade has written the job, and this process cannot read it."""
-
-    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "newer-job"
-    hint = "retry: an API process of that version answers; operators: finish the upgrade of the API"
-
-
-class RedisUnavailable(Refusal):
-    """Redis does not answer; queued jobs are not lost."""
-
-    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "redis-unavailable"
-    hint = "retry after the seconds in Retry-After"
-
-
-class StoreUnavailable(Refusal):
-    """The blob store does not answer."""
-
-    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"
-    hint = "retry after the seconds in Retry-After"
-
-
-class WaitOver(Refusal):
-    """The image was not ready in time; the job continues."""
-
-    status, code = HTTPStatus.GATEWAY_TIMEOUT, "wait-over"
-    hint = "the job continues: fetch result_url when it has succeeded"
-
-
-class StorageFull(Refusal):
-    """There is no room for the image: memory, disk, or a limit on stored bytes."""
-
-    status, code = HTTPStatus.INSUFFICIENT_STORAGE, "storage-full"
-    hint = "delete finished jobs with DELETE /jobs/{id}, or retry later: images are deleted after `keep_s` of /limits"

@@ -3,9 +3,10 @@
 from jobs.errors import QueueFull, QuotaExceeded
 from jobs.queue import Backlog
 from jobs.spec import JobSpec
+from service.busy_refusals import QueueIsFull
 from service.limits.request_limits import quota_refusal
 from service.problems import retry_after
-from service.refusals import QueueIsFull, Refusal
+from service.refusals import Refusal
 
 DEFAULT_RETRY_S = 10.0
 """Retry-After of a full queue while the seconds per job are unknown."""

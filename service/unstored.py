@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from jobs.errors import StoreError
 from jobs.record import JobRecord
+from service.busy_refusals import WaitOver
 from service.desk import Desk
-from service.refusals import WaitOver
 from service.request_options import invalid_field
 from service.upload import Parcel, Upload
 

@@ -22,8 +22,8 @@ from models.presets import PRESETS, preset_values
 from models.restoration_report import PassReport, Report
 from service.app import create_app
 from service.control_bounds import control_bounds
-from service.job_view import JobBody, Params, PassBody
-from service.request_options import FIELDS
+from service.job_body import JobBody, Params, PassBody
+from service.request_fields import FIELDS
 from service.settings import ServiceSettings
 
 MODELS_ONLY = {"text_guidance", "image_guidance"}

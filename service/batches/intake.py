@@ -17,13 +17,15 @@ from jobs.hooks import Hooks
 from jobs.record import JobRecord
 from service.authentication import Caller
 from service.batches.refusals import BatchTooLarge
+from service.busy_refusals import RedisUnavailable, StorageFull
 from service.desk import Desk
 from service.idempotency.attempt import Attempt
 from service.image_fetch import ImageFetch
 from service.job_ids import new_job_id
 from service.known_degradations import check_degradations
+from service.output_size import check_output
 from service.problems import problem_of
-from service.refusals import RedisUnavailable, Refusal, StorageFull
+from service.refusals import Refusal
 from service.request_log import request_id
 from service.request_options import Options, invalid_field, read_options
 from service.routes.dependencies import path_prefix
@@ -108,6 +110,7 @@ class Intake:
         header = None if source.data is None else await checked_image(source.data, self.desk.settings)
         parcel = Parcel(kind="restore", source=source, header=header, options=self.options, fields={})
         upload = await self.images.opened(parcel, self.caller)
+        await check_output(upload.data, upload.header, upload.options.controls, self.desk.settings.max_megapixels)
         upload = replace(upload, file_name=name or upload.file_name, batch=self.id, hooks=self._hooks)
         return (await self.desk.submit(upload, self.caller, 0)).record
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from jobs.batches import Batch, BatchItem
 from jobs.state import State
-from service.job_view import ErrorBody, job_url
+from service.job_body import ErrorBody
+from service.job_view import job_url
 
 ItemStatus = Literal["queued", "running", "succeeded", "failed", "canceled", "expired", "refused", "deleted"]
 

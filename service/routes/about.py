@@ -14,7 +14,7 @@ from service.control_bounds import ControlBounds, PresetBody, control_bounds, pr
 from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.negotiation import MAX_WAIT_S
-from service.request_options import MAX_DEADLINE_S
+from service.request_fields import MAX_DEADLINE_S
 from service.routes.dependencies import CurrentDesk, problem_responses
 from service.system_view import System, worker_bodies, worker_problems
 

@@ -9,8 +9,9 @@ from jobs.job_list import read_cursor
 from jobs.labels import MAX_LABELS
 from jobs.state import State
 from service.authentication import AuthenticatedCaller
+from service.job_body import JobBody, JobPage
 from service.job_filters import CURSOR_PATTERN, Label, shown, wanted_jobs
-from service.job_view import JobBody, JobPage, job_body
+from service.job_view import job_body
 from service.negotiation import MAX_WAIT_S
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, path_prefix, problem_responses
 

@@ -9,18 +9,20 @@ from jobs.record import JobRecord
 from jobs.spec import Format, Kind
 from jobs.tracing.spans import child_span
 from service.authentication import AuthenticatedCaller, Caller
+from service.busy_refusals import WaitOver
 from service.desk import Desk, WaitedJob
 from service.failed_jobs import check_succeeded
 from service.idempotency.attempt import Attempt, CurrentAttempt
 from service.image_fetch import ImageFetch
 from service.image_header import MEDIA_TYPES
-from service.job_view import DetectBody, JobBody, detect_body, job_url
+from service.job_body import DetectBody, JobBody
+from service.job_view import detect_body, job_url
 from service.known_degradations import check_degradations
 from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
 from service.openapi import BINARY, upload_docs
 from service.output_size import check_output
 from service.picture import Picture, stem_of
-from service.refusals import Gone, WaitOver
+from service.refusals import Gone
 from service.request_body import content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
 from service.unstored import check_unstored, ending_in, leaving_nothing

@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 
 from service.authentication import AuthenticatedCaller
 from service.idempotency.attempt import CurrentAttempt
-from service.job_view import JobBody, job_url
+from service.job_body import JobBody
+from service.job_view import job_url
 from service.query import check_query
 from service.retry import retried
 from service.routes.dependencies import CurrentDesk, JobId, path_prefix, problem_responses

@@ -13,7 +13,7 @@ from service.app import create_app
 from service.control_bounds import control_bounds
 from service.image_header import MAX_SIDE_PX
 from service.negotiation import MAX_WAIT_S
-from service.request_options import FIELDS, MAX_DEADLINE_S
+from service.request_fields import FIELDS, MAX_DEADLINE_S
 from service.routes.about import Limits
 from service.routes.restore import DETECT_WAIT_S
 from service.settings import MEGABYTE, ServiceSettings

@@ -8,8 +8,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.app import create_app
+from service.example_bodies import A_PICTURE
 from service.openapi import upload_docs
-from service.openapi_examples import A_PICTURE
 from service.problems import PROBLEM_TYPE
 from service.refusals import MethodNotAllowed, NotFound, Refusal
 from service.request_options import read_options

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from service.problems import problem_response
 from service.refusals import InvalidRequest
-from service.request_options import FIELDS, read_options, split_fields
+from service.request_fields import FIELDS
+from service.request_options import read_options, split_fields
 
 NAMES = st.sampled_from([*FIELDS["restore"].model_fields, "only[]", "sed", "", "\ud800"]) | st.text(max_size=8)
 VALUES = st.recursive(

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from jobs import api_keys, redis_keys
 from jobs.record import Failure, Progress
 from jobs.spec import LANES
-from service.openapi_examples import TINY_PNG
+from service.example_bodies import TINY_PNG
 
 BAD = b"these are no bytes of an image"
 
