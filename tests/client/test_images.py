@@ -44,7 +44,7 @@ def test_a_string_is_a_path_or_a_url():
 @pytest.mark.parametrize("wrong", [
     np.zeros((2, 2)), np.zeros((2, 2, 5), np.uint8), np.zeros((0, 2), np.uint8), np.zeros(3, np.uint8),
     np.zeros((2, 2), np.int64), None, 1.5, b"", io.StringIO("a"), io.BytesIO(b""),
-], ids=repr)  # fmt: skip
+], ids=lambda value: type(value).__name__)  # fmt: skip
 def test_what_is_no_image_is_refused_in_words(wrong):
     with pytest.raises(InputError, match=r"expected|rb"):
         read_image(wrong)
