@@ -161,7 +161,7 @@ class ObjectStore:
         if not await self._scripts.run("mark_blob", name=name, size=len(data), expires_s=expires_s, id=job):
             raise BlobUnwanted(f"{name} is not stored: its job has ended or is deleted")
         try:
-            await self._call(self._write, name, data)
+            await self._call(obstore.put, self.store, name, data, **self._attributes(data))
         except (BaseError, OSError) as error:
             await self._forget([name])
             raise self._put_error(name, error) from error
@@ -244,10 +244,10 @@ class ObjectStore:
     async def close(self) -> None:
         return None
 
-    async def _call(self, function: Callable[..., T], *arguments: object) -> T:
+    async def _call(self, function: Callable[..., T], *arguments: object, **named: object) -> T:
         try:
             async with asyncio.timeout(CALL_S):
-                return await asyncio.to_thread(function, *arguments)
+                return await asyncio.to_thread(function, *arguments, **named)
         except TimeoutError as error:
             raise StoreError(f"the {self.kind} store has not answered for {CALL_S:g} s") from error
 
@@ -257,11 +257,9 @@ class ObjectStore:
     def _read_range(self, name: str, first: int, end: int) -> bytes:
         return bytes(obstore.get_range(self.store, name, start=first, end=end))
 
-    def _write(self, name: str, data: bytes) -> None:
-        if self.kind == "s3":  # a browser shows what a presigned URL leads to by its type
-            obstore.put(self.store, name, data, attributes={"Content-Type": media_type(data)})
-        else:
-            obstore.put(self.store, name, data)
+    def _attributes(self, data: bytes) -> dict[str, object]:
+        """Returns what S3 notes with a blob: a browser shows what a presigned URL leads to by its type."""
+        return {"attributes": {"Content-Type": media_type(data)}} if self.kind == "s3" else {}
 
     async def _forget(self, names: list[str]) -> None:
         await self._scripts.run("drop_blobs", names=names, ids=[job_of(name) or "" for name in names])

@@ -94,6 +94,11 @@ class JobRecord(FrozenModel):
     outcome: Outcome = Outcome()
     request: RequestContext = NO_REQUEST
 
+    def is_late(self, now_s: float) -> bool:
+        """Return whether the job is still queued after its deadline, because no process has ended it yet."""
+        deadline_ms = self.spec.deadline_ms
+        return self.state is State.QUEUED and deadline_ms is not None and now_s * 1000 > deadline_ms
+
 
 class Degradation(TolerantModel):
     """A degradation that a bundle can repair."""

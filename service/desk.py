@@ -1,8 +1,6 @@
 """Accepts, finds, waits for, and removes jobs: the only module between the routes and the queue and store."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -12,9 +10,8 @@ from starlette.types import Receive
 from jobs import redis_keys
 from jobs.blob_store import CARRIED_BYTES, Blob, ServedStore
 from jobs.claims import Claim
-from jobs.errors import BlobMissing, ClaimTaken, DuplicateJob, QueueFull
+from jobs.errors import ClaimTaken, DuplicateJob, QueueFull
 from jobs.job_log import log_ends
-from jobs.object_store import check_disk
 from jobs.queue import Backlog, Queue
 from jobs.record import JobRecord
 from jobs.spec import JobSpec, Lane, Source
@@ -26,6 +23,7 @@ from service.eraser import Eraser
 from service.file_rewrite import FileRewrite
 from service.hang_up import until_hang_up
 from service.idempotency.attempt import Attempt
+from service.input_store import InputStore
 from service.job_ids import created_ms, new_job_id
 from service.job_view import JobBody, QueuePosition, job_body
 from service.job_waiters import JobWaiters
@@ -34,6 +32,7 @@ from service.refusals import Gone, InvalidRequest, NoSuchJob, QueueIsFull, TooMa
 from service.request_facts import note, request_context
 from service.request_spans import submitting
 from service.settings import ServiceSettings
+from service.stored_images import StoredImages
 from service.upload import Upload
 
 log = structlog.get_logger()
@@ -56,6 +55,7 @@ class Desk:
 
     def __init__(self, settings: ServiceSettings, queue: Queue, store: ServedStore, waiters: JobWaiters) -> None:
         self.settings, self.queue, self.store, self.waiters = settings, queue, store, waiters
+        self.images, self.inputs = StoredImages(store), InputStore(settings, queue, store)
         rewrite = FileRewrite(queue.redis) if settings.embedded_redis_folder else None
         self.eraser = Eraser(queue, store, settings.keep_s, rewrite)
 
@@ -118,10 +118,8 @@ class Desk:
         return await self._wait_if_possible(record, 0 if record.state.over else wait_s, receive)
 
     async def _wait_if_possible(self, record: JobRecord, wait_s: float, receive: Receive | None) -> WaitedJob:
-        if wait_s <= 0:
-            return WaitedJob(record)
         try:
-            return await self.wait(record, wait_s, receive)
+            return await self.wait(record, wait_s, receive) if wait_s > 0 else WaitedJob(record)
         except (RedisError, TooManyWaits) as error:  # the job is queued: an error would make the client send it again
             log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
             return WaitedJob(record)
@@ -157,10 +155,9 @@ class Desk:
         ttl_s = redis_keys.QUEUED_TTL_S + self.settings.keep_s if spec.store else redis_keys.UNSTORED_S
         blob = Blob(spec.source.blob, upload.data, ttl_s)
         carried = self.store.beside_queue and len(upload.data) <= CARRIED_BYTES
-        await self._check_disks(len(upload.data))
+        await self.inputs.check_room(len(upload.data))
         if not carried:
-            with child_span("store"):
-                await self._store_input(spec, blob)
+            await self.inputs.store_before(spec, blob)
         try:
             with submitting(spec):
                 await self.queue.submit(
@@ -169,8 +166,7 @@ class Desk:
                 )  # fmt: skip
         except (QueueFull, ClaimTaken) as error:
             if not carried:
-                await self.store.delete(blob.name)
-                await self.queue.unreserve(spec.id)
+                await self.inputs.take_back(spec, blob)
             if isinstance(error, ClaimTaken):
                 raise
             backlog = await self.queue.backlog(spec.bundle)
@@ -178,22 +174,6 @@ class Desk:
         except DuplicateJob:  # ids are random, so this is our own job: the client repeated a command after a lost reply
             log.info("job.resubmitted", job=spec.id)
         return JobRecord(spec=spec, state=State.QUEUED, enqueued_ms=spec.submitted_ms)
-
-    async def _check_disks(self, size: int) -> None:
-        await self.store.check_room(size)
-        if self.settings.embedded_redis_folder is not None:
-            # The server compacts its file by writing all that it holds once more, beside it
-            live = await self.queue.stored_bytes() if self.store.beside_queue else 0
-            await check_disk(self.settings.embedded_redis_folder, size, kept=live)
-
-    async def _store_input(self, spec: JobSpec, blob: Blob) -> None:
-        await self.queue.reserve(spec)
-        try:
-            await self.store.put(blob.name, blob.data, blob.ttl_s)
-        except Exception:
-            with suppress(RedisError):  # otherwise the room comes back when the reservation ends
-                await self.queue.unreserve(spec.id)
-            raise
 
     async def find(self, job_id: str, caller: Caller) -> JobRecord:
         """Return the job if this caller may see it.
@@ -204,7 +184,7 @@ class Desk:
         """
         record = await self.queue.record(job_id)
         note(job=job_id if record else None)
-        if record is not None and _is_late(record):
+        if record is not None and record.is_late(time.time()):
             await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
             record = await self.queue.record(job_id)
         if record is None:
@@ -253,50 +233,9 @@ class Desk:
         forecast = await self.queue.forecast(record.spec)
         return QueuePosition.model_validate(forecast, from_attributes=True) if forecast else None
 
-    async def blob(self, name: str, description: str) -> bytes:
-        """Return a stored image; `description` names it in the error.
-
-        Raises:
-            Gone: it was deleted, or its time to live is over.
-        """
-        with _gone(description), child_span("fetch"):
-            return await self.store.get(name)
-
-    async def blob_range(self, name: str, description: str, first: int, end: int) -> bytes:
-        """Return the bytes of a stored image from `first` up to `end`.
-
-        Raises:
-            Gone: as `blob`.
-        """
-        with _gone(description), child_span("fetch"):
-            return await self.store.get_range(name, first, end)
-
-    async def blob_size(self, name: str, description: str) -> int:
-        """Return the bytes of a stored image without reading it.
-
-        Raises:
-            Gone: as `blob`.
-        """
-        with _gone(description):
-            return await self.store.size(name)
-
     async def delete(self, record: JobRecord) -> State | None:
         """Cancel a job, or delete a finished job; return the state that it was in.  Both erase its content."""
         return await self.eraser.delete(record)
-
-
-@contextmanager
-def _gone(description: str) -> Iterator[None]:
-    try:
-        yield
-    except BlobMissing as error:
-        raise Gone(f"{description} has expired or was deleted") from error
-
-
-def _is_late(record: JobRecord) -> bool:
-    """Return whether a job is still queued after its deadline, because no process has ended it yet."""
-    deadline_ms = record.spec.deadline_ms
-    return record.state is State.QUEUED and deadline_ms is not None and time.time() * 1000 > deadline_ms
 
 
 def _queue_is_full(backlog: Backlog, max_queued: int) -> QueueIsFull:

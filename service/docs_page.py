@@ -71,8 +71,11 @@ def _example(method: str, path: str, route: dict[str, Any]) -> str:
     implied = "post" if "requestBody" in route else "get"
     options = "" if method == implied else f"-X {method.upper()} "
     types = {name for response in route.get("responses", {}).values() for name in response.get("content", {})}
-    if "requestBody" in route:
+    forms = route.get("requestBody", {}).get("content", {})
+    if "multipart/form-data" in forms:
         options += "-F image=@photo.jpg "
+    elif "application/json" in forms:
+        options += f"-H 'Content-Type: application/json' -d '{json.dumps(forms['application/json']['example'])}' "
     elif "text/event-stream" in types:
         options += "-N "
     elif any(name.startswith("image/") for name in types):

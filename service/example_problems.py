@@ -18,8 +18,8 @@ from service.outgoing.refusals import (
     UrlUnreachable,
 )
 from service.problems import PROBLEM_TYPE, problem_of
+from service.ranges import RangeNotSatisfiable
 from service.refusals import (
-    ConversionFailed,
     Forbidden,
     Gone,
     InternalError,
@@ -34,12 +34,10 @@ from service.refusals import (
     NotAcceptable,
     NotFinished,
     QueueIsFull,
-    RangeNotSatisfiable,
     RedisUnavailable,
     Refusal,
     StorageFull,
     StoreUnavailable,
-    TooManyConversions,
     TooManyWaits,
     Unauthorized,
     WaitOver,
@@ -52,6 +50,7 @@ from service.request_refusals import (
     UnknownHost,
     UriTooLong,
 )
+from service.transcode import ConversionFailed, TooManyConversions
 from service.upload_refusals import (
     NotAnImage,
     TooLarge,

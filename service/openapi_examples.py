@@ -8,6 +8,7 @@ from typing import Any
 from service.example_batches import BATCH_BODIES, BATCH_ID, BATCH_RESPONSES
 from service.example_estimates import ESTIMATE_BODY, ESTIMATE_RESPONSES
 from service.example_problems import JOB_ID, JOB_URL, add_problem_examples
+from service.example_redis import REDIS
 
 QUEUED_ID = "01a21b5a9f0c7bd08d7ab3a6f21c9d54"
 A_PICTURE = "(the bytes of a photo)"
@@ -164,20 +165,10 @@ _LANE = {
     "bundle": "autodir-small", "lane": "bulk", "queued": 12, "running": 1, "oldest_s": 71.2, "eta_s": 44.0,
     "paused": False, "paused_since_ms": None, "paused_by": "",
 }  # fmt: skip
-_REDIS = {
-    "url": "redis://queue:6379/0", "version": "9.0.1", "role": "master", "cluster": False, "appendonly": True,
-    "appendfsync": None, "save": None, "maxmemory_policy": "allkeys-lru", "maxmemory_bytes": 2147483648,
-    "used_memory_bytes": 71303168, "last_aof_write": "ok", "last_snapshot": "ok",
-    "not_readable": ["appendfsync", "save"],
-    "problems": [{
-        "severity": "error", "problem": "maxmemory-policy is allkeys-lru: when memory is short, Redis deletes jobs",
-        "remedy": "set it to noeviction: CONFIG SET maxmemory-policy noeviction, and in the configuration file",
-    }],
-}  # fmt: skip
 _SYSTEM = {
     "version": "0.1.0", "bundle": "autodir-small", "workers": [_WORKER],
     "queued": {"interactive": 0, "standard": 3, "bulk": 12}, "paused_lanes": [], "running": 1, "seconds_per_job": 3.1,
-    "store": "s3://images/undegrade", "redis": _REDIS,
+    "store": "s3://images/undegrade", "redis": REDIS,
     "problems": ["Redis: maxmemory-policy is allkeys-lru: when memory is short, Redis deletes jobs; set it to "
                  "noeviction: CONFIG SET maxmemory-policy noeviction, and in the configuration file"],
 }  # fmt: skip

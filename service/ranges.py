@@ -2,13 +2,21 @@
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 
-from service.refusals import RangeNotSatisfiable
+from service.refusals import Refusal
 
 _UNIT = re.compile(r"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 _SPEC = re.compile(r"([0-9]*)\s*-\s*([0-9]*)")
 MAX_DIGITS = 18
 """Of a position.  No picture is larger, and Python is slow with numbers of many digits."""
+
+
+class RangeNotSatisfiable(Refusal):
+    """The range begins after the end of the image."""
+
+    status, code = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
+    hint = "Content-Range contains the image's size; leave Range out to have the whole image"
 
 
 @dataclass(frozen=True)

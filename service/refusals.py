@@ -60,7 +60,8 @@ ServiceError
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
 form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415;
 idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's URL; image_fetch.py and
-direct_uploads.py those of an image that is not in the request; webhooks/refusals.py those of webhooks.
+direct_uploads.py those of an image that is not in the request; webhooks/refusals.py those of webhooks; ranges.py and
+transcode.py have their own.
 """
 
 from collections.abc import Mapping
@@ -176,13 +177,6 @@ class Gone(Refusal):
     hint = "submit the image again; fetch results before they expire"
 
 
-class RangeNotSatisfiable(Refusal):
-    """The range begins after the end of the image."""
-
-    status, code = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range-not-satisfiable"
-    hint = "Content-Range contains the image's size; leave Range out to have the whole image"
-
-
 class InvalidRequest(Refusal):
     """A field is unknown, missing or out of range; `errors` contains each."""
 
@@ -250,17 +244,3 @@ class StorageFull(Refusal):
 
     status, code = HTTPStatus.INSUFFICIENT_STORAGE, "storage-full"
     hint = "delete finished jobs with DELETE /jobs/{id}, or retry later: images are deleted after `keep_s` of /limits"
-
-
-class TooManyConversions(Refusal):
-    """Too many images are being converted to another format."""
-
-    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "too-many-conversions"
-    hint = "retry after the seconds in Retry-After, or fetch the image as stored, without format and quality"
-
-
-class ConversionFailed(Refusal):
-    """The image could not be converted with the memory and the time that a conversion may use."""
-
-    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "conversion-failed"
-    hint = "ask for another format, or fetch the image as stored, without format and quality"

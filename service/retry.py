@@ -26,7 +26,7 @@ async def retried(desk: Desk, record: JobRecord, caller: Caller, attempt: Attemp
     if spec.source is None:
         raise _no_input(record)
     try:
-        data = await desk.blob(spec.source.blob, "the input")
+        data = await desk.images.read(spec.source.blob, "the input")
     except Gone as error:
         raise _no_input(record) from error
     header = ImageHeader(**{name: value for name, value in spec.source.model_dump().items() if name != "blob"})

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 
 from starlette.types import Receive
 
@@ -22,7 +23,7 @@ from models.photo.read import Limits
 from processes.pool import CallTooSlow, Pool, ProcessDied
 from service.hang_up import until_hang_up
 from service.problems import retry_after
-from service.refusals import ConversionFailed, Gone, NotAcceptable, TooManyConversions
+from service.refusals import Gone, NotAcceptable, Refusal
 
 RESULT_LIMITS = Limits(pixels=2 * 10**8, file_bytes=2 * 2**30)
 """Generous: our own workers wrote these images, and their inputs were within the upload limits."""
@@ -39,6 +40,20 @@ RETRY_S = "5"
 
 
 Load = Callable[[], Awaitable[bytes]]
+
+
+class TooManyConversions(Refusal):
+    """Too many images are being converted to another format."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "too-many-conversions"
+    hint = "retry after the seconds in Retry-After, or fetch the image as stored, without format and quality"
+
+
+class ConversionFailed(Refusal):
+    """The image could not be converted with the memory and the time that a conversion may use."""
+
+    status, code = HTTPStatus.SERVICE_UNAVAILABLE, "conversion-failed"
+    hint = "ask for another format, or fetch the image as stored, without format and quality"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,7 @@
 """Reads a request's image and options from any of the body forms.  A body over the limit is not read further."""
 
 import asyncio
-import json
-import math
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,16 +14,21 @@ from jobs.spec import Kind
 from service.image_header import ImageHeader, check_bytes, inspect_image
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest
+from service.request_body import (
+    BASE64_FROM,
+    OVERHEAD_BYTES,
+    check_encoding,
+    read_json,
+    read_whole,
+    stream_body,
+    with_base64,
+)
 from service.request_options import Options, merge_fields, read_options, split_fields
 from service.settings import ServiceSettings
 from service.sources import SOURCE_FIELDS, Source, source_of, split_source
-from service.upload_refusals import TooLarge, UnsupportedBody, UnsupportedEncoding
+from service.upload_refusals import UnsupportedBody
 
-OVERHEAD_BYTES = 64 * 1024
-"""Allowed in a body beside its image: boundaries, fields, JSON."""
 MAX_FORM_FIELDS = 64
-BASE64_FROM = 1 << 16
-"""Longer texts are decoded in a thread: 40 MB of base64 would block the event loop for too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,40 +100,6 @@ async def checked_image(data: bytes, settings: ServiceSettings) -> ImageHeader:
     return await inspect_image(data, settings.max_megapixels)
 
 
-def content_length(request: Request) -> int | None:
-    """Return the Content-Length of a request, or None where it states none."""
-    length = request.headers.get("content-length", "")
-    return int(length) if length.isdigit() else None
-
-
-def check_encoding(request: Request) -> None:
-    """Refuse a compressed body: photos are compressed already, and a small body could unpack to gigabytes.
-
-    Raises:
-        UnsupportedEncoding: the body has any Content-Encoding.
-    """
-    encoding = request.headers.get("content-encoding", "").strip()
-    if encoding.lower() not in ("", "identity"):
-        raise UnsupportedEncoding(
-            f"got Content-Encoding: {encoding[:MAX_QUOTED_CHARACTERS]}, and compressed bodies are not read",
-            headers={"Accept-Encoding": "identity"},
-        )
-
-
-async def read_small_json(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request without an image; no body is an object without fields.
-
-    Raises:
-        TooLarge, UnsupportedBody, UnsupportedEncoding, InvalidRequest: it is none.
-    """
-    check_encoding(request)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await _read_whole(request, OVERHEAD_BYTES)
-    if body and media_type != "application/json":
-        raise UnsupportedBody(f"got content type {media_type or 'none'!r}", hint="send JSON, or no body")
-    return _json_object(body) if body else {}
-
-
 async def _read_body(
     request: Request, max_bytes: int, sourced: bool
 ) -> tuple[dict[str, Any], bytes | None, str | None, bool]:
@@ -144,38 +113,16 @@ async def _read_body(
     if media_type == "application/json":
         return await read_json(request, max_bytes), None, None, True
     if media_type.startswith("image/") or media_type == "application/octet-stream":
-        return {}, await _read_whole(request, max_bytes), None, False
-    if sourced and not media_type and not await _read_whole(request, 0):
+        return {}, await read_whole(request, max_bytes), None, False
+    if sourced and not media_type and not await read_whole(request, 0):
         return {}, None, None, False
     raise UnsupportedBody(f"got content type {media_type or 'none'!r}")
 
 
-async def _stream(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of the body while they are within the limit."""
-    _check_body_size(content_length(request) or 0, max_bytes)
-    count = 0
-    async for chunk in request.stream():
-        count += len(chunk)
-        _check_body_size(count, max_bytes)
-        yield chunk
-
-
-def _check_body_size(count: int, max_bytes: int) -> None:
-    if count > max_bytes:
-        raise TooLarge(f"the request has {count:,} bytes or more, the limit is {max_bytes:,}")
-
-
-async def _read_whole(request: Request, max_bytes: int) -> bytes:
-    data = bytearray()
-    async for chunk in _stream(request, max_bytes):
-        data += chunk
-    return bytes(data)
-
-
 async def _read_multipart(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None, str | None]:
-    limit = _with_base64(max_bytes)
+    limit = with_base64(max_bytes)
     parser = MultiPartParser(
-        request.headers, _stream(request, limit), max_files=1, max_fields=MAX_FORM_FIELDS, max_part_size=limit
+        request.headers, stream_body(request, limit), max_files=1, max_fields=MAX_FORM_FIELDS, max_part_size=limit
     )  # fmt: skip
     parser.spool_max_size = limit + 1  # keep it in memory: a pod's disk may be read-only
     try:
@@ -214,41 +161,6 @@ def _check_texts(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         if name not in SOURCE_FIELDS and len(value) > OVERHEAD_BYTES:
             _refuse(name[:MAX_QUOTED_CHARACTERS], f"got {len(value)} characters, expected at most {OVERHEAD_BYTES}")
-
-
-def _with_base64(max_bytes: int) -> int:
-    return math.ceil(max_bytes * 4 / 3) + OVERHEAD_BYTES
-
-
-async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
-    """Read a JSON object that may hold an image of `max_bytes` in base64.
-
-    Raises:
-        TooLarge, InvalidRequest: it is longer, or no object.
-    """
-    body = await _read_whole(request, _with_base64(max_bytes))
-    return _json_object(body) if len(body) < BASE64_FROM else await asyncio.to_thread(_json_object, body)
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InvalidRequest("the body is JSON, but not an object")
-    return value
-
-
-def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        fields = merge_fields(fields, {name: value})
-    return fields
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidRequest(f"the body is not JSON: {name} is not a JSON number")
 
 
 def _refuse_missing_image(is_json: bool) -> NoReturn:

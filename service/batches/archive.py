@@ -122,7 +122,7 @@ class ResultArchive:
                 if record is None or record.outcome.result is None:
                     raise Gone(f"the result of job {job} was deleted")
                 result = record.outcome.result
-                return await self.desk.blob(result.blob, f"the result of job {job}"), result.format
+                return await self.desk.images.read(result.blob, f"the result of job {job}"), result.format
             except (RedisError, StoreError) as error:
                 log.warning("result.away", job=job, error=type(error).__name__)
                 if attempt + 1 == TRIES:

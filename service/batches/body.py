@@ -11,10 +11,11 @@ from service.batches.parts import MAX_TEXT_BYTES, Part, parts
 from service.batches.refusals import BatchTooLarge
 from service.query import MAX_QUOTED_CHARACTERS, unknown_field
 from service.refusals import InvalidRequest, Refusal
+from service.request_body import content_length, read_json
 from service.request_options import invalid_field, merge_fields, split_fields
 from service.settings import ServiceSettings
 from service.sources import SOURCE_FIELDS, Source, source_of, split_source
-from service.upload import MAX_FORM_FIELDS, content_length, read_json
+from service.upload import MAX_FORM_FIELDS
 from service.upload_refusals import TooLarge, UnsupportedBody
 
 NAME_FIELD = "name"

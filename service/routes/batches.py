@@ -15,9 +15,9 @@ from service.batches.view import BatchBody, batch_body, batch_url
 from service.batches.watch import find_batch
 from service.idempotency.attempt import CurrentAttempt
 from service.openapi import BINARY
+from service.request_body import check_encoding, content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
 from service.routes.events import EVENT_SCHEMA, HEADERS
-from service.upload import check_encoding, content_length
 
 router = APIRouter(tags=["batches"])
 BatchId = Annotated[

@@ -12,9 +12,9 @@ from service.known_degradations import check_degradations
 from service.openapi import option_schemas
 from service.query import check_query
 from service.refusals import InvalidRequest
+from service.request_body import check_encoding, read_json
 from service.request_options import invalid_field, read_options
 from service.routes.dependencies import CurrentDesk, problem_responses
-from service.upload import check_encoding, read_json
 from service.upload_refusals import TooManyPixels, UnsupportedBody
 
 router = APIRouter(tags=["restore"])

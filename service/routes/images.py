@@ -64,7 +64,7 @@ async def result(
             request, desk, stored.blob, "the result", Picture(wanted, stem, etag, stored.bytes)
         )
     conversion = Conversion(job_id=job_id, sha256=stored.sha256, format=wanted, quality=quality)
-    data = await transcoder.convert(conversion, lambda: desk.blob(stored.blob, "the result"), request.receive)
+    data = await transcoder.convert(conversion, lambda: desk.images.read(stored.blob, "the result"), request.receive)
     return await picture_response(request, Picture(wanted, stem, etag, len(data)), reader_of(data))
 
 
@@ -94,8 +94,8 @@ async def pass_image(
     if unchanged := not_modified(request, etag):
         return unchanged
     description = f"the image of pass {number}"
-    size = await desk.blob_size(blob, description)
-    format = sniff_format(await desk.blob_range(blob, description, 0, SIGNATURE_BYTES))
+    size = await desk.images.size(blob, description)
+    format = sniff_format(await desk.images.read_range(blob, description, 0, SIGNATURE_BYTES))
     stem = f"{stem_of(record.spec.file_name, job_id)}-pass-{number}"
     return await _stored_picture(request, desk, blob, description, Picture(format, stem, etag, size))
 
@@ -103,19 +103,21 @@ async def pass_image(
 async def _stored_picture(request: Request, desk: Desk, blob: str, description: str, picture: Picture) -> Response:
     """Return a picture from the store, or a redirect to it there."""
     if desk.store.signs and prefers_redirect(request.headers.getlist("prefer")):
-        await desk.blob_size(blob, description)  # the store's own 404 would be XML
+        await desk.images.size(blob, description)  # the store's own 404 would be XML
         url = await desk.store.presigned("GET", blob, REDIRECT_S)
         headers = {"Location": url, "Preference-Applied": "redirect", "Cache-Control": "private, no-store"}
         return Response(status_code=303, headers=headers)
     if is_head(request.scope):
-        await desk.blob_size(blob, description)
+        await desk.images.size(blob, description)
     return await picture_response(
         request, picture, lambda first, end: _read(desk, blob, description, (first, end), picture.size)
     )
 
 
 async def _read(desk: Desk, blob: str, description: str, part: tuple[int, int], size: int) -> bytes:
-    return await (desk.blob(blob, description) if part == (0, size) else desk.blob_range(blob, description, *part))
+    return await (
+        desk.images.read(blob, description) if part == (0, size) else desk.images.read_range(blob, description, *part)
+    )
 
 
 def _stored_result(record: JobRecord) -> Result:

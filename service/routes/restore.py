@@ -20,9 +20,10 @@ from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefe
 from service.openapi import BINARY, upload_docs
 from service.picture import Picture, stem_of
 from service.refusals import Gone, WaitOver
+from service.request_body import content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
 from service.unstored import check_unstored, ending_in, leaving_nothing
-from service.upload import Parcel, Upload, content_length, read_parcel
+from service.upload import Parcel, Upload, read_parcel
 from service.webhooks.acceptance import accepted_hooks
 
 router = APIRouter(tags=["restore"])
@@ -177,7 +178,7 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     result = record.outcome.result
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
-    data = job.image or await desk.blob(result.blob, "the result")
+    data = job.image or await desk.images.read(result.blob, "the result")
     picture = Picture(result.format, stem_of(record.spec.file_name, record.spec.id), f'"{result.sha256}"', len(data))
     headers = {**picture.headers, **_summary_headers(record), **preference.headers}
     del headers["Accept-Ranges"]  # the answer to POST; the image at Content-Location has ranges

@@ -12,8 +12,8 @@ from service.direct_uploads import DirectUploads, OpenUpload
 from service.idempotency.attempt import CurrentAttempt
 from service.query import check_query, unknown_field
 from service.refusals import InvalidRequest
+from service.request_body import read_small_json
 from service.routes.dependencies import CurrentImages, problem_responses
-from service.upload import read_small_json
 
 router = APIRouter(tags=["restore"])
 

@@ -144,6 +144,10 @@ def _reason_to_accept(failure: str, case: Any, response: Any) -> str | None:
     problem = response.json()
     if problem["code"] in NOT_A_PICTURE and not _has_picture(case):
         return "the bytes are not a picture"
+    if problem["code"] == "idempotency-key-reused":  # every case may send the example's key
+        return "another request had the same Idempotency-Key"
+    if problem["code"] == "gone" and "which this request made before" in problem["detail"]:
+        return "the job of the same Idempotency-Key was deleted"
     if problem["code"] == "invalid-request":
         texts = [_known_text(entry["problem"]) for entry in problem["errors"]]
         return None if None in texts else texts[0]

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.ranges import requested_range
-from service.refusals import RangeNotSatisfiable
+from service.ranges import RangeNotSatisfiable, requested_range
 
 TAG = '"a"'
 

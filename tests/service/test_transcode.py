@@ -7,8 +7,8 @@ import socket
 import pytest
 from PIL import Image
 
-from service.refusals import Gone, NotAcceptable, TooManyConversions
-from service.transcode import PROCESSES, Conversion, Transcoder
+from service.refusals import Gone, NotAcceptable
+from service.transcode import PROCESSES, Conversion, TooManyConversions, Transcoder
 
 
 class HeldPool:
