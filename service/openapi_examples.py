@@ -5,7 +5,7 @@ The contents of pictures cannot be written in JSON; their examples are a descrip
 
 from typing import Any
 
-from service.example_batches import BATCH_BODIES, BATCH_ID, BATCH_RESPONSES
+from service.example_batches import BATCH_BODIES, BATCH_PARAMETERS, BATCH_RESPONSES
 from service.example_estimates import ESTIMATE_BODY, ESTIMATE_RESPONSES
 from service.example_problems import JOB_ID, JOB_URL, add_problem_examples
 from service.example_redis import REDIS
@@ -43,9 +43,7 @@ PARAMETERS: dict[str, Any] = {
     "If-None-Match": '"df003a801790542dab506265a38fc1d5"',
     "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
-    "batch_id": BATCH_ID,
-    "order": "ended",
-    "partial": False,
+    **BATCH_PARAMETERS,
     "number": 1,
     "wait": 30,
     "limit": 20,
