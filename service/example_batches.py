@@ -35,6 +35,8 @@ _CANCELED = {
     "items": [{**_RUNNING, "status": "canceled"}, _REFUSED],
 }  # fmt: skip
 
+BATCH_PARAMETERS: dict[str, Any] = {"batch_id": BATCH_ID, "order": "ended", "partial": False}
+"""By name."""
 BATCH_RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("create_batch", "202"): {"running": _BATCH},
     ("batch", "200"): {"running": _BATCH, "completed": _DONE},

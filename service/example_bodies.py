@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from service.example_batches import BATCH_ID
+from service.example_batches import BATCH_PARAMETERS
 from service.example_problems import JOB_ID, JOB_URL
+from service.example_redis import REDIS
 
 QUEUED_ID = "01a21b5a9f0c7bd08d7ab3a6f21c9d54"
 A_PICTURE = "(the bytes of a photo)"
@@ -43,9 +44,7 @@ PARAMETERS: dict[str, Any] = {
     "If-None-Match": '"df003a801790542dab506265a38fc1d5"',
     "Idempotency-Key": IDEMPOTENCY_KEY,
     "job_id": JOB_ID,
-    "batch_id": BATCH_ID,
-    "order": "ended",
-    "partial": False,
+    **BATCH_PARAMETERS,
     "number": 1,
     "wait": 30,
     "limit": 20,
@@ -173,16 +172,6 @@ DRAINING = {**WORKER, "state": "draining", "drain": MARK}
 LANE = {
     "bundle": "autodir-small", "lane": "bulk", "queued": 12, "running": 1, "oldest_s": 71.2, "eta_s": 44.0,
     "paused": False, "paused_since_ms": None, "paused_by": "",
-}  # fmt: skip
-REDIS = {
-    "url": "redis://queue:6379/0", "version": "9.0.1", "role": "master", "cluster": False, "appendonly": True,
-    "appendfsync": None, "save": None, "maxmemory_policy": "allkeys-lru", "maxmemory_bytes": 2147483648,
-    "used_memory_bytes": 71303168, "last_aof_write": "ok", "last_snapshot": "ok",
-    "not_readable": ["appendfsync", "save"],
-    "problems": [{
-        "severity": "error", "problem": "maxmemory-policy is allkeys-lru: when memory is short, Redis deletes jobs",
-        "remedy": "set it to noeviction: CONFIG SET maxmemory-policy noeviction, and in the configuration file",
-    }],
 }  # fmt: skip
 SYSTEM = {
     "version": "0.1.0", "bundle": "autodir-small", "workers": [WORKER],

@@ -15,7 +15,7 @@ async def retried(desk: Desk, record: JobRecord, caller: Caller, attempt: Attemp
 
     Raises:
         NotFinished: it has not ended.
-        Gone: its input is not stored any more, as of a job that succeeded or was canceled.
+        Gone: its input is not stored any more, as of a job that succeeded, expired or was canceled.
     """
     spec = record.spec
     if not record.state.over:
@@ -43,5 +43,5 @@ def _no_input(record: JobRecord) -> Gone:
     job_id = record.spec.id
     return Gone(
         f"the input of job {job_id}, which {record.state}, is not stored any more",
-        hint="send the image again; only the input of a job that failed or expired is kept, as long as the job",
+        hint="send the image again; only the input of a job that failed is kept, as long as the job",
     )

@@ -19,11 +19,11 @@ local function count_failure(bundle, outcome)
 end
 
 -- The input goes with the end of a job, and the pictures of the passes go with a job that did not succeed.  The input of
--- a job that failed or expired stays as long as its record, so that it can be tried again.
+-- a job that failed stays as long as its record, so that it can be tried again.
 -- A job is canceled by DELETE, which leaves nothing of its content
 local function drop_what_is_over(id, state, expires_s, lives_s)
     local known = redis.call('HMGET', KEY.job .. id, 'carried', 'unstored')
-    if (state == 'failed' or state == 'expired') and not known[2] then
+    if state == 'failed' and not known[2] then
         keep_blob(id .. '/input', expires_s, lives_s)
     else
         if known[1] then redis.call('UNLINK', known[1]) end

@@ -1,4 +1,4 @@
-"""`POST /jobs/{id}/retry`: another try of a job that failed or expired."""
+"""`POST /jobs/{id}/retry`: another try of a job that failed."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -24,9 +24,9 @@ router = APIRouter(tags=["jobs"])
 async def retry(
     job_id: JobId, request: Request, desk: CurrentDesk, caller: AuthenticatedCaller, attempt: CurrentAttempt
 ) -> Response:
-    """Queue a new job with the input and the options of a job that failed or expired.
+    """Queue a new job with the input and the options of a job that failed.
 
-    Its input is kept as long as the job.  That of a job that succeeded or was canceled is not: send the image again.
+    Its input is kept as long as the job.  That of any other job is not: send the image again.
     """
     check_query(request, has_upload=False)
     record = await retried(desk, await desk.find(job_id, caller), caller, attempt)

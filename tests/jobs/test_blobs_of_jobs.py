@@ -13,7 +13,7 @@ from jobs.blob_store import BlobStore
 from jobs.errors import BlobMissing, BlobUnwanted
 from jobs.state import State
 
-TRIED_AGAIN = ("failed", "expired", "poison", "late", "late and without worker")
+TRIED_AGAIN = ("failed", "poison")
 """Ends after which the input stays as long as the job."""
 
 

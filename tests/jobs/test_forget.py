@@ -50,7 +50,6 @@ def test_only_shared_keys_are_left_when_all_jobs_are_forgotten(run):
             await bench.commit(job)
         await bench.queue.forget(*[job.id for job in jobs])
         left = {
-            redis_keys.ARRIVALS + BUNDLE,
             redis_keys.RECENT_ENDS + BUNDLE,
             redis_keys.COUNTERS,
             redis_keys.RQ_QUEUES,

@@ -40,9 +40,10 @@ def test_before_anything_is_learned_the_numbers_are_null_with_a_reason(client):
     assert answer["queue"] == {"position": 0, "wait_s": 0.0, "paused": False}
 
 
-def test_an_estimate_is_the_arithmetic_of_what_jobs_have_cost(service, toy, picture):
+def test_an_estimate_is_the_arithmetic_of_what_jobs_have_cost(service, toy, picture, eventually):
     run_jobs(service, picture, [(100, 100), (500, 400), (1000, 1000), (2000, 1000)])
     toy()
+    eventually(lambda: ask(service.client)["workers"])
     answer = ask(service.client, images=[{"width": 1250, "height": 800}, {"width": 3000, "height": 2000}])
     one, six = answer["images"]
     assert one["device_seconds"] == pytest.approx(FIXED_S + S_PER_MP, rel=0.02) and not one["extrapolated"]

@@ -1,4 +1,4 @@
-"""`POST /jobs/{id}/retry`: a new job with the same input, for jobs that failed or expired."""
+"""`POST /jobs/{id}/retry`: a new job with the same input, for jobs that failed."""
 
 import pytest
 
@@ -29,12 +29,6 @@ def test_a_failed_job_is_tried_again_with_the_same_input_and_options(serve, toy,
     assert again["status"] == "succeeded" and again["id"] != failed["id"]
     assert (again["result"]["width"], again["result"]["height"]) == (31, 17)
     assert all(again[name] == failed[name] for name in ("params", "lane", "labels", "kind", "bundle"))
-
-
-def test_an_expired_job_is_tried_again(service, submitted, eventually):
-    job = submitted(deadline_s="0.05")
-    eventually(lambda: service.client.get(f"/jobs/{job['id']}").json()["status"] == "expired")
-    assert service.client.post(f"/jobs/{job['id']}/retry").json()["status"] == "queued"
 
 
 def test_what_has_not_ended_or_has_no_input_any_more_is_refused(client, toy, submitted):
