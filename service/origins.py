@@ -27,8 +27,8 @@ ALLOWED_HEADERS = (
 )  # fmt: skip
 EXPOSED_HEADERS = (
     "Accept-Ranges, Allow, Content-Disposition, Content-Location, Content-Range, ETag, Idempotency-Replayed, Location, "
-    "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Degradations, X-Job-Id, "
-    "X-Request-Id, X-Seed, traceparent"
+    "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Change, X-Degradations, "
+    "X-Job-Id, X-Request-Id, X-Seed, X-Warnings, traceparent"
 )
 PREFLIGHT_MAX_AGE_S = 600
 

@@ -67,4 +67,4 @@ async def leaving_nothing(desk: Desk, record: JobRecord) -> AsyncIterator[None]:
         try:
             await desk.eraser.erase(record)
         except (RedisError, StoreError) as error:  # other processes forget it soon
-            log.warning("job.not_erased", job=record.spec.id, error=type(error).__name__)
+            log.warning("job.not-erased", job=record.spec.id, error=type(error).__name__)

@@ -35,8 +35,8 @@ CLI_ONLY = {"out", "device", "compare", "exists", "json", "server", "api_key_fil
 service decides."""
 OF_PRESET = {"strength"}
 """Without a value, the preset's, or else the default."""
-API_ONLY = {"lane", "deadline_s", "metadata", "webhook_url", "webhook_events", "result_url"}
-"""The queue, EXIF, which the command line always keeps, and who is told of the end."""
+API_ONLY = {"lane", "deadline_s", "metadata", "webhook_url", "webhook_events", "result_url", "labels", "store"}
+"""The queue, EXIF, which the command line always keeps, who is told of the end, and what stays."""
 CLI_AND_API_ONLY = {"bundle", "format", "quality"}
 """Controls of the job and its output, not of the restorer."""
 INTERNAL = {"passes"}

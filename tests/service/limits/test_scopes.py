@@ -11,7 +11,17 @@ from service.app import create_app
 from service.authentication import declared_scope
 from service.settings import ServiceSettings
 
-PUBLIC = {"/livez", "/readyz", "/startupz", "/docs", "/openapi.json"}
+PUBLIC = {
+    "/livez",
+    "/readyz",
+    "/startupz",
+    "/docs",
+    "/openapi.json",
+    "/",
+    "/web/{path:path}",
+    "/problems",
+    "/problems/{code}",
+}
 """The routes that need no key.  A new route that needs none belongs here."""
 
 
@@ -50,7 +60,7 @@ def request_of(serve):
     client = serve(auth="on").client
 
     def send(method, route, headers):
-        path = route.path.replace("{job_id}", "0" * 32).replace("{number}", "1")
+        path = route.path.replace("{job_id}", "0" * 32).replace("{batch_id}", "0" * 32).replace("{number}", "1")
         path = path.replace("{name}", "toy").replace("{lane}", "bulk")
         return client.request(method, path, headers=headers)
 
