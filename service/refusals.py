@@ -13,6 +13,7 @@ ServiceError
     ├── NotFound             404 not-found
     │   ├── NoSuchJob            no-such-job
     │   ├── NoSuchUpload         no-such-upload
+    │   ├── NoSuchBatch          no-such-batch
     │   ├── NoSuchWorker         no-such-worker
     │   ├── NoSuchLane           no-such-lane
     │   ├── NoSuchPass           no-such-step
@@ -28,7 +29,8 @@ ServiceError
     ├── DeliveryHeld         409 delivery-held
     ├── Gone                 410 gone
     ├── TooLarge             413 too-large
-    │   └── TooManyPixels        too-many-pixels
+    │   ├── TooManyPixels        too-many-pixels
+    │   └── BatchTooLarge        batch-too-large
     ├── UriTooLong           414 uri-too-long
     ├── UnsupportedBody      415 unsupported-body
     ├── UnsupportedEncoding  415 unsupported-encoding
@@ -63,10 +65,11 @@ ServiceError
 
 429 means that the caller's own quota of requests is used up, 503 that the whole service is busy or a part of it is
 away, 507 that there is no room for another image (docs/decisions/0017).  request_refusals.py has those of a request's
-form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415; limits/refusals.py
-those of a quota: 429; idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py those of a caller's
-URL; webhooks/refusals.py those of webhooks; image_fetch.py and direct_uploads.py those of an image that is not in the
-request; busy_refusals.py those of a busy service; ranges.py and transcode.py have their own.
+form and origin: 400, 403, 408, 414, 421 and 431; upload_refusals.py those of an image: 413 and 415;
+limits/refusals.py those of a quota: 429; idempotency/refusals.py those of an Idempotency-Key; outgoing/refusals.py
+those of a caller's URL; webhooks/refusals.py and batches/refusals.py those of webhooks and batches; image_fetch.py
+and direct_uploads.py those of an image that is not in the request; busy_refusals.py those of a busy service;
+ranges.py and transcode.py have their own.
 """
 
 from collections.abc import Mapping

@@ -159,7 +159,7 @@ def _file(form: FormData) -> UploadFile | None:
 def _check_texts(fields: Mapping[str, Any]) -> None:
     """Refuse a long text in a field that is not the image."""
     for name, value in fields.items():
-        if name not in SOURCE_FIELDS and len(value) > OVERHEAD_BYTES:
+        if name not in SOURCE_FIELDS and isinstance(value, str) and len(value) > OVERHEAD_BYTES:
             _refuse(name[:MAX_QUOTED_CHARACTERS], f"got {len(value)} characters, expected at most {OVERHEAD_BYTES}")
 
 

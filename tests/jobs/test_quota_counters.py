@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from jobs import redis_keys
 from jobs.errors import QueueFull, QuotaExceeded
+from jobs.job_list import Filter
 from jobs.queue import Queue
 from jobs.quotas import Quotas, quotas_of
 from jobs.spec import Source
@@ -119,12 +120,12 @@ async def end_by_commit(bench):
 
 
 async def end_by_cancel(bench):
-    (record,) = await bench.queue.newest(1)
+    (record,) = (await bench.queue.listing.page(Filter(), 1)).records
     await bench.queue.cancel(record.spec.id)
 
 
 async def end_by_forgetting(bench):
-    (record,) = await bench.queue.newest(1)
+    (record,) = (await bench.queue.listing.page(Filter(), 1)).records
     await bench.queue.forget(record.spec.id)
 
 

@@ -210,6 +210,7 @@ class ToyWorker:
     failure: Failure | None = None
     go: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
+    announced: threading.Event = field(default_factory=threading.Event)
     leased: list[Leased] = field(default_factory=list)
 
     def run(self) -> None:
@@ -219,6 +220,7 @@ class ToyWorker:
         async with Redis.from_url(self.url) as redis:
             queue, store = Queue(redis), open_store(self.store_url or self.url, redis)
             await queue.workers.announce(self.info())
+            self.announced.set()
             running = set()
             while not self.stop.is_set():
                 leased: list[Leased] = []
@@ -305,8 +307,10 @@ def toy(valkey: Valkey) -> Iterator[Callable[..., ToyWorker]]:
 
 @pytest.fixture
 def worker(toy: Callable[..., ToyWorker]) -> ToyWorker:
-    """A running toy worker."""
-    return toy()
+    """A running toy worker, whose degradations the service knows."""
+    running = toy()
+    assert running.announced.wait(20)
+    return running
 
 
 @pytest.fixture

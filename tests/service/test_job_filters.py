@@ -15,8 +15,8 @@ def keys(service):
 
     async def create():
         async with Redis.from_url(service.settings.redis_url) as redis:
-            scopes = ("restore", "restore", "admin")
-            made = [await api_keys.create(redis, f"key {number}", scope) for number, scope in enumerate(scopes)]
+            scopes = (("restore", "read"), ("restore", "read"), ("admin",))
+            made = [await api_keys.create(redis, f"key {number}", *own) for number, own in enumerate(scopes)]
             return [(key_id, {"Authorization": f"Bearer {secret}"}) for key_id, secret in made]
 
     return asyncio.run(create())

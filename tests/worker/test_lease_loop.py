@@ -93,7 +93,7 @@ def test_a_worker_with_a_full_batch_leaves_the_next_arrival_to_idle_workers(held
         for number in range(held_jobs):
             held.add(
                 SimpleNamespace(
-                    spec=SimpleNamespace(id=str(number), source=None),
+                    spec=SimpleNamespace(id=str(number), held_megapixels=0.0),
                     leased=Leased(spec=None, attempts=1, deaths=0, run_alone=False, cancel=False),
                 )
             )
