@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -82,7 +84,7 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=_name_of,
         servers=[{"url": settings.root_path or "/"}],
         telemetry=NO_TELEMETRY,
         lifespan=lambda app: _lifespan(app, settings, registry),
@@ -102,14 +104,26 @@ def create_app(settings: ServiceSettings, tracer: Tracer = NO_TRACER) -> FastAPI
     app.add_middleware(ForwardedHeaders, proxies=proxies)
     add_handlers(app)
     count_refusals(app, registry)
-    for module in (
-        restore, uploads, jobs, retries, batches, estimate, deliveries, images, events, about, admin, health, docs
-    ):  # fmt: skip
-        app.include_router(module.router)
+    app.router.routes.extend(_api().routes)
     if settings.page:
         app.include_router(page.router)
         app.router.routes.append(page.RootPathWithoutSlash())
     return app
+
+
+def _name_of(route: APIRoute) -> str:
+    return route.name
+
+
+@cache
+def _api() -> APIRouter:
+    """Return the routes, which all applications of a process share: FastAPI analyzes them only once."""
+    router = APIRouter(generate_unique_id_function=_name_of)
+    for module in (
+        restore, uploads, jobs, retries, batches, estimate, deliveries, images, events, about, admin, health, docs
+    ):  # fmt: skip
+        router.include_router(module.router)
+    return router
 
 
 @asynccontextmanager
