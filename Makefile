@@ -27,7 +27,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: page-test page-figures
+.PHONY: page-test page-figures client-test
 .PHONY: train-daclip-small s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
@@ -57,9 +57,9 @@ demo: $(READY) ## Restore a damaged sample photo
 	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
 	@echo "  $(BIN)/undegrade --help"
 
-test: $(READY) ## Run the tests that take seconds, all cores busy; `make check` runs those of the manifests
+test: $(READY) ## Run the tests that take seconds, all cores busy; `make check` runs those of manifests and client
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile \
-		--ignore tests/deploy -m "not slow and not gpu and not full"
+		--ignore tests/deploy --ignore tests/client -m "not slow and not gpu and not full"
 
 test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
 	$(BIN)/python -m pytest
@@ -70,7 +70,7 @@ check: $(READY) ## Check lint, format, types, import contracts, manifests, and t
 	$(BIN)/python -m mypy
 	cd client && $(abspath $(BIN))/python -m mypy --config-file pyproject.toml
 	$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory manifests
+	@$(MAKE) --no-print-directory manifests client-test
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights to verify" >&2; exit 1; }
 	@for bundle in $(BUNDLES); do $(BIN)/undegrade models verify "$$bundle" || exit $$?; done
 
@@ -115,6 +115,9 @@ $(PAGE_READY): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.60,<2'
 	@mkdir -p $(PAGE) && cd $(PAGE) && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4.*.tgz package/axe.min.js
 	@touch $@
+
+client-test: $(READY) ## Test undegrade_client against real servers and faults
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadfile tests/client -m "not slow"
 
 client-js-test: $(READY) ## Check and run the TypeScript example with types of our OpenAPI document (npm)
 	$(BIN)/python -m pytest tests/client/test_javascript.py

@@ -27,6 +27,8 @@ from undegrade_client import (
     ServerUnavailable,
 )
 
+pytestmark = pytest.mark.slow  # a service with a worker for each test
+
 FIXTURES = (_valkey, eventually, serve, toy, valkey, worker)
 
 

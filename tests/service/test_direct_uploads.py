@@ -10,6 +10,8 @@ from s3_servers import CREDENTIALS, moto_server, seaweed_server
 from jobs import api_keys
 from jobs.uploads import UPLOAD_TTL_S
 
+pytestmark = pytest.mark.slow  # S3 servers; `make s3-test` runs them with a real one
+
 
 @pytest.fixture(params=["moto", pytest.param("seaweedfs", marks=pytest.mark.slow)], scope="module")
 def endpoint(request, tmp_path_factory):
