@@ -2,8 +2,9 @@
 /** The dialog that shows the request of a photo as code. */
 import { key, url } from "./api.js";
 import { button, byId, fill, make } from "./dom.js";
+import { flash } from "./flash.js";
 import { t } from "./i18n.js";
-import { flash, resultName } from "./result.js";
+import { resultName } from "./names.js";
 import { curl, python } from "./snippets.js";
 
 /** @param {import("./items.js").Item} item */

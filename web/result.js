@@ -1,10 +1,11 @@
 // @ts-check
 /** What was done with a photo, warnings, and the ways out: download, copy, code. */
-import { announce, button, byId, fill, make, save } from "./dom.js";
+import { button, byId, fill, make, save } from "./dom.js";
 import { degradation, duration, has, percent, t } from "./i18n.js";
 import { request } from "./api.js";
-import { ending } from "./server.js";
 import { openCode } from "./codedialog.js";
+import { flash } from "./flash.js";
+import { resultName } from "./names.js";
 
 /** @typedef {import("./items.js").Item} Item */
 
@@ -48,11 +49,6 @@ function warnings(job) {
 }
 
 /** @param {Item} item */
-export function resultName(item) {
-  return `${item.name.replace(/\.[^.]*$/, "") || "photo"}-restored.${ending(item.result?.format ?? "png")}`;
-}
-
-/** @param {Item} item */
 function download(item) {
   if (item.result) save(item.result.blob, resultName(item));
 }
@@ -66,16 +62,6 @@ async function copyImage(item) {
   } catch {
     flash("copy-image", t("copy-failed"));
   }
-}
-
-/** Shows a word on a button for two seconds. @param {string} id @param {string} text */
-export function flash(id, text) {
-  const target = byId(id);
-  announce(text);
-  if (!target) return;
-  const before = target.textContent;
-  target.textContent = text;
-  setTimeout(() => { if (target.textContent === text) target.textContent = before; }, 2000);
 }
 
 /** Draws again, whatever has changed. */

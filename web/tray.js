@@ -4,7 +4,7 @@ import { button, byId, fill, make, save } from "./dom.js";
 import { t } from "./i18n.js";
 import { choose } from "./intake.js";
 import { items } from "./items.js";
-import { resultName } from "./result.js";
+import { resultName } from "./names.js";
 import { zip } from "./zip.js";
 
 /** @typedef {import("./items.js").Item} Item */
