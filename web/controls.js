@@ -74,7 +74,7 @@ function describe(item) {
   const names = SUGGESTIONS.filter((name) => server.degradations.some((entry) => entry.name === name));
   const suggest = (/** @type {string} */ name) => make("button", {
     type: "button", class: "chip", dataset: { key: `suggest-${name}` },
-    on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; items.changed(item); text.focus(); } },
+    on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; items.changed(item); byId("prompt")?.focus(); } },
   }, degradation(name));
   return make("details", { class: "group", id: "describe" }, make("summary", {}, t("prompt.title")),
     make("label", { for: "prompt" }, t("prompt.label")), text,
