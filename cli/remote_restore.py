@@ -17,7 +17,7 @@ from cli.exit_codes import ExitCode, exit_code_for, exit_if_any_failed, exit_on_
 from cli.inputs import IfExists, OutputPlan, PhotoPaths, is_in_place, plan_outputs, read_input
 from cli.progress import progress_bar
 from cli.remote_result import RemoteResults
-from cli.result_names import already_done, print_batch_summary, refuse_loss_in_place, report_renamed
+from cli.result_names import already_done, first_result, print_batch_summary, refuse_loss_in_place, report_renamed
 from cli.settings import debug_enabled, settings
 from models.errors import ControlsError, ModelsError
 from models.photo.read import format_of
@@ -59,11 +59,11 @@ def restore_remotely(context: typer.Context, photo_format: str | None) -> None:
         plan = plan_outputs(given["inputs"], given["out"], photo_format, exists)
         results = RemoteResults(
             photos=plan.photos, photo_format=photo_format, exists=exists, as_json=as_json,
-            compare=given["compare"] is not None, crop=given.get("crop"),
+            compare=given["compare"] is not None, crop=given.get("crop"), variants=given["variants"],
         )  # fmt: skip
         results.check_stdout()
         report_renamed(plan.photos)
-        photos = [paths for paths in plan.photos if not already_done(paths, exists)]
+        photos = [paths for paths in plan.photos if not already_done(first_result(paths, given["variants"]), exists)]
         results.skipped = len(plan.photos) - len(photos)
         failures = print_failures(plan.missing, as_json=as_json)
         if photos:

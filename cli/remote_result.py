@@ -10,12 +10,12 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from cli.console import print_json_line, print_message, print_warning, refuse_binary_on_terminal
-from cli.inputs import IfExists, PhotoPaths, comparison_path, fitting, output_path, read_input
-from cli.result_names import ResultNames, already_done
+from cli.console import print_json_line, print_message, print_warning
+from cli.inputs import IfExists, PhotoPaths, comparison_path, output_path, read_input
+from cli.result_names import ResultNames, already_done, check_stdout, first_result, variant_result
 from cli.side_by_side import side_by_side
 from cli.summary import summary
-from models.errors import ControlsError, PhotoError
+from models.errors import PhotoError
 from models.photo.atomic_write import write_atomically
 from models.photo.read import Limits, Photo, read_photo
 from models.photo.write import encode_photo, to_eight_bits
@@ -35,6 +35,7 @@ class RemoteResults:
     as_json: bool
     compare: bool
     crop: str | None = None
+    variants: int = 1
     restored: int = 0
     skipped: int = 0
     _inputs: dict[str, bytes] = field(default_factory=dict)
@@ -44,20 +45,8 @@ class RemoteResults:
         self._names = ResultNames(self.photos)
 
     def check_stdout(self) -> None:
-        """Refuse options that would write to stdout, or beside it, when a result goes there.
-
-        Raises:
-            ControlsError: --json or --compare with a result on stdout, or stdout is a terminal.
-        """
-        if all(paths.target is not None for paths in self.photos):
-            return
-        if self.as_json:
-            raise ControlsError("--json and the photo would both go to stdout. Give -o a file.")
-        if self.compare:
-            raise ControlsError(
-                "--compare writes a file beside the result, but the result goes to stdout. Give -o a file."
-            )
-        refuse_binary_on_terminal("the photo")
+        """Refuse what does not go with a result on stdout, as `check_stdout` of result_names."""
+        check_stdout(self.photos, compare=self.compare, as_json=self.as_json, variants=self.variants)
 
     def images(self, photos: Sequence[PhotoPaths]) -> Iterator[Path | bytes]:
         """Yields what the client sends: the files as they are, and stdin."""
@@ -75,12 +64,12 @@ class RemoteResults:
             PhotoError: it cannot be written.
         """
         paths = self._names.after_reading(paths, Photo(pixels=NO_PIXELS, format=result.format), self.photo_format)
-        if already_done(paths, self.exists):
+        if already_done(first_result(paths, len(result.variants or (result,))), self.exists):
             self.skipped += 1
             return
         variants = result.variants or (result,)
         written = [
-            self._write(paths if len(variants) == 1 else _numbered(paths, number), each)
+            self._write(paths if len(variants) == 1 else variant_result(paths, number), each)
             for number, each in enumerate(variants, 1)
         ]
         report = report_of(result)
@@ -159,11 +148,3 @@ def report_of(result: Result) -> Report:
 def _seconds(result: Result) -> float:
     timings: Mapping[str, float] = result.job.raw.get("timings") or {}
     return sum(timings.values())
-
-
-def _numbered(paths: PhotoPaths, number: int) -> PhotoPaths:
-    """Returns the paths of a variant: NAME-1.EXT, NAME-2.EXT, ..."""
-    target = paths.target
-    if target is None:
-        raise ControlsError("several variants do not fit on stdout. Give -o a file.")
-    return replaced(paths, target=fitting(target.parent, target.stem, f"-{number}{target.suffix}"))

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from cli.bundle_loading import bundle_version, load_bundle
-from cli.console import refuse_binary_on_terminal
 from cli.exit_codes import exit_if_any_failed, exit_on_error, print_failures
-from cli.inputs import IfExists, OutputPlan, plan_outputs
+from cli.inputs import IfExists, plan_outputs
 from cli.options import ApiKeyFile, Bundle, Device, Photos, Server
 from cli.provenance import chosen_provenance
 from cli.restore_run import OutputOptions, RestoreRun, RunOutcome
-from cli.result_names import already_done, first_result, print_batch_summary, report_renamed
+from cli.result_names import already_done, check_stdout, first_result, print_batch_summary, report_renamed
 from models.control_text import parse_crop, parse_strength
 from models.controls import Controls
 from models.errors import ControlsError
@@ -142,7 +141,7 @@ def restore(
             **{**preset_values(preset, given), **given},  # type: ignore[arg-type]
         )  # fmt: skip
         plan = plan_outputs(inputs, out, photo_format, exists)
-        _check_stdout(plan, compare=compare is not None, as_json=as_json, variants=variants)
+        check_stdout(plan.photos, compare=compare is not None, as_json=as_json, variants=variants)
         report_renamed(plan.photos)
         photos = [paths for paths in plan.photos if not already_done(first_result(paths, variants), exists)]
         outcome = RunOutcome(skipped=len(plan.photos) - len(photos))
@@ -180,16 +179,3 @@ def _known_format(name: str | None) -> str | None:
     if known is None:
         raise ControlsError(f"got --format {name!r}, expected one of {', '.join(FORMATS)}.")
     return known
-
-
-def _check_stdout(plan: OutputPlan, *, compare: bool, as_json: bool, variants: int) -> None:
-    """Refuse options that would write to stdout, or beside it, when a result goes there."""
-    if all(paths.target is not None for paths in plan.photos):
-        return
-    if as_json:
-        raise ControlsError("--json and the photo would both go to stdout. Give -o a file.")
-    if variants > 1:
-        raise ControlsError("--variants writes several photos, but the result goes to stdout. Give -o a file.")
-    if compare:
-        raise ControlsError("--compare writes a file beside the result, but the result goes to stdout. Give -o a file.")
-    refuse_binary_on_terminal("the photo")

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cli.console import print_message, print_warning
+from cli.console import print_message, print_warning, refuse_binary_on_terminal
 from cli.inputs import IfExists, OutputPlan, PhotoPaths, fitting, is_in_place, numbered
-from models.errors import PhotoError
+from models.errors import ControlsError, PhotoError
 from models.photo.read import FORMATS, Photo, format_of
 
 SHOWN_NAMES = 5
@@ -58,6 +58,23 @@ def variant_result(paths: PhotoPaths, number: int) -> PhotoPaths:
     if target is None:
         return paths
     return replace(paths, target=fitting(target.parent, target.stem, f"-{number}{target.suffix}"))
+
+
+def check_stdout(photos: Sequence[PhotoPaths], *, compare: bool, as_json: bool, variants: int) -> None:
+    """Refuse options that would write to stdout, or beside it, when a result goes there.
+
+    Raises:
+        ControlsError: --json, --variants or --compare with a result on stdout, or stdout is a terminal.
+    """
+    if all(paths.target is not None for paths in photos):
+        return
+    if as_json:
+        raise ControlsError("--json and the photo would both go to stdout. Give -o a file.")
+    if variants > 1:
+        raise ControlsError("--variants writes several photos, but the result goes to stdout. Give -o a file.")
+    if compare:
+        raise ControlsError("--compare writes a file beside the result, but the result goes to stdout. Give -o a file.")
+    refuse_binary_on_terminal("the photo")
 
 
 def already_done(paths: PhotoPaths, exists: IfExists) -> bool:

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.authentication import AuthenticatedCaller
 from service.batches.archive import ResultArchive
@@ -13,11 +12,11 @@ from service.batches.event_stream import event_stream
 from service.batches.intake import Intake
 from service.batches.view import BatchBody, batch_body, batch_url
 from service.batches.watch import find_batch
+from service.held_stream import LastEventId, event_docs, held_stream
 from service.idempotency.attempt import CurrentAttempt
 from service.openapi import BINARY
 from service.request_body import check_encoding, content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
-from service.routes.events import EVENT_SCHEMA, HEADERS
 
 router = APIRouter(tags=["batches"])
 BatchId = Annotated[
@@ -76,10 +75,7 @@ async def batch(batch_id: BatchId, request: Request, desk: CurrentDesk, caller: 
     "/batches/{batch_id}/events",
     response_class=Response,
     responses={
-        200: {
-            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
-            "description": "Events until the end of the batch",
-        },
+        200: event_docs("the end of the batch"),
         **problem_responses(401, 404, 410, 422, 429, 503),
     },
 )
@@ -88,16 +84,11 @@ async def batch_events(
     request: Request,
     desk: CurrentDesk,
     caller: AuthenticatedCaller,
-    last_event_id: Annotated[
-        str, Header(pattern=r"^[0-9]{1,15}(-[0-9]{1,15})?$", description="Return only the events after this id.")
-    ] = "0-0",
+    last_event_id: LastEventId = "0-0",
 ) -> Response:
     """Stream an event for each image that has ended or ends, then `completed`."""
     found = await find_batch(desk, batch_id, caller)
-    desk.waiters.check_quota(caller.owner)
-    return StreamingResponse(
-        event_stream(desk, found, last_event_id, path_prefix(request)), media_type="text/event-stream", headers=HEADERS
-    )
+    return await held_stream(desk, caller, event_stream(desk, found, last_event_id, path_prefix(request)))
 
 
 @router.get(
@@ -125,12 +116,9 @@ async def batch_results(
     The last file, `errors.json`, says of the other images why they have no result; it is missing where there are none.
     """
     found = await find_batch(desk, batch_id, caller)
-    desk.waiters.check_quota(caller.owner)
-    archive = ResultArchive(desk, path_prefix(request))
-    headers = {"Content-Disposition": f'attachment; filename="batch-{found.id}.zip"', "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        archive.stream(found, order == "request", not partial), media_type="application/zip", headers=headers
-    )
+    stream = ResultArchive(desk, path_prefix(request)).stream(found, order == "request", not partial)
+    headers = {"Content-Disposition": f'attachment; filename="batch-{found.id}.zip"'}
+    return await held_stream(desk, caller, stream, "application/zip", headers)
 
 
 @router.delete(

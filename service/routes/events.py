@@ -3,26 +3,20 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Request, Response
 from redis.exceptions import RedisError
-from starlette.types import Receive, Scope, Send
 
 from jobs.queue import Event
 from jobs.record import JobRecord
 from service.authentication import AuthenticatedCaller
 from service.desk import Desk
+from service.held_stream import LastEventId, event_docs, held_stream
 from service.job_view import job_url
-from service.limits.wait_slots import Slot
 from service.routes.dependencies import CurrentDesk, JobId, path_prefix, problem_responses
 
 router = APIRouter(tags=["jobs"])
 FINAL_EVENTS = ("completed", "failed", "canceled", "expired")
-HEADERS = {"X-Accel-Buffering": "no"}
-EVENT_SCHEMA = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
-"""Of each event; `data` is JSON."""
 RETRY_LINE = "retry: 1000\n\n"
 
 
@@ -30,10 +24,7 @@ RETRY_LINE = "retry: 1000\n\n"
     "/jobs/{job_id}/events",
     response_class=Response,
     responses={
-        200: {
-            "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
-            "description": "Events until the end of the job",
-        },
+        200: event_docs("the end of the job"),
         **problem_responses(401, 404, 410, 422, 429, 503),
     },
 )
@@ -42,34 +33,11 @@ async def events(
     request: Request,
     desk: CurrentDesk,
     caller: AuthenticatedCaller,
-    last_event_id: Annotated[
-        str, Header(pattern=r"^[0-9]{1,15}(-[0-9]{1,15})?$", description="Return only the events after this id.")
-    ] = "0-0",
+    last_event_id: LastEventId = "0-0",
 ) -> Response:
     """Stream all events of a job: first the past events, then each new event.  The stream ends with the job."""
     record = await desk.find(job_id, caller)
-    desk.waiters.check_quota(caller.owner)
-    return _HeldStream(
-        desk,
-        await desk.wait_slots.take(caller.account),
-        _stream(desk, record, last_event_id, job_url(job_id, path_prefix(request))),
-        media_type="text/event-stream",
-        headers=HEADERS,
-    )
-
-
-class _HeldStream(StreamingResponse):
-    """A stream that holds a wait of its caller until it ends, in whatever way."""
-
-    def __init__(self, desk: Desk, slot: Slot | None, stream: AsyncIterator[str], **options: Any) -> None:  # noqa: ANN401
-        super().__init__(stream, **options)
-        self._desk, self._slot = desk, slot
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._desk.wait_slots.release(self._slot)
+    return await held_stream(desk, caller, _stream(desk, record, last_event_id, job_url(job_id, path_prefix(request))))
 
 
 async def _stream(desk: Desk, record: JobRecord, after: str, url: str) -> AsyncIterator[str]:

@@ -105,7 +105,10 @@ def test_an_option_that_the_server_does_not_have_is_refused_in_its_words(remote,
     assert not jobs(service)
 
 
-@pytest.mark.parametrize("words", [["--only", ""], ["--format", "gif"], ["-o", "-", "--json"], ["--prompt", " "]])
+@pytest.mark.parametrize(
+    "words",
+    [["--only", ""], ["--format", "gif"], ["-o", "-", "--json"], ["-o", "-", "--variants", "2"], ["--prompt", " "]],
+)
 def test_what_a_local_run_refuses_is_refused_here(remote, service, photo, words):
     assert remote(photo("a.png"), *words).code == ExitCode.USAGE
     assert not jobs(service)

@@ -121,6 +121,7 @@ def test_waits_over_the_quota_are_429_in_every_form_and_end_with_their_requests(
     service, headers = serve(auth="on"), new_key("waits=1")
     client = service.client
     job = client.post("/restore", files={"image": picture()}, headers=headers).json()
+    batch = client.post("/batches", files={"image": picture()}, headers=headers).json()
 
     def open_waits():
         left = listed(client.get("/limits", headers=headers).headers["ratelimit"])
@@ -132,6 +133,7 @@ def test_waits_over_the_quota_are_429_in_every_form_and_end_with_their_requests(
         assert open_waits() == 1
         for method, path, more in [
             ("GET", f"/jobs/{job['id']}?wait=5", {}), ("GET", f"/jobs/{job['id']}/events", {}),
+            ("GET", f"/batches/{batch['id']}/events", {}), ("GET", f"/batches/{batch['id']}/results.zip", {}),
             ("POST", "/restore", {"Prefer": "wait=5"}),
         ]:  # fmt: skip
             files = {"image": picture()} if method == "POST" else None
