@@ -40,11 +40,14 @@ export function draw(item) {
   if (what === drawn) return;
   drawn = what;
   const found = bars(item, Boolean(settings.prompt.trim()), () => items.changed(item));
-  fill(form, found, presets(), describe(item), more(item));
-  for (const part of /** @type {NodeListOf<HTMLDetailsElement>} */ (form.querySelectorAll("details[id]"))) {
-    part.open = open.has(part.id);
+  const parts = [found, presets(), describe(item), more(item)].filter((part) => part !== null);
+  const fresh = document.createDocumentFragment();
+  fresh.append(...parts);
+  for (const part of /** @type {NodeListOf<HTMLDetailsElement>} */ (fresh.querySelectorAll("details[id]"))) {
+    part.open = open.has(part.id); // before `fill`, which gives the focus back: nothing in a closed part can have it
     part.addEventListener("toggle", () => (part.open ? open.add(part.id) : open.delete(part.id)));
   }
+  fill(form, ...parts);
   for (const control of form.querySelectorAll("input, select, textarea, fieldset")) control.disabled ||= item.busy;
 }
 
@@ -74,7 +77,7 @@ function describe(item) {
   const names = SUGGESTIONS.filter((name) => server.degradations.some((entry) => entry.name === name));
   const suggest = (/** @type {string} */ name) => make("button", {
     type: "button", class: "chip", dataset: { key: `suggest-${name}` },
-    on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; items.changed(item); byId("prompt")?.focus(); } },
+    on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; items.changed(item); text.focus(); } },
   }, degradation(name));
   return make("details", { class: "group", id: "describe" }, make("summary", {}, t("prompt.title")),
     make("label", { for: "prompt" }, t("prompt.label")), text,

@@ -167,6 +167,8 @@ def test_a_prompt_is_sent_and_decides_alone(browse, served, photo):
     page.click("#describe summary")
     page.click("[data-key=suggest-noise]")
     assert page.input_value("#prompt") == "remove the noise"
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    assert page.evaluate("document.activeElement.id") == "prompt", "a redraw took the focus out of an open section"
     page.keyboard.press("Enter")
     page.wait_for_selector("#download")
     params = served.newest()["params"]
