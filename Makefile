@@ -22,12 +22,14 @@ PINS_READY := $(PINS)/.installed
 # The tests: all cores busy, with as many threads a process as the environment asks for.  Three processes for two cores,
 # because many tests wait for programs that they start
 THREADS := $(or $(OMP_NUM_THREADS),1)
+# Rooms that `make check` tests, so that `make test` stays below six minutes on two cores
+APART = tests/deploy tests/observe tests/client tests/models/training
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) * 3 // 2 // $(THREADS))))")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: page-test page-figures client-test
+.PHONY: page-test page-figures test-apart
 .PHONY: train-daclip-small s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
@@ -57,9 +59,13 @@ demo: $(READY) ## Restore a damaged sample photo
 	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
 	@echo "  $(BIN)/undegrade --help"
 
-test: $(READY) ## Run the tests that take seconds, all cores busy; `make check` runs those of manifests and client
+test: $(READY) ## Run the tests that take seconds, all cores busy; `make check` runs those of APART
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile \
-		--ignore tests/deploy --ignore tests/client -m "not slow and not gpu and not full"
+		$(addprefix --ignore ,$(APART)) -m "not slow and not gpu and not full"
+
+test-apart: $(READY) ## Run the tests of manifests, rules and dashboards, client, and training
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadfile $(APART) \
+		-m "not slow and not gpu and not full"
 
 test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
 	$(BIN)/python -m pytest
@@ -70,7 +76,7 @@ check: $(READY) ## Check lint, format, types, import contracts, manifests, and t
 	$(BIN)/python -m mypy
 	cd client && $(abspath $(BIN))/python -m mypy --config-file pyproject.toml
 	$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory manifests client-test
+	@$(MAKE) --no-print-directory test-apart
 	@test -n "$(BUNDLES)" || { echo "models/bundles is empty, so there are no weights to verify" >&2; exit 1; }
 	@for bundle in $(BUNDLES); do $(BIN)/undegrade models verify "$$bundle" || exit $$?; done
 
@@ -115,9 +121,6 @@ $(PAGE_READY): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.60,<2'
 	@mkdir -p $(PAGE) && cd $(PAGE) && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4.*.tgz package/axe.min.js
 	@touch $@
-
-client-test: $(READY) ## Test undegrade_client against real servers and faults
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadfile tests/client -m "not slow"
 
 client-js-test: $(READY) ## Check and run the TypeScript example with types of our OpenAPI document (npm)
 	$(BIN)/python -m pytest tests/client/test_javascript.py

@@ -152,6 +152,16 @@ async def _with_queue(url: str, action: Callable[[Queue], Any]) -> Any:
         return await action(Queue(redis))
 
 
+def _tasks_of(server: Any) -> str:
+    """What the tasks of a server wait for."""
+    texts = []
+    for task in asyncio.all_tasks(server._loop):
+        with io.StringIO() as text:
+            task.print_stack(file=text)
+            texts.append(text.getvalue())
+    return "\n".join(texts)
+
+
 @pytest.fixture
 def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
     """Starts services; takes settings, and a tracer, as keywords."""
@@ -174,7 +184,7 @@ def serve(valkey: Valkey) -> Iterator[Callable[..., Service]]:
             server.should_exit = True
             server.end_waits()
             thread.join(20)
-            assert not thread.is_alive(), "the server did not stop"
+            assert not thread.is_alive(), f"the server did not stop: {_tasks_of(server)}"
 
         stops.append(stop)
         until_s = time.monotonic() + 20
