@@ -1,10 +1,11 @@
 """The filters of `GET /jobs`, and what an operator sees of the jobs of others."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
 from jobs.job_list import Filter
 from jobs.labels import check_label
@@ -28,6 +29,17 @@ Label = Annotated[
     str, AfterValidator(_label), WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9._-]{1,63}:[ -~]{0,256}$"})
 ]
 """A label as key:value; a value may hold further colons, and other letters than those of ASCII, too."""
+
+
+def _date_time(text: object) -> object:
+    """Refuse what pydantic takes beside RFC 3339: seconds since 1970, a day, numbers with a point."""
+    if isinstance(text, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", text):
+        raise ValueError("expected a time of RFC 3339, such as 2026-11-27T14:00:00Z")
+    return text
+
+
+Since = Annotated[AwareDatetime, BeforeValidator(_date_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A time as RFC 3339 writes it."""
 
 
 def wanted_jobs(

@@ -119,7 +119,7 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
 def _from_json(value: object) -> object:
     """Return a JSON value as the type that a strict model expects; 5.0 is a whole number, as in JSON Schema."""
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(map(_from_json, value))
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

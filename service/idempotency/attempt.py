@@ -18,7 +18,7 @@ from jobs.claims import Claim, claim_of, holder
 from jobs.errors import ClaimTaken
 from service.authentication import AuthenticatedCaller
 from service.idempotency.fingerprint import Field, fingerprint
-from service.idempotency.key import HEADER, read_key
+from service.idempotency.key import HEADER, PATTERN, read_key
 from service.idempotency.refusals import IdempotencyKeyReused
 from service.request_log import add_header
 
@@ -27,8 +27,7 @@ DESCRIPTION = (
     "Makes the request safe to repeat: for 24 hours, the same request with the same key is answered with what the "
     "first one made. Printable ASCII, bare or as a string in quotes."
 )
-SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[A-Za-z0-9_-]+$"}
-"""For OpenAPI: a good key.  `read_key` takes more."""
+SCHEMA = {"type": "string", "pattern": PATTERN}
 
 
 class Attempt:

@@ -10,6 +10,9 @@ from service.idempotency.refusals import BadIdempotencyKey
 
 HEADER = "Idempotency-Key"
 MAX_CHARACTERS = 255
+_SIGN = r'[!#-\[\]-~]|\\["\\]'
+PATTERN = rf'^([!#-~][ -~]{{0,254}}|" {{0,254}}({_SIGN})({_SIGN}| ){{0,254}}" *)$'
+"""For OpenAPI: what `read_key` takes, but for the length of a string in quotes that has backslashes or many spaces."""
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _BARE = re.compile(r"[\x20-\x7e]*")
 

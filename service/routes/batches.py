@@ -4,17 +4,21 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from service.authentication import AuthenticatedCaller
+from jobs.batches import Batch
+from service.authentication import AuthenticatedCaller, Caller
 from service.batches.archive import ResultArchive
 from service.batches.body import read_batch
 from service.batches.docs import batch_docs
 from service.batches.event_stream import event_stream
 from service.batches.intake import Intake
+from service.batches.refusals import NoSuchBatch
 from service.batches.view import BatchBody, batch_body, batch_url
 from service.batches.watch import find_batch
+from service.desk import Desk
 from service.held_stream import LastEventId, event_docs, held_stream
 from service.idempotency.attempt import CurrentAttempt
 from service.openapi import BINARY
+from service.refusals import Gone
 from service.request_body import check_encoding, content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
 
@@ -58,11 +62,24 @@ async def create_batch(
         await intake.withdraw()
         raise
     prefix = path_prefix(request)
-    body = batch_body(await find_batch(desk, batch_id, caller), prefix)
+    body = batch_body(await _made(desk, batch_id, caller), prefix)
     return Response(
         body.model_dump_json(), status_code=202, headers={"Location": batch_url(batch_id, prefix)},
         media_type="application/json",
     )  # fmt: skip
+
+
+async def _made(desk: Desk, batch_id: str, caller: Caller) -> Batch:
+    """Return the batch that this request or an earlier one with its key has made.
+
+    Raises:
+        Gone: it was deleted, or has expired.
+    """
+    try:
+        return await find_batch(desk, batch_id, caller)
+    except NoSuchBatch as error:
+        hint = "send the images with a new Idempotency-Key"
+        raise Gone(f"batch {batch_id}, which this request made before, was deleted", hint=hint) from error
 
 
 @router.get("/batches/{batch_id}", responses=problem_responses(401, 404, 410, 422, 503))

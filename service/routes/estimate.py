@@ -49,8 +49,9 @@ async def estimate_images(request: Request, desk: CurrentDesk, caller: Authentic
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedBody("expected application/json", hint='send {"images": [{"width": 4000, "height": 3000}]}')
     fields = await read_json(request, MAX_BODY_BYTES)
-    sizes, kind = _sizes(fields.pop("images", None), desk.settings.max_megapixels), _kind(fields.pop("kind", "restore"))
+    sizes, kind = _sizes(fields.pop("images", None)), _kind(fields.pop("kind", "restore"))
     options = read_options(kind, {}, fields)
+    _check_pixels(sizes, desk.settings.max_megapixels)
     bundle = options.bundle or desk.settings.bundle
     await check_degradations(desk.queue, bundle, options)
     return await estimate(desk.queue, kind, bundle, options, sizes)
@@ -62,20 +63,26 @@ def _kind(value: object) -> Kind:
     raise invalid_field("kind", "expected restore or detect")
 
 
-def _sizes(value: object, max_megapixels: float) -> list[tuple[int, int]]:
+def _sizes(value: object) -> list[tuple[int, int]]:
     """Return the sizes of the images.
 
     Raises:
         InvalidRequest: not a list of sizes.
-        TooManyPixels: the service would refuse one of them.
     """
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_SIZES:
         raise invalid_field("images", f'expected 1 to {MAX_SIZES} sizes, such as [{{"width": 4000, "height": 3000}}]')
-    sizes = [_size(entry) for entry in value]
+    return [_size(entry) for entry in value]
+
+
+def _check_pixels(sizes: list[tuple[int, int]], max_megapixels: float) -> None:
+    """Refuse the sizes that `POST /restore` would refuse.
+
+    Raises:
+        TooManyPixels: an image has too many.
+    """
     for width, height in sizes:
         if width * height > max_megapixels * 1e6:
             raise TooManyPixels(f"an image of {width} x {height} has more than {max_megapixels:g} megapixels")
-    return sizes
 
 
 def _size(entry: object) -> tuple[int, int]:
@@ -85,9 +92,9 @@ def _size(entry: object) -> tuple[int, int]:
 
 
 def _side(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise _bad_side(name, value)
-    if not 1 <= value <= MAX_SIDE_PX:
+    if not 1 <= value <= MAX_SIDE_PX or value != int(value):  # 1e400 is infinite, and no whole number
         raise _bad_side(name, value)
     return int(value)
 

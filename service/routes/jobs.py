@@ -3,14 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 
 from jobs.job_list import read_cursor
 from jobs.labels import MAX_LABELS
 from jobs.state import State
 from service.authentication import AuthenticatedCaller
 from service.job_body import JobBody, JobPage
-from service.job_filters import CURSOR_PATTERN, Label, shown, wanted_jobs
+from service.job_filters import CURSOR_PATTERN, Label, Since, shown, wanted_jobs
 from service.job_view import job_body
 from service.negotiation import MAX_WAIT_S
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, path_prefix, problem_responses
@@ -27,9 +26,7 @@ async def jobs(
     label: Annotated[
         list[Label] | None, Query(max_length=MAX_LABELS, description="Only jobs with this label; several: with all.")
     ] = None,
-    since: Annotated[
-        AwareDatetime | None, Query(description="Only jobs that were created then or later (RFC 3339).")
-    ] = None,
+    since: Annotated[Since | None, Query(description="Only jobs that were created then or later (RFC 3339).")] = None,
     owner: Annotated[
         str | None, Query(max_length=64, description="Only jobs of this API key, by its id. Needs an admin key.")
     ] = None,

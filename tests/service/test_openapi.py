@@ -135,6 +135,7 @@ VALUES = [
     ({"prompt": "rain", "skip": ["blur"]}, False), ({"only": ["grain", "low-light"]}, True),
     ({"only": ["dust"]}, False), ({"strength": 1.5}, False), ({"strength": True}, False), ({"steps": "5"}, False),
     ({"steps": 5.0}, True), ({"steps": 5.5}, False), ({"seed": 1e30}, False),
+    ({"crop": [0, 0, 4.0, 2.0]}, True), ({"crop": [0, 0, 4.5, 2]}, False),
     ({"strength": 1}, True), ({"color_fix": 1.0}, False), ({"prompt": 1.0}, False), ({"seed": 2**63}, False),
     ({"deadline_s": 0}, False), ({"bundle": None, "quality": None}, True), ({"x": 1}, False),
 ]  # fmt: skip

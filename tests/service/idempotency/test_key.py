@@ -1,12 +1,13 @@
 """The header Idempotency-Key.  The strings in quotes are those of RFC 9651, 3.3.3."""
 
+import re
 import string
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.idempotency.key import MAX_CHARACTERS, read_key
+from service.idempotency.key import MAX_CHARACTERS, PATTERN, read_key
 from service.idempotency.refusals import BadIdempotencyKey
 
 
@@ -34,6 +35,21 @@ def test_a_request_without_the_header_has_no_key():
 
 
 PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " "
+
+
+@given(st.from_regex(PATTERN, fullmatch=True).filter(lambda value: len(value) <= MAX_CHARACTERS))
+def test_every_key_of_the_documented_pattern_is_read(value):
+    assert read_key([value])
+
+
+@given(st.text(alphabet=PRINTABLE, min_size=1, max_size=40))
+def test_a_key_is_read_only_where_it_fits_the_documented_pattern(value):
+    try:
+        read_key([value])
+    except BadIdempotencyKey:
+        assert not re.search(PATTERN, value.strip())
+    else:
+        assert re.search(PATTERN, value.strip())
 
 
 @given(st.text(alphabet=PRINTABLE, min_size=1, max_size=MAX_CHARACTERS).filter(str.strip))

@@ -231,6 +231,15 @@ def test_a_repeated_batch_with_an_idempotency_key_makes_no_second_one(client, va
     assert other.status_code == 422 and other.json()["code"] == "idempotency-key-reused"
 
 
+def test_a_repeated_batch_that_was_deleted_is_gone(client, picture):
+    key, images = {"Idempotency-Key": "batch-1"}, files(picture, 2, bad=(1,))
+    first = client.post("/batches", files=images, headers=key).json()
+    for _ in range(2):  # cancel, then delete
+        client.delete(f"/batches/{first['id']}")
+    again = client.post("/batches", files=images, headers=key)
+    assert again.status_code == 410 and "Idempotency-Key" in again.json()["hint"]
+
+
 def test_a_batch_belongs_to_its_key(service, picture):
     async def keys():
         async with Redis.from_url(service.settings.redis_url) as redis:

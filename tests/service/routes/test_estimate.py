@@ -76,9 +76,17 @@ def test_a_detection_is_estimated_from_detections_only(service, picture):
      ({"images": [{"width": 5, "height": 1.5}]}, 422, "height"),
      ({"images": [{"width": True, "height": 5}]}, 422, "width"), ({**ONE_MP, "strength": 2}, 422, "strength"),
      ({**ONE_MP, "kind": "x"}, 422, "kind"), ({**ONE_MP, "only": ["nonsense"]}, 422, "only"),
-     ({"images": [{"width": 10_000, "height": 10_000}]}, 413, None)],
+     ({"images": [{"width": 10_000, "height": 10_000}]}, 413, None),
+     ({"images": [{"width": 10_000, "height": 10_000}], "seed": "x"}, 422, "seed")],
 )  # fmt: skip
 def test_a_wrong_question_is_refused_and_named(client, body, status, field):
     answer = client.post("/estimate", json=body)
     assert answer.status_code == status, answer.text
     assert field is None or answer.json()["errors"][0]["field"] == field
+
+
+def test_a_side_that_no_number_can_hold_is_refused(client):
+    answer = client.post(
+        "/estimate", content='{"images": [{"width": 1e400, "height": 5}]}', headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == "width"
