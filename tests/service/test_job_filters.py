@@ -59,7 +59,8 @@ def test_pages_follow_each_other_by_their_cursor(client, submitted):
 @pytest.mark.parametrize(
     "query",
     ["label=team", "label=Team:x", "status=done", "since=yesterday", "since=2026-11-27T00:00:00", "since=0.5",
-     "since=1795754702", "since=2026-11-27", "cursor=x", "cursor=5-", "limit=0", "label=a:" + "x" * 257, "status=queued&status=failed"],
+     "since=1795754702", "since=2026-11-27", "cursor=x",
+     "cursor=5-", "limit=0", "label=a:" + "x" * 257, "status=queued&status=failed"],
 )  # fmt: skip
 def test_a_wrong_filter_is_422_and_named(client, query):
     answer = client.get(f"/jobs?{query}")

@@ -4,7 +4,7 @@ import re
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.idempotency.key import MAX_CHARACTERS, PATTERN, read_key
@@ -37,6 +37,7 @@ def test_a_request_without_the_header_has_no_key():
 PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " "
 
 
+@settings(max_examples=30)
 @given(st.from_regex(PATTERN, fullmatch=True).filter(lambda value: len(value) <= MAX_CHARACTERS))
 def test_every_key_of_the_documented_pattern_is_read(value):
     assert read_key([value])
