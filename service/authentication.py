@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from jobs import api_keys
 from jobs.api_keys import ApiKey
 from jobs.quotas import NO_QUOTAS, QuotaError, Quotas, quotas_of
+from service.acceptable import check_accept
 from service.limits.headers import note_account
 from service.limits.request_limits import Account, RequestLimits, check_rate
 from service.query import check_query
@@ -200,6 +201,7 @@ class _Needs:
             caller = await authenticator.authenticate(secret, self.scope_of(request.method))
         note(key_id=caller.owner)
         caller = await _counted(request, caller)
+        check_accept(request)
         check_query(request, self.has_upload)  # after the key: a stranger learns nothing about the parameters
         return caller
 

@@ -1,7 +1,7 @@
 """Marks a result with what was done to it: XMP by the IPTC Photo Metadata Standard (docs/metadata.md).
 
 Sources, compared on 2026-11-27: IPTC Photo Metadata Standard 2025.1 has "AI System Used" (the AI engine or the model
-that generated the image) and "AI System Version Used"; ExifTool's table of the IPTC extension has their ids as single texts.
+that generated the image) and "AI System Version Used"; ExifTool has their ids as single texts.
 The types are those of IPTC's vocabulary cv.iptc.org/newscodes/digitalsourcetype of 2024-10-23.
 
 The mark has no date, so that the same request gives the same bytes.  Torch-free.
