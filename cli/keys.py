@@ -13,7 +13,7 @@ from cli.console import print_error, print_message, print_table
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.key_options import read_expiry, read_quotas, read_scopes, shown_quotas
 from cli.options import DataFolder, JsonRows, RedisUrl
-from cli.redis_access import run_on_redis
+from cli.redis_access import redis_place, run_on_redis
 from jobs import api_keys
 from jobs.api_keys import MAX_WEIGHT, ApiKey
 from models.errors import ControlsError
@@ -81,7 +81,7 @@ def create(
         )  # fmt: skip
     sys.stdout.write(secret + "\n")
     print_message(
-        f"{'admin ' if 'admin' in scopes else ''}key {key_id} for {name}. "
+        f"{'admin ' if 'admin' in scopes else ''}key {key_id} for {name}, stored in {redis_place(redis_url, data)}. "
         "Send it as `Authorization: Bearer KEY`. It is not shown again."
     )
 
@@ -97,7 +97,8 @@ def list_all(json_rows: JsonRows = False, redis_url: RedisUrl = None, data: Data
         elif keys:
             print_table(_table(keys))
         else:
-            print_message("no keys: the API accepts requests without a key, unless UNDEGRADE_AUTH=on")
+            place = redis_place(redis_url, data)
+            print_message(f"no keys in {place}: its API accepts requests without a key, unless UNDEGRADE_AUTH=on")
 
 
 @app.command()
@@ -133,7 +134,7 @@ def update(
             raise ControlsError("nothing to change, expected --name, --scope, --quota, --expires or --weight")
         key = run_on_redis(redis_url, data, lambda client: _update(client, key_id, quota or [], changes))
         if key is None:
-            _no_key(key_id)
+            _no_key(key_id, redis_place(redis_url, data))
         print_table(_table([key]))
 
 
@@ -142,7 +143,7 @@ def revoke(key_id: KeyId, redis_url: RedisUrl = None, data: DataFolder = None) -
     """Revoke a key, with immediate effect."""
     with exit_on_error():
         if not run_on_redis(redis_url, data, lambda client: api_keys.revoke(client, key_id)):
-            _no_key(key_id)
+            _no_key(key_id, redis_place(redis_url, data))
     print_message(f"key {key_id} is revoked")
 
 
@@ -160,8 +161,8 @@ def _check_name(name: str) -> None:
         raise ControlsError("got a NAME that is empty or has control characters, expected visible characters")
 
 
-def _no_key(key_id: str) -> NoReturn:
-    print_error(f"no key has the id {key_id}. `undegrade keys list` shows all ids.")
+def _no_key(key_id: str, place: str) -> NoReturn:
+    print_error(f"no key in {place} has the id {key_id}. `undegrade keys list` shows all ids.")
     raise typer.Exit(ExitCode.USAGE)
 
 

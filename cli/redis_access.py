@@ -63,6 +63,13 @@ def run_on_redis(url: str | None, data: Path | None, action: "Callable[[Redis], 
         raise typer.Exit(ExitCode.SERVER) from None
 
 
+def redis_place(url: str | None, data: Path | None) -> str:
+    """Returns the place on which `run_on_redis` works, for messages: never with a password."""
+    if data is None and (url or os.environ.get("UNDEGRADE_REDIS_URL")):
+        return f"Redis at {shown_url(checked_redis_url(url or settings().redis_url))}"
+    return f"the data folder {data or serve_folder()}"
+
+
 def watch_redis(url: str | None, data: Path | None, action: "Callable[[Redis], Awaitable[T]]") -> T:
     """Run an action that may take long: as `run_on_redis`, but without starting a server, which would keep `serve` out.
 

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from redis.asyncio import Redis
 
 from jobs.claims import Claim, taken
+from jobs.job_list import LOOKS, Cursor
 from jobs.lua_scripts import LuaScripts
 from jobs.record import Failure, Outcome, TolerantModel
 from jobs.state import State
@@ -66,6 +67,14 @@ class Batch:
         return sorted((item for item in ends if item.place > after), key=lambda item: item.place)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchPage:
+    """`next`: where the next page begins, None at the end."""
+
+    batches: list[Batch]
+    next: Cursor | None
+
+
 class Batches:
     """The batches in Redis.  Each method raises redis.exceptions.RedisError when Redis is away."""
 
@@ -97,6 +106,18 @@ class Batches:
         created_ms = int(created)
         items = [_item(index, created_ms, *row) for index, row in enumerate(rows, 1)]
         return Batch(id=batch, owner=owner.decode() or None, created_ms=created_ms, now_ms=now_ms, items=items)
+
+    async def page(
+        self, owner: str | None, count: int, since_ms: int | None = None, after: Cursor | None = None
+    ) -> BatchPage:
+        """Returns the next `count` batches of an owner (None: of all) after a cursor, newest first."""
+        more, ms, last, ids = await self._scripts.run(
+            "list_batches", owner=owner, since_ms=since_ms, before=after.arguments() if after else None, count=count,
+            looks=LOOKS,
+        )  # fmt: skip
+        batches = [await self.read(batch.decode()) for batch in ids]  # one by one: each may have many images
+        found = [batch for batch in batches if batch is not None]
+        return BatchPage(batches=found, next=Cursor(int(ms), last.decode()) if more else None)
 
     async def forget(self, batch: str) -> None:
         """Remove a batch, not its jobs."""

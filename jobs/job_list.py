@@ -17,13 +17,17 @@ LOOKS = 2000
 
 @dataclass(frozen=True)
 class Cursor:
-    """The place of a job in the list; `id` None stands for all jobs of the millisecond."""
+    """The place of a job, or a batch, in its list; `id` None stands for all of the millisecond."""
 
     ms: int
     id: str | None = None
 
     def __str__(self) -> str:
         return f"{self.ms}-{self.id}" if self.id else str(self.ms)
+
+    def arguments(self) -> list[int | str]:
+        """Returns `before` of the scripts."""
+        return [self.ms, *([self.id] if self.id else [])]
 
 
 def read_cursor(text: str) -> Cursor:
@@ -34,12 +38,14 @@ def read_cursor(text: str) -> Cursor:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which jobs: those of an owner (None: of all), in a state, with all of these labels, since a millisecond."""
+    """Which jobs: those of an owner (None: of all), in a state, with all of these labels, of a batch, since a
+    millisecond."""
 
     owner: str | None = None
     state: State | None = None
     labels: Sequence[tuple[str, str]] = ()
     since_ms: int | None = None
+    batch: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +72,8 @@ class JobList:
         """
         more, ms, last, ids = await self._scripts.run(
             "list_jobs", owner=wanted.owner, labels=[list(label) for label in wanted.labels],
-            state=wanted.state.value if wanted.state else None, since_ms=wanted.since_ms,
-            before=[after.ms, *([after.id] if after.id else [])] if after else None, count=count, looks=looks,
+            state=wanted.state.value if wanted.state else None, since_ms=wanted.since_ms, batch=wanted.batch,
+            before=after.arguments() if after else None, count=count, looks=looks,
         )  # fmt: skip
         async with self.redis.pipeline(transaction=False) as pipeline:
             for job in ids:

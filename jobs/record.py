@@ -1,6 +1,6 @@
 """The record of a job (state, progress, outcome) and of a worker."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -113,6 +113,13 @@ class Outcome(TolerantModel):
     variants: tuple[Variant, ...] = ()
     failure: Failure | None = None
     seconds: dict[str, float] = Field(default_factory=dict)  # stage -> seconds
+
+    @property
+    def results(self) -> Sequence[Result]:
+        """All results, the first of which is `result`; none where the job has no image."""
+        if self.result is None:
+            return ()
+        return [self.result, *(variant.result for variant in self.variants[1:])]
 
 
 class JobRecord(FrozenModel):

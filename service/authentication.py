@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from jobs import api_keys
 from jobs.api_keys import ApiKey
 from jobs.quotas import NO_QUOTAS, QuotaError, Quotas, quotas_of
+from service.acceptable import check_accept
 from service.limits.headers import note_account
 from service.limits.request_limits import Account, RequestLimits, check_rate
 from service.query import check_query
@@ -39,13 +40,15 @@ READING = ("GET", "HEAD")
 class Caller:
     """The sender of a request: the id and the scopes of its API key; both are None where no key was needed.
 
-    `account` has its quotas and their use; None without quotas.
+    `account` has its quotas and their use; None without quotas.  `weight` and `expires_ms` are those of its key.
     """
 
     owner: str | None = None
     scopes: frozenset[str] | None = None
     quotas: Quotas = field(default=NO_QUOTAS, repr=False)
     account: Account | None = field(default=None, repr=False)
+    weight: int | None = None
+    expires_ms: int | None = None
 
     @property
     def sees_system(self) -> bool:
@@ -104,7 +107,7 @@ class Authenticator:
             raise Unauthorized("this API key is unknown or has been revoked", headers=CHALLENGE)
         if key.expired():
             raise KeyExpired("this API key has expired", headers=CHALLENGE)
-        caller = Caller(key.id, key.rights, self._quotas(key))
+        caller = Caller(key.id, key.rights, self._quotas(key), weight=key.weight, expires_ms=key.expires_ms)
         _check_scope(caller, key, scope)
         self._note_use(key)
         return caller
@@ -198,6 +201,7 @@ class _Needs:
             caller = await authenticator.authenticate(secret, self.scope_of(request.method))
         note(key_id=caller.owner)
         caller = await _counted(request, caller)
+        check_accept(request)
         check_query(request, self.has_upload)  # after the key: a stranger learns nothing about the parameters
         return caller
 

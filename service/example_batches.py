@@ -39,6 +39,9 @@ BATCH_PARAMETERS: dict[str, Any] = {"batch_id": BATCH_ID, "order": "ended", "par
 """By name."""
 BATCH_RESPONSES: dict[tuple[str, str], dict[str, Any]] = {
     ("create_batch", "202"): {"running": _BATCH},
+    ("batches", "200"): {
+        "page": {"batches": [{name: _BATCH[name] for name in _BATCH if name != "items"}], "next": None},
+    },
     ("batch", "200"): {"running": _BATCH, "completed": _DONE},
     ("delete_batch", "200"): {"canceled": _CANCELED},
     ("batch_events", "200"): {

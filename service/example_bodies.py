@@ -55,6 +55,7 @@ PARAMETERS: dict[str, Any] = {
     "store": True,
     "since": "2026-11-27T00:00:00Z",
     "owner": "5f0c9b1d2e3f",
+    "batch": "01a21b5236b578228339cbc7bfceeac0",
     "last-event-id": "1795754703335-0",
     "name": "photos-1a2b3c4d",
     "key": "5f0c9b1d2e3f",
@@ -146,6 +147,15 @@ LIMITS = {
         "controls": {"max_passes": 1}, "steps_limit": 8, "floor_share": 1.0,
     }],
     "controls": {"scale": {"default": 1, "min": None, "max": None, "values": [1, 2, 4]}},
+    "caller": {
+        "key_id": "5f0c9b1d2e3f", "scopes": ["restore", "read"], "weight": 1, "expires_at": None,
+        "quotas": {
+            "requests": {"limit": 30, "remaining": 29, "window_s": 3, "reset_s": 1},
+            "jobs": {"limit": 100, "remaining": 99, "window_s": None, "reset_s": None},
+            "megapixels": {"limit": 5000, "remaining": 4987.25, "window_s": 86400, "reset_s": 41703},
+            "waits": None,
+        },
+    },
 }  # fmt: skip
 UPLOAD = {
     "id": QUEUED_ID, "method": "PUT", "put_until": "2026-11-27T05:00:02.518Z",

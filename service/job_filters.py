@@ -1,10 +1,11 @@
-"""The filters of `GET /jobs`, and what an operator sees of the jobs of others."""
+"""The filters of `GET /jobs` and `GET /batches`, and what an operator sees of the jobs of others."""
 
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
+from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
 from jobs.job_list import Filter
@@ -38,25 +39,49 @@ def _date_time(text: object) -> object:
     return text
 
 
-Since = Annotated[AwareDatetime, BeforeValidator(_date_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+DateTime = Annotated[
+    AwareDatetime, BeforeValidator(_date_time), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 """A time as RFC 3339 writes it."""
+Since = Annotated[DateTime | None, Query(description="Only those that were created then or later (RFC 3339).")]
+Owner = Annotated[
+    str | None, Query(max_length=64, description="Only those of this API key, by its id. Needs an admin key.")
+]
+PageCursor = Annotated[str | None, Query(pattern=CURSOR_PATTERN, description="`next` of the previous page.")]
+
+
 
 
 def wanted_jobs(
-    caller: Caller, owner: str | None, state: State | None, labels: Iterable[str], since: datetime | None
-) -> Filter:
+    caller: Caller, owner: str | None, state: State | None, labels: Iterable[str], since: datetime | None,
+    batch: str | None = None,
+) -> Filter:  # fmt: skip
     """Return the jobs that a caller may list and asks for.
 
     Raises:
         Forbidden: it asks for jobs of another key without an admin key.
     """
-    if not caller.sees_system:
-        if owner not in (None, caller.owner):
-            raise Forbidden("owner: the jobs of another API key")
-        owner = caller.owner
     pairs = [(key, value) for key, _, value in (label.partition(":") for label in labels)]
-    since_ms = None if since is None else int(since.timestamp() * 1000)
-    return Filter(owner=owner, state=state, labels=pairs, since_ms=since_ms)
+    owner = listed_owner(caller, owner)
+    return Filter(owner=owner, state=state, labels=pairs, since_ms=milliseconds(since), batch=batch)
+
+
+def listed_owner(caller: Caller, owner: str | None) -> str | None:
+    """Return the owner whose jobs or batches a caller may list, None for those of all.
+
+    Raises:
+        Forbidden: it asks for those of another key without an admin key.
+    """
+    if caller.sees_system:
+        return owner
+    if owner not in (None, caller.owner):
+        raise Forbidden("owner: the jobs of another API key")
+    return caller.owner
+
+
+def milliseconds(since: datetime | None) -> int | None:
+    """Return a time as milliseconds since 1970."""
+    return None if since is None else int(since.timestamp() * 1000)
 
 
 def shown(record: JobRecord, caller: Caller) -> JobRecord:

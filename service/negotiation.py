@@ -107,6 +107,16 @@ def prefers_image(accept: str | None) -> bool:
     return weights[0] > weights[1] or (weights[0] == weights[1] and accepts.place(image) < accepts.place(JSON_TYPE))
 
 
+def check_accepted(accept: str | None, current: Format) -> None:
+    """Check that the client accepts an image that is sent as it is.
+
+    Raises:
+        NotAcceptable: it does not.
+    """
+    if not accepted(accept).weight(MEDIA_TYPES[current]):
+        raise NotAcceptable(f"got Accept: {accept}, and the image is {MEDIA_TYPES[current]}")
+
+
 def format_to_convert_to(accept: str | None, current: Format) -> Format | None:
     """Return the format that an image must be converted to, or None if the client likes no other format better.
 

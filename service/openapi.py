@@ -163,7 +163,8 @@ def _shared_refusals(method: str, needs_key: bool) -> dict[int, str]:
     if needs_key:
         refusals |= {
             401: "The API key is missing or unknown", 403: "The API key may not do this",
-            422: "A field is unknown or out of range", 429: "A quota of the caller is used up",
+            406: "Accept contains none of the types of the response", 422: "A field is unknown or out of range",
+            429: "A quota of the caller is used up",
             503: "Redis does not answer",
         }  # fmt: skip
     return refusals
@@ -191,5 +192,6 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _prefer_header() -> dict[str, Any]:
     return {
         "name": "Prefer", "in": "header", "required": False, "schema": {"type": "string"},
-        "description": f"wait=N: wait up to N seconds (1 to {MAX_WAIT_S}) for the end of the job.",
+        "description": f"wait=N: wait up to N seconds (1 to {MAX_WAIT_S}) for the end of the job. redirect: answer a "
+        "request for the image with a URL in the store.",
     }  # fmt: skip

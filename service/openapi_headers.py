@@ -42,6 +42,7 @@ _HEADERS: dict[str, tuple[str, str]] = {
 _OF_A_PICTURE = ("ETag", "Vary", "Accept-Ranges", "Cache-Control", "Content-Disposition")
 _ALWAYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("restore", "202"): ("Location",),
+    ("restore", "303"): ("Location", "Preference-Applied", "Cache-Control", "X-Job-Id", "X-Seed", "X-Degradations"),
     ("detect", "200"): ("Location",),
     ("retry", "202"): ("Location",),
     ("create_batch", "202"): ("Location",),
@@ -68,6 +69,7 @@ _SOMETIMES: dict[tuple[str, str], tuple[str, ...]] = {
         "X-Seed", "X-Degradations", "X-Warnings", "X-Change",
     ),
     ("restore", "202"): ("Preference-Applied",),
+    ("restore", "303"): ("X-Warnings", "X-Change"),
     ("detect", "200"): ("Preference-Applied",),
     ("detect", "202"): ("Preference-Applied",),
     ("restore", "504"): ("Location", "Retry-After"),

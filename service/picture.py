@@ -14,6 +14,8 @@ from service.content_disposition import clean_stem, content_disposition
 from service.proxies import is_head
 from service.ranges import requested_range
 
+REDIRECT_HEADERS = {"Preference-Applied": "redirect", "Cache-Control": "private, no-store"}
+"""Of an answer whose Location is a URL in the store."""
 FILE_ENDINGS = {"jpeg": "jpg", "tiff": "tif"}
 CACHE_CONTROL = "private, no-cache"
 Reader = Callable[[int, int], Awaitable[bytes]]

@@ -8,6 +8,9 @@ from jobs.errors import BlobMissing
 from jobs.tracing.spans import child_span
 from service.refusals import Gone
 
+REDIRECT_S = 300
+"""How long the URL of a redirect to the store is valid."""
+
 
 class StoredImages:
     """Every method takes the name of a blob, and what it is for the error.
@@ -32,6 +35,11 @@ class StoredImages:
         """Return the bytes of an image without reading it."""
         with _gone(description):
             return await self.store.size(name)
+
+    async def url(self, name: str, description: str) -> str:
+        """Return a URL of an image in the store, which is valid for REDIRECT_S.  Only a store that signs has one."""
+        await self.size(name, description)  # the store's own 404 would be XML
+        return await self.store.presigned("GET", name, REDIRECT_S)
 
 
 @contextmanager

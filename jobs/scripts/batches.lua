@@ -8,7 +8,23 @@ local function join_batch(batch, id, lives_s)
     redis.call('EXPIRE', KEY.batch_jobs .. batch, lives_s)
 end
 
+-- The batches of an owner, or of all, by the millisecond of their creation
+local function batch_index(owner)
+    return KEY.batches .. (owner and ':' .. owner or '')
+end
+
+-- lives_s: of the batch.  An index lives as long as its youngest batch may
+local function index_batch(batch, owner, now, lives_s)
+    for _, index in ipairs(owner and {batch_index(nil), batch_index(owner)} or {batch_index(nil)}) do
+        redis.call('ZADD', index, now, batch)
+        if redis.call('TTL', index) < lives_s then redis.call('EXPIRE', index, lives_s) end
+    end
+end
+
 local function drop_batch(batch)
+    local owner = redis.call('HGET', KEY.batch .. batch, 'owner')
+    redis.call('ZREM', batch_index(nil), batch)
+    if owner then redis.call('ZREM', batch_index(owner), batch) end
     redis.call('DEL', KEY.batch .. batch, KEY.batch_items .. batch, KEY.batch_jobs .. batch)
 end
 

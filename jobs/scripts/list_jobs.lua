@@ -1,6 +1,7 @@
 -- Finds a page of jobs, newest first, by a bounded number of looks.
--- args: owner or nil for the jobs of all, labels (list of {key, value}), state or nil, since_ms or nil, before ({ms, id of
---       the last job of the page before, or nil for none of that millisecond}) or nil, count (jobs of a page), looks
+-- args: owner or nil for the jobs of all, labels (list of {key, value}), state or nil, batch (its id) or nil, since_ms or
+--       nil, before ({ms, id of the last job of the page before, or nil for none of that millisecond}) or nil, count (jobs
+--       of a page), looks
 -- Returns {1 where more may follow, else 0; millisecond and id of the last job looked at; ids}
 local indexes = {}
 for _, label in ipairs(args.labels) do indexes[#indexes + 1] = label_index(args.owner, label[1], label[2]) end
@@ -27,9 +28,29 @@ if args.before then
     top = (after and '' or '(') .. string.format('%.0f', args.before[1])
 end
 local bottom = args.since_ms and string.format('%.0f', args.since_ms) or '-inf'
+
+-- The jobs of a batch, which are few: by their set, so that an old batch costs no looks at what came after it
+local function rows_of_batch()
+    local all = redis.call('ZINTER', 2, indexes[1], KEY.batch_jobs .. args.batch, 'WEIGHTS', 1, 0, 'WITHSCORES')
+    local rows, first = {}, args.since_ms or -math.huge
+    for i = #all - 1, 1, -2 do
+        local ms = tonumber(all[i + 1])
+        local is_before = not args.before or ms < args.before[1] or (after and ms == args.before[1])
+        if is_before and ms >= first then
+            rows[#rows + 1] = all[i]
+            rows[#rows + 1] = all[i + 1]
+        end
+    end
+    return rows
+end
+
+local function rows_from(offset)
+    return redis.call('ZREVRANGEBYSCORE', indexes[1], top, bottom, 'WITHSCORES', 'LIMIT', offset, 200)
+end
+
 local found, looked, offset, last_ms, last_id = {}, 0, 0, 0, ''
 while true do
-    local rows = redis.call('ZREVRANGEBYSCORE', indexes[1], top, bottom, 'WITHSCORES', 'LIMIT', offset, 200)
+    local rows = args.batch and rows_of_batch() or rows_from(offset)
     for i = 1, #rows, 2 do
         local id, ms = rows[i], rows[i + 1]
         if not (after and tonumber(ms) == args.before[1] and id >= after) then
@@ -38,6 +59,6 @@ while true do
             if matches(id) then found[#found + 1] = id end
         end
     end
-    if #rows < 400 then return {0, last_ms, last_id, found} end
+    if args.batch or #rows < 400 then return {0, last_ms, last_id, found} end
     offset = offset + 200
 end

@@ -12,5 +12,6 @@ redis.call('DEL', items)
 for _, item in ipairs(args.items) do redis.call('RPUSH', items, item) end
 redis.call('EXPIRE', batch, lives_s)
 redis.call('EXPIRE', items, lives_s)
+index_batch(args.id, args.owner, now, lives_s)
 take_claim(args.claim, args.id)
 return {1}

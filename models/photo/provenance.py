@@ -1,5 +1,9 @@
 """Marks a result with what was done to it: XMP by the IPTC Photo Metadata Standard (docs/metadata.md).
 
+Sources, compared on 2026-11-27: IPTC Photo Metadata Standard 2025.1 has "AI System Used" (the AI engine or the model
+that generated the image) and "AI System Version Used"; ExifTool has their ids as single texts.
+The types are those of IPTC's vocabulary cv.iptc.org/newscodes/digitalsourcetype of 2024-10-23.
+
 The mark has no date, so that the same request gives the same bytes.  Torch-free.
 """
 
@@ -18,9 +22,10 @@ Policy = Literal["off", "xmp", "c2pa"]
 SOURCE_TYPE = "Iptc4xmpExt:DigitalSourceType"
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 ENHANCED = "algorithmicallyEnhanced"
-"""IPTC: minor augmentation or correction by algorithm."""
+"""IPTC: "Modification or correction by algorithm without changing the main content of the media, initiated or
+configured by a human, such as sharpening or applying noise reduction"."""
 DRAWN = "compositeWithTrainedAlgorithmicMedia"
-"""IPTC: modified or augmented by a generative model."""
+"""IPTC: "Augmentation, correction or enhancement using a Generative AI model"."""
 STRONGER = frozenset({
     "trainedAlgorithmicMedia", "compositeSynthetic", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia",
     "virtualRecording", "dataDrivenMedia",

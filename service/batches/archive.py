@@ -77,7 +77,7 @@ class ResultArchive:
             wait: for those that have not ended; otherwise they stand among the errors.
         """
         async for item in self._items(batch, in_order, wait):
-            if entry := await self._entry(item):
+            async for entry in self._entries(item):
                 yield entry
         if self._errors:
             self._errors.sort(key=lambda error: int(str(error["index"])))
@@ -102,27 +102,34 @@ class ResultArchive:
                 yield ended.pop(following)
                 following += 1
 
-    async def _entry(self, item: BatchItem) -> bytes | None:
+    async def _entries(self, item: BatchItem) -> AsyncIterator[bytes]:
         if item.state is not State.SUCCEEDED or item.entry.job is None:
             self._note(item, "not-finished" if item.ended_ms is None else item.state.value if item.state else "gone")
-            return None
+            return
         try:
-            data, format = await self._result(item.entry.job)
+            variant, count = 1, 1
+            while variant <= count:
+                data, format, count = await self._result(item.entry.job, variant)
+                ending, number = FILE_ENDINGS.get(format, format), variant if count > 1 else None
+                yield await self._add(self._names.name(item.index, item.entry.name, ending, number), data)
+                variant += 1
         except (Gone, NewerSpec) as error:
             self._note(item, "gone", str(error))
-            return None
-        return await self._add(self._names.name(item.index, item.entry.name, FILE_ENDINGS.get(format, format)), data)
 
-    async def _result(self, job: str) -> tuple[bytes, str]:
-        """Return a result and its format.  An outage shorter than the client's patience does not end the file."""
+    async def _result(self, job: str, variant: int) -> tuple[bytes, str, int]:
+        """Return a result, its format, and how many there are.
+
+        An outage shorter than the client's patience does not end the file.
+        """
         pauses = Backoff()
         for attempt in range(TRIES):
             try:
                 record = await self.desk.queue.record(job)
-                if record is None or record.outcome.result is None:
+                results = record.outcome.results if record else ()
+                if variant > len(results):
                     raise Gone(f"the result of job {job} was deleted")
-                result = record.outcome.result
-                return await self.desk.images.read(result.blob, f"the result of job {job}"), result.format
+                data = await self.desk.images.read(results[variant - 1].blob, f"the result of job {job}")
+                return data, results[variant - 1].format, len(results)
             except (RedisError, StoreError) as error:
                 log.warning("result.away", job=job, error=type(error).__name__)
                 if attempt + 1 == TRIES:

@@ -45,8 +45,8 @@ class BatchItemBody(BaseModel):
     error: ErrorBody | None
 
 
-class BatchBody(BaseModel):
-    """One batch; `completed` means that each image has ended, in whatever way."""
+class BatchSummary(BaseModel):
+    """A batch in a list; `completed` means that each image has ended, in whatever way."""
 
     id: str
     status: Literal["running", "completed"]
@@ -54,7 +54,19 @@ class BatchBody(BaseModel):
     counts: BatchCounts
     events_url: str
     results_url: str
+
+
+class BatchBody(BatchSummary):
+    """One batch; `completed` means that each image has ended, in whatever way."""
+
     items: list[BatchItemBody]
+
+
+class BatchList(BaseModel):
+    """A page of batches.  `next` is the cursor of the next page; null at the end."""
+
+    batches: list[BatchSummary]
+    next: str | None
 
 
 def batch_url(batch_id: str, prefix: str = "") -> str:
@@ -64,15 +76,20 @@ def batch_url(batch_id: str, prefix: str = "") -> str:
 
 def batch_body(batch: Batch, prefix: str = "") -> BatchBody:
     """Return the JSON view of a batch; `prefix` is the path under which a proxy exposes the service."""
+    items = [item_body(item, prefix) for item in batch.items]
+    return BatchBody(**dict(batch_summary(batch, prefix)), items=items)
+
+
+def batch_summary(batch: Batch, prefix: str = "") -> BatchSummary:
+    """Return the JSON view of a batch without its images."""
     url = batch_url(batch.id, prefix)
-    return BatchBody(
+    return BatchSummary(
         id=batch.id,
         status="completed" if batch.over else "running",
         created_at=datetime.fromtimestamp(batch.created_ms / 1000, UTC),
         counts=counts(batch.items),
         events_url=f"{url}/events",
         results_url=f"{url}/results.zip",
-        items=[item_body(item, prefix) for item in batch.items],
     )
 
 

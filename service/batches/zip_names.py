@@ -15,15 +15,17 @@ class ZipNames:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def name(self, index: int, file_name: str | None, ending: str) -> str:
+    def name(self, index: int, file_name: str | None, ending: str, variant: int | None = None) -> str:
         """Return the name for the result of an image.
 
         Args:
             index: of the image, for one without a usable name.
             file_name: of the caller's file; it may hold anything.
             ending: of the result, without a dot.
+            variant: number of one of several results.
         """
         stem = _stem(file_name or "") or f"image-{index:04}"
+        stem += "" if variant is None else f"-{variant}"
         name, number = f"{stem}.{ending}", 1
         while name.casefold() in self._taken:
             number += 1

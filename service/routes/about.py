@@ -13,6 +13,7 @@ from service.authentication import AnyCaller
 from service.control_bounds import ControlBounds, PresetBody, control_bounds, preset_bodies
 from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
+from service.limits.allowance import CallerLimits, caller_limits
 from service.negotiation import MAX_WAIT_S
 from service.request_fields import MAX_DEADLINE_S
 from service.routes.dependencies import CurrentDesk, problem_responses
@@ -24,7 +25,8 @@ router = APIRouter(tags=["about"])
 class Limits(BaseModel):
     """The limits of uploads, waits and the queue, how long results are kept, the presets, and the controls' bounds.
 
-    `image_url`: images are fetched from URLs of some hosts.  `uploads`: `POST /uploads` works.
+    `image_url`: images are fetched from URLs of some hosts.  `uploads`: `POST /uploads` works.  `caller`: the quotas of
+    the caller of this request.
     """
 
     max_bytes: int
@@ -42,6 +44,7 @@ class Limits(BaseModel):
     uploads: bool
     presets: list[PresetBody]
     controls: dict[str, ControlBounds]
+    caller: CallerLimits
 
 
 class DegradationBody(BaseModel):
@@ -68,7 +71,7 @@ class ModelBody(BaseModel):
 
 @router.get("/limits", responses=problem_responses(401, 503))
 def limits(desk: CurrentDesk, caller: AnyCaller) -> Limits:
-    """Return the limits."""
+    """Return the limits, and how much of its own quotas this caller has left."""
     settings = desk.settings
     return Limits(
         max_bytes=settings.max_bytes,
@@ -86,6 +89,7 @@ def limits(desk: CurrentDesk, caller: AnyCaller) -> Limits:
         uploads=desk.store.signs,
         presets=preset_bodies(),
         controls=control_bounds(),
+        caller=caller_limits(caller),
     )
 
 

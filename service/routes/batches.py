@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from jobs.batches import Batch
+from jobs.job_list import read_cursor
 from service.authentication import AuthenticatedCaller, Caller
 from service.batches.archive import ResultArchive
 from service.batches.body import read_batch
@@ -12,11 +13,12 @@ from service.batches.docs import batch_docs
 from service.batches.event_stream import event_stream
 from service.batches.intake import Intake
 from service.batches.refusals import NoSuchBatch
-from service.batches.view import BatchBody, batch_body, batch_url
+from service.batches.view import BatchBody, BatchList, batch_body, batch_summary, batch_url
 from service.batches.watch import find_batch
 from service.desk import Desk
 from service.held_stream import LastEventId, event_docs, held_stream
 from service.idempotency.attempt import CurrentAttempt
+from service.job_filters import Owner, PageCursor, Since, listed_owner, milliseconds
 from service.openapi import BINARY
 from service.refusals import Gone
 from service.request_body import check_encoding, content_length
@@ -80,6 +82,24 @@ async def _made(desk: Desk, batch_id: str, caller: Caller) -> Batch:
     except NoSuchBatch as error:
         hint = "send the images with a new Idempotency-Key"
         raise Gone(f"batch {batch_id}, which this request made before, was deleted", hint=hint) from error
+@router.get("/batches", responses=problem_responses(401, 422, 503))
+async def batches(
+    request: Request,
+    desk: CurrentDesk,
+    caller: AuthenticatedCaller,
+    since: Since = None,
+    owner: Owner = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of batches in the response.")] = 20,
+    cursor: PageCursor = None,
+) -> BatchList:
+    """List batches without their images, newest first: those of this key; with an admin key those of all.
+
+    A page may have fewer batches than `limit` and still have a `next`: follow it until it is null.
+    """
+    after = read_cursor(cursor) if cursor else None
+    page = await desk.queue.batches.page(listed_owner(caller, owner), limit, milliseconds(since), after)
+    bodies = [batch_summary(found, path_prefix(request)) for found in page.batches]
+    return BatchList(batches=bodies, next=str(page.next) if page.next else None)
 
 
 @router.get("/batches/{batch_id}", responses=problem_responses(401, 404, 410, 422, 503))
@@ -129,6 +149,8 @@ async def batch_results(
     ] = False,
 ) -> Response:
     """Stream a zip file with the results under the names of the caller's files, as they come.
+
+    Of a job with several variants, it has all: `beach-1.jpg`, `beach-2.jpg`, ...
 
     The last file, `errors.json`, says of the other images why they have no result; it is missing where there are none.
     """

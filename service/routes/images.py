@@ -12,17 +12,15 @@ from service.conditional import etag_of
 from service.desk import Desk
 from service.failed_jobs import check_succeeded
 from service.image_header import MEDIA_TYPES, SIGNATURE_BYTES, sniff_format
-from service.negotiation import format_to_convert_to, prefers_redirect
+from service.negotiation import check_accepted, format_to_convert_to, prefers_redirect
 from service.openapi import BINARY, picture_headers
-from service.picture import Picture, not_modified, picture_response, reader_of, stem_of
+from service.picture import REDIRECT_HEADERS, Picture, not_modified, picture_response, reader_of, stem_of
 from service.proxies import is_head
 from service.refusals import Gone, NoSuchPass, NoSuchVariant
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, OpenAPIResponses, problem_responses
 from service.transcode import Conversion
 
 router = APIRouter(tags=["jobs"])
-REDIRECT_S = 300
-"""How long the URL of a redirect to the store is valid."""
 _CONTENT = {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()}
 IMAGE_RESPONSES: OpenAPIResponses = {
     200: {"content": _CONTENT, "description": "The image"},
@@ -98,6 +96,7 @@ async def pass_image(
     description = f"the image of pass {number}"
     size = await desk.images.size(blob, description)
     format = sniff_format(await desk.images.read_range(blob, description, 0, SIGNATURE_BYTES))
+    check_accepted(request.headers.get("accept"), format)
     stem = f"{stem_of(record.spec.file_name, job_id)}-pass-{number}"
     return await _stored_picture(request, desk, blob, description, Picture(format, stem, etag, size))
 
@@ -105,10 +104,8 @@ async def pass_image(
 async def _stored_picture(request: Request, desk: Desk, blob: str, description: str, picture: Picture) -> Response:
     """Return a picture from the store, or a redirect to it there."""
     if desk.store.signs and prefers_redirect(request.headers.getlist("prefer")):
-        await desk.images.size(blob, description)  # the store's own 404 would be XML
-        url = await desk.store.presigned("GET", blob, REDIRECT_S)
-        headers = {"Location": url, "Preference-Applied": "redirect", "Cache-Control": "private, no-store"}
-        return Response(status_code=303, headers=headers)
+        url = await desk.images.url(blob, description)
+        return Response(status_code=303, headers={"Location": url, **REDIRECT_HEADERS})
     if is_head(request.scope):
         await desk.images.size(blob, description)
     return await picture_response(

@@ -9,7 +9,7 @@ from jobs.labels import MAX_LABELS
 from jobs.state import State
 from service.authentication import AuthenticatedCaller
 from service.job_body import JobBody, JobPage
-from service.job_filters import CURSOR_PATTERN, Label, Since, shown, wanted_jobs
+from service.job_filters import Label, Owner, PageCursor, Since, shown, wanted_jobs
 from service.job_view import job_body
 from service.negotiation import MAX_WAIT_S
 from service.routes.dependencies import CurrentDesk, CurrentTranscoder, JobId, path_prefix, problem_responses
@@ -26,19 +26,20 @@ async def jobs(
     label: Annotated[
         list[Label] | None, Query(max_length=MAX_LABELS, description="Only jobs with this label; several: with all.")
     ] = None,
-    since: Annotated[Since | None, Query(description="Only jobs that were created then or later (RFC 3339).")] = None,
-    owner: Annotated[
-        str | None, Query(max_length=64, description="Only jobs of this API key, by its id. Needs an admin key.")
+    batch: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{32}$", description="Only jobs of this batch, by its id.")
     ] = None,
+    since: Since = None,
+    owner: Owner = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of jobs in the response.")] = 50,
-    cursor: Annotated[str | None, Query(pattern=CURSOR_PATTERN, description="`next` of the previous page.")] = None,
+    cursor: PageCursor = None,
 ) -> JobPage:
     """List jobs, newest first: those of this key; with an admin key those of all, without their prompts.
 
     One call looks at a limited number of jobs. So a page may have fewer jobs than `limit`, even none, and still have a
     `next`: follow it until it is null.
     """
-    wanted = wanted_jobs(caller, owner, status, label or (), since)
+    wanted = wanted_jobs(caller, owner, status, label or (), since, batch)
     page = await desk.queue.listing.page(wanted, limit, read_cursor(cursor) if cursor else None)
     bodies = [job_body(shown(record, caller), path_prefix=path_prefix(request)) for record in page.records]
     return JobPage(jobs=bodies, next=str(page.next) if page.next else None)

@@ -18,10 +18,17 @@ from service.image_header import MEDIA_TYPES
 from service.job_body import DetectBody, JobBody
 from service.job_view import detect_body, job_url
 from service.known_degradations import check_degradations
-from service.negotiation import MAX_WAIT_S, WaitPreference, output_format, prefers_image, wait_preference
+from service.negotiation import (
+    MAX_WAIT_S,
+    WaitPreference,
+    output_format,
+    prefers_image,
+    prefers_redirect,
+    wait_preference,
+)
 from service.openapi import BINARY, upload_docs
 from service.output_size import check_output
-from service.picture import Picture, stem_of
+from service.picture import REDIRECT_HEADERS, Picture, stem_of
 from service.refusals import Gone
 from service.request_body import content_length
 from service.routes.dependencies import CurrentDesk, CurrentImages, path_prefix, problem_responses
@@ -46,6 +53,7 @@ REFUSALS = problem_responses(401, 403, 404, 406, 409, 410, 413, 415, 422, 424, 4
             "content": {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
         },
         202: {"model": JobBody, "description": "The queued job; Location is its URL"},
+        303: {"description": "Accept: image/* and Prefer: redirect; Location is the image in the store"},
         **REFUSALS,
     },
 )
@@ -56,7 +64,8 @@ async def restore(
 
     By default the response is 202 with the job, at once.  With `Prefer: wait=N` (1 to 60) it is 200 with the job if
     the job ends within N seconds.  With `Accept: image/*` it is the restored image, or a problem that contains the
-    job's URL if the job does not end in time.
+    job's URL if the job does not end in time.  With `Prefer: redirect` as well, it is 303 with the URL of the image in
+    the store, where the store is S3.
     """
     accept = request.headers.get("accept")
     as_image = prefers_image(accept)
@@ -65,7 +74,8 @@ async def restore(
     job = await order.job("restore", accept if as_image else None)
     async with leaving_nothing(desk, job.record):
         if as_image:
-            return await _job_image(desk, job, preference, path_prefix(request))
+            wants_url = desk.store.signs and prefers_redirect(request.headers.getlist("prefer"))
+            return await _job_image(desk, job, preference, path_prefix(request), wants_url)
     body = await desk.body(job.record, path_prefix(request))
     return _job_response(body, job.record, preference, path_prefix(request))
 
@@ -158,8 +168,8 @@ def _job_response(body: BaseModel, record: JobRecord, preference: WaitPreference
     )
 
 
-async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, prefix: str) -> Response:
-    """Return the image or raise a problem.
+async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, prefix: str, wants_url: bool) -> Response:
+    """Return the image, or a redirect to it in the store if the client wants that, or raise a problem.
 
     It never returns JSON with a 2xx status, because `curl -f -o` would save that as an image.
     """
@@ -177,6 +187,16 @@ async def _job_image(desk: Desk, job: WaitedJob, preference: WaitPreference, pre
     result = record.outcome.result
     if result is None:
         raise Gone("the job ended without an image", job_id=record.spec.id)
+    if wants_url and record.spec.store:
+        stored_url = await desk.images.url(result.blob, "the result")
+        applied = ", ".join(filter(None, (preference.applied, REDIRECT_HEADERS["Preference-Applied"])))
+        headers = {
+            **_summary_headers(record),
+            **REDIRECT_HEADERS,
+            "Location": stored_url,
+            "Preference-Applied": applied,
+        }
+        return Response(status_code=303, headers=headers)
     data = job.image or await desk.images.read(result.blob, "the result")
     picture = Picture(result.format, stem_of(record.spec.file_name, record.spec.id), f'"{result.sha256}"', len(data))
     headers = {**picture.headers, **_summary_headers(record), **preference.headers}

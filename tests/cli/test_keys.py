@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from redis import Redis
 
 from cli.embedded_redis import EmbeddedRedis
 from cli.key_options import read_expiry
@@ -26,7 +27,7 @@ def test_a_key_is_created_listed_without_its_secret_and_revoked(undegrade, url):
     assert made.out.strip() not in listed.out
     assert undegrade("keys", "revoke", key_id, "--redis-url", url).code == 0
     again = undegrade("keys", "revoke", key_id, "--redis-url", url)
-    assert (again.code, "no key has the id" in again.err) == (2, True)
+    assert (again.code, f"has the id {key_id}" in again.err) == (2, True)
     assert "no keys" in undegrade("keys", "list", "--redis-url", url).err
 
 
@@ -117,7 +118,7 @@ def test_an_update_changes_what_it_names_and_the_key_stays(undegrade, url):
     assert (after["expires"], after["scopes"], after["weight"]) == (None, ["read"], 9)
     assert update().code == 2
     missing = undegrade("keys", "update", "000000000000", "--weight", "2", "--redis-url", url)
-    assert missing.code == 2 and "no key has the id" in missing.err
+    assert missing.code == 2 and "has the id" in missing.err
 
 
 @pytest.mark.parametrize("words", [
@@ -137,3 +138,25 @@ def test_an_expiry_counts_from_now(text, hours):
     assert read_expiry("never") is None
     with pytest.raises(ControlsError):
         read_expiry("99999999w")
+
+
+def test_a_new_key_names_the_place_where_it_is_stored(undegrade, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("UNDEGRADE_REDIS_URL", raising=False)
+    monkeypatch.delenv("UNDEGRADE_PORT", raising=False)
+    assert f"stored in the data folder {tmp_path}/undegrade/serve-8000. " in undegrade("keys", "create", "a").err
+    data = str(tmp_path / "other")
+    made = undegrade("keys", "create", "b", "--data", data)
+    assert f"stored in the data folder {data}. " in made.err and made.out.startswith(b"ud_")
+    assert f"no key in the data folder {data} has" in undegrade("keys", "revoke", "0" * 12, "--data", data).err
+
+
+def test_a_new_key_names_its_redis_without_the_password(undegrade, tmp_path):
+    with EmbeddedRedis(tmp_path / "redis") as redis:
+        with Redis.from_url(redis.url) as client:
+            client.acl_setuser("tenant", enabled=True, passwords=["+hunter2"], keys=["*"], commands=["+@all"])
+        url = f"{redis.url}?username=tenant&password=hunter2"
+        made = undegrade("keys", "create", "a", "--redis-url", url)
+        none = undegrade("keys", "list", "--redis-url", url.replace("hunter2", "wrong"))
+    assert made.code == 0 and f"stored in Redis at {redis.url}?username=tenant&password=***. " in made.err
+    assert "hunter2" not in made.err and "wrong" not in none.err

@@ -43,3 +43,11 @@ def test_no_error_repeats_a_password(valkey_url):
 def test_an_endpoint_without_http_is_refused(valkey_url, endpoint):
     with pytest.raises(StoreError, match="http"):
         open_store(f"s3://pics?region=r&endpoint={endpoint}", Redis.from_url(valkey_url))
+
+
+@pytest.mark.parametrize(("url", "signs"), [
+    ("s3://bucket?region=eu-west-1", True), ("gs://bucket/p", False), ("az://container/p", False), ("memory://", False),
+])  # fmt: skip
+def test_only_s3_signs_urls_for_clients(valkey_url, monkeypatch, url, signs):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "photos")
+    assert open_store(url, Redis.from_url(valkey_url)).signs is signs

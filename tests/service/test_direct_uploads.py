@@ -159,6 +159,22 @@ def test_a_client_that_prefers_it_is_redirected_to_the_store(s3, toy, picture):
     assert converted.status_code == 200 and "preference-applied" not in converted.headers
 
 
+def test_a_request_that_waits_for_the_image_is_redirected_to_it_in_the_store(s3, toy, picture):
+    toy(store_url=s3.settings.store_url)
+    headers = {"Accept": "image/webp", "Prefer": "wait=20, redirect"}
+    answer = s3.client.post("/restore", files={"image": picture()}, headers=headers)
+    assert (answer.status_code, answer.content) == (303, b"")
+    assert answer.headers["preference-applied"] == "wait=20, redirect"
+    assert answer.headers["cache-control"] == "private, no-store"
+    there = httpx.get(answer.headers["location"])
+    assert there.status_code == 200 and there.headers["content-type"] == "image/webp"
+    assert there.content == s3.client.get(f"/jobs/{answer.headers['x-job-id']}/result").content
+    unstored = s3.client.post("/restore", files={"image": picture()}, data={"store": "false"}, headers=headers)
+    assert unstored.status_code == 200 and unstored.headers["preference-applied"] == "wait=20"
+    job = s3.client.post("/restore", files={"image": picture()}, headers={"Prefer": "wait=20, redirect"})
+    assert job.status_code == 200 and job.json()["status"] == "succeeded", "who asks for the job gets the job"
+
+
 def test_a_url_is_for_one_blob_and_one_method(s3, opened, picture, endpoint, request):
     if "moto" in request.node.name:
         pytest.skip("moto checks no signatures")

@@ -48,7 +48,7 @@ def number(cell: str) -> float:
 
 def test_limits_returns_these_limits():
     assert set(Limits.model_fields) == {
-        *LIMITS, "formats", "lanes", "image_url", "uploads", "presets", "controls"
+        *LIMITS, "formats", "lanes", "image_url", "uploads", "presets", "controls", "caller"
     }  # fmt: skip
 
 

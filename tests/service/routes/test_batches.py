@@ -253,6 +253,108 @@ def test_a_batch_belongs_to_its_key(service, picture):
     assert service.client.get(f"/batches/{batch['id']}", headers=her).status_code == 200
 
 
+def listed(client, path, **query):
+    """All pages of a list, and how many there were."""
+    name, found, pages = path.removeprefix("/"), [], 0
+    while True:
+        answer = client.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        found, pages = found + answer.json()[name], pages + 1
+        query["cursor"] = answer.json()["next"]
+        if query["cursor"] is None:
+            return found, pages
+
+
+def test_batches_are_listed_newest_first_in_pages_that_lose_none(client, valkey, picture):
+    made = [create(client, files(picture, 2, bad=(2,))) for _ in range(5)]
+    found, pages = listed(client, "/batches", limit=2)
+    assert pages == 3 and [entry["id"] for entry in found] == [batch["id"] for batch in reversed(made)]
+    assert found[0] == {name: value for name, value in made[-1].items() if name != "items"}
+    first = client.get("/batches", params={"limit": 2}).json()
+    client.delete(made[2]["items"][0]["job_url"])
+    rest = client.get("/batches", params={"limit": 100, "cursor": first["next"]}).json()
+    assert [entry["id"] for entry in rest["batches"]] == [made[2]["id"], made[1]["id"], made[0]["id"]]
+    since, _ = listed(client, "/batches", since=made[3]["created_at"])
+    assert [entry["id"] for entry in since] == [made[4]["id"], made[3]["id"]]
+    valkey.do(lambda redis: redis.delete(redis_keys.BATCH + made[1]["id"]))  # it expires
+    assert made[1]["id"] not in [entry["id"] for entry in listed(client, "/batches", limit=1)[0]]
+    assert made[1]["id"].encode() not in valkey.do(lambda redis: redis.zrange(redis_keys.BATCHES, 0, -1))
+
+
+def test_batches_of_one_millisecond_are_each_listed_once(client, valkey, picture):
+    made = {create(client, files(picture, 1, bad=()))["id"] for _ in range(5)}
+    valkey.do(lambda redis: redis.zadd(redis_keys.BATCHES, dict.fromkeys(made, 1795754702518)))
+    found, _ = listed(client, "/batches", limit=2)
+    assert sorted(entry["id"] for entry in found) == sorted(made)
+
+
+def test_a_key_lists_its_own_batches_and_an_admin_those_of_all_or_of_one(service, picture):
+    async def keys():
+        async with Redis.from_url(service.settings.redis_url) as redis:
+            scopes = {"hers": (), "his": (), "admin": ("admin",)}
+            return [(await api_keys.create(redis, name, *scopes[name]))[1] for name in scopes]
+
+    client = service.client
+    her, him, admin = ({"X-API-Key": secret} for secret in asyncio.run(keys()))
+    hers, his = (create(client, files(picture, 1, bad=()), headers=headers)["id"] for headers in (her, him))
+    owner = {"owner": him["X-API-Key"].split("_")[1]}
+
+    def seen(headers, **query):
+        answer = client.get("/batches", headers=headers, params=query)
+        return [entry["id"] for entry in answer.json()["batches"]] if answer.status_code == 200 else answer.json()
+
+    assert (seen(her), seen(him), seen(admin), seen(admin, **owner)) == ([hers], [his], [his, hers], [his])
+    assert seen(her, **owner)["code"] == "forbidden"
+    jobs = client.get("/jobs", headers=her, params={"batch": his}).json()
+    assert jobs == {"jobs": [], "next": None}, "her key and his batch have no job together"
+
+
+def test_jobs_are_filtered_by_their_batch_also_where_many_others_came_later(client, valkey, picture):
+    batch = create(client, files(picture, 7, bad=(3,)), labels="album=summer")
+    for _ in range(3):
+        client.post("/restore", files={"image": picture()}, data={"labels": "album=summer"})
+    for query in (
+        {},
+        {"label": "album:summer"},
+        {"status": "queued"},
+        {"since": "2026-01-01T00:00:00Z"},
+    ):
+        found, pages = listed(client, "/jobs", batch=batch["id"], limit=2, **query)
+        assert pages == 3 and [job["batch"] for job in found] == [batch["id"]] * 6
+    wanted = [item["job_id"] for item in batch["items"] if item["job_id"]]
+    assert sorted(job["id"] for job in found) == sorted(wanted)
+    ages = [job["created_at"] for job in found]
+    assert ages == sorted(ages, reverse=True)
+    assert listed(client, "/jobs", batch=batch["id"], status="failed")[0] == []
+    assert listed(client, "/jobs", batch="0" * 32)[0] == []
+    first = listed(client, "/jobs", batch=batch["id"], since="2999-01-01T00:00:00Z")
+    assert first == ([], 1)
+    assert client.get("/jobs", params={"batch": "x"}).status_code == 422
+
+
+def test_the_zip_file_has_every_variant(service, toy, valkey, picture):
+    """The toy worker makes one result: the others are written beside it, as a worker with noise writes them."""
+    client = service.client
+    toy()
+    batch = create(client, files(picture, 2, bad=()))
+    events(client, batch)
+    job = batch["items"][0]["job_id"]
+
+    def add_variants(redis):
+        outcome = json.loads(redis.hget(redis_keys.JOB + job, "outcome"))
+        result = outcome["result"]
+        other = {**result, "blob": f"{job}/result-2"}
+        outcome["variants"] = [{"seed": 1, "result": result}, {"seed": 2, "result": other}]
+        redis.hset(redis_keys.JOB + job, "outcome", json.dumps(outcome))
+        redis.set(f"{redis_keys.BLOB}{other['blob']}", picture(color="blue"))
+
+    valkey.do(add_variants)
+    _, zipped = archive(client, batch, order="request")
+    assert zipped.namelist() == ["p1-1.png", "p1-2.png", "p2.png"]
+    for number, name in enumerate(("p1-1.png", "p1-2.png"), 1):
+        assert zipped.read(name) == client.get(f"/jobs/{job}/result", params={"variant": number}).content
+
+
 @pytest.mark.slow
 def test_the_memory_of_the_service_does_not_grow_with_the_batch(service, toy, valkey, picture):
     """The client's body is written as it is read, and the zip file is read in pieces, so neither takes memory."""
