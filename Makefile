@@ -29,7 +29,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: page-test page-figures test-apart api-page recipes-test
+.PHONY: page-test page-figures test-apart api-page api-snapshot recipes-test
 .PHONY: train-daclip-small s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
@@ -180,6 +180,9 @@ metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
 api-page: $(READY) ## Write docs/api-reference.md from the OpenAPI document, and the programs of docs/recipes.md
 	PYTHONPATH=. $(BIN)/python docs/make_api_reference.py
 	$(BIN)/python docs/make_recipes.py
+
+api-snapshot: $(READY) ## Renew the snapshot of the API after a change that docs/api-changes.md describes
+	PYTHONPATH=. $(BIN)/python docs/make_api_snapshot.py
 
 recipes-test: $(READY) ## Run the programs of docs/recipes.md against a service (installs node and php as root on Debian)
 	@command -v node >/dev/null && command -v php >/dev/null && php -m | grep -qx curl || \

@@ -18,7 +18,7 @@ export async function restore(photo, name, { url, key = "", state = {}, save = a
     }
     return state[word];
   };
-  // Drawn and saved before anything is sent: with this key, two requests make one job
+  // Drawn and saved before anything is sent: with this key, two requests are one job
   const once = await step("key", async () => crypto.randomUUID());
   const job = await step("job", async () => {
     const { uploads } = await (await api("/limits")).json();
