@@ -29,7 +29,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: page-test page-figures test-apart
+.PHONY: page-test page-figures test-apart api-page api-snapshot recipes-test
 .PHONY: train-daclip-small s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
@@ -176,6 +176,18 @@ provenance-tools: ## Install exiftool, with which the tests read the marks of re
 
 metrics-page: $(READY) ## Write the tables of docs/metrics.md from the code
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
+
+api-page: $(READY) ## Write docs/api-reference.md from the OpenAPI document, and the programs of docs/recipes.md
+	PYTHONPATH=. $(BIN)/python docs/make_api_reference.py
+	$(BIN)/python docs/make_recipes.py
+
+api-snapshot: $(READY) ## Renew the snapshot of the API after a change that docs/api-changes.md describes
+	PYTHONPATH=. $(BIN)/python docs/make_api_snapshot.py
+
+recipes-test: $(READY) ## Run the programs of docs/recipes.md against a service (installs node and php as root on Debian)
+	@command -v node >/dev/null && command -v php >/dev/null && php -m | grep -qx curl || \
+		apt-get install --yes --no-install-recommends nodejs php-cli php-curl
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n 0 tests/docs/test_recipes.py tests/docs/test_upload_recipes.py
 
 figures: $(READY) ## Make the README's before-and-after image
 	$(BIN)/python docs/figures/make.py

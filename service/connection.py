@@ -8,10 +8,12 @@ Every refusal is a problem (RFC 9457), also that of bytes which are not HTTP.
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.problems import problem_response
 from service.refusals import Refusal
@@ -23,6 +25,8 @@ MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 100
 LINGER_S = 2.0
 """Time to read a refusal.  What a client still sends is thrown away."""
+LINGER_BODY_S = 30.0
+"""Time to send the rest of a body after its response, while some arrives every LINGER_S.  It is thrown away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class _Connection(HttpToolsProtocol):
         super().__init__(*arguments, **keywords)
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._in_head = self._in_body = False
+        self._in_head = self._in_body = self._lingers = False
         self._head_bytes = self._header_bytes = self._body_bytes = 0
         self._refusal: Refusal | None = None
 
@@ -80,6 +84,8 @@ class _Connection(HttpToolsProtocol):
     # Parser callbacks.  An exception here ends in `send_400_response`.
 
     def on_message_begin(self) -> None:
+        if self._lingers:
+            raise ValueError("no request is read after a response that closes the connection")
         self._in_head, self._header_bytes = True, 0
         self._expect_head()
         super().on_message_begin()
@@ -100,6 +106,7 @@ class _Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
         super().on_headers_complete()
+        self.cycle.transport = _late_closing(self.transport, partial(self._close_after_body, self.cycle))
         self._expect_body()
 
     def on_body(self, body: bytes) -> None:
@@ -111,6 +118,8 @@ class _Connection(HttpToolsProtocol):
         self._stop(self._read_timer)
         self._read_timer = None
         super().on_message_complete()
+        if self._lingers:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -155,11 +164,37 @@ class _Connection(HttpToolsProtocol):
 
     # Refusals
 
+    def _close_after_body(self, cycle: RequestResponseCycle) -> None:
+        """Close the connection after a response that came before the end of its request's body.
+
+        A client that still sends would not read the response: the kernel answers bytes at a closed socket with a reset.
+        Node and browsers send a form after the headers, so this also happens with small images.
+        """
+        if self._in_body and cycle is self.cycle:
+            self._lingers = True
+            self._linger(self.loop.time() + LINGER_BODY_S)
+        else:
+            self.transport.close()
+
+    def _linger(self, until_s: float) -> None:
+        self._stop(self._read_timer)
+        self._body_bytes = 0
+        self._read_timer = self.loop.call_later(LINGER_S, self._linger_or_close, until_s)
+
+    def _linger_or_close(self, until_s: float) -> None:
+        if self._body_bytes and self.loop.time() < until_s:
+            self._linger(until_s)
+        else:
+            self.transport.close()
+
     def _raise(self, refusal: Refusal) -> None:
         self._refusal = refusal
         raise ValueError(refusal.detail)
 
     def send_400_response(self, msg: str) -> None:
+        if self._lingers:
+            self.transport.close()
+            return
         self._refuse(self._refusal or MalformedRequest("the bytes are not an HTTP/1.1 request"))
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -176,6 +211,20 @@ class _Connection(HttpToolsProtocol):
         if answering:
             cycle.disconnected = True
             cycle.message_event.set()
+
+
+class _LateClose:
+    """A transport that does something else than close."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self._transport, self.close = transport, close
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a transport has
+        return getattr(self._transport, name)
+
+
+def _late_closing(transport: asyncio.Transport, close: Callable[[], None]) -> asyncio.Transport:
+    return cast("asyncio.Transport", _LateClose(transport, close))
 
 
 def _problem_bytes(refusal: Refusal, prefix: str, default_headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -29,5 +29,6 @@ if (typeof process !== "undefined" && process.argv[1]?.endsWith("restore.mjs")) 
   const [photo, out, url, key] = process.argv.slice(2);
   const { job, picture } = await restore(new Blob([await readFile(photo)]), url, key);
   await writeFile(out, Buffer.from(await picture.arrayBuffer()));
-  console.log(`${out}: repaired ${job.passes.filter((entry) => entry.kept).map((entry) => entry.label).join(", ") || "nothing"}`);
+  const repaired = job.passes.filter((entry) => entry.kept).map((entry) => entry.label);
+  console.log(`${out}: repaired ${repaired.join(", ") || "nothing"}`);
 }

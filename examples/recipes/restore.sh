@@ -9,7 +9,8 @@ curl=(curl -sS)
 
 # One call that waits up to a minute and returns the restored photo.  Often this line alone is enough:
 #   curl -f -H "Accept: image/*" -F image=@photo.jpg http://127.0.0.1:8000/restore -o restored.jpg
-status=$("${curl[@]}" -H "Accept: image/*" -F "image=@$photo" -D "$temporary/headers" -o "$temporary/answer" -w '%{http_code}' "$url/restore")
+status=$("${curl[@]}" -H "Accept: image/*" -F "image=@$photo" -D "$temporary/headers" -o "$temporary/answer" \
+    -w '%{http_code}' "$url/restore")
 case $status in
     200) ;;
     504) # not ready within a minute: the job continues, so poll until it ends, then download

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 
@@ -87,6 +88,39 @@ def test_a_body_that_stalls_is_408_and_frees_its_connection(serve, body, eventua
     head = b"POST /restore HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 9999\r\n\r\n"
     check_problem(answer_to(service, head + body), 408, "request-timeout")
     eventually(lambda: not service.server.server_state.connections and not service.server.server_state.tasks)
+
+
+REFUSED_EARLY = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
+"""Answered with 404 before its body has arrived."""
+
+
+def test_a_client_that_still_sends_reads_the_refusal_to_its_end(service, eventually):
+    """A closed socket would answer its bytes with a reset, and the client would see no response."""
+    with connect(service) as connection:
+        connection.sendall(REFUSED_EARLY)
+        received = connection.recv(65536)
+        for _ in range(3):
+            time.sleep(0.02)
+            connection.sendall(bytes(100_000))
+        while part := connection.recv(65536):
+            received += part
+    assert received.startswith(b"HTTP/1.1 404") and b"connection: close" in received.lower()
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["code"] == "not-found"
+    eventually(lambda: not service.server.server_state.connections)
+
+
+def test_a_client_that_sends_no_more_after_a_refusal_is_closed(service):
+    assert answer_to(service, REFUSED_EARLY + bytes(10))[0] == 404
+
+
+def test_no_request_is_read_after_a_refusal_that_closes_the_connection(service):
+    with connect(service) as connection:
+        connection.sendall(REFUSED_EARLY)
+        received = connection.recv(65536)
+        connection.sendall(bytes(300_000) + HEAD + b"\r\n")
+        while part := connection.recv(65536):
+            received += part
+    assert received.count(b"HTTP/1.1 ") == 1
 
 
 def test_an_idle_connection_is_kept_for_the_setting_and_then_closed(serve):
