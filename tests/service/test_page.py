@@ -261,11 +261,13 @@ def test_the_page_reads_from_openapi_what_this_service_offers(javascript, tmp_pa
     assert offer["formats"] == ["jpeg", "png", "webp", "tiff", "avif"]
     assert offer["presets"] == ["auto", "faithful", "strong", "preview"]
     assert offer["scales"] == [1, 2, 4]
-    assert offer["strengthMap"] is True
+    assert offer["strengthMap"] is True and offer["crop"] is True
+    assert offer["variants"] == 4
 
 
 def test_an_older_service_offers_less(javascript):
     program = 'import { offerOf } from "./server.js"; console.log(JSON.stringify(offerOf({ paths: {} })));'
     assert javascript(program) == {
-        "presets": [], "strengthMap": False, "scales": [], "formats": [], "idempotency": False,
+        "presets": [], "strengthMap": False, "scales": [], "crop": False, "variants": 1, "formats": [],
+        "idempotency": False,
     }  # fmt: skip
