@@ -117,9 +117,10 @@ $(PAGE_READY): $(READY)
 	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || apt-get install --yes --no-install-recommends chromium || { \
 		echo "chromium cannot be installed here. Install it, or set CHROMIUM=PATH of a Chrome or Chromium" >&2; exit 1; }
 	@command -v npm >/dev/null || { echo "npm is not installed. On Debian and Ubuntu: apt install npm" >&2; exit 1; }
-	@echo "Installing playwright into $(VENV), axe-core into $(PAGE)" >&2
+	@echo "Installing playwright into $(VENV), axe-core and typescript into $(PAGE)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.60,<2'
 	@mkdir -p $(PAGE) && cd $(PAGE) && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4.*.tgz package/axe.min.js
+	@npm install --silent --no-save --prefix $(PAGE) typescript@5 >/dev/null
 	@touch $@
 
 client-js-test: $(READY) ## Check and run the TypeScript example with types of our OpenAPI document (npm)

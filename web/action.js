@@ -2,6 +2,7 @@
 /** The main button, and what happens meanwhile: sending, place in line, passes and steps; cancel; what went wrong. */
 import { announce, button, byId, fill, make } from "./dom.js";
 import { degradation, duration, number, percent, t } from "./i18n.js";
+import { choose } from "./intake.js";
 import { anyOn } from "./found.js";
 import { cancel } from "./jobs.js";
 import { problemBox } from "./notices.js";
@@ -10,31 +11,44 @@ import { settings } from "./controls.js";
 /** @typedef {import("./items.js").Item} Item */
 
 let announced = "";
+/** Refusals of the file itself: to send it again would not help. */
+const BAD_FILE = ["not-an-image", "unsupported-format", "bad-image", "decode-timeout", "too-large", "too-many-pixels"];
 
-/** @param {Item | null} item @param {{restore: () => void, again: () => void, key: () => void}} acts */
+/** @param {Item | null} item @param {{restore: () => void, part: () => void, again: () => void, key: () => void}} acts */
 export function draw(item, acts) {
   const box = byId("action");
   box.hidden = !item;
-  box.toggleAttribute("data-sticky", item?.state !== "done");
+  box.toggleAttribute("data-sticky", item?.state !== "done" || item.choosing);
   if (!item) return;
   const problem = item.state === "failed" && item.problem && failure(item, acts);
   const canceled = item.state === "canceled" && make("p", { class: "muted" }, t("progress.canceled"));
-  fill(box, problem || canceled, item.busy ? progress(item) : main(item, acts));
+  fill(box, problem || canceled, item.busy ? progress(item) : hopeless(item) ? null : main(item, acts));
   tell(item);
+}
+
+/** Whether the server can never restore the file. @param {Item} item */
+function hopeless(item) {
+  return item.state === "failed" && BAD_FILE.includes(item.problem?.code ?? "") && !item.fields.scale;
 }
 
 /** @param {Item} item @param {any} acts */
 function failure(item, acts) {
   const problem = /** @type {import("./api.js").Problem} */ (item.problem);
   if (problem.status === 401) return problemBox(problem, button(t("key.enter"), acts.key));
+  if (hopeless(item)) return problemBox(problem, button(t("tray.other"), choose, { id: "replace" }));
   return problemBox(problem, button(t("again"), acts.again, { id: "again" }));
 }
 
 /** @param {Item} item @param {any} acts */
 function main(item, acts) {
   const nothing = !settings.prompt.trim() && !anyOn(item);
-  return make("div", {},
-    make("button", { type: "button", class: item.state === "done" ? "wide" : "primary wide", id: "restore", disabled: nothing, on: { click: acts.restore } }, t(item.state === "done" ? "restore.again" : "restore")),
+  const act = (/** @type {string} */ id, /** @type {string} */ text, /** @type {() => void} */ click, /** @type {string} */ kind) => make("button", { type: "button", class: kind, id, disabled: nothing, on: { click } }, t(text));
+  const part = item.state === "done" && item.fields.crop;
+  return make("div", { class: "acts" },
+    item.choosing ? act("restore-part", "restore.part", acts.part, "primary wide")
+      : part ? act("restore-part", "restore.part", acts.part, "wide")
+      : item.state === "done" ? act("restore", "restore.again", acts.restore, "wide")
+      : act("restore", "restore", acts.restore, "primary wide"),
     nothing && make("p", { class: "muted" }, t("restore.nothing")));
 }
 
@@ -53,6 +67,7 @@ function progress(item) {
 
 /** @param {Item} item */
 function sentence(item) {
+  if (item.heldS) return t("progress.held", { time: duration(item.heldS) });
   if (item.state === "sending") return item.sent > 0 && item.sent < 1 ? `${t("progress.sending")} ${percent(item.sent)}` : t("progress.sending");
   if (item.state === "queued") return queued(item.job?.queue);
   const { progress } = item;
@@ -72,7 +87,7 @@ function queued(queue) {
 
 /** Tells screen readers when the state changes, not at each step. @param {Item} item */
 function tell(item) {
-  const mark = `${item.id} ${item.jobId} ${item.state} ${item.connected}`;
+  const mark = `${item.id} ${item.jobId} ${item.state} ${item.connected} ${item.heldS}`;
   if (mark === announced) return;
   announced = mark;
   if (item.busy) announce(item.connected ? sentence(item) : t("progress.lost"));

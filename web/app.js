@@ -13,7 +13,10 @@ import { items } from "./items.js";
 import { detect, restore } from "./jobs.js";
 import { openKey, start as startKeys } from "./keydialog.js";
 import { problemBox } from "./notices.js";
+import { cropOf } from "./rectangle.js";
 import * as result from "./result.js";
+import { before } from "./results.js";
+import { seedOf } from "./variants.js";
 import { ask, askDegradations, server } from "./server.js";
 import * as theme from "./theme.js";
 import * as tray from "./tray.js";
@@ -21,18 +24,27 @@ import * as tray from "./tray.js";
 /** @typedef {import("./items.js").Item} Item */
 
 const compare = new Compare();
-const acts = { restore: () => begin(items.shown), again, key: () => openKey() };
+const acts = { restore: () => begin(items.shown), part: () => beginPart(items.shown), again, key: () => openKey() };
 
 /** @param {Item | null} item */
 function begin(item) {
-  if (item) restore(item, controls.fieldsOf(item));
+  if (!item) return;
+  const fields = controls.fieldsOf(item);
+  const seed = item.state === "done" && item.fields.crop ? seedOf(item) : ""; // the whole photo like its part
+  restore(item, seed && !fields.seed ? { ...fields, seed } : fields);
+}
+
+/** @param {Item | null} item */
+function beginPart(item) {
+  if (item?.part) restore(item, { ...controls.fieldsOf(item), crop: cropOf(item.part) });
 }
 
 /** Tries again what has failed. */
 function again() {
   const item = items.shown;
   if (!item) return;
-  if (item.jobId || item.detection) begin(item);
+  if (item.fields.crop && item.part) beginPart(item);
+  else if (item.jobId || item.detection) begin(item);
   else {
     item.state = "new";
     detect(item);
@@ -47,13 +59,14 @@ function draw() {
   document.title = item ? `${item.name} – undegrade` : "undegrade";
   controls.draw(item);
   action.draw(item, acts);
-  result.draw(item);
+  result.draw(item, acts);
   filmstrip.draw(item);
   tray.draw((open) => open.forEach(begin));
   if (!item) return;
   byId("photo-title").textContent = item.name;
   const chosen = filmstrip.chosenPass(item);
-  compare.show({ before: item.url, after: chosen?.url ?? item.result?.shown ?? null, afterLabel: chosen?.label, name: item.name, showable: item.showable });
+  const whole = { before: item.url, after: null, name: item.name, showable: item.showable };
+  compare.show(item, item.choosing ? whole : { ...whole, before: before(item), after: chosen?.url ?? item.result?.shown ?? null, afterLabel: chosen?.label });
 }
 
 /** Draws once a frame, however often something changes. */
@@ -128,7 +141,7 @@ async function start() {
   language.replaceChildren(...Object.entries(i18n.LANGUAGES).map(([tag, name]) => make("option", { value: tag, lang: tag, selected: tag === i18n.current() }, name)));
   language.addEventListener("change", async () => { await i18n.use(language.value); translate(); });
   byId("controls").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
-  byId("controls").addEventListener("keydown", (/** @type {any} */ event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); byId("restore")?.click(); } });
+  byId("controls").addEventListener("keydown", (/** @type {any} */ event) => { if (event.key === "Enter" && event.target.matches("input[type=text]")) { event.preventDefault(); document.querySelector("#restore-part, #restore")?.dispatchEvent(new MouseEvent("click")); } });
   items.addEventListener("change", plan);
   items.addEventListener("ended", (event) => { if (/** @type {any} */ (event).detail === items.shown) reveal(); });
   items.addEventListener("show", (event) => {

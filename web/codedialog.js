@@ -6,12 +6,14 @@ import { flash } from "./flash.js";
 import { t } from "./i18n.js";
 import { resultName } from "./names.js";
 import { curl, python } from "./snippets.js";
+import { seedOf } from "./variants.js";
 
 /** @param {import("./items.js").Item} item */
 export function openCode(item) {
   const dialog = byId("code-dialog");
-  const seed = item.job?.params?.seed;
-  const fields = seed === undefined || item.fields.seed ? item.fields : { ...item.fields, seed: String(seed) };
+  const { variants, ...fields } = item.fields; // the shown result alone, by its seed
+  const seed = seedOf(item);
+  if (seed) fields.seed = seed;
   const call = { base: url("./"), name: item.name, output: resultName(item), fields, key: Boolean(key.get()) };
   const close = button(t("close"), () => dialog.close(), { id: "code-close" });
   fill(dialog, make("h2", { id: "code-title" }, t("code.title")), make("p", { class: "muted" }, t("code.about")),

@@ -2,6 +2,8 @@
 /** The stage: one photo, or before and after with a slider, side by side, or one of them while a button is held. */
 import { button, byId, fill, make } from "./dom.js";
 import { number, t } from "./i18n.js";
+import { PartChooser } from "./part.js";
+import { server } from "./server.js";
 import { Viewport } from "./viewport.js";
 
 /** @typedef {{before: string, after: string | null, afterLabel?: string, name: string, showable: boolean}} Pictures */
@@ -25,15 +27,20 @@ export class Compare {
     this.stage.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this.drag(event));
     for (const type of ["pointerup", "pointercancel"]) this.stage.addEventListener(type, () => (this.dragging = false));
     this.dragging = false;
+    this.part = new PartChooser(this.stage, this.view);
     this.makeTools();
   }
 
-  /** @param {Pictures} pictures */
-  show(pictures) {
+  /** @param {import("./items.js").Item} item @param {Pictures} pictures */
+  show(item, pictures) {
     if (this.pictures && this.pictures.before !== pictures.before) this.view.fit();
     this.pictures = pictures;
     this.held = false;
     this.draw();
+    this.choose.hidden = !pictures.showable || !server.offer.crop;
+    this.choose.disabled = item.busy;
+    this.choose.textContent = t(item.choosing ? "part.close" : "part.choose");
+    this.part.show(item);
   }
 
   /** Writes all texts again, in another language. */
@@ -57,9 +64,10 @@ export class Compare {
       make("span", { class: "muted", "aria-hidden": "true" }, t("view.after")));
     this.hold = make("button", { type: "button", id: "hold", "aria-pressed": "false" }, t("view.hold"));
     this.listenHold();
+    this.choose = this.part.button();
     this.zoomText = make("output", { class: "zoom-text", for: "stage" });
     const zoom = (/** @type {string} */ label, /** @type {string} */ key, /** @type {() => void} */ act) => button(label, act, { class: "icon", "aria-label": t(key), title: t(key), dataset: { key } });
-    fill(byId("tools"), this.slider, make("div", { class: "row tool-row" }, this.hold,
+    fill(byId("tools"), this.slider, make("div", { id: "part-fields", class: "part-fields", hidden: true }), make("div", { class: "row tool-row" }, this.hold, this.choose,
       make("div", { class: "row zooms", role: "group", "aria-label": t("view.zoom") },
         zoom("−", "view.zoom-out", () => this.view.zoom(1 / ZOOM)), this.zoomText, zoom("+", "view.zoom-in", () => this.view.zoom(ZOOM)),
         button(t("view.fit"), () => this.view.fit(), { dataset: { key: "fit" } }), button(t("view.actual"), () => this.view.actual(), { dataset: { key: "actual" } }))));
@@ -94,6 +102,7 @@ export class Compare {
       fill(this.stage, make("div", { class: "pane" }, restored(), this.clip, this.line, tag(t("view.before"), "left"), tag(label, "right")));
       this.place(this.position);
     }
+    this.stage.append(this.part.layer);
     this.view.apply();
     this.showZoom();
   }
@@ -121,6 +130,7 @@ export class Compare {
 
   /** Takes a drag that begins at the divider. @param {PointerEvent} event */
   beginDrag(event) {
+    if (this.part.begins(event)) return true;
     if (!this.compares || this.mode !== "slider" || this.held) return false;
     const box = this.stage.getBoundingClientRect();
     const near = Math.abs(event.clientX - box.left - (box.width * this.position) / 100) <= REACH_PX;

@@ -1,7 +1,7 @@
 // @ts-check
 /** The controls of a restoration: what was found, with on/off and strength; a prompt; a preset; the output. */
 import { byId, fill, make } from "./dom.js";
-import { degradation, percent, t } from "./i18n.js";
+import { degradation, number, percent, t } from "./i18n.js";
 import { items } from "./items.js";
 import { bars, fieldsOf as foundFields, isUsed } from "./found.js";
 import { server } from "./server.js";
@@ -9,7 +9,7 @@ import { server } from "./server.js";
 /** @typedef {import("./items.js").Item} Item */
 
 /** What holds for all photos of this visit. */
-export const settings = { prompt: "", preset: "auto", strength: 1, format: "", scale: 1, seed: "", metadata: true };
+export const settings = { prompt: "", preset: "auto", strength: 1, format: "", scale: 1, variants: 1, seed: "", metadata: true };
 const SUGGESTIONS = ["noise", "haze", "rain", "low-light", "blur", "jpeg"];
 /** @type {Set<string>} */
 const open = new Set();
@@ -25,6 +25,7 @@ export function fieldsOf(item) {
   if (settings.strength < 1 && !fields.strength) fields.strength = String(settings.strength);
   if (settings.preset !== "auto" && server.offer.presets.includes(settings.preset)) fields.preset = settings.preset;
   if (settings.scale > 1) fields.scale = String(settings.scale);
+  if (settings.variants > 1 && server.offer.variants > 1) fields.variants = String(settings.variants);
   if (settings.format) fields.format = settings.format;
   if (/^\d+$/.test(settings.seed.trim())) fields.seed = settings.seed.trim();
   if (!settings.metadata) fields.metadata = "false";
@@ -102,6 +103,7 @@ function more(item) {
     make("label", { class: "field", for: "strength" }, make("span", {}, t("more.strength")), make("span", { class: "row range" }, strength, shown)),
     isUsed(item) && offer.strengthMap && make("p", { class: "muted" }, t("more.strength-each")),
     offer.scales.length > 1 && select("scale", t("more.scale"), offer.scales.map((scale) => [String(scale), scale === 1 ? t("more.scale-none") : `${scale}×`]), String(settings.scale), (value) => (settings.scale = Number(value))),
+    offer.variants > 1 && select("variants", t("more.variants"), Array.from({ length: offer.variants }, (_, index) => [String(index + 1), number(index + 1)]), String(settings.variants), (value) => (settings.variants = Number(value))),
     select("format", t("more.format"), [["", t("more.format-same")], ...offer.formats.map((name) => /** @type {[string, string]} */ ([name, name.toUpperCase()]))], settings.format, (value) => (settings.format = value)),
     make("label", { class: "field", for: "seed" }, make("span", {}, t("more.seed")), seed),
     make("label", { class: "check", for: "metadata" }, metadata, make("span", {}, t("more.metadata"))));

@@ -3,29 +3,31 @@
 import { byId, fill, make } from "./dom.js";
 import { degradation, t } from "./i18n.js";
 import { items } from "./items.js";
-import { passImage } from "./jobs.js";
+import { before, passImage } from "./results.js";
+import { passesOf } from "./variants.js";
 
 /** @typedef {import("./items.js").Item} Item */
 
 const strip = () => byId("filmstrip");
-/** @type {{item: Item | null, chosen: number}} `chosen`: a pass from 1; 0 is the original, -1 the result */
-const state = { item: null, chosen: -1 };
+/** @type {{item: Item | null, chosen: number, result: string}} `chosen`: a pass from 1; 0 is the original, -1 the result */
+const state = { item: null, chosen: -1, result: "" };
 let drawn = "";
 
 /** Returns which image is compared with the original, and its label; null for the result. @param {Item} item */
 export function chosenPass(item) {
   if (state.item !== item || state.chosen < 0) return null;
-  const pass = state.chosen ? item.passes.get(state.chosen) : item.url;
+  const pass = state.chosen ? item.passes.get(state.chosen) : before(item);
   return pass ? { url: pass, label: state.chosen ? t("film.pass", { number: state.chosen }) : t("view.before") } : null;
 }
 
 /** @param {Item | null} item */
 export function draw(item) {
-  if (state.item !== item) Object.assign(state, { item, chosen: -1 });
-  const passes = (item?.state === "done" && item.job?.passes) || [];
+  const shownResult = `${item?.jobId} ${item?.variant}`;
+  if (state.item !== item || state.result !== shownResult) Object.assign(state, { item, chosen: -1, result: shownResult });
+  const passes = item?.state === "done" && !item.choosing ? passesOf(item) : [];
   const images = passes.filter((/** @type {any} */ pass) => pass.image);
   strip().hidden = !item || !images.length;
-  const what = `${item?.id} ${item?.jobId} ${images.length} ${state.chosen} ${document.documentElement.lang}`;
+  const what = `${item?.id} ${item?.jobId} ${images.length} ${state.chosen} ${item?.variant} ${document.documentElement.lang}`;
   if (strip().hidden || what === drawn) return;
   drawn = what;
   const shown = /** @type {Item} */ (item);
@@ -37,7 +39,7 @@ export function draw(item) {
 /** @param {Item} item @param {number} number @param {string} label @param {string} note */
 function frame(item, number, label, note) {
   const image = make("img", { alt: "", width: 96, height: 72 });
-  const source = number > 0 ? passImage(item, number) : Promise.resolve(number ? item.result?.shown : item.showable ? item.url : undefined);
+  const source = number > 0 ? passImage(item, number) : Promise.resolve(number ? item.result?.shown : item.showable ? before(item) : undefined);
   source.then((url) => { if (url) image.src = url; }, () => {});
   const choose = async () => {
     if (number > 0) await passImage(item, number).catch(() => {});

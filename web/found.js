@@ -64,7 +64,7 @@ export function bars(item, overruled, redraw) {
   return box(
     standard(item).length ? null : make("p", {}, t("found.nothing")),
     make("ul", { class: "bars" }, ...on.map((entry) => bar(item, entry, redraw))),
-    off.length && make("details", { class: "others", id: "others" }, make("summary", {}, t("found.others")), make("ul", { class: "bars" }, ...off.map((entry) => bar(item, entry, redraw)))));
+    off.length > 0 && make("details", { class: "others", id: "others" }, make("summary", {}, t("found.others")), make("ul", { class: "bars" }, ...off.map((entry) => bar(item, entry, redraw)))));
 }
 
 /** @param {Item} item @param {{name: string, probability: number}} entry @param {() => void} redraw */

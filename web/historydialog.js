@@ -5,6 +5,7 @@ import { current, t } from "./i18n.js";
 import * as history from "./history.js";
 import { Item, items } from "./items.js";
 import { resume } from "./jobs.js";
+import { cut } from "./results.js";
 import { canShow } from "./server.js";
 
 /** @type {string[]} */
@@ -22,7 +23,7 @@ export function start() {
 async function keep(item) {
   const entry = { name: item.name, when: Date.now(), jobId: item.jobId, job: item.job, fields: item.fields, original: item.file, result: item.result?.blob ?? null, format: item.result?.format ?? "" };
   const same = item.entry !== null && item.result && item.entryJob === item.jobId;
-  const key = await history.keep(same ? { key: item.entry, ...entry } : entry);
+  const key = await history.keep(same ? { key: item.entry ?? undefined, ...entry } : entry);
   Object.assign(item, { entry: key, entryJob: item.jobId });
 }
 
@@ -56,13 +57,15 @@ function row(entry) {
 }
 
 /** @param {history.Entry} entry */
-function reopen(entry) {
+async function reopen(entry) {
   byId("history-dialog").close();
   const item = new Item(entry.original, entry.name);
   Object.assign(item, { jobId: entry.jobId, job: entry.job, fields: entry.fields, found: entry.job?.degradations ?? null, entry: entry.key, entryJob: entry.jobId });
   if (entry.result) {
     const url = URL.createObjectURL(entry.result);
     item.result = { blob: entry.result, url, shown: url, format: entry.format };
+    item.variants.set(1, Promise.resolve(item.result));
+    if (item.fields.crop) await cut(item);
     item.state = "done";
   } else {
     item.state = "queued";

@@ -87,8 +87,8 @@ export function percent(share) {
 /** @param {number} seconds */
 export function duration(seconds) {
   if (seconds >= 3600) return number(seconds / 3600, { style: "unit", unit: "hour", maximumFractionDigits: 0, unitDisplay: "long" });
-  if (seconds >= 90) return number(Math.ceil(seconds / 60), { style: "unit", unit: "minute", unitDisplay: "short" });
-  return number(seconds < 10 ? Math.max(1, Math.round(seconds)) : Math.round(seconds), { style: "unit", unit: "second", unitDisplay: "short" });
+  if (seconds >= 90) return number(Math.ceil(seconds / 60), { style: "unit", unit: "minute", unitDisplay: "long" });
+  return number(seconds < 10 ? Math.max(1, Math.round(seconds)) : Math.round(seconds), { style: "unit", unit: "second", unitDisplay: "long" });
 }
 
 /** @param {number} bytes */

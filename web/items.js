@@ -7,6 +7,8 @@
  * @typedef {"new" | "checking" | "ready" | "sending" | "queued" | "running" | "done" | "failed" | "canceled"} ItemState
  */
 
+/** @typedef {{blob: Blob, url: string, shown: string, format: string}} Result `shown`: a URL that browsers can show */
+
 export const BUSY = ["sending", "queued", "running"];
 let count = 0;
 
@@ -31,14 +33,23 @@ export class Item {
     this.detection = null;
     /** @type {Record<string, string | string[]>} the fields of the last restoration */
     this.fields = {};
-    /** @type {{blob: Blob, url: string, shown: string, format: string} | null} */
+    /** @type {Result | null} the chosen one, if there are several */
     this.result = null;
+    /** Which of several results is chosen, from 1, and all that were fetched. */
+    this.variant = 1;
+    /** @type {Map<number, Promise<Result>>} */
+    this.variants = new Map();
+    /** @type {import("./rectangle.js").Rectangle | null} the part to restore first; `choosing`: it is being chosen */
+    this.part = null;
+    this.choosing = false;
+    this.partUrl = ""; // the restored part, before
     /** @type {Map<number, string>} URLs of the images after each pass */
     this.passes = new Map();
     /** @type {import("./api.js").Problem | null} */
     this.problem = null;
     this.sent = 0;
     this.connected = true;
+    this.heldS = 0; // until the photo is sent again, because the server is busy
     /** @type {{fraction: number, pass: number, passes: number, step: number, steps: number} | null} */
     this.progress = null;
     /** @type {string[]} why nothing happens */
@@ -48,6 +59,7 @@ export class Item {
     this.work = null;
     /** @type {number | null} the key of its entry in the history */
     this.entry = null;
+    this.entryJob = ""; // the job of that entry
   }
 
   get busy() {
@@ -55,9 +67,12 @@ export class Item {
   }
 
   dropResult() {
-    if (this.result) for (const old of new Set([this.result.url, this.result.shown])) URL.revokeObjectURL(old);
-    for (const old of this.passes.values()) URL.revokeObjectURL(old);
+    for (const fetched of [this.result, ...this.variants.values()]) Promise.resolve(fetched).then(revoke, () => {});
+    for (const old of [this.partUrl, ...this.passes.values()]) URL.revokeObjectURL(old);
     this.result = null;
+    this.variant = 1;
+    this.partUrl = "";
+    this.variants.clear();
     this.passes.clear();
   }
 
@@ -65,6 +80,11 @@ export class Item {
     this.dropResult();
     URL.revokeObjectURL(this.url);
   }
+}
+
+/** @param {Result | null} result */
+function revoke(result) {
+  for (const old of new Set([result?.url ?? "", result?.shown ?? ""])) URL.revokeObjectURL(old);
 }
 
 class Items extends EventTarget {

@@ -2,7 +2,8 @@
 /** Runs the jobs of the photos: detection, restoration, cancel; three photos at a time. */
 import { Problem, json, randomId, request, send } from "./api.js";
 import { BUSY, items } from "./items.js";
-import { canShow, server } from "./server.js";
+import { fetchResult } from "./results.js";
+import { askDegradations, server } from "./server.js";
 import { follow, readJob, sleep } from "./stream.js";
 
 /** @typedef {import("./items.js").Item} Item */
@@ -10,6 +11,7 @@ import { follow, readJob, sleep } from "./stream.js";
 const AT_ONCE = 3; // a browser opens six connections to a server, and each job takes a stream
 const TRIES = 4;
 const LINE_POLL_MS = 2500;
+const LONGEST_HOLD_S = 60; // a quota of a day is told at once
 const ASK_READY_AFTER = 3; // polls
 const ENDED = ["succeeded", "failed", "canceled", "expired"];
 const CANCEL = new DOMException("canceled", "AbortError");
@@ -30,6 +32,7 @@ export async function detect(item) {
     if (answer.error) throw new Problem(answer.error);
     item.detection = answer;
     item.found = answer.degradations;
+    if (!server.degradations.length) await askDegradations().catch(() => {}); // the first worker has become ready
     item.state = "ready";
   } catch (error) {
     if (work.signal.aborted) return;
@@ -48,6 +51,7 @@ export function restore(item, fields) {
   item.problem = item.progress = item.job = null;
   item.sent = 0;
   item.reasons = [];
+  item.choosing = false;
   item.dropResult();
   waiting.push({ item, fields });
   items.changed(item);
@@ -121,9 +125,23 @@ async function submit(route, item, fields, signal, more) {
       return await send(route, form, { headers, signal, onSent });
     } catch (error) {
       const again = error instanceof Problem && error.passing && (error.status === 429 || error.status === 503 || server.offer.idempotency);
-      if (!again || tries === TRIES) throw error;
-      await sleep(1000 * Math.min(30, error.retryAfter || 2 ** tries), signal);
+      if (!again || tries === TRIES || error.retryAfter > LONGEST_HOLD_S) throw error;
+      await hold(item, error.retryAfter || 2 ** tries, error.status > 0, signal);
     }
+  }
+}
+
+/** Waits before a photo is sent again, and says so. @param {Item} item @param {number} seconds @param {boolean} busy or away @param {AbortSignal} signal */
+async function hold(item, seconds, busy, signal) {
+  if (busy) item.heldS = seconds;
+  else item.connected = false;
+  items.changed(item);
+  try {
+    await sleep(1000 * seconds, signal);
+  } finally {
+    item.heldS = 0;
+    item.connected = true;
+    items.changed(item);
   }
 }
 
@@ -200,24 +218,6 @@ async function end(item, signal) {
     item.problem = error ? new Problem({ ...error, status: 200 }) : null;
     if (status === "expired" && !error) item.problem = new Problem({ status: 200, code: "deadline" });
   }
-}
-
-/** @param {Item} item @param {AbortSignal} signal */
-async function fetchResult(item, signal) {
-  const blob = await (await request(`jobs/${item.jobId}/result`, { signal, headers: { Accept: "*/*" } })).blob();
-  const url = URL.createObjectURL(blob);
-  const shown = canShow(blob.type) ? url : URL.createObjectURL(await (await request(`jobs/${item.jobId}/result?format=png`, { signal })).blob());
-  item.result = { blob, url, shown, format: item.job.result.format };
-}
-
-/** Returns the URL of the image after a pass, from 1. @param {Item} item @param {number} pass */
-export async function passImage(item, pass) {
-  const known = item.passes.get(pass);
-  if (known) return known;
-  const blob = await (await request(`jobs/${item.jobId}/passes/${pass}/image`)).blob();
-  const made = URL.createObjectURL(blob);
-  item.passes.set(pass, made);
-  return made;
 }
 
 /** Cancels a restoration, on the server too. @param {Item} item */

@@ -6,36 +6,42 @@ import { request } from "./api.js";
 import { openCode } from "./codedialog.js";
 import { flash } from "./flash.js";
 import { resultName } from "./names.js";
+import { countOf, downloadAll, passesOf, strip } from "./variants.js";
 
 /** @typedef {import("./items.js").Item} Item */
 
 let drawn = "";
 
-/** @param {Item | null} item */
-export function draw(item) {
+/** @param {Item | null} item @param {{restore: () => void}} acts */
+export function draw(item, acts) {
   const box = byId("result");
-  box.hidden = !item?.result;
-  const what = `${item?.id} ${item?.jobId} ${item?.state} ${document.documentElement.lang}`;
+  box.hidden = !item?.result || item.choosing;
+  const what = `${item?.id} ${item?.jobId} ${item?.state} ${item?.variant} ${document.documentElement.lang}`;
   if (!item?.result || what === drawn) return;
   drawn = what;
   const { job } = item;
+  const part = item.fields.crop;
   const understood = job.understood ?? job.report?.understood;
   fill(box,
-    make("h2", { class: "group-title", id: "result-title" }, t("result.title")),
+    make("h2", { class: "group-title", id: "result-title" }, t(part ? "result.part" : "result.title")),
+    strip(item),
     passes(item),
     understood && make("p", { id: "understood" }, t("result.understood", { name: degradation(understood.label), score: percent(understood.score) }),
       understood.ignored?.length > 0 && make("span", { class: "muted" }, ` ${t("result.ignored", { words: understood.ignored.join(", ") })}`)),
     ...warnings(job),
+    part && make("div", { class: "acts" }, button(t("restore.whole"), acts.restore, { id: "restore", class: "primary wide" }), make("p", { class: "muted" }, t("restore.whole.about"))),
     make("div", { class: "row" },
-      button(t("result.download"), () => download(item), { class: "primary", id: "download" }),
+      button(t("result.download"), () => download(item), { class: part ? "" : "primary", id: "download" }),
       "ClipboardItem" in window && button(t("result.copy"), () => copyImage(item), { id: "copy-image" }),
-      button(t("result.code"), () => openCode(item), { id: "open-code" })),
+      button(t("result.code"), () => openCode(item), { id: "open-code" }),
+      downloadAll(item)),
     make("p", { class: "muted" }, t("result.seconds", { time: duration(job.timings?.restore ?? 0) })));
 }
 
 /** @param {Item} item */
 function passes(item) {
-  const { passes, stop_reason: reason } = item.job;
+  const passes = passesOf(item);
+  const reason = item.job.stop_reason;
   if (!passes.length) return make("p", {}, t(has(`stop.${reason}`) ? `stop.${reason}` : "result.unchanged"));
   return make("ol", { class: "passes" }, ...passes.map((/** @type {any} */ pass) => make("li", {},
     make("span", { class: "pass-name" }, degradation(pass.label)),
@@ -43,9 +49,13 @@ function passes(item) {
     !pass.kept && make("span", { class: "warning" }, t("film.undone")))));
 }
 
-/** Warnings are sentences, or objects with a code and a sentence. @param {any} job */
+/** Warnings are sentences of the service, in English; some have words of ours. @param {any} job */
 function warnings(job) {
-  return (job.warnings ?? []).map((/** @type {any} */ warning) => make("p", { class: "warning", lang: "en" }, typeof warning === "string" ? warning : warning.detail ?? warning.text ?? warning.message ?? warning.code));
+  return (job.warnings ?? []).map((/** @type {any} */ warning, /** @type {number} */ index) => {
+    const ours = `warning.${job.warning_codes?.[index]}`;
+    if (has(ours)) return make("p", { class: "warning" }, t(ours));
+    return make("p", { class: "warning", lang: "en" }, typeof warning === "string" ? warning : warning.detail ?? warning.text ?? warning.message ?? warning.code);
+  });
 }
 
 /** @param {Item} item */
@@ -55,7 +65,7 @@ function download(item) {
 
 /** Copies the result; browsers take PNG only. @param {Item} item */
 async function copyImage(item) {
-  const png = () => item.result?.blob.type === "image/png" ? item.result.blob : request(`jobs/${item.jobId}/result?format=png`).then((response) => response.blob());
+  const png = () => item.result?.blob.type === "image/png" ? item.result.blob : request(`jobs/${item.jobId}/result?format=png${countOf(item) > 1 ? `&variant=${item.variant}` : ""}`).then((response) => response.blob());
   try {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": Promise.resolve(png()) })]);
     flash("copy-image", t("copied"));

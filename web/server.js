@@ -4,14 +4,14 @@ import { json } from "./api.js";
 
 /**
  * @typedef {{name: string, aliases: string[], available: boolean}} DegradationInfo
- * @typedef {{presets: string[], strengthMap: boolean, scales: number[], formats: string[], idempotency: boolean}} Offer
+ * @typedef {{presets: string[], strengthMap: boolean, scales: number[], crop: boolean, variants: number, formats: string[], idempotency: boolean}} Offer
  */
 
 /** @type {{limits: any, degradations: DegradationInfo[], offer: Offer}} */
 export const server = {
   limits: null,
   degradations: [],
-  offer: { presets: [], strengthMap: false, scales: [], formats: ["jpeg", "png", "webp"], idempotency: false },
+  offer: { presets: [], strengthMap: false, scales: [], crop: false, variants: 1, formats: ["jpeg", "png", "webp"], idempotency: false },
 };
 
 /** Asks the server.  @throws {import("./api.js").Problem} it does not answer, or wants an API key */
@@ -39,6 +39,8 @@ export function offerOf(document) {
     presets: choices(document, fields.preset),
     strengthMap: /"(object|additionalProperties)"/.test(JSON.stringify(json.strength ?? {})),
     scales: choices(document, fields.scale).map(Number),
+    crop: "crop" in fields,
+    variants: most(fields.variants),
     formats: choices(document, fields.format),
     idempotency: (route.parameters ?? []).some((/** @type {any} */ entry) => /^idempotency-key$/i.test(entry.name ?? "")),
   };
@@ -56,6 +58,11 @@ function choices(document, schema) {
   if (!found) return [];
   if (found.enum) return found.enum.map(String);
   return [...(found.anyOf ?? []), ...(found.oneOf ?? [])].flatMap((option) => choices(document, option));
+}
+
+/** Returns the largest number that a field can have. @param {any} schema @returns {number} */
+function most(schema) {
+  return Math.max(schema?.maximum ?? 1, ...(schema?.anyOf ?? []).map(most));
 }
 
 /** Whether a browser can show the file itself. @param {string} type a media type */

@@ -53,7 +53,7 @@ async function readStream(id, position, watcher, onOpen) {
   watcher.signal.addEventListener("abort", stop);
   let timer = setTimeout(stop, SILENCE_MS);
   try {
-    const more = position.last ? { "Last-Event-ID": position.last } : {};
+    const more = /** @type {Record<string, string>} */ (position.last ? { "Last-Event-ID": position.last } : {});
     const response = await fetch(url(`jobs/${id}/events`), {
       headers: headers({ Accept: "text/event-stream", ...more }), signal: silence.signal, cache: "no-store",
     });

@@ -15,12 +15,12 @@ let drawn = "";
 export function draw(restoreAll) {
   const tray = byId("tray");
   tray.hidden = items.all.length === 0;
-  const what = items.all.map((item) => `${item.id} ${item.state} ${item === items.shown}`).join("|") + document.documentElement.lang;
+  const what = items.all.map((item) => `${item.id} ${item.state} ${item.variant} ${item.showable} ${item === items.shown}`).join("|") + document.documentElement.lang;
   if (what === drawn) return;
   drawn = what;
   const several = items.all.length > 1;
   const done = items.all.filter((item) => item.result);
-  const open = items.all.filter((item) => ["new", "checking", "ready"].includes(item.state));
+  const open = items.all.filter((item) => ["new", "checking", "ready"].includes(item.state) || (item.state === "done" && item.fields.crop));
   fill(tray,
     make("h2", { class: several ? "small-title" : "hidden-text", id: "tray-title" }, t("tray.title", { count: items.all.length })),
     several && make("ul", { class: "thumbs", "aria-labelledby": "tray-title" }, ...items.all.map(thumb)),
@@ -36,8 +36,14 @@ function thumb(item) {
   const state = t(`state.${item.state}`);
   return make("li", { dataset: { state: item.state } },
     make("button", { type: "button", class: "thumb", dataset: { key: `show-${item.id}` }, "aria-current": item === items.shown ? "true" : undefined, "aria-label": `${item.name}: ${state}`, on: { click: () => items.show(item) } },
-      make("img", { src: item.result?.shown ?? (item.showable ? item.url : ""), alt: "", width: 96, height: 72 }), make("span", {}, state)),
+      thumbnail(item), make("span", {}, state)),
     button("×", () => items.remove(item), { class: "remove", dataset: { key: `remove-${item.id}` }, "aria-label": t("tray.remove", { name: item.name }) }));
+}
+
+/** A picture, or nothing where the browser cannot show the file. @param {Item} item */
+function thumbnail(item) {
+  const image = make("img", { src: item.result?.shown ?? (item.showable ? item.url : undefined), alt: "", width: 96, height: 72, on: { error: () => image.removeAttribute("src") } });
+  return image;
 }
 
 /** @param {Item[]} done */

@@ -76,7 +76,6 @@ export class Viewport extends EventTarget {
     this.x = Math.max(-room, Math.min(room, x));
     this.y = Math.max(-room, Math.min(room, y));
     this.apply();
-    this.dispatchEvent(new Event("change"));
   }
 
   apply() {
@@ -85,6 +84,7 @@ export class Viewport extends EventTarget {
     for (const layer of /** @type {NodeListOf<HTMLElement>} */ (this.stage.querySelectorAll(".layer"))) layer.style.transform = transform;
     this.stage.classList.toggle("zoomed", this.scale > 1.001);
     this.stage.classList.toggle("pixels", this.scale >= 4 * this.natural());
+    this.dispatchEvent(new Event("change"));
   }
 
   /** @param {WheelEvent} event */

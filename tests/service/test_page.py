@@ -13,6 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from models.photo.part import check_part
 from models.vocabulary import DEGRADATIONS
 from service.app import create_app
 from service.page import CONTENT_SECURITY_POLICY, page_files
@@ -261,11 +262,45 @@ def test_the_page_reads_from_openapi_what_this_service_offers(javascript, tmp_pa
     assert offer["formats"] == ["jpeg", "png", "webp", "tiff", "avif"]
     assert offer["presets"] == ["auto", "faithful", "strong", "preview"]
     assert offer["scales"] == [1, 2, 4]
-    assert offer["strengthMap"] is True
+    assert offer["strengthMap"] is True and offer["crop"] is True
+    assert offer["variants"] == 4
 
 
 def test_an_older_service_offers_less(javascript):
     program = 'import { offerOf } from "./server.js"; console.log(JSON.stringify(offerOf({ paths: {} })));'
     assert javascript(program) == {
-        "presets": [], "strengthMap": False, "scales": [], "formats": [], "idempotency": False,
+        "presets": [], "strengthMap": False, "scales": [], "crop": False, "variants": 1, "formats": [],
+        "idempotency": False,
     }  # fmt: skip
+
+
+PARTS = """
+import { between, centered, cropOf, inside, opposite, partOf, proposed } from "./rectangle.js";
+const [photo, points] = JSON.parse(process.argv[2]);
+const all = [];
+for (const one of points) {
+  all.push(proposed(photo, one));
+  for (const other of points) {
+    const drawn = between(one, other, photo);
+    all.push(drawn, centered(drawn, other, photo), inside({ ...drawn, x: other.x, y: other.y }, photo));
+    for (const corner of ["nw", "ne", "sw", "se"]) all.push(between(opposite(drawn, corner), other, photo));
+  }
+}
+console.log(JSON.stringify(all.map((part) => [part, partOf(cropOf(part))])));
+"""
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (128, 96), (33, 4000), (20, 7), (1, 1)])
+def test_a_part_of_a_photo_is_accepted_by_the_service_whatever_is_drawn(javascript, size):
+    photo = {"width": size[0], "height": size[1]}
+    points = [{"x": x * size[0], "y": y * size[1]} for x in (-0.3, 0, 0.4999, 1, 1.7) for y in (-2, 0.1, 1, 1.0001)]
+    for part, same in javascript(PARTS, json.dumps([photo, points])):
+        crop = tuple(part[name] for name in ("x", "y", "width", "height"))
+        assert part == same and all(isinstance(value, int) for value in crop)
+        assert crop[2] > 0 and crop[3] > 0
+        assert check_part(*size, crop) == crop[2:]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_module_stays_small(path):
+    assert len(path.read_text().splitlines()) < 250
