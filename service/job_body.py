@@ -3,33 +3,43 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
 from jobs.spec import JobControls, Kind, Lane, Output
 from jobs.state import State
 from service.request_fields import CONTROL_FIELDS, OUTPUT_FIELDS
 
 
-class QueuePosition(BaseModel):
-    """`position`: waiting jobs before this job; those that workers have already taken and not begun come first.
+class _Body(BaseModel):
+    """A body whose fields are described in the OpenAPI document by the texts below them."""
 
-    `eta_s`: estimated seconds until its end, with what the running jobs still need; null until a job has ended.
-    `paused`: an operator has paused the job's lane, so it waits until the lane is resumed, and `eta_s` is null.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class QueuePosition(_Body):
+    """The place of a job in line."""
 
     position: int
+    """Waiting jobs before this job; those that workers have already taken and not begun come first."""
     eta_s: float | None = None
+    """Estimated seconds until its end, with what the running jobs still need; null until a job has ended."""
     paused: bool = False
+    """An operator has paused the job's lane, so it waits until the lane is resumed, and `eta_s` is null."""
 
 
-class ProgressBody(BaseModel):
-    """`fraction` of all possible passes, 0 to 1; it jumps ahead when the image is clean early."""
+class ProgressBody(_Body):
+    """How far a job is."""
 
     fraction: float
+    """Of all possible passes, 0 to 1; it jumps ahead when the image is clean early."""
     pass_index: int
+    """The pass that runs, from 0."""
     passes: int
+    """Maximum number of passes."""
     step: int
+    """Steps that the pass has done."""
     steps: int
+    """Steps of the pass."""
 
 
 class DegradationProbability(BaseModel):
@@ -39,26 +49,29 @@ class DegradationProbability(BaseModel):
     probability: float
 
 
-class PassBody(BaseModel):
-    """One pass of the loop.  `image` is the URL of its image, if that is kept.
-
-    `by` is "diffusion", "network" for a network that answers in one step, or "specialist NAME".  `max_change_levels` is
-    the largest change of a channel value, in levels of 8 bits: a change of one level cannot be seen.
-    `mean_change_levels` is the mean over all channel values, `changed_share` (0 to 1) counts the pixels that have
-    another value with 8 bits.
-    """
+class PassBody(_Body):
+    """One pass of the loop."""
 
     label: str
+    """The degradation that it repairs."""
     source: str
+    """`auto`, `user` (a prompt) or `scale` (an enlargement)."""
     by: str
+    """`diffusion`, `network` for a network that answers in one step, or `specialist NAME`."""
     probability_before: float
+    """Of the degradation."""
     probability_after: float | None
     kept: bool
+    """False: the pass did not help and was undone."""
     seconds: float
     max_change_levels: float | None
+    """The largest change of a channel value, in levels of 8 bits: a change of one level cannot be seen."""
     mean_change_levels: float | None
+    """The mean change of all channel values."""
     changed_share: float | None
+    """The share (0 to 1) of the pixels that have another value with 8 bits."""
     image: str | None
+    """The URL of the image after this pass, if that is kept."""
 
 
 def _annotations(model: type[BaseModel], fields: tuple[str, ...]) -> dict[str, Any]:
@@ -73,16 +86,19 @@ Params = create_model(
 )
 
 
-class ResultBody(BaseModel):
+class ResultBody(_Body):
     """The restored image."""
 
     url: str
+    """The path of the image."""
     bytes: int
     sha256: str
     format: str
     width: int
+    """In pixels, like `height`."""
     height: int
     expires_at: datetime | None
+    """When the job and its images are deleted."""
 
 
 class ChangeBody(BaseModel):
@@ -108,10 +124,11 @@ class UnderstoodBody(BaseModel):
     used: str
 
 
-class VariantBody(BaseModel):
+class VariantBody(_Body):
     """One of several results; their passes have no images, except those of the first, which are the job's."""
 
     variant: int
+    """The number of the result, from 1."""
     seed: int
     result: ResultBody
     passes: list[PassBody]
@@ -119,43 +136,63 @@ class VariantBody(BaseModel):
     change: ChangeBody | None
 
 
-class ErrorBody(BaseModel):
-    """Why a job failed; `code` is stable."""
+class ErrorBody(_Body):
+    """Why a job failed."""
 
     code: str
+    """Stable, such as `out-of-memory`."""
     detail: str
+    """What happened, for people."""
     hint: str
+    """What to do; empty where nothing helps."""
 
 
-class JobBody(BaseModel):
-    """One job.  `warning_codes` has the code of each warning."""
+class JobBody(_Body):
+    """One job."""
 
     id: str
     kind: Kind
     status: State
     cancel_requested: bool
+    """The job runs, and ends at its next step."""
     bundle: str
     lane: Lane
     created_at: datetime
     started_at: datetime | None
+    """When an engine began with it."""
     ended_at: datetime | None
     attempts: int
+    """How often a worker has taken it."""
     queue: QueuePosition | None
+    """Null once the job runs."""
     progress: ProgressBody
     degradations: list[DegradationProbability]
+    """Those found, most probable first; grows while the job runs, like `passes`."""
     understood: UnderstoodBody | None
+    """What became of the prompt; null without one."""
     passes: list[PassBody]
+    """The passes that have ended."""
     stop_reason: str | None
+    """Why no further pass followed."""
     change: ChangeBody | None
+    """How much the image has changed; null until the job has succeeded."""
     params: Params  # type: ignore[valid-type]
     timings: dict[str, float]
+    """Seconds by part of the work."""
     result: ResultBody | None
+    """Null until the job has succeeded, and for `POST /detect`."""
     variants: list[VariantBody]
+    """The results of a request with `variants`; the first is `result`."""
     warnings: tuple[str, ...]
+    """Sentences for people."""
     warning_codes: tuple[str, ...]
+    """The stable code of each warning."""
     error: ErrorBody | None
+    """Why the job failed or expired, or was canceled by an operator."""
     labels: dict[str, str]
+    """The labels of the request."""
     batch: str | None
+    """The id of its batch."""
 
 
 class JobPage(BaseModel):

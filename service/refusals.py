@@ -119,6 +119,7 @@ class Forbidden(Refusal):
     """The API key may not do this; `scope` is the scope that it needs."""
 
     status, code = HTTPStatus.FORBIDDEN, "forbidden"
+    hint = "use a key with the scope that `scope` names: undegrade keys create NAME --scope SCOPE"
 
 
 class NotFound(Refusal):
@@ -209,6 +210,7 @@ class JobFailed(Refusal):
     """The job failed, so it has no result; `error` is the job's own error."""
 
     status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "job-failed"
+    hint = "`error` of the job says what happened; correct it and submit the image again"
 
 
 class InternalError(Refusal):

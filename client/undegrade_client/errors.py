@@ -84,7 +84,7 @@ class ApiError(UndegradeError):
     """The server refused a request, or a job failed.
 
     Attributes:
-        code: stable, such as "too-large"; docs/api.md lists all.
+        code: stable, such as "too-large"; docs/api-reference.md lists all.
         status: the HTTP status; 0 where a job failed, which is not the answer to a request.
         hint: what to do next.
         request_id: what the server's log has of the request.

@@ -14,7 +14,9 @@ def test_every_code_has_a_page_with_its_status_its_meaning_and_what_to_do(code):
     kind = refusals_by_code()[code]
     page = problem_page(kind)
     text = unescape(re.sub(r"<[^>]+>", " ", page))
-    assert str(kind.status.value) in text and kind.hint[1:] in text
+    assert str(kind.status.value) in text
+    assert kind.hint, "a refusal needs a hint: what to do"
+    assert kind.hint[1:] in text
     assert " ".join(kind.__doc__.replace("`", "").split()) in text, "a refusal needs a docstring for its page"
     assert "<script" not in page and "style=" not in page
 
