@@ -272,6 +272,9 @@ def test_the_page_fits_a_small_phone_in_every_language(browse, served, photo, ta
     for part in ("#describe summary", "#more summary", "#others summary"):
         page.click(part)
     assert fits(page)
+    page.click("#choose-part")
+    assert fits(page)
+    page.click("#choose-part")
     if tag in ("de", "ja"):
         restore(page)
         assert fits(page)
