@@ -66,7 +66,7 @@ function draw() {
   byId("photo-title").textContent = item.name;
   const chosen = filmstrip.chosenPass(item);
   const whole = { before: item.url, after: null, name: item.name, showable: item.showable };
-  compare.show(item, item.choosing ? whole : { ...whole, before: before(item), after: chosen?.url ?? item.result?.shown ?? null, afterLabel: chosen?.label });
+  compare.show(item, item.choosing ? whole : { ...whole, before: before(item), after: chosen?.url ?? (item.result?.shown || null), afterLabel: chosen?.label });
 }
 
 /** Draws once a frame, however often something changes. */

@@ -63,7 +63,8 @@ async function reopen(entry) {
   Object.assign(item, { jobId: entry.jobId, job: entry.job, fields: entry.fields, found: entry.job?.degradations ?? null, entry: entry.key, entryJob: entry.jobId });
   if (entry.result) {
     const url = URL.createObjectURL(entry.result);
-    item.result = { blob: entry.result, url, shown: url, format: entry.format };
+    item.result = { blob: entry.result, url, shown: canShow(entry.result.type) ? url : "", format: entry.format };
+    item.showable = canShow(entry.original.type);
     item.variants.set(1, Promise.resolve(item.result));
     if (item.fields.crop) await cut(item);
     item.state = "done";

@@ -7,7 +7,7 @@
  * @typedef {"new" | "checking" | "ready" | "sending" | "queued" | "running" | "done" | "failed" | "canceled"} ItemState
  */
 
-/** @typedef {{blob: Blob, url: string, shown: string, format: string}} Result `shown`: a URL that browsers can show */
+/** @typedef {{blob: Blob, url: string, shown: string, format: string}} Result `shown`: a URL that browsers can show, or "" */
 
 export const BUSY = ["sending", "queued", "running"];
 let count = 0;

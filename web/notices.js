@@ -26,7 +26,7 @@ export function titleOf(problem) {
  * @param {...HTMLElement} actions
  */
 export function problemBox(problem, ...actions) {
-  const hint = !problem.status ? t("error.no-answer.hint") : problem.hint;
+  const hint = !problem.status ? t("error.no-answer.hint") : problem.status === 401 ? "" : problem.hint; // the page asks for the key itself
   const english = { lang: "en" };
   return make("div", { class: "notice error", dataset: { code: problem.code } },
     make("div", {},

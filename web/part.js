@@ -29,6 +29,7 @@ export class PartChooser {
     this.layer = make("div", { class: "part-layer", hidden: true }, this.box);
     view.addEventListener("change", () => this.place());
     stage.addEventListener("pointermove", (event) => this.drag?.(this.pointOf(event), event));
+    stage.addEventListener("dblclick", (event) => { if (this.item?.choosing) event.stopImmediatePropagation(); }, { capture: true }); // no zoom
     for (const type of ["pointerup", "pointercancel"]) stage.addEventListener(type, () => this.drop());
   }
 
@@ -70,8 +71,9 @@ export class PartChooser {
   /** Begins or ends choosing. @param {Item} item */
   toggle(item) {
     const photo = this.photo();
+    if (!photo) return; // not read yet
     item.choosing = !item.choosing;
-    if (item.choosing && photo && !item.part) {
+    if (item.choosing && !item.part) {
       const pane = this.view.pane();
       const { scale, left, top } = this.geometry();
       item.part = proposed(photo, { x: (pane.width / 2 - left) / scale, y: (pane.height / 2 - top) / scale });

@@ -37,6 +37,7 @@ def shoot(browser: Browser, name: str) -> None:
     page.wait_for_selector("#download", timeout=120_000)
     page.mouse.move(5, 5)
     page.wait_for_timeout(1500)
+    page.evaluate("scrollTo(0, 0)")
     with Image.open(io.BytesIO(page.screenshot())) as shot:
         shot.convert("RGB").save(FIGURES / f"{name}.webp", quality=80, method=6)
     context.close()

@@ -2,7 +2,10 @@
 
 import pytest
 
-STATES = ("empty", "found", "running", "result", "side by side", "code", "history", "key", "several", "error")
+STATES = (
+    "empty", "found", "part", "part restored", "running", "result", "side by side", "code", "history", "key", "several",
+    "error",
+)  # fmt: skip
 HOW = [("light", "phone"), ("dark", "phone"), ("light", "desktop"), ("dark", "desktop")]
 
 
@@ -15,6 +18,11 @@ def test_axe_finds_nothing_in_any_state(browse, served, axe, photo, tmp_path, sc
     for part in ("#describe summary", "#more summary", "#others summary"):
         page.click(part)
     found["found"] = axe(page)
+    page.click("#choose-part")
+    found["part"] = axe(page)
+    page.click("#restore-part")
+    page.wait_for_selector("#download")
+    found["part restored"] = axe(page)
     with served.frozen():
         page.click("#restore")
         page.wait_for_selector("[data-state=queued], [data-state=running]")

@@ -242,6 +242,12 @@ def test_a_file_that_the_browser_cannot_show_is_restored_and_shown(browse, serve
     until(page, "document.querySelector('#stage img')?.naturalWidth === 128")
     data, name = download(page)
     assert name == "scan-restored.tif" and Image.open(io.BytesIO(data)).format == "TIFF"
+    page.wait_for_timeout(300)
+    page.reload()
+    page.click("#open-history")
+    page.click(".entry")
+    assert "cannot show" in page.inner_text("#stage")
+    assert download(page) == (data, name)
 
 
 def test_the_history_survives_a_reload_and_can_be_cleared(browse, served, photo):
@@ -272,6 +278,9 @@ def test_the_page_fits_a_small_phone_in_every_language(browse, served, photo, ta
     for part in ("#describe summary", "#more summary", "#others summary"):
         page.click(part)
     assert fits(page)
+    page.click("#choose-part")
+    assert fits(page)
+    page.click("#choose-part")
     if tag in ("de", "ja"):
         restore(page)
         assert fits(page)

@@ -162,7 +162,7 @@ def test_a_part_comes_back_from_the_history(browse, served, photo, until):
     until(page, f"String({sizes}) === '64,64'")
 
 
-def test_one_of_several_results_is_chosen_and_each_can_be_downloaded(browse, served, photo, tmp_path):
+def test_one_of_several_results_is_chosen_and_each_can_be_downloaded(browse, served, photo, tmp_path, axe):
     page = browse(served.url)
     found(page, photo("noisy.png"))
     only_blur(page)
@@ -170,6 +170,7 @@ def test_one_of_several_results_is_chosen_and_each_can_be_downloaded(browse, ser
     page.select_option("#variants", "3")
     page.click("#restore")
     page.wait_for_selector("[data-key=variant-3]")
+    assert axe(page) == []
     files = {}
     for number in (1, 2, 3):
         page.click(f"[data-key=variant-{number}]")
