@@ -25,8 +25,9 @@ MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 100
 LINGER_S = 2.0
 """Time to read a refusal.  What a client still sends is thrown away."""
-LINGER_BODY_S = 30.0
-"""Time to send the rest of a body after its response, while some arrives every LINGER_S.  It is thrown away."""
+LINGER_BODY_S, LINGER_BODY_BYTES = 30.0, 10_000_000
+"""Time to send the rest of a body after its response, while some arrives every LINGER_S, and its most bytes.  They are
+thrown away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class _Connection(HttpToolsProtocol):
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._in_head = self._in_body = self._lingers = False
-        self._head_bytes = self._header_bytes = self._body_bytes = 0
+        self._head_bytes = self._header_bytes = self._body_bytes = self._lingered_bytes = 0
         self._refusal: Refusal | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -112,6 +113,10 @@ class _Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         super().on_body(body)
+        if self._lingers:
+            self._lingered_bytes += len(body)
+            if self._lingered_bytes > LINGER_BODY_BYTES:
+                self.transport.close()
 
     def on_message_complete(self) -> None:
         self._in_body, self._head_bytes = False, 0

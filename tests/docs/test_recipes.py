@@ -76,6 +76,18 @@ def test_the_client_restores_a_folder_and_names_the_files_that_fail(service, wor
     assert {path.name: color_of(path) for path in (tmp_path / "restored").iterdir()} == {"a.png": RED, "c.png": RED}
 
 
+@pytest.mark.slow  # a wait of a minute
+def test_the_shell_waits_for_a_photo_that_takes_longer_than_a_minute(service, toy, start, photo, tmp_path, eventually):
+    worker, out = toy(hold=True), tmp_path / "out.png"
+    program = start("restore.sh", photo, out, service.url)
+    eventually(lambda: jobs_of(service) and program.stderr.readline().endswith(": running\n"), 150)
+    assert not out.exists()
+    worker.go.set()
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 0, errors
+    assert color_of(out) == RED and len(jobs_of(service)) == 1
+
+
 @pytest.mark.slow  # their pauses between tries
 @pytest.mark.parametrize("name", RETRYING)
 @pytest.mark.parametrize("fault", ["reset", "lost", "502"])
