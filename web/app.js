@@ -122,6 +122,7 @@ function facts() {
 function reveal() {
   if (!items.shown?.result) return;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  byId("panel-scroll").scrollTop = 0;
   byId("photo-title").scrollIntoView({ block: "nearest", behavior: still ? "auto" : "smooth" });
 }
 

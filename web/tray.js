@@ -42,7 +42,7 @@ function thumb(item) {
 
 /** A picture, or nothing where the browser cannot show the file. @param {Item} item */
 function thumbnail(item) {
-  const image = make("img", { src: item.result?.shown || (item.showable ? item.url : undefined), alt: "", width: 96, height: 72, on: { error: () => image.removeAttribute("src") } });
+  const image = make("img", { src: item.result?.shown || (item.showable ? item.url : undefined), alt: "", width: 96, height: 72, on: { error: () => (image.style.visibility = "hidden") } });
   return image;
 }
 
