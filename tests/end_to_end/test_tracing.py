@@ -103,7 +103,8 @@ def test_the_whole_trace_of_a_job_has_the_right_parents_and_times(place, api, cr
     for span in spans:
         if span.parent in by_id and span.name not in asynchronous:
             assert span.within(by_id[span.parent]), (span, by_id[span.parent])
-    assert named["queued"].end_ns == process.start_ns and process.within(server)
+    assert named["queued"].end_ns == process.start_ns >= server.start_ns
+    assert named["commit"].start_ns <= server.end_ns  # the answer may be sent while the worker still tidies up
     assert process.attributes["messaging.message.id"] == job["id"] and process.attributes["undegrade.job.attempt"] == 1
     assert {span.resource["service.name"] for span in spans} == {"undegrade-api", "undegrade-worker"}
     assert answer.headers["traceparent"] == f"00-{CALLER[0]}-{server.id}-01"
