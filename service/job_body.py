@@ -128,7 +128,10 @@ class ErrorBody(BaseModel):
 
 
 class JobBody(BaseModel):
-    """One job.  `warning_codes` has the code of each warning."""
+    """One job.  `warning_codes` has the code of each warning.
+
+    `checked` lists what the result was compared for: "text" and, where the worker can find them, "faces".
+    """
 
     id: str
     kind: Kind
@@ -147,6 +150,7 @@ class JobBody(BaseModel):
     passes: list[PassBody]
     stop_reason: str | None
     change: ChangeBody | None
+    checked: tuple[str, ...]
     params: Params  # type: ignore[valid-type]
     timings: dict[str, float]
     result: ResultBody | None
