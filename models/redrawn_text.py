@@ -4,7 +4,7 @@ Text is found by what distinguishes it from other detail: blocks of two distinct
 of them in a row.  It counts as redrawn if its fine structure correlates less with the photo's than the removal of noise
 explains.  A correlation does not mind that a repair makes everything brighter or richer in contrast.
 
-There is no such check for faces: finding them needs a model that is not part of this package.
+models.redrawn_faces has the check for faces.
 
 Shapes:  H W pixels, R C rows and columns of blocks.  Images are RGB (3, H, W), see models.pixels.
 """

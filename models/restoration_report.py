@@ -89,6 +89,8 @@ class Report:
     warnings: tuple[str, ...] = ()
     understood: Understood | None = None  # of a prompt
     change: Change | None = None  # of the result against the input; None while passes follow
+    checked: tuple[str, ...] = ()
+    """What the result was compared for, and would have a warning about: "text", "faces"."""
 
     @property
     def labels(self) -> tuple[str, ...]:

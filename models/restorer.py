@@ -10,7 +10,7 @@ float32 in [-1, 1], on the device, or in host memory where a picture is too larg
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -19,6 +19,7 @@ from models.color import match_colors
 from models.controls import Controls
 from models.image_change import UNCHANGED, change_between
 from models.pixels import floats, mix
+from models.redrawn_faces import faces_are_checked, redrawn_faces
 from models.redrawn_text import redrawn_text
 from models.restoration_report import Change, Report
 from models.warning_codes import CodedWarning
@@ -80,7 +81,9 @@ def finished(
     """Returns the image for the user; `report` makes the report of its change and of the warnings that it deserves."""
     image = final_image(original, result, controls)
     change = change_between(original, image)
-    return Restored(image=image, report=report(change, redrawn_text(original, image, change)))
+    cautions = (*redrawn_text(original, image, change), *redrawn_faces(original, image, change))
+    checked = ("text", "faces") if faces_are_checked() else ("text",)
+    return Restored(image=image, report=replace(report(change, cautions), checked=checked))
 
 
 def untouched(request: Request) -> "Restored":

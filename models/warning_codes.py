@@ -18,6 +18,7 @@ CODES: dict[str, str] = {
     "no-enlarging-repair": "the bundle cannot repair low resolution; the photo was only enlarged before",
     "equal-variants": "the repair draws no noise, so all variants would be equal, and one was made",
     "redrawn-text": "small text changed much more than its surroundings; compare it with the photo",
+    "redrawn-face": "a face changed much more than its surroundings; compare it with the photo",
     "other": "a warning without a code of its own, such as those of workers of an earlier version",
 }
 """What each code means."""

@@ -79,7 +79,7 @@ QUEUED = {
     "lane": "standard", "created_at": "2026-11-27T04:45:02.518000Z", "started_at": None, "ended_at": None,
     "attempts": 0, "queue": {"position": 3, "eta_s": 12.4, "paused": False},
     "progress": {"fraction": 0.0, "pass_index": 0, "passes": 1, "step": 0, "steps": 1},
-    "degradations": [], "understood": None, "passes": [], "stop_reason": None, "change": None,
+    "degradations": [], "understood": None, "passes": [], "stop_reason": None, "change": None, "checked": [],
     "params": {**PARAMS, "steps": None}, "timings": {}, "result": None, "variants": [], "warnings": [],
     "warning_codes": [], "error": None, "labels": {"album": "summer"}, "batch": None,
 }  # fmt: skip
@@ -97,6 +97,7 @@ SUCCEEDED = {
         "changed_share": 0.941, "image": f"{JOB_URL}/passes/1/image",
     }],
     "stop_reason": "clean", "change": {"mean_levels": 3.1, "max_levels": 21.9, "share": 0.941},
+    "checked": ["text"],
     "warnings": ["photo.png: the camera's maker note was not kept"], "warning_codes": ["lost-metadata"],
     "params": PARAMS, "timings": {
         "queued": 0.21, "decode": 0.015, "turn": 0.002, "assess": 0.36, "steps": 5.61, "finish": 0.51, "restore": 6.48,

@@ -176,6 +176,8 @@ class JobBody(_Body):
     """Why no further pass followed."""
     change: ChangeBody | None
     """How much the image has changed; null until the job has succeeded."""
+    checked: tuple[str, ...]
+    """What the result was compared for: `text` and, where the worker can find them, `faces`."""
     params: Params  # type: ignore[valid-type]
     timings: dict[str, float]
     """Seconds by part of the work."""

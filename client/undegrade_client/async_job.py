@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 from undegrade_client.async_driver import AsyncDriver
+from undegrade_client.errors import ConnectionFailed
 from undegrade_client.event_flow import events
 from undegrade_client.flows import Flows
-from undegrade_client.views import Event, JobView, Result
+from undegrade_client.views import Event, JobView, OnEvent, Result
 
 
 class AsyncJob:
@@ -34,9 +36,13 @@ class AsyncJob:
         self.view = await self._driver.run(self._flows.look(self.id, self._flows.deadline(None)))
         return self.view
 
-    async def wait(self, timeout_s: float | None = None) -> Result:
-        """Wait for the end and return the result; errors as for `Job.wait`."""
+    async def wait(self, timeout_s: float | None = None, on_event: OnEvent | None = None) -> Result:
+        """Wait for the end and return the result; arguments and errors as for `Job.wait`."""
         deadline = self._flows.deadline(timeout_s)
+        if on_event is not None and not self.view.over:
+            with contextlib.suppress(ConnectionFailed):  # the wait below goes on without them, or says what is wrong
+                async for event in self._driver.iterate(events(self._flows, self.id, deadline)):
+                    on_event(event)
         if not self.view.over:
             self.view = await self._driver.run(self._flows.wait(self.id, deadline))
         return await self._driver.run(self._flows.result(self.view, deadline))

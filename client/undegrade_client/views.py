@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,10 @@ class Event:
         """How much of the job is done, 0 to 1, where the event says so."""
         value = self.data.get("fraction")
         return 1.0 if self.type == "completed" else float(value) if isinstance(value, (int, float)) else None
+
+
+OnEvent = Callable[[Event], object]
+"""Gets the events of a job while a call waits for its end."""
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,23 @@ def test_a_job_is_submitted_watched_and_fetched(connect, service, worker, pictur
     assert connect(service.url).job(job.id).status == "succeeded"
 
 
+def test_a_wait_tells_each_event_and_returns_the_result(connect, service, toy, picture):
+    job, told = connect(service.url).submit(picture()), []
+    toy()
+    assert is_red(job.wait(timeout_s=30, on_event=told.append), (24, 16))
+    assert [event.type for event in told] == ["queued", "started", "detected", "step.progress", "completed"]
+    assert [event.fraction for event in told if event.fraction is not None] == [0.5, 1.0]
+    assert [event.id for event in told] == [event.id for event in job.events()]
+    assert job.wait(on_event=lambda event: pytest.fail("it is over")).data
+
+
+def test_a_wait_with_events_ends_at_its_deadline_and_leaves_the_job(connect, service, picture):
+    job, told = connect(service.url).submit(picture()), []  # no worker is there
+    with pytest.raises(DeadlineExceeded) as late:
+        job.wait(timeout_s=1.5, on_event=told.append)
+    assert late.value.job_id == job.id and [event.type for event in told] == ["queued"]
+
+
 def test_a_job_is_canceled_and_a_finished_one_deleted(connect, service, toy, picture):
     client = connect(service.url)
     job = client.submit(picture())  # no worker is there

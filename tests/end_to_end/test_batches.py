@@ -18,9 +18,11 @@ import pytest
 from PIL import Image
 
 from jobs.cost_model import recent_costs
+from undegrade_client import Client
 
 ROOT = Path(__file__).parents[2]
 BUNDLE, BAD = "autodir-small", (4, 9)
+VARIANTS = {"prompt": "sharpen the blur", "steps": "2", "seed": "5", "variants": "2"}
 pytestmark = pytest.mark.slow
 
 
@@ -97,3 +99,38 @@ def test_twelve_images_of_which_two_are_bad_with_a_killed_worker(place, crop, tm
     for image in estimate["images"]:  # the order of magnitude of the jobs of this size
         real = [cost.work_s for cost in known if abs(cost.megapixels - image["megapixels"]) < 1e-6]
         assert real and min(real) / 5 <= image["device_seconds"] <= max(real) * 5
+
+
+def test_variants_of_a_server_are_those_of_this_machine_and_all_are_in_the_zip_file(place, crop, tmp_path):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(crop(1))
+    words = [word for name, value in VARIANTS.items() for word in (f"--{name}", value)]
+    place.worker()
+    with api(place.redis.url, tmp_path) as client:
+        until(lambda: client.get("/readyz").status_code == 200)
+        restore(photo, "there", *words, "--server", str(client.base_url))
+        form = {"image": ("photo.png", photo.read_bytes())}
+        batch = client.post("/batches", files=form, data=VARIANTS).json()
+        zipped = zipfile.ZipFile(io.BytesIO(client.get(batch["results_url"]).content))
+        events = []
+        with Client(str(client.base_url)) as mine:
+            job = mine.submit(photo, prompt=VARIANTS["prompt"], steps=4, seed=5)
+            result = job.wait(on_event=events.append)
+    restore(photo, "here", *words)
+    one, two = (pixels((tmp_path / "there" / f"photo-{number}.png").read_bytes()) for number in (1, 2))
+    assert not np.array_equal(one, two), "they have other seeds"
+    assert zipped.namelist() == ["photo-1.png", "photo-2.png"]
+    for number, there in enumerate((one, two), 1):
+        assert np.array_equal(pixels(zipped.read(f"photo-{number}.png")), there)
+        here = pixels((tmp_path / "here" / f"photo-{number}.png").read_bytes())
+        assert np.abs(here.astype(int) - there.astype(int)).max() <= 1, "the batch of the engine may round otherwise"
+    fractions = [event.fraction for event in events if event.type == "step.progress"]
+    assert fractions and fractions == sorted(fractions) and events[-1].type == "completed"
+    assert pixels(result.data).shape == pixels(photo.read_bytes()).shape
+
+
+def restore(photo, folder, *words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "cli", "restore", photo, "-o", f"{photo.with_name(folder)}/", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
