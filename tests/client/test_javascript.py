@@ -55,7 +55,7 @@ def test_the_example_is_typed_by_our_openapi_document_and_restores(service, work
 
     source = project / "restore.mts"
     right = "options.strength = Number(words[at + 1])"
-    for wrong in ('options.strength = "much"', "options.strenght = 1"):
+    for wrong in ('options.steps = "much"', "options.strenght = 1"):
         source.write_text(source.read_text().replace(right, wrong))
         assert "error TS" in run("npm", "run", "build", cwd=project).stdout, wrong
         source.write_text(source.read_text().replace(wrong, right))
