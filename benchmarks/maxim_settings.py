@@ -4,7 +4,7 @@ The training photographs get our synthetic damage.  It prints the best strength 
 at which it is worth a try (models.training.autodir.calibration), and what dehazing turns black where it is right and
 where it is wrong.
 
-    python benchmarks/maxim_settings.py BUNDLE PHOTOS [--each 4] [--cache DIR]
+    python benchmarks/maxim_settings.py BUNDLE PHOTOS [--each 4] [--others 4] [--every 20] [--cache DIR]
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
     by_name = dict(zip(names, examples, strict=True))
     print("strength", measure_strengths(restorer, [by_name[name] for name in ours], ours), flush=True)
     for name in ours:
-        _print_gains(restorer, name, by_name)
+        _print_gains(restorer, name, by_name, arguments.others)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
     parser.add_argument("photos", type=Path, help="folder of clean photographs")
     parser.add_argument("--each", type=int, default=4, help="crops for each name; default: 4")
+    parser.add_argument("--others", type=int, default=4, help="crops of each other name, for floors; default: 4")
     parser.add_argument("--every", type=int, default=20, help="take every n-th photograph; default: 20")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photographs")
     return parser
@@ -67,17 +68,21 @@ def _maxim_names(restorer: AutoDIR) -> Sequence[tuple[str, str]]:
     return [(config.names[0], key) for key, config in specialists if config.maxim is not None and not config.words]
 
 
-def _print_gains(restorer: AutoDIR, repair: str, examples: dict[str, Example]) -> None:
-    """Print the mean gain of one repair on each kind of damage, its floor, and what it turns black."""
+def _print_gains(restorer: AutoDIR, repair: str, examples: dict[str, Example], others: int) -> None:
+    """Print the mean gain of one repair on each kind of damage, its floor, and what it turns black.
+
+    `others` is the number of crops of each other kind of damage.
+    """
     gains, black = {}, {}
     for name, example in examples.items():
-        found = [_one(restorer, repair, a, b) for a, b in zip(example["degraded"], example["target"], strict=True)]
+        pairs = list(zip(example["degraded"], example["target"], strict=True))
+        found = [_one(restorer, repair, *pair) for pair in (pairs if name == repair else pairs[:others])]
         gains[name] = sum(gain for gain, _ in found) / len(found)
         black[name] = [round(share, 3) for _, share in found]
     gain = gains.pop(repair)
     floor = break_even_probability(gain, -sum(gains.values()) / len(gains))
-    others = ", ".join(f"{name} {value:+.1f}" for name, value in gains.items())
-    print(f"{repair}: gain {gain:+.2f} dB, floor {floor}; on others: {others}", flush=True)
+    harm = ", ".join(f"{name} {value:+.1f}" for name, value in gains.items())
+    print(f"{repair}: gain {gain:+.2f} dB, floor {floor}; on others: {harm}", flush=True)
     if repair == VEIL:
         print(f"  share of newly black pixels: {black}", flush=True)
 

@@ -1,5 +1,6 @@
 """AutoDIR with specialists: which network repairs which degradation, strict mode, and the single step."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,6 +16,7 @@ from models.maxim.config import MAXIMConfig
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.restorer import Continues, Request, Restored
 from models.tracks import cut_into_tiles
+from processes.memory_limits import Memory
 
 NETWORK = DRUNetConfig(width=4, blocks=(1, 1), patch=2)
 WORDS = "remove the noise"
@@ -189,3 +191,20 @@ def test_networks_on_demand_are_loaded_on_first_use_and_few_stay():
     assert loaded == ["a", "b", "c", "a"]
     Specialists(configs, {}, {key: partial(load, key) for key in keys}, kept=3).load_all()
     assert loaded[4:] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("available_mib", "tiles"), [(4096, 1), (256, 4)])
+def test_where_memory_is_short_a_large_network_gets_smaller_tiles(autodir, label, monkeypatch, available_mib, tiles):
+    monkeypatch.setattr("models.autodir.specialists.memory", lambda: Memory(available_mib * 2**20, None))
+    config = SpecialistConfig(names=(label,), maxim=MAXIMConfig())
+    plain = autodir()
+    loop = replace(plain.config.loop, native_px=1024**2, overlap_px=32)
+    bank = Specialists({"large": config}, {}, {"large": lambda: brighter(0.5)})
+    model = AutoDIR(replace(plain.config, loop=loop), plain.assessor, plain.air, plain.scm, plain.device, bank)
+    image = picture(300, 600).clamp(-1, 0)
+    (outcome,) = model.begin([Request(image=image, controls=Controls(prompt=WORDS))])
+    assert len(outcome.tracks) == tiles
+    assert all(track.area.height * track.area.width <= 256**2 or tiles == 1 for track in outcome.tracks)
+    assert_parity(restored(model, image, prompt=WORDS).image, image + 0.5)
+    (outcome,) = model.begin([Request(image=image, controls=Controls(prompt=WORDS), tile_px=128)])
+    assert all(track.area.height * track.area.width <= 128**2 for track in outcome.tracks)
