@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from models.registry import SHIPPED_REGISTRY, RemoteFile, read_registry
+from models.registry import SHIPPED_REGISTRY, read_registry
+from models.registry_files import RemoteFile
 
 
 def test_the_shipped_registry_is_valid_and_an_empty_one_gives_advice(undegrade, home):
