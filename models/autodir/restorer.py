@@ -11,6 +11,7 @@ uses the bundle's specialists.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -147,8 +148,11 @@ class AutoDIR:
         )  # fmt: skip
         if controls.prompt is not None:
             run.source, run.label = "user", self._label_of(controls.prompt)
-            used: Literal["text", "label"] = "label" if self._specialist(run) else "text"
-            run.understood = understand(controls.prompt, self.assessor.prompt_scores, used)
+            key = self._specialist(run)
+            used: Literal["text", "label"] = "label" if key else "text"
+            understood = understand(controls.prompt, self.assessor.prompt_scores, used)
+            chose = self.specialists.words_used(key, controls.prompt)
+            run.understood = replace(understood, ignored=tuple(w for w in understood.ignored if w not in chose))
             run.condition = self.assessor.user_states([controls.prompt])[0]
             return self._start(run)
         return self._choose(run)
@@ -168,7 +172,7 @@ class AutoDIR:
         return self._start(run)
 
     def _specialist(self, run: ImageRun) -> str | None:
-        return None if run.controls.strict else self.specialists.key_of(run.label)
+        return None if run.controls.strict else self.specialists.key_of(run.label, run.controls.prompt)
 
     def _start(self, run: ImageRun) -> Outcome:
         height, width = run.image.shape[-2:]
