@@ -96,8 +96,8 @@ class Variant(TolerantModel):
 class Outcome(TolerantModel):
     """How a job ended; while it runs, what is known so far.
 
-    `warning_codes` has the code of each warning.  `variants` lists all results of a job that has several, the first
-    among them; the other fields are those of the first.
+    `warning_codes` has the code of each warning.  `credit` is that of the bundle.  `variants` lists all results of a
+    job that has several, the first among them; the other fields are those of the first.
     """
 
     degradations: dict[str, float] = Field(default_factory=dict)
@@ -109,6 +109,7 @@ class Outcome(TolerantModel):
     warning_codes: tuple[str, ...] = ()
     understood: Understood | None = None
     change: Change | None = None
+    credit: str = ""
     result: Result | None = None
     variants: tuple[Variant, ...] = ()
     failure: Failure | None = None
@@ -184,6 +185,7 @@ class WorkerInfo(TolerantModel):
     family: str
     bundle_version: str
     license: str = ""
+    credit: str = ""
     device: str
     lanes: tuple[str, ...]
     degradations: tuple[Degradation, ...] = ()

@@ -89,6 +89,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     understood: Understood | None = None  # of a prompt
     change: Change | None = None  # of the result against the input; None while passes follow
+    credit: str = ""  # whom to name beside the result, by the bundle's manifest
 
     @property
     def labels(self) -> tuple[str, ...]:

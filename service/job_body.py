@@ -128,7 +128,7 @@ class ErrorBody(BaseModel):
 
 
 class JobBody(BaseModel):
-    """One job.  `warning_codes` has the code of each warning."""
+    """One job.  `warning_codes` has the code of each warning; `credit` says whom to name beside the result."""
 
     id: str
     kind: Kind
@@ -147,6 +147,7 @@ class JobBody(BaseModel):
     passes: list[PassBody]
     stop_reason: str | None
     change: ChangeBody | None
+    credit: str
     params: Params  # type: ignore[valid-type]
     timings: dict[str, float]
     result: ResultBody | None

@@ -49,6 +49,7 @@ def job_body(record: JobRecord, position: QueuePosition | None = None, path_pref
         understood=UnderstoodBody(**outcome.understood.model_dump()) if outcome.understood else None,
         stop_reason=outcome.stop_reason,
         change=ChangeBody(**outcome.change.model_dump()) if outcome.change else None,
+        credit=outcome.credit,
         params=_params(record),
         timings=outcome.seconds,
         result=_result(record, outcome.result, f"{url}/result"),

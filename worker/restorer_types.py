@@ -33,4 +33,5 @@ def to_outcome(report: Report) -> Outcome:
         warning_codes=codes_of(report.warnings),
         understood=Understood(**asdict(report.understood)) if report.understood else None,
         change=Change(**asdict(report.change)) if report.change else None,
+        credit=report.credit,
     )
