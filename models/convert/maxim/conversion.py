@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.autodir.restorer import VEIL
 from models.bundle import MAX_FILE_BYTES, Manifest, find_bundle, read_manifest, sha256_of, verify_bundle
 from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
-from models.convert.license import MAXIM_TERMS
+from models.convert.license import MAXIM_CREDIT, MAXIM_TERMS
 from models.convert.maxim.package import Package, read_package
 from models.convert.maxim.rules import maxim_config, maxim_rules
-from models.convert.maxim.tasks import BLACKENING, TASKS, task
+from models.convert.maxim.tasks import BLACKENING, GLIMPSED, TASKS, task
 from models.convert.sizes import shapes_of
 from models.errors import BundleError, ControlsError
 from models.maxim.config import MAXIMConfig
@@ -124,7 +125,7 @@ def maxim_manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig]
     for key, config in configs.items():
         place = TASKS[key]
         specialists[key] = {"names": (place.label,), "maxim": asdict(config), "words": place.words}
-    loop = {**base.networks["loop"], **({"blackening": BLACKENING} if "haze" in default else {})}
+    loop = {**base.networks["loop"], "glimpsed": GLIMPSED, **({"blackening": BLACKENING} if VEIL in default else {})}
     trained = "; ".join(f"MAXIM {key}: {TASKS[key].trained_on}" for key in configs)
     return base.model_copy(
         update={
@@ -133,6 +134,7 @@ def maxim_manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig]
             "description": f"{base.name} {base.version} with MAXIM for {', '.join(default)}, converted from {sources}.",
             "license": f"{base.license}; MAXIM: MIT as packaged, upstream Apache-2.0",
             "restrictions": MAXIM_TERMS,
+            "credit": MAXIM_CREDIT,
             "degradations": tuple(
                 entry.model_copy(update={"strength": default[entry.name].strength, "floor": default[entry.name].floor})
                 if entry.name in default else entry
