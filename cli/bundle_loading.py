@@ -41,8 +41,8 @@ def load_bundle(bundle: str | None, device: str | None) -> "Restorer":
     return restorer
 
 
-def bundle_version(bundle: str | None) -> tuple[str, str]:
-    """Returns the name and the version of a bundle; None takes that of the settings.
+def bundle_labels(bundle: str | None) -> tuple[str, str, str]:
+    """Returns the name, the version and the credit of a bundle; None takes that of the settings.
 
     Raises:
         BundleError: it does not exist, or its manifest cannot be read.
@@ -50,7 +50,8 @@ def bundle_version(bundle: str | None) -> tuple[str, str]:
     from models.bundle import find_bundle, read_manifest
 
     path = find_bundle(bundle or settings().default_bundle)
-    return path.name, read_manifest(path).version
+    manifest = read_manifest(path)
+    return path.name, manifest.version, manifest.credit
 
 
 def _log_to_stderr() -> None:

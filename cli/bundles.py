@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,10 +11,11 @@ from rich.table import Table
 from cli.console import print_error, print_message, print_table
 from cli.convert import check, convert
 from cli.exit_codes import ExitCode, exit_on_error
+from cli.options import Device
 from cli.pull import pull, rm
 from cli.settings import settings
 from jobs.json_log import json_text
-from models.errors import BundleError
+from models.errors import BundleError, ControlsError
 from models.folders import bundle_folders
 from models.vocabulary import CLEAN
 
@@ -65,14 +67,57 @@ def show(name: Name = None) -> None:
 
 
 @app.command()
-def verify(name: Name = None) -> None:
-    """Check the size and SHA-256 of every file of a bundle; exit code 3 if one differs."""
+def verify(
+    name: Name = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="With --golden: a folder of TASK/lq/NAME and TASK/gt/NAME, with a benchmark."
+        ),
+    ] = None,
+    golden: Annotated[
+        bool,
+        typer.Option(
+            "--golden", help="Also restore the golden image; with DIR, compare PSNR with that in the system's paper."
+        ),
+    ] = False,
+    device: Device = None,
+    crop: Annotated[
+        int, typer.Option(min=0, help="Largest side of the center crops in pixels; 0 measures whole images.")
+    ] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of pairs per benchmark.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON lines on stdout.")] = False,
+) -> None:
+    """Check the size and SHA-256 of every file of a bundle; exit code 3 if one differs.
+
+    With --golden, also check what it computes: exit code 4 if the golden image differs from the recorded result, and 1
+    if a PSNR differs from the published one.
+
+    Examples:
+
+      undegrade models verify autodir-small
+
+      undegrade models verify maxim --golden ../shared/eval
+    """
     with exit_on_error():
         from models.bundle import find_bundle, read_manifest, verify_bundle
 
+        if pairs is not None and not golden:
+            raise ControlsError(f"got {pairs} without --golden. Give --golden to compare with published figures.")
         bundle = find_bundle(name or settings().default_bundle)
         verify_bundle(bundle)
-        print_message(f"{bundle}: all {len(read_manifest(bundle).files)} files match the manifest")
+        manifest, differs = read_manifest(bundle), False
+        print_message(f"{bundle}: all {len(manifest.files)} files match the manifest")
+        if golden:
+            from cli.golden import GoldenOptions, check_recorded, compare_with_paper
+
+            options = GoldenOptions(device=device, crop_px=crop, limit=limit, as_json=as_json)
+            if pairs is None:
+                check_recorded(bundle, manifest, device)
+            else:
+                differs = compare_with_paper(bundle, manifest, pairs, options)
+    if differs:
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 for command in (pull, rm, convert, check):

@@ -25,6 +25,7 @@ class Family(StrEnum):
     DACLIP = "daclip"
     DACLIP_WILD = "daclip-wild"
     ETDIFFIR = "etdiffir"
+    MAXIM = "maxim"
 
 
 class Kind(StrEnum):
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     WILD = "wild"
     ERUNET = "erunet"
     NAFNET = "nafnet"
+    MAXIM = "maxim"
 
 
 class Dtype(StrEnum):
@@ -60,6 +62,8 @@ def convert(
       undegrade models convert autodir autodir.ckpt --out bundles/autodir --accept-license
 
       undegrade models convert daclip daclip_ViT-B-32.pt universal-ir.pth --out bundles/daclip
+
+      undegrade models convert maxim upscalerjs-maxim-*.tgz --out bundles/autodir-maxim
     """
     with exit_on_error():
         from models.convert.license import TERMS

@@ -25,7 +25,7 @@ from tenacity import (
 
 from cli.progress import OnBytes
 from models.errors import BundleError
-from models.registry import RemoteFile
+from models.registry_files import RemoteFile
 
 BLOCK_BYTES = 2**20
 PROGRESS_BYTES = 2**24
@@ -123,25 +123,12 @@ def open_client() -> httpx.Client:
         raise DownloadError(f"cannot use the proxy of the environment: {error}. Change HTTPS_PROXY.") from error
 
 
-def is_complete(file: RemoteFile, target: Path) -> bool:
-    """Returns whether the file is on disk with the right size and hash.  Does not use the network.
-
-    Raises:
-        BundleError: another file is there.
-    """
+def finish_part(file: RemoteFile, target: Path) -> None:
+    """Give a completely received part its final name.  Does not use the network."""
     if not target.is_file():
         part = PartialFile(target)
         if (part.bytes, part.digest.hexdigest()) == (file.bytes, file.sha256):
             part.finish()
-        return target.is_file()
-    with target.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != file.sha256:
-        raise BundleError(
-            f"{target} has sha256 {found[:12]}…, the registry has {file.sha256[:12]}…. "
-            "Remove the file, or correct the registry."
-        )
-    return True
 
 
 def download(

@@ -10,15 +10,17 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.console import print_error, print_lines, print_message, print_table
+from cli.console import print_json_line, print_lines, print_message, print_table
 from cli.exit_codes import ExitCode, exit_on_error
 from cli.options import AcceptLicense
-from cli.progress import byte_progress
+from cli.pull_files import fetch, files_in_manifest
+from cli.pull_progress import CONVERT, PullProgress
 from cli.pulled_bundles import PulledBundles, PullRecord
 from cli.settings import settings
 from models.errors import BundleError, ControlsError
-from models.folders import MANIFEST, SHIPPED, bundle_folders, pull_folder
-from models.registry import PLAIN_NAME, SHIPPED_REGISTRY, Entry, Registry, RemoteFile, read_registry
+from models.folders import SHIPPED, bundle_folders, pull_folder
+from models.registry import SHIPPED_REGISTRY, Entry, Registry, read_registry
+from models.registry_files import PLAIN_NAME, ListedFile
 
 DTYPE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
@@ -36,6 +38,9 @@ def pull(
         bool, typer.Option("--offline", help="Do not use the network; list the missing files instead.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Download an installed bundle again, and replace it.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print progress and result, or the list, as JSON lines on stdout.")
+    ] = False,
 ) -> None:
     """Download a bundle that a registry lists, or a checkpoint, which is then converted.
 
@@ -45,6 +50,8 @@ def pull(
 
       undegrade models pull --list
 
+      undegrade models pull maxim --accept-license
+
       undegrade models pull autodir --registry registry.toml --accept-license
     """
     with exit_on_error():
@@ -52,7 +59,7 @@ def pull(
         path = registry or (Path(env.registry) if env.registry else SHIPPED_REGISTRY)
         known, pulled = read_registry(path), PulledBundles(pull_folder())
         if list_all:
-            _print_registry(known, path, pulled)
+            _print_registry(known, path, pulled, as_json=as_json)
             return
         if name is None:
             raise ControlsError("no name given. `undegrade models pull --list` lists the names in the registry.")
@@ -60,10 +67,12 @@ def pull(
         with pulled.locked(
             name, on_wait=lambda: print_message(f"another process is downloading {name}; waiting for it")
         ):
+            progress = PullProgress(as_json=as_json)
             if _already_installed(pulled, name, entry, force=force):
+                progress.event("installed", name=name, folder=str(pulled.bundle(name)), already=True)
                 return
             _require_acceptance(entry, accepted=accept_license)
-            _pull(pulled, name, entry, path, offline=offline or env.offline)
+            _pull(pulled, name, entry, path, progress, offline=offline or env.offline)
 
 
 def rm(
@@ -87,7 +96,13 @@ def rm(
         raise BundleError(f"{name} was not downloaded to this machine. `undegrade models list` lists all bundles.")
 
 
-def _print_registry(known: Registry, path: Path, pulled: PulledBundles) -> None:
+def _print_registry(known: Registry, path: Path, pulled: PulledBundles, *, as_json: bool) -> None:
+    if as_json:
+        for name, entry in sorted(known.models.items()):
+            fields = entry.model_dump(include={"kind", "description", "license", "terms", "credit", "bytes"})
+            installed = _installed(pulled, name)
+            print_json_line({"name": name, **fields, "bytes": entry.bytes, "installed": installed})
+        return
     if not known.models:
         print_message(
             f"the registry {path} is empty. Give another one with --registry or UNDEGRADE_REGISTRY (docs/models.md)."
@@ -95,9 +110,13 @@ def _print_registry(known: Registry, path: Path, pulled: PulledBundles) -> None:
         return
     table = Table("name", "kind", "MB", "license", "installed", "description")
     for name, entry in sorted(known.models.items()):
-        installed = "yes" if pulled.has(name) else "partly" if pulled.downloads(name).is_dir() else "no"
-        table.add_row(name, entry.kind, f"{entry.bytes / 1e6:.1f}", entry.license, installed, entry.description)
+        megabytes = f"{entry.bytes / 1e6:.1f}"
+        table.add_row(name, entry.kind, megabytes, entry.license, _installed(pulled, name), entry.description)
     print_table(table)
+
+
+def _installed(pulled: PulledBundles, name: str) -> str:
+    return "yes" if pulled.has(name) else "partly" if pulled.downloads(name).is_dir() else "no"
 
 
 def _already_installed(pulled: PulledBundles, name: str, entry: Entry, *, force: bool) -> bool:
@@ -126,6 +145,8 @@ def _require_acceptance(entry: Entry, *, accepted: bool) -> None:
         ControlsError: the user did not accept them, or the family cannot be converted.
     """
     print_lines(f"License: {entry.license}. {entry.terms}".rstrip())
+    if entry.credit:
+        print_lines(f"Credit: {entry.credit}")
     if entry.family is not None:
         from models.convert.license import TERMS
 
@@ -136,26 +157,41 @@ def _require_acceptance(entry: Entry, *, accepted: bool) -> None:
         raise ControlsError("You must accept these terms. Give --accept-license to continue.")
 
 
-def _pull(pulled: PulledBundles, name: str, entry: Entry, registry: Path, *, offline: bool) -> None:
+def _pull(
+    pulled: PulledBundles, name: str, entry: Entry, registry: Path, progress: PullProgress, *, offline: bool
+) -> None:
     downloads = pulled.downloads(name)
     downloads.mkdir(parents=True, exist_ok=True)
     try:
-        files = _fetch(entry.files, downloads, _extra_bytes(entry), offline=offline)
+        files = fetch(entry.files, downloads, _extra_bytes(entry), progress, offline=offline)
         if entry.kind == "bundle":
-            files += _fetch(_files_in_manifest(downloads, entry.files), downloads, 0, offline=offline)
-        made = _make_bundle(name, entry, downloads, files)
+            files += fetch(files_in_manifest(downloads, entry.files), downloads, 0, progress, offline=offline)
+        made = _make_bundle(name, entry, downloads, files, progress)
+        _keep_credit(made, entry)
     except KeyboardInterrupt:
         print_message("interrupted; the files received so far are kept. Run the same command to continue.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     record = PullRecord(
-        registry=str(registry.resolve()), license=entry.license,
+        registry=str(registry.resolve()), license=entry.license, credit=entry.credit,
         pulled_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        files=tuple(file.model_copy(update={"url": file.place}) for file in files),
+        files=tuple(file.printable for file in files),
     )  # fmt: skip
     bundle = pulled.install(name, made, record)
+    progress.event(
+        "installed", name=name, folder=str(bundle), already=False, license=entry.license, credit=entry.credit
+    )  # fmt: skip
     print_message(
         f"{bundle}: {len(files)} files downloaded and checked. Try it: undegrade restore photo.jpg --bundle {name}"
     )
+
+
+def _keep_credit(made: Path, entry: Entry) -> None:
+    """Write the registry's credit into the manifest if it states none, so that it stays with the bundle."""
+    from models.bundle import read_manifest, write_manifest
+
+    manifest = read_manifest(made)
+    if entry.credit and not manifest.credit:
+        write_manifest(made, manifest.model_copy(update={"credit": entry.credit}))
 
 
 def _extra_bytes(entry: Entry) -> int:
@@ -165,72 +201,7 @@ def _extra_bytes(entry: Entry) -> int:
     return entry.bytes if entry.kind == "archive" else 0
 
 
-def _fetch(files: Sequence[RemoteFile], folder: Path, extra_bytes: int, *, offline: bool) -> list[RemoteFile]:
-    """Download the files that are not in the folder yet.  Returns all files.
-
-    Raises:
-        BundleError: the disk is too small, a file has the wrong hash, or files are missing and `offline` is set.
-    """
-    from cli.download import is_complete
-
-    missing = [file for file in files if not is_complete(file, folder / file.name)]
-    if missing and offline:
-        names = "; ".join(f"{file.name} ({file.bytes} bytes) from {file.place}" for file in missing)
-        raise BundleError(
-            f"offline (--offline or UNDEGRADE_OFFLINE), and missing: {names}. "
-            f"Copy it to {folder} and run the same command again."
-        )
-    partial_bytes = sum(part.stat().st_size for file in missing if (part := folder / f"{file.name}.part").is_file())
-    needed = sum(file.bytes for file in missing) - partial_bytes + extra_bytes
-    if (free := shutil.disk_usage(folder).free) < needed * 1.01:
-        raise BundleError(
-            f"{folder} has {free / 1e9:.2f} GB free, expected {needed / 1e9:.2f}. "
-            "Free some space, or set UNDEGRADE_BUNDLES to a folder on another disk."
-        )
-    _download(missing, folder)
-    return list(files)
-
-
-def _download(files: Sequence[RemoteFile], folder: Path) -> None:
-    """Download files one after the other.
-
-    Raises:
-        typer.Exit: a server does not deliver a file; the message is printed.
-    """
-    from cli.download import DownloadError, download, open_client
-
-    try:
-        with open_client() as client:
-            for file in files:
-                print_message(f"downloading {file.name}, {file.bytes / 1e6:.1f} MB, from {file.place}")
-                with byte_progress(file.name) as on_bytes:
-                    download(client, file, folder / file.name, on_bytes, print_message)
-    except DownloadError as error:
-        print_error(str(error))
-        raise typer.Exit(ExitCode.SERVER) from None
-
-
-def _files_in_manifest(folder: Path, listed: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """Returns the files that the manifest names and the registry does not.  They have the manifest's URL folder.
-
-    Raises:
-        BundleError: the manifest is invalid, or the name of a file is a path.
-    """
-    from models.bundle import read_manifest
-
-    manifest = next(file for file in listed if file.name == MANIFEST)
-    names = {file.name for file in listed}
-    try:
-        return [
-            manifest.beside(name, file.sha256, file.bytes)
-            for name, file in read_manifest(folder).files.items()
-            if name not in names
-        ]
-    except ValueError as error:
-        raise BundleError(f"{manifest.place} names a file with a path, expected a plain file name.") from error
-
-
-def _make_bundle(name: str, entry: Entry, downloads: Path, files: Sequence[RemoteFile]) -> Path:
+def _make_bundle(name: str, entry: Entry, downloads: Path, files: Sequence[ListedFile], progress: PullProgress) -> Path:
     """Make a bundle from the downloaded files and verify it.  Returns its folder, inside `downloads`.
 
     Raises:
@@ -245,7 +216,7 @@ def _make_bundle(name: str, entry: Entry, downloads: Path, files: Sequence[Remot
         from models.convert.commands import CONVERTERS
 
         checkpoints = [downloads / file.name for file in files]
-        with byte_progress(f"converting {', '.join(file.name for file in files)}") as on_bytes:
+        with progress.stage(CONVERT, name) as on_bytes:
             CONVERTERS[entry.family](checkpoints, made, DTYPES[entry.dtype], on_bytes)
     elif entry.kind == "archive":
         from cli.unpack import unpack

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import BundleError, ControlsError
 from models.folders import MANIFEST
-from models.registry import RECORD, RemoteFile
+from models.registry import RECORD
+from models.registry_files import ListedFile
 
 
 class PullRecord(BaseModel):
@@ -23,8 +24,9 @@ class PullRecord(BaseModel):
 
     registry: str
     license: str
+    credit: str = ""
     pulled_at: str
-    files: tuple[RemoteFile, ...]
+    files: tuple[ListedFile, ...]
 
     def hashes(self) -> set[str]:
         return {file.sha256 for file in self.files}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.bundle_loading import bundle_version, load_bundle
+from cli.bundle_loading import bundle_labels, load_bundle
 from cli.exit_codes import exit_if_any_failed, exit_on_error, print_failures
 from cli.inputs import IfExists, plan_outputs
 from cli.options import ApiKeyFile, Bundle, Device, Photos, Server
@@ -151,10 +151,10 @@ def restore(
                 format=photo_format, quality=quality, compare=compare is not None, exists=exists, as_json=as_json,
                 provenance=chosen_provenance(provenance),
             )  # fmt: skip
-            name, version = bundle_version(bundle)
+            name, version, credit = bundle_labels(bundle)
             run = RestoreRun(
                 restorer=load_bundle(bundle, device), controls=controls, output=output, bundle=name,
-                bundle_version=version,
+                bundle_version=version, credit=credit,
             )  # fmt: skip
             ran = run.run(photos)
             failures += ran.failures

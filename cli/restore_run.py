@@ -62,13 +62,17 @@ class RunOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreRun:
-    """Several photos, one restorer, the same controls for each photo; `bundle` is for the marks of results."""
+    """Several photos, one restorer, the same controls for each photo.
+
+    `bundle` is for the marks of results, and `credit` for their reports.
+    """
 
     restorer: "Restorer"
     controls: "Controls"
     output: OutputOptions
     bundle: str = ""
     bundle_version: str = ""
+    credit: str = ""
 
     def run(self, photos: Sequence[PhotoPaths]) -> RunOutcome:
         """Restore each photo.
@@ -141,7 +145,8 @@ class RestoreRun:
         controls = replace(self.controls, seed=self.controls.seed + number - 1)
         whole = None if photo.whole is None else as_image(photo.whole)
         request = Request(image=as_image(photo.pixels), controls=controls, whole=whole)
-        return restore_one(self.restorer, request, progress.update)
+        result = restore_one(self.restorer, request, progress.update)
+        return replace(result, report=replace(result.report, credit=self.credit))
 
     def _marking(self, report: "Report", parent: Parent | None) -> Marking | None:
         share = report.change.share if report.change else 1.0

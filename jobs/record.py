@@ -96,8 +96,9 @@ class Variant(TolerantModel):
 class Outcome(TolerantModel):
     """How a job ended; while it runs, what is known so far.
 
-    `warning_codes` has the code of each warning, `checked` what the result was compared for.  `variants` lists all
-    results of a job that has several, the first among them; the other fields are those of the first.
+    `warning_codes` has the code of each warning, `checked` what the result was compared for.  `credit` is that of the
+    bundle.  `variants` lists all results of a job that has several, the first among them; the other fields are those of
+    the first.
     """
 
     degradations: dict[str, float] = Field(default_factory=dict)
@@ -110,6 +111,7 @@ class Outcome(TolerantModel):
     understood: Understood | None = None
     change: Change | None = None
     checked: tuple[str, ...] = ()
+    credit: str = ""
     result: Result | None = None
     variants: tuple[Variant, ...] = ()
     failure: Failure | None = None
@@ -192,6 +194,7 @@ class WorkerInfo(TolerantModel):
     family: str
     bundle_version: str
     license: str = ""
+    credit: str = ""
     device: str
     lanes: tuple[str, ...]
     degradations: tuple[Degradation, ...] = ()

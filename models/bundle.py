@@ -62,6 +62,7 @@ class Manifest(BaseModel):
         networks: the family's configuration.
         weights: the files of each network.
         golden: the file with the expected result for the golden image (models.golden).
+        credit: whom to name beside results.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -74,6 +75,7 @@ class Manifest(BaseModel):
     # Bundles of format 1 spell this key in British English
     license: str = Field(validation_alias="licence", serialization_alias="licence")
     restrictions: str = ""
+    credit: str = ""
     degradations: tuple[BundleDegradation, ...]
     networks: dict[str, Any]
     weights: dict[str, tuple[str, ...]]
@@ -235,7 +237,10 @@ def write_golden(bundle: Path, manifest: Manifest, answer: Mapping[str, Tensor])
 
 
 def write_manifest(bundle: Path, manifest: Manifest) -> None:
-    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False) + "\n"
+    fields = manifest.model_dump(mode="json", by_alias=True)
+    if not manifest.credit:  # earlier versions refuse fields that they do not know
+        del fields["credit"]
+    text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     partial = bundle / (MANIFEST + ".part")
     partial.write_text(text)
     partial.replace(bundle / MANIFEST)

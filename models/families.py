@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.folders import MANIFEST
+from models.maxim.config import MAXIMConfig
+from models.maxim.network import MAXIM
 from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
 from models.optional import not_none
@@ -80,8 +83,9 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "floors": {entry.name: entry.floor for entry in manifest.degradations},
     }
     config = _config(bundle, manifest, AutoDIRConfig, stated)
-    assigned = [name for specialist in config.specialists.values() for name in specialist.names]
-    for name in assigned:
+    # A specialist on request stands beside the one that repairs the degradation otherwise
+    assigned = [name for specialist in config.specialists.values() if not specialist.words for name in specialist.names]
+    for name in (name for specialist in config.specialists.values() for name in specialist.names):
         if name not in config.names or assigned.count(name) > 1:
             raise BundleError(
                 f"{bundle / MANIFEST}: networks.specialists: {name!r} is not a degradation of the bundle, or is listed "
@@ -141,14 +145,33 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device, speed: 
 def _specialists(
     bundle: Path, manifest: Manifest, config: AutoDIRConfig, device: torch.device, speed: Speed
 ) -> Specialists:
-    """Loads each specialist `KEY`; the manifest lists its weights under "specialist-KEY"."""
-    networks = {}
+    """Returns each specialist `KEY`; the manifest lists its weights under "specialist-KEY".
+
+    MAXIM's networks, of 57 or 89 MB in float32, are loaded on first use on a CPU, and few stay; on CUDA all are loaded.
+    """
+    networks, on_demand = {}, {}
     for key, specialist in config.specialists.items():
+        if specialist.maxim is not None:
+            on_demand[key] = partial(_load_maxim, bundle, manifest, key, specialist.maxim, device, speed)
+            continue
         with torch.device("meta"):
             network = DRUNet(specialist.network)
         _fill(network, bundle, manifest, f"specialist-{key}", device, dtype=speed.dtype)
         networks[key] = network
-    return Specialists(config.specialists, networks)
+    if device.type == "cpu":
+        return Specialists(config.specialists, networks, on_demand)
+    specialists = Specialists(config.specialists, networks, on_demand, kept=len(on_demand))
+    specialists.load_all()
+    return specialists
+
+
+def _load_maxim(
+    bundle: Path, manifest: Manifest, key: str, config: MAXIMConfig, device: torch.device, speed: Speed
+) -> MAXIM:
+    with torch.device("meta"):
+        network = MAXIM(config)
+    _fill(network, bundle, manifest, f"specialist-{key}", device, dtype=speed.dtype)
+    return network
 
 
 def _fill(

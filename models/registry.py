@@ -1,6 +1,6 @@
 """Registries: TOML files that list the bundles that `undegrade models pull` can download.
 
-An entry has a license, terms, and files with URL, size and sha256.  There are three kinds of entries:
+An entry has a license, terms, and files with their source, size and sha256.  There are three kinds of entries:
 
     bundle      the files of a bundle; bundle.json is enough, because it names the other files and their hashes
     archive     one tar file that contains a bundle
@@ -11,48 +11,25 @@ A hash must be complete, because an incomplete one proves nothing.
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import BundleError, ControlsError
 from models.folders import MANIFEST
+from models.registry_files import ListedFile, Name, PypiFile, RemoteFile
 
 RECORD = "pulled.json"
 SHIPPED_REGISTRY = Path(__file__).parent / "registry.toml"
 
-PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$"
-Name = Annotated[str, StringConstraints(pattern=PLAIN_NAME)]
-"""A bundle or file name that is not a path, not hidden, and valid on every file system."""
-Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
-
-
-class RemoteFile(BaseModel):
-    """The URL, size and hash of a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
-    url: str = Field(pattern=r"^https?://[^\s/]+/\S*$")
-    sha256: Sha256
-    bytes: int = Field(gt=0)
-
-    @property
-    def place(self) -> str:
-        """The URL without user name, password and query, so that it can be printed and logged."""
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-    def beside(self, name: str, sha256: str, size_bytes: int) -> "RemoteFile":
-        """Returns another file in the same remote folder, with the same query."""
-        query = urlsplit(self.url).query
-        url = urljoin(self.url, name) + (f"?{query}" if query else "")
-        return RemoteFile(name=name, url=url, sha256=sha256, bytes=size_bytes)
-
 
 class Entry(BaseModel):
-    """The files of one name and their license.  `terms` is a text that the user must accept in addition."""
+    """The files of one name and their license.
+
+    Attributes:
+        terms: a text that the user must accept in addition.
+        credit: whom to name beside results, where the license or good manners ask for it; the bundle keeps it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,9 +37,10 @@ class Entry(BaseModel):
     description: str
     license: str = Field(min_length=1)
     terms: str = ""
+    credit: str = ""
     family: str | None = None
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
-    files: tuple[RemoteFile, ...] = Field(min_length=1)
+    files: tuple[ListedFile, ...] = Field(min_length=1)
 
     @property
     def bytes(self) -> int:
@@ -75,8 +53,10 @@ class Entry(BaseModel):
             raise ValueError(f"file names must be unique, and none may be {RECORD}")
         if self.kind == "bundle" and MANIFEST not in named:
             raise ValueError(f"an entry of kind 'bundle' must list {MANIFEST}")
-        if self.kind == "archive" and len(named) != 1:
-            raise ValueError(f"got {len(named)} files, expected one for an archive")
+        if self.kind == "bundle" and not all(isinstance(file, RemoteFile) for file in self.files):
+            raise ValueError("the files of an entry of kind 'bundle' must have URLs; a package is an archive")
+        if self.kind == "archive" and (len(named) != 1 or isinstance(self.files[0], PypiFile)):
+            raise ValueError("an archive must be one tar file, at a URL or in a package of npm")
         if (self.kind == "checkpoint") != (self.family is not None):
             raise ValueError("a checkpoint must have a family, other kinds must not")
         return self

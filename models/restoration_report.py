@@ -91,6 +91,7 @@ class Report:
     change: Change | None = None  # of the result against the input; None while passes follow
     checked: tuple[str, ...] = ()
     """What the result was compared for, and would have a warning about: "text", "faces"."""
+    credit: str = ""  # whom to name beside the result, by the bundle's manifest
 
     @property
     def labels(self) -> tuple[str, ...]:

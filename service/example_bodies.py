@@ -80,6 +80,7 @@ QUEUED = {
     "attempts": 0, "queue": {"position": 3, "eta_s": 12.4, "paused": False},
     "progress": {"fraction": 0.0, "pass_index": 0, "passes": 1, "step": 0, "steps": 1},
     "degradations": [], "understood": None, "passes": [], "stop_reason": None, "change": None, "checked": [],
+    "credit": "",
     "params": {**PARAMS, "steps": None}, "timings": {}, "result": None, "variants": [], "warnings": [],
     "warning_codes": [], "error": None, "labels": {"album": "summer"}, "batch": None,
 }  # fmt: skip
@@ -168,7 +169,7 @@ DEGRADATION = {
     "fidelity": 1.0, "available": True,
 }  # fmt: skip
 MODEL = {
-    "name": "autodir-small", "family": "autodir", "version": "6", "license": "Apache-2.0",
+    "name": "autodir-small", "family": "autodir", "version": "6", "license": "Apache-2.0", "credit": "",
     "degradations": ["blur", "noise"], "workers": 1, "ready": 1,
 }  # fmt: skip
 WORKER = {

@@ -178,6 +178,8 @@ class JobBody(_Body):
     """How much the image has changed; null until the job has succeeded."""
     checked: tuple[str, ...]
     """What the result was compared for: `text` and, where the worker can find them, `faces`."""
+    credit: str
+    """Whom to name beside the result; empty for most bundles."""
     params: Params  # type: ignore[valid-type]
     timings: dict[str, float]
     """Seconds by part of the work."""

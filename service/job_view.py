@@ -50,6 +50,7 @@ def job_body(record: JobRecord, position: QueuePosition | None = None, path_pref
         stop_reason=outcome.stop_reason,
         change=ChangeBody(**outcome.change.model_dump()) if outcome.change else None,
         checked=outcome.checked,
+        credit=outcome.credit,
         params=_params(record),
         timings=outcome.seconds,
         result=_result(record, outcome.result, f"{url}/result"),

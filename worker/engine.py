@@ -212,7 +212,7 @@ class Engine:
                 hint="report it with the bundle's name; a bundle in float32 may work", work_s=entry.work_s,
                 stages=entry.stages.all(),
             )  # fmt: skip
-        outcome, stages = to_outcome(report), entry.stages.all()
+        outcome, stages = to_outcome(replace(report, credit=entry.resident.credit)), entry.stages.all()
         return Done(id=entry.task.id, outcome=outcome, pixels=pixels, work_s=entry.work_s, stages=stages)
 
     def _step(self, batch: Batch) -> None:

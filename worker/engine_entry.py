@@ -14,12 +14,14 @@ class Resident:
     """A bundle on the device.
 
     Attributes:
+        credit: whom to name beside its results.
         max_batch: how many images fitted into a batch lately; it grows back by one with each batch.
         speed: what its steps cost; tells long work from short.
     """
 
     restorer: Restorer
     limits: BatchLimits
+    credit: str = ""
     max_batch: int = field(init=False)
     speed: StepSpeed = field(init=False, default_factory=StepSpeed)
 

@@ -79,7 +79,7 @@ def _load(config: EngineConfig, device: torch.device, speed: Speed) -> tuple[dic
     for name, restorer in restorers.items():  # all bundles take their memory before the rest is measured
         start_s, manifest = time.monotonic(), read_manifest(config.bundles[name])
         limits = _prove(restorer, config, name, manifest, device)
-        residents[name] = Resident(restorer, limits)
+        residents[name] = Resident(restorer, limits, credit=manifest.credit)
         load_s = loading_s[name] + time.monotonic() - start_s
         loaded.append(replace(_loaded(name, manifest, restorer, limits, load_s), sha256=manifest_sha256(folders[name])))
     return residents, tuple(loaded)
@@ -93,6 +93,7 @@ def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimi
     )
     return Loaded(
         name=name, family=manifest.family, version=manifest.version, license=manifest.license,
+        credit=manifest.credit,
         max_batch=limits.max_batch, budget_mp=round(limits.megapixels, 2), load_s=load_s, degradations=degradations,
     )  # fmt: skip
 

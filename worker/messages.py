@@ -70,6 +70,7 @@ class Loaded:
     budget_mp: float
     load_s: float
     sha256: str = ""
+    credit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,4 +34,5 @@ def to_outcome(report: Report) -> Outcome:
         understood=Understood(**asdict(report.understood)) if report.understood else None,
         change=Change(**asdict(report.change)) if report.change else None,
         checked=report.checked,
+        credit=report.credit,
     )

@@ -5,48 +5,108 @@ They are not part of the paper, and the strict loop ignores them.  A bundle with
 Shapes:  B tracks, H W pixels.  Images are RGB float32 (B, 3, H, W) in [-1, 1].
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.maxim.config import MAXIMConfig
+from models.maxim.memory import tile_side_px
 from models.networks.drunet import DRUNet, DRUNetConfig
+from processes.memory_limits import memory
+
+KEPT = 2
+"""Networks that are loaded on first use and stay; most photos have one kind of damage, and a batch of photos alike."""
+
+Load = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialistConfig:
-    """The degradations that a specialist repairs, and its network.
+    """The degradations that a specialist repairs, and its network: MAXIM where `maxim` is set, else a DRUNet.
 
-    `mirrored` averages the results of the image and of its mirror image: a self-ensemble of two, at twice the work.
-    (Lim et al. 2017, arXiv:1707.02921, use eight, but no network has learned rain that falls sideways.)
+    `words` make it a specialist on request: it repairs its degradations only if the prompt has one of these words, and
+    then in place of the one without words.  `mirrored` averages the results of the image and of its mirror image: a
+    self-ensemble of two, at twice the work.  (Lim et al. 2017, arXiv:1707.02921, use eight, but no network has learned
+    rain that falls sideways.)
     """
 
     names: tuple[str, ...]
     network: DRUNetConfig = field(default_factory=DRUNetConfig)
+    maxim: MAXIMConfig | None = None
+    words: tuple[str, ...] = ()
     mirrored: bool = False
+
+    @property
+    def stride(self) -> int:
+        return (self.maxim or self.network).stride
 
 
 class Specialists:
-    """The specialists of a bundle, resident on a device; keys are the bundle's names for them."""
+    """The specialists of a bundle, on a device; keys are the bundle's names for them.
 
-    def __init__(self, configs: Mapping[str, SpecialistConfig], networks: Mapping[str, DRUNet]) -> None:
+    `networks` are resident.  `on_demand` holds functions that load a network on its first use; the last `kept` stay.
+    """
+
+    def __init__(
+        self, configs: Mapping[str, SpecialistConfig], networks: Mapping[str, DRUNet],
+        on_demand: Mapping[str, Load] | None = None, kept: int = KEPT,
+    ) -> None:  # fmt: skip
         self.networks = dict(networks)
-        self._mirrored = {key: config.mirrored for key, config in configs.items()}
-        self._by_degradation = {name: key for key, config in configs.items() for name in config.names}
+        self._configs, self._on_demand, self._kept = dict(configs), dict(on_demand or {}), kept
+        self._loaded: dict[str, nn.Module] = {}  # the least recently used first
 
-    def key_of(self, degradation: str) -> str | None:
+    def key_of(self, degradation: str, prompt: str | None = None) -> str | None:
         """Returns the key of the specialist that repairs it; None if diffusion and correction do."""
-        return self._by_degradation.get(degradation)
+        asked = {key for key, config in self._configs.items() if _words_in(prompt, config.words)}
+        able = [key for key, config in self._configs.items() if degradation in config.names]
+        found = [key for key in able if key in asked] or [key for key in able if not self._configs[key].words]
+        return found[0] if found else None
+
+    def words_used(self, key: str | None, prompt: str) -> tuple[str, ...]:
+        """Returns the words of a prompt that chose this specialist, as they were written."""
+        return _words_in(prompt, self._configs[key].words) if key is not None else ()
 
     def stride(self, key: str) -> int:
         """Returns the number whose multiples the sides of tiles are padded to."""
-        return self.networks[key].config.stride
+        return self._configs[key].stride
+
+    def tile_px(self, key: str, pixels: int, device: torch.device) -> int | None:
+        """Returns the side of the square with the most pixels of a tile that memory allows; None: `pixels` fit.
+
+        Only MAXIM's networks on a CPU need so much; on CUDA the engine learns it from errors (worker/engine.py).
+        """
+        if self._configs[key].maxim is None or device.type != "cpu":
+            return None
+        return tile_side_px(pixels, memory().available_bytes)
 
     def restore(self, key: str, degraded: Tensor) -> Tensor:
         """Repair a batch: (B, 3, H, W) -> (B, 3, H, W) in [-1, 1]."""
-        network = self.networks[key]
+        network = self._network(key)
         restored: Tensor = network(degraded)
-        if self._mirrored[key]:  # a second call instead of a larger batch, to save memory
+        if self._configs[key].mirrored:  # a second call instead of a larger batch, to save memory
             restored = torch.lerp(restored, network(degraded.flip(-1)).flip(-1), 0.5)
         return restored.clamp(-1, 1)
+
+    def load_all(self) -> None:
+        """Load what is loaded on demand, up to the number that stays."""
+        for key in list(self._on_demand)[: self._kept]:
+            self._network(key)
+
+    def _network(self, key: str) -> nn.Module:
+        if key in self.networks:
+            return self.networks[key]
+        network = self._loaded.pop(key, None)
+        if network is None:
+            while len(self._loaded) >= self._kept:  # before the next is loaded: both together are what memory must hold
+                del self._loaded[next(iter(self._loaded))]
+            network = self._on_demand[key]()
+        self._loaded[key] = network
+        return network
+
+
+def _words_in(prompt: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the words of a prompt that are among `words`, whatever their case and punctuation."""
+    return tuple(word for word in (prompt or "").split() if re.sub(r"\W", "", word).lower() in words)

@@ -18,6 +18,7 @@ from models.bundle import BundleFile, Manifest, shard_names, split_into_shards, 
 from models.convert.rule_table import Rule, Source, make_recipe
 from models.convert.shards import SHARD_BYTES, PlannedTensor, write_shard
 from models.errors import BundleError, ControlsError
+from models.optional import not_none
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 OnProgress = Callable[[int, int], None]
@@ -60,15 +61,24 @@ def write_converted(
     plan: Plan,
     shard_bytes: int = SHARD_BYTES,
     on_progress: OnProgress | None = None,
+    *,
+    files_of: Path | None = None,
 ) -> Manifest:
     """Write a bundle, which appears complete or not at all; returns the manifest with its files.
+
+    Files that the manifest lists already are copied from the bundle `files_of`.
 
     Raises:
         BundleError: the disk is too small, or a tensor contains NaN or infinite values.
     """
-    with _staged(out, sum(tensor.bytes for tensors in plan.values() for tensor in tensors)) as staging:
+    needed_bytes = sum(tensor.bytes for tensors in plan.values() for tensor in tensors)
+    with _staged(out, needed_bytes + sum(file.bytes for file in manifest.files.values())) as staging:
+        for name in manifest.files:
+            shutil.copyfile(not_none(files_of) / name, staging / name)
         weights, files = _write(staging, plan, shard_bytes, on_progress)
-        complete = manifest.model_copy(update={"weights": weights, "files": files})
+        complete = manifest.model_copy(
+            update={"weights": {**manifest.weights, **weights}, "files": {**manifest.files, **files}}
+        )
         write_manifest(staging, complete)
     return complete
 

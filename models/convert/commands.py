@@ -14,6 +14,8 @@ from models.convert.daclip.check import check_daclip, check_nafnet, check_unet, 
 from models.convert.daclip.conversion import convert_daclip
 from models.convert.etdiffir.check import check_erunet
 from models.convert.etdiffir.conversion import convert_etdiffir
+from models.convert.maxim.check import check_maxim
+from models.convert.maxim.conversion import convert_maxim
 from models.convert.verdicts import Row
 from models.errors import ControlsError
 
@@ -35,6 +37,7 @@ CONVERTERS: dict[str, Convert] = {
     "daclip": convert_daclip,
     "daclip-wild": partial(convert_daclip, wild=True),
     "etdiffir": convert_etdiffir,
+    "maxim": convert_maxim,
 }
 CHECKERS: dict[str, Check] = {
     "autodir": check_autodir,
@@ -43,4 +46,5 @@ CHECKERS: dict[str, Check] = {
     "wild": check_wild,
     "erunet": check_erunet,
     "nafnet": check_nafnet,
+    "maxim": check_maxim,
 }

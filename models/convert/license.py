@@ -21,6 +21,18 @@ ETDIFFIR = (
     "of these weights."
 )
 
+MAXIM_TERMS = (
+    "The weights of MAXIM (google-research/maxim, Apache-2.0; not an officially supported Google product) are packaged "
+    "under the MIT license by Kevin Scott (@upscalerjs/maxim-*). Name both where you publish results. The networks "
+    "were trained on data sets for research (GoPro, Rain13k, RESIDE, LOL): check their terms before commercial use. "
+    "undegrade ships none of these weights."
+)
+MAXIM_CREDIT = (
+    "MAXIM: Multi-Axis MLP for Image Processing (Tu, Talebi, Zhang, Yang, Milanfar, Bovik, Li; CVPR 2022), "
+    "google-research/maxim, Apache-2.0; packaged by Kevin Scott (@upscalerjs), MIT."
+)
+"""Whom to name beside results; the registry's entry has the same words."""
+
 
 class Terms(NamedTuple):
     """The text to print, and whether the user must accept it."""
@@ -34,5 +46,6 @@ TERMS = {
     "daclip": Terms(DACLIP, to_accept=False),
     "daclip-wild": Terms(DACLIP, to_accept=False),
     "etdiffir": Terms(ETDIFFIR, to_accept=True),
+    "maxim": Terms(MAXIM_TERMS, to_accept=False),
 }
 """By the name of the family on the command line."""

@@ -64,6 +64,7 @@ class ModelBody(BaseModel):
     family: str
     version: str
     license: str
+    credit: str
     degradations: list[str]
     workers: int
     ready: int
@@ -151,6 +152,7 @@ def _model(workers: list[WorkerInfo]) -> ModelBody:
         family=first.family,
         version=first.bundle_version,
         license=first.license,
+        credit=first.credit,
         degradations=sorted({entry.name for worker in workers for entry in worker.degradations}),
         workers=len(workers),
         ready=sum(worker.ready for worker in workers),

@@ -19,7 +19,7 @@ from file_server import FileHandler, FileServer
 from PIL import Image
 from random_bundle import write_random_bundle
 
-from models.registry import RemoteFile
+from models.registry_files import RemoteFile
 
 COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from cli.download import DownloadError, RetryPolicy, download, open_client
 from models.errors import BundleError
-from models.registry import RemoteFile
+from models.registry_files import RemoteFile
 
 WITHOUT_PAUSES = RetryPolicy(attempts=4, first_pause_s=0.0)
 

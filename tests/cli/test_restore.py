@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
+
+from models.bundle import read_manifest, write_manifest
 
 PASS = ("--prompt", "get rid of the grain")
 """Exactly one pass, whatever the random assessor answers."""
@@ -242,6 +245,19 @@ def test_the_shipped_bundle_restores_a_sample_photograph(undegrade, workplace):
     assert result.code == 0
     assert next(iter(row["degradations"])) == "noise"
     assert row["repaired"] == ["noise"]
+
+
+def test_the_credit_of_a_bundle_is_in_its_manifest_and_in_the_report(undegrade, bundles, workplace, photo):
+    shutil.copytree(bundles / "autodir-small", workplace / "credited")
+    manifest = read_manifest(Path("credited"))
+    assert "credit" not in (bundles / "autodir-small" / "bundle.json").read_text(), "earlier versions would refuse it"
+    write_manifest(Path("credited"), manifest.model_copy(update={"credit": "Weights by A. Weaver"}))
+    assert json.loads(undegrade("models", "show", "credited").text)["credit"] == "Weights by A. Weaver"
+    for bundle, credit in (("credited", "Weights by A. Weaver"), (str(bundles / "autodir-small"), "")):
+        result = undegrade(
+            "restore", photo("a.png"), "--bundle", bundle, "--json", "--strength", 0, "-o", f"{len(credit)}/"
+        )
+        assert (result.code, json.loads(result.text)["credit"]) == (0, credit), result.err
 
 
 def mode(path):

@@ -36,6 +36,7 @@ from service.server import server_for
 from service.settings import ServiceSettings
 
 BUNDLE = "toy"
+CREDIT = "Toy (A. Weaver 2026)"
 
 
 def encoded(kind: str = "png", size: tuple[int, int] = (24, 16), color: str = "teal", **options: Any) -> bytes:
@@ -248,12 +249,12 @@ class ToyWorker:
         return WorkerInfo(
             name="toy", host="here", bundle=BUNDLE, family="toy", bundle_version="1", device="cpu", lanes=LANES,
             degradations=(Degradation(name="noise", prompt="toy noise", fidelity=0.5),), max_batch=4, ready=True,
-            started_ms=0,
+            started_ms=0, credit=CREDIT,
         )  # fmt: skip
 
     async def _do(self, job: Leased, queue: Queue, store: Any) -> None:
         spec, degradations = job.spec, {"noise": 0.75, "blur": 0.2, "clean": 0.05}
-        outcome = Outcome(degradations=degradations, seed=spec.controls.seed, steps=2)
+        outcome = Outcome(degradations=degradations, seed=spec.controls.seed, steps=2, credit=CREDIT)
         event = Event(id="", type="detected", data={"degradations": degradations})
         await queue.report("token-0001", spec.id, Progress(steps=2), outcome, event)
         progress = Progress(fraction=0.5, step=1, steps=2)

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from models.registry import RemoteFile
+from models.registry_files import RemoteFile
 
 
 @dataclass

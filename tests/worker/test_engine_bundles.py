@@ -42,6 +42,18 @@ def test_images_of_two_bundles_take_turns_and_never_share_a_step():
     assert {answer.bundle for answer in answers if isinstance(answer, BatchStepped)} == {"left", "right"}
 
 
+def test_a_result_credits_the_bundle_that_made_it():
+    engine, _, answers = two_families()
+    engine.residents["right"].credit = "Right by A. Weaver"
+    for number, bundle in enumerate(("left", "right")):
+        admit_to(engine, bundle, number)
+    while engine.busy:
+        engine.turn()
+    assert {answer.id: answer.outcome.credit for answer in answers if isinstance(answer, Done)} == {
+        "0": "", "1": "Right by A. Weaver"
+    }  # fmt: skip
+
+
 def test_a_higher_lane_of_one_bundle_goes_before_the_other_bundle():
     engine, restorers, answers = two_families()
     admit_to(engine, "left", 1, steps=4, lane=2)

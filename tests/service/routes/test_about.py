@@ -38,8 +38,8 @@ def test_degradations_say_which_of_them_a_worker_repairs(client, worker, until_r
 def test_models_and_system_come_from_the_workers(client, worker, submitted, until_ready):
     until_ready(client)
     assert client.get("/models").json() == [
-        {"name": "toy", "family": "toy", "version": "1", "license": "", "degradations": ["noise"], "workers": 1,
-         "ready": 1}
+        {"name": "toy", "family": "toy", "version": "1", "license": "", "credit": "Toy (A. Weaver 2026)",
+         "degradations": ["noise"], "workers": 1, "ready": 1}
     ]  # fmt: skip
     submitted(headers={"Prefer": "wait=20"})
     system = client.get("/system").json()

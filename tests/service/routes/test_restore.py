@@ -81,6 +81,7 @@ def test_prefer_wait_answers_200_with_the_finished_job(client, worker, picture):
     assert answer.status_code == 200 and answer.headers["preference-applied"] == "wait=20"
     assert job["status"] == "succeeded" and job["progress"]["fraction"] == 1 and job["lane"] == "interactive"
     assert job["degradations"][0] == {"name": "noise", "probability": 0.75}
+    assert job["credit"] == "Toy (A. Weaver 2026)"
     assert job["stop_reason"] == "clean" and job["timings"] == {"restore": 0.01} and job["params"]["steps"] == 2
     first, second = job["passes"]
     assert first["image"] == f"/jobs/{job['id']}/passes/1/image" and first["probability_after"] == 0.1

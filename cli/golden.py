@@ -1,0 +1,163 @@
+"""`undegrade models verify --golden`: compares a bundle with its recorded result, and with figures of its paper."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli.bundle_loading import load_bundle, report_out_of_memory
+from cli.console import print_json_line, print_message, print_table, print_warning
+from cli.progress import progress_bar
+from models.bundle import Manifest
+from models.controls import Controls
+from models.drive import restore_one
+from models.errors import BundleError, ControlsError
+from models.evaluation.agreement import Agreement, compare
+from models.evaluation.pairs import Pair, find_pairs, read_pictures
+from models.evaluation.published import Figure, System, spread, system_of
+from models.pixels import to_pixels, to_tensor
+from models.restorer import Request
+
+if TYPE_CHECKING:
+    from models.restorer import Restorer
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenOptions:
+    """What the user asked for.  `crop_px` 0 measures whole pictures."""
+
+    device: str | None
+    crop_px: int
+    limit: int | None
+    as_json: bool
+
+
+@dataclass
+class Measured:
+    """The PSNRs of one figure's pairs so far, in dB."""
+
+    figure: Figure
+    pairs: list[Pair]
+    psnrs_db: list[float] = field(default_factory=list)
+
+    @property
+    def agreement(self) -> Agreement:
+        return compare(self.psnrs_db, self.figure.psnr_db, self.figure.images)
+
+
+def check_recorded(bundle: Path, manifest: Manifest, device: str | None) -> None:
+    """Restore the golden image, and compare with the recorded result; print both.
+
+    Raises:
+        DeviceError: the result differs.
+    """
+    from models.golden import check
+
+    score_db = check(load_bundle(str(bundle), device), bundle, manifest)
+    if score_db is None:
+        print_message(f"{manifest.name} has no recorded result; the golden image is restored and is not blank")
+    else:
+        print_message(f"golden image: {score_db:.1f} dB to the recorded result")
+
+
+def compare_with_paper(bundle: Path, manifest: Manifest, folder: Path, options: GoldenOptions) -> bool:
+    """Measure the pairs of a folder that belong to a published figure; print a row for each.
+
+    Returns whether a figure differs.
+
+    Raises:
+        ControlsError: no figures of this system are known, or none belongs to a pair of the folder.
+    """
+    system = system_of(manifest)
+    measured = _with_pairs(system, folder, options.limit)
+    restorer = load_bundle(str(bundle), options.device)
+    interrupted = _measure(restorer, measured, options.crop_px)
+    done = [entry for entry in measured if entry.psnrs_db]
+    _print(manifest, system, done, options)
+    if interrupted:
+        raise KeyboardInterrupt
+    return any(entry.agreement.verdict == "differs" for entry in done)
+
+
+def _with_pairs(system: System, folder: Path, limit: int | None) -> list[Measured]:
+    if not system.figures:
+        raise ControlsError(f"no published figures of {system.title} are known: {system.reason}.")
+    pairs = find_pairs(folder)
+    found = [Measured(figure, spread(figure.pairs(pairs), limit)) for figure in system.figures if figure.task]
+    found = [entry for entry in found if entry.pairs]
+    if not found:
+        wanted = "; ".join(
+            f"{figure.task}/lq/{figure.files}* ({figure.benchmark})" for figure in system.figures if figure.task
+        )
+        raise ControlsError(
+            f"{folder} has no pairs of a benchmark that {system.title} was measured on. Expected {wanted or 'none'}, "
+            "with the ground truths in gt."
+        )
+    return found
+
+
+def _measure(restorer: "Restorer", measured: Sequence[Measured], crop_px: int) -> bool:
+    """Restore all pairs.  Returns True if Ctrl-C interrupted it."""
+    with progress_bar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("", total=sum(len(entry.pairs) for entry in measured))
+        try:
+            for entry in measured:
+                print_message(f"{entry.figure.benchmark}: {len(entry.pairs)} pairs")
+                for pair in entry.pairs:
+                    bar.update(task, description=f"{entry.figure.benchmark} {pair.name}")
+                    with report_out_of_memory():
+                        entry.psnrs_db.append(_psnr(restorer, entry.figure, pair, crop_px))
+                    bar.advance(task)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def _psnr(restorer: "Restorer", figure: Figure, pair: Pair, crop_px: int) -> float:
+    pictures = read_pictures(pair, crop_px)
+    if pictures.truth is None:
+        raise BundleError(f"{pair.name} has no ground truth.")
+    controls = Controls(prompt=figure.prompt, strict=figure.strict)
+    restored = restore_one(restorer, Request(image=to_tensor(pictures.degraded), controls=controls))
+    return figure.psnr(to_pixels(restored.image).astype(pictures.truth.dtype), pictures.truth)
+
+
+def _print(manifest: Manifest, system: System, done: Sequence[Measured], options: GoldenOptions) -> None:
+    table = Table("benchmark", "images", "channels", "measured dB", "95 % interval", "published dB", "verdict")
+    for row in map(_row, done):
+        if options.as_json:
+            print_json_line({"bundle": manifest.name, "system": system.title, "crop_px": options.crop_px, **row})
+        table.add_row(
+            str(row["benchmark"]), f"{row['images']} of {row['benchmark_images'] or '?'}", str(row["channels"]),
+            f"{row['psnr_db']:.2f}", f"{row['low_db']:.2f} to {row['high_db']:.2f}", f"{row['published_db']:.2f}",
+            str(row["verdict"]),
+        )  # fmt: skip
+    if not options.as_json:
+        print_table(table)
+        for entry in done:
+            print_message(f"{entry.figure.benchmark}: {entry.figure.psnr_db} dB is from {entry.figure.source}")
+    for note in _notes(system, done, options):
+        print_warning(note)
+
+
+def _row(entry: Measured) -> dict[str, str | int | float]:
+    figure, agreement = entry.figure, entry.agreement
+    return {
+        "benchmark": figure.benchmark, "images": agreement.images, "benchmark_images": figure.images,
+        "channels": figure.channels, "psnr_db": agreement.mean_db, "low_db": agreement.low_db,
+        "high_db": agreement.high_db, "published_db": figure.psnr_db, "verdict": agreement.verdict,
+        "source": figure.source,
+    }  # fmt: skip
+
+
+def _notes(system: System, done: Sequence[Measured], options: GoldenOptions) -> Iterator[str]:
+    if options.crop_px:
+        yield f"crops of {options.crop_px} px were measured, the paper measures whole pictures: PSNR is not the same"
+    if any(entry.figure.channels == "not stated" for entry in done):
+        yield "the source does not say which channels were measured; this is RGB, and luma usually gives 1 to 2 dB more"
+    for figure in system.figures:
+        if figure.note:
+            yield f"{figure.benchmark} ({figure.psnr_db} dB) was not compared: {figure.note}"

@@ -1,0 +1,63 @@
+"""`undegrade models verify --golden`, with a bundle of untrained networks in the place of a paper's."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.bundle import read_manifest, write_manifest
+
+
+@pytest.fixture
+def foreign(bundles, workplace):
+    """A bundle that says that it is AutoDIR's checkpoint."""
+    shutil.copytree(bundles / "autodir-small", workplace / "foreign")
+    manifest = read_manifest(workplace / "foreign")
+    about = "AutoDIR as its authors released it, converted from autodir.ckpt."
+    write_manifest(workplace / "foreign", manifest.model_copy(update={"description": about}))
+    return "foreign"
+
+
+@pytest.fixture
+def benchmark(workplace):
+    """Four pairs with the file names of GoPro, and one of another set."""
+    generator = np.random.default_rng(0)
+    for kind in ("lq", "gt"):
+        folder = workplace / "pairs" / "deblur" / kind
+        folder.mkdir(parents=True)
+        for name in ("gopro_0", "gopro_1", "gopro_2", "gopro_3", "other_0"):
+            pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{name}.png")
+    return "pairs"
+
+
+def test_a_checkpoint_that_does_not_reach_the_papers_psnr_differs(undegrade, foreign, benchmark):
+    result = undegrade("models", "verify", foreign, benchmark, "--golden", "--device", "cpu", "--limit", 3, "--json")
+    assert result.code == 1, result.err
+    (row,) = [json.loads(line) for line in result.text.splitlines()]
+    assert (row["benchmark"], row["images"], row["published_db"], row["verdict"]) == ("GoPro", 3, 26.86, "differs")
+    assert row["low_db"] < row["psnr_db"] < row["high_db"] < 15
+    assert "the source does not say which channels" in result.err
+
+
+def test_without_a_folder_the_golden_image_is_restored(undegrade, foreign):
+    result = undegrade("models", "verify", foreign, "--golden", "--device", "cpu")
+    assert (result.code, "golden image" in result.err) == (0, True), result.err
+
+
+REFUSED = {
+    "a folder without --golden": (("foreign", "pairs"), "without --golden"),
+    "a bundle of our own": (("autodir-small", "pairs", "--golden"), "not converted from a checkpoint of a paper"),
+    "a folder without a benchmark": (("foreign", "empty", "--golden"), "deblur/lq/gopro*"),
+    "a folder without tasks": (("foreign", ".", "--golden"), "no TASK/lq folder"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_compared_is_refused(with_bundle, foreign, benchmark, workplace, what):
+    (workplace / "empty" / "snow" / "lq").mkdir(parents=True)
+    words, sentence = REFUSED[what]
+    result = with_bundle("models", "verify", *words)
+    assert (result.code, sentence in result.err, "Traceback" in result.err) == (2, True, False), result.err
