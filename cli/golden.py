@@ -1,5 +1,6 @@
 """`undegrade models verify --golden`: compares a bundle with its recorded result, and with figures of its paper."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from models.errors import BundleError, ControlsError
 from models.evaluation.agreement import Agreement, compare
 from models.evaluation.pairs import Pair, find_pairs, read_pictures
 from models.evaluation.published import Figure, System, spread, system_of
+from models.evaluation.ssim import PSNR_CAP_DB
 from models.pixels import to_pixels, to_tensor
 from models.restorer import Request
 
@@ -60,7 +62,39 @@ def check_recorded(bundle: Path, manifest: Manifest, device: str | None) -> None
     if score_db is None:
         print_message(f"{manifest.name} has no recorded result; the golden image is restored and is not blank")
     else:
-        print_message(f"golden image: {score_db:.1f} dB to the recorded result")
+        same = "equal" if math.isinf(score_db) else f"{score_db:.1f} dB"
+        print_message(f"golden image: {same} to the recorded result")
+
+
+def compare_with_vectors(bundle: Path, manifest: Manifest, folder: Path, options: GoldenOptions) -> bool:
+    """Compare the bundle's specialists with recorded outputs of the published graphs; print a row for each.
+
+    Returns whether one differs.
+
+    Raises:
+        ControlsError: the folder has no outputs of a network of this bundle.
+    """
+    from models.autodir.restorer import AutoDIR
+    from models.evaluation.recorded_outputs import SAME_DB, compare_outputs
+
+    keys, rows = tuple(manifest.networks.get("specialists") or {}), []
+    restorer = load_bundle(str(bundle), options.device)
+    if isinstance(restorer, AutoDIR):
+        with report_out_of_memory():
+            found = compare_outputs(keys, restorer.specialists.restore, folder)
+            rows = [(name, min(score_db, PSNR_CAP_DB)) for name, score_db in found]
+    if not rows:
+        named = ", ".join(keys) or "none"
+        raise ControlsError(f"{folder} has no recorded outputs of a network of {manifest.name}: {named}.")
+    table = Table("recorded output", "PSNR dB", "verdict")
+    for name, score_db in rows:
+        verdict = "agrees" if score_db >= SAME_DB else "differs"
+        table.add_row(name, f"{score_db:.1f}", verdict)
+        if options.as_json:
+            print_json_line({"bundle": manifest.name, "output": name, "psnr_db": score_db, "verdict": verdict})
+    if not options.as_json:
+        print_table(table)
+    return any(score_db < SAME_DB for _, score_db in rows)
 
 
 def compare_with_paper(bundle: Path, manifest: Manifest, folder: Path, options: GoldenOptions) -> bool:
@@ -122,17 +156,18 @@ def _psnr(restorer: "Restorer", figure: Figure, pair: Pair, crop_px: int) -> flo
         raise BundleError(f"{pair.name} has no ground truth.")
     controls = Controls(prompt=figure.prompt, strict=figure.strict)
     restored = restore_one(restorer, Request(image=to_tensor(pictures.degraded), controls=controls))
-    return figure.psnr(to_pixels(restored.image).astype(pictures.truth.dtype), pictures.truth)
+    return min(figure.psnr(to_pixels(restored.image).astype(pictures.truth.dtype), pictures.truth), PSNR_CAP_DB)
 
 
 def _print(manifest: Manifest, system: System, done: Sequence[Measured], options: GoldenOptions) -> None:
     table = Table("benchmark", "images", "channels", "measured dB", "95 % interval", "published dB", "verdict")
-    for row in map(_row, done):
+    for entry in done:
+        row = _row(entry)
         if options.as_json:
             print_json_line({"bundle": manifest.name, "system": system.title, "crop_px": options.crop_px, **row})
         table.add_row(
             str(row["benchmark"]), f"{row['images']} of {row['benchmark_images'] or '?'}", str(row["channels"]),
-            f"{row['psnr_db']:.2f}", f"{row['low_db']:.2f} to {row['high_db']:.2f}", f"{row['published_db']:.2f}",
+            f"{row['psnr_db']:.2f}", _interval(entry.agreement), f"{row['published_db']:.2f}",
             str(row["verdict"]),
         )  # fmt: skip
     if not options.as_json:
@@ -143,12 +178,19 @@ def _print(manifest: Manifest, system: System, done: Sequence[Measured], options
         print_warning(note)
 
 
-def _row(entry: Measured) -> dict[str, str | int | float]:
+def _interval(agreement: Agreement) -> str:
+    bounded = math.isfinite(agreement.low_db)
+    return f"{agreement.low_db:.2f} to {agreement.high_db:.2f}" if bounded else "unknown"
+
+
+def _row(entry: Measured) -> dict[str, str | int | float | None]:
     figure, agreement = entry.figure, entry.agreement
+    bounded = math.isfinite(agreement.low_db)  # one image has no interval
     return {
         "benchmark": figure.benchmark, "images": agreement.images, "benchmark_images": figure.images,
-        "channels": figure.channels, "psnr_db": agreement.mean_db, "low_db": agreement.low_db,
-        "high_db": agreement.high_db, "published_db": figure.psnr_db, "verdict": agreement.verdict,
+        "channels": figure.channels, "psnr_db": agreement.mean_db,
+        "low_db": agreement.low_db if bounded else None, "high_db": agreement.high_db if bounded else None,
+        "published_db": figure.psnr_db, "verdict": agreement.verdict,
         "source": figure.source,
     }  # fmt: skip
 
