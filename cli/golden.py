@@ -10,12 +10,12 @@ from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli.bundle_loading import load_bundle, report_out_of_memory
-from cli.console import print_json_line, print_message, print_table, print_warning
+from cli.console import print_error, print_json_line, print_message, print_table, print_warning, visible
 from cli.progress import progress_bar
 from models.bundle import Manifest
 from models.controls import Controls
 from models.drive import restore_one
-from models.errors import BundleError, ControlsError
+from models.errors import BundleError, ControlsError, PhotoError
 from models.evaluation.agreement import Agreement, compare
 from models.evaluation.pairs import Pair, find_pairs, read_pictures
 from models.evaluation.published import Figure, System, spread, system_of
@@ -39,11 +39,12 @@ class GoldenOptions:
 
 @dataclass
 class Measured:
-    """The PSNRs of one figure's pairs so far, in dB."""
+    """The PSNRs of one figure's pairs so far, in dB, and the number of pairs that could not be read."""
 
     figure: Figure
     pairs: list[Pair]
     psnrs_db: list[float] = field(default_factory=list)
+    failed: int = 0
 
     @property
     def agreement(self) -> Agreement:
@@ -100,7 +101,7 @@ def compare_with_vectors(bundle: Path, manifest: Manifest, folder: Path, options
 def compare_with_paper(bundle: Path, manifest: Manifest, folder: Path, options: GoldenOptions) -> bool:
     """Measure the pairs of a folder that belong to a published figure; print a row for each.
 
-    Returns whether a figure differs.
+    Returns whether a figure differs, or a pair could not be read.
 
     Raises:
         ControlsError: no figures of this system are known, or none belongs to a pair of the folder.
@@ -108,12 +109,13 @@ def compare_with_paper(bundle: Path, manifest: Manifest, folder: Path, options: 
     system = system_of(manifest)
     measured = _with_pairs(system, folder, options.limit)
     restorer = load_bundle(str(bundle), options.device)
-    interrupted = _measure(restorer, measured, options.crop_px)
+    interrupted = _measure(restorer, manifest, system, measured, options)
     done = [entry for entry in measured if entry.psnrs_db]
-    _print(manifest, system, done, options)
+    if done:
+        _print(system, done, options)
     if interrupted:
         raise KeyboardInterrupt
-    return any(entry.agreement.verdict == "differs" for entry in done)
+    return any(entry.failed for entry in measured) or any(entry.agreement.verdict == "differs" for entry in done)
 
 
 def _with_pairs(system: System, folder: Path, limit: int | None) -> list[Measured]:
@@ -133,21 +135,40 @@ def _with_pairs(system: System, folder: Path, limit: int | None) -> list[Measure
     return found
 
 
-def _measure(restorer: "Restorer", measured: Sequence[Measured], crop_px: int) -> bool:
-    """Restore all pairs.  Returns True if Ctrl-C interrupted it."""
+def _measure(
+    restorer: "Restorer", manifest: Manifest, system: System, measured: Sequence[Measured], options: GoldenOptions
+) -> bool:
+    """Restore all pairs; print each PSNR, and with --json the row of each figure.  Returns True after Ctrl-C."""
     with progress_bar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=sum(len(entry.pairs) for entry in measured))
-        try:
-            for entry in measured:
-                print_message(f"{entry.figure.benchmark}: {len(entry.pairs)} pairs")
+        for entry in measured:
+            interrupted = False
+            try:
                 for pair in entry.pairs:
-                    bar.update(task, description=f"{entry.figure.benchmark} {pair.name}")
-                    with report_out_of_memory():
-                        entry.psnrs_db.append(_psnr(restorer, entry.figure, pair, crop_px))
+                    bar.update(task, description=visible(f"{entry.figure.benchmark} {pair.name}"))
+                    _measure_pair(restorer, entry, pair, options.crop_px)
                     bar.advance(task)
-        except KeyboardInterrupt:
-            return True
+            except KeyboardInterrupt:
+                interrupted = True
+            if options.as_json and entry.psnrs_db:
+                print_json_line(
+                    {"bundle": manifest.name, "system": system.title, "crop_px": options.crop_px, **_row(entry)}
+                )
+            if interrupted:
+                return True
     return False
+
+
+def _measure_pair(restorer: "Restorer", entry: Measured, pair: Pair, crop_px: int) -> None:
+    """Restore one pair and print its PSNR; a file that cannot be read is printed, and the run continues."""
+    try:
+        with report_out_of_memory():
+            entry.psnrs_db.append(_psnr(restorer, entry.figure, pair, crop_px))
+    except PhotoError as error:
+        entry.failed += 1
+        print_error(f"{entry.figure.benchmark}: {error}")
+        return
+    print_message(f"{entry.figure.benchmark} {pair.name}: {entry.psnrs_db[-1]:.2f} dB")
 
 
 def _psnr(restorer: "Restorer", figure: Figure, pair: Pair, crop_px: int) -> float:
@@ -159,12 +180,10 @@ def _psnr(restorer: "Restorer", figure: Figure, pair: Pair, crop_px: int) -> flo
     return min(figure.psnr(to_pixels(restored.image).astype(pictures.truth.dtype), pictures.truth), PSNR_CAP_DB)
 
 
-def _print(manifest: Manifest, system: System, done: Sequence[Measured], options: GoldenOptions) -> None:
+def _print(system: System, done: Sequence[Measured], options: GoldenOptions) -> None:
     table = Table("benchmark", "images", "channels", "measured dB", "95 % interval", "published dB", "verdict")
     for entry in done:
         row = _row(entry)
-        if options.as_json:
-            print_json_line({"bundle": manifest.name, "system": system.title, "crop_px": options.crop_px, **row})
         table.add_row(
             str(row["benchmark"]), f"{row['images']} of {row['benchmark_images'] or '?'}", str(row["channels"]),
             f"{row['psnr_db']:.2f}", _interval(entry.agreement), f"{row['published_db']:.2f}",

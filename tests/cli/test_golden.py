@@ -44,6 +44,13 @@ def test_a_checkpoint_that_does_not_reach_the_papers_psnr_differs(undegrade, for
     assert "the source does not say which channels" in result.err
 
 
+def test_a_pair_that_cannot_be_read_is_named_and_the_others_are_measured(undegrade, foreign, benchmark, workplace):
+    (workplace / "pairs/deblur/gt/gopro_1.png").write_bytes(b"damaged")
+    result = undegrade("models", "verify", foreign, benchmark, "--golden", "--device", "cpu")
+    assert (result.code, "error: GoPro: " in result.err, "gopro_1.png" in result.err) == (1, True, True), result.err
+    assert "3 of 1111" in result.text and "26.86" in result.text
+
+
 def test_without_a_folder_the_golden_image_is_restored(undegrade, foreign):
     result = undegrade("models", "verify", foreign, "--golden", "--device", "cpu")
     assert (result.code, "golden image" in result.err) == (0, True), result.err
