@@ -27,7 +27,7 @@ APART = tests/deploy tests/observe tests/client tests/models/training
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) * 3 // 2 // $(THREADS))))")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
+.PHONY: help demo demo-maxim test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
 .PHONY: page-test page-figures test-apart
 .PHONY: train-daclip-small s3-test client-js-test provenance-tools clean
@@ -58,6 +58,14 @@ demo: $(READY) ## Restore a damaged sample photo
 	@echo "  $(BIN)/undegrade restore PHOTO.jpg"
 	@echo "  $(BIN)/undegrade restore FOLDER -o restored/"
 	@echo "  $(BIN)/undegrade --help"
+
+demo-maxim: $(READY) ## Fetch MAXIM with npm (300 MB, once), and sharpen a blurred sample photo
+	@mkdir -p $(DEMO)
+	$(BIN)/undegrade models pull maxim --accept-license
+	$(BIN)/undegrade restore examples/raccoon-blurred.jpg -o $(DEMO)/ --bundle maxim --compare side --exists replace
+	@echo
+	@echo "Before and after are in $(DEMO)/. The terms and the credit of these weights:"
+	@echo "  $(BIN)/undegrade models show maxim"
 
 test: $(READY) ## Run the tests that take seconds, all cores busy; `make check` runs those of APART
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile \

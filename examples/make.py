@@ -18,8 +18,18 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
+from models.training.data.degradations.blur import convolve, motion_kernel
 from models.training.data.degradations.haze import depth_map, scatter
-from models.training.data.degradations.image_operations import Image, Random, as_bytes, clip, from_bytes, grayish
+from models.training.data.degradations.image_operations import (
+    Image,
+    Random,
+    as_bytes,
+    clip,
+    from_bytes,
+    grayish,
+    to_display,
+    to_linear,
+)
 from models.training.data.degradations.rain import blend, layer
 from models.training.data.degradations.sensor_noise import gaussian
 
@@ -65,6 +75,11 @@ def rain(clean: Image, rng: Random) -> Image:
     return blend(clean, far + near, rng)
 
 
+def shake(clean: Image, rng: Random) -> Image:
+    """A shaken camera: a path of 13 px, averaged in linear light."""
+    return to_display(convolve(to_linear(clean), motion_kernel(rng, 13)))
+
+
 PHOTOS = {
     "cat": Photo(wheel="scikit_image", member="skimage/data/chelsea.png", width_px=451),
     "photographer": Photo(wheel="scikit_image", member="skimage/data/camera.png", width_px=448),
@@ -73,6 +88,7 @@ PHOTOS = {
 SAMPLES = {
     "cat-noisy": Sample(photo="cat", degrade=noise(30), seed=3),
     "photographer-rainy": Sample(photo="photographer", degrade=rain, seed=2),
+    "raccoon-blurred": Sample(photo="raccoon", degrade=shake, seed=2),
     "raccoon-hazy": Sample(photo="raccoon", degrade=haze, seed=2),
     "raccoon-noisy": Sample(photo="raccoon", degrade=noise(35), seed=1),
 }

@@ -177,7 +177,8 @@ class AutoDIR:
     def _start(self, run: ImageRun) -> Outcome:
         height, width = run.image.shape[-2:]
         run.specialist = self._specialist(run)
-        areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), run.tile_px, self._frames(run))
+        tile_px = self._tile_px(run)
+        areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), tile_px, self._frames(run))
         run.restored = Canvas(height, width, overlap, run.image.device)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
         run.diffused = Canvas(height, width, overlap, run.image.device) if self._carries_diffused(run) else None
@@ -187,6 +188,15 @@ class AutoDIR:
             report=report_of(run, self.config, ""),
             image=run.result if run.passes else None,
         )
+
+    def _tile_px(self, run: ImageRun) -> int | None:
+        """Returns the side of the largest tile that the request and memory allow; None: the bundle's own limit."""
+        if run.specialist is None:
+            return run.tile_px
+        height, width = run.image.shape[-2:]
+        most = self.config.loop.native_px if run.tile_px is None else run.tile_px**2
+        allowed = self.specialists.tile_px(run.specialist, min(most, height * width), self.device)
+        return run.tile_px if allowed is None else min(allowed, run.tile_px or allowed)
 
     def _stride(self, run: ImageRun) -> int:
         """Returns the stride of the network that repairs this pass."""

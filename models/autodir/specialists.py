@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from models.maxim.config import MAXIMConfig
+from models.maxim.memory import tile_side_px
 from models.networks.drunet import DRUNet, DRUNetConfig
+from processes.memory_limits import memory
 
 KEPT = 2
 """Networks that are loaded on first use and stay; most photos have one kind of damage, and a batch of photos alike."""
@@ -70,6 +72,15 @@ class Specialists:
     def stride(self, key: str) -> int:
         """Returns the number whose multiples the sides of tiles are padded to."""
         return self._configs[key].stride
+
+    def tile_px(self, key: str, pixels: int, device: torch.device) -> int | None:
+        """Returns the side of the square with the most pixels of a tile that memory allows; None: `pixels` fit.
+
+        Only MAXIM's networks on a CPU need so much; on CUDA the engine learns it from errors (worker/engine.py).
+        """
+        if self._configs[key].maxim is None or device.type != "cpu":
+            return None
+        return tile_side_px(pixels, memory().available_bytes)
 
     def restore(self, key: str, degraded: Tensor) -> Tensor:
         """Repair a batch: (B, 3, H, W) -> (B, 3, H, W) in [-1, 1]."""

@@ -27,6 +27,11 @@ MAXIM_TERMS = (
     "were trained on data sets for research (GoPro, Rain13k, RESIDE, LOL): check their terms before commercial use. "
     "undegrade ships none of these weights."
 )
+MAXIM_CREDIT = (
+    "MAXIM: Multi-Axis MLP for Image Processing (Tu, Talebi, Zhang, Yang, Milanfar, Bovik, Li; CVPR 2022), "
+    "google-research/maxim, Apache-2.0; packaged by Kevin Scott (@upscalerjs), MIT."
+)
+"""Whom to name beside results; the registry's entry has the same words."""
 
 
 class Terms(NamedTuple):

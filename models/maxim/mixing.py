@@ -110,8 +110,9 @@ class TwoAxes(nn.Module):
         """
         images, _, width, _ = x.shape
         rows = max(1, self.chunk_positions // (images * width * self.side))
-        parts = [torch.split(grouped(features, self.side, axis), rows, dim=1) for features in (x, total)]
-        return zip(*parts, strict=True)
+        source, target = (grouped(features, self.side, axis) for features in (x, total))
+        for row in range(0, source.shape[1], rows):  # slices, since autograd allows no writing into what split returns
+            yield source[:, row : row + rows], target[:, row : row + rows]
 
 
 def grouped(x: Tensor, side: int, axis: Axis) -> Tensor:

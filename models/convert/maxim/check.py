@@ -24,12 +24,13 @@ def check_maxim(package: Path, vectors: Path, _on_progress: OnProgress | None = 
         BundleError: the package or the vectors cannot be read.
         ControlsError: the folder has no vectors for this task.
     """
-    name, config, plan = plan_package(package, torch.float32, Reader())
+    reader = Reader()
+    config, plan = plan_package(package, torch.float32, reader)
     with torch.device("meta"):
         network = MAXIM(config)
     (tensors,) = plan.values()
     load_weights(network, {tensor.name: tensor.load() for tensor in tensors}, package.name)
-    yield from compare(network, {f"maxim-{name}": _rows}, vectors)
+    yield from compare(network, {f"maxim-{reader.read(package).task}": _rows}, vectors)
 
 
 def _rows(network: MAXIM, vectors: Vectors, path: Path) -> Iterator[Row]:

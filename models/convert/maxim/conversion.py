@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.autodir.restorer import VEIL
 from models.bundle import MAX_FILE_BYTES, Manifest, find_bundle, read_manifest, sha256_of, verify_bundle
 from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
-from models.convert.license import MAXIM_TERMS
+from models.convert.license import MAXIM_CREDIT, MAXIM_TERMS
 from models.convert.maxim.package import Package, read_package
 from models.convert.maxim.rules import maxim_config, maxim_rules
-from models.convert.maxim.tasks import BLACKENING, TASKS, task
+from models.convert.maxim.tasks import BLACKENING, GLIMPSED, TASKS, task
 from models.convert.sizes import shapes_of
 from models.errors import BundleError, ControlsError
 from models.maxim.config import MAXIMConfig
@@ -77,20 +78,21 @@ def convert_maxim(
     verify_bundle(base)
     reader, plan, configs = Reader(), Plan(), {}
     for path in packages:
-        name, config, tensors = plan_package(path, dtype, reader)
-        task(name, path.name)
+        name = reader.read(path).task
+        place = task(name, path.name)
         if name in configs:
             raise ControlsError(f"got two packages for {name}, expected one. Leave out {path.name}.")
-        configs[name] = config
+        if place.words and len(packages) == 1:
+            raise ControlsError(f"got {name} alone, which serves on request only. Add another package.")
+        configs[name], tensors = plan_package(path, dtype, reader)
         plan |= tensors
-    if not set(configs) - {name for name, place in TASKS.items() if place.words}:
-        raise ControlsError("got dehazing-indoor alone, which serves on request only. Add another package.")
-    manifest = _manifest(out.resolve().name, read_manifest(base), configs, packages)
+    sources = ", ".join(f"{path.name} (sha256 {sha256_of(path)})" for path in packages)
+    manifest = maxim_manifest(out.resolve().name, read_manifest(base), configs, sources)
     return write_converted(out, manifest, plan, shard_bytes, on_progress, files_of=base)
 
 
-def plan_package(path: Path, dtype: torch.dtype, reader: Reader) -> tuple[str, MAXIMConfig, Plan]:
-    """Returns the task of a package, its configuration, and the tensors to write.
+def plan_package(path: Path, dtype: torch.dtype, reader: Reader) -> tuple[MAXIMConfig, Plan]:
+    """Returns the configuration of a package's network, and the tensors to write.
 
     Raises:
         BundleError: the file is no complete package of a MAXIM network.
@@ -101,13 +103,18 @@ def plan_package(path: Path, dtype: torch.dtype, reader: Reader) -> tuple[str, M
         config = maxim_config(shapes_of(tensors))
         with torch.device("meta"):
             empty = MAXIM(config)
-        return name, config, plan_tensors(tensors, {network: empty}, maxim_rules(network, config.stages), dtype)
+        return config, plan_tensors(tensors, {network: empty}, maxim_rules(network, config.stages), dtype)
     except BundleError as error:
         raise BundleError(f"{path.name}: {error}") from error
 
 
-def _manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig], packages: Sequence[Path]) -> Manifest:
-    """Returns the manifest with the files of `base` that are still used, without those of MAXIM."""
+def maxim_manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig], sources: str) -> Manifest:
+    """Returns the manifest with the files of `base` that are still used, without those of MAXIM.
+
+    Args:
+        configs: the networks by their tasks.
+        sources: names what they were converted from.
+    """
     default = {TASKS[key].label: TASKS[key] for key in configs if not TASKS[key].words}
     specialists = dict(_remaining(base, default))
     weights = {
@@ -118,8 +125,7 @@ def _manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig], pac
     for key, config in configs.items():
         place = TASKS[key]
         specialists[key] = {"names": (place.label,), "maxim": asdict(config), "words": place.words}
-    loop = {**base.networks["loop"], **({"blackening": BLACKENING} if "haze" in default else {})}
-    sources = ", ".join(f"{path.name} (sha256 {sha256_of(path)})" for path in packages)
+    loop = {**base.networks["loop"], "glimpsed": GLIMPSED, **({"blackening": BLACKENING} if VEIL in default else {})}
     trained = "; ".join(f"MAXIM {key}: {TASKS[key].trained_on}" for key in configs)
     return base.model_copy(
         update={
@@ -128,6 +134,7 @@ def _manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig], pac
             "description": f"{base.name} {base.version} with MAXIM for {', '.join(default)}, converted from {sources}.",
             "license": f"{base.license}; MAXIM: MIT as packaged, upstream Apache-2.0",
             "restrictions": MAXIM_TERMS,
+            "credit": MAXIM_CREDIT,
             "degradations": tuple(
                 entry.model_copy(update={"strength": default[entry.name].strength, "floor": default[entry.name].floor})
                 if entry.name in default else entry

@@ -43,7 +43,7 @@ def graph_tensors(model: Mapping[str, Any], shards: Mapping[str, bytes]) -> dict
             raise BundleError(f"the model has the format {model['format']!r}, expected 'graph-model'. {OTHER_MODEL}")
         kernels = {node["input"][1]: node["name"] for node in model["modelTopology"]["node"] if node["op"] == "Einsum"}
         found = [
-            _tensor(name, values, kernels)
+            tensor_of(name, values, kernels)
             for group in model["weightsManifest"] for name, values in _constants(group, shards)
         ]  # fmt: skip
     except (KeyError, TypeError, IndexError) as error:
@@ -84,7 +84,7 @@ def _joined(paths: Sequence[str], shards: Mapping[str, bytes]) -> bytearray:
     return data
 
 
-def _tensor(name: str, values: Array, kernels: Mapping[str, str]) -> tuple[str, Tensor]:
+def tensor_of(name: str, values: Array, kernels: Mapping[str, str]) -> tuple[str, Tensor]:
     """Returns the name and tensor of a parameter, in torch's layout; a 1 x 1 convolution becomes a matrix."""
     if ARGUMENT.fullmatch(name):
         path, kind = kernels.get(name, "").removesuffix(EINSUM), "kernel"

@@ -1,5 +1,8 @@
 """AutoDIR with specialists: which network repairs which degradation, strict mode, and the single step."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 from parity_check import PROGRAM, assert_parity
@@ -9,9 +12,11 @@ from models.autodir.specialists import SpecialistConfig, Specialists
 from models.autodir.track import AutoDIRTrack, SpecialistTrack
 from models.controls import Controls
 from models.drive import restore_all, restore_one
+from models.maxim.config import MAXIMConfig
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.restorer import Continues, Request, Restored
 from models.tracks import cut_into_tiles
+from processes.memory_limits import Memory
 
 NETWORK = DRUNetConfig(width=4, blocks=(1, 1), patch=2)
 WORDS = "remove the noise"
@@ -141,3 +146,65 @@ def test_the_result_of_an_image_does_not_depend_on_its_batch(model):
     together = [done.image for done in restore_all(model, requests, together=3)]
     for request, image in zip(requests, together, strict=True):
         assert_parity(restore_one(model, request).image, image)
+
+
+def brighter(by):
+    """A network in place of MAXIM: adds a constant."""
+    return lambda x: x + by
+
+
+def test_a_specialist_on_request_repairs_only_where_the_prompt_has_one_of_its_words(autodir, label):
+    configs = {
+        "inside": SpecialistConfig(names=(label,), maxim=MAXIMConfig(), words=("indoor", "room")),
+        "outside": SpecialistConfig(names=(label,), maxim=MAXIMConfig()),
+    }
+    bank = Specialists(configs, {}, {"inside": lambda: brighter(0.25), "outside": lambda: brighter(0.5)})
+    assert (bank.key_of(label), bank.key_of("another")) == ("outside", None)
+    assert bank.key_of(label, "an Indoor, picture") == "inside"
+    assert bank.key_of(label, "a classroom") == "outside"
+    plain = autodir()
+    model = AutoDIR(plain.config, plain.assessor, plain.air, plain.scm, plain.device, bank)
+    image = picture(64, 64).clamp(-1, 0)
+    for words, by, change in ((WORDS, "outside", 0.5), (f"{WORDS}, Indoor!", "inside", 0.25)):
+        done = restored(model, image, prompt=words)
+        assert [one.by for one in done.report.passes] == [f"specialist {by}"]
+        assert_parity(done.image, image + change)
+        assert "Indoor!" not in done.report.understood.ignored
+
+
+def test_networks_on_demand_are_loaded_on_first_use_and_few_stay():
+    loaded = []
+
+    def load(key):
+        loaded.append(key)
+        return brighter(0.0)
+
+    keys = ("a", "b", "c")
+    configs = {key: SpecialistConfig(names=(key,), maxim=MAXIMConfig()) for key in keys}
+    bank = Specialists(configs, {}, {key: partial(load, key) for key in keys}, kept=2)
+    assert bank.stride("a") == 64 and loaded == []
+    for key in "abab":
+        bank.restore(key, torch.zeros(1, 3, 64, 64))
+    assert loaded == ["a", "b"]
+    for key in "cba":  # c takes the place of a, which was used before b
+        bank.restore(key, torch.zeros(1, 3, 64, 64))
+    assert loaded == ["a", "b", "c", "a"]
+    Specialists(configs, {}, {key: partial(load, key) for key in keys}, kept=3).load_all()
+    assert loaded[4:] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("available_mib", "tiles"), [(4096, 1), (256, 4)])
+def test_where_memory_is_short_a_large_network_gets_smaller_tiles(autodir, label, monkeypatch, available_mib, tiles):
+    monkeypatch.setattr("models.autodir.specialists.memory", lambda: Memory(available_mib * 2**20, None))
+    config = SpecialistConfig(names=(label,), maxim=MAXIMConfig())
+    plain = autodir()
+    loop = replace(plain.config.loop, native_px=1024**2, overlap_px=32)
+    bank = Specialists({"large": config}, {}, {"large": lambda: brighter(0.5)})
+    model = AutoDIR(replace(plain.config, loop=loop), plain.assessor, plain.air, plain.scm, plain.device, bank)
+    image = picture(300, 600).clamp(-1, 0)
+    (outcome,) = model.begin([Request(image=image, controls=Controls(prompt=WORDS))])
+    assert len(outcome.tracks) == tiles
+    assert all(track.area.height * track.area.width <= 256**2 or tiles == 1 for track in outcome.tracks)
+    assert_parity(restored(model, image, prompt=WORDS).image, image + 0.5)
+    (outcome,) = model.begin([Request(image=image, controls=Controls(prompt=WORDS), tile_px=128)])
+    assert all(track.area.height * track.area.width <= 128**2 for track in outcome.tracks)
