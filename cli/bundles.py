@@ -72,7 +72,7 @@ def verify(
     pairs: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DIR", help="With --golden: a folder of TASK/lq/NAME and TASK/gt/NAME, with a benchmark."
+            metavar="DIR", help="With --golden: a benchmark (TASK/lq/NAME and TASK/gt/NAME), or recorded outputs."
         ),
     ] = None,
     golden: Annotated[
@@ -109,13 +109,15 @@ def verify(
         manifest, differs = read_manifest(bundle), False
         print_message(f"{bundle}: all {len(manifest.files)} files match the manifest")
         if golden:
-            from cli.golden import GoldenOptions, check_recorded, compare_with_paper
+            from cli.golden import GoldenOptions, check_recorded, compare_with_paper, compare_with_vectors
+            from models.evaluation.recorded_outputs import vector_files
 
             options = GoldenOptions(device=device, crop_px=crop, limit=limit, as_json=as_json)
             if pairs is None:
                 check_recorded(bundle, manifest, device)
             else:
-                differs = compare_with_paper(bundle, manifest, pairs, options)
+                compare = compare_with_vectors if vector_files(pairs) else compare_with_paper
+                differs = compare(bundle, manifest, pairs, options)
     if differs:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -25,6 +25,8 @@ from processes.parent_death import die_with_parent
 LOOK_EVERY_S = 0.25
 GRACE_S = 5.0
 """How long a client may take to end when the user interrupts it."""
+SMALLEST_BYTES = 2**17
+"""Smaller files are logs and indexes of the client, whose growth says nothing."""
 SCRATCH = ".client"
 
 
@@ -89,7 +91,8 @@ def run_client(
             raise DownloadError(f"cannot start {command[0]}: {error.strerror}.") from error
         try:
             while _runs(process):
-                on_growth(_largest_bytes(scratch))
+                if (size_bytes := _largest_bytes(scratch)) >= SMALLEST_BYTES:
+                    on_growth(size_bytes)
         finally:
             _end(process)
     printed = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
