@@ -50,8 +50,6 @@ Owner = Annotated[
 PageCursor = Annotated[str | None, Query(pattern=CURSOR_PATTERN, description="`next` of the previous page.")]
 
 
-
-
 def wanted_jobs(
     caller: Caller, owner: str | None, state: State | None, labels: Iterable[str], since: datetime | None,
     batch: str | None = None,

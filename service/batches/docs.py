@@ -10,7 +10,9 @@ NAME = {"type": "string", "description": "The name of the result in results.zip,
 
 def batch_docs() -> dict[str, Any]:
     """Return the `openapi_extra` of the route."""
-    fields, texts = option_schemas("restore")
+    fields, texts = ({**schemas} for schemas in option_schemas("restore"))
+    for schemas in (fields, texts):
+        del schemas["result_url"]  # Intake refuses it
     sources = {"image_base64": BASE64, "image_url": IMAGE_URL, "upload": UPLOAD_ID}
     image = {
         "type": "object", "properties": {**sources, NAME_FIELD: NAME}, "additionalProperties": False,

@@ -82,6 +82,8 @@ async def _made(desk: Desk, batch_id: str, caller: Caller) -> Batch:
     except NoSuchBatch as error:
         hint = "send the images with a new Idempotency-Key"
         raise Gone(f"batch {batch_id}, which this request made before, was deleted", hint=hint) from error
+
+
 @router.get("/batches", responses=problem_responses(401, 422, 503))
 async def batches(
     request: Request,

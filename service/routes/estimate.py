@@ -14,8 +14,9 @@ from service.query import check_query
 from service.refusals import InvalidRequest
 from service.request_body import check_encoding, read_json
 from service.request_options import invalid_field, read_options
-from service.routes.dependencies import CurrentDesk, problem_responses
+from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
 from service.upload_refusals import TooManyPixels, UnsupportedBody
+from service.webhooks.acceptance import accepted_hooks
 
 router = APIRouter(tags=["restore"])
 MAX_SIZES = 1000
@@ -51,6 +52,7 @@ async def estimate_images(request: Request, desk: CurrentDesk, caller: Authentic
     fields = await read_json(request, MAX_BODY_BYTES)
     sizes, kind = _sizes(fields.pop("images", None)), _kind(fields.pop("kind", "restore"))
     options = read_options(kind, {}, fields)
+    await accepted_hooks(options.hooks, desk.settings, desk.queue.redis, caller.owner, path_prefix(request))
     _check_pixels(sizes, desk.settings.max_megapixels)
     bundle = options.bundle or desk.settings.bundle
     await check_degradations(desk.queue, bundle, options)
