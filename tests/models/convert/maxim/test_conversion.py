@@ -11,6 +11,7 @@ from random_bundle import write_random_bundle
 from random_pictures import random_picture
 
 from models.autodir.assessor import prompt_of
+from models.autodir.specialists import Specialists
 from models.bundle import find_bundle, read_manifest, verify_bundle
 from models.controls import Controls
 from models.convert.maxim.check import check_maxim
@@ -18,9 +19,10 @@ from models.convert.maxim.conversion import convert_maxim, maxim_manifest
 from models.convert.maxim.tasks import TASKS
 from models.drive import restore_one
 from models.errors import BundleError, ControlsError
-from models.families import load_restorer
+from models.families import autodir_config, load_restorer
 from models.maxim.config import MAXIMConfig
 from models.restorer import Request
+from models.vocabulary import CLEAN
 
 CPU = torch.device("cpu")
 SHIPPED = find_bundle("autodir-small")
@@ -106,6 +108,22 @@ def test_without_haze_the_guard_of_our_own_dehazing_stays():
     made = maxim_manifest("m", shipped, {"deraining": MAXIMConfig()}, "x")
     assert made.networks["loop"]["blackening"] == shipped.networks["loop"]["blackening"]
     assert made.networks["specialists"]["light"] == shipped.networks["specialists"]["light"]
+
+
+@pytest.fixture(scope="module")
+def shipped_assessor():
+    return load_restorer(SHIPPED, CPU).assessor
+
+
+@pytest.mark.parametrize(
+    "prompt", ["remove the haze in this indoor photo", "Dehaze, indoors!", "fog inside a room", "the interior is hazy"]
+)
+def test_words_for_indoors_ask_for_haze_and_for_the_indoor_network(shipped_assessor, prompt):
+    made = maxim_manifest("maxim", read_manifest(SHIPPED), REPAIRS, "x")
+    bank = Specialists(autodir_config(SHIPPED, made).specialists, {})
+    found = shipped_assessor.prompt_probabilities(prompt)
+    label = max((name for name in found if name != CLEAN), key=lambda name: found[name])
+    assert (label, bank.key_of(label, prompt), bank.key_of(label)) == ("haze", "dehazing-indoor", "dehazing-outdoor")
 
 
 @pytest.mark.full
