@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ from models.training.learn.word import teach_word
 from models.views import overview
 from models.vocabulary import CLEAN
 
-OLD_CROPS, HELD_OLD_EACH = 320, 16
-PAIR_CROPS, HELD_PAIR_CROPS = 160, 24
+OLD_CROPS, HELD_OLD_EACH = 240, 12
+PAIR_CROPS, HELD_PAIR_CROPS = 100, 20
 """Crops of all pairs together; a pair has at least four."""
 
 Say = Callable[[str], None]
@@ -89,7 +90,7 @@ def gather(
     synthetic = known_synthetic(names)
     weights = {entry: ASSESSMENT_MIXTURE.weights[entry] for entry in synthetic}
     mixture = Mixture(weights=weights, two_kinds=ASSESSMENT_MIXTURE.two_kinds, saved_as_jpeg=0.25)
-    crop: CropConfig = ASSESSMENT_DEFAULTS["crop"]
+    crop: CropConfig = replace(ASSESSMENT_DEFAULTS["crop"], crop_px=side)
     drawn = DegradedPairs(pools[0], crop, mixture, names, seed)
     old = [drawn[index]["degraded"] for index in range(OLD_CROPS)]
     examples = validation_examples(pools[1], names, crop_px=side, each=HELD_OLD_EACH, drawn=synthetic)
