@@ -34,7 +34,6 @@ class LearnReport:
     assessor: Learned
     before: Gains
     after: Gains
-    strict_system: bool
     seconds: float
     cpu_seconds: float
 
@@ -63,13 +62,12 @@ def card_text(report: LearnReport) -> str:
         if report.forgets
         else ""
     )
-    strict = "AIR and SCM were trained, too (`--strict`).\n" if report.strict_system else ""
     return f"""# {Path(report.out).name}: {report.bundle} and {name}
 
 `undegrade learn` taught this bundle **{name}** from {report.trained_pairs} pairs of photos; {report.chosen_pairs} \
 more chose the weights
 and calibrated the repair. Training began with {start} and took {report.steps} steps.
-{strict}
+
 ```
 undegrade restore photo.jpg --bundle {report.out}
 undegrade restore photo.jpg --bundle {report.out} --only {name}

@@ -28,15 +28,9 @@ CALIBRATION_PX, CALIBRATION_EACH, FLOOR_EACH = 192, 8, 2
 
 
 def write_learned(
-    plan: LearnPlan, manifest: Manifest, out: Path, assessor: Assessor, trained: TrainedSpecialist, count: int,
-    replaced: Mapping[str, Mapping[str, Tensor]],
-) -> Manifest:  # fmt: skip
-    """Write the bundle to `out`, without calibration; returns its manifest.
-
-    Args:
-        count: the number of pairs, for the description.
-        replaced: weights of other networks that were trained, too ("air", "scm").
-    """
+    plan: LearnPlan, manifest: Manifest, out: Path, assessor: Assessor, trained: TrainedSpecialist, count: int
+) -> Manifest:
+    """Write the bundle to `out`, without calibration; returns its manifest.  `count` is the number of pairs."""
     networks: dict[str, Mapping[str, Tensor]] = {
         name: read_weights(plan.bundle, manifest, name, CPU) for name in manifest.weights
     }
@@ -44,7 +38,6 @@ def write_learned(
     networks |= {
         "clip": assessor.clip.state_dict(),
         f"specialist-{plan.name}": trained.network.state_dict(),
-        **replaced,
     }
     own = BundleDegradation(name=plan.name, prompt=prompt_of(plan.name), fidelity=1.0)
     others = [entry for entry in manifest.degradations if entry.name != CLEAN]

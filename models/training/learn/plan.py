@@ -29,7 +29,6 @@ class LearnPlan:
         start: the specialist of the bundle to start with, "scratch", or None for the nearest one.
         images: photos whose synthetic damage keeps the old degradations; the undamaged photos of the pairs always do.
         test: pairs to evaluate on; None holds out a fifth of the pairs.
-        strict_system: also train AIR and SCM, which the strict loop uses.
     """
 
     folder: Path
@@ -45,7 +44,6 @@ class LearnPlan:
     images: tuple[Path, ...] = ()
     test: Path | None = None
     check: bool = True
-    strict_system: bool = False
 
     @property
     def work(self) -> Path:

@@ -3,14 +3,13 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from models.autodir.restorer import AutoDIR
 from models.bundle import Manifest
@@ -62,8 +61,7 @@ def learn(plan: LearnPlan, device: torch.device, console: Console, say: Say) -> 
     trained = train_specialist(plan, pairs, restorer, device, console, say)
     partial = plan.work / plan.out.name
     shutil.rmtree(partial, ignore_errors=True)
-    replaced: Mapping[str, Mapping[str, Tensor]] = {}
-    written = write_learned(plan, manifest, partial, assessor, trained, pairs.count, replaced)
+    written = write_learned(plan, manifest, partial, assessor, trained, pairs.count)
     say("calibrating")
     written = calibrated(partial, written, plan.name, pairs.fit.held_out, pools[1])
     say("measuring on the test pairs")
@@ -72,7 +70,7 @@ def learn(plan: LearnPlan, device: torch.device, console: Console, say: Say) -> 
     report = LearnReport(
         name=plan.name, bundle=manifest.name, out=str(plan.out), trained_pairs=len(pairs.fit.train),
         chosen_pairs=len(pairs.fit.held_out), start=trained.start, steps=trained.steps, strength=own.strength,
-        floor=own.floor, assessor=learned, before=before, after=after, strict_system=plan.strict_system,
+        floor=own.floor, assessor=learned, before=before, after=after,
         seconds=round(time.monotonic() - started_s, 1), cpu_seconds=round(_cpu_s() - started_cpu_s, 1),
     )  # fmt: skip
     _finish(plan, partial, written, report)

@@ -25,7 +25,7 @@ SCRATCH_NETWORK = DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)
 TRIAL_STEPS = 8
 CLEAN_SHARE = 0.08
 """The share of undamaged crops in training: a repair that is begun by mistake then harms less."""
-RATE, RATE_FROM_SCRATCH = 5e-4, 1e-3
+RATE = 1e-3
 MUON, MUON_FROM_SCRATCH = 0.003, 0.008
 """Only on CUDA: torch's Muon multiplies in bfloat16, and a CPU without it takes ten times as long for a step."""
 VALIDATIONS = 12
@@ -88,7 +88,7 @@ def _run(plan: LearnPlan, out: Path, device: torch.device, start: str, steps: in
     muon = MUON_FROM_SCRATCH if scratch else MUON
     return RunConfig(
         images=(), out=out, minutes=plan.minutes, steps=steps, batch=plan.batch, seed=plan.seed, device=device.type,
-        learning_rate=RATE_FROM_SCRATCH if scratch else RATE, muon=muon if device.type == "cuda" else None,
+        learning_rate=RATE, muon=muon if device.type == "cuda" else None,
         warmup_steps=20, ema=0.99, loaders=0, crop=CropConfig(crop_px=plan.crop_px),
         validate_every_s=max(20.0, 60 * plan.minutes / VALIDATIONS),
     )  # fmt: skip

@@ -49,7 +49,7 @@ def learned(plan):
 
 
 def test_the_new_bundle_loads_and_knows_the_word(learned):
-    plan, report, _ = learned
+    plan, _, _ = learned
     verify_bundle(plan.out)
     restorer = load_restorer(plan.out, CPU)
     assert restorer.names == ("noise", "low-light", "stripes")
