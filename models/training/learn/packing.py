@@ -19,6 +19,7 @@ from models.training.data.dataset import Example
 from models.training.data.own_pairs import OwnPair
 from models.training.data.photos import PhotoPool
 from models.training.learn.assessor import known_synthetic
+from models.training.learn.evidence import encoder_of
 from models.training.learn.plan import LearnPlan
 from models.training.learn.specialist import TrainedSpecialist
 from models.vocabulary import CLEAN
@@ -43,12 +44,14 @@ def write_learned(
     others = [entry for entry in manifest.degradations if entry.name != CLEAN]
     clean = [entry for entry in manifest.degradations if entry.name == CLEAN]
     specialists = {**manifest.networks.get("specialists", {}), plan.name: asdict(trained.config)}
+    clip, hidden = manifest.networks["clip"], encoder_of(assessor).hidden.out_features
+    clip = {**clip, "tower": {**clip["tower"], "hidden": hidden}}
     described = f"{manifest.description.rstrip('.')}, and {plan.name}, learned from {count} pairs."
     changed = manifest.model_copy(
         update={
             "name": plan.out.name, "version": "1", "description": described, "golden": None,
             "degradations": (*others, own, *clean),
-            "networks": {**manifest.networks, "specialists": specialists},
+            "networks": {**manifest.networks, "clip": clip, "specialists": specialists},
             "trained_on": f"{manifest.trained_on}; {plan.name}: {count} pairs of its owner", "quality": {},
         }
     )  # fmt: skip

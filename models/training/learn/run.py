@@ -44,11 +44,11 @@ def learn(plan: LearnPlan, device: torch.device, console: Console, say: Say) -> 
     started_s, started_cpu_s = time.monotonic(), _cpu_s()
     manifest = check_plan(plan)
     cv2.setNumThreads(0)
-    if open_work(plan):
-        say(f"continuing the run in {plan.work}")
     restorer = _loaded(plan.bundle)
     encoder_of(restorer.assessor)
     pairs = split_pairs(plan)
+    if open_work(plan):
+        say(f"continuing the run in {plan.work}")
     say(
         f"{len(pairs.fit.train)} pairs to train on, {len(pairs.fit.held_out)} to choose and calibrate, "
         f"{len(pairs.test.held_out)} to measure on"

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from models.autodir.assessor import prompt_of
 from models.errors import TrainingError
 from models.networks.clip import END_OF_TEXT, text_states, tokenize
-from models.training.core.text_encoder import MARGIN, SCALE, class_embeddings
+from models.training.core.text_encoder import SCALE, class_embeddings
 from models.training.data.phrases import COMMANDS, phrase
 from models.vocabulary import degradation
 
-STEPS, BATCH, RATE = 80, 24, 0.05
+STEPS, LEAST_STEPS, BATCH, RATE = 200, 40, 24, 0.1
+CLOSE_ENOUGH = 0.1
+"""Training ends early when the new prompt resembles no other one by more than this (cosine)."""
 SEPARATION = 8.0
 
 
@@ -54,10 +56,12 @@ def teach_word(clip: nn.Module, names: Sequence[str], name: str, seed: int = 0, 
     classes = {entry: prompt_of(entry) for entry in (*names, name)}
     rng = np.random.default_rng(seed)
     known = [entry for entry in names if entry in COMMANDS]
-    for _ in range(steps):
+    for step in range(steps):
         optimizer.zero_grad()
         with _RowsReplaced(clip, rows, embedding):
-            loss = _loss(clip, classes, known, rng)
+            loss, cosine = _loss(clip, classes, known, rng)
+            if step >= LEAST_STEPS and cosine < CLOSE_ENOUGH:
+                break
             loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     with torch.no_grad():
@@ -85,8 +89,10 @@ class _RowsReplaced:
         self.handle.remove()
 
 
-def _loss(clip: nn.Module, classes: dict[str, str], known: Sequence[str], rng: np.random.Generator) -> Tensor:
-    """Returns the classification loss of phrases with and without the new word, and the separation of its prompt."""
+def _loss(
+    clip: nn.Module, classes: dict[str, str], known: Sequence[str], rng: np.random.Generator
+) -> tuple[Tensor, float]:
+    """Returns the loss (classified phrases, distance of the prompt), and the prompt's largest cosine with another."""
     new = list(classes)[-1]
     word = degradation(new).word
     drawn = [(phrase(new, rng), len(classes) - 1) for _ in range(BATCH // 2)]
@@ -99,4 +105,5 @@ def _loss(clip: nn.Module, classes: dict[str, str], known: Sequence[str], rng: n
     _, prompts = class_embeddings(clip, classes, pooled.device)
     labels = torch.tensor([label for _, label in drawn])
     classified = F.cross_entropy(SCALE * F.normalize(pooled, dim=-1) @ prompts.T, labels)
-    return classified + SEPARATION * (prompts[:-1] @ prompts[-1] - MARGIN).clamp_min(0).square().sum()
+    cosines = prompts[:-1] @ prompts[-1]
+    return classified + SEPARATION * cosines.clamp_min(0).square().sum(), float(cosines.detach().max())

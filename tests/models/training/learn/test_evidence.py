@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from models.autodir.assessor import Assessor
 from models.errors import TrainingError
-from models.training.learn.evidence import MAX_LOSS, Evidence, encoder_of, train_last_layers
+from models.training.learn.evidence import MAX_LOSS, UNITS, Evidence, encoder_of, train_last_layers
 
 OLD, COUNT = 3, 60
 
@@ -49,7 +49,18 @@ def test_the_new_kind_is_found_and_the_old_ones_are_kept(taught):
     assert learned.old_before > 0.95
     assert learned.old_after >= learned.old_before - MAX_LOSS
     assert learned.new > 0.95
-    assert not any(parameter.requires_grad for parameter in encoder_of(assessor).hidden.parameters())
+
+
+def test_the_order_of_the_old_kinds_never_changes(taught):
+    assessor, evidence, prompts = taught
+    encoder = encoder_of(assessor)
+    with torch.no_grad():
+        before = F.normalize(encoder.embed(evidence.damaged), dim=-1) @ prompts[:3].T
+    train_last_layers(assessor, prompts, evidence, new=3, seed=0)
+    with torch.no_grad():
+        after = F.normalize(encoder.embed(evidence.damaged), dim=-1) @ prompts[:3].T
+    assert (before.argsort(dim=1) == after.argsort(dim=1)).all()
+    assert encoder.hidden.out_features == 64 + UNITS
 
 
 def test_a_plain_image_encoder_is_refused(random_config):
