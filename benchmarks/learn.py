@@ -187,7 +187,7 @@ def draw(arguments: argparse.Namespace) -> None:
 
     def at(row: dict[str, Any]) -> str:
         x = left + (width - left - 130) * row["cpu_s"] / seconds
-        return f"{x:.1f},{height - bottom - (height - bottom - 16) * (row['gain'] - low) / (high - low):.1f}"
+        return f"{x:.1f},{height - bottom - (height - bottom - 34) * (row['gain'] - low) / (high - low):.1f}"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" ',
@@ -197,7 +197,7 @@ def draw(arguments: argparse.Namespace) -> None:
     for gain in range(math.ceil(low), math.floor(high) + 1):
         y = at({"cpu_s": 0, "gain": gain}).split(",")[1]
         parts.append(f'<path d="M{left} {y}H{width - 130}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 8}" y="{y}" text-anchor="end">{gain:+d}</text>')
+        parts.append(f'<text x="{left - 8}" y="{y}" text-anchor="end">{gain}</text>')
     print("| pairs | start | steps | CPU seconds | gain |\n|---|---|---|---|---|")
     for number, (pairs, start) in enumerate(dict.fromkeys((row["pairs"], row["start"]) for row in rows)):
         own = [row for row in rows if (row["pairs"], row["start"]) == (pairs, start)]

