@@ -11,7 +11,15 @@ from cli.console import print_error, print_failure, print_message
 from cli.listening import ListenError
 from cli.settings import debug_enabled
 from jobs.errors import StoreError, UnknownName
-from models.errors import BundleError, ControlsError, DeviceError, ModelsError, PhotoError, ProvenanceError
+from models.errors import (
+    BundleError,
+    ControlsError,
+    DeviceError,
+    ModelsError,
+    PhotoError,
+    ProvenanceError,
+    TrainingError,
+)
 
 
 class ExitCode(IntEnum):
@@ -40,7 +48,7 @@ PACKAGES_OF_WORKER = ("torch", "torchvision", "open_clip", "diffusers", "safeten
 CODES_OF_ERRORS: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (PhotoError, ExitCode.SOME_FAILED), (BundleError, ExitCode.MODEL), (DeviceError, ExitCode.DEVICE),
     (MemoryError, ExitCode.DEVICE), (ControlsError, ExitCode.USAGE), (ProvenanceError, ExitCode.USAGE),
-    (ModelsError, ExitCode.MODEL),
+    (TrainingError, ExitCode.USAGE), (ModelsError, ExitCode.MODEL),
 )  # fmt: skip
 """The first class that matches wins."""
 

@@ -18,7 +18,7 @@ from cli.settings import debug_enabled, settings, unknown_settings
 from cli.signals import end_on_signals
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    **{name: (f"cli.{name}", name) for name in ("restore", "detect", "evaluate", "compare", "doctor")},
+    **{name: (f"cli.{name}", name) for name in ("restore", "detect", "evaluate", "learn", "compare", "doctor")},
     **{name: (f"cli.{name}", name) for name in ("serve", "api", "worker", "webhooks", "health")},
     "models": ("cli.bundles", "app"),
     "keys": ("cli.keys", "app"),

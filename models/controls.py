@@ -10,7 +10,7 @@ from typing import get_args
 
 from models.errors import ControlsError
 from models.presets import PRESETS, PresetName
-from models.vocabulary import CLEAN, degradation, names
+from models.vocabulary import CLEAN, degradation, did_you_mean, names
 
 Strength = float | dict[str, float]
 """One share for the whole restoration, or a share for each repair; a repair that is not named has 1."""
@@ -183,7 +183,7 @@ def _refuse_unknown(known: Sequence[str], wanted: Sequence[str]) -> None:
     for name in wanted:
         if name not in known:
             choices = ", ".join(entry for entry in known if entry != CLEAN)
-            raise ControlsError(f"this bundle does not know {name!r}; it knows {choices}")
+            raise ControlsError(f"this bundle does not know {name!r}; it knows {choices}.{did_you_mean(name)}")
 
 
 def allowed_names(known: Sequence[str], only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:

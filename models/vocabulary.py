@@ -1,5 +1,8 @@
 """The degradations: their names and aliases, their words in the assessor's prompts, and their default fidelity.
 
+A bundle may know more of them: `undegrade learn` adds a degradation under any plain word that is not in this list.  So
+a plain word that looks like no known word passes here, and whoever knows the bundle checks it.
+
 Torch-free, because the service and the command line list them without loading a model.
 """
 
@@ -66,6 +69,12 @@ DACLIP_WORDS = (
 )  # fmt: skip
 """The words that DA-CLIP was trained on, in the published order; each is a name or an alias of a degradation above."""
 
+PLAIN_WORD = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+"""What the name of a learned degradation looks like: "banding", "lens-flare"."""
+MAX_WORD_CHARACTERS = 30
+TYPO = 0.75
+"""How much a word must resemble a known one to be taken for a typing error, from 0 to 1 (difflib's ratio)."""
+
 
 def _normalized(word: str) -> str:
     return re.sub(r"[\s_]+", "-", word.strip().lower())
@@ -79,18 +88,41 @@ _BY_WORD = {
 
 
 def degradation(word: str) -> Degradation:
-    """Returns the degradation that a user's word names ("low light", "fog", "JPEG").
+    """Returns the degradation that a user's word names ("low light", "fog", "JPEG"), or a learned one of this name.
 
     Raises:
-        ControlsError: the word is unknown; the message suggests the nearest known word.
+        ControlsError: the word is not plain, or resembles a known one; the message suggests the nearest known word.
     """
-    found = _BY_WORD.get(_normalized(word))
-    if found is None:
-        names = ", ".join(entry.name for entry in DEGRADATIONS)
-        near = difflib.get_close_matches(_normalized(word), _BY_WORD, n=1)
-        hint = f" Did you mean {_BY_WORD[near[0]].name!r}?" if near else ""
-        raise ControlsError(f"got degradation {word!r}, expected one of {names}.{hint}")
-    return found
+    name = _normalized(word)
+    found = _BY_WORD.get(name)
+    if found is not None:
+        return found
+    if is_plain(name) and not resembled(name, TYPO):
+        return Degradation(name=name, word=name.replace("-", " "))
+    names = ", ".join(entry.name for entry in DEGRADATIONS)
+    raise ControlsError(f"got degradation {word!r}, expected one of {names}.{did_you_mean(name)}")
+
+
+def is_known(word: str) -> bool:
+    """Returns whether the word is in this list, and so cannot name a learned degradation."""
+    return _normalized(word) in _BY_WORD
+
+
+def is_plain(name: str) -> bool:
+    """Returns whether the word can name a learned degradation."""
+    return len(name) <= MAX_WORD_CHARACTERS and re.fullmatch(PLAIN_WORD, name) is not None
+
+
+def resembled(name: str, least: float = 0.6) -> str | None:
+    """Returns the name of the degradation that a known word like this one names; None if no word is like it."""
+    near = difflib.get_close_matches(name, _BY_WORD, n=1, cutoff=least)
+    return _BY_WORD[near[0]].name if near else None
+
+
+def did_you_mean(name: str) -> str:
+    """Returns " Did you mean 'noise'?", or nothing."""
+    near = resembled(name)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def names(words: Iterable[str]) -> tuple[str, ...]:

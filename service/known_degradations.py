@@ -1,6 +1,7 @@
 """Refuses degradations that the bundle of a request does not repair, before the job is queued."""
 
 from jobs.queue import Queue
+from models.vocabulary import did_you_mean
 from service.request_fields import LIST_FIELDS
 from service.request_options import Options, invalid_field
 
@@ -25,6 +26,7 @@ async def check_degradations(queue: Queue, bundle: str, options: Options) -> Non
     for field, wanted in named.items():
         for name in wanted:
             if name not in known:
-                raise invalid_field(field, f"bundle {bundle} does not know {name}; it knows {', '.join(sorted(known))}")
+                problem = f"bundle {bundle} does not know {name}; it knows {', '.join(sorted(known))}"
+                raise invalid_field(field, problem + did_you_mean(name).replace(" Did", "; did"))
     if not (set(controls.only) or known) - set(controls.skip):
         raise invalid_field("skip", "nothing is left to repair; remove a name")

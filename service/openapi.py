@@ -7,7 +7,7 @@ picture, or which bundles the workers have.  docs/api.md says so, and `tests/api
 from typing import Any
 
 from jobs.spec import Kind
-from models.vocabulary import DEGRADATIONS
+from models.vocabulary import DEGRADATIONS, MAX_WORD_CHARACTERS, PLAIN_WORD
 from service.image_header import MEDIA_TYPES
 from service.label_fields import LABELS_FIELD, TEXT_SCHEMA
 from service.negotiation import MAX_WAIT_S
@@ -31,14 +31,16 @@ UPLOAD_ID = {
 PROMPT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control characters, except those of a text of several lines."""
 CROP_TEXT = {"type": "string", "pattern": r"^[0-9]{1,5},[0-9]{1,5},[1-9][0-9]{0,4},[1-9][0-9]{0,4}$"}
-_SHARE = f"({'|'.join(entry.name for entry in DEGRADATIONS)})=(0|1|0\\.[0-9]{{1,6}})"
+_SHARE = f"{PLAIN_WORD}=(0|1|0\\.[0-9]{{1,6}})"
 SHARES_PATTERN = f"^{_SHARE}(,{_SHARE})*$"
 """A share for each of some degradations, such as noise=0.3,haze=1."""
 DEGRADATION_WORD = {
     "title": "DegradationWord",
-    "description": "A degradation: a name or an alias of GET /degradations, in any case.",
-    "type": "string",
-    "enum": [word for entry in DEGRADATIONS for word in (entry.name, *entry.aliases)],
+    "description": "A degradation: a name or an alias of GET /degradations, in any case. Bundles may have more.",
+    "anyOf": [
+        {"type": "string", "enum": [word for entry in DEGRADATIONS for word in (entry.name, *entry.aliases)]},
+        {"type": "string", "pattern": f"^{PLAIN_WORD}$", "maxLength": MAX_WORD_CHARACTERS},
+    ],
 }
 """The schema of the values of `only` and `skip`."""
 CONTRADICTIONS = [

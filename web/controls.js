@@ -1,7 +1,7 @@
 // @ts-check
 /** The controls of a restoration: what was found, with on/off and strength; a prompt; a preset; the output. */
 import { byId, fill, make } from "./dom.js";
-import { degradation, number, percent, t } from "./i18n.js";
+import { degradation, has, number, percent, t } from "./i18n.js";
 import { items } from "./items.js";
 import { bars, fieldsOf as foundFields, isUsed } from "./found.js";
 import { server } from "./server.js";
@@ -75,7 +75,8 @@ function describe(item) {
     type: "text", id: "prompt", maxLength: 1000, value: settings.prompt, placeholder: t("prompt.placeholder"), "aria-describedby": "prompt-about",
     on: { input: () => { settings.prompt = text.value; items.changed(item); } },
   });
-  const names = SUGGESTIONS.filter((name) => server.degradations.some((entry) => entry.name === name));
+  const learned = server.degradations.map((entry) => entry.name).filter((name) => !has(`degradation.${name}`));
+  const names = [...learned, ...SUGGESTIONS.filter((name) => server.degradations.some((entry) => entry.name === name))];
   const suggest = (/** @type {string} */ name) => make("button", {
     type: "button", class: "chip", dataset: { key: `suggest-${name}` },
     on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; items.changed(item); text.focus(); } },

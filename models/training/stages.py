@@ -17,11 +17,14 @@ from models.device import choose_device
 from models.errors import TrainingError
 from models.training.autodir import recipes as autodir_recipes
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import MIXED_SHARE, TrainingData
 from models.training.core.trainer import Stage, Trainer
 from models.training.daclip import recipes as daclip_recipes
+from models.training.data.captions import read_captions
+from models.training.data.own_pairs import load_own_pairs
 from models.training.data.photos import PhotoPool, decode_into, find_photos
 
-Recipe = Callable[[RunConfig, tuple[PhotoPool, PhotoPool], argparse.Namespace], tuple[Stage, object]]
+Recipe = Callable[[RunConfig, TrainingData, argparse.Namespace], tuple[Stage, object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,13 @@ STAGES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--images", type=Path, action="append", default=[], help="folder of photos; repeatable")
+    add("--pairs", type=Path, help="folder of your own pairs: TASK/lq/NAME damaged, TASK/gt/NAME undamaged")
+    add("--name", help="degradation of the pairs; default: from the names of the tasks")
+    add(
+        "--pairs-share", type=float,
+        help=f"share of examples from the pairs, the rest with synthetic damage from --images; default: {MIXED_SHARE}",
+    )  # fmt: skip
+    add("--no-check", dest="check", action="store_false", help="also train on pairs that seem shifted or mismatched")
     add("--out", type=Path, required=True, help="folder for weights, log and validation pictures")
     add("--minutes", type=float, help="training time; the learning rate decays over it")
     add("--steps", type=int, help="number of training steps instead of --minutes; makes a run reproducible")
@@ -110,15 +120,38 @@ def build(arguments: argparse.Namespace) -> tuple[Stage, RunConfig, torch.device
         torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(0)  # before the loaders fork: a forked OpenCV thread pool deadlocks
     run = run_config(arguments, device)
-    if not arguments.images and not arguments.rows:
-        raise TrainingError("got no --images. Give a folder of photos; the DA-CLIP stages also accept --rows.")
-    files = decode_into(arguments.cache, find_photos(arguments.images), run.longest_px)
-    if len(files) < 2 and not arguments.rows:
-        raise TrainingError(f"got {len(files)} readable photos, expected at least 2: one is held out for validation")
-    pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
+    data = training_data(run, arguments)
     torch.manual_seed(run.seed)
-    stage, config = STAGES[arguments.command].recipe(run, pools, arguments)
+    stage, config = STAGES[arguments.command].recipe(run, data, arguments)
     return stage, run, device, config
+
+
+def training_data(run: RunConfig, arguments: argparse.Namespace) -> TrainingData:
+    """Returns the photos and the own pairs of the command line.
+
+    Raises:
+        TrainingError: there are too few of them, or a pair cannot be used.
+    """
+    if not arguments.images and not arguments.rows and not arguments.pairs:
+        raise TrainingError(
+            "got no --images and no --pairs. Give a folder of photos or pairs; the DA-CLIP stages also take --rows."
+        )
+    if arguments.name and not arguments.pairs:
+        raise TrainingError("got --name without --pairs. It names the degradation of your own pairs.")
+    files = decode_into(arguments.cache, find_photos(arguments.images), run.longest_px)
+    if arguments.images and len(files) < 2 and not arguments.rows:
+        raise TrainingError(f"got {len(files)} readable photos, expected at least 2: one is held out for validation")
+    photos = (PhotoPool(files, validation=False), PhotoPool(files, validation=True)) if files else None
+    pairs = None
+    if arguments.pairs:
+        captions = read_captions(arguments.captions) if arguments.captions else None
+        pairs = load_own_pairs(
+            arguments.pairs, arguments.cache, name=arguments.name, captions=captions, check=arguments.check
+        )
+    share = MIXED_SHARE if arguments.pairs_share is None else arguments.pairs_share
+    if not 0 < share <= 1:
+        raise TrainingError(f"got --pairs-share {share}, expected more than 0 and at most 1")
+    return TrainingData(photos=photos, pairs=pairs, share=share)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from jobs.record import WorkerInfo
 from jobs.redis_health import public_url, read_health
 from jobs.spec import LANES
-from models.vocabulary import DEGRADATIONS
+from models.vocabulary import DEGRADATIONS, degradation, is_known
 from service.authentication import AnyCaller
 from service.control_bounds import ControlBounds, PresetBody, control_bounds, preset_bodies
 from service.desk import Desk
@@ -96,9 +96,10 @@ def limits(desk: CurrentDesk, caller: AnyCaller) -> Limits:
 
 @router.get("/degradations", responses=problem_responses(401, 503))
 async def degradations(desk: CurrentDesk, caller: AnyCaller) -> list[DegradationBody]:
-    """List the degradations, and which of them the ready workers can repair."""
+    """List the degradations, also those that a bundle has learned, and which of them the ready workers can repair."""
     workers = await _workers(desk)
     available = {entry.name: entry for worker in workers if worker.ready for entry in worker.degradations}
+    learned = [degradation(name) for name in sorted(available) if not is_known(name)]
     return [
         DegradationBody(
             name=entry.name,
@@ -107,7 +108,7 @@ async def degradations(desk: CurrentDesk, caller: AnyCaller) -> list[Degradation
             fidelity=available[entry.name].fidelity if entry.name in available else entry.fidelity,
             available=entry.name in available,
         )
-        for entry in DEGRADATIONS
+        for entry in (*DEGRADATIONS, *learned)
     ]
 
 

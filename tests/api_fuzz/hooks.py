@@ -47,6 +47,7 @@ NOT_IN_THE_SCHEMA = (
     "which reaches to",  # a crop that is not within the picture
     "nothing is left to repair",  # only and skip together
     "does not know",  # a degradation that this bundle does not repair
+    "Did you mean",  # a plain word that looks like a typing error
     "send the image once",  # an image in the body and another one in the query
     "false needs a request that waits",  # `store` depends on the headers Accept and Prefer
     "false leaves no image to fetch",

@@ -21,6 +21,7 @@ from models.convert.autodir.conversion import plan_autodir
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.networks.nafnet import NAFNet, NAFNetConfig
+from models.training.core.sources import TrainingData
 from models.training.data.photos import PhotoPool, decode_into
 from models.vocabulary import CLEAN
 
@@ -149,7 +150,7 @@ def adding() -> Callable[[DRUNetConfig, float], DRUNet]:
 
 
 @pytest.fixture(scope="session")
-def pools(tmp_path_factory: pytest.TempPathFactory) -> tuple[PhotoPool, PhotoPool]:
+def pools(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     """Two pictures of blobs, 150 px a side: to learn from, and held out."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
@@ -157,4 +158,4 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> tuple[PhotoPool, PhotoPoo
         blobs = cv2.resize(rng.random((9, 9, 3)), (150, 150), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(folder / f"{index}.png"), (255 * np.clip(blobs, 0, 1)).astype(np.uint8))
     files = decode_into(folder / "cache", sorted(folder.glob("*.png")), 1600)
-    return PhotoPool(files, validation=False), PhotoPool(files, validation=True)
+    return TrainingData(photos=(PhotoPool(files, validation=False), PhotoPool(files, validation=True)))

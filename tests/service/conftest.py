@@ -219,6 +219,7 @@ class ToyWorker:
     store_url: str | None = None
     hold: bool = False
     failure: Failure | None = None
+    repairs: tuple[str, ...] = ("noise",)
     go: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
     announced: threading.Event = field(default_factory=threading.Event)
@@ -248,8 +249,8 @@ class ToyWorker:
     def info(self) -> WorkerInfo:
         return WorkerInfo(
             name="toy", host="here", bundle=BUNDLE, family="toy", bundle_version="1", device="cpu", lanes=LANES,
-            degradations=(Degradation(name="noise", prompt="toy noise", fidelity=0.5),), max_batch=4, ready=True,
-            started_ms=0, credit=CREDIT,
+            degradations=tuple(Degradation(name=name, prompt=f"toy {name}", fidelity=0.5) for name in self.repairs),
+            max_batch=4, ready=True, started_ms=0, credit=CREDIT,
         )  # fmt: skip
 
     async def _do(self, job: Leased, queue: Queue, store: Any) -> None:

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from models.autodir.air import AIR, AIRConfig
 from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
-from models.training.core.validation import score_restoration, validation_examples
-from models.training.data.dataset import DegradedPairs, Example, batches
-from models.training.data.photos import PhotoPool
+from models.training.data.dataset import Example, batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +59,17 @@ class AIRStage:
     name = "air"
 
     def __init__(
-        self, config: AIRStageConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
+        self, config: AIRStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
         contexts: "Contexts",
     ) -> None:  # fmt: skip
         self.config, self.run, self.names, self.contexts = config, run, names, contexts
-        self.pairs = DegradedPairs(pools[0], run.crop, run.mixture, names, run.seed)
+        self.pairs = data.examples(run, names)
         air = AIR(config.network)
         if config.network.residual:  # with a zero last layer the network starts as "no change"
             nn.init.zeros_(air.unet.conv_out.weight)
         self.network: nn.Module = air
         self.schedule = air.schedule
-        self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
+        self.held_out = data.held_out(names, crop_px=128, each=8)
 
     def examples(self, start: int) -> Iterator[Example]:
         run = self.run
@@ -107,7 +106,7 @@ class AIRStage:
             example = {key: value.to(device) for key, value in example.items()}
             return (air.one_step_estimate(example, (999, 999), generator).cpu(),)
 
-        result = score_restoration(self.held_out, self.names, restore)
+        result = score_held_out(self.held_out, restore)
         network.requires_grad_(True)  # FrozenAIR froze it
         return result
 

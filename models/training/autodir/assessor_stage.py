@@ -27,11 +27,10 @@ from models.networks.evidence_encoder import EvidenceEncoder
 from models.training.autodir.second_pass import repair_batch
 from models.training.core.replay import ReplayBuffer
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Validation
-from models.training.core.validation import validation_examples
-from models.training.data.dataset import DegradedPairs, Example, batches
-from models.training.data.photos import PhotoPool
+from models.training.data.dataset import Example, batches
 from models.vocabulary import CLEAN
 
 
@@ -111,7 +110,7 @@ class AssessorStage:
     name = "assessor"
 
     def __init__(
-        self, config: AssessorStageConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
+        self, config: AssessorStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
         text: Path, specialists: Specialists | None = None,
     ) -> None:  # fmt: skip
         self.config, self.run, self.names = config, run, names
@@ -125,9 +124,9 @@ class AssessorStage:
             learns = name.startswith("visual.") and not (config.replay and name.startswith(FEATURE_EXTRACTORS))
             parameter.requires_grad_(learns or name == "logit_scale")
         self._replay = ReplayBuffer(config.replay_capacity)
-        self.pairs = DegradedPairs(pools[0], run.crop, run.mixture, names, run.seed)
+        self.pairs = data.examples(run, names)
         self.clean = names.index(CLEAN)
-        self.held_out = validation_examples(pools[1], names, crop_px=config.network.vision.image_size, each=32)
+        self.held_out = data.held_out(names, crop_px=config.network.vision.image_size, each=32)
 
     def examples(self, start: int) -> Iterator[Example]:
         run = self.run
@@ -193,8 +192,8 @@ class AssessorStage:
         """Returns the accuracy per name on held-out photographs; the score is the mean."""
         device = self.assessor.device
         figures = {}
-        for index, (name, example) in enumerate(zip(self.names, self.held_out, strict=True)):
-            features = self.assessor.image_features(example["degraded"].to(device).add(1).div(2))
+        for entry in self.held_out:
+            features = self.assessor.image_features(entry.example["degraded"].to(device).add(1).div(2))
             answers = self.assessor.logits(features).argmax(dim=-1)
-            figures[name] = float((answers == index).float().mean())
+            figures[entry.title] = float((answers == self.names.index(entry.name)).float().mean())
         return Validation(score=sum(figures.values()) / len(figures), figures=figures)

@@ -16,7 +16,7 @@ Shapes:  B pictures, H W pixels.  Images are RGB (B, 3, H, W) float32 in [-1, 1]
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -104,18 +104,21 @@ def measure_floors(
     The gain of a repair is measured on `each` pictures of its own batch, the loss on `each` of every other batch.  The
     PSNR of a clean picture counts as 45 dB at most.
     """
-    floors = {}
-    for name in names:
-        if name == CLEAN:
-            continue
-        controls, limit = Controls(prompt=prompt_of(name)), blackening if name == VEIL else 1.0
-        gains = {
-            other: _gain(restorer, {key: value[:each] for key, value in example.items()}, controls, limit)
-            for other, example in zip(names, examples, strict=True)
-        }
-        gain = gains.pop(name)
-        floors[name] = break_even_probability(gain, -sum(gains.values()) / len(gains))
-    return floors
+    by_name = dict(zip(names, examples, strict=True))
+    return {name: measure_floor(restorer, by_name, name, each, blackening) for name in names if name != CLEAN}
+
+
+def measure_floor(
+    restorer: Restorer, examples: Mapping[str, Example], name: str, each: int = 4, blackening: float = 1.0
+) -> float:
+    """Returns the floor of one repair; `examples` holds one batch for each name."""
+    controls, limit = Controls(prompt=prompt_of(name)), blackening if name == VEIL else 1.0
+    gains = {
+        other: _gain(restorer, {key: value[:each] for key, value in example.items()}, controls, limit)
+        for other, example in examples.items()
+    }
+    gain = gains.pop(name)
+    return break_even_probability(gain, -sum(gains.values()) / len(gains))
 
 
 def _gain(restorer: Restorer, example: Example, controls: Controls, blackening: float) -> float:

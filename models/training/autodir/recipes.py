@@ -20,14 +20,13 @@ from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.second_pass import load_specialists
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
 from models.training.data.degradations import Mixture
-from models.training.data.photos import MAX_GRAIN, CropConfig, PhotoPool
+from models.training.data.photos import MAX_GRAIN, CropConfig
 from models.training.data.phrases import phrase
 from models.vocabulary import CLEAN
-
-Pools = tuple[PhotoPool, PhotoPool]
 
 SHRINK = (0.4, 1.0)
 RESTORATION_MIXTURE = Mixture(
@@ -153,20 +152,20 @@ def text_file(path: Path | None) -> Path:
     return path
 
 
-def text_assessor(path: Path | None) -> Assessor:
+def text_assessor(path: Path | None, names: Sequence[str] = autodir_small.NAMES) -> Assessor:
     """Returns the small assessor with its trained text encoder, frozen; its states condition AIR."""
-    assessor = Assessor(autodir_small.GLANCE, autodir_small.NAMES).eval().requires_grad_(False)
+    assessor = Assessor(autodir_small.GLANCE, names).eval().requires_grad_(False)
     load_text_encoder(assessor.clip, text_file(path))
     assessor.forget_prompts()
     return assessor
 
 
-def air_contexts(path: Path | None, phrasings: int = 48) -> Contexts:
+def air_contexts(path: Path | None, names: Sequence[str] = autodir_small.NAMES, phrasings: int = 48) -> Contexts:
     """Returns the conditions of AIR: class prompts (masked), the null prompt and users' phrasings (unmasked)."""
-    assessor = text_assessor(path)
+    assessor = text_assessor(path, names)
     rng = np.random.default_rng(0)
     with torch.no_grad():
-        texts = [[phrase(name, rng) for _ in range(phrasings)] for name in autodir_small.NAMES]
+        texts = [[phrase(name, rng) for _ in range(phrasings)] for name in names]
         return Contexts(
             prompts=assessor.prompts()[0],
             null=assessor.user_states([""])[0],
@@ -174,18 +173,18 @@ def air_contexts(path: Path | None, phrasings: int = 48) -> Contexts:
         )
 
 
-def glance(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+def glance(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
     config = AssessorStageConfig(network=autodir_small.GLANCE, cross_entropy=1.0, clean_weight=0.12, twins=0.25)
-    return AssessorStage(config, run, pools, autodir_small.NAMES, text_file(arguments.text)), config
+    return AssessorStage(config, run, data, data.with_own(autodir_small.NAMES), text_file(arguments.text)), config
 
 
-def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+def assessor(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
     config = AssessorStageConfig(
         network=autodir_small.CLIP, cross_entropy=1.0, twins=0.05, repaired_share=0.15, replay=9
     )
     files = parse_specialists(arguments.specialist)
     specialists = load_specialists(autodir_small.SPECIALISTS, files, run.device)
-    stage = AssessorStage(config, run, pools, autodir_small.NAMES, text_file(arguments.text), specialists)
+    stage = AssessorStage(config, run, data, data.with_own(autodir_small.NAMES), text_file(arguments.text), specialists)
     if arguments.glance is None:
         raise TrainingError("got no --glance. Train it first: python -m models.training glance --out DIR")
     missing = [name for name in autodir_small.ASSESSOR_SPECIALISTS if name not in files]
@@ -198,37 +197,44 @@ def assessor(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tup
     return stage, config
 
 
-def air(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+def air(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
     config = AIRStageConfig(network=autodir_small.AIR, timesteps=(800, 999), noisiest_share=0.5, prompt_blend=0.3)
-    return AIRStage(config, run, pools, autodir_small.NAMES, air_contexts(arguments.text)), config
+    names = data.with_own(autodir_small.NAMES)
+    return AIRStage(config, run, data, names, air_contexts(arguments.text, names)), config
 
 
-def scm(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+def scm(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
     config = SCMStageConfig(
         network=autodir_small.SCM, timesteps=(999, 999), sampler=autodir_small.LOOP, loss="rmse", diffused_share=0.9,
         residual=0.3, replay=3,
     )  # fmt: skip
-    frozen = None
+    frozen, names = None, data.with_own(autodir_small.NAMES)
     if arguments.air is not None:
         network = AIR(autodir_small.AIR)
         network.load_state_dict(load_file(arguments.air))
         network.to(run.device)
-        frozen = FrozenAIR(network, text_assessor(arguments.text).prompts()[0])
-    return SCMStage(config, run, pools, autodir_small.NAMES, frozen), config
+        frozen = FrozenAIR(network, text_assessor(arguments.text, names).prompts()[0])
+    return SCMStage(config, run, data, names, frozen), config
 
 
-def specialist(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> tuple[Stage, object]:
+def specialist(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
     """The stages `detail`, `weather`, `light` and `blur`, each named after its specialist."""
     name = arguments.command
     own = autodir_small.SPECIALISTS[name]
     config = SpecialistStageConfig(
-        names=own.names, network=own.network, self_repaired_share=SELF_REPAIRED_SHARE.get(name, 0.0)
+        names=_own_names(own.names, data), network=own.network, self_repaired_share=SELF_REPAIRED_SHARE.get(name, 0.0)
     )
     others = load_specialists(autodir_small.SPECIALISTS, parse_specialists(arguments.specialist), run.device)
-    return SpecialistStage(config, run, pools, others), config
+    return SpecialistStage(config, run, data, others), config
 
 
-RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], tuple[Stage, object]]] = {
+def _own_names(names: tuple[str, ...], data: TrainingData) -> tuple[str, ...]:
+    """Returns the degradations that a specialist is trained on: its own, those of own pairs, or the latter alone."""
+    own = data.pairs.names if data.pairs else ()
+    return own if data.photos is None else tuple(dict.fromkeys((*names, *own)))
+
+
+RECIPES: dict[str, Callable[[RunConfig, TrainingData, argparse.Namespace], tuple[Stage, object]]] = {
     "glance": glance,
     "assessor": assessor,
     "air": air,

@@ -18,10 +18,9 @@ from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.training.autodir.frozen_air import FrozenAIR
 from models.training.core.replay import ReplayBuffer, random_mirror
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
-from models.training.core.validation import score_restoration, validation_examples
-from models.training.data.dataset import DegradedPairs, Example, batches
-from models.training.data.photos import PhotoPool
+from models.training.data.dataset import Example, batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +79,13 @@ class SCMStage:
     name = "scm"
 
     def __init__(
-        self, config: SCMStageConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool], names: tuple[str, ...],
+        self, config: SCMStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
         air: FrozenAIR | None,
     ) -> None:  # fmt: skip
         self.config, self.run, self.names, self.air = config, run, names, air
-        self.pairs = DegradedPairs(pools[0], run.crop, run.mixture, names, run.seed)
+        self.pairs = data.examples(run, names)
         self.network: nn.Module = _initialized(config)
-        self.held_out = validation_examples(pools[1], names, crop_px=128, each=8)
+        self.held_out = data.held_out(names, crop_px=128, each=8)
         self._replay = ReplayBuffer(
             config.replay_capacity, random_mirror
         )  # (degraded, diffused, target), each (3, H, W)
@@ -125,4 +124,4 @@ class SCMStage:
             diffused = example["degraded"] if without_air else self._estimate(example, (999, 999), generator)
             return diffused.cpu(), network(example["degraded"], diffused).cpu()
 
-        return score_restoration(self.held_out, self.names, restore)
+        return score_held_out(self.held_out, restore)

@@ -22,10 +22,9 @@ from models.networks.drunet import DRUNet, DRUNetConfig
 from models.training.autodir.scm_stage import restoration_loss
 from models.training.autodir.second_pass import repair_batch
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
-from models.training.core.validation import score_restoration, validation_examples
-from models.training.data.dataset import DegradedPairs, Example, batches
-from models.training.data.photos import PhotoPool
+from models.training.data.dataset import Example, batches
 from models.vocabulary import CLEAN
 
 
@@ -67,7 +66,7 @@ class SpecialistStage:
     name = "specialist"
 
     def __init__(
-        self, config: SpecialistStageConfig, run: RunConfig, pools: tuple[PhotoPool, PhotoPool],
+        self, config: SpecialistStageConfig, run: RunConfig, data: TrainingData,
         others: Specialists | None = None,
     ) -> None:  # fmt: skip
         self.config, self.run, self.others = config, run, others or Specialists({}, {})
@@ -78,9 +77,9 @@ class SpecialistStage:
                 raise TrainingError(
                     f"got no --specialist NAME=FILE for {name}, which the mixture draws as second damage"
                 )
-        self.pairs = DegradedPairs(pools[0], run.crop, run.mixture, self.drawn_names, run.seed)
+        self.pairs = data.examples(run, self.drawn_names)
         self.network: nn.Module = _initialized(config)
-        self.held_out = validation_examples(pools[1], self.names, crop_px=128, each=12)
+        self.held_out = data.held_out(self.names, crop_px=128, each=12)
 
     def examples(self, start: int) -> Iterator[Example]:
         run = self.run
@@ -109,4 +108,4 @@ class SpecialistStage:
         def restore(example: Example) -> tuple[Tensor]:
             return (network(example["degraded"].to(device)).float().cpu(),)
 
-        return score_restoration(self.held_out, self.names, restore)
+        return score_held_out(self.held_out, restore)

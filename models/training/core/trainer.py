@@ -1,7 +1,8 @@
 """The training loop that all stages share: schedule, moving average, validation, resumable checkpoints.
 
 A stage supplies the network, the loss of a batch and the validation.  `--resume` continues a killed run from its last
-validation: `last.pt` holds weights, optimizer, step count and elapsed time.
+validation, and an interrupted one (Ctrl-C, SIGTERM) from its last step: `last.pt` holds weights, optimizer, step count
+and elapsed time.
 """
 
 import json
@@ -134,7 +135,11 @@ class Trainer:
         ) as bar:  # fmt: skip
             task = bar.add_task("", total=1.0)
             while self.fraction() < 1:
-                loss = self._step(next(examples))
+                try:
+                    loss = self._step(next(examples))
+                except (KeyboardInterrupt, SystemExit):
+                    self._save(self.network.state_dict())
+                    raise
                 now_s = time.monotonic()
                 state.step, state.elapsed_s, last_s = state.step + 1, state.elapsed_s + now_s - last_s, now_s
                 bar.update(task, completed=min(self.fraction(), 1), description=f"step {state.step} loss {loss:.4f}")

@@ -20,14 +20,21 @@ from models.vocabulary import CLEAN
 VALIDATION_SEED = 20261121
 
 
-def validation_examples(pool: PhotoPool, names: Sequence[str], crop_px: int, each: int) -> list[Example]:
-    """Returns one batch of `each` examples for each of `names`, in this order; the same examples in every run."""
+def validation_examples(
+    pool: PhotoPool, names: Sequence[str], crop_px: int, each: int, drawn: Sequence[str] | None = None
+) -> list[Example]:
+    """Returns one batch of `each` examples for each of `names`, in this order; the same examples in every run.
+
+    `drawn` draws only these names; the labels keep the order of `names`.
+    """
     examples = []
     crop = CropConfig(crop_px=crop_px, shrink=(0.5, 0.9), max_grain=MAX_GRAIN)
     for index, name in enumerate(names):
+        if drawn is not None and name not in drawn:
+            continue
         pairs = DegradedPairs(pool, crop, Mixture(weights={name: 1.0}, two_kinds=0.0), names, VALIDATION_SEED + index)
-        drawn = [pairs[i] for i in range(each)]
-        examples.append({key: torch.stack([example[key] for example in drawn]) for key in drawn[0]})
+        batch = [pairs[i] for i in range(each)]
+        examples.append({key: torch.stack([example[key] for example in batch]) for key in batch[0]})
     return examples
 
 

@@ -1,7 +1,7 @@
 """How each DA-CLIP and ETDiffIR stage is trained: its configuration, default settings and command line options."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from models.errors import TrainingError
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.networks.nafnet import NAFNet
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
 from models.training.daclip import daclip_small
@@ -25,13 +26,13 @@ from models.training.daclip.controller_stage import DaCLIPStage, DaCLIPStageConf
 from models.training.daclip.nafnet_start import as_correction, start_from_correction
 from models.training.daclip.patch_whitening import whiten_filters
 from models.training.daclip.restoration_stage import OneStepStage, RestorationStageConfig, SDEStage
-from models.training.data.captioned_examples import WORDS, DrawnExamples, load_captioned_photos, split_photos
+from models.training.data.captioned_examples import WORDS, DrawnExamples, EveryNth, load_captioned_photos, split_photos
 from models.training.data.captioned_rows import StoredExamples, read_rows
 from models.training.data.captions import read_captions
 from models.training.data.dataset import Example
-from models.training.data.photos import CropConfig, PhotoPool, find_photos
+from models.training.data.own_pairs import CaptionedOwnPairs, MixedExamples
+from models.training.data.photos import CropConfig, find_photos
 
-Pools = tuple[PhotoPool, PhotoPool]
 Built = tuple[Stage, object]
 N = TypeVar("N", bound=nn.Module)
 
@@ -73,7 +74,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scm", type=Path, help="nafnet-daclip: start from this correction module, weights of the stage scm")
 
 
-def example_sets(
+ExampleSets = tuple[Dataset[Example], dict[str, Dataset[Example]]]
+"""Training examples, and held-out ones by what they are."""
+
+
+def example_sets(run: RunConfig, data: TrainingData, arguments: argparse.Namespace, *, wild: bool) -> ExampleSets:
+    """Returns the examples of own pairs (--pairs), of stored rows or photos, or a mix of both."""
+    own: ExampleSets | None = None
+    if data.pairs is not None:
+        train, held_out = (
+            CaptionedOwnPairs(part, run.crop.crop_px, seed)
+            for part, seed in ((data.pairs.train, run.seed), (data.pairs.held_out, VALIDATION_SEED))
+        )
+        own = train, {"own pairs": held_out}
+        if not arguments.images and arguments.rows is None:
+            return own
+    drawn, validate = synthetic_sets(run, arguments, wild=wild)
+    mixed = wild or arguments.rows is not None
+    others: dict[str, Dataset[Example]]
+    others = {"mixed": validate} if mixed else {word: EveryNth(validate, len(WORDS), i) for i, word in enumerate(WORDS)}
+    if own is None:
+        return drawn, others
+    return MixedExamples(own[0], drawn, data.share, run.seed), {**others, **own[1]}
+
+
+def synthetic_sets(
     run: RunConfig, arguments: argparse.Namespace, *, wild: bool
 ) -> tuple[Dataset[Example], Dataset[Example]]:
     """Returns training and held-out examples: stored rows if --rows is given, else drawn from the photos."""
@@ -96,28 +121,29 @@ def example_sets(
     )
 
 
-def validation_names(arguments: argparse.Namespace, *, wild: bool) -> tuple[str, ...]:
-    """Returns the names of the validation batches; stored rows and wild pictures are not sorted by kind."""
-    return ("mixed",) if wild or arguments.rows is not None else WORDS
+def held_out_batches(held_out: Mapping[str, Dataset[Example]], each: int) -> tuple[list[Example], tuple[str, ...]]:
+    """Returns a batch of each kind of held-out examples, and their names; mixed kinds have as many as all words."""
+    counts = {name: each if name in WORDS else each * len(WORDS) for name in held_out}
+    batches = [validation_batches(examples, 1, counts[name])[0] for name, examples in held_out.items()]
+    return batches, tuple(held_out)
 
 
-def daclip(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
-    return _daclip(run, arguments, wild=False)
+def daclip(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> Built:
+    return _daclip(run, data, arguments, wild=False)
 
 
-def daclip_wild(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
-    return _daclip(run, arguments, wild=True)
+def daclip_wild(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> Built:
+    return _daclip(run, data, arguments, wild=True)
 
 
-def _daclip(run: RunConfig, arguments: argparse.Namespace, *, wild: bool) -> Built:
+def _daclip(run: RunConfig, data: TrainingData, arguments: argparse.Namespace, *, wild: bool) -> Built:
     config = DaCLIPStageConfig(
         network=controller_config(arguments, wild=wild), robust=wild, content_share=arguments.content_share
     )
     network = DaCLIP(config.network)
-    train, validate = example_sets(run, arguments, wild=wild)
+    train, held_out = example_sets(run, data, arguments, wild=wild)
     frozen = _initialize(network, train, arguments)
-    names = validation_names(arguments, wild=wild)
-    batches = validation_batches(validate, len(names), HELD_OUT_EACH * len(WORDS) // len(names))
+    batches, _ = held_out_batches(held_out, HELD_OUT_EACH)
     name = "daclip-wild" if wild else "daclip"
     return DaCLIPStage(config, run, train, batches, network, frozen=frozen, name=name), config
 
@@ -140,16 +166,16 @@ def _initialize(network: DaCLIP, train: Dataset[Example], arguments: argparse.Na
     return {"text"}
 
 
-def irsde(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
+def irsde(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> Built:
     small = daclip_small.WILD_UNET if arguments.wild else daclip_small.UNET
     network: UNetConfig = small if arguments.size == "small" else (WILD if arguments.wild else UNetConfig())
-    return _sde(run, arguments, RestorationStageConfig(network=network), ConditionalUNet(network), "irsde")
+    return _sde(run, data, arguments, RestorationStageConfig(network=network), ConditionalUNet(network), "irsde")
 
 
-def nafnet_daclip(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
+def nafnet_daclip(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> Built:
     network = daclip_small.NAFNET if arguments.size == "small" else NAFNetConfig()
     config = RestorationStageConfig(network=network, word_share=arguments.word_share)
-    train, batches, names = _examples(run, arguments, HELD_OUT_EACH)
+    train, batches, names = _examples(run, data, arguments, HELD_OUT_EACH)
     restorer = ConditionalNAFNet(network)
     if arguments.scm is not None:
         correction = load_weights(NAFNet(as_correction(network)), arguments.scm)
@@ -166,25 +192,25 @@ def _conditioning_daclip(arguments: argparse.Namespace) -> DaCLIP:
     return network
 
 
-def etdiffir(run: RunConfig, pools: Pools, arguments: argparse.Namespace) -> Built:
+def etdiffir(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> Built:
     network = daclip_small.EFFICIENT_UNET if arguments.size == "small" else EfficientUNetConfig(mode="paper")
-    return _sde(run, arguments, RestorationStageConfig(network=network), EfficientUNet(network), "etdiffir")
+    return _sde(run, data, arguments, RestorationStageConfig(network=network), EfficientUNet(network), "etdiffir")
 
 
 def _sde(
-    run: RunConfig, arguments: argparse.Namespace, config: RestorationStageConfig, network: ConditionalUNet, name: str
-) -> Built:
-    train, batches, names = _examples(run, arguments, HELD_OUT_EACH_SAMPLED)
+    run: RunConfig, data: TrainingData, arguments: argparse.Namespace, config: RestorationStageConfig,
+    network: ConditionalUNet, name: str,
+) -> Built:  # fmt: skip
+    train, batches, names = _examples(run, data, arguments, HELD_OUT_EACH_SAMPLED)
     return SDEStage(config, run, train, batches, trained_daclip(arguments), network, name=name, kinds=names), config
 
 
 def _examples(
-    run: RunConfig, arguments: argparse.Namespace, each: int
+    run: RunConfig, data: TrainingData, arguments: argparse.Namespace, each: int
 ) -> tuple[Dataset[Example], list[Example], tuple[str, ...]]:
     """Returns training examples, the held-out batches, and the names of the batches."""
-    train, validate = example_sets(run, arguments, wild=arguments.wild)
-    names = validation_names(arguments, wild=arguments.wild)
-    return train, validation_batches(validate, len(names), each * len(WORDS) // len(names)), names
+    train, held_out = example_sets(run, data, arguments, wild=arguments.wild)
+    return train, *held_out_batches(held_out, each)
 
 
 def controller_config(arguments: argparse.Namespace, *, wild: bool) -> ControllerConfig:
@@ -222,7 +248,7 @@ def load_weights(network: N, path: Path, prefix: str = "") -> N:
     return network
 
 
-RECIPES: dict[str, Callable[[RunConfig, Pools, argparse.Namespace], Built]] = {
+RECIPES: dict[str, Callable[[RunConfig, TrainingData, argparse.Namespace], Built]] = {
     "daclip": daclip,
     "daclip-wild": daclip_wild,
     "irsde": irsde,

@@ -97,6 +97,16 @@ class DrawnExamples(Dataset[Example]):
         return as_example(draw_captioned_pair(self.photos, self.crop, index, self.seed, wild=self.wild))
 
 
+class EveryNth(Dataset[Example]):
+    """The examples `first`, `first + step`, `first + 2 step`, ... of a data set: one kind, where kinds take turns."""
+
+    def __init__(self, examples: Dataset[Example], step: int, first: int) -> None:
+        self.examples, self.step, self.first = examples, step, first
+
+    def __getitem__(self, index: int) -> Example:
+        return self.examples[self.first + self.step * index]
+
+
 def as_example(pair: CaptionedPair) -> Example:
     """Convert to tensors."""
     texts = tokens([pair.caption, pair.degradation])

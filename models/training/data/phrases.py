@@ -85,20 +85,24 @@ PLACES = ("", "", "", "", " in this photo", " from the picture", " from my photo
 def phrase(name: str, rng: np.random.Generator) -> str:
     """Draw a training phrasing of the name of a degradation, or of "clean".
 
-    Raises:
-        KeyError: the lexicon does not have the name.
+    A learned degradation has no words but its own.
     """
+    nouns, adjectives, commands = NOUNS, ADJECTIVES, COMMANDS
+    if name not in COMMANDS:
+        word = degradation(name).word
+        nouns, commands = {name: (word,)}, {name: (f"remove the {word}", f"remove {word}", word)}
+        adjectives = {name: (f"full of {word}", f"damaged by {word}", f"ruined by {word}")}
     kind = rng.random()
     if kind < 0.1:
         return (NOTHING if name == CLEAN else degradation(name)).prompt
     if name == CLEAN or kind < 0.3:
-        text = _one(COMMANDS[name], rng) + _one(PLACES, rng)
+        text = _one(commands[name], rng) + _one(PLACES, rng)
     elif kind < 0.65:
-        text = f"{_one(VERBS, rng)} {_one(('the ', '', 'all the ', 'this '), rng)}{_one(NOUNS[name], rng)}{_one(PLACES, rng)}"
+        text = f"{_one(VERBS, rng)} {_one(('the ', '', 'all the ', 'this '), rng)}{_one(nouns[name], rng)}{_one(PLACES, rng)}"
     elif kind < 0.82:
-        text = _one(COMPLAINTS, rng).format(_one(NOUNS[name], rng)) + _one(PLACES, rng)
+        text = _one(COMPLAINTS, rng).format(_one(nouns[name], rng)) + _one(PLACES, rng)
     else:
-        text = _one(STATES, rng).format(_one(ADJECTIVES[name], rng))
+        text = _one(STATES, rng).format(_one(adjectives[name], rng))
     return _typo(text, rng) if rng.random() < 0.05 else text
 
 

@@ -18,6 +18,7 @@ from models.training.autodir.assessor_stage import (
     semantic_agnostic_loss,
 )
 from models.training.core.run_config import RunConfig
+from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import text_parameters
 from models.training.data.photos import PhotoPool
 from models.vocabulary import CLEAN
@@ -99,7 +100,7 @@ def make(tmp_path):
         torch.manual_seed(1)
         run = RunConfig(images=(), out=tmp_path, device="cpu", loaders=0)
         pool = PhotoPool([saved_photo(tmp_path)], validation=False)
-        return AssessorStage(config, run, (pool, pool), NAMES, tmp_path / "text.safetensors")
+        return AssessorStage(config, run, TrainingData(photos=(pool, pool)), NAMES, tmp_path / "text.safetensors")
 
     return stage
 

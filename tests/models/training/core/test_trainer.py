@@ -13,6 +13,7 @@ from models.networks.drunet import DRUNetConfig
 from models.networks.nafnet import NAFNetConfig
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
+from models.training.core.sources import TrainingData
 from models.training.core.trainer import Trainer, Validation
 from models.training.data.photos import PhotoPool
 from models.vocabulary import CLEAN
@@ -31,8 +32,8 @@ def correction_trainer(files, run_config):
         torch.manual_seed(run.seed)
         network = NAFNetConfig(width=4, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,), patch=2)
         config = SCMStageConfig(network=network, residual=0.3)
-        pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
-        return Trainer(SCMStage(config, run, pools, NAMES, None), run, CPU, config)
+        data = TrainingData(photos=(PhotoPool(files, validation=False), PhotoPool(files, validation=True)))
+        return Trainer(SCMStage(config, run, data, NAMES, None), run, CPU, config)
 
     return build
 
@@ -45,8 +46,8 @@ def specialist_trainer(files, run_config):
         run = run_config(out, **{"muon": 0.02, "validate_every_s": 0.0, **settings})
         torch.manual_seed(run.seed)
         config = SpecialistStageConfig(names=("low-light",), network=DRUNetConfig(width=4, blocks=(1, 1), patch=2))
-        pools = PhotoPool(files, validation=False), PhotoPool(files, validation=True)
-        return Trainer(SpecialistStage(config, run, pools), run, CPU, config)
+        data = TrainingData(photos=(PhotoPool(files, validation=False), PhotoPool(files, validation=True)))
+        return Trainer(SpecialistStage(config, run, data), run, CPU, config)
 
     return build
 
