@@ -157,9 +157,10 @@ def _reason_to_accept(failure: str, case: Any, response: Any) -> str | None:
         return "the job was canceled, not yet deleted"
     if failure == "AcceptedNegativeData" and _has_empty_text(case):
         return "an empty text counts as absent"
-    if failure == "AcceptedNegativeData" and case.operation.path == "/batches" and response.status_code == 202:
-        wrong = [item["error"] for item in response.json()["items"] if item["error"]]
-        return "a wrong image is refused alone" if any(error["code"] == "invalid-request" for error in wrong) else None
+    if failure == "AcceptedNegativeData" and case.operation.path == "/batches" and response.status_code in (202, 410):
+        # 410: the same batch was made, with such an image, and deleted
+        refused = response.status_code == 410 or any(item["error"] for item in response.json()["items"])
+        return "a wrong image is refused alone" if refused else None
     if failure != "RejectedPositiveData":
         return None
     problem = response.json()
