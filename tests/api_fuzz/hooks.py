@@ -48,6 +48,7 @@ NOT_IN_THE_SCHEMA = (
     "nothing is left to repair",  # only and skip together
     "does not know",  # a degradation that this bundle does not repair
     "Did you mean",  # a plain word that looks like a typing error
+    "expected one of noise",  # a word that resembles a known one, or has more characters than a word may have
     "send the image once",  # an image in the body and another one in the query
     "false needs a request that waits",  # `store` depends on the headers Accept and Prefer
     "false leaves no image to fetch",
