@@ -114,7 +114,7 @@ def test_variants_of_a_server_are_those_of_this_machine_and_all_are_in_the_zip_f
         zipped = zipfile.ZipFile(io.BytesIO(client.get(batch["results_url"]).content))
         events = []
         with Client(str(client.base_url)) as mine:
-            job = mine.submit(photo, prompt=VARIANTS["prompt"], steps=4, seed=5)
+            job = mine.submit(photo, prompt=VARIANTS["prompt"], steps=60, seed=5)  # long enough to be told
             result = job.wait(on_event=events.append)
     restore(photo, "here", *words)
     one, two = (pixels((tmp_path / "there" / f"photo-{number}.png").read_bytes()) for number in (1, 2))
