@@ -31,9 +31,10 @@ from service.job_waiters import JobWaiters
 from service.limits.refusals import TooManyWaits
 from service.limits.request_limits import Account, check_submission
 from service.limits.wait_slots import WaitSlots
-from service.refusals import Gone, InvalidRequest, NoSuchJob
+from service.refusals import Gone, NoSuchJob
 from service.request_facts import note, request_context
 from service.request_spans import submitting
+from service.served_bundles import check_served
 from service.settings import ServiceSettings
 from service.stored_images import StoredImages
 from service.submission_refusals import queue_is_full, submission_refusal
@@ -99,9 +100,7 @@ class Desk:
             InvalidRequest: no worker has the requested bundle.
             IdempotencyKeyReused: another request has used the key meanwhile.
         """
-        bundle = upload.options.bundle
-        if bundle is not None and bundle != self.settings.bundle:
-            await self._check_served(bundle)
+        await check_served(self.queue, upload.options.bundle, self.settings.bundle)
         spec = self._spec(upload, caller, "interactive" if wait_s > 0 else "standard")
         try:
             record = await self._enqueue(upload, spec, caller, attempt.claim if attempt else None)
@@ -131,12 +130,6 @@ class Desk:
         except (RedisError, TooManyWaits) as error:  # the job is queued: an error would make the client send it again
             log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
             return WaitedJob(record)
-
-    async def _check_served(self, bundle: str) -> None:
-        served = {self.settings.bundle, *(worker.bundle for worker in await self.queue.workers.alive() if worker.ready)}
-        if bundle not in served:
-            problem = f"got {bundle!r}, expected a bundle that a worker has: {', '.join(sorted(served))}"
-            raise InvalidRequest(f"bundle: {problem}", errors=[{"field": "bundle", "problem": problem}])
 
     def _spec(self, upload: Upload, caller: Caller, default_lane: Lane) -> JobSpec:
         job_id, now_ms, options = new_job_id(), time.time_ns() // 10**6, upload.options

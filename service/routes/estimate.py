@@ -15,6 +15,7 @@ from service.refusals import InvalidRequest
 from service.request_body import check_encoding, read_json
 from service.request_options import invalid_field, read_options
 from service.routes.dependencies import CurrentDesk, path_prefix, problem_responses
+from service.served_bundles import check_served
 from service.upload_refusals import TooManyPixels, UnsupportedBody
 from service.webhooks.acceptance import accepted_hooks
 
@@ -54,6 +55,7 @@ async def estimate_images(request: Request, desk: CurrentDesk, caller: Authentic
     options = read_options(kind, {}, fields)
     await accepted_hooks(options.hooks, desk.settings, desk.queue.redis, caller.owner, path_prefix(request))
     _check_pixels(sizes, desk.settings.max_megapixels)
+    await check_served(desk.queue, options.bundle, desk.settings.bundle)
     bundle = options.bundle or desk.settings.bundle
     await check_degradations(desk.queue, bundle, options)
     return await estimate(desk.queue, kind, bundle, options, sizes)

@@ -78,6 +78,7 @@ def test_a_detection_is_estimated_from_detections_only(service, picture):
      ({**ONE_MP, "kind": "x"}, 422, "kind"), ({**ONE_MP, "only": ["noize"]}, 422, "only"),
      ({"images": [{"width": 10_000, "height": 10_000}]}, 413, None),
      ({"images": [{"width": 10_000, "height": 10_000}], "seed": "x"}, 422, "seed"),
+     ({**ONE_MP, "bundle": "nobody-has-it"}, 422, "bundle"),
      ({**ONE_MP, "webhook_events": ["failed"]}, 422, "webhook_events")],
 )  # fmt: skip
 def test_a_wrong_question_is_refused_and_named(client, body, status, field):
