@@ -123,7 +123,8 @@ def test_a_part_is_chosen_with_the_keyboard_alone(browse, served, photo):
     assert chosen(page) == [26, 27, 67, 48]
     assert page.inner_text("#status") == "67 by 48 pixels, at 26, 27"
     page.keyboard.press("Escape")
-    assert page.locator("#part").is_hidden() and page.evaluate("document.activeElement.id") == "choose-part"
+    page.wait_for_selector("#part", state="hidden")
+    page.wait_for_function("document.activeElement.id === 'choose-part'")
     page.keyboard.press("Enter")
     page.focus("#part")
     page.keyboard.press("Enter")
