@@ -54,10 +54,10 @@ async def estimate_images(request: Request, desk: CurrentDesk, caller: Authentic
     sizes, kind = _sizes(fields.pop("images", None)), _kind(fields.pop("kind", "restore"))
     options = read_options(kind, {}, fields)
     await accepted_hooks(options.hooks, desk.settings, desk.queue.redis, caller.owner, path_prefix(request))
-    _check_pixels(sizes, desk.settings.max_megapixels)
     await check_served(desk.queue, options.bundle, desk.settings.bundle)
     bundle = options.bundle or desk.settings.bundle
     await check_degradations(desk.queue, bundle, options)
+    _check_pixels(sizes, desk.settings.max_megapixels)
     return await estimate(desk.queue, kind, bundle, options, sizes)
 
 
