@@ -170,11 +170,18 @@ def test_a_limited_request_costs_one_more_round_trip_to_redis_and_an_unlimited_o
         service.client.get("/limits", headers=headers)
     asyncio.run(asyncio.sleep(0.2))
     redis.execute_command = counted
-    service.client.get("/limits", headers=free)
-    assert sent == ["HGET"]
-    sent.clear()
-    service.client.get("/limits", headers=limited)
-    assert sent == ["HGET", "EVALSHA"]
+
+    def commands(headers):
+        """The commands of the request; upkeep of the service can only add some, and not to each of five."""
+        tries = []
+        for _ in range(5):
+            sent.clear()
+            service.client.get("/limits", headers=headers)
+            tries.append(list(sent))
+        return min(tries, key=len)
+
+    assert commands(free) == ["HGET"]
+    assert commands(limited) == ["HGET", "EVALSHA"]
 
 
 def test_while_redis_is_away_a_limited_request_fails_and_is_not_let_through(serve, mortal_valkey):
