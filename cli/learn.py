@@ -1,5 +1,6 @@
 """`undegrade learn`: teach a bundle a new degradation from pairs of damaged and undamaged photos."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,7 @@ def learn(
         env = settings()
         if threads or env.threads:
             torch.set_num_threads(threads or env.threads)  # type: ignore[arg-type]
-        if minutes != minutes or minutes == float("inf"):
+        if not math.isfinite(minutes):
             raise ControlsError("--minutes is not a finite number.")
         plan = LearnPlan(
             folder=directory, name=name, bundle=find_bundle(bundle or env.default_bundle), out=out, minutes=minutes,

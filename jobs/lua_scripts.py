@@ -17,15 +17,16 @@ FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
 OUTBOX, QUOTAS = ("outbox",), ("quotas",)
 ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
-CLAIMS, LABELS, BATCHES, COSTS = ("claims",), ("labels",), ("batches",), ("costs",)
+CLAIMS, LABELS, BATCHES, COSTS, PAGES = ("claims",), ("labels",), ("batches",), ("costs",), ("pages",)
 """`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
     "commit": (*ENDS, *COSTS),
-    **dict.fromkeys(("forget_batch", "list_batches"), BATCHES),
+    "forget_batch": BATCHES,
+    "list_batches": (*BATCHES, *PAGES),
     "seal_batch": (*CLAIMS, *BATCHES),
-    "list_jobs": LABELS,
+    "list_jobs": (*LABELS, *PAGES),
     "submit": (*ADMITS, *QUOTAS, *CLAIMS, *LABELS, *BATCHES),
     "open_upload": (*ADMITS, *CLAIMS),
     "reserve": ADMITS,
@@ -45,7 +46,7 @@ class LuaScripts:
     def __init__(self, redis: "Redis") -> None:
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
         prelude = _tables() + parts.pop(PRELUDE)
-        shared = {name: parts.pop(name) for name in {*ENDS, *ADMITS, *QUOTAS, *CLAIMS, *LABELS, *BATCHES, *COSTS}}
+        shared = {name: parts.pop(name) for name in {part for needed in PARTS.values() for part in needed}}
         self._scripts = {
             name: redis.register_script(
                 ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)

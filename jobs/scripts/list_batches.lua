@@ -3,18 +3,13 @@
 --       for none of that millisecond}) or nil, count (batches of a page), looks
 -- Returns {1 where more may follow, else 0; millisecond and id of the last batch looked at; ids}
 local index = batch_index(args.owner)
-local top, after = '+inf', nil
-if args.before then
-    after = args.before[2]
-    top = (after and '' or '(') .. string.format('%.0f', args.before[1])
-end
-local bottom = args.since_ms and string.format('%.0f', args.since_ms) or '-inf'
+local top, bottom, is_earlier = page_range(args.before, args.since_ms)
 local found, gone, looked, offset, last_ms, last_id, more = {}, {}, 0, 0, 0, '', 0
 while true do
     local rows = redis.call('ZREVRANGEBYSCORE', index, top, bottom, 'WITHSCORES', 'LIMIT', offset, 200)
     for i = 1, #rows, 2 do
         local id, ms = rows[i], rows[i + 1]
-        if not (after and tonumber(ms) == args.before[1] and id >= after) then
+        if not is_earlier(id, ms) then
             if #found == args.count or looked == args.looks then
                 more = 1
                 break

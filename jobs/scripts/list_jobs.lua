@@ -22,12 +22,7 @@ local function matches(id)
     return state and (not args.state or state == args.state)
 end
 
-local top, after = '+inf', nil
-if args.before then
-    after = args.before[2]
-    top = (after and '' or '(') .. string.format('%.0f', args.before[1])
-end
-local bottom = args.since_ms and string.format('%.0f', args.since_ms) or '-inf'
+local top, bottom, is_earlier = page_range(args.before, args.since_ms)
 
 -- The jobs of a batch, which are few: by their set, so that an old batch costs no looks at what came after it
 local function rows_of_batch()
@@ -35,7 +30,7 @@ local function rows_of_batch()
     local rows, first = {}, args.since_ms or -math.huge
     for i = #all - 1, 1, -2 do
         local ms = tonumber(all[i + 1])
-        local is_before = not args.before or ms < args.before[1] or (after and ms == args.before[1])
+        local is_before = not args.before or ms < args.before[1] or (args.before[2] and ms == args.before[1])
         if is_before and ms >= first then
             rows[#rows + 1] = all[i]
             rows[#rows + 1] = all[i + 1]
@@ -53,7 +48,7 @@ while true do
     local rows = args.batch and rows_of_batch() or rows_from(offset)
     for i = 1, #rows, 2 do
         local id, ms = rows[i], rows[i + 1]
-        if not (after and tonumber(ms) == args.before[1] and id >= after) then
+        if not is_earlier(id, ms) then
             if #found == args.count or looked == args.looks then return {1, last_ms, last_id, found} end
             looked, last_ms, last_id = looked + 1, ms, id
             if matches(id) then found[#found + 1] = id end

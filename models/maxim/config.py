@@ -5,14 +5,14 @@ from dataclasses import dataclass
 CHANNELS = (32, 64, 128)
 """Of each level; level i has 1/2^i of the picture's height and width.  The bottleneck keeps the last."""
 SIDES = (16, 16, 8)
-"""Of each level: a block has so many pixels a side, and the grid so many cells a side."""
+"""Of each level: the side of a block in pixels, and the side of the grid in cells."""
 BOTTLENECK_SIDE = 8
 DEPTH = 2
 """Groups of multi-axis mixing and attention in each block, and the number of bottleneck blocks."""
 STRIDE = 64
 """Multiples of it are the sides of pictures: the bottleneck works at 1/8, in blocks of 8 pixels."""
 CHUNK_POSITIONS = 65536
-"""Mixing runs on about so many positions at a time, whose features stay below the 32 MB that glibc reuses."""
+"""Positions that are mixed at a time, about: their features stay below the 32 MB that glibc reuses."""
 
 
 @dataclass(frozen=True, kw_only=True)

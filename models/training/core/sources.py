@@ -82,8 +82,10 @@ class TrainingData:
             made = validation_examples(self.photos[1], names, crop_px=crop_px, each=each, drawn=drawn)
             found += [HeldOut(title=name, name=name, example=e) for name, e in zip(drawn, made, strict=True)]
         taken = {entry.title for entry in found}
-        for name in self.pairs.names if self.pairs else ():
-            own = [pair for pair in self.pairs.held_out if pair.name == name] if self.pairs else []
+        if self.pairs is None:
+            return found
+        for name in self.pairs.names:
+            own = [pair for pair in self.pairs.held_out if pair.name == name]
             if own:
                 title = name + OWN if name in taken else name
                 found.append(HeldOut(title=title, name=name, example=own_batch(own, names, crop_px, each)))
