@@ -28,9 +28,13 @@ class QueueBench:
         self.redis, self.queue = redis, Queue(redis)
 
     async def submit(self, *lanes: str) -> list[JobSpec]:
+        """Submits one job after another, each in a millisecond of its own: jobs of one millisecond have no order."""
         jobs = [spec(lane) for lane in lanes]
         for job in jobs:
             await self.queue.submit(job, MANY)
+            arrived_ms = await self.queue.now_ms()
+            while await self.queue.now_ms() == arrived_ms:
+                pass
         return jobs
 
     async def lease(self, max_jobs=1, token="a", lanes=LANES, held=0) -> list[str]:
