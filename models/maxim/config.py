@@ -11,8 +11,10 @@ DEPTH = 2
 """Groups of multi-axis mixing and attention in each block, and the number of bottleneck blocks."""
 STRIDE = 64
 """Multiples of it are the sides of pictures: the bottleneck works at 1/8, in blocks of 8 pixels."""
-CHUNK_POSITIONS = 65536
-"""Positions that are mixed at a time, about: their features stay below the 32 MB that glibc reuses."""
+CHUNK_POSITIONS = 2**13
+"""Positions that are mixed at a time, about: 1 MB of features, which stay in a core's caches from step to step."""
+GPU_CHUNK_POSITIONS = 2**20
+"""A GPU would only wait for the small steps; a megapixel at a time is a few hundred MB."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ Shapes:  B batch, H W height and width, C channels, G groups of n positions.  Fe
 multiples of s.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
@@ -14,17 +15,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.maxim.config import CHUNK_POSITIONS
+from models.maxim.config import CHUNK_POSITIONS, GPU_CHUNK_POSITIONS
 from models.optional import not_none
 
 EPS = 1e-6
+CUBIC = 0.044715
+"""In GELU's approximation: u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+CACHED_VALUES = 2**16
+"""So many float32 fit into a core's own cache, so that the five passes of GELU do not wait for memory."""
 Axis = Literal["grid", "block"]
 AXES: tuple[Axis, Axis] = ("grid", "block")
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The approximation by tanh, as published."""
-    return F.gelu(x, approximate="tanh")
+    """The approximation by tanh, as published; on a CPU, x itself is overwritten with it.
+
+    There, torch's tanh takes twice as long as its sigmoid: x / 2 (1 + tanh u) = x sigmoid(2 u).
+    """
+    if x.device.type != "cpu" or x.requires_grad:
+        return F.gelu(x, approximate="tanh")
+    for part in torch.split(x.view(-1), CACHED_VALUES):
+        part.mul_(torch.addcmul(part, part * part, part, value=CUBIC).mul_(2 * math.sqrt(2 / math.pi)).sigmoid_())
+    return x
 
 
 def linear_of_parts(layer: nn.Linear, parts: Iterable[Tensor]) -> Tensor:
@@ -84,7 +96,7 @@ class TwoAxes(nn.Module):
 
     def __init__(self, channels: int, side: int, branch: Callable[[], nn.Module]) -> None:
         super().__init__()
-        self.side, self.chunk_positions = side, CHUNK_POSITIONS
+        self.side = side
         self.norm = nn.LayerNorm(channels, EPS)
         self.expand = nn.Linear(channels, 2 * channels)
         self.grid, self.block = branch(), branch()
@@ -104,12 +116,13 @@ class TwoAxes(nn.Module):
         return total
 
     def _chunks(self, x: Tensor, total: Tensor, axis: Axis) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields views of both of whole groups, (B, rows, columns, s, s, C), with about `chunk_positions` positions.
+        """Yields views of both of whole groups, (B, rows, columns, s, s, C), of about CHUNK_POSITIONS.
 
         Groups are independent, so a chunk's answer is the same as that of the whole.
         """
         images, _, width, _ = x.shape
-        rows = max(1, self.chunk_positions // (images * width * self.side))
+        positions = CHUNK_POSITIONS if x.device.type == "cpu" else GPU_CHUNK_POSITIONS
+        rows = max(1, positions // (images * width * self.side))
         source, target = (grouped(features, self.side, axis) for features in (x, total))
         for row in range(0, source.shape[1], rows):  # slices, since autograd allows no writing into what split returns
             yield source[:, row : row + rows], target[:, row : row + rows]

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from models.bundle import load_weights
 from models.convert.bundle_writer import OnProgress
-from models.convert.maxim.conversion import Reader, plan_package
+from models.convert.maxim.conversion import load_package
+from models.convert.maxim.package import read_package
 from models.convert.verdicts import Row, Vectors, compare, compare_pairs
 from models.maxim.network import MAXIM
 from models.pixels import as_image, floats
@@ -24,13 +23,8 @@ def check_maxim(package: Path, vectors: Path, _on_progress: OnProgress | None = 
         BundleError: the package or the vectors cannot be read.
         ControlsError: the folder has no vectors for this task.
     """
-    reader = Reader()
-    config, plan = plan_package(package, torch.float32, reader)
-    with torch.device("meta"):
-        network = MAXIM(config)
-    (tensors,) = plan.values()
-    load_weights(network, {tensor.name: tensor.load() for tensor in tensors}, package.name)
-    yield from compare(network, {f"maxim-{reader.read(package).task}": _rows}, vectors)
+    network = load_package(package)
+    yield from compare(network, {f"maxim-{read_package(package).task}": _rows}, vectors)
 
 
 def _rows(network: MAXIM, vectors: Vectors, path: Path) -> Iterator[Row]:

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from models.autodir.restorer import VEIL
-from models.bundle import MAX_FILE_BYTES, Manifest, find_bundle, read_manifest, sha256_of, verify_bundle
+from models.bundle import (
+    MAX_FILE_BYTES,
+    Manifest,
+    find_bundle,
+    load_weights,
+    read_manifest,
+    sha256_of,
+    verify_bundle,
+)
 from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
 from models.convert.license import MAXIM_CREDIT, MAXIM_TERMS
 from models.convert.maxim.package import Package, read_package
@@ -106,6 +114,20 @@ def plan_package(path: Path, dtype: torch.dtype, reader: Reader) -> tuple[MAXIMC
         return config, plan_tensors(tensors, {network: empty}, maxim_rules(network, config.stages), dtype)
     except BundleError as error:
         raise BundleError(f"{path.name}: {error}") from error
+
+
+def load_package(package: Path) -> MAXIM:
+    """Returns a package's network, in float32.
+
+    Raises:
+        BundleError: the file is no complete package of a MAXIM network.
+    """
+    config, plan = plan_package(package, torch.float32, Reader())
+    with torch.device("meta"):
+        network = MAXIM(config)
+    (tensors,) = plan.values()
+    load_weights(network, {tensor.name: tensor.load() for tensor in tensors}, package.name)
+    return network
 
 
 def maxim_manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig], sources: str) -> Manifest:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from parity_check import assert_parity
 
-from models.maxim.blocks import Convolution, CrossGating, Doubling, Resizing, SupervisedAttention
+from models.maxim.blocks import Convolution, CrossGating, Doubling, Resizing, SupervisedAttention, shrunk
 from models.maxim.config import CHANNELS
 
 
@@ -34,6 +34,14 @@ def test_shrinking_averages_with_a_triangle_twice_as_wide_as_a_pixel_of_the_resu
     x[:, :, 4] = 1.0
     found = resizing(x)[0, 2, :, 0]
     torch.testing.assert_close(found, torch.tensor([0, 0.125, 0.375, 0]))
+
+
+@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("size", [(8, 8), (64, 32), (16, 128)])
+def test_shrinking_is_torchs_antialiased_resize_at_the_borders_too(times, size):
+    planes = torch.rand(2, 5, *size, generator=torch.Generator().manual_seed(3))
+    expected = F.interpolate(planes, scale_factor=1 / times, mode="bilinear", align_corners=False, antialias=True)
+    assert_parity(shrunk(planes, times), expected)
 
 
 def test_a_convolution_sees_channels_last():

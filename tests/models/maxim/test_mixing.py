@@ -49,6 +49,22 @@ def test_a_group_of_the_grid_is_one_place_of_every_cell():
     assert groups_of(12, 8, "grid") == expected
 
 
+@torch.inference_mode()
+def test_gelu_is_the_published_approximation_for_any_value():
+    """The oracle is torch's own, in double precision; 70,000 values are more than are computed at a time."""
+    values = torch.cat([torch.linspace(-12, 12, 70_001), torch.tensor([-1e30, -200.0, 0.0, 200.0, 1e30])])
+    expected = torch.nn.functional.gelu(values.double(), approximate="tanh")
+    assert_parity(gelu(values[:-2].clone()), expected[:-2].float())
+    assert torch.equal(gelu(values.clone())[-5:], values[-5:].clamp(min=0))
+
+
+def test_gelu_passes_gradients_on():
+    x = torch.linspace(-3, 3, 7, requires_grad=True)
+    torch.autograd.gradcheck(gelu, (x.double().detach().requires_grad_(),))
+    gelu(x).sum().backward()
+    assert x.grad is not None and torch.isfinite(x.grad).all()
+
+
 def test_mixing_is_one_matrix_over_positions_for_every_group_and_channel():
     mixing, x = PositionMixing(SIDE), features().view(30, SIDE**2, -1)
     expected = torch.einsum("gnc,mn->gmc", x, mixing.weight) + mixing.bias[:, None]
@@ -66,10 +82,10 @@ def test_a_gate_that_mixes_nothing_leaves_an_ordinary_mlp():
 
 @pytest.mark.parametrize("positions", [1, 100, 10**9])
 @pytest.mark.parametrize("size", [(12, 20), (4, 4), (8, 12)])
-def test_chunks_do_not_change_the_result(positions, size):
+def test_chunks_do_not_change_the_result(positions, size, monkeypatch):
     network, x = MultiAxisMLP(6, SIDE), features(*size)
     whole = network(x)
-    network.chunk_positions = positions
+    monkeypatch.setattr("models.maxim.mixing.CHUNK_POSITIONS", positions)
     assert_parity(network(x), whole)
 
 
