@@ -22,6 +22,7 @@ from models.daclip.irsde import IRSDE, SDEConfig, diffuse, initial_state, matchi
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.fusion import fuse
 from models.training.core.run_config import RunConfig
+from models.training.core.share import ALONE, Draws, Share
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration
 from models.training.daclip.controller_stage import encoder_input
@@ -61,14 +62,16 @@ class SDEStage:
         self.sde = IRSDE(config.sde)
         self.network: nn.Module = network
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
         mu, x0 = to_unit_range(batch["degraded"]), to_unit_range(batch["target"])
-        t = torch.randint(1, self.sde.T + 1, (len(mu),), generator=generator).to(mu.device)
-        noise = torch.randn(mu.shape, generator=generator).to(mu.device)
+        t = draws.integers(1, self.sde.T + 1, len(mu)).to(mu.device)
+        noise = draws.normal(mu.shape).to(mu.device)
         at = self.sde.at(t)
         state = diffuse(x0, mu, noise, at)
         network = self.network
@@ -123,12 +126,14 @@ class OneStepStage:
         self._examples, self.daclip = examples, daclip.eval().requires_grad_(False)
         self.network: nn.Module = network
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        by_word = torch.rand((len(batch["degraded"]), 1), generator=generator) < self.config.word_share
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
+        by_word = draws.uniform((len(batch["degraded"]), 1)) < self.config.word_share
         restored = self._restored(self.network, batch, by_word.to(batch["degraded"].device))
         return F.l1_loss(restored.float(), to_unit_range(batch["target"]))
 

@@ -13,6 +13,7 @@ from models.networks.drunet import DRUNetConfig
 from models.networks.nafnet import NAFNetConfig
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
+from models.training.core.share import Draws
 from models.training.core.sources import TrainingData
 from models.training.core.trainer import Trainer, Validation
 from models.training.data.photos import PhotoPool
@@ -67,9 +68,9 @@ def kill_at(step):
 def test_a_run_learns_to_brighten(tmp_path, correction_trainer):
     ours = correction_trainer(tmp_path, steps=60, batch=4, learning_rate=4e-3)
     examples = next(ours.stage.examples(10_000))
-    before = float(ours.stage.loss(examples, torch.Generator()).detach())
+    before = float(ours.stage.loss(examples, Draws(torch.Generator())).detach())
     best = ours.train(QUIET)
-    after = float(ours.stage.loss(examples, torch.Generator()).detach())
+    after = float(ours.stage.loss(examples, Draws(torch.Generator())).detach())
     assert after < 0.6 * before
     assert best.figures["low-light"] > 1, "dB over the input, on held-out photographs"
 
@@ -173,12 +174,12 @@ class Line:
         torch.manual_seed(0)
         self.network = nn.Linear(1, 1, bias=False)
 
-    def examples(self, start):
+    def examples(self, start, share):
         for index in iter(lambda: 0, 1):
             self.seen = start = start + 1
             yield {"x": torch.full((2, 1), float("nan") if start - 1 == self.broken_step else 1.0 + index)}
 
-    def loss(self, batch, generator):
+    def loss(self, batch, draws):
         return (self.network(batch["x"]) - 3 * batch["x"]).square().mean()
 
     def validate(self, network):
