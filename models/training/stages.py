@@ -55,6 +55,10 @@ SUMMARIES = {
 }
 RECIPES: dict[str, Recipe] = {**autodir_recipes.RECIPES, **daclip_recipes.RECIPES}
 DEFAULTS: dict[str, dict[str, Any]] = {**autodir_recipes.DEFAULTS, **daclip_recipes.DEFAULTS}
+PUBLISHED_DEFAULTS: dict[str, dict[str, Any]] = {
+    **autodir_recipes.PUBLISHED_DEFAULTS, **{stage: {} for stage in daclip_recipes.DEFAULTS},
+}  # fmt: skip
+"""What differs with `--size published`, for the stages of networks that were published."""
 STAGES = {
     name: StageEntry(summary=summary, recipe=RECIPES[name], defaults=DEFAULTS[name])
     for name, summary in SUMMARIES.items()
@@ -87,10 +91,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--validate-every", type=float, default=300.0, help="seconds between validations; default: 300")
     add("--resume", action="store_true", help="continue from OUT/last.pt")
     add("--start-from", type=Path, help="start with these weights (safetensors of the same network)")
+    add("--size", choices=("small", "published"), default="small", help="sizes of the networks; default: small")
+    add(
+        "--base", type=Path,
+        help="published networks to start from; daclip: CLIP with the names of open_clip, which stays frozen; "
+        "assessor, air, scm: an AutoDIR bundle or checkpoint, Stable Diffusion 1.5, or CLIP",
+    )  # fmt: skip
     add("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos; default: runs/cache")
     add("--text", type=Path, help="text encoder written by the stage text")
     autodir_recipes.add_arguments(parser)
     daclip_recipes.add_arguments(parser)
+
+
+def _defaults_of_size(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.size == "small":
+        return {}
+    if arguments.command not in PUBLISHED_DEFAULTS:
+        raise TrainingError(
+            f"got --size published, but the network of {arguments.command} is our own. Omit --size. The stages of "
+            f"published networks: {', '.join(PUBLISHED_DEFAULTS)}."
+        )
+    return PUBLISHED_DEFAULTS[arguments.command]
 
 
 def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig:
@@ -99,7 +120,7 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
         images=tuple(arguments.images), out=arguments.out, seed=arguments.seed, device=device.type,
         bf16=arguments.bf16, threads=arguments.threads, loaders=arguments.loaders,
         validate_every_s=arguments.validate_every,
-        **STAGES[arguments.command].defaults,
+        **STAGES[arguments.command].defaults | _defaults_of_size(arguments),
     )  # fmt: skip
     weights = autodir_recipes.parse_mixture(arguments.mixture) if arguments.mixture else None
     overrides = {

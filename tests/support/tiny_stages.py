@@ -1,4 +1,4 @@
-"""Trains a tiny stage of each kind, alone or as one of several processes: `torchrun -m tests.support.tiny_stages FOLDER STAGE...`.
+"""Trains tiny stages: `python -m` or `torchrun -m tests.support.tiny_stages FOLDER STAGE...`.
 
 The photos are FOLDER/*.npy.  Each stage writes into FOLDER/PROCESSES/STAGE, and validates after every step, so its log
 has the loss of every step.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.autodir.air import AIR, AIRConfig
+from models.autodir.config import LoopConfig
 from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
 from models.training.core.run_config import RunConfig
 from models.training.core.share import ALONE, Draws, Share
@@ -29,6 +30,7 @@ class AIRStageConfig:
     Attributes:
         noisiest_share: share of examples at the last timestep, where a few-step sampler takes its longest step.
         prompt_blend: largest share of another prompt in the condition, like the mixture e_auto of the assessor.
+        validation: sampler of a validation; None estimates in one step, which only a network for high noise can.
     """
 
     network: AIRConfig = field(default_factory=AIRConfig)
@@ -38,6 +40,7 @@ class AIRStageConfig:
     timesteps: tuple[int, int] = (0, 999)
     noisiest_share: float = 0.0
     prompt_blend: float = 0.0
+    validation: LoopConfig | None = None
 
 
 def denoising_target(kind: str, z: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
@@ -58,6 +61,7 @@ class AIRStage:
     """Trains the U-Net of AIR; `contexts` comes from the frozen text encoder."""
 
     name = "air"
+    partial = False
 
     def __init__(
         self, config: AIRStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
@@ -68,6 +72,7 @@ class AIRStage:
         air = AIR(config.network)
         if config.network.residual:  # with a zero last layer the network starts as "no change"
             nn.init.zeros_(air.unet.conv_out.weight)
+        air.codec.requires_grad_(False)
         self.network: nn.Module = air
         self.schedule = air.schedule
         self.held_out = data.held_out(names, crop_px=128, each=8)
@@ -105,10 +110,12 @@ class AIRStage:
 
         def restore(example: Example) -> tuple[Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
+            if self.config.validation is not None:
+                return (air.sample(example, self.config.validation, draws).cpu(),)
             return (air.one_step_estimate(example, (999, 999), draws).cpu(),)
 
         result = score_held_out(self.held_out, restore)
-        network.requires_grad_(True)  # FrozenAIR froze it
+        network.unet.requires_grad_(True)  # FrozenAIR froze it
         return result
 
 

@@ -9,7 +9,7 @@ Shapes:  B batch, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,17 +106,24 @@ FEATURE_EXTRACTORS = ("visual.own.", "visual.branches.")
 
 
 class AssessorStage:
-    """Trains the image encoder and the temperature."""
+    """Trains the image encoder and the temperature.
+
+    `weights` is the file of a text encoder, or the tensors of a whole CLIP to start from.
+    """
 
     name = "assessor"
+    partial = False
 
     def __init__(
         self, config: AssessorStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
-        text: Path, specialists: Specialists | None = None,
+        weights: Path | Mapping[str, Tensor], specialists: Specialists | None = None,
     ) -> None:  # fmt: skip
         self.config, self.run, self.names = config, run, names
         self.assessor = Assessor(config.network, names)
-        load_text_encoder(self.assessor.clip, text)
+        if isinstance(weights, Path):
+            load_text_encoder(self.assessor.clip, weights)
+        else:
+            self.assessor.clip.load_state_dict(weights)
         self.assessor.forget_prompts()
         self.assessor.prompts()  # computed before any autocast: they are constants
         self.network: nn.Module = self.assessor

@@ -41,6 +41,7 @@ class SCMStageConfig:
         residual: initial value of the residual gains `beta` and `gamma`.
         replay: number of earlier examples added for each new one, with a new random mirror.  Sampling with AIR costs
             twice as much as a training step, so each sample is reused: 3 gives twice the examples an hour.
+        validation: sampler of a validation; None does as in training, at timestep 999.
         replay_capacity: examples kept in memory for that; the memory is empty after `--resume`.
     """
 
@@ -52,6 +53,7 @@ class SCMStageConfig:
     residual: float = 0.0
     replay: int = 0
     replay_capacity: int = 2048
+    validation: LoopConfig | None = None
 
 
 def restoration_loss(restored: Tensor, target: Tensor, kind: Literal["mse", "rmse"]) -> Tensor:
@@ -78,6 +80,7 @@ class SCMStage:
     """Trains NAFNet on top of a frozen AIR; without AIR, the degraded picture replaces the estimate."""
 
     name = "scm"
+    partial = False
 
     def __init__(
         self, config: SCMStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
@@ -117,6 +120,11 @@ class SCMStage:
             return self.air.sample(batch, self.config.sampler, draws)
         return self.air.one_step_estimate(batch, timesteps, draws)
 
+    def _validation_input(self, example: Example, draws: Draws) -> Tensor:
+        if self.air is not None and self.config.validation is not None:
+            return self.air.sample(example, self.config.validation, draws)
+        return self._estimate(example, (999, 999), draws)
+
     def validate(self, network: nn.Module) -> Validation:
         device = next(network.parameters()).device
         draws = Draws(torch.Generator().manual_seed(0))
@@ -124,7 +132,7 @@ class SCMStage:
         def restore(example: Example) -> tuple[Tensor, Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
             without_air = self.air is None
-            diffused = example["degraded"] if without_air else self._estimate(example, (999, 999), draws)
+            diffused = example["degraded"] if without_air else self._validation_input(example, draws)
             return diffused.cpu(), network(example["degraded"], diffused).cpu()
 
         return score_held_out(self.held_out, restore)

@@ -65,6 +65,7 @@ class SpecialistStage:
     """
 
     name = "specialist"
+    partial = False
 
     def __init__(
         self, config: SpecialistStageConfig, run: RunConfig, data: TrainingData,

@@ -55,6 +55,7 @@ class Stage(Protocol):
 
     name: str
     network: nn.Module  # the trained network; other networks of the stage are frozen
+    partial: bool  # whether some steps use only a part of the network
 
     def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         """Yield this process's share of each batch, beginning with example number `start`."""
@@ -219,12 +220,10 @@ class Trainer:
                 f"the processes would resume at different steps, this one at {self.state.step}. "
                 f"All machines must see the same folder {self.out}."
             )
-        # Some steps do not use all parameters (--content-share); torch warns where the first step uses all, and where
-        # the gradient of a 1 x 1 kernel could be laid out in another order
-        for message in ("find_unused_parameters=True was specified", "Grad strides do not match bucket view strides"):
-            warnings.filterwarnings("ignore", message)
+        # Torch warns that the gradient of a 1 x 1 kernel could be laid out in another order
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         self._objective = nn.parallel.DistributedDataParallel(
-            self._objective, find_unused_parameters=True, gradient_as_bucket_view=True
+            self._objective, find_unused_parameters=self.stage.partial, gradient_as_bucket_view=True
         )
 
     def _agreed(self, loss: float, elapsed_s: float) -> tuple[float, float]:

@@ -47,7 +47,7 @@ class DaCLIPStage:
         network: DaCLIP, *, frozen: Collection[str], name: str = "daclip",
     ) -> None:  # fmt: skip
         self.config, self.run, self.name, self.held_out = config, run, name, held_out
-        self._examples = examples
+        self._examples, self.partial = examples, config.content_share < 1
         for key, parameter in network.clip.named_parameters():
             parameter.requires_grad_(("visual" if key.startswith("visual.") else "text") not in frozen)
         self.network: nn.Module = network

@@ -53,6 +53,8 @@ class SDEStage:
     `held_out` holds one batch for each of `kinds`; a validation reports the PSNR gain of each.
     """
 
+    partial = False
+
     def __init__(
         self, config: RestorationStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
         daclip: DaCLIP, network: ConditionalUNet, *, name: str = "irsde", kinds: Sequence[str] = WORDS,
@@ -117,6 +119,7 @@ class OneStepStage:
     """Trains the one-step NAFNet by the mean absolute error; the paper does not state its loss."""
 
     name = "nafnet-daclip"
+    partial = False
 
     def __init__(
         self, config: RestorationStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],

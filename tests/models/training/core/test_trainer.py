@@ -169,6 +169,7 @@ class Line:
     scores: list
     broken_step: int = -1
     name: str = "line"
+    partial: bool = False
 
     def __post_init__(self):
         torch.manual_seed(0)
