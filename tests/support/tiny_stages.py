@@ -15,9 +15,12 @@ from safetensors.torch import save_file
 
 from models.autodir.air import AIR, AIRConfig, UNetConfig
 from models.autodir.latents import PatchConfig
+from models.daclip.conditional_nafnet import ConditionalNAFNet
+from models.daclip.conditional_nafnet import NAFNetConfig as ConditionalNAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.conditional_unet import UNetConfig as ConditionalUNetConfig
 from models.daclip.controller import ControllerConfig, DaCLIP
+from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.drunet import DRUNetConfig
 from models.networks.evidence_encoder import EvidenceEncoderConfig
@@ -34,7 +37,7 @@ from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import text_parameters
 from models.training.core.trainer import Stage, Trainer
 from models.training.daclip.controller_stage import DaCLIPStage, DaCLIPStageConfig, validation_batches
-from models.training.daclip.restoration_stage import RestorationStageConfig, SDEStage
+from models.training.daclip.restoration_stage import OneStepStage, RestorationStageConfig, SDEStage
 from models.training.data.captioned_examples import CaptionedPhoto, DrawnExamples
 from models.training.data.degradations import Mixture
 from models.training.data.photos import CropConfig, PhotoPool
@@ -123,15 +126,32 @@ def irsde(run: RunConfig, folder: Path) -> Built:
     return SDEStage(config, run, examples, held_out, DaCLIP(CONTROLLER), network, kinds=("mixed",)), config
 
 
+def etdiffir(run: RunConfig, folder: Path) -> Built:
+    network = EfficientUNet(EfficientUNetConfig(width=32, multipliers=(1, 2), context_dim=32, mode="paper"))
+    config = RestorationStageConfig(network=network.config, validation_steps=1)
+    examples = captioned(run, folder)
+    held_out = validation_batches(examples, 1, 1)
+    return SDEStage(config, run, examples, held_out, DaCLIP(CONTROLLER), network, kinds=("mixed",)), config
+
+
+def nafnet_daclip(run: RunConfig, folder: Path) -> Built:
+    network = ConditionalNAFNet(
+        ConditionalNAFNetConfig(width=32, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,), context_dim=32)
+    )
+    config = RestorationStageConfig(network=network.config, word_share=0.5)
+    examples = captioned(run, folder)
+    held_out = validation_batches(examples, 1, 1)
+    return OneStepStage(config, run, examples, held_out, DaCLIP(CONTROLLER), network, kinds=("mixed",)), config
+
+
 STAGES: dict[str, Callable[[RunConfig, Path], Built]] = {
     "specialist": specialist, "air": air, "scm": scm, "glance": glance, "replayed-assessor": replayed_assessor,
-    "daclip": daclip, "irsde": irsde,
+    "daclip": daclip, "irsde": irsde, "etdiffir": etdiffir, "nafnet-daclip": nafnet_daclip,
 }  # fmt: skip
 
 
-def train(name: str, folder: Path, share: Share) -> None:
-    """Train one stage for a few steps."""
-    out = folder / str(share.count) / name
+def built(name: str, folder: Path, out: Path) -> tuple[Stage, object, RunConfig]:
+    """Returns a stage, its configuration, and the settings of its run."""
     out.parent.mkdir(parents=True, exist_ok=True)
     run = RunConfig(
         images=(), out=out, steps=STEPS, batch=4, loaders=0, device="cpu", warmup_steps=1, crop=CropConfig(crop_px=32),
@@ -140,6 +160,12 @@ def train(name: str, folder: Path, share: Share) -> None:
     )  # fmt: skip
     torch.manual_seed(run.seed)
     stage, config = STAGES[name](run, folder)
+    return stage, config, run
+
+
+def train(name: str, folder: Path, share: Share) -> None:
+    """Train one stage for a few steps."""
+    stage, config, run = built(name, folder, folder / str(share.count) / name)
     if isinstance(stage, SpecialistStage | AIRStage | SCMStage | AssessorStage):
         entry = stage.held_out[0]
         stage.held_out = [replace(entry, example={key: value[:2] for key, value in entry.example.items()})]

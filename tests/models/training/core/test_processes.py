@@ -16,7 +16,7 @@ import torch
 
 from models.errors import TrainingError
 from models.training.core.processes import Place
-from models.training.core.share import Share
+from models.training.core.share import Draws, Share
 from tests.support import tiny_stages
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -42,13 +42,19 @@ def ended(process, timeout=280):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Returns the folder with the runs of a tiny stage, and of those beside it, by one and by two processes."""
+def folder(tmp_path_factory):
+    """Three photos, decoded."""
     folder = tmp_path_factory.mktemp("tiny")
     rng = np.random.default_rng(0)
     for index in range(3):
         soft = cv2.resize(rng.random((12, 16, 3)), (200, 160), interpolation=cv2.INTER_CUBIC)
         np.save(folder / f"{index}.npy", (255 * np.clip(soft, 0, 1)).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """Returns the folder with the runs of a tiny stage, and of those beside it, by one and by two processes."""
 
     def train(name):
         if not (folder / "2" / name).exists():
@@ -88,6 +94,16 @@ def test_two_processes_have_the_gradients_of_one(trained, name):
     for key, state in one.items():  # a bias before batch normalization has no gradient but rounding errors
         scale = max(float(state["exp_avg"].norm()), 1e-3 * largest)
         assert float((two[key]["exp_avg"] - state["exp_avg"]).norm()) < 0.01 * scale, key
+
+
+@each_stage
+def test_a_step_trains_all_parameters_unless_the_stage_says_otherwise(name, folder):
+    """DistributedDataParallel waits for the gradient of every parameter, if `partial` does not tell it."""
+    stage, _, _ = tiny_stages.built(name, folder, folder / "unused" / name)
+    stage.network.train()
+    stage.loss(next(stage.examples(0)), Draws(torch.Generator().manual_seed(0))).backward()
+    unused = [key for key, value in stage.network.named_parameters() if value.requires_grad and value.grad is None]
+    assert stage.partial or not unused
 
 
 def test_the_place_of_a_process_is_what_torchrun_tells_it():
