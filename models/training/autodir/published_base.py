@@ -101,9 +101,9 @@ def open_base(path: Path | None) -> PublishedBase:
     if any(key.startswith(SD_TEXT) for key in state):
         return _stable_diffusion(path, state)
     if "visual.conv1.weight" in state and "text_projection" in state:
-        config = controller_config({f"clip.{key}": shape for key, shape in shapes_of(state).items()}).clip
+        clip = controller_config({f"clip.{key}": shape for key, shape in shapes_of(state).items()}).clip
         whole = {key: value.float() for key, value in state.items()}
-        return PublishedBase(path=path, clip=replace(config, quick_gelu=True), read=lambda _: whole)
+        return PublishedBase(path=path, clip=replace(clip, quick_gelu=True), read=lambda _: whole)
     raise TrainingError(f"{path} is another model: {EXPECTED}.")
 
 
@@ -111,9 +111,10 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     if path.suffix != ".safetensors":
         return open_checkpoint(path)
     try:
-        return load_file(path)
+        state: State = load_file(path)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"cannot read {path}: {error}") from error
+    return state
 
 
 def _bundle(path: Path) -> PublishedBase:

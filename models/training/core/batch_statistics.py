@@ -9,13 +9,13 @@ Shapes:  B pictures, C channels, H W pixels.
 import torch
 from torch import Tensor, nn
 
-from models.training.core.share import Share
+from models.training.core.share import ALONE, Share
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """nn.BatchNorm2d whose mean and variance in training are those of the pictures of all processes."""
 
-    share = Share()
+    share: Share = ALONE
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -46,4 +46,4 @@ def share_statistics(network: nn.Module, share: Share) -> None:
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SharedBatchNorm2d  # keeps parameters, buffers, and their names
-            module.share = share
+            module.__dict__["share"] = share

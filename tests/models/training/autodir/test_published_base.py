@@ -1,17 +1,21 @@
 """What the published sizes start from: each kind of file, against the networks of other programs."""
 
 import argparse
+from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 
 from models.autodir.air import AIR, AIRConfig
 from models.convert.autodir.conversion import convert_autodir
 from models.errors import TrainingError
+from models.families import load_restorer
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.training.autodir import recipes
+from models.training.autodir.package_published import write_published
 from models.training.autodir.published_base import SD_INPUT, SD_TEXT, open_base
 from models.training.core.run_config import RunConfig
 from models.training.core.share import Draws
@@ -114,6 +118,7 @@ def test_each_stage_trains_from_autodir(stage, autodir, run, pools):
     assert not any(key.startswith(frozen) for key in changed if frozen)
 
 
+@pytest.mark.slow
 def test_air_trains_from_stable_diffusion_and_scm_takes_its_weights(diffusion, run, pools, tmp_path):
     stage, _ = recipes.RECIPES["air"](run, pools, arguments("air", diffusion))
     save_file({key: value.contiguous() for key, value in stage.network.state_dict().items()}, tmp_path / "air")
@@ -122,6 +127,26 @@ def test_air_trains_from_stable_diffusion_and_scm_takes_its_weights(diffusion, r
     }))  # fmt: skip
     assert config.network == NAFNetConfig(), "Stable Diffusion has no SCM, so it starts from nothing"
     assert scm.air is not None
+
+
+@pytest.mark.slow
+def test_trained_networks_become_a_bundle_that_restores(autodir, run, pools, tmp_path):
+    files = {}
+    for stage in ("assessor", "air", "scm"):
+        own = replace(run, out=tmp_path / stage, steps=1)
+        built, config = recipes.RECIPES[stage](own, pools, arguments(stage, autodir))
+        built.held_out = built.held_out[:1]
+        Trainer(built, own, torch.device("cpu"), config).train(Console(quiet=True))
+        files[stage] = tmp_path / stage / "best.safetensors"
+    write_published(tmp_path / "mine", **files, version="1")
+    restorer = load_restorer(tmp_path / "mine", torch.device("cpu"))
+    ((name, probability),) = [max(answer.items(), key=lambda entry: entry[1]) for answer in restorer.assessor.assess(
+        [torch.zeros(3, 70, 80)], strict=True
+    )]  # fmt: skip
+    assert name in NAMES and 0 < probability <= 1
+    (tmp_path / "air" / "config.json").unlink()
+    with pytest.raises(TrainingError, match="does not hold the sizes of the stage air"):
+        write_published(tmp_path / "again", **files, version="1")
 
 
 def test_the_assessor_starts_from_clip_alone(run, pools, tmp_path):
