@@ -17,7 +17,6 @@ from models.errors import TrainingError
 from models.training.autodir import recipes as autodir_recipes
 from models.training.core.processes import Place, connected, first_alone
 from models.training.core.run_config import RunConfig
-from models.training.core.share import Share
 from models.training.core.sources import MIXED_SHARE, TrainingData
 from models.training.core.stop_request import StopRequest
 from models.training.core.trainer import Stage, Trainer
@@ -25,6 +24,7 @@ from models.training.daclip import recipes as daclip_recipes
 from models.training.data.captions import read_captions
 from models.training.data.own_pairs import load_own_pairs
 from models.training.data.photos import PhotoPool, decode_into, find_photos
+from models.training.data.share import Share
 
 Recipe = Callable[[RunConfig, TrainingData, argparse.Namespace], tuple[Stage, object]]
 

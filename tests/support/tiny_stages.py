@@ -32,7 +32,6 @@ from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
 from models.training.core.processes import Place, connected
 from models.training.core.run_config import RunConfig
-from models.training.core.share import Share
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import text_parameters
 from models.training.core.trainer import Stage, Trainer
@@ -41,6 +40,7 @@ from models.training.daclip.restoration_stage import OneStepStage, RestorationSt
 from models.training.data.captioned_examples import CaptionedPhoto, DrawnExamples
 from models.training.data.degradations import Mixture
 from models.training.data.photos import CropConfig, PhotoPool
+from models.training.data.share import Share
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", "haze", CLEAN)

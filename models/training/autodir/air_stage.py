@@ -17,10 +17,10 @@ from models.autodir.air import AIR, AIRConfig
 from models.autodir.config import LoopConfig
 from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
 from models.training.core.run_config import RunConfig
-from models.training.core.share import ALONE, Draws, Share
 from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,11 +27,11 @@ from models.networks.evidence_encoder import EvidenceEncoder
 from models.training.autodir.second_pass import repair_batch
 from models.training.core.replay import ReplayBuffer
 from models.training.core.run_config import RunConfig
-from models.training.core.share import ALONE, Draws, Share
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 from models.vocabulary import CLEAN
 
 

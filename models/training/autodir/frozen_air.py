@@ -11,8 +11,8 @@ from torch import Tensor
 from models.autodir.air import AIR
 from models.autodir.config import LoopConfig
 from models.autodir.samplers import NoiseSchedule, StepCoefficients, advance, denoised_from, plan
-from models.training.core.share import Draws
 from models.training.data.dataset import Example
+from models.training.data.share import Draws
 
 
 def draw_timesteps(count: int, low: int, high: int, draws: Draws) -> Tensor:

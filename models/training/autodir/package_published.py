@@ -65,6 +65,7 @@ def _network(weights: Path, stage: str) -> Any:  # noqa: ANN401  # of JSON
 
 def _weights(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        state: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"cannot read {path}: {error}") from error
+    return state

@@ -18,10 +18,10 @@ from models.networks.nafnet import NAFNet, NAFNetConfig
 from models.training.autodir.frozen_air import FrozenAIR
 from models.training.core.replay import ReplayBuffer, random_mirror
 from models.training.core.run_config import RunConfig
-from models.training.core.share import ALONE, Draws, Share
 from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,10 @@ from models.networks.drunet import DRUNet, DRUNetConfig
 from models.training.autodir.scm_stage import restoration_loss
 from models.training.autodir.second_pass import repair_batch
 from models.training.core.run_config import RunConfig
-from models.training.core.share import ALONE, Draws, Share
 from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 from models.vocabulary import CLEAN
 
 

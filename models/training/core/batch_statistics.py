@@ -9,7 +9,7 @@ Shapes:  B pictures, C channels, H W pixels.
 import torch
 from torch import Tensor, nn
 
-from models.training.core.share import ALONE, Share
+from models.training.data.share import ALONE, Share
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):

@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from models.device import choose_device
 from models.errors import TrainingError
-from models.training.core.share import ALONE, Share, lost_process
+from models.training.data.share import ALONE, Share, lost_process
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another.  torchrun notices a dead one at once, so this is only longer than every wait:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.training.core.share import Draws
+from models.training.data.share import Draws
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 

@@ -4,7 +4,7 @@ A stage supplies the network, the loss of a batch and the validation.  `--resume
 validation, and an interrupted one (Ctrl-C, SIGTERM) from its last step: `last.pt` holds weights, optimizer, step count
 and elapsed time.
 
-Several processes (models.training.core.share) average their gradients and so keep equal weights.  The first one
+Several processes (models.training.data.share) average their gradients and so keep equal weights.  The first one
 validates, writes the files, and its clock counts.
 """
 
@@ -29,10 +29,10 @@ from models.errors import TrainingError
 from models.training.core.batch_statistics import share_statistics
 from models.training.core.optimizers import MuonAdamW
 from models.training.core.run_config import RunConfig
-from models.training.core.share import ALONE, Draws, Share, lost_process
 from models.training.core.stop_request import StopRequest
 from models.training.data.dataset import Example
 from models.training.data.photos import Image
+from models.training.data.share import ALONE, Draws, Share, lost_process
 
 
 @dataclass(frozen=True, kw_only=True)

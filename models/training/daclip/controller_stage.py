@@ -16,11 +16,11 @@ from torch.utils.data import Dataset
 
 from models.daclip.controller import ControllerConfig, DaCLIP
 from models.training.core.run_config import RunConfig
-from models.training.core.share import ALONE, Draws, Share
 from models.training.core.trainer import Validation
 from models.training.daclip.contrastive import Embeddings, LossTerms, clamp_temperature, contrastive_terms, info_nce
 from models.training.data.captioned_examples import WORDS, to_unit_range
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)

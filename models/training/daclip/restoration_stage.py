@@ -22,12 +22,12 @@ from models.daclip.irsde import IRSDE, SDEConfig, diffuse, initial_state, matchi
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.fusion import fuse
 from models.training.core.run_config import RunConfig
-from models.training.core.share import ALONE, Draws, Share
 from models.training.core.trainer import Validation
 from models.training.core.validation import score_restoration
 from models.training.daclip.controller_stage import encoder_input
 from models.training.data.captioned_examples import WORDS, to_unit_range
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)

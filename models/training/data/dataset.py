@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from models.training.core.share import ALONE, Share
 from models.training.data.degradations import Mixture, Pair, draw_pair
 from models.training.data.photos import CropConfig, Image, PhotoPool
+from models.training.data.share import ALONE, Share
 
 Example = dict[str, Tensor]
 

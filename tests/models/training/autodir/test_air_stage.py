@@ -13,7 +13,7 @@ from models.training.autodir.air_stage import (
     denoising_target,
     dropped_conditions,
 )
-from models.training.core.share import Draws
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", CLEAN)

@@ -18,10 +18,10 @@ from models.training.autodir.assessor_stage import (
     semantic_agnostic_loss,
 )
 from models.training.core.run_config import RunConfig
-from models.training.core.share import Draws
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import text_parameters
 from models.training.data.photos import PhotoPool
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", "haze", CLEAN)

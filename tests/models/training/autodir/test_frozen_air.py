@@ -12,7 +12,7 @@ from models.autodir.samplers import NoiseSchedule
 from models.controls import Controls
 from models.restorer import Continues, Request
 from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
-from models.training.core.share import Draws
+from models.training.data.share import Draws
 
 LOOPS = [
     LoopConfig(sampler="ddim", steps=3),

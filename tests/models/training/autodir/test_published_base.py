@@ -18,9 +18,9 @@ from models.training.autodir import recipes
 from models.training.autodir.package_published import write_published
 from models.training.autodir.published_base import SD_INPUT, SD_TEXT, open_base
 from models.training.core.run_config import RunConfig
-from models.training.core.share import Draws
 from models.training.core.trainer import Trainer
 from models.training.data.photos import CropConfig
+from models.training.data.share import Draws
 
 CLIP = "model_assessment.clipmodel."
 NAMES = (*recipes.AUTODIR_NAMES, "clean")

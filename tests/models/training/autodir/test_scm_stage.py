@@ -8,7 +8,7 @@ from torch import nn
 
 from models.training.autodir.frozen_air import FrozenAIR
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig, restoration_loss
-from models.training.core.share import Draws
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", CLEAN)

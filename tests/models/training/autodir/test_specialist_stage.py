@@ -9,9 +9,9 @@ from models.errors import TrainingError
 from models.networks.drunet import DRUNetConfig
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
 from models.training.core.run_config import RunConfig
-from models.training.core.share import Draws
 from models.training.data.degradations import Mixture
 from models.training.data.photos import CropConfig
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 TINY = DRUNetConfig(width=4, blocks=(1, 1), patch=2, tonal=True)

@@ -16,7 +16,7 @@ import torch
 
 from models.errors import TrainingError
 from models.training.core.processes import Place
-from models.training.core.share import Draws, Share
+from models.training.data.share import Draws, Share
 from tests.support import tiny_stages
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

@@ -3,7 +3,7 @@
 import torch
 
 from models.training.core.replay import ReplayBuffer, random_mirror
-from models.training.core.share import Draws
+from models.training.data.share import Draws
 
 
 def examples(*values: float) -> torch.Tensor:

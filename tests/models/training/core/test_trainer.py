@@ -13,10 +13,10 @@ from models.networks.drunet import DRUNetConfig
 from models.networks.nafnet import NAFNetConfig
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
-from models.training.core.share import Draws
 from models.training.core.sources import TrainingData
 from models.training.core.trainer import Trainer, Validation
 from models.training.data.photos import PhotoPool
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", CLEAN)

@@ -9,7 +9,6 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from models.daclip.controller import preprocess
-from models.training.core.share import Draws
 from models.training.core.trainer import Trainer
 from models.training.daclip.contrastive import MAX_LOG_SCALE
 from models.training.daclip.controller_stage import (
@@ -20,6 +19,7 @@ from models.training.daclip.controller_stage import (
 )
 from models.training.data.captioned_examples import DrawnExamples
 from models.training.data.photos import CropConfig
+from models.training.data.share import Draws
 
 CPU = torch.device("cpu")
 QUIET = Console(quiet=True)

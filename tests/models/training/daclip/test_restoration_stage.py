@@ -15,11 +15,11 @@ from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet, UNetConfig
 from models.daclip.irsde import IRSDE, SDEConfig, diffuse, matching_loss, posterior_mean, score_from_noise, sde_mean
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
-from models.training.core.share import Draws
 from models.training.core.trainer import Trainer
 from models.training.daclip.controller_stage import validation_batches
 from models.training.daclip.restoration_stage import OneStepStage, RestorationStageConfig, SDEStage
 from models.training.data.captioned_examples import DrawnExamples
+from models.training.data.share import Draws
 
 CPU = torch.device("cpu")
 QUIET = Console(quiet=True)
