@@ -156,7 +156,7 @@ def built(name: str, folder: Path, out: Path) -> tuple[Stage, object, RunConfig]
     run = RunConfig(
         images=(), out=out, steps=STEPS, batch=4, loaders=0, device="cpu", warmup_steps=1, crop=CropConfig(crop_px=32),
         mixture=Mixture(weights={"low-light": 1.0, "haze": 1.0, CLEAN: 0.5}, two_kinds=0.0), validate_every_s=0,
-        clip_norm=1e9, muon=0.01 if name in {"specialist", "scm"} else None, learning_rate=1e-3, seed=4,
+        clip_norm=1e9, muon=0.01 if name == "specialist" else None, learning_rate=1e-3, seed=4,
     )  # fmt: skip
     torch.manual_seed(run.seed)
     stage, config = STAGES[name](run, folder)
