@@ -28,6 +28,7 @@ from models.networks.nafnet import NAFNet
 from models.restorer import Restorer
 from models.training.autodir import autodir_small
 from models.training.autodir.calibration import fit_confidence, measure_floors, measure_strengths
+from models.training.autodir.package_published import write_published
 from models.training.core.run_config import RunConfig
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.validation import validation_examples
@@ -72,6 +73,10 @@ def manifest(version: str, specialists: Collection[str] = (), loop: LoopConfig =
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--assessor", type=Path, required=True, help="best.safetensors of the stage assessor")
+    add(
+        "--size", choices=("small", "published"), default="small",
+        help="published: the sizes are read from config.json beside the weights; no specialists, no calibration",
+    )  # fmt: skip
     add("--text", type=Path, help="text encoder to use instead; it must have kept the class prompts (--start-from)")
     add("--air", type=Path, required=True, help="best.safetensors of the stage air")
     add("--scm", type=Path, required=True, help="best.safetensors of the stage scm")
@@ -85,6 +90,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write the bundle; returns the exit code."""
+    if arguments.size == "published":
+        write_published(arguments.out, arguments.assessor, arguments.air, arguments.scm, arguments.version)
+        console.print(f"wrote {arguments.out}", markup=False)
+        return 0
     assessor = Assessor(autodir_small.CLIP, autodir_small.NAMES)
     air, scm = AIR(autodir_small.AIR), NAFNet(autodir_small.SCM)
     assessor.load_state_dict(load_file(arguments.assessor))

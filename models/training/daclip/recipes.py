@@ -63,8 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--captions", type=Path, help="file with lines of path, tab, caption; default: captions from folder names")
     add("--rows", type=Path, help="rows.tsv of the command captioned-rows, instead of --images")
     add("--wild", action="store_true", help="irsde, nafnet-daclip: degrade with the in-the-wild pipeline")
-    add("--size", choices=("small", "published"), default="small", help="sizes of the networks; default: small")
-    add("--base", type=Path, help="daclip: CLIP that stays frozen (safetensors with the names of open_clip)")
     add("--content-share", type=float, default=1.0, help="daclip: share of steps with the content term; default: 1")
     add("--daclip", type=Path, help="irsde, etdiffir, nafnet-daclip: weights of the stage daclip")
     add(
