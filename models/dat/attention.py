@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOWS_TOGETHER = 32
-"""Number of windows that attend in one call: of each, the weights take 256 KB a head."""
+"""Number of windows that attend in one call, because masks take 256 KB a window."""
+HEAD_MULTIPLE = 16
+"""Zeros change no product, and the kernel for the attention of a CPU is faster with such heads than with 10 channels."""
 
 
 def window_attention(
@@ -23,18 +25,19 @@ def window_attention(
     H and W are multiples of the window's sides.  With a `shift`, the windows lie that far to the bottom right; those
     that would reach over the border wrap around, but attend within each side of it only.
     """
-    height, width = q.shape[1:3]
-    parts = [_windows(_rolled(x, (-shift[0], -shift[1])), window) for x in (q, k, v)]  # 3 x (B, n, N, C)
+    batch, height, width = q.shape[:3]
+    parts = [_heads(_windows(_rolled(x, (-shift[0], -shift[1])), window), heads) for x in (q, k, v)]
     # Of a shifted window, only positions of one side of the border belong together
-    regions = _windows(_regions(height, width, shift, q.device), window)[0, ..., 0]  # (n, N)
-    mixed = (regions != regions[:, :1]).any(dim=1)  # (n,)
-    out = torch.empty_like(parts[0])
+    regions = _windows(_regions(height, width, shift, q.device), window)[:, :, 0].repeat(batch, 1)  # (B n, N)
+    mixed = (regions != regions[:, :1]).any(dim=1)  # (B n,)
+    size, share = q.shape[-1] // heads, (q.shape[-1] // heads) ** -0.5
+    out = q.new_empty(len(regions), regions.shape[1], q.shape[-1])
     for selected, masked in ((~mixed, False), (mixed, True)):
         for indices in torch.split(selected.nonzero()[:, 0], WINDOWS_TOGETHER):
-            together = [_heads(part[:, indices], heads) for part in parts]  # 3 x (B, m, h, N, d)
-            near = regions[indices, None, :, None] == regions[indices, None, None, :] if masked else None
-            attended = F.scaled_dot_product_attention(*together, attn_mask=near)
-            out[:, indices] = attended.transpose(2, 3).flatten(3)
+            together = [part[indices] for part in parts]  # 3 x (m, h, N, d')
+            mask = _mask(regions[indices], q.dtype) if masked else None
+            attended = F.scaled_dot_product_attention(*together, attn_mask=mask, scale=share)
+            out[indices] = attended[..., :size].transpose(1, 2).flatten(2)
     return _rolled(_from_windows(out, window, height, width), shift)
 
 
@@ -69,21 +72,28 @@ def _regions(height: int, width: int, shift: tuple[int, int], device: torch.devi
     return (2 * rows[:, None] + columns[None, :].long())[None, :, :, None]
 
 
+def _mask(regions: Tensor, dtype: torch.dtype) -> Tensor:
+    """(m, N) -> (m, 1, N, N): what is added to the logits."""
+    far = regions[:, None, :, None] != regions[:, None, None, :]
+    return torch.zeros(far.shape, dtype=dtype, device=far.device).masked_fill_(far, float("-inf"))
+
+
 def _windows(x: Tensor, window: tuple[int, int]) -> Tensor:
-    """(B, H, W, C) -> (B, n, N, C), n windows with N positions each, in reading order."""
+    """(B, H, W, C) -> (B n, N, C), n windows with N positions each, in reading order."""
     rows, columns = window
     batch, height, width, channels = x.shape
-    cut = x.view(batch, height // rows, rows, width // columns, columns, channels)
-    return cut.transpose(2, 3).reshape(batch, -1, rows * columns, channels)
+    cut = x.reshape(batch, height // rows, rows, width // columns, columns, channels)
+    return cut.transpose(2, 3).reshape(-1, rows * columns, channels)
 
 
 def _from_windows(x: Tensor, window: tuple[int, int], height: int, width: int) -> Tensor:
     """The inverse of `_windows`."""
     rows, columns = window
-    cut = x.view(x.shape[0], height // rows, width // columns, rows, columns, x.shape[-1])
-    return cut.transpose(2, 3).reshape(x.shape[0], height, width, x.shape[-1])
+    cut = x.view(-1, height // rows, width // columns, rows, columns, x.shape[-1])
+    return cut.transpose(2, 3).reshape(-1, height, width, x.shape[-1])
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
-    """(B, m, N, C) -> (B, m, h, N, d)."""
-    return x.unflatten(-1, (heads, -1)).transpose(2, 3)
+    """(m, N, C) -> (m, h, N, d'), where d' is d with zeros up to a multiple of HEAD_MULTIPLE."""
+    parts = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return F.pad(parts, (0, -parts.shape[-1] % HEAD_MULTIPLE))
