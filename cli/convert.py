@@ -26,6 +26,7 @@ class Family(StrEnum):
     DACLIP_WILD = "daclip-wild"
     ETDIFFIR = "etdiffir"
     MAXIM = "maxim"
+    DAT = "dat"
 
 
 class Kind(StrEnum):
@@ -38,6 +39,7 @@ class Kind(StrEnum):
     ERUNET = "erunet"
     NAFNET = "nafnet"
     MAXIM = "maxim"
+    DAT = "dat"
 
 
 class Dtype(StrEnum):

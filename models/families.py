@@ -21,6 +21,7 @@ from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
 from models.daclip.restorer import DaCLIPRestorer
+from models.dat.network import DAT
 from models.device import Speed
 from models.device_memory import WeightsMemory, weights_memory
 from models.errors import BundleError
@@ -83,8 +84,11 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "floors": {entry.name: entry.floor for entry in manifest.degradations},
     }
     config = _config(bundle, manifest, AutoDIRConfig, stated)
-    # A specialist on request stands beside the one that repairs the degradation otherwise
-    assigned = [name for specialist in config.specialists.values() if not specialist.words for name in specialist.names]
+    # A specialist on request stands beside the one that repairs the degradation otherwise, an enlarger too
+    usual = [
+        specialist for specialist in config.specialists.values() if not specialist.words and specialist.dat is None
+    ]
+    assigned = [name for specialist in usual for name in specialist.names]
     for name in (name for specialist in config.specialists.values() for name in specialist.names):
         if name not in config.names or assigned.count(name) > 1:
             raise BundleError(
@@ -149,13 +153,14 @@ def _specialists(
 
     MAXIM's networks, of 57 or 89 MB in float32, are loaded on first use on a CPU, and few stay; on CUDA all are loaded.
     """
-    networks, on_demand = {}, {}
+    networks: dict[str, nn.Module] = {}
+    on_demand = {}
     for key, specialist in config.specialists.items():
         if specialist.maxim is not None:
             on_demand[key] = partial(_load_maxim, bundle, manifest, key, specialist.maxim, device, speed)
             continue
         with torch.device("meta"):
-            network = DRUNet(specialist.network)
+            network = DRUNet(specialist.network) if specialist.dat is None else DAT(specialist.dat)
         _fill(network, bundle, manifest, f"specialist-{key}", device, dtype=speed.dtype)
         networks[key] = network
     if device.type == "cpu":

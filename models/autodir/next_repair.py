@@ -17,17 +17,19 @@ def max_passes(controls: Controls, config: AutoDIRConfig) -> int:
 def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
     """Returns the next repair and its source, or the reason to stop.
 
-    A photo that was enlarged gets a repair of low resolution: by the assessor's choice, or else as its last pass.
+    A photo that was enlarged gets a repair of low resolution: by the assessor's choice, or else as its last pass.  One
+    that a network will enlarge gets it as its last pass always.
     """
     left = max_passes(run.controls, config) - len(run.passes)
     if left <= 0:
         return Choice(probabilities=run.before, stop="max-passes"), "auto"
+    remaining = run.remaining if run.factor == 1 else tuple(n for n in run.remaining if n != ENLARGING_REPAIR)
     if run.controls.strict:
-        choice = choose(run.before, run.remaining, 0.0)
+        choice = choose(run.before, remaining, 0.0)
     else:
         share = run.controls.floor_share
         floors = {name: floor * share for name, floor in _floors(run, config).items()}
-        choice = choose(run.before, run.remaining, config.loop.floor * share, floors)
+        choice = choose(run.before, remaining, config.loop.floor * share, floors)
     if owes_enlarging_repair(run, config) and (left == 1 or choice.label is None):
         return Choice(probabilities={ENLARGING_REPAIR: 1.0}, label=ENLARGING_REPAIR), "scale"
     return choice, "auto"

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from models.dat.config import DATConfig
 from models.maxim.config import MAXIMConfig
 from models.maxim.memory import tile_side_px
-from models.networks.drunet import DRUNet, DRUNetConfig
+from models.networks.drunet import DRUNetConfig
 from processes.memory_limits import memory
 
 KEPT = 2
@@ -27,6 +28,8 @@ Load = Callable[[], nn.Module]
 class SpecialistConfig:
     """The degradations that a specialist repairs, and its network: MAXIM where `maxim` is set, else a DRUNet.
 
+    With `dat` it is an enlarger instead: it enlarges photos by the scale of its network (models/autodir/enlarging.py).
+
     `words` make it a specialist on request: it repairs its degradations only if the prompt has one of these words, and
     then in place of the one without words.  `mirrored` averages the results of the image and of its mirror image: a
     self-ensemble of two, at twice the work.  (Lim et al. 2017, arXiv:1707.02921, use eight, but no network has learned
@@ -36,12 +39,18 @@ class SpecialistConfig:
     names: tuple[str, ...]
     network: DRUNetConfig = field(default_factory=DRUNetConfig)
     maxim: MAXIMConfig | None = None
+    dat: DATConfig | None = None
     words: tuple[str, ...] = ()
     mirrored: bool = False
 
     @property
     def stride(self) -> int:
-        return (self.maxim or self.network).stride
+        return 1 if self.dat is not None else (self.maxim or self.network).stride
+
+    @property
+    def scale(self) -> int:
+        """How many times it enlarges each side."""
+        return 1 if self.dat is None else self.dat.scale
 
 
 class Specialists:
@@ -51,7 +60,7 @@ class Specialists:
     """
 
     def __init__(
-        self, configs: Mapping[str, SpecialistConfig], networks: Mapping[str, DRUNet],
+        self, configs: Mapping[str, SpecialistConfig], networks: Mapping[str, nn.Module],
         on_demand: Mapping[str, Load] | None = None, kept: int = KEPT,
     ) -> None:  # fmt: skip
         self.networks = dict(networks)
@@ -61,13 +70,21 @@ class Specialists:
     def key_of(self, degradation: str, prompt: str | None = None) -> str | None:
         """Returns the key of the specialist that repairs it; None if diffusion and correction do."""
         asked = {key for key, config in self._configs.items() if _words_in(prompt, config.words)}
-        able = [key for key, config in self._configs.items() if degradation in config.names]
+        able = [key for key, config in self._configs.items() if degradation in config.names and config.scale == 1]
         found = [key for key in able if key in asked] or [key for key in able if not self._configs[key].words]
         return found[0] if found else None
 
     def words_used(self, key: str | None, prompt: str) -> tuple[str, ...]:
         """Returns the words of a prompt that chose this specialist, as they were written."""
         return _words_in(prompt, self._configs[key].words) if key is not None else ()
+
+    def enlarger_of(self, scale: int) -> str | None:
+        """Returns the key of the network that enlarges photos by this scale; None if there is none."""
+        return next((key for key, config in self._configs.items() if scale > 1 and config.scale == scale), None)
+
+    def scale(self, key: str) -> int:
+        """Returns how many times a specialist enlarges each side; 1 for all but enlargers."""
+        return self._configs[key].scale
 
     def stride(self, key: str) -> int:
         """Returns the number whose multiples the sides of tiles are padded to."""
@@ -83,7 +100,7 @@ class Specialists:
         return tile_side_px(pixels, memory().available_bytes)
 
     def restore(self, key: str, degraded: Tensor) -> Tensor:
-        """Repair a batch: (B, 3, H, W) -> (B, 3, H, W) in [-1, 1]."""
+        """Repair a batch: (B, 3, H, W) -> (B, 3, s H, s W) in [-1, 1], where s is the specialist's scale."""
         network = self._network(key)
         restored: Tensor = network(degraded)
         if self._configs[key].mirrored:  # a second call instead of a larger batch, to save memory

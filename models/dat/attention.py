@@ -1,10 +1,11 @@
 """The two attentions of DAT: within windows, and between channels (Chen et al. 2023, arXiv:2308.03364, section 3.2).
 
-Shapes:  B batch, H W pixels, C channels, h heads, d = C / h channels of a head, N positions.  Features are (B, H, W, C).
+Shapes:  B batch, H W pixels, C channels, h heads, d = C / h channels of a head, N positions.  Features are
+(B, H, W, C).
 
-The published window attention also learns a bias from the relative position.  In DAT-light the network that computes it
-is one channel wide and normalizes this channel, so the bias is one constant for all positions, and a softmax does not
-change with a constant.  So it is left out here.
+The published window attention also learns a bias from the relative position.  In DAT-light the network that computes
+it is one channel wide and normalizes this channel, so the bias is the same for all positions.  A softmax does not
+change with a constant, so the bias is left out here.
 """
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 WINDOWS_TOGETHER = 32
 """Number of windows that attend in one call, because masks take 256 KB a window."""
 HEAD_MULTIPLE = 16
-"""Zeros change no product, and the kernel for the attention of a CPU is faster with such heads than with 10 channels."""
+"""Zeros change no product, and the CPU's attention kernel is faster with 16 channels of a head than with 10."""
 
 
 def window_attention(
