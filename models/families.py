@@ -14,7 +14,7 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.restorer import AutoDIR
-from models.autodir.specialists import Specialists
+from models.autodir.specialists import SpecialistConfig, Specialists
 from models.bundle import Manifest, load_weights, read_manifest, read_weights, verify_bundle
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
@@ -29,7 +29,6 @@ from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.folders import MANIFEST
-from models.maxim.config import MAXIMConfig
 from models.maxim.network import MAXIM
 from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
@@ -151,16 +150,16 @@ def _specialists(
 ) -> Specialists:
     """Returns each specialist `KEY`; the manifest lists its weights under "specialist-KEY".
 
-    MAXIM's networks, of 57 or 89 MB in float32, are loaded on first use on a CPU, and few stay; on CUDA all are loaded.
+    MAXIM's networks, of 57 or 89 MB in float32, and those that enlarge are loaded on first use on a CPU, and few stay.
+    On CUDA all are loaded.
     """
-    networks: dict[str, nn.Module] = {}
-    on_demand = {}
+    networks, on_demand = {}, {}
     for key, specialist in config.specialists.items():
-        if specialist.maxim is not None:
-            on_demand[key] = partial(_load_maxim, bundle, manifest, key, specialist.maxim, device, speed)
+        if specialist.maxim is not None or specialist.dat is not None:
+            on_demand[key] = partial(_load_specialist, bundle, manifest, key, specialist, device, speed)
             continue
         with torch.device("meta"):
-            network = DRUNet(specialist.network) if specialist.dat is None else DAT(specialist.dat)
+            network = DRUNet(specialist.network)
         _fill(network, bundle, manifest, f"specialist-{key}", device, dtype=speed.dtype)
         networks[key] = network
     if device.type == "cpu":
@@ -170,11 +169,11 @@ def _specialists(
     return specialists
 
 
-def _load_maxim(
-    bundle: Path, manifest: Manifest, key: str, config: MAXIMConfig, device: torch.device, speed: Speed
-) -> MAXIM:
+def _load_specialist(
+    bundle: Path, manifest: Manifest, key: str, config: SpecialistConfig, device: torch.device, speed: Speed
+) -> nn.Module:
     with torch.device("meta"):
-        network = MAXIM(config)
+        network = MAXIM(not_none(config.maxim)) if config.dat is None else DAT(config.dat)
     _fill(network, bundle, manifest, f"specialist-{key}", device, dtype=speed.dtype)
     return network
 

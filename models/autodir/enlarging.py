@@ -27,7 +27,8 @@ def start_of(request: Request, remaining: tuple[str, ...], specialists: Speciali
     controls, small = request.controls, request.small
     if small is None or controls.strict or controls.prompt is not None or ENLARGING_REPAIR not in remaining:
         return request
-    if specialists.enlarger_of(controls.scale) is None:
+    key = specialists.key_of(ENLARGING_REPAIR, scale=controls.scale)
+    if key is None or specialists.scale(key) != controls.scale:
         return request
     return replace(request, image=to_device(small, request.image.device))
 
@@ -47,5 +48,5 @@ def enlarged(image: Tensor, scale: int) -> Tensor:
 
 def enlarged_tile(tile: Tile, scale: int) -> Tile:
     """Returns the part of the enlarged photo that a tile becomes."""
-    sides = (side * scale for side in (tile.top, tile.left, tile.height, tile.width))
-    return Tile(*sides, tile.index, tile.count)
+    top, left, height, width = (side * scale for side in (tile.top, tile.left, tile.height, tile.width))
+    return Tile(top, left, height, width, tile.index, tile.count)

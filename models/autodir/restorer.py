@@ -180,9 +180,7 @@ class AutoDIR:
         return self._start(run)
 
     def _specialist(self, run: ImageRun) -> str | None:
-        if run.factor > 1 and run.label == ENLARGING_REPAIR:
-            return self.specialists.enlarger_of(run.factor)
-        return None if run.controls.strict else self.specialists.key_of(run.label, run.controls.prompt)
+        return None if run.controls.strict else self.specialists.key_of(run.label, run.controls.prompt, run.factor)
 
     def _start(self, run: ImageRun) -> Outcome:
         run.specialist, shown = self._specialist(run), enlarged(run.result, run.factor) if run.passes else None

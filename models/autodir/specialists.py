@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.dat.config import DATConfig
 from models.maxim.config import MAXIMConfig
 from models.maxim.memory import tile_side_px
-from models.networks.drunet import DRUNetConfig
+from models.networks.drunet import DRUNet, DRUNetConfig
 from processes.memory_limits import memory
 
 KEPT = 2
@@ -60,27 +60,28 @@ class Specialists:
     """
 
     def __init__(
-        self, configs: Mapping[str, SpecialistConfig], networks: Mapping[str, nn.Module],
+        self, configs: Mapping[str, SpecialistConfig], networks: Mapping[str, DRUNet],
         on_demand: Mapping[str, Load] | None = None, kept: int = KEPT,
     ) -> None:  # fmt: skip
         self.networks = dict(networks)
         self._configs, self._on_demand, self._kept = dict(configs), dict(on_demand or {}), kept
         self._loaded: dict[str, nn.Module] = {}  # the least recently used first
 
-    def key_of(self, degradation: str, prompt: str | None = None) -> str | None:
-        """Returns the key of the specialist that repairs it; None if diffusion and correction do."""
+    def key_of(self, degradation: str, prompt: str | None = None, scale: int = 1) -> str | None:
+        """Returns the key of the specialist that repairs it; None if diffusion and correction do.
+
+        With a `scale` above 1 an enlarger by it comes first, for a photo in its own size.
+        """
         asked = {key for key, config in self._configs.items() if _words_in(prompt, config.words)}
-        able = [key for key, config in self._configs.items() if degradation in config.names and config.scale == 1]
+        named = {key: config for key, config in self._configs.items() if degradation in config.names}
+        enlargers = [key for key, config in named.items() if config.scale == scale > 1]
+        able = enlargers or [key for key, config in named.items() if config.scale == 1]
         found = [key for key in able if key in asked] or [key for key in able if not self._configs[key].words]
         return found[0] if found else None
 
     def words_used(self, key: str | None, prompt: str) -> tuple[str, ...]:
         """Returns the words of a prompt that chose this specialist, as they were written."""
         return _words_in(prompt, self._configs[key].words) if key is not None else ()
-
-    def enlarger_of(self, scale: int) -> str | None:
-        """Returns the key of the network that enlarges photos by this scale; None if there is none."""
-        return next((key for key, config in self._configs.items() if scale > 1 and config.scale == scale), None)
 
     def scale(self, key: str) -> int:
         """Returns how many times a specialist enlarges each side; 1 for all but enlargers."""

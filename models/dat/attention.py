@@ -8,6 +8,8 @@ it is one channel wide and normalizes this channel, so the bias is the same for 
 change with a constant, so the bias is left out here.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,15 +21,16 @@ HEAD_MULTIPLE = 16
 
 
 def window_attention(
-    q: Tensor, k: Tensor, v: Tensor, heads: int, window: tuple[int, int], shift: tuple[int, int] = (0, 0)
+    qkv: Sequence[Tensor], heads: int, window: tuple[int, int], shift: tuple[int, int] = (0, 0)
 ) -> Tensor:
     """Returns the attention of each position to those of its window: 3 x (B, H, W, C) -> (B, H, W, C).
 
     H and W are multiples of the window's sides.  With a `shift`, the windows lie that far to the bottom right; those
     that would reach over the border wrap around, but attend within each side of it only.
     """
+    q = qkv[0]
     batch, height, width = q.shape[:3]
-    parts = [_heads(_windows(_rolled(x, (-shift[0], -shift[1])), window), heads) for x in (q, k, v)]
+    parts = [_heads(_windows(_rolled(x, (-shift[0], -shift[1])), window), heads) for x in qkv]
     # Of a shifted window, only positions of one side of the border belong together
     regions = _windows(_regions(height, width, shift, q.device), window)[:, :, 0].repeat(batch, 1)  # (B n, N)
     mixed = (regions != regions[:, :1]).any(dim=1)  # (B n,)
@@ -35,9 +38,9 @@ def window_attention(
     out = q.new_empty(len(regions), regions.shape[1], q.shape[-1])
     for selected, masked in ((~mixed, False), (mixed, True)):
         for indices in torch.split(selected.nonzero()[:, 0], WINDOWS_TOGETHER):
-            together = [part[indices] for part in parts]  # 3 x (m, h, N, d')
+            queries, keys, values = (part[indices] for part in parts)  # 3 x (m, h, N, d')
             mask = _mask(regions[indices], q.dtype) if masked else None
-            attended = F.scaled_dot_product_attention(*together, attn_mask=mask, scale=share)
+            attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=share)
             out[indices] = attended[..., :size].transpose(1, 2).flatten(2)
     return _rolled(_from_windows(out, window, height, width), shift)
 
@@ -96,5 +99,5 @@ def _from_windows(x: Tensor, window: tuple[int, int], height: int, width: int) -
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     """(m, N, C) -> (m, h, N, d'), where d' is d with zeros up to a multiple of HEAD_MULTIPLE."""
-    parts = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    parts = x.view(*x.shape[:2], heads, -1).transpose(1, 2)
     return F.pad(parts, (0, -parts.shape[-1] % HEAD_MULTIPLE))

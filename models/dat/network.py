@@ -92,8 +92,8 @@ class SpatialAggregation(Interaction):
         padded = pad_to_multiple(qkv.permute(0, 3, 1, 2), SIDE_PX).permute(0, 2, 3, 1)
         halves = [part.chunk(2, dim=-1) for part in padded.chunk(3, dim=-1)]
         flat, shift = WINDOW_PX, self.shift
-        lying = window_attention(*(half[0] for half in halves), self.heads, flat, shift)
-        standing = window_attention(*(half[1] for half in halves), self.heads, flat[::-1], shift[::-1])
+        lying = window_attention([half[0] for half in halves], self.heads, flat, shift)
+        standing = window_attention([half[1] for half in halves], self.heads, flat[::-1], shift[::-1])
         return torch.cat([lying, standing], dim=-1)[:, :height, :width]
 
 
