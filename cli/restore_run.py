@@ -147,7 +147,9 @@ class RestoreRun:
         controls = replace(self.controls, seed=self.controls.seed + number - 1)
         whole = None if photo.whole is None else as_image(photo.whole)
         small = None if photo.small is None else as_image(photo.small)
-        request = Request(image=as_image(photo.pixels), controls=controls, whole=whole, small=small)
+        request = Request(
+            image=as_image(photo.pixels), controls=controls, whole=whole, small=small, compressed=photo.compressed
+        )
         result = restore_one(self.restorer, request, progress.update)
         return replace(result, report=replace(result.report, credit=self.credit))
 

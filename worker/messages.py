@@ -25,6 +25,7 @@ class Task:
         send_passes: send the picture after each pass but the last.
         whole: the image that `pixels` is a part of; it is assessed in its place.
         small: the image before it was enlarged to `pixels`.
+        compressed: its file has visibly lost details to compression.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Task:
     send_passes: bool = True
     whole: Pixels | None = None
     small: Pixels | None = None
+    compressed: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from models.controls import Controls
 from models.restorer import ENLARGING_REPAIR
 
 
+COMPRESSION = "jpeg"
+
+
 def max_passes(controls: Controls, config: AutoDIRConfig) -> int:
     """Returns the largest number of passes."""
     if controls.prompt is not None:
@@ -18,7 +21,8 @@ def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
     """Returns the next repair and its source, or the reason to stop.
 
     A photo that was enlarged gets a repair of low resolution: by the assessor's choice, or else as its last pass.  One
-    that a network will enlarge gets it as its last pass always.
+    that a network will enlarge gets it as its last pass always, and first a repair of compression where the file shows
+    that there is some.
     """
     left = max_passes(run.controls, config) - len(run.passes)
     if left <= 0:
@@ -30,6 +34,8 @@ def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
         share = run.controls.floor_share
         floors = {name: floor * share for name, floor in _floors(run, config).items()}
         choice = choose(run.before, remaining, config.loop.floor * share, floors)
+    if left > 1 and _hides_compression(run):
+        return Choice(probabilities={COMPRESSION: 1.0}, label=COMPRESSION), "scale"
     if owes_enlarging_repair(run, config) and (left == 1 or choice.label is None):
         return Choice(probabilities={ENLARGING_REPAIR: 1.0}, label=ENLARGING_REPAIR), "scale"
     return choice, "auto"
@@ -39,6 +45,14 @@ def owes_enlarging_repair(run: ImageRun, config: AutoDIRConfig) -> bool:
     """Returns whether the photo was enlarged, its repair of low resolution is still to come, and a pass is left."""
     left = max_passes(run.controls, config) - len(run.passes)
     return left > 0 and run.controls.scale > 1 and ENLARGING_REPAIR in run.remaining
+
+
+def _hides_compression(run: ImageRun) -> bool:
+    """Returns whether a network will enlarge traces of compression, which may be too faint for the assessor to find.
+
+    The network takes them for details, and the assessor takes them for rain (docs/decisions/0047).
+    """
+    return run.factor > 1 and run.compressed and not run.passes and COMPRESSION in run.remaining
 
 
 def _floors(run: ImageRun, config: AutoDIRConfig) -> dict[str, float]:

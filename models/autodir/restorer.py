@@ -153,6 +153,7 @@ class AutoDIR:
         run = ImageRun(
             controls, request.image, start, start, remaining, found[-1], first=found[-1], reference=found[0],
             tile_px=request.tile_px, factor=1 if start is request.image else controls.scale,
+            compressed=request.compressed,
         )  # fmt: skip
         if controls.prompt is not None:
             run.source, run.label = "user", self._label_of(controls.prompt)

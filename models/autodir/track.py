@@ -50,6 +50,7 @@ class ImageRun:
     started_s: float = 0.0
     tile_px: int | None = None
     factor: int = 1
+    compressed: bool = False
     small: Tensor | None = None  # (3, H / s, W / s): what this pass enlarges to `image` and better
 
 
