@@ -6,7 +6,6 @@ from models.autodir.track import ImageRun
 from models.controls import Controls
 from models.restorer import ENLARGING_REPAIR
 
-
 COMPRESSION = "jpeg"
 
 

@@ -152,8 +152,8 @@ class AutoDIR:
         controls = request.controls
         run = ImageRun(
             controls, request.image, start, start, remaining, found[-1], first=found[-1], reference=found[0],
-            tile_px=request.tile_px, factor=1 if start is request.image else controls.scale,
-            compressed=request.compressed,
+            tile_px=request.tile_px, compressed=request.compressed,
+            factor=1 if start is request.image else controls.scale,
         )  # fmt: skip
         if controls.prompt is not None:
             run.source, run.label = "user", self._label_of(controls.prompt)
@@ -185,10 +185,8 @@ class AutoDIR:
 
     def _start(self, run: ImageRun) -> Outcome:
         run.specialist, shown = self._specialist(run), enlarged(run.result, run.factor) if run.passes else None
-        scale = 1 if run.specialist is None else self.specialists.scale(run.specialist)
-        areas, overlap = tiles_of(
-            run, self.config.loop, self.specialists, self.device, self._stride(run), self._frames(run)
-        )
+        scale, frames = 1 if run.specialist is None else self.specialists.scale(run.specialist), self._frames(run)
+        areas, overlap = tiles_of(run, self.config.loop, self.specialists, self.device, self._stride(run), frames)
         overlap *= scale
         if scale > 1:
             run.small, run.image, run.factor = run.image, enlarged(run.image, scale), 1

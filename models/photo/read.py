@@ -67,10 +67,8 @@ class Photo:
     losses: tuple[str, ...] = ()
     """What the file holds beside this photo, such as "its further images".  Replacing the file would destroy it."""
     whole: Samples | None = None  # (H', W', 3): the pixels that this photo was cut out of
-    small: Samples | None = (
-        None  # (H / s, W / s, 3): the pixels that this photo was enlarged from, if nothing hides them
+    small: Samples | None = None  # (H / s, W / s, 3): what this opaque photo was enlarged from
     compressed: bool = False  # whether the file was quantized coarsely (JPEG)
-    )
 
     @property
     def sixteen_bit(self) -> bool:
