@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 KEYS = Path(__file__).parents[1] / "parity" / "dat" / "released_keys.tsv"
-LARGE = 20_000
+LARGE = 60_000
 """Index tables and masks have more values; no converter reads them, so they are written empty."""
 
 
