@@ -12,11 +12,13 @@ Example: python benchmarks/dat.py quality BUNDLE ../shared/train --rows rows.jso
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +75,8 @@ DAMAGE: dict[str, Callable[[Picture], Picture]] = {
 }
 
 
-def examples(photos: Path, count: int) -> Iterator[tuple[str, int, Picture, Picture]]:
-    """Yields (name, scale, small picture, truth) of photographs and then of pairs."""
+def photographs(photos: Path, count: int) -> Iterator[tuple[str, int, Picture, Picture]]:
+    """Yields (name, scale, small picture, truth)."""
     chosen = find_photos([photos])[::20]
     for path in chosen[:: max(1, len(chosen) // count)][:count]:
         whole = Image.open(path).convert("RGB")
@@ -85,6 +87,10 @@ def examples(photos: Path, count: int) -> Iterator[tuple[str, int, Picture, Pict
             small = np.asarray(truth.resize((side // scale, side // scale), Image.Resampling.BICUBIC))
             for damage, spoil in DAMAGE.items():
                 yield f"photo {damage} {path.stem}", scale, spoil(small), np.asarray(truth)
+
+
+def pairs() -> Iterator[tuple[str, int, Picture, Picture]]:
+    """Yields (name, scale, small picture, truth)."""
     for path in sorted((EVAL_SET / "sr" / "lq").iterdir()):
         truth, small = (
             np.asarray(Image.open(path.parents[1] / side / path.name).convert("RGB")) for side in ("gt", "lq")
@@ -118,7 +124,9 @@ def quality(arguments: argparse.Namespace) -> None:
     ours, dat = (load_restorer(folder, CPU) for folder in (find_bundle("autodir-small"), find_bundle(arguments.bundle)))
     rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()] if arguments.rows.exists() else []
     known = {(row["name"], row["scale"]) for row in rows}
-    for name, scale, small, truth in examples(arguments.photos, arguments.count):
+    for name, scale, small, truth in chain(photographs(arguments.photos, arguments.count), pairs()):
+        if not re.search(arguments.only, name):
+            continue
         if (name, scale) in known:
             continue
         row = {"name": name, "scale": scale}
@@ -174,6 +182,7 @@ def main() -> None:
     qualities.add_argument("bundle", help="name or folder of the bundle that has DAT")
     qualities.add_argument("photos", type=Path, help="folder of photographs, such as ../shared/train")
     qualities.add_argument("--count", type=int, default=6, help="number of photographs")
+    qualities.add_argument("--only", default="", help="regular expression for names, such as 'photo|pair set5'")
     qualities.add_argument("--rows", type=Path, required=True, help="file of measured rows")
     qualities.set_defaults(run=quality)
     speeds = commands.add_parser("speed")

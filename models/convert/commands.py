@@ -42,6 +42,8 @@ CONVERTERS: dict[str, Convert] = {
     "maxim": convert_maxim,
     "dat": convert_dat,
 }
+ON_A_BASE: dict[str, Callable[..., Manifest]] = {"maxim": convert_maxim, "dat": convert_dat}
+"""Converters that join their networks with a bundle, which may be given as `base`."""
 CHECKERS: dict[str, Check] = {
     "autodir": check_autodir,
     "daclip": check_daclip,
