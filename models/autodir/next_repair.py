@@ -5,8 +5,14 @@ from models.autodir.policy import Choice, choose
 from models.autodir.track import ImageRun
 from models.controls import Controls
 from models.restorer import ENLARGING_REPAIR
+from models.vocabulary import names
 
 COMPRESSION = "jpeg"
+FALLING = ("rain", "snow", "raindrop")
+"""What the fine patterns of a small photo look like: of photos without damage, one had rain at 0.91."""
+OWN_SIZE_FLOOR = 0.7
+"""Least probability of repairs before a network enlarges.  The assessor found noise with 0.72 and more where there was
+some, and with up to 0.49 in the patterns of clean small photos (docs/decisions/0047)."""
 
 
 def max_passes(controls: Controls, config: AutoDIRConfig) -> int:
@@ -26,7 +32,7 @@ def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
     left = max_passes(run.controls, config) - len(run.passes)
     if left <= 0:
         return Choice(probabilities=run.before, stop="max-passes"), "auto"
-    remaining = run.remaining if run.factor == 1 else tuple(n for n in run.remaining if n != ENLARGING_REPAIR)
+    remaining = _choices(run)
     if run.controls.strict:
         choice = choose(run.before, remaining, 0.0)
     else:
@@ -54,9 +60,19 @@ def _hides_compression(run: ImageRun) -> bool:
     return run.factor > 1 and run.compressed and not run.passes and COMPRESSION in run.remaining
 
 
+def _choices(run: ImageRun) -> tuple[str, ...]:
+    """Returns what the assessor may choose; in a photo's own size, one of `FALLING` only where the user named it."""
+    if run.factor == 1:
+        return run.remaining
+    unlikely = {ENLARGING_REPAIR, *FALLING} - ({*names(run.controls.only)} - {ENLARGING_REPAIR})
+    return tuple(name for name in run.remaining if name not in unlikely)
+
+
 def _floors(run: ImageRun, config: AutoDIRConfig) -> dict[str, float]:
     """Returns the least probability of each repair in this pass, where it is above the loop's floor."""
     loop, floors = config.loop, config.floors
+    if run.factor > 1:
+        floors = {name: max(floors.get(name, 0.0), OWN_SIZE_FLOOR) for name in run.remaining}
     if not run.passes:
         return floors
     later = {name: loop.later_floor for name in run.remaining if run.first[name] < loop.glimpsed}
