@@ -19,7 +19,7 @@ def test_networks_join_the_given_bundle(undegrade, workplace, wheel):
     made = json.loads((workplace / "made" / "bundle.json").read_text())
     assert set(made["networks"]["specialists"]) == {"dat-x2", "dat-x4"}
     assert {"noise", "low-resolution", "clean"} == {entry["name"] for entry in made["degradations"]}
-    assert "Apache-2.0" in done.text  # the terms
+    assert "packaged under Apache-2.0" in done.err  # the terms
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,27 @@ def test_a_coarse_jpeg_is_repaired_before_it_is_enlarged(build, compressed, firs
     assert {one.source for one in done.report.passes} == {"scale"}
 
 
+RAINY = {"noise": 0.02, "rain": 0.9, "low-resolution": 0.02, "clean": 0.06}
+NOISY = {"noise": 0.6, "rain": 0.02, "low-resolution": 0.02, "clean": 0.36}
+
+
+@pytest.mark.parametrize(
+    ("answer", "controls", "first"),
+    [
+        (RAINY, {}, []),  # the patterns of small photos look like rain
+        (RAINY, {"only": ("rain", "low-resolution")}, ["rain"]),  # unless the user says that it rains
+        (NOISY, {}, []),  # small photos without noise have up to 0.49
+        ({**NOISY, "noise": 0.8, "clean": 0.0}, {}, ["noise"]),
+        (NOISY, {"skip": ("noise", "rain")}, []),
+    ],
+)
+def test_in_a_photos_own_size_repairs_need_certainty(build, answer, controls, first):
+    after = {"noise": 0.01, "rain": 0.01, "low-resolution": 0.01, "clean": 0.97}
+    model = build(answer, after, names=("noise", "rain", "low-resolution", "clean"))
+    done = restore_one(model, request_for(small_pixels(), **controls))
+    assert [one.label for one in done.report.passes] == [*first, "low-resolution"]
+
+
 def test_tiles_have_the_size_of_the_bundle_in_the_result_and_leave_no_gap(build):
     model = build(sees(clean=0.9), native_px=32 * 32)
     (outcome,) = model.begin([request_for(small_pixels(33, 50))])
