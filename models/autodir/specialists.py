@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from models.dat.config import DATConfig
+from models.dat.config import TILE_PX, DATConfig
 from models.maxim.config import MAXIMConfig
 from models.maxim.memory import tile_side_px
 from models.networks.drunet import DRUNet, DRUNetConfig
@@ -95,7 +95,10 @@ class Specialists:
         """Returns the side of the square with the most pixels of a tile that memory allows; None: `pixels` fit.
 
         Only MAXIM's networks on a CPU need so much; on CUDA the engine learns it from errors (worker/engine.py).
+        Enlargers have a largest tile of their own.
         """
+        if self._configs[key].dat is not None:
+            return TILE_PX if pixels > TILE_PX**2 else None
         if self._configs[key].maxim is None or device.type != "cpu":
             return None
         return tile_side_px(pixels, memory().available_bytes)

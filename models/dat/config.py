@@ -6,6 +6,9 @@ WINDOW_PX = (8, 32)
 """The sides of a window.  Half of the channels attend within lying windows, the other half within standing ones."""
 SHIFT_PX = (4, 16)
 """How far the windows of a shifted block are moved: half of their sides."""
+TILE_PX = 256
+"""Side of the largest tile, before the enlargement: in one of 512 px, a pixel takes twice the time, and the peak is
+1.2 GB instead of 0.5 (benchmarks/results/2026-11-27_cpu_dat.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -173,6 +173,12 @@ def test_tiles_have_the_size_of_the_bundle_in_the_result_and_leave_no_gap(build)
     assert done.image.shape == (3, 66, 100) and torch.isfinite(done.image).all()
 
 
+def test_large_photos_are_cut_where_the_network_would_be_slow(build):
+    (outcome,) = build(sees(clean=0.9), native_px=10**7).begin([request_for(small_pixels(300, 400))])
+    areas = [track.area.height * track.area.width for track in outcome.tracks]
+    assert len(areas) > 1 and max(areas) <= 256**2
+
+
 def test_smaller_tiles_on_request_count_pixels_of_the_result(build):
     (outcome,) = build(sees(clean=0.9)).begin([replace(request_for(small_pixels(40, 60)), tile_px=24)])
     assert max(track.area.height * track.area.width for track in outcome.tracks) <= 12 * 12
