@@ -130,7 +130,7 @@ def quality(arguments: argparse.Namespace) -> None:
         if (name, scale) in known:
             continue
         row = {"name": name, "scale": scale}
-        for method, picture, repairs, seconds in results(ours, dat, small, scale, " JPEG q60 " in name):
+        for method, picture, repairs, seconds in results(ours, dat, small, scale, " JPEG " in name):
             row[method] = (psnr(picture, truth), ssim(picture, truth), seconds, repairs)
         rows.append(row)
         with arguments.rows.open("a") as file:
