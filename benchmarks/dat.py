@@ -36,7 +36,7 @@ from models.evaluation.ssim import ssim
 from models.families import load_restorer
 from models.photo.part import prepared
 from models.photo.read import Limits, Photo
-from models.pixels import as_image, to_pixels
+from models.pixels import Pixels, as_image, to_pixels
 from models.psnr import psnr
 from models.restorer import Request, Restorer
 from models.training.data.photos import find_photos
@@ -100,7 +100,7 @@ def pairs() -> Iterator[tuple[str, int, Picture, Picture]]:
 
 def results(
     ours: Restorer, dat: Restorer, small: Picture, scale: int, compressed: bool
-) -> Iterator[tuple[str, Picture, list[str], float]]:
+) -> Iterator[tuple[str, Pixels, list[str], float]]:
     """Yields each method's result, the repairs that it made, and its CPU seconds."""
     photo = prepared(Photo(pixels=small, format="png"), None, scale, Limits())
     yield "bicubic", photo.pixels, [], 0.0

@@ -108,7 +108,7 @@ class Specialists:
         network = self._network(key)
         if self._configs[key].dat is not None and degraded.device.type == "cpu":
             # One tile takes half a gigabyte, and a batch is no faster there
-            return torch.cat([network(image) for image in degraded.split(1)]).clamp_(-1, 1)
+            return torch.cat([network(image[None]) for image in degraded]).clamp_(-1, 1)
         restored: Tensor = network(degraded)
         if self._configs[key].mirrored:  # a second call instead of a larger batch, to save memory
             restored = torch.lerp(restored, network(degraded.flip(-1)).flip(-1), 0.5)
