@@ -22,6 +22,7 @@ from models.training.learn.assessor import known_synthetic
 from models.training.learn.evidence import encoder_of
 from models.training.learn.plan import LearnPlan
 from models.training.learn.specialist import TrainedSpecialist
+from models.training.learn.system import TrainedSystem
 from models.vocabulary import CLEAN
 
 CPU = torch.device("cpu")
@@ -29,8 +30,9 @@ CALIBRATION_PX, CALIBRATION_EACH, FLOOR_EACH = 192, 8, 2
 
 
 def write_learned(
-    plan: LearnPlan, manifest: Manifest, out: Path, assessor: Assessor, trained: TrainedSpecialist, count: int
-) -> Manifest:
+    plan: LearnPlan, manifest: Manifest, out: Path, assessor: Assessor, trained: TrainedSpecialist, count: int,
+    system: TrainedSystem | None = None,
+) -> Manifest:  # fmt: skip
     """Write the bundle to `out`, without calibration; returns its manifest.  `count` is the number of pairs."""
     networks: dict[str, Mapping[str, Tensor]] = {
         name: read_weights(plan.bundle, manifest, name, CPU) for name in manifest.weights
@@ -40,6 +42,8 @@ def write_learned(
         "clip": assessor.clip.state_dict(),
         f"specialist-{plan.name}": trained.network.state_dict(),
     }
+    if system is not None:
+        networks |= {"air": system.air.state_dict(), "scm": system.scm.state_dict()}
     own = BundleDegradation(name=plan.name, prompt=prompt_of(plan.name), fidelity=1.0)
     others = [entry for entry in manifest.degradations if entry.name != CLEAN]
     clean = [entry for entry in manifest.degradations if entry.name == CLEAN]
