@@ -76,14 +76,6 @@ class AIRStage:
         return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        air = self.network
-        assert isinstance(air, AIR)
-        drawn = self.draw(batch, generator)
-        output = air.predict(drawn.z, drawn.z_image, drawn.timesteps, drawn.context)
-        return (output.float() - drawn.target).square().mean()
-
-    def draw(self, batch: Example, generator: torch.Generator) -> "Noised":
-        """Returns what the U-Net sees of a batch, and what it must answer."""
         air, config = self.network, self.config
         assert isinstance(air, AIR)
         count, device = len(batch["degraded"]), batch["degraded"].device
@@ -100,10 +92,9 @@ class AIRStage:
         )
         context = torch.where(without_text[:, None, None], self.contexts.null.to(device), context)
         z_image = z_image.masked_fill(without_image[:, None, None, None], 0)
+        output = air.predict(signal * z + spread * noise, z_image, timesteps, context)
         target = denoising_target(air.config.prediction, z, noise, signal, spread)
-        return Noised(
-            z=signal * z + spread * noise, z_image=z_image, timesteps=timesteps, context=context, target=target
-        )
+        return (output.float() - target).square().mean()
 
     def validate(self, network: nn.Module) -> Validation:
         assert isinstance(network, AIR)
@@ -118,17 +109,6 @@ class AIRStage:
         result = score_held_out(self.held_out, restore)
         network.requires_grad_(True)  # FrozenAIR froze it
         return result
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noised:
-    """A batch at drawn timesteps (B,): latents (B, C, h, w), conditions (B, L, D), and the target (B, C, h, w)."""
-
-    z: Tensor
-    z_image: Tensor
-    timesteps: Tensor
-    context: Tensor
-    target: Tensor
 
 
 @dataclass(frozen=True)

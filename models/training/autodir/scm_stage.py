@@ -95,15 +95,11 @@ class SCMStage:
         return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        examples = self.draw(batch, generator)
+        examples = torch.stack([batch["degraded"], self._diffused(batch, generator), batch["target"]], dim=1)
         if self.config.replay:
             examples = self._replay.join(examples, self.config.replay, generator)
         degraded, diffused, target = examples.unbind(1)
         return restoration_loss(self.network(degraded, diffused).float(), target, self.config.loss)
-
-    def draw(self, batch: Example, generator: torch.Generator) -> Tensor:
-        """Returns (degraded, diffused, target) of each example: (B, 3, 3, H, W)."""
-        return torch.stack([batch["degraded"], self._diffused(batch, generator), batch["target"]], dim=1)
 
     def _diffused(self, batch: Example, generator: torch.Generator) -> Tensor:
         if self.air is None:

@@ -125,7 +125,8 @@ def strict_text(report: LearnReport) -> str:
     return f"""
 ## `--strict`
 
-AIR ({strict.air_steps} steps) and SCM ({strict.scm_steps} steps) have learned {report.name}, too. PSNR gains in dB \
+Copies of AIR ({strict.air_steps} steps) and SCM ({strict.scm_steps} steps) have learned {report.name}, too. \
+PSNR gains in dB
 of `restore --strict --prompt`:
 
 | | {report.bundle} | this bundle |

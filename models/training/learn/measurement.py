@@ -15,7 +15,7 @@ from models.restorer import Request, Restorer
 from models.training.core.validation import validation_examples
 from models.training.data.own_pairs import OwnPair
 from models.training.data.photos import PhotoPool
-from models.training.learn.assessor import known_synthetic
+from models.training.learn.replay import known_synthetic
 from models.vocabulary import CLEAN
 
 CROP_PX = 384

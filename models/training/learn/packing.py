@@ -18,9 +18,9 @@ from models.training.core.validation import validation_examples
 from models.training.data.dataset import Example
 from models.training.data.own_pairs import OwnPair
 from models.training.data.photos import PhotoPool
-from models.training.learn.assessor import known_synthetic
 from models.training.learn.evidence import encoder_of
 from models.training.learn.plan import LearnPlan
+from models.training.learn.replay import known_synthetic
 from models.training.learn.specialist import TrainedSpecialist
 from models.training.learn.system import TrainedSystem
 from models.vocabulary import CLEAN
@@ -43,19 +43,20 @@ def write_learned(
         f"specialist-{plan.name}": trained.network.state_dict(),
     }
     if system is not None:
-        networks |= {"air": system.air.state_dict(), "scm": system.scm.state_dict()}
+        networks |= {f"air-{plan.name}": system.air.state_dict(), f"scm-{plan.name}": system.scm.state_dict()}
     own = BundleDegradation(name=plan.name, prompt=prompt_of(plan.name), fidelity=1.0)
     others = [entry for entry in manifest.degradations if entry.name != CLEAN]
     clean = [entry for entry in manifest.degradations if entry.name == CLEAN]
     specialists = {**manifest.networks.get("specialists", {}), plan.name: asdict(trained.config)}
     clip, hidden = manifest.networks["clip"], encoder_of(assessor).hidden.out_features
     clip = {**clip, "tower": {**clip["tower"], "hidden": hidden}}
+    taught = {} if system is None else {"taught": [*manifest.networks.get("taught", ()), plan.name]}
     described = f"{manifest.description.rstrip('.')}, and {plan.name}, learned from {count} pairs."
     changed = manifest.model_copy(
         update={
             "name": plan.out.name, "version": "1", "description": described, "golden": None,
             "degradations": (*others, own, *clean),
-            "networks": {**manifest.networks, "clip": clip, "specialists": specialists},
+            "networks": {**manifest.networks, "clip": clip, "specialists": specialists, **taught},
             "trained_on": f"{manifest.trained_on}; {plan.name}: {count} pairs of its owner", "quality": {},
         }
     )  # fmt: skip

@@ -62,7 +62,7 @@ def learn(plan: LearnPlan, device: torch.device, console: Console, say: Say) -> 
     trained = train_specialist(plan, pairs, restorer, device, console, say)
     system = None
     if plan.strict_system:
-        system = train_system(plan, pairs, pools, assessor, restorer, device, console, say)
+        system = train_system(plan, pairs, assessor, restorer, device, console, say)
     partial = plan.work / plan.out.name
     shutil.rmtree(partial, ignore_errors=True)
     written = write_learned(plan, manifest, partial, assessor, trained, pairs.count, system)
