@@ -210,7 +210,7 @@ def labels(arguments: argparse.Namespace) -> None:
     pairs = [pair for pair in pairs if pair.expected in restorers[0].names]
     counts: dict[str, list[int]] = {}
     for pair in pairs:
-        pixels = np.ascontiguousarray(read_pictures(pair, 384).degraded)
+        pixels = np.array(read_pictures(pair, 384).degraded)
         image = torch.from_numpy(pixels).permute(2, 0, 1).float().div(127.5).sub(1)
         answers = [restorer.assess([image])[0].label for restorer in restorers]
         row = counts.setdefault(pair.task, [0] * (len(restorers) + 1))
