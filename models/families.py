@@ -140,9 +140,22 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device, speed: 
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
         _fill(network, bundle, manifest, name, device, dtype=_dtype("autodir", name, speed))
     assessor.eval()
-    model = AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device, speed))
+    specialists = _specialists(bundle, manifest, config, device, speed)
+    taught = {name: _taught(bundle, manifest, config, name, device, speed) for name in config.taught}
+    model = AutoDIR(config, assessor, air, scm, device, specialists, taught)
     model.accelerate(speed)
     return model
+
+
+def _taught(
+    bundle: Path, manifest: Manifest, config: AutoDIRConfig, name: str, device: torch.device, speed: Speed
+) -> tuple[AIR, NAFNet]:
+    """Returns the AIR and the SCM of one degradation; the manifest lists their weights under "air-NAME", "scm-NAME"."""
+    with torch.device("meta"):
+        air, scm = AIR(config.air), NAFNet(config.scm)
+    for part, network in (("air", air), ("scm", scm)):
+        _fill(network, bundle, manifest, f"{part}-{name}", device, dtype=speed.dtype)
+    return air, scm
 
 
 def _specialists(

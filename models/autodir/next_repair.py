@@ -1,9 +1,12 @@
-"""Decides the next repair of an image: the policy's choice, within the user's controls and the bundle's floors."""
+"""Decides the next repair of an image, and whether it helped: the policy, the user's controls, the bundle's limits."""
+
+from torch import Tensor
 
 from models.autodir.config import AutoDIRConfig
-from models.autodir.policy import Choice, choose
+from models.autodir.policy import Choice, choose, improved
 from models.autodir.track import ImageRun
 from models.controls import Controls
+from models.pixels import newly_black_share
 from models.restorer import ENLARGING_REPAIR
 from models.vocabulary import names
 
@@ -13,6 +16,9 @@ FALLING = ("rain", "snow", "raindrop")
 OWN_SIZE_FLOOR = 0.7
 """Least probability of repairs before a network enlarges.  The assessor found noise with 0.72 and more where there was
 some, and with up to 0.49 in the patterns of clean small photos (docs/decisions/0047)."""
+
+VEIL = "haze"
+"""The repair that may remove too much: it subtracts light."""
 
 
 def max_passes(controls: Controls, config: AutoDIRConfig) -> int:
@@ -77,3 +83,10 @@ def _floors(run: ImageRun, config: AutoDIRConfig) -> dict[str, float]:
         return floors
     later = {name: loop.later_floor for name in run.remaining if run.first[name] < loop.glimpsed}
     return {name: max(floors.get(name, 0.0), later.get(name, 0.0)) for name in run.remaining}
+
+
+def helped(run: ImageRun, result: Tensor, after: dict[str, float], config: AutoDIRConfig) -> bool:
+    """Returns whether to keep the result (3, H, W) of a pass, of which `after` is the assessment."""
+    # Only dehazing can remove too much light.  Denoising may turn pixels black: noise over black is bright
+    spoiled = run.label == VEIL and newly_black_share(run.image, result) > config.loop.blackening
+    return improved(run.label, run.reference or run.before, after) and not spoiled

@@ -10,7 +10,7 @@ uses the bundle's specialists.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -20,14 +20,14 @@ from torch import Tensor
 from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
-from models.autodir.denoiser import Denoiser, StepCache
+from models.autodir.denoiser import StepCache
 from models.autodir.enlarging import enlarged, enlarged_tile, start_of
-from models.autodir.next_repair import max_passes, next_repair, owes_enlarging_repair
-from models.autodir.policy import improved
+from models.autodir.next_repair import helped, max_passes, next_repair, owes_enlarging_repair
 from models.autodir.reports import pass_report, report_of
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
 from models.autodir.speed import accelerate, warm_up
+from models.autodir.system import System, system_of
 from models.autodir.tiling import tiles_of
 from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack, unchanged_on_failure
 from models.controls import Controls, refuse_shares_with_prompt, wanted_names
@@ -37,7 +37,7 @@ from models.frames import FRAMES, Frame, padded_size
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import mix, newly_black_share, pad_to
+from models.pixels import mix, pad_to
 from models.prompt_words import understand
 from models.restorer import (
     ENLARGING_REPAIR,
@@ -57,26 +57,24 @@ from models.tracks import of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts
 from models.vocabulary import CLEAN
 
-VEIL = "haze"
-"""The repair that may remove too much: it subtracts light."""
-
 
 class AutoDIR:
-    """The three networks, and the bundle's specialists, resident on a device."""
+    """The three networks, and the bundle's specialists, resident on a device.
+
+    `taught` holds an AIR and an SCM for degradations that have their own (models.autodir.system).
+    """
 
     def __init__(
         self, config: AutoDIRConfig, assessor: Assessor, air: AIR, scm: NAFNet, device: torch.device,
-        specialists: Specialists | None = None,
+        specialists: Specialists | None = None, taught: Mapping[str, tuple[AIR, NAFNet]] | None = None,
     ) -> None:  # fmt: skip
         self.config, self.device = config, device
         self.assessor, self.air, self.scm = assessor, air, scm
         self.specialists = specialists or Specialists({}, {})
         self.schedule = air.schedule
         self._graph_frames: tuple[Frame, ...] = ()
-        self._denoiser = Denoiser(
-            air=air, null=lambda: assessor.user_states([""])[0],  # the assessor keeps its states
-            cache_every=config.loop.cache_every, guidance_every=config.loop.guidance_every,
-        )  # fmt: skip
+        self._own = system_of(air, scm, assessor, config.loop)
+        self._taught = {name: system_of(*pair, assessor, config.loop) for name, pair in (taught or {}).items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -237,8 +235,9 @@ class AutoDIR:
         diffusing = [track for track in ours if isinstance(track, AutoDIRTrack)]
         specials = [track for track in ours if isinstance(track, SpecialistTrack)]
         with rewound_on_failure(diffusing), rewound_on_failure(specials):
-            if diffusing:
-                self._advance(diffusing)
+            for system in (self._own, *self._taught.values()):
+                if alike := [track for track in diffusing if self._system(track) is system]:
+                    self._advance(system, alike)
             for key in dict.fromkeys(not_none(track.run.specialist) for track in specials):
                 self._restore(key, [track for track in specials if track.run.specialist == key])
 
@@ -248,13 +247,16 @@ class AutoDIR:
         for track, image in zip(tracks, restored, strict=True):
             track.restored, track.step = image[:, : track.place.height, : track.place.width], 1
 
-    def _advance(self, tracks: Sequence[AutoDIRTrack]) -> None:
+    def _system(self, track: AutoDIRTrack) -> System:
+        return self._taught.get(track.run.label, self._own)
+
+    def _advance(self, system: System, tracks: Sequence[AutoDIRTrack]) -> None:
         fresh = [track for track in tracks if track.z is None]
         if fresh:
-            self._encode(fresh)
+            self._encode(system, fresh)
         at = StepCoefficients.stack([track.plan[track.step] for track in tracks], self.device)
         z = torch.stack([not_none(track.z) for track in tracks])  # (B, C, h, w)
-        denoised = self._denoise(tracks, z, at)
+        denoised = self._denoise(system, tracks, z, at)
         earlier = torch.stack(
             [now if track.earlier is None else track.earlier for track, now in zip(tracks, denoised, strict=True)]
         )
@@ -262,13 +264,13 @@ class AutoDIR:
         for track, state, estimate in zip(tracks, z, denoised, strict=True):
             track.z, track.earlier, track.step = state, estimate, track.step + 1
 
-    def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
+    def _denoise(self, system: System, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
         """Returns the estimated clean latents (B, C, h, w)."""
         z_image = torch.stack([not_none(track.z_image) for track in tracks])
         context = torch.stack([not_none(track.run.condition) for track in tracks]).to(self.device)  # (B, L, D)
         scales = [(track.run.controls.text_guidance, track.run.controls.image_guidance) for track in tracks]
         scaled = at.input_scale * z
-        output = self._denoiser(
+        output = system.denoise(
             scaled, z_image, at.timestep, context, scales,
             [track.step for track in tracks], [track.cache for track in tracks],
         )  # fmt: skip
@@ -280,9 +282,9 @@ class AutoDIR:
         drawn = [t.stream.draw(shape) if t.plan[t.step].spread else torch.zeros(shape) for t in tracks]
         return to_device(torch.stack(drawn), like.device)
 
-    def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
+    def _encode(self, system: System, tracks: Sequence[AutoDIRTrack]) -> None:
         pixels = torch.stack([self._padded(track) for track in tracks])  # (B, 3, H', W')
-        for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
+        for track, z_image in zip(tracks, system.air.encode(pixels).float(), strict=True):
             track.z_image = z_image
             track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * self._amplitude(track)
 
@@ -333,11 +335,11 @@ class AutoDIR:
 
     def _corrected(self, track: AutoDIRTrack) -> Tensor:
         """Returns I_res of the tile, (3, h, w), and frees the latents."""
-        run, area = track.run, track.area
-        diffused = self.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
+        run, area, system = track.run, track.area, self._system(track)
+        diffused = system.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
         if not run.controls.strict:
             diffused = diffused.clamp(-1, 1)
-        restored: Tensor = self.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]
+        restored: Tensor = system.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]
         if run.diffused is not None:
             run.diffused.add(area, diffused[0])
         track.z = track.z_image = track.earlier = None
@@ -361,7 +363,7 @@ class AutoDIR:
 
     def _end_pass(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> Outcome:
         carried = result if run.carried is None else run.carried
-        kept = run.controls.strict or run.source in ("user", "scale") or self._helped(run, result, after)
+        kept = run.controls.strict or run.source in ("user", "scale") or helped(run, result, after, self.config)
         share = run.controls.share_of(run.label)
         if share < 1:  # the repair was judged as a whole
             result = mix(run.image, result, share)
@@ -386,11 +388,6 @@ class AutoDIR:
             return self._done(run, "did-not-help")
         run.remaining = tuple(name for name in run.remaining if name in (ENLARGING_REPAIR, CLEAN))
         return self._choose(run)
-
-    def _helped(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> bool:
-        # Only dehazing can remove too much light.  Denoising may turn pixels black: noise over black is bright
-        spoiled = run.label == VEIL and newly_black_share(run.image, result) > self.config.loop.blackening
-        return improved(run.label, run.reference or run.before, after) and not spoiled
 
     def _done(self, run: ImageRun, reason: str) -> Restored:
         return finished(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.autodir.restorer import VEIL
+from models.autodir.next_repair import VEIL
 from models.bundle import (
     MAX_FILE_BYTES,
     Manifest,

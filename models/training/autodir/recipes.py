@@ -180,11 +180,15 @@ def text_assessor(path: Path | None, names: Sequence[str] = autodir_small.NAMES)
 
 
 def air_contexts(path: Path | None, names: Sequence[str] = autodir_small.NAMES, phrasings: int = 48) -> Contexts:
+    """Returns the conditions of AIR from a trained text encoder."""
+    return contexts_of(text_assessor(path, names), phrasings)
+
+
+def contexts_of(assessor: Assessor, phrasings: int = 48) -> Contexts:
     """Returns the conditions of AIR: class prompts (masked), the null prompt and users' phrasings (unmasked)."""
-    assessor = text_assessor(path, names)
     rng = np.random.default_rng(0)
     with torch.no_grad():
-        texts = [[phrase(name, rng) for _ in range(phrasings)] for name in names]
+        texts = [[phrase(name, rng) for _ in range(phrasings)] for name in assessor.names]
         return Contexts(
             prompts=assessor.prompts()[0],
             null=assessor.user_states([""])[0],
