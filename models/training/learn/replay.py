@@ -11,7 +11,7 @@ whether another bundle has the same encoder.  To write it anew:
     python -m models.training.learn.replay photos/
 """
 
-import sys
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,5 +110,13 @@ def write(photos: Path, cache: Path) -> None:
     save_weights({**{key: value.half() for key, value in parts.items()}, "held_labels": labels}, FILE)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the evidence of old degradations that `undegrade learn` uses.")
+    parser.add_argument("photos", type=Path, help="folder of undamaged photos, those of the training of autodir-small")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos")
+    arguments = parser.parse_args()
+    write(arguments.photos, arguments.cache)
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path("runs/cache"))
+    main()
