@@ -180,7 +180,7 @@ class Trainer:
         if share.first:
             _write_json(self.out / "config.json", self._config)
         examples = self.stage.examples(state.step * run.batch, share)
-        best, validated_s, last_s = None, state.elapsed_s, time.monotonic()
+        best, loss, validated_s, last_s = None, None, state.elapsed_s, time.monotonic()
         with Progress(
             TextColumn(f"{self.stage.name} {{task.description}}"), BarColumn(), TextColumn("{task.percentage:>5.1f}%"),
             TimeElapsedColumn(), console=console, transient=True, disable=not (console.is_terminal and share.first),
@@ -202,7 +202,7 @@ class Trainer:
                 if state.elapsed_s - validated_s >= run.validate_every_s:
                     best = self._validated(console, loss) or best
                     validated_s, last_s = state.elapsed_s, time.monotonic()
-            final = self._validated(console, float("nan")) or best
+            final = self._validated(console, loss) or best
         return final or Validation(score=state.best, figures={})
 
     def fraction(self) -> float:
@@ -239,7 +239,7 @@ class Trainer:
             raise KeyboardInterrupt
         return total / share.count, elapsed_s
 
-    def _validated(self, console: Console, loss: float) -> Validation | None:
+    def _validated(self, console: Console, loss: float | None) -> Validation | None:
         """Validate in the first process, while the others wait; returns the validation if it is the best so far."""
         best = None
         if self.share.first:
@@ -282,8 +282,11 @@ class Trainer:
                 self.average[name].copy_(value)
 
     @torch.no_grad()
-    def _validate(self, console: Console, loss: float) -> Validation | None:
-        """Validate the average and save a checkpoint; returns the validation if it is the best so far."""
+    def _validate(self, console: Console, loss: float | None) -> Validation | None:
+        """Validate the average and save a checkpoint; returns the validation if it is the best so far.
+
+        `loss` is that of the last step; None: the run made no step.
+        """
         state = self.state
         live = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
@@ -301,14 +304,12 @@ class Trainer:
         self.network.load_state_dict(live)
         self._save(live)
         row = {
-            "step": state.step,
-            "minutes": round(state.elapsed_s / 60, 2),
-            "loss": float(f"{loss:.7g}"),
-            "score": result.score,
-            **result.figures,
-        }
+            "step": state.step, "minutes": round(state.elapsed_s / 60, 2),
+            **({} if loss is None else {"loss": float(f"{loss:.7g}")}), "score": result.score, **result.figures,
+        }  # fmt: skip
+        logged = {key: value if key == "loss" else _rounded(value) for key, value in row.items()}
         with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps({key: _rounded(value) for key, value in row.items()} | {"loss": row["loss"]}) + "\n")
+            log.write(json.dumps(logged) + "\n")
         console.print(" ".join(f"{key} {_rounded(value)}" for key, value in row.items()) + (" *" if better else ""))
         if result.pictures is not None:
             save_picture(result.pictures, self.out / "validation.png")

@@ -1,6 +1,7 @@
 """The training loop: it learns, survives a kill, keeps the best weights, and resumes with the same data."""
 
 import json
+import math
 import signal
 from dataclasses import dataclass
 
@@ -86,7 +87,7 @@ def test_a_run_writes_weights_log_picture_and_configuration(tmp_path, correction
     assert stated["run"]["steps"] == 6
     assert stated["scm"]["network"]["width"] == 4
     (row,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert row["step"] == 6
+    assert row["step"] == 6 and math.isfinite(row["loss"])
 
 
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, correction_trainer):
