@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.dat.attention import channel_attention, window_attention
 from models.dat.config import SHIFT_PX, WINDOW_PX, DATConfig
+from models.networks.channels_last import Convolution
 from models.pixels import pad_to_multiple
 
 MEAN = (0.4488, 0.4371, 0.4040)
@@ -21,14 +22,9 @@ SIDE_PX = max(WINDOW_PX)
 """Both kinds of windows cover pictures whose sides are multiples of it."""
 
 
-class Convolution(nn.Conv2d):
-    """A convolution that keeps the size, on (B, H, W, C)."""
-
-    def __init__(self, inputs: int, outputs: int, side: int, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, side, padding=side // 2, groups=groups)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+def same_size(inputs: int, outputs: int, side: int, groups: int = 1) -> Convolution:
+    """Returns a convolution that keeps the size."""
+    return Convolution(inputs, outputs, side, padding=side // 2, groups=groups)
 
 
 class NormedConvolution(nn.Module):
@@ -36,7 +32,7 @@ class NormedConvolution(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, side: int, groups: int = 1) -> None:
         super().__init__()
-        self.conv = Convolution(inputs, outputs, side, groups)
+        self.conv = same_size(inputs, outputs, side, groups)
         self.gain, self.offset = nn.Parameter(torch.ones(outputs)), nn.Parameter(torch.zeros(outputs))
         self.mean, self.variance = nn.Parameter(torch.zeros(outputs)), nn.Parameter(torch.ones(outputs))
 
@@ -58,9 +54,9 @@ class Interaction(nn.Module):
         self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.beside = NormedConvolution(width, width, 3, groups=width)
         self.to_channels = NormedConvolution(width, width // 8, 1)
-        self.channel_gate = Convolution(width // 8, width, 1)
+        self.channel_gate = same_size(width // 8, width, 1)
         self.to_space = NormedConvolution(width, width // 16, 1)
-        self.space_gate = Convolution(width // 16, 1, 1)
+        self.space_gate = same_size(width // 16, 1, 1)
 
     def by_channel(self, x: Tensor) -> Tensor:
         """Returns the gate of each channel (B, 1, 1, C), from its mean."""
@@ -120,7 +116,7 @@ class FeedForward(nn.Module):
         hidden = config.width * config.expansion
         self.expand, self.shrink = nn.Linear(config.width, hidden), nn.Linear(hidden // 2, config.width)
         self.norm = nn.LayerNorm(hidden // 2)
-        self.conv = Convolution(hidden // 2, hidden // 2, 3, groups=hidden // 2)
+        self.conv = same_size(hidden // 2, hidden // 2, 3, groups=hidden // 2)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
         features, gate = F.gelu(self.expand(x)).chunk(2, dim=-1)
@@ -149,8 +145,8 @@ class Narrowing(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.enter, self.within = Convolution(width, width // 4, 3), Convolution(width // 4, width // 4, 1)
-        self.leave = Convolution(width // 4, width, 3)
+        self.enter, self.within = same_size(width, width // 4, 3), same_size(width // 4, width // 4, 1)
+        self.leave = same_size(width // 4, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C) -> (B, H, W, C)
         return self.leave(F.leaky_relu(self.within(F.leaky_relu(self.enter(x), 0.2)), 0.2))  # type: ignore[no-any-return]
@@ -162,11 +158,11 @@ class DAT(nn.Module):
     def __init__(self, config: DATConfig) -> None:
         super().__init__()
         self.config = config
-        self.intro, self.norm = Convolution(3, config.width, 3), nn.LayerNorm(config.width)
+        self.intro, self.norm = same_size(3, config.width, 3), nn.LayerNorm(config.width)
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.blocks))
         self.group_end, self.norm_after = Narrowing(config.width), nn.LayerNorm(config.width)
         self.body_end = Narrowing(config.width)
-        self.output = Convolution(config.width, 3 * config.scale**2, 3)
+        self.output = same_size(config.width, 3 * config.scale**2, 3)
 
     def forward(self, small: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3, s H, s W), not clamped.  The network computes in the precision of its weights."""

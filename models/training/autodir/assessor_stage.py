@@ -15,12 +15,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.autodir.assessor import Assessor
 from models.autodir.specialists import Specialists
-from models.errors import TrainingError
 from models.networks.clip import ClipConfig
 from models.networks.drunet import DRUNet
 from models.networks.evidence_encoder import EvidenceEncoder
@@ -30,6 +28,7 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Validation
+from models.training.core.weights_file import filled
 from models.training.data.dataset import Example, batches
 from models.training.data.share import ALONE, Draws, Share
 from models.vocabulary import CLEAN
@@ -83,14 +82,7 @@ def load_trained_encoders(assessor: Assessor, glance: Path, restorers: Sequence[
         TrainingError: the file of the stage `glance` is missing or does not fit.
     """
     tower = _branch_tower(assessor)
-    prefix = "clip.visual."
-    try:
-        state = {
-            name.removeprefix(prefix): value for name, value in load_file(glance).items() if name.startswith(prefix)
-        }
-        tower.own.load_state_dict(state)
-    except (OSError, RuntimeError) as error:
-        raise TrainingError(f"{glance} does not fit the image encoder of the assessor: {error}") from error
+    filled(tower.own, glance, "clip.visual.")
     for branch, restorer in zip(tower.branches, restorers, strict=True):
         branch.load_state_dict(restorer.state_dict())
 

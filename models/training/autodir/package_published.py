@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from models.autodir.assessor import prompt_of
 from models.bundle import BundleDegradation, Manifest, write_bundle
 from models.errors import TrainingError
 from models.families import autodir_config
+from models.training.core.weights_file import read_weights_file
 from models.vocabulary import AUTODIR_NAMES, CLEAN, NOTHING, degradation
 
 RESTRICTIONS = (
@@ -49,23 +47,17 @@ def write_published(out: Path, assessor: Path, air: Path, scm: Path, version: st
         weights={}, files={}, trained_on="see the config.json of its runs",
     )  # fmt: skip
     autodir_config(out, manifest)
-    clip = {key.removeprefix("clip."): value for key, value in _weights(assessor).items()}
-    return write_bundle(out, manifest, {"clip": clip, "air": _weights(air), "scm": _weights(scm)}, torch.float16)
+    clip = {key.removeprefix("clip."): value for key, value in read_weights_file(assessor).items()}
+    return write_bundle(
+        out, manifest, {"clip": clip, "air": read_weights_file(air), "scm": read_weights_file(scm)}, torch.float16
+    )
 
 
 def _network(weights: Path, stage: str) -> Any:  # noqa: ANN401  # of JSON
     path = weights.parent / "config.json"
     try:
         return json.loads(path.read_text())[stage]["network"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"{path} does not hold the sizes of the stage {stage} ({error}). Leave the files of a run in its folder."
         ) from error
-
-
-def _weights(path: Path) -> dict[str, Tensor]:
-    try:
-        state: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"cannot read {path}: {error}") from error
-    return state

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.autodir.air import AIR, AIRConfig
@@ -32,6 +30,7 @@ from models.errors import BundleError, TrainingError
 from models.families import autodir_config
 from models.networks.clip import ClipConfig, VisionConfig, build_clip
 from models.networks.nafnet import NAFNetConfig
+from models.training.core.weights_file import read_weights_file
 
 SD_TEXT = "cond_stage_model.transformer.text_model."
 SD_INPUT = f"{rules.UNET}input_blocks.0.0.weight"
@@ -108,13 +107,7 @@ def open_base(path: Path | None) -> PublishedBase:
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
-    if path.suffix != ".safetensors":
-        return open_checkpoint(path)
-    try:
-        state: State = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"cannot read {path}: {error}") from error
-    return state
+    return read_weights_file(path) if path.suffix == ".safetensors" else open_checkpoint(path)
 
 
 def _bundle(path: Path) -> PublishedBase:

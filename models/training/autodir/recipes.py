@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
@@ -27,6 +26,7 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
+from models.training.core.weights_file import filled
 from models.training.data.degradations import Mixture
 from models.training.data.photos import MAX_GRAIN, CropConfig
 from models.training.data.phrases import phrase
@@ -226,7 +226,7 @@ def _published_air(run: RunConfig, data: TrainingData, base: PublishedBase) -> t
 def _published_scm(run: RunConfig, data: TrainingData, base: PublishedBase, air: Path | None) -> tuple[Stage, object]:
     denoiser, names = base.denoiser(), _published_names(data)
     if air is not None:
-        denoiser.load_state_dict(load_file(air))
+        filled(denoiser, air)
     denoiser.to(run.device)
     config = SCMStageConfig(network=base.scm or NAFNetConfig(), validation=PUBLISHED_VALIDATION)
     frozen = FrozenAIR(denoiser, published_contexts(base, names).prompts)
@@ -278,9 +278,7 @@ def scm(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tu
     )  # fmt: skip
     frozen, names = None, data.with_own(autodir_small.NAMES)
     if arguments.air is not None:
-        network = AIR(autodir_small.AIR)
-        network.load_state_dict(load_file(arguments.air))
-        network.to(run.device)
+        network = filled(AIR(autodir_small.AIR), arguments.air).to(run.device)
         frozen = FrozenAIR(network, text_assessor(arguments.text, names).prompts()[0])
     return SCMStage(config, run, data, names, frozen), config
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.errors import TrainingError
@@ -30,6 +30,7 @@ from models.training.core.batch_statistics import share_statistics
 from models.training.core.optimizers import MuonAdamW
 from models.training.core.run_config import RunConfig
 from models.training.core.stop_request import StopRequest
+from models.training.core.weights_file import filled
 from models.training.data.dataset import Example
 from models.training.data.photos import Image
 from models.training.data.share import ALONE, Draws, Share, lost_process
@@ -157,10 +158,7 @@ class Trainer:
         Raises:
             TrainingError: the weights do not fit.
         """
-        try:
-            self.network.load_state_dict(load_file(path))
-        except (OSError, RuntimeError) as error:
-            raise TrainingError(f"cannot start from {path}: {error}") from error
+        filled(self.network, path)
         self.average = self._start_average()
 
     def _start_average(self) -> dict[str, Tensor]:
