@@ -29,6 +29,8 @@ from models.autodir.specialists import Specialists
 from models.autodir.speed import accelerate, warm_up
 from models.autodir.system import System, system_of
 from models.autodir.tiling import tiles_of
+from models.autodir.tone import KINDS as LIGHT
+from models.autodir.tone import follow, overview, whole_of
 from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack, unchanged_on_failure
 from models.controls import Controls, refuse_shares_with_prompt, wanted_names
 from models.device import Speed, to_device
@@ -192,9 +194,13 @@ class AutoDIR:
         run.restored = Canvas(height, width, overlap, run.image.device)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
         run.diffused = Canvas(height, width, overlap, run.image.device) if self._carries_diffused(run) else None
-        run.tiles_left, run.started_s = len(areas), time.monotonic()
+        tracks = [self._track(run, area) for area in areas]
+        if run.specialist is not None and len(areas) > 1 and scale == 1 and run.label in LIGHT:
+            run.overview = overview(run.image)
+            tracks.append(self._track(run, whole_of(run.overview, len(areas)), whole=True))
+        run.tiles_left, run.started_s = len(tracks), time.monotonic()
         return Continues(
-            tracks=[self._track(run, area) for area in areas],
+            tracks=tracks,
             report=report_of(run, self.config, ""),
             image=shown,
         )
@@ -210,13 +216,13 @@ class AutoDIR:
     def _carries_diffused(self, run: ImageRun) -> bool:
         return run.controls.strict and run.label == "low-resolution"
 
-    def _track(self, run: ImageRun, area: Tile) -> PassTrack:
+    def _track(self, run: ImageRun, area: Tile, whole: bool = False) -> PassTrack:
         index, passes = len(run.passes), max_passes(run.controls, self.config)
         padded = padded_size(area.height, area.width, self._stride(run), self._frames(run))
         if run.specialist is not None:
             place = enlarged_tile(area, self.specialists.scale(run.specialist))
             return SpecialistTrack(
-                run=run, area=area, place=place, padded=padded, pass_index=index, passes=passes, steps=1
+                run=run, area=area, place=place, whole=whole, padded=padded, pass_index=index, passes=passes, steps=1
             )
         steps = run.controls.steps_of(self.config.loop.steps)
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
@@ -298,6 +304,8 @@ class AutoDIR:
 
     def _degraded(self, track: PassTrack) -> Tensor:
         """Returns the track's tile of the image, (3, h, w) float32 on the device."""
+        if isinstance(track, SpecialistTrack) and track.whole:
+            return to_device(not_none(track.run.overview), self.device)
         return track.area.floats(track.run.image if track.run.small is None else track.run.small, self.device)
 
     @torch.inference_mode()
@@ -323,12 +331,16 @@ class AutoDIR:
         if track.closed:
             return
         if isinstance(track, SpecialistTrack):
-            place, before = track.place, track.place.floats(run.image, self.device)
+            place = track.place
+            before = self._degraded(track) if track.whole else place.floats(run.image, self.device)
             restored = torch.lerp(before, not_none(track.restored), self._fidelity(run))
             track.restored = None
         else:
             place, restored = track.area, self._corrected(of_family([track], AutoDIRTrack)[0])
-        not_none(run.restored).add(place, restored)
+        if isinstance(track, SpecialistTrack) and track.whole:
+            run.tone = restored
+        else:
+            not_none(run.restored).add(place, restored)
         run.tiles_left, track.closed = run.tiles_left - 1, True
         if run.tiles_left:
             track.outcome = Waits()
@@ -354,6 +366,8 @@ class AutoDIR:
         """Returns the result of the pass, (3, H, W), from all of its tiles."""
         if run.restored is not None:  # a canvas gives its image once
             run.blended, run.restored = run.restored.image(), None
+            if run.tone is not None:
+                run.blended = follow(run.blended, run.tone.to(run.blended.device))
         if run.diffused is not None:
             run.carried, run.diffused = run.diffused.image(), None
         blended = not_none(run.blended)
@@ -370,7 +384,7 @@ class AutoDIR:
             carried = result if run.carried is None else mix(run.image, carried, share)
         run.passes = [*run.passes, pass_report(run, result, after[run.label], kept=kept)]
         was_enlarged, run.small = run.small is not None, None
-        run.blended = run.carried = run.reference = None
+        run.blended = run.carried = run.reference = run.overview = run.tone = None
         run.remaining = tuple(name for name in run.remaining if name != run.label)
         if not kept:
             return self._undone(run)

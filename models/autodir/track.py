@@ -52,6 +52,8 @@ class ImageRun:
     factor: int = 1
     compressed: bool = False
     small: Tensor | None = None  # (3, H / s, W / s): what this pass enlarges to `image` and better
+    overview: Tensor | None = None  # (3, h, w): `image` shrunk, where its repair gives the tiles their tone
+    tone: Tensor | None = None  # (3, h, w): the repaired overview
 
 
 @contextmanager
@@ -90,9 +92,13 @@ class PassTrack:
 
 @dataclass(eq=False, kw_only=True)
 class SpecialistTrack(PassTrack):
-    """A track that a specialist restores in one step.  `place` is its tile of the result; of `area`, but enlarged."""
+    """A track that a specialist restores in one step.  `place` is its tile of the result; of `area`, but enlarged.
+
+    `whole`: it restores the overview, not a tile.
+    """
 
     place: Tile
+    whole: bool = False
     restored: Tensor | None = None  # (3, h, w) of `place`, on the device
 
     def mark(self) -> None:

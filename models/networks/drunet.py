@@ -25,7 +25,9 @@ class DRUNetConfig:
     above 1 folds patch x patch pixels into channels first.  `tonal` is for damage of the light, whose repair depends on
     the brightness of the whole picture: convolutions have biases, and the bottom gets its own mean as an input.
     `lines` is for damage of whole rows or columns, which a few dozen pixels cannot tell from a straight edge: each
-    level ends with the means of its rows and columns.
+    level ends with the means of its rows and columns.  `even` is for repairs that reach into flat regions: features
+    are enlarged by interpolation, and pixels are written in the picture's own size, so no weight belongs to one place
+    of a grid, and a flat picture stays flat (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
     """
 
     width: int = 64
@@ -33,6 +35,7 @@ class DRUNetConfig:
     patch: int = 1
     tonal: bool = False
     lines: bool = False
+    even: bool = False
 
     @property
     def stride(self) -> int:
@@ -69,10 +72,36 @@ class LineMeans(nn.Module):
         return x + self.rows(rows) + self.columns(columns)  # type: ignore[no-any-return]
 
 
+class EvenUp(nn.Module):
+    """Halves the channels and doubles the sides by interpolation: (B, C, H, W) -> (B, C / 2, 2 H, 2 W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels // 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.conv(x), scale_factor=2, mode="bilinear")
+
+
+class EvenTail(nn.Module):
+    """Features of folded pixels, and the pixels: (B, C, H / p, W / p), (B, 3, H, W) -> the correction (B, 3, H, W)."""
+
+    def __init__(self, channels: int, patch: int, bias: bool) -> None:
+        super().__init__()
+        self.patch, narrow = patch, channels // 2
+        self.narrow = nn.Conv2d(channels, narrow, 1, bias=False)
+        self.mix = nn.Conv2d(narrow + 3, narrow, 3, padding=1, bias=bias)
+        self.out = nn.Conv2d(narrow, 3, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
+        x = F.interpolate(self.narrow(x), scale_factor=self.patch, mode="bilinear")
+        return self.out(F.relu(self.mix(torch.cat([x, pixels], dim=1))))  # type: ignore[no-any-return]
+
+
 class DRUNet(nn.Module):
     """Returns the restored picture: the input plus the correction that the network computes."""
 
-    PIXEL_LAYERS = ("head", "tail")
+    PIXEL_LAYERS = ("head", "tail", "tail.mix", "tail.out")
 
     def __init__(self, config: DRUNetConfig) -> None:
         super().__init__()
@@ -89,10 +118,13 @@ class DRUNet(nn.Module):
         self.body = _level(width, config.blocks[-1], bias, lines)
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for blocks in reversed(config.blocks[:-1]):
-            self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False))
+            up = EvenUp(width) if config.even else nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False)
+            self.ups.append(up)
             width //= 2
             self.decoders.append(_level(width, blocks, bias, lines))
-        self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=bias)
+        self.tail: nn.Module = (
+            EvenTail(width, config.patch, bias) if config.even else nn.Conv2d(width, 3 * area, 3, padding=1, bias=bias)
+        )
 
     def forward(self, degraded: Tensor, levels: list[Tensor] | None = None) -> Tensor:
         """(B, 3, H, W) -> (B, 3, H, W), not clamped.  The network computes in the precision of its weights.
@@ -100,11 +132,17 @@ class DRUNet(nn.Module):
         `levels` receives the features of every level on the way down, of the bottom, and of the last level up.
         """
         height, width = degraded.shape[-2:]
-        x = pad_to_multiple(degraded.to(self.head.weight.dtype), self.config.stride, "reflect")
-        x = self.head(fold(x, self.config.patch).contiguous(memory_format=torch.channels_last))
-        x = self.tail(down_and_up(x, self.encoders, self.downs, self._bottom, self.ups, self.decoders, levels))
-        x = unfold(x, self.config.patch)
+        pixels = pad_to_multiple(degraded.to(self.head.weight.dtype), self.config.stride, "reflect")
+        x = self.head(fold(pixels, self.config.patch).contiguous(memory_format=torch.channels_last))
+        x = down_and_up(x, self.encoders, self.downs, self._bottom, self.ups, self.decoders, levels)
+        x = self.tail(x, pixels) if self.config.even else unfold(self.tail(x), self.config.patch)
         return degraded + x[..., :height, :width].to(degraded.dtype)
+
+    def start_unchanged(self) -> None:
+        """Give the last layer zeros, so that the network changes nothing."""
+        last = self.tail.out if isinstance(self.tail, EvenTail) else self.tail
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def _bottom(self, x: Tensor) -> Tensor:
         if self.config.tonal:

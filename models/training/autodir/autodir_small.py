@@ -24,7 +24,7 @@ SPECIALISTS = {
         names=("rain", "snow", "raindrop"), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2), mirrored=True
     ),
     "light": SpecialistConfig(
-        names=("haze", "low-light"), network=DRUNetConfig(width=32, blocks=(1, 1, 2, 2), patch=2, tonal=True)
+        names=("haze", "low-light"), network=DRUNetConfig(width=32, blocks=(1, 1, 2, 2), patch=2, tonal=True, even=True)
     ),
     "blur": SpecialistConfig(names=("blur",), network=DRUNetConfig(width=32, blocks=(2, 2, 2, 3), patch=2)),
 }

@@ -56,6 +56,10 @@ AFTER_WEATHER = {"noise": 1.0, "jpeg": 0.7, "low-resolution": 0.3}
 """Damage that comes about after rain and snow; *detail* repairs it before *weather* runs."""
 SELF_REPAIRED_SHARE = {"weather": 0.2}
 """Dense rain is not gone after one pass."""
+SEEN = {"light": ("noise", "jpeg")}
+"""Later damage that *light* itself removes: brightening makes faint noise, which nobody found in the dark, visible."""
+TURNED = 0.5
+"""Share of examples that are turned; sideways photographs are rarer than upright ones, but common."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,12 +137,13 @@ PUBLISHED_DEFAULTS: dict[str, dict[str, Any]] = {
 """With `--size published`; the paper does not state the crops of AIR and SCM."""
 SPECIALIST_DEFAULTS: dict[str, Any] = {
     "minutes": 110.0, "batch": 16, "learning_rate": 1e-3, "muon": 0.008, "warmup_steps": 50, "ema": 0.998,
-    "crop": CropConfig(crop_px=128, shrink=SHRINK, max_grain=MAX_GRAIN),
+    "crop": CropConfig(crop_px=128, shrink=SHRINK, max_grain=MAX_GRAIN, turned=TURNED),
 }  # fmt: skip
 ASSESSMENT_DEFAULTS: dict[str, Any] = {
     "minutes": 40.0, "batch": 24, "learning_rate": 1e-3, "weight_decay": 1e-3, "mixture": ASSESSMENT_MIXTURE,
     "crop": CropConfig(
-        crop_px=autodir_small.GLANCE.vision.image_size, shrink=SHRINK, distant=0.25, softened=0.2, max_grain=MAX_GRAIN
+        crop_px=autodir_small.GLANCE.vision.image_size, shrink=SHRINK, distant=0.25, softened=0.2, max_grain=MAX_GRAIN,
+        turned=TURNED,
     ),
 }  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -150,10 +155,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "weather": {
         **SPECIALIST_DEFAULTS,
         "mixture": Mixture(weights=_specialist_weights("weather"), two_kinds=0.15, second_weights=AFTER_WEATHER),
-        "crop": CropConfig(crop_px=128, shrink=SHRINK, max_grain=MAX_GRAIN, striped=0.15),
+        "crop": CropConfig(crop_px=128, shrink=SHRINK, max_grain=MAX_GRAIN, striped=0.15, turned=TURNED),
     },
     "light": {
-        **SPECIALIST_DEFAULTS, "mixture": Mixture(weights={**_specialist_weights("light"), CLEAN: 0.15}, two_kinds=0.0),
+        **SPECIALIST_DEFAULTS,
+        "batch": 4,
+        "mixture": Mixture(
+            weights={**_specialist_weights("light"), CLEAN: 0.15}, two_kinds=0.15,
+            second_weights={"noise": 1.0, "jpeg": 0.5},
+        ),
+        "crop": CropConfig(crop_px=256, shrink=SHRINK, max_grain=MAX_GRAIN, turned=TURNED),
     },
     "blur": {**SPECIALIST_DEFAULTS, "mixture": Mixture(weights=_specialist_weights("blur"), two_kinds=0.0)},
 }  # fmt: skip
@@ -288,7 +299,10 @@ def specialist(run: RunConfig, data: TrainingData, arguments: argparse.Namespace
     name = arguments.command
     own = autodir_small.SPECIALISTS[name]
     config = SpecialistStageConfig(
-        names=_own_names(own.names, data), network=own.network, self_repaired_share=SELF_REPAIRED_SHARE.get(name, 0.0)
+        names=_own_names(own.names, data),
+        network=own.network,
+        self_repaired_share=SELF_REPAIRED_SHARE.get(name, 0.0),
+        sees=SEEN.get(name, ()),
     )
     others = load_specialists(autodir_small.SPECIALISTS, parse_specialists(arguments.specialist), run.device)
     return SpecialistStage(config, run, data, others), config

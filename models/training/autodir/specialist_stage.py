@@ -38,6 +38,8 @@ class SpecialistStageConfig:
         loss: the same choice as for the correction module.
         residual: factor on the initial weights of the second convolution of each block.
         self_repaired_share: share of pictures that the network in training has already repaired once.
+        sees: later damage of other kinds that no specialist repairs first; the network removes it together with its
+            own.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,7 @@ class SpecialistStageConfig:
     loss: Literal["mse", "rmse"] = "rmse"
     residual: float = 0.2
     self_repaired_share: float = 0.0
+    sees: tuple[str, ...] = ()
 
 
 def _initialized(config: SpecialistStageConfig) -> DRUNet:
@@ -53,7 +56,7 @@ def _initialized(config: SpecialistStageConfig) -> DRUNet:
         for name, parameter in network.named_parameters():
             if name.endswith("conv2.weight"):
                 parameter.mul_(config.residual)
-    nn.init.zeros_(network.tail.weight)  # with a zero last layer the network starts as "no change"
+    network.start_unchanged()
     return network
 
 
@@ -75,7 +78,7 @@ class SpecialistStage:
         self.names = (*config.names, CLEAN)
         self.drawn_names = (*self.names, *(name for name in run.mixture.second_weights if name not in self.names))
         for name in self.drawn_names:
-            if name not in self.names and self.others.key_of(name) is None:
+            if name not in (*self.names, *config.sees) and self.others.key_of(name) is None:
                 raise TrainingError(
                     f"got no --specialist NAME=FILE for {name}, which the mixture draws as second damage"
                 )

@@ -6,6 +6,7 @@ Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1]; `labels` (K,)
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -43,6 +44,8 @@ class DegradedPairs(Dataset[Example]):
         pair = draw_pair(self.pool.crop(rng, crop), rng, self.mixture)
         if distant:
             pair = self._shrunk(pair)
+        if self.crop.turned and rng.random() < self.crop.turned:
+            pair = turned(pair, int(rng.integers(1, 4)))
         return {
             "degraded": as_tensor(pair.degraded),
             "target": as_tensor(pair.target),
@@ -66,6 +69,12 @@ class DegradedPairs(Dataset[Example]):
             return small
 
         return replace(pair, degraded=shrink(pair.degraded), target=shrink(pair.target), clean=shrink(pair.clean))
+
+
+def turned(pair: Pair, quarters: int) -> Pair:
+    """Turn the pictures of a pair counterclockwise by a number of right angles."""
+    turn = partial(np.rot90, k=quarters)
+    return replace(pair, degraded=turn(pair.degraded), target=turn(pair.target), clean=turn(pair.clean))
 
 
 @dataclass(frozen=True)

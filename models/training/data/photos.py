@@ -78,6 +78,8 @@ class CropConfig:
             like a large picture that is assessed as a whole.
         softened: share of slightly soft crops, like those of camera optics and demosaicing; they are not blurred.
         striped: share of crops with added stripes, which are not damage (models.training.data.stripes).
+        turned: share of examples that are turned after the damage, by one of the three other right angles, like
+            photographs that are stored sideways.  Rain then falls in any of four directions.
         max_grain: largest grain of a crop, in levels of 255 (models.training.data.grain); a grainier photo is shrunk
             more, down to MIN_SCALE.  None: no limit.
     """
@@ -88,6 +90,7 @@ class CropConfig:
     max_distance: float = 3.0
     softened: float = 0.0
     striped: float = 0.0
+    turned: float = 0.0
     max_grain: float | None = None
 
 

@@ -64,13 +64,6 @@ def test_the_result_of_an_image_does_not_depend_on_its_batch():
     assert_parity(restore(images), each)
 
 
-def test_a_last_layer_of_zeros_changes_nothing():
-    restore = network()
-    restore.tail.weight.zero_()
-    image = picture()
-    assert torch.equal(restore(image), image)
-
-
 def test_only_a_tonal_network_depends_on_the_brightness_of_distant_pixels():
     for tonal in (False, True):
         restore = network(DRUNetConfig(width=4, blocks=(1, 1), tonal=tonal))
@@ -86,6 +79,38 @@ def test_a_tonal_network_can_brighten_black():
     zeros = torch.zeros(1, 3, 16, 16)
     assert not network()(zeros).any()
     assert network(DRUNetConfig(width=4, blocks=(1, 1), tonal=True))(zeros).any()
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("tonal", [False, True])
+def test_an_even_network_leaves_a_flat_picture_flat(patch, tonal):
+    """No place of a grid has weights of its own; away from borders every pixel is computed alike."""
+    config = DRUNetConfig(width=8, blocks=(1, 1, 1), patch=patch, tonal=tonal, even=True)
+    restored = network(config).double()(torch.full((1, 3, 192, 192), 0.3, dtype=torch.float64))
+    inside = restored[..., 80:112, 80:112]
+    assert float((inside - 0.3).abs().max()) > 1e-3, "the network must do something"
+    torch.testing.assert_close(inside, inside[..., :1, :1].expand_as(inside), atol=1e-9, rtol=1e-9)
+
+
+def test_a_network_that_is_not_even_can_draw_a_grid():
+    restored = network(DRUNetConfig(width=8, blocks=(1, 1, 1), patch=2))(torch.full((1, 3, 192, 192), 0.3))
+    assert float(restored[0, 0, 80:112, 80:112].std()) > 1e-3
+
+
+@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize("tonal", [False, True])
+def test_it_can_start_without_a_change(even, tonal):
+    restore = network(replace(SMALL, even=even, tonal=tonal))
+    restore.start_unchanged()
+    image = picture()
+    assert torch.equal(restore(image), image)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (33, 50)])
+def test_an_even_result_has_the_size_of_its_input(size):
+    restored = network(replace(SMALL, even=True))(picture(*size))
+    assert restored.shape[-2:] == size
+    assert restored.isfinite().all()
 
 
 def test_line_means_added_to_a_trained_network_change_nothing():

@@ -58,3 +58,20 @@ def test_distant_views_have_the_size_of_a_crop(files):
     crop = CropConfig(crop_px=24, distant=1.0, max_distance=3.0)
     pairs = DegradedPairs(PhotoPool(files, validation=False), crop, DARK, NAMES, 0)
     assert all(pairs[0][key].shape == (3, 24, 24) for key in ("degraded", "target", "clean"))
+
+
+def test_turned_examples_are_the_others_turned_by_right_angles(files):
+    """All pictures of an example turn together, after the damage, by each of the three angles."""
+    pool = PhotoPool(files, validation=False)
+    upright, sideways = (
+        DegradedPairs(pool, CropConfig(crop_px=32, turned=share), Mixture(), ALL_NAMES, 3) for share in (0.0, 1.0)
+    )
+    angles = set()
+    for index in range(24):
+        one, other = upright[index], sideways[index]
+        (angle,) = [k for k in range(4) if torch.equal(torch.rot90(one["degraded"], k, (1, 2)), other["degraded"])]
+        angles.add(angle)
+        for key in ("target", "clean"):
+            assert torch.equal(torch.rot90(one[key], angle, (1, 2)), other[key])
+        assert torch.equal(one["labels"], other["labels"])
+    assert angles == {1, 2, 3}
