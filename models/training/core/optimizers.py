@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.training.core.muon import Float32Muon
+
 Named = tuple[str, nn.Parameter]
 
 
@@ -40,7 +42,8 @@ class MuonAdamW:
         self._rates = {"muon": muon or 0.0, "adamw": adamw}
         self._parts: dict[str, Any] = {"adamw": torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=weight_decay)}
         if self._matrices:
-            self._parts["muon"] = torch.optim.Muon(self._matrices, weight_decay=weight_decay)
+            own = Float32Muon if self._matrices[0].device.type == "cpu" else torch.optim.Muon
+            self._parts["muon"] = own(self._matrices, weight_decay=weight_decay)
 
     def step(self, rate: float) -> None:
         """Update the parameters; `rate` in [0, 1] scales both learning rates."""

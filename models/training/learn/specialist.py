@@ -28,7 +28,7 @@ CLEAN_SHARE = 0.08
 """The share of undamaged crops in training: a repair that is begun by mistake then harms less."""
 RATE = 1e-3
 MUON, MUON_FROM_SCRATCH = 0.003, 0.008
-"""Only on CUDA: torch's Muon multiplies in bfloat16, and a CPU without it takes ten times as long for a step."""
+"""Only on CUDA: on a CPU, AdamW learned a few pairs as well in the same time (docs/decisions/0045)."""
 VALIDATIONS = 12
 
 
