@@ -66,14 +66,14 @@ class _Reading:
 
     Attributes:
         wanted: True: repair it; False: leave it alone; None: it is not about a repair ("add some fog").
-        sure: an order or a statement, not a mere mention ("a rainy day").
+        sure: 2 an order ("remove the rain"), 1 a statement ("it is rainy"), 0 a mere mention ("a rainy day").
         first: the user wants it before what was named earlier.
     """
 
     name: str
     kind: str
     wanted: bool | None
-    sure: bool
+    sure: int
     first: bool = False
 
 
@@ -125,8 +125,8 @@ def _decide(parts: Sequence[_Part], text: str, language: str) -> Wish:
         contrast = _negates(part) and not part.has("dont", "keep", "touch", "remove")  # "not the rain, the snow"
         before = ([] if contrast else now) or (before if part.roles <= JOINS else [])
     wanted = [reading for reading in readings if reading.wanted]
-    if any(reading.sure for reading in wanted):
-        wanted = [reading for reading in wanted if reading.sure]
+    surest = max((reading.sure for reading in wanted), default=0)
+    wanted = [reading for reading in wanted if reading.sure == surest]
     wanted.sort(key=lambda reading: not reading.first)
     orders = {reading.name for reading in wanted if reading.kind == "repair"}
     kept = tuple(dict.fromkeys(r.name for r in readings if r.wanted is False and r.name not in orders))
@@ -166,7 +166,7 @@ def _inherited(part: _Part, before: Sequence[_Reading]) -> list[_Reading]:
 def _readings(part: _Part, text: str) -> list[_Reading]:
     return [
         _Reading(
-            name=term.name, kind=term.kind, wanted=_is_wanted(term, part), sure=_is_sure(term, part, text),
+            name=term.name, kind=term.kind, wanted=_is_wanted(term, part), sure=_sureness(term, part, text),
             first=part.has("first", "after"),
         )
         for term in part.terms
@@ -197,17 +197,19 @@ def _is_wanted(term: Match, part: _Part) -> bool | None:
     return False
 
 
-def _is_sure(term: Match, part: _Part, text: str) -> bool:
-    """Returns False for a mere mention: a property right before its thing ("my snowy photo"), or beside one that is."""
+def _sureness(term: Match, part: _Part, text: str) -> int:
+    """Returns how sure it is that a term is wished away; a property right before its thing is a mere mention."""
     if term.kind == "repair":
-        return True
+        return 2
     if part.has("cannot") and not part.has("remove"):
-        return False
+        return 0
     index = part.found.index(term)
     after = part.found[index + 1] if index + 1 < len(part.found) else None
     before = part.found[index - 1] if index else None
     if after is not None and after.kind == "word" and "scene" in after.names and after.start - term.end <= 2:
-        return False
+        return 0
     told = before is not None and before.kind == "word" and before.names & {"be", "too"}
     rest = text[term.end : after.start if after else len(text)]
-    return not (term.kind == "state" and not told and re.match(r"\s[^\W\d_]{2,}", rest))
+    if term.kind == "state" and not told and re.match(r"\s[^\W\d_]{2,}", rest):
+        return 0
+    return 2 if part.has("remove", "want", "without", "no") else 1
