@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from models.autodir.assessor import prompt_of
-from models.autodir.restorer import VEIL, AutoDIR
+from models.autodir.next_repair import VEIL
+from models.autodir.restorer import AutoDIR
 from models.controls import Controls
 from models.drive import restore_one
 from models.families import load_restorer

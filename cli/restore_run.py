@@ -120,7 +120,9 @@ class RestoreRun:
             written: list[Written] = []
             for number in range(1, variants + 1):
                 result = self._restored(photo, number, progress)
-                restored = replace(photo, pixels=to_pixels(result.image, photo.pixels.dtype.type), whole=None)
+                restored = replace(
+                    photo, pixels=to_pixels(result.image, photo.pixels.dtype.type), whole=None, small=None
+                )
                 place = paths if variants == 1 else variant_result(paths, number)
                 marking = self._marking(result.report, parent)
                 written.append((result.report, self._write(place, photo, restored, photo_format, marking)))
@@ -144,7 +146,10 @@ class RestoreRun:
 
         controls = replace(self.controls, seed=self.controls.seed + number - 1)
         whole = None if photo.whole is None else as_image(photo.whole)
-        request = Request(image=as_image(photo.pixels), controls=controls, whole=whole)
+        small = None if photo.small is None else as_image(photo.small)
+        request = Request(
+            image=as_image(photo.pixels), controls=controls, whole=whole, small=small, compressed=photo.compressed
+        )
         result = restore_one(self.restorer, request, progress.update)
         return replace(result, report=replace(result.report, credit=self.credit))
 

@@ -14,13 +14,14 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.restorer import AutoDIR
-from models.autodir.specialists import Specialists
+from models.autodir.specialists import SpecialistConfig, Specialists
 from models.bundle import Manifest, load_weights, read_manifest, read_weights, verify_bundle
 from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
 from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import DaCLIP
 from models.daclip.restorer import DaCLIPRestorer
+from models.dat.network import DAT
 from models.device import Speed
 from models.device_memory import WeightsMemory, weights_memory
 from models.errors import BundleError
@@ -28,7 +29,6 @@ from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.restorer import ETDiffIRRestorer
 from models.folders import MANIFEST
-from models.maxim.config import MAXIMConfig
 from models.maxim.network import MAXIM
 from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
@@ -83,8 +83,11 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "floors": {entry.name: entry.floor for entry in manifest.degradations},
     }
     config = _config(bundle, manifest, AutoDIRConfig, stated)
-    # A specialist on request stands beside the one that repairs the degradation otherwise
-    assigned = [name for specialist in config.specialists.values() if not specialist.words for name in specialist.names]
+    # A specialist on request stands beside the one that repairs the degradation otherwise, an enlarger too
+    usual = [
+        specialist for specialist in config.specialists.values() if not specialist.words and specialist.dat is None
+    ]
+    assigned = [name for specialist in usual for name in specialist.names]
     for name in (name for specialist in config.specialists.values() for name in specialist.names):
         if name not in config.names or assigned.count(name) > 1:
             raise BundleError(
@@ -137,9 +140,22 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device, speed: 
     for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
         _fill(network, bundle, manifest, name, device, dtype=_dtype("autodir", name, speed))
     assessor.eval()
-    model = AutoDIR(config, assessor, air, scm, device, _specialists(bundle, manifest, config, device, speed))
+    specialists = _specialists(bundle, manifest, config, device, speed)
+    taught = {name: _taught(bundle, manifest, config, name, device, speed) for name in config.taught}
+    model = AutoDIR(config, assessor, air, scm, device, specialists, taught)
     model.accelerate(speed)
     return model
+
+
+def _taught(
+    bundle: Path, manifest: Manifest, config: AutoDIRConfig, name: str, device: torch.device, speed: Speed
+) -> tuple[AIR, NAFNet]:
+    """Returns the AIR and the SCM of one degradation; the manifest lists their weights under "air-NAME", "scm-NAME"."""
+    with torch.device("meta"):
+        air, scm = AIR(config.air), NAFNet(config.scm)
+    for part, network in (("air", air), ("scm", scm)):
+        _fill(network, bundle, manifest, f"{part}-{name}", device, dtype=speed.dtype)
+    return air, scm
 
 
 def _specialists(
@@ -147,12 +163,13 @@ def _specialists(
 ) -> Specialists:
     """Returns each specialist `KEY`; the manifest lists its weights under "specialist-KEY".
 
-    MAXIM's networks, of 57 or 89 MB in float32, are loaded on first use on a CPU, and few stay; on CUDA all are loaded.
+    MAXIM's networks, of 57 or 89 MB in float32, and those that enlarge are loaded on first use on a CPU, and few stay.
+    On CUDA all are loaded.
     """
     networks, on_demand = {}, {}
     for key, specialist in config.specialists.items():
-        if specialist.maxim is not None:
-            on_demand[key] = partial(_load_maxim, bundle, manifest, key, specialist.maxim, device, speed)
+        if specialist.maxim is not None or specialist.dat is not None:
+            on_demand[key] = partial(_load_specialist, bundle, manifest, key, specialist, device, speed)
             continue
         with torch.device("meta"):
             network = DRUNet(specialist.network)
@@ -165,11 +182,11 @@ def _specialists(
     return specialists
 
 
-def _load_maxim(
-    bundle: Path, manifest: Manifest, key: str, config: MAXIMConfig, device: torch.device, speed: Speed
-) -> MAXIM:
+def _load_specialist(
+    bundle: Path, manifest: Manifest, key: str, config: SpecialistConfig, device: torch.device, speed: Speed
+) -> nn.Module:
     with torch.device("meta"):
-        network = MAXIM(config)
+        network = MAXIM(not_none(config.maxim)) if config.dat is None else DAT(config.dat)
     _fill(network, bundle, manifest, f"specialist-{key}", device, dtype=speed.dtype)
     return network
 

@@ -40,12 +40,16 @@ class Request:
         image: (3, H, W) uint8, uint16, or float32 in [-1, 1].
         tile_px: side of the square with the most pixels of a tile; None: the bundle's limit.
         whole: the photo, (3, H', W'), of which `image` is a part; it is assessed to decide what is repaired.
+        small: the photo, or its part, before `image` was enlarged from it; None also where it is not at hand.
+        compressed: its file has visibly lost details to compression.
     """
 
     image: Tensor
     controls: Controls = field(default_factory=Controls)
     tile_px: int | None = None
     whole: Tensor | None = None
+    small: Tensor | None = None
+    compressed: bool = False
 
     @property
     def assessed(self) -> tuple[Tensor, ...]:

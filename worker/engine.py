@@ -73,8 +73,9 @@ class Engine:
             image = self._transfers.upload(task.pixels, self._held_px())
             # The whole image of a part is only looked at, so it stays in host memory
             request = Request(
-                image=image, controls=controls, whole=None if task.whole is None else as_image(task.whole)
-            )
+                image=image, controls=controls, whole=None if task.whole is None else as_image(task.whole),
+                small=None if task.small is None else as_image(task.small), compressed=task.compressed,
+            )  # fmt: skip
         except (ControlsError, MemoryError, RuntimeError) as error:  # torch raises RuntimeError when memory is short
             self.send(to_failed(task.id, error))
             return

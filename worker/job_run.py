@@ -226,6 +226,7 @@ class JobRun:
             controls=spec.controls.model_copy(update={"seed": spec.controls.seed + number - 1}),
             lane=LANES.index(spec.lane), since_s=spec.submitted_ms / 1000, detect_only=spec.kind == "detect",
             send_passes=spec.output.passes and number == 1, whole=photo.whole,
+            small=photo.small, compressed=photo.compressed,
         )  # fmt: skip
 
     async def _compute(self, photo: Photo, number: int) -> Done:

@@ -24,6 +24,8 @@ class Task:
         since_s: when the job arrived; all tasks use one clock.
         send_passes: send the picture after each pass but the last.
         whole: the image that `pixels` is a part of; it is assessed in its place.
+        small: the image before it was enlarged to `pixels`.
+        compressed: its file has visibly lost details to compression.
     """
 
     id: str
@@ -35,6 +37,8 @@ class Task:
     detect_only: bool = False
     send_passes: bool = True
     whole: Pixels | None = None
+    small: Pixels | None = None
+    compressed: bool = False
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class AutoDIRConfig:
     `names` are in the assessor's order, and `fidelity` is the default w of each name.  `strength` is the share of a
     repair that the safe loop applies (default 1): the share with the least error on held-out photos, because a small
     network overshoots.  `floors` are least probabilities above `loop.floor`, for repairs that harm undamaged images.
+    `taught` are degradations with an AIR and an SCM of their own (models.autodir.system).
     """
 
     names: tuple[str, ...]
@@ -68,4 +69,5 @@ class AutoDIRConfig:
     air: AIRConfig = field(default_factory=AIRConfig)
     scm: NAFNetConfig = field(default_factory=NAFNetConfig)
     specialists: dict[str, SpecialistConfig] = field(default_factory=dict)
+    taught: tuple[str, ...] = ()
     loop: LoopConfig = field(default_factory=LoopConfig)

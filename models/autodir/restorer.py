@@ -10,7 +10,7 @@ uses the bundle's specialists.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -20,13 +20,15 @@ from torch import Tensor
 from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
-from models.autodir.denoiser import Denoiser, StepCache
-from models.autodir.next_repair import max_passes, next_repair, owes_enlarging_repair
-from models.autodir.policy import improved
+from models.autodir.denoiser import StepCache
+from models.autodir.enlarging import enlarged, enlarged_tile, start_of
+from models.autodir.next_repair import helped, max_passes, next_repair, owes_enlarging_repair
 from models.autodir.reports import pass_report, report_of
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
 from models.autodir.speed import accelerate, warm_up
+from models.autodir.system import System, system_of
+from models.autodir.tiling import tiles_of
 from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack, unchanged_on_failure
 from models.controls import Controls, refuse_shares_with_prompt, wanted_names
 from models.device import Speed, to_device
@@ -35,7 +37,7 @@ from models.frames import FRAMES, Frame, padded_size
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
-from models.pixels import mix, newly_black_share, pad_to
+from models.pixels import mix, pad_to
 from models.prompt_words import understand
 from models.restorer import (
     ENLARGING_REPAIR,
@@ -51,30 +53,28 @@ from models.restorer import (
     untouched,
 )
 from models.tiles import Canvas, Tile
-from models.tracks import cut_into_tiles, of_family, rewound_on_failure
+from models.tracks import of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts
 from models.vocabulary import CLEAN
 
-VEIL = "haze"
-"""The repair that may remove too much: it subtracts light."""
-
 
 class AutoDIR:
-    """The three networks, and the bundle's specialists, resident on a device."""
+    """The three networks, and the bundle's specialists, resident on a device.
+
+    `taught` holds an AIR and an SCM for degradations that have their own (models.autodir.system).
+    """
 
     def __init__(
         self, config: AutoDIRConfig, assessor: Assessor, air: AIR, scm: NAFNet, device: torch.device,
-        specialists: Specialists | None = None,
+        specialists: Specialists | None = None, taught: Mapping[str, tuple[AIR, NAFNet]] | None = None,
     ) -> None:  # fmt: skip
         self.config, self.device = config, device
         self.assessor, self.air, self.scm = assessor, air, scm
         self.specialists = specialists or Specialists({}, {})
         self.schedule = air.schedule
         self._graph_frames: tuple[Frame, ...] = ()
-        self._denoiser = Denoiser(
-            air=air, null=lambda: assessor.user_states([""])[0],  # the assessor keeps its states
-            cache_every=config.loop.cache_every, guidance_every=config.loop.guidance_every,
-        )  # fmt: skip
+        self._own = system_of(air, scm, assessor, config.loop)
+        self._taught = {name: system_of(*pair, assessor, config.loop) for name, pair in (taught or {}).items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,16 +112,20 @@ class AutoDIR:
         changes = [
             request.controls.blend > 0 and names != (CLEAN,) for request, names in zip(requests, remaining, strict=True)
         ]
+        starts = [
+            start_of(request, names, self.specialists) for request, names in zip(requests, remaining, strict=True)
+        ]
         shown = [
-            (image, request.controls.strict)
-            for request, change in zip(requests, changes, strict=True) if change
-            for image in request.assessed
+            (image, start.controls.strict)
+            for start, change in zip(starts, changes, strict=True) if change
+            for image in start.assessed
         ]  # fmt: skip
         found = iter(self._assessed(shown))
         return [
-            self._open(request, names, [next(found) for _ in request.assessed]) if change else untouched(request)
-            for request, names, change in zip(requests, remaining, changes, strict=True)
-        ]
+            self._open(request, start.image, names, [next(found) for _ in start.assessed])
+            if change else untouched(request)
+            for request, start, names, change in zip(requests, starts, remaining, changes, strict=True)
+        ]  # fmt: skip
 
     def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
         if controls.prompt is not None and (controls.only or controls.skip):
@@ -139,12 +143,15 @@ class AutoDIR:
                 found.update(zip(part, answers, strict=True))
         return [found[index] for index in range(len(shown))]
 
-    def _open(self, request: Request, remaining: tuple[str, ...], found: list[dict[str, float]]) -> Outcome:
-        """Start an image.  `found` holds the assessments of `request.assessed`."""
+    def _open(
+        self, request: Request, start: Tensor, remaining: tuple[str, ...], found: list[dict[str, float]]
+    ) -> Outcome:
+        """Start an image.  `found` holds the assessments of `start`, and of the whole photo where it is a part."""
         controls = request.controls
         run = ImageRun(
-            controls, request.image, request.image, request.image, remaining, found[-1], first=found[-1],
-            reference=found[0], tile_px=request.tile_px,
+            controls, request.image, start, start, remaining, found[-1], first=found[-1], reference=found[0],
+            tile_px=request.tile_px, compressed=request.compressed,
+            factor=1 if start is request.image else controls.scale,
         )  # fmt: skip
         if controls.prompt is not None:
             run.source, run.label = "user", self._label_of(controls.prompt)
@@ -172,13 +179,16 @@ class AutoDIR:
         return self._start(run)
 
     def _specialist(self, run: ImageRun) -> str | None:
-        return None if run.controls.strict else self.specialists.key_of(run.label, run.controls.prompt)
+        return None if run.controls.strict else self.specialists.key_of(run.label, run.controls.prompt, run.factor)
 
     def _start(self, run: ImageRun) -> Outcome:
+        run.specialist, shown = self._specialist(run), enlarged(run.result, run.factor) if run.passes else None
+        scale, frames = 1 if run.specialist is None else self.specialists.scale(run.specialist), self._frames(run)
+        areas, overlap = tiles_of(run, self.config.loop, self.specialists, self.device, self._stride(run), frames)
+        overlap *= scale
+        if scale > 1:
+            run.small, run.image, run.factor = run.image, enlarged(run.image, scale), 1
         height, width = run.image.shape[-2:]
-        run.specialist = self._specialist(run)
-        tile_px = self._tile_px(run)
-        areas, overlap = cut_into_tiles(run.image, self.config.loop, self._stride(run), tile_px, self._frames(run))
         run.restored = Canvas(height, width, overlap, run.image.device)
         # As published, I_sd is the next input after low resolution; the safe loop continues from the best result
         run.diffused = Canvas(height, width, overlap, run.image.device) if self._carries_diffused(run) else None
@@ -186,17 +196,8 @@ class AutoDIR:
         return Continues(
             tracks=[self._track(run, area) for area in areas],
             report=report_of(run, self.config, ""),
-            image=run.result if run.passes else None,
+            image=shown,
         )
-
-    def _tile_px(self, run: ImageRun) -> int | None:
-        """Returns the side of the largest tile that the request and memory allow; None: the bundle's own limit."""
-        if run.specialist is None:
-            return run.tile_px
-        height, width = run.image.shape[-2:]
-        most = self.config.loop.native_px if run.tile_px is None else run.tile_px**2
-        allowed = self.specialists.tile_px(run.specialist, min(most, height * width), self.device)
-        return run.tile_px if allowed is None else min(allowed, run.tile_px or allowed)
 
     def _stride(self, run: ImageRun) -> int:
         """Returns the stride of the network that repairs this pass."""
@@ -213,7 +214,10 @@ class AutoDIR:
         index, passes = len(run.passes), max_passes(run.controls, self.config)
         padded = padded_size(area.height, area.width, self._stride(run), self._frames(run))
         if run.specialist is not None:
-            return SpecialistTrack(run=run, area=area, padded=padded, pass_index=index, passes=passes, steps=1)
+            place = enlarged_tile(area, self.specialists.scale(run.specialist))
+            return SpecialistTrack(
+                run=run, area=area, place=place, padded=padded, pass_index=index, passes=passes, steps=1
+            )
         steps = run.controls.steps_of(self.config.loop.steps)
         planned = plan(self.config.loop.sampler, self.schedule, steps, self.config.loop.end_timestep)
         return AutoDIRTrack(
@@ -231,8 +235,9 @@ class AutoDIR:
         diffusing = [track for track in ours if isinstance(track, AutoDIRTrack)]
         specials = [track for track in ours if isinstance(track, SpecialistTrack)]
         with rewound_on_failure(diffusing), rewound_on_failure(specials):
-            if diffusing:
-                self._advance(diffusing)
+            for system in (self._own, *self._taught.values()):
+                if alike := [track for track in diffusing if self._system(track) is system]:
+                    self._advance(system, alike)
             for key in dict.fromkeys(not_none(track.run.specialist) for track in specials):
                 self._restore(key, [track for track in specials if track.run.specialist == key])
 
@@ -240,15 +245,18 @@ class AutoDIR:
         pixels = torch.stack([self._padded(track) for track in tracks])  # (B, 3, H', W')
         restored = self.specialists.restore(specialist, pixels)
         for track, image in zip(tracks, restored, strict=True):
-            track.restored, track.step = image[:, : track.area.height, : track.area.width], 1
+            track.restored, track.step = image[:, : track.place.height, : track.place.width], 1
 
-    def _advance(self, tracks: Sequence[AutoDIRTrack]) -> None:
+    def _system(self, track: AutoDIRTrack) -> System:
+        return self._taught.get(track.run.label, self._own)
+
+    def _advance(self, system: System, tracks: Sequence[AutoDIRTrack]) -> None:
         fresh = [track for track in tracks if track.z is None]
         if fresh:
-            self._encode(fresh)
+            self._encode(system, fresh)
         at = StepCoefficients.stack([track.plan[track.step] for track in tracks], self.device)
         z = torch.stack([not_none(track.z) for track in tracks])  # (B, C, h, w)
-        denoised = self._denoise(tracks, z, at)
+        denoised = self._denoise(system, tracks, z, at)
         earlier = torch.stack(
             [now if track.earlier is None else track.earlier for track, now in zip(tracks, denoised, strict=True)]
         )
@@ -256,13 +264,13 @@ class AutoDIR:
         for track, state, estimate in zip(tracks, z, denoised, strict=True):
             track.z, track.earlier, track.step = state, estimate, track.step + 1
 
-    def _denoise(self, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
+    def _denoise(self, system: System, tracks: Sequence[AutoDIRTrack], z: Tensor, at: StepCoefficients) -> Tensor:
         """Returns the estimated clean latents (B, C, h, w)."""
         z_image = torch.stack([not_none(track.z_image) for track in tracks])
         context = torch.stack([not_none(track.run.condition) for track in tracks]).to(self.device)  # (B, L, D)
         scales = [(track.run.controls.text_guidance, track.run.controls.image_guidance) for track in tracks]
         scaled = at.input_scale * z
-        output = self._denoiser(
+        output = system.denoise(
             scaled, z_image, at.timestep, context, scales,
             [track.step for track in tracks], [track.cache for track in tracks],
         )  # fmt: skip
@@ -274,9 +282,9 @@ class AutoDIR:
         drawn = [t.stream.draw(shape) if t.plan[t.step].spread else torch.zeros(shape) for t in tracks]
         return to_device(torch.stack(drawn), like.device)
 
-    def _encode(self, tracks: Sequence[AutoDIRTrack]) -> None:
+    def _encode(self, system: System, tracks: Sequence[AutoDIRTrack]) -> None:
         pixels = torch.stack([self._padded(track) for track in tracks])  # (B, 3, H', W')
-        for track, z_image in zip(tracks, self.air.encode(pixels).float(), strict=True):
+        for track, z_image in zip(tracks, system.air.encode(pixels).float(), strict=True):
             track.z_image = z_image
             track.z = track.stream.draw(tuple(z_image.shape)).to(self.device) * self._amplitude(track)
 
@@ -290,7 +298,7 @@ class AutoDIR:
 
     def _degraded(self, track: PassTrack) -> Tensor:
         """Returns the track's tile of the image, (3, h, w) float32 on the device."""
-        return track.area.floats(track.run.image, self.device)
+        return track.area.floats(track.run.image if track.run.small is None else track.run.small, self.device)
 
     @torch.inference_mode()
     def finish(self, tracks: Sequence[Track]) -> list[Outcome]:
@@ -315,22 +323,23 @@ class AutoDIR:
         if track.closed:
             return
         if isinstance(track, SpecialistTrack):
-            restored = torch.lerp(self._degraded(track), not_none(track.restored), self._fidelity(run))
+            place, before = track.place, track.place.floats(run.image, self.device)
+            restored = torch.lerp(before, not_none(track.restored), self._fidelity(run))
             track.restored = None
         else:
-            restored = self._corrected(of_family([track], AutoDIRTrack)[0])
-        not_none(run.restored).add(track.area, restored)
+            place, restored = track.area, self._corrected(of_family([track], AutoDIRTrack)[0])
+        not_none(run.restored).add(place, restored)
         run.tiles_left, track.closed = run.tiles_left - 1, True
         if run.tiles_left:
             track.outcome = Waits()
 
     def _corrected(self, track: AutoDIRTrack) -> Tensor:
         """Returns I_res of the tile, (3, h, w), and frees the latents."""
-        run, area = track.run, track.area
-        diffused = self.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
+        run, area, system = track.run, track.area, self._system(track)
+        diffused = system.air.decode(not_none(track.z)[None])[..., : area.height, : area.width].float()
         if not run.controls.strict:
             diffused = diffused.clamp(-1, 1)
-        restored: Tensor = self.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]
+        restored: Tensor = system.scm(self._degraded(track)[None], diffused, self._fidelity(run))[0]
         if run.diffused is not None:
             run.diffused.add(area, diffused[0])
         track.z = track.z_image = track.earlier = None
@@ -354,12 +363,13 @@ class AutoDIR:
 
     def _end_pass(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> Outcome:
         carried = result if run.carried is None else run.carried
-        kept = run.controls.strict or run.source in ("user", "scale") or self._helped(run, result, after)
+        kept = run.controls.strict or run.source in ("user", "scale") or helped(run, result, after, self.config)
         share = run.controls.share_of(run.label)
         if share < 1:  # the repair was judged as a whole
             result = mix(run.image, result, share)
             carried = result if run.carried is None else mix(run.image, carried, share)
         run.passes = [*run.passes, pass_report(run, result, after[run.label], kept=kept)]
+        was_enlarged, run.small = run.small is not None, None
         run.blended = run.carried = run.reference = None
         run.remaining = tuple(name for name in run.remaining if name != run.label)
         if not kept:
@@ -368,6 +378,8 @@ class AutoDIR:
         if run.source == "user":
             return self._done(run, "prompt-done")
         run.before = after if seen else self._assessed([(carried, run.controls.strict)])[0]
+        if was_enlarged:  # what is left was left in the photo's own size
+            return self._done(run, next_repair(run, self.config)[0].stop or "still-degraded")
         return self._choose(run)
 
     def _undone(self, run: ImageRun) -> Outcome:
@@ -376,11 +388,6 @@ class AutoDIR:
             return self._done(run, "did-not-help")
         run.remaining = tuple(name for name in run.remaining if name in (ENLARGING_REPAIR, CLEAN))
         return self._choose(run)
-
-    def _helped(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> bool:
-        # Only dehazing can remove too much light.  Denoising may turn pixels black: noise over black is bright
-        spoiled = run.label == VEIL and newly_black_share(run.image, result) > self.config.loop.blackening
-        return improved(run.label, run.reference or run.before, after) and not spoiled
 
     def _done(self, run: ImageRun, reason: str) -> Restored:
         return finished(

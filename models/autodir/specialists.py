@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from models.dat.config import TILE_PX, DATConfig
 from models.maxim.config import MAXIMConfig
 from models.maxim.memory import tile_side_px
 from models.networks.drunet import DRUNet, DRUNetConfig
@@ -27,6 +28,8 @@ Load = Callable[[], nn.Module]
 class SpecialistConfig:
     """The degradations that a specialist repairs, and its network: MAXIM where `maxim` is set, else a DRUNet.
 
+    With `dat` it is an enlarger instead: it enlarges photos by the scale of its network (models/autodir/enlarging.py).
+
     `words` make it a specialist on request: it repairs its degradations only if the prompt has one of these words, and
     then in place of the one without words.  `mirrored` averages the results of the image and of its mirror image: a
     self-ensemble of two, at twice the work.  (Lim et al. 2017, arXiv:1707.02921, use eight, but no network has learned
@@ -36,12 +39,18 @@ class SpecialistConfig:
     names: tuple[str, ...]
     network: DRUNetConfig = field(default_factory=DRUNetConfig)
     maxim: MAXIMConfig | None = None
+    dat: DATConfig | None = None
     words: tuple[str, ...] = ()
     mirrored: bool = False
 
     @property
     def stride(self) -> int:
-        return (self.maxim or self.network).stride
+        return 1 if self.dat is not None else (self.maxim or self.network).stride
+
+    @property
+    def scale(self) -> int:
+        """How many times it enlarges each side."""
+        return 1 if self.dat is None else self.dat.scale
 
 
 class Specialists:
@@ -58,16 +67,25 @@ class Specialists:
         self._configs, self._on_demand, self._kept = dict(configs), dict(on_demand or {}), kept
         self._loaded: dict[str, nn.Module] = {}  # the least recently used first
 
-    def key_of(self, degradation: str, prompt: str | None = None) -> str | None:
-        """Returns the key of the specialist that repairs it; None if diffusion and correction do."""
+    def key_of(self, degradation: str, prompt: str | None = None, scale: int = 1) -> str | None:
+        """Returns the key of the specialist that repairs it; None if diffusion and correction do.
+
+        With a `scale` above 1 an enlarger by it comes first, for a photo in its own size.
+        """
         asked = {key for key, config in self._configs.items() if _words_in(prompt, config.words)}
-        able = [key for key, config in self._configs.items() if degradation in config.names]
+        named = {key: config for key, config in self._configs.items() if degradation in config.names}
+        enlargers = [key for key, config in named.items() if config.scale == scale > 1]
+        able = enlargers or [key for key, config in named.items() if config.scale == 1]
         found = [key for key in able if key in asked] or [key for key in able if not self._configs[key].words]
         return found[0] if found else None
 
     def words_used(self, key: str | None, prompt: str) -> tuple[str, ...]:
         """Returns the words of a prompt that chose this specialist, as they were written."""
         return _words_in(prompt, self._configs[key].words) if key is not None else ()
+
+    def scale(self, key: str) -> int:
+        """Returns how many times a specialist enlarges each side; 1 for all but enlargers."""
+        return self._configs[key].scale
 
     def stride(self, key: str) -> int:
         """Returns the number whose multiples the sides of tiles are padded to."""
@@ -77,14 +95,20 @@ class Specialists:
         """Returns the side of the square with the most pixels of a tile that memory allows; None: `pixels` fit.
 
         Only MAXIM's networks on a CPU need so much; on CUDA the engine learns it from errors (worker/engine.py).
+        Enlargers have a largest tile of their own.
         """
+        if self._configs[key].dat is not None:
+            return TILE_PX if pixels > TILE_PX**2 else None
         if self._configs[key].maxim is None or device.type != "cpu":
             return None
         return tile_side_px(pixels, memory().available_bytes)
 
     def restore(self, key: str, degraded: Tensor) -> Tensor:
-        """Repair a batch: (B, 3, H, W) -> (B, 3, H, W) in [-1, 1]."""
+        """Repair a batch: (B, 3, H, W) -> (B, 3, s H, s W) in [-1, 1], where s is the specialist's scale."""
         network = self._network(key)
+        if self._configs[key].dat is not None and degraded.device.type == "cpu":
+            # One tile takes half a gigabyte, and a batch is no faster there
+            return torch.cat([network(image[None]) for image in degraded]).clamp_(-1, 1)
         restored: Tensor = network(degraded)
         if self._configs[key].mirrored:  # a second call instead of a larger batch, to save memory
             restored = torch.lerp(restored, network(degraded.flip(-1)).flip(-1), 0.5)

@@ -22,7 +22,11 @@ from models.vocabulary import CLEAN
 
 @dataclass(eq=False)
 class ImageRun:
-    """The state of one image through all passes."""
+    """The state of one image through all passes.
+
+    A photo that a network will enlarge has its own size until then: `image` and `result` are `factor` times smaller
+    than `original`.
+    """
 
     controls: Controls
     original: Tensor  # (3, H, W)
@@ -45,6 +49,9 @@ class ImageRun:
     tiles_left: int = 0
     started_s: float = 0.0
     tile_px: int | None = None
+    factor: int = 1
+    compressed: bool = False
+    small: Tensor | None = None  # (3, H / s, W / s): what this pass enlarges to `image` and better
 
 
 @contextmanager
@@ -63,7 +70,7 @@ class PassTrack:
     """A tile of a run in one pass."""
 
     run: ImageRun
-    area: Tile
+    area: Tile  # of the input
     padded: tuple[int, int]
     pass_index: int
     passes: int
@@ -83,9 +90,10 @@ class PassTrack:
 
 @dataclass(eq=False, kw_only=True)
 class SpecialistTrack(PassTrack):
-    """A track that a specialist restores in one step."""
+    """A track that a specialist restores in one step.  `place` is its tile of the result; of `area`, but enlarged."""
 
-    restored: Tensor | None = None  # (3, h, w) of the tile, on the device
+    place: Tile
+    restored: Tensor | None = None  # (3, h, w) of `place`, on the device
 
     def mark(self) -> None:
         """Its one step changes the state only at its end."""

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from models.bundle import BundleFile, Manifest, shard_names, split_into_shards, write_manifest
+from models.bundle import BundleFile, Manifest, load_weights, shard_names, split_into_shards, write_manifest
 from models.convert.rule_table import Rule, Source, make_recipe
 from models.convert.shards import SHARD_BYTES, PlannedTensor, write_shard
 from models.errors import BundleError, ControlsError
 from models.optional import not_none
 
+N = TypeVar("N", bound=nn.Module)
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 OnProgress = Callable[[int, int], None]
 """Called with the bytes that are written so far and the total."""
@@ -43,6 +45,15 @@ def plan_tensors(
         _check_names(network, recipe.get(network, {}), shapes)
         plan[network] = [_planned(state, name, recipe[network][name], shape, dtype) for name, shape in shapes.items()]
     return plan
+
+
+def build_planned(build: Callable[[], N], plan: Plan, file: str) -> N:
+    """Returns the network that a plan for one network holds, with its tensors; errors name `file`."""
+    with torch.device("meta"):
+        network = build()
+    (tensors,) = plan.values()
+    load_weights(network, {tensor.name: tensor.load() for tensor in tensors}, file)
+    return network
 
 
 def require_free(out: Path) -> None:

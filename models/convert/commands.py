@@ -12,6 +12,8 @@ from models.convert.autodir.conversion import convert_autodir
 from models.convert.bundle_writer import OnProgress
 from models.convert.daclip.check import check_daclip, check_nafnet, check_unet, check_wild
 from models.convert.daclip.conversion import convert_daclip
+from models.convert.dat.check import check_dat
+from models.convert.dat.conversion import convert_dat
 from models.convert.etdiffir.check import check_erunet
 from models.convert.etdiffir.conversion import convert_etdiffir
 from models.convert.maxim.check import check_maxim
@@ -38,7 +40,10 @@ CONVERTERS: dict[str, Convert] = {
     "daclip-wild": partial(convert_daclip, wild=True),
     "etdiffir": convert_etdiffir,
     "maxim": convert_maxim,
+    "dat": convert_dat,
 }
+ON_A_BASE: dict[str, Callable[..., Manifest]] = {"maxim": convert_maxim, "dat": convert_dat}
+"""Converters that join their networks with a bundle, which may be given as `base`."""
 CHECKERS: dict[str, Check] = {
     "autodir": check_autodir,
     "daclip": check_daclip,
@@ -47,4 +52,5 @@ CHECKERS: dict[str, Check] = {
     "erunet": check_erunet,
     "nafnet": check_nafnet,
     "maxim": check_maxim,
+    "dat": check_dat,
 }

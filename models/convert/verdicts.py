@@ -12,9 +12,10 @@ from typing import Literal, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.errors import BundleError, ControlsError
+from models.pixels import as_image, floats
 
 M = TypeVar("M")
 Vectors = Mapping[str, Tensor]
@@ -90,6 +91,21 @@ def vector_files(vectors: Path, names: Iterable[str]) -> dict[str, Path]:
 def matching_names(vectors: Path, pattern: str, expected: str) -> list[str]:
     """Returns the sorted names of the vector files that match a pattern; [expected] if there is none."""
     return sorted(path.stem for path in vectors.glob(f"{pattern}.safetensors")) or [expected]
+
+
+def pictures_within(tolerance: float) -> Check[nn.Module]:
+    """Returns a check of a network on pictures: pairs input_NAME, uint8 (H, W, 3), and output_NAME, in [0, 1].
+
+    `tolerance` is absolute, of that range.
+    """
+
+    def rows(network: nn.Module, vectors: Vectors, path: Path) -> Iterator[Row]:
+        for key in sorted(key for key in vectors if key.startswith("input_")):
+            answer: Tensor = network(floats(as_image(vectors[key].numpy()))[None])[0]
+            expected = vectors[key.replace("input_", "output_")]
+            yield compare_pairs(f"{path.stem} {key}", tolerance, [((answer.permute(1, 2, 0) + 1) / 2, expected)])
+
+    return rows
 
 
 def compare(model: M, checks: Mapping[str, Check[M]], vectors: Path) -> Iterator[Row | str]:

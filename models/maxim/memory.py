@@ -1,7 +1,7 @@
 """The tiles that MAXIM's memory allows on a CPU: a megapixel takes gigabytes, which a small machine may not have."""
 
-BYTES_PER_PIXEL = 2900
-"""Of float32, at the peak within a picture (benchmarks/maxim.py)."""
+BYTES_PER_PIXEL = 2000
+"""Of float32, at the peak within a picture: 1,600 from 512 to 1024 px a side (benchmarks/maxim.py), and a reserve."""
 TILE_SIDES_PX = (1024, 768, 512, 384, 256)
 """Few sizes, so that a result depends little on what else runs.  The smallest is what the networks were trained on."""
 SHARE = 0.8

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from models.maxim.blocks import (
     Bottleneck,
-    Convolution,
     CrossGating,
     Decoder,
     Encoder,
@@ -20,6 +19,7 @@ from models.maxim.blocks import (
     SupervisedAttention,
 )
 from models.maxim.config import CHANNELS, DEPTH, SIDES, MAXIMConfig
+from models.networks.channels_last import Convolution
 from models.pixels import pad_to_multiple
 
 LEVELS = len(CHANNELS)

@@ -24,12 +24,15 @@ class DRUNetConfig:
     `blocks` counts the blocks of each level, the last one at the bottom; widths double from level to level.  A `patch`
     above 1 folds patch x patch pixels into channels first.  `tonal` is for damage of the light, whose repair depends on
     the brightness of the whole picture: convolutions have biases, and the bottom gets its own mean as an input.
+    `lines` is for damage of whole rows or columns, which a few dozen pixels cannot tell from a straight edge: each
+    level ends with the means of its rows and columns.
     """
 
     width: int = 64
     blocks: tuple[int, ...] = (4, 4, 4, 4)
     patch: int = 1
     tonal: bool = False
+    lines: bool = False
 
     @property
     def stride(self) -> int:
@@ -48,6 +51,24 @@ class ResBlock(nn.Module):
         return x + self.conv2(F.relu(self.conv1(x)))  # type: ignore[no-any-return]
 
 
+class LineMeans(nn.Module):
+    """Adds what a linear layer makes of the mean of each row and of each column, (B, C, H, W) -> (B, C, H, W).
+
+    The layers start at zero: a trained network to which they are added computes what it computed before.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.rows = nn.Conv2d(channels, channels, 1, bias=False)
+        self.columns = nn.Conv2d(channels, channels, 1, bias=False)
+        nn.init.zeros_(self.rows.weight)
+        nn.init.zeros_(self.columns.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True)
+        return x + self.rows(rows) + self.columns(columns)  # type: ignore[no-any-return]
+
+
 class DRUNet(nn.Module):
     """Returns the restored picture: the input plus the correction that the network computes."""
 
@@ -56,21 +77,21 @@ class DRUNet(nn.Module):
     def __init__(self, config: DRUNetConfig) -> None:
         super().__init__()
         self.config = config
-        area, width, bias = config.patch**2, config.width, config.tonal
+        area, width, bias, lines = config.patch**2, config.width, config.tonal, config.lines
         self.head = nn.Conv2d(3 * area, width, 3, padding=1, bias=bias)
         self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
         for blocks in config.blocks[:-1]:
-            self.encoders.append(_level(width, blocks, bias))
+            self.encoders.append(_level(width, blocks, bias, lines))
             self.downs.append(nn.Conv2d(width, 2 * width, 2, stride=2, bias=False))
             width *= 2
         if config.tonal:
             self.whole = nn.Conv2d(width, width, 1)
-        self.body = _level(width, config.blocks[-1], bias)
+        self.body = _level(width, config.blocks[-1], bias, lines)
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for blocks in reversed(config.blocks[:-1]):
             self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2, bias=False))
             width //= 2
-            self.decoders.append(_level(width, blocks, bias))
+            self.decoders.append(_level(width, blocks, bias, lines))
         self.tail = nn.Conv2d(width, 3 * area, 3, padding=1, bias=bias)
 
     def forward(self, degraded: Tensor, levels: list[Tensor] | None = None) -> Tensor:
@@ -91,5 +112,6 @@ class DRUNet(nn.Module):
         return self.body(x)  # type: ignore[no-any-return]
 
 
-def _level(channels: int, blocks: int, bias: bool) -> nn.Sequential:
-    return nn.Sequential(*(ResBlock(channels, bias) for _ in range(blocks)))
+def _level(channels: int, blocks: int, bias: bool, lines: bool) -> nn.Sequential:
+    level = nn.Sequential(*(ResBlock(channels, bias) for _ in range(blocks)))
+    return level.append(LineMeans(channels)) if lines else level

@@ -103,7 +103,7 @@ class CodecPool:
             CodecFailed: the encoder died of it.
         """
         # Without the old pixels, which would cross the pipe for nothing
-        written = replace(photo, pixels=pixels, whole=None)
+        written = replace(photo, pixels=pixels, whole=None, small=None)
         if not metadata:
             written = replace(written, exif=None, metadata=photo.metadata.without_words())
         small = pixels.size <= INLINE_MAX_SAMPLES and (kind or photo.format) in INLINE_FORMATS

@@ -55,7 +55,7 @@ def check_enlarged(width_px: int, height_px: int, scale: int, limits: Limits) ->
 def prepared(photo: Photo, crop: Crop | None, scale: int, limits: Limits) -> Photo:
     """Returns the photo to restore: the part of a crop, enlarged.
 
-    Of a crop, `whole` holds the pixels that it was cut from.
+    Of a crop, `whole` holds the pixels that it was cut from, and of an enlarged photo `small`; but no transparent one.
 
     Raises:
         UnfitControls: the part is not within the photo, or the result would be over the limits.
@@ -79,13 +79,15 @@ def _cut(photo: Photo, crop: Crop) -> Photo:
 def _enlarged(photo: Photo, scale: int) -> Photo:
     alpha = None if photo.alpha is None else _resized(photo.alpha, scale)
     pixels = _pixels_enlarged(photo.pixels, photo.alpha, scale)
+    # Networks that enlarge know no alpha: hidden colors would bleed into edges
+    small = photo.pixels if photo.alpha is None or _opaque(photo.alpha) else None
     dpi = photo.metadata.dpi  # the print keeps its size
     metadata = photo.metadata if dpi is None else replace(photo.metadata, dpi=(dpi[0] * scale, dpi[1] * scale))
-    return replace(photo, pixels=pixels, alpha=alpha, metadata=metadata)
+    return replace(photo, pixels=pixels, alpha=alpha, metadata=metadata, small=small)
 
 
 def _pixels_enlarged(pixels: Samples, alpha: Samples | None, scale: int) -> Samples:
-    if alpha is None or int(alpha.min()) == np.iinfo(alpha.dtype).max:
+    if alpha is None or _opaque(alpha):
         return _stacked([_resized(pixels[..., channel], scale) for channel in range(3)])
     weight: Floats = (alpha / np.iinfo(alpha.dtype).max).astype(np.float32)
     total = _bicubic(weight, scale)
@@ -97,6 +99,10 @@ def _pixels_enlarged(pixels: Samples, alpha: Samples | None, scale: int) -> Samp
         weighted = _bicubic(product, scale) / np.where(seen, total, 1)
         channels.append(_rounded(np.where(seen, weighted, _bicubic(plain, scale)), pixels.dtype))
     return _stacked(channels)
+
+
+def _opaque(alpha: Samples) -> bool:
+    return int(alpha.min()) == np.iinfo(alpha.dtype).max
 
 
 def _stacked(channels: list[Samples]) -> Samples:

@@ -23,6 +23,7 @@ from models.photo.declared_encoding import declared_encoding
 from models.photo.decode import Findings, decode_completely
 from models.photo.decoder_errors import SUPPORTED, decoder_errors
 from models.photo.exif import exif_to_keep
+from models.photo.jpeg import coarsely_quantized
 from models.photo.metadata import GAIN_MAP_LOSS, Metadata, depth_loss, read_metadata
 from models.photo.orientation import apply_orientation, orientation_of
 from models.warning_codes import CodedWarning, coded
@@ -66,6 +67,8 @@ class Photo:
     losses: tuple[str, ...] = ()
     """What the file holds beside this photo, such as "its further images".  Replacing the file would destroy it."""
     whole: Samples | None = None  # (H', W', 3): the pixels that this photo was cut out of
+    small: Samples | None = None  # (H / s, W / s, 3): what this opaque photo was enlarged from
+    compressed: bool = False  # whether the file was quantized coarsely (JPEG)
 
     @property
     def sixteen_bit(self) -> bool:
@@ -164,6 +167,7 @@ def _eight_bit_photo(image: Image.Image, format: str, name: str, found: Findings
     if image.mode[0] in "IF":
         raise PhotoError(f"{name} has {image.mode} samples, expected 8 or 16 bits. Save it as 16-bit {format.upper()}.")
     warnings = list(coded(found.warnings, "damaged-image"))
+    compressed = coarsely_quantized(getattr(image, "quantization", {}))
     exif, icc = exif_to_keep(image), image.info.get("icc_profile")
     image.load()  # a TIFF; the others are loaded already
     orientation = orientation_of(image)  # 1 for a loaded TIFF: Pillow applies its orientation
@@ -178,7 +182,7 @@ def _eight_bit_photo(image: Image.Image, format: str, name: str, found: Findings
     pixels = apply_orientation(np.asarray(image.convert("RGB")), orientation)
     return Photo(
         pixels=pixels, format=format, alpha=alpha, icc=icc, exif=exif, gray=gray, warnings=tuple(warnings),
-        losses=found.losses,
+        losses=found.losses, compressed=compressed,
     )  # fmt: skip
 
 

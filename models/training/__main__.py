@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from models.errors import ModelsError
+from models.errors import ModelsError, TrainingError
 from models.training import chain, stages, text_stage
 from models.training.autodir import package as autodir_package
 from models.training.core import curves
+from models.training.core.processes import Place
 from models.training.daclip import package as daclip_package
 from models.training.data import captioned_rows, contact_sheets
 
@@ -34,6 +35,8 @@ example, stage by stage:
   {PROGRAM} scm --images photos/ --text runs/text/text.safetensors --out runs/scm --air runs/air/best.safetensors
   {PROGRAM} package-autodir --assessor runs/assessor/best.safetensors --air runs/air/best.safetensors \\
       --scm runs/scm/best.safetensors --out my-bundle
+example, one stage on two GPUs (docs/training.md):
+  torchrun --nproc-per-node 2 -m models.training air --images photos/ --text runs/text/text.safetensors --out runs/air
 Every command explains its options with --help.
 """
 STAGE_EXAMPLES = {
@@ -130,6 +133,8 @@ def main() -> int:
     console = Console(stderr=True)
     arguments = parser().parse_args()
     try:
+        if Place.of().share.count > 1 and arguments.command not in stages.STAGES:
+            raise TrainingError(f"{arguments.command} runs in one process: start it by {PROGRAM}, not by torchrun.")
         return COMMANDS[arguments.command].run(arguments, console)
     except ModelsError as error:
         console.print(f"error: {error}", style="red", markup=False)

@@ -13,16 +13,18 @@ import cv2
 import torch
 from rich.console import Console
 
-from models.device import choose_device
 from models.errors import TrainingError
 from models.training.autodir import recipes as autodir_recipes
+from models.training.core.processes import Place, connected, first_alone
 from models.training.core.run_config import RunConfig
 from models.training.core.sources import MIXED_SHARE, TrainingData
+from models.training.core.stop_request import StopRequest
 from models.training.core.trainer import Stage, Trainer
 from models.training.daclip import recipes as daclip_recipes
 from models.training.data.captions import read_captions
 from models.training.data.own_pairs import load_own_pairs
 from models.training.data.photos import PhotoPool, decode_into, find_photos
+from models.training.data.share import Share
 
 Recipe = Callable[[RunConfig, TrainingData, argparse.Namespace], tuple[Stage, object]]
 
@@ -53,6 +55,10 @@ SUMMARIES = {
 }
 RECIPES: dict[str, Recipe] = {**autodir_recipes.RECIPES, **daclip_recipes.RECIPES}
 DEFAULTS: dict[str, dict[str, Any]] = {**autodir_recipes.DEFAULTS, **daclip_recipes.DEFAULTS}
+PUBLISHED_DEFAULTS: dict[str, dict[str, Any]] = {
+    **autodir_recipes.PUBLISHED_DEFAULTS, **{stage: {} for stage in daclip_recipes.DEFAULTS},
+}  # fmt: skip
+"""What differs with `--size published`, for the stages of networks that were published."""
 STAGES = {
     name: StageEntry(summary=summary, recipe=RECIPES[name], defaults=DEFAULTS[name])
     for name, summary in SUMMARIES.items()
@@ -73,22 +79,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder for weights, log and validation pictures")
     add("--minutes", type=float, help="training time; the learning rate decays over it")
     add("--steps", type=int, help="number of training steps instead of --minutes; makes a run reproducible")
-    add("--batch", type=int, help="examples in a batch")
+    add("--batch", type=int, help="examples in a batch; with torchrun, the processes divide it")
     add("--crop", type=int, help="side of the training crops in pixels")
     add("--learning-rate", type=float, help="peak learning rate")
     add("--muon", type=float, help="learning rate of Muon for convolution kernels; AdamW trains the rest")
     add("--seed", type=int, default=0, help="random seed; default: 0")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1; with torchrun, each process takes a GPU of its own")
     add("--bf16", action=argparse.BooleanOptionalAction, help="use bfloat16 autocast; default: on CUDA only")
     add("--threads", type=int, help="CPU threads; default: all cores")
     add("--loaders", type=int, default=1, help="processes that make training pairs; default: 1")
     add("--validate-every", type=float, default=300.0, help="seconds between validations; default: 300")
     add("--resume", action="store_true", help="continue from OUT/last.pt")
     add("--start-from", type=Path, help="start with these weights (safetensors of the same network)")
+    add("--size", choices=("small", "published"), default="small", help="sizes of the networks; default: small")
+    add(
+        "--base", type=Path,
+        help="published networks to start from; daclip: CLIP with the names of open_clip, which stays frozen; "
+        "assessor, air, scm: an AutoDIR bundle or checkpoint, Stable Diffusion 1.5, or CLIP",
+    )  # fmt: skip
     add("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded photos; default: runs/cache")
     add("--text", type=Path, help="text encoder written by the stage text")
     autodir_recipes.add_arguments(parser)
     daclip_recipes.add_arguments(parser)
+
+
+def _defaults_of_size(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.size == "small":
+        return {}
+    if arguments.command not in PUBLISHED_DEFAULTS:
+        raise TrainingError(
+            f"got --size published, but the network of {arguments.command} is our own. Omit --size. The stages of "
+            f"published networks: {', '.join(PUBLISHED_DEFAULTS)}."
+        )
+    return PUBLISHED_DEFAULTS[arguments.command]
 
 
 def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig:
@@ -97,7 +120,7 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
         images=tuple(arguments.images), out=arguments.out, seed=arguments.seed, device=device.type,
         bf16=arguments.bf16, threads=arguments.threads, loaders=arguments.loaders,
         validate_every_s=arguments.validate_every,
-        **STAGES[arguments.command].defaults,
+        **STAGES[arguments.command].defaults | _defaults_of_size(arguments),
     )  # fmt: skip
     weights = autodir_recipes.parse_mixture(arguments.mixture) if arguments.mixture else None
     overrides = {
@@ -109,13 +132,12 @@ def run_config(arguments: argparse.Namespace, device: torch.device) -> RunConfig
     return replace(run, **{key: value for key, value in overrides.items() if value is not None})
 
 
-def build(arguments: argparse.Namespace) -> tuple[Stage, RunConfig, torch.device, object]:
-    """Returns the stage, the settings of the run, the device, and the configuration of the stage.
+def build(arguments: argparse.Namespace, device: torch.device) -> tuple[Stage, RunConfig, object]:
+    """Returns the stage, the settings of the run, and the configuration of the stage.
 
     Raises:
         TrainingError: there are too few photos, or an option or a file of an earlier stage is missing or wrong.
     """
-    device = choose_device(arguments.device).device
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(0)  # before the loaders fork: a forked OpenCV thread pool deadlocks
@@ -123,7 +145,7 @@ def build(arguments: argparse.Namespace) -> tuple[Stage, RunConfig, torch.device
     data = training_data(run, arguments)
     torch.manual_seed(run.seed)
     stage, config = STAGES[arguments.command].recipe(run, data, arguments)
-    return stage, run, device, config
+    return stage, run, config
 
 
 def training_data(run: RunConfig, arguments: argparse.Namespace) -> TrainingData:
@@ -160,16 +182,28 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         ModelsError: an option, a file or a folder cannot be used.
     """
+    place = Place.of()
+    device, share = place.device(arguments.device), place.share
+    stop = StopRequest(deferred=True)
+    told = console if share.first else Console(quiet=True)
     try:
-        stage, run, device, config = build(arguments)
-        trainer = Trainer(stage, run, device, config)
-        if arguments.resume:
-            trainer.resume()
-        elif arguments.start_from:
-            trainer.start_from(arguments.start_from)
-        best = trainer.train(console)
+        with connected(place, device):
+            with first_alone(share):
+                trainer = _trainer(arguments, device, share, stop)
+            with stop.listening():
+                best = trainer.train(told)
     except KeyboardInterrupt:
-        console.print(f"interrupted; continue with: --resume --out {arguments.out}", markup=False)
-        return 130
-    console.print(f"best score {best.score:.3f}: {run.out / 'best.safetensors'}", markup=False)
+        told.print(f"interrupted; continue with: --resume --out {arguments.out}", markup=False)
+        return stop.exit_code
+    told.print(f"best score {best.score:.3f}: {arguments.out / 'best.safetensors'}", markup=False)
     return 0
+
+
+def _trainer(arguments: argparse.Namespace, device: torch.device, share: Share, stop: StopRequest) -> Trainer:
+    stage, run, config = build(arguments, device)
+    trainer = Trainer(stage, run, device, config, share=share, stop=stop)
+    if arguments.resume:
+        trainer.resume()
+    elif arguments.start_from:
+        trainer.start_from(arguments.start_from)
+    return trainer

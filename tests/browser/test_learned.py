@@ -39,4 +39,4 @@ def test_the_word_is_listed_suggested_and_repaired(browse, taught, photo, langua
     page.wait_for_selector("#download")
     job = taught.newest()
     assert job["params"]["only"] == [WORD] and job["status"] == "succeeded"
-    assert WORD in page.inner_text("main").lower()
+    assert WORD in page.inner_text("#result").lower()

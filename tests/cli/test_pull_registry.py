@@ -23,7 +23,7 @@ def test_the_shipped_registry_lists_families_that_can_be_converted_and_names_no_
 
 def test_an_unknown_name_is_answered_with_the_names(undegrade, home):
     result = undegrade("models", "pull", "nothing", "--accept-license")
-    assert (result.code, "it has: maxim" in result.err, "UNDEGRADE_REGISTRY" in result.err) == (3, True, True)
+    assert (result.code, "it has: dat, maxim" in result.err, "UNDEGRADE_REGISTRY" in result.err) == (3, True, True)
 
 
 def test_an_empty_registry_gives_advice(undegrade, home, workplace):

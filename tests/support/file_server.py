@@ -71,10 +71,11 @@ class FileHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send(self, part):
+        self.server.files.sent_bytes += len(part)  # before, since a client may go on before a line after it runs
         try:
             self.wfile.write(part)
-            self.server.files.sent_bytes += len(part)
         except OSError:  # the client has closed the connection
+            self.server.files.sent_bytes -= len(part)
             self.close_connection = True
 
     def refuse(self, status, headers):

@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 
-def write_random_bundle(folder: Path) -> None:
-    """Write the bundle, named autodir-small, into a new folder."""
+def write_random_bundle(folder: Path, names: tuple[str, ...] = ("noise", "haze", "rain", "clean")) -> None:
+    """Write the bundle, named autodir-small, into a new folder; it repairs the degradations of these names."""
     import torch
 
     from models.autodir.air import AIR, AIRConfig, UNetConfig
@@ -16,7 +16,6 @@ def write_random_bundle(folder: Path) -> None:
     from models.networks.clip import ClipConfig, TextConfig, VisionConfig
     from models.networks.nafnet import NAFNet, NAFNetConfig
 
-    names = ("noise", "haze", "rain", "clean")
     clip = ClipConfig(
         embed_dim=16,
         vision=VisionConfig(image_size=32, layers=1, width=16, patch_size=8, head_width=8),

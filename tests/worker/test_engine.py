@@ -252,3 +252,14 @@ def test_the_whole_image_of_a_part_reaches_the_restorer():
     bench.run()
     assert [request.whole is None for request in bench.restorer.begun] == [False, True]
     assert tuple(bench.restorer.begun[0].whole.shape) == (3, 32, 48)
+
+
+def test_the_image_before_its_enlargement_reaches_the_restorer():
+    bench, large = Bench(), np.zeros((16, 24, 3), np.uint8)
+    small = np.full((8, 12, 3), 7, np.uint8)
+    bench.engine.admit(Task(id="1", pixels=large, small=small, compressed=True))
+    bench.engine.admit(Task(id="2", pixels=large))
+    bench.run()
+    first, second = bench.restorer.begun
+    assert tuple(first.small.shape) == (3, 8, 12) and int(first.small.max()) == 7 and first.compressed
+    assert second.small is None and not second.compressed

@@ -106,12 +106,14 @@ def test_a_job_that_fails_at_a_later_variant_keeps_no_results_and_discards_all()
 
 
 def test_crop_and_scale_reach_the_decoder_and_the_whole_photo_the_engine():
-    codec, whole = KeepingCodec(), np.zeros((16, 16, 3), np.uint8)
-    codec.photo = Photo(pixels=np.zeros((8, 8, 3), np.uint8), format="png", whole=whole)
+    codec, whole, small = KeepingCodec(), np.zeros((16, 16, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    codec.photo = Photo(pixels=pixels, format="jpeg", whole=whole, small=small, compressed=True)
     bench, engine = bench_of(done(), codec=codec, crop=(1, 2, 3, 4), scale=2)
     bench.end()
     assert codec.asked == [((1, 2, 3, 4), 2)]
     assert engine.tasks[0].whole is whole
+    assert engine.tasks[0].small is small and engine.tasks[0].compressed
 
 
 def test_a_crop_that_is_not_within_the_photo_fails_with_its_own_code():

@@ -55,7 +55,7 @@ def config_of(shapes: Shapes, heads: Heads | None = None) -> AutoDIRConfig:
         names=NAMES,
         fidelity={name: (NOTHING if name == CLEAN else degradation(name)).fidelity for name in NAMES},
         clip=_clip(shapes, heads),
-        air=AIRConfig(unet=_unet(shapes, heads.unet), codec=_codec(shapes)),
+        air=AIRConfig(unet=unet_config(shapes, heads.unet), codec=codec_config(shapes)),
         scm=_scm(shapes),
     )
 
@@ -64,7 +64,8 @@ def _shape(shapes: Shapes, key: str, dimensions: int) -> torch.Size:
     return shape_of(shapes, key, dimensions, "it is not AutoDIR's. Use the released autodir.ckpt.")
 
 
-def _unet(shapes: Shapes, heads: int) -> UNetConfig:
+def unet_config(shapes: Shapes, heads: int = 8) -> UNetConfig:
+    """Returns the sizes of the U-Net, which Stable Diffusion names alike."""
     levels = 1 + sum(1 for key in shapes if re.fullmatch(rf"{_UNET}input_blocks\.\d+\.0\.op\.weight", key))
     blocks = count_modules(shapes, rf"{_UNET}input_blocks\.(\d+)\.")
     layers, rest = blocks // levels - 1, blocks % levels  # conv_in, then per level its layers and a downsampling
@@ -82,7 +83,8 @@ def _unet(shapes: Shapes, heads: int) -> UNetConfig:
     )
 
 
-def _codec(shapes: Shapes) -> KLConfig:
+def codec_config(shapes: Shapes) -> KLConfig:
+    """Returns the sizes of the autoencoder, which Stable Diffusion names alike."""
     levels = count_modules(shapes, rf"{_CODEC}encoder\.down\.(\d+)\.")
     return KLConfig(
         block_channels=tuple(
@@ -96,7 +98,6 @@ def _codec(shapes: Shapes) -> KLConfig:
 def _clip(shapes: Shapes, heads: Heads) -> ClipConfig:
     width, _, patch, _ = _shape(shapes, f"{CLIP}vision_model.embeddings.patch_embedding.weight", 4)
     positions = _shape(shapes, f"{CLIP}vision_model.embeddings.position_embedding.weight", 2)[0]
-    length, text_width = _shape(shapes, f"{CLIP}text_model.embeddings.position_embedding.weight", 2)
     return ClipConfig(
         embed_dim=_shape(shapes, f"{CLIP}text_projection.weight", 2)[0],
         vision=VisionConfig(
@@ -107,14 +108,20 @@ def _clip(shapes: Shapes, heads: Heads) -> ClipConfig:
             head_width=width // (heads.vision or clip_heads(width)),
             mlp_ratio=_mlp_ratio(shapes, "vision_model", width),
         ),
-        text=TextConfig(
-            context_length=length,
-            vocab_size=_shape(shapes, f"{CLIP}text_model.embeddings.token_embedding.weight", 2)[0],
-            width=text_width,
-            heads=heads.text or clip_heads(text_width),
-            layers=_layers(shapes, "text_model"),
-            mlp_ratio=_mlp_ratio(shapes, "text_model", text_width),
-        ),
+        text=text_config(shapes, heads.text),
+    )
+
+
+def text_config(shapes: Shapes, heads: int | None = None) -> TextConfig:
+    """Returns the sizes of CLIP's text encoder."""
+    length, width = _shape(shapes, f"{CLIP}text_model.embeddings.position_embedding.weight", 2)
+    return TextConfig(
+        context_length=length,
+        vocab_size=_shape(shapes, f"{CLIP}text_model.embeddings.token_embedding.weight", 2)[0],
+        width=width,
+        heads=heads or clip_heads(width),
+        layers=_layers(shapes, "text_model"),
+        mlp_ratio=_mlp_ratio(shapes, "text_model", width),
     )
 
 
@@ -200,16 +207,21 @@ CLIP_RULES = [
 
 
 def rules(config: AutoDIRConfig) -> list[Rule]:
-    """Returns the complete table.  The authors number the blocks of the U-Net consecutively, diffusers by level."""
-    codec = config.air.codec
+    """Returns the complete table."""
+    return [Rule(BUFFERS, None), *air_rules(config.air), *CLIP_RULES, Rule(rf"{_SCM}(.*)", r"scm:\1")]
+
+
+def air_rules(config: AIRConfig) -> list[Rule]:
+    """Returns the rules of U-Net and autoencoder, which are those of Stable Diffusion, too.
+
+    The authors number the blocks of the U-Net consecutively, diffusers by level.
+    """
+    codec = config.codec
     assert isinstance(codec, KLConfig), "the released checkpoint has a KL autoencoder"
     return [
-        Rule(BUFFERS, None),
         Rule(rf"{_CODEC}loss\..*", None),  # the discriminator used in training, which some files contain
-        *_unet_rules(config.air.unet),
+        *_unet_rules(config.unet),
         *_codec_rules(codec),
-        *CLIP_RULES,
-        Rule(rf"{_SCM}(.*)", r"scm:\1"),
     ]
 
 

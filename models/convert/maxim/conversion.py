@@ -11,17 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.autodir.restorer import VEIL
+from models.autodir.next_repair import VEIL
 from models.bundle import (
     MAX_FILE_BYTES,
     Manifest,
     find_bundle,
-    load_weights,
     read_manifest,
     sha256_of,
     verify_bundle,
 )
-from models.convert.bundle_writer import OnProgress, Plan, plan_tensors, require_free, write_converted
+from models.convert.bundle_writer import OnProgress, Plan, build_planned, plan_tensors, require_free, write_converted
 from models.convert.license import MAXIM_CREDIT, MAXIM_TERMS
 from models.convert.maxim.package import Package, read_package
 from models.convert.maxim.rules import maxim_config, maxim_rules
@@ -123,11 +122,7 @@ def load_package(package: Path) -> MAXIM:
         BundleError: the file is no complete package of a MAXIM network.
     """
     config, plan = plan_package(package, torch.float32, Reader())
-    with torch.device("meta"):
-        network = MAXIM(config)
-    (tensors,) = plan.values()
-    load_weights(network, {tensor.name: tensor.load() for tensor in tensors}, package.name)
-    return network
+    return build_planned(lambda: MAXIM(config), plan, package.name)
 
 
 def maxim_manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig], sources: str) -> Manifest:

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from models.autodir.air import AIR, AIRConfig
+from models.autodir.config import LoopConfig
 from models.training.autodir.frozen_air import FrozenAIR, amplitudes, draw_timesteps
 from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class AIRStageConfig:
     Attributes:
         noisiest_share: share of examples at the last timestep, where a few-step sampler takes its longest step.
         prompt_blend: largest share of another prompt in the condition, like the mixture e_auto of the assessor.
+        validation: sampler of a validation; None estimates in one step, which only a network for high noise can.
     """
 
     network: AIRConfig = field(default_factory=AIRConfig)
@@ -37,6 +40,7 @@ class AIRStageConfig:
     timesteps: tuple[int, int] = (0, 999)
     noisiest_share: float = 0.0
     prompt_blend: float = 0.0
+    validation: LoopConfig | None = None
 
 
 def denoising_target(kind: str, z: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
@@ -57,6 +61,7 @@ class AIRStage:
     """Trains the U-Net of AIR; `contexts` comes from the frozen text encoder."""
 
     name = "air"
+    partial = False
 
     def __init__(
         self, config: AIRStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
@@ -67,29 +72,30 @@ class AIRStage:
         air = AIR(config.network)
         if config.network.residual:  # with a zero last layer the network starts as "no change"
             nn.init.zeros_(air.unet.conv_out.weight)
+        air.codec.requires_grad_(False)
         self.network: nn.Module = air
         self.schedule = air.schedule
         self.held_out = data.held_out(names, crop_px=128, each=8)
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
         air, config = self.network, self.config
         assert isinstance(air, AIR)
         count, device = len(batch["degraded"]), batch["degraded"].device
         with torch.no_grad():
             z, z_image = air.encode(batch["target"]) * air.scale, air.encode(batch["degraded"])
-        timesteps = draw_timesteps(count, *config.timesteps, generator)
-        timesteps[torch.rand(count, generator=generator) < config.noisiest_share] = 999
+        timesteps = draw_timesteps(count, *config.timesteps, draws)
+        timesteps[draws.uniform((count,)) < config.noisiest_share] = 999
         timesteps = timesteps.to(device)
         signal, spread = amplitudes(self.schedule, timesteps)
-        noise = torch.randn(z.shape, generator=generator).to(device)
-        context = self.contexts.draw(batch["label"], config.prompt_blend, generator)
-        without_text, without_image = (
-            drop.to(device) for drop in dropped_conditions(torch.rand(count, generator=generator), config)
-        )
+        noise = draws.normal(z.shape).to(device)
+        context = self.contexts.draw(batch["label"], config.prompt_blend, draws)
+        without_text, without_image = (drop.to(device) for drop in dropped_conditions(draws.uniform((count,)), config))
         context = torch.where(without_text[:, None, None], self.contexts.null.to(device), context)
         z_image = z_image.masked_fill(without_image[:, None, None, None], 0)
         output = air.predict(signal * z + spread * noise, z_image, timesteps, context)
@@ -100,14 +106,16 @@ class AIRStage:
         assert isinstance(network, AIR)
         device = next(network.parameters()).device
         air = FrozenAIR(network, self.contexts.prompts)
-        generator = torch.Generator().manual_seed(0)
+        draws = Draws(torch.Generator().manual_seed(0))
 
         def restore(example: Example) -> tuple[Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
-            return (air.one_step_estimate(example, (999, 999), generator).cpu(),)
+            if self.config.validation is not None:
+                return (air.sample(example, self.config.validation, draws).cpu(),)
+            return (air.one_step_estimate(example, (999, 999), draws).cpu(),)
 
         result = score_held_out(self.held_out, restore)
-        network.requires_grad_(True)  # FrozenAIR froze it
+        network.unet.requires_grad_(True)  # FrozenAIR froze it
         return result
 
 
@@ -119,16 +127,16 @@ class Contexts:
     null: Tensor
     phrasings: Tensor  # (K, M, L, D)
 
-    def draw(self, labels: Tensor, prompt_blend: float, generator: torch.Generator) -> Tensor:
+    def draw(self, labels: Tensor, prompt_blend: float, draws: Draws) -> Tensor:
         """Returns a condition for each label (B,): half of them phrasings, half class prompts.
 
         Class prompts are blended with another prompt; the share of the other is at most `prompt_blend`.
         """
         count = len(labels)
         classes = self.prompts[labels.cpu()]  # (B, L, D)
-        other = self.prompts[torch.randint(len(self.prompts), (count,), generator=generator)]
-        share = torch.rand(count, generator=generator)[:, None, None] * prompt_blend
-        which = torch.randint(self.phrasings.shape[1], (count,), generator=generator)
+        other = self.prompts[draws.integers(0, len(self.prompts), count)]
+        share = draws.uniform((count,))[:, None, None] * prompt_blend
+        which = draws.integers(0, self.phrasings.shape[1], count)
         phrases = self.phrasings[labels.cpu(), which]
-        use_phrase = (torch.rand(count, generator=generator) < 0.5)[:, None, None]
+        use_phrase = (draws.uniform((count,)) < 0.5)[:, None, None]
         return torch.where(use_phrase, phrases, torch.lerp(classes, other, share)).to(labels.device)

@@ -9,18 +9,16 @@ Shapes:  B batch, K names.  Images are RGB (B, 3, H, W) in [-1, 1].
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.autodir.assessor import Assessor
 from models.autodir.specialists import Specialists
-from models.errors import TrainingError
 from models.networks.clip import ClipConfig
 from models.networks.drunet import DRUNet
 from models.networks.evidence_encoder import EvidenceEncoder
@@ -30,7 +28,9 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Validation
+from models.training.core.weights_file import filled
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 from models.vocabulary import CLEAN
 
 
@@ -82,14 +82,7 @@ def load_trained_encoders(assessor: Assessor, glance: Path, restorers: Sequence[
         TrainingError: the file of the stage `glance` is missing or does not fit.
     """
     tower = _branch_tower(assessor)
-    prefix = "clip.visual."
-    try:
-        state = {
-            name.removeprefix(prefix): value for name, value in load_file(glance).items() if name.startswith(prefix)
-        }
-        tower.own.load_state_dict(state)
-    except (OSError, RuntimeError) as error:
-        raise TrainingError(f"{glance} does not fit the image encoder of the assessor: {error}") from error
+    filled(tower.own, glance, "clip.visual.")
     for branch, restorer in zip(tower.branches, restorers, strict=True):
         branch.load_state_dict(restorer.state_dict())
 
@@ -105,17 +98,24 @@ FEATURE_EXTRACTORS = ("visual.own.", "visual.branches.")
 
 
 class AssessorStage:
-    """Trains the image encoder and the temperature."""
+    """Trains the image encoder and the temperature.
+
+    `weights` is the file of a text encoder, or the tensors of a whole CLIP to start from.
+    """
 
     name = "assessor"
+    partial = False
 
     def __init__(
         self, config: AssessorStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
-        text: Path, specialists: Specialists | None = None,
+        weights: Path | Mapping[str, Tensor], specialists: Specialists | None = None,
     ) -> None:  # fmt: skip
         self.config, self.run, self.names = config, run, names
         self.assessor = Assessor(config.network, names)
-        load_text_encoder(self.assessor.clip, text)
+        if isinstance(weights, Path):
+            load_text_encoder(self.assessor.clip, weights)
+        else:
+            self.assessor.clip.load_state_dict(weights)
         self.assessor.forget_prompts()
         self.assessor.prompts()  # computed before any autocast: they are constants
         self.network: nn.Module = self.assessor
@@ -128,20 +128,26 @@ class AssessorStage:
         self.clean = names.index(CLEAN)
         self.held_out = data.held_out(names, crop_px=config.network.vision.image_size, each=32)
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        degraded, labels, offsets = self._partly_repaired(batch)
-        twins = math.ceil(self.config.twins * len(labels))
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
+        share = draws.share
+        degraded, labels, offsets = self._partly_repaired(batch, share)
+        twins = math.ceil(self.config.twins * len(labels) * share.count)
+        own_twins = batch["clean"][: share.before(twins, len(labels))]
         if self.config.replay:
-            return self._replay_loss(degraded, labels, offsets, batch["clean"][:twins], generator)
-        views = torch.cat([degraded, batch["clean"][:twins]]).add(1).div(2)
-        logits = self.assessor.logits(self.assessor.image_features(views)).float()
-        logits, twin_logits = logits[: len(labels)] + offsets, logits[len(labels) :]
+            return self._replay_loss(degraded, labels, offsets, own_twins, draws)
+        views = torch.cat([degraded, own_twins]).add(1).div(2)
+        features = self.assessor.image_features(views)
+        features, twin_features = (share.gather(part) for part in (features[: len(labels)], features[len(labels) :]))
+        logits, twin_logits = (self.assessor.logits(part).float() for part in (features, twin_features))
+        labels, offsets = share.gather(labels), share.gather(offsets)
+        loss = self._classification_loss(logits + offsets, labels)
         damaged = labels[:twins, self.clean] < 0.5
-        loss = self._classification_loss(logits, labels)
         if bool(damaged.any()):
             twin_logits, artifacts = twin_logits[damaged], labels[:twins][damaged]
             loss = loss + self.config.sa_weight * semantic_agnostic_loss(twin_logits.softmax(dim=-1), artifacts)
@@ -151,28 +157,34 @@ class AssessorStage:
                 loss = loss + self.config.clean_weight * self._classification_loss(twin_logits, is_clean)
         return loss
 
-    def _replay_loss(
-        self, degraded: Tensor, labels: Tensor, offsets: Tensor, twins: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Returns the loss of fresh pictures and stored features; clean twins count as pictures labeled "clean"."""
+    def _replay_loss(self, degraded: Tensor, labels: Tensor, offsets: Tensor, twins: Tensor, draws: Draws) -> Tensor:
+        """Returns the loss of fresh pictures and stored features; clean twins count as pictures labeled "clean".
+
+        Finding evidence is nearly all of the work, and processes share it.  The last layers are small, so each process
+        trains them on the evidence of all.
+        """
         tower = _branch_tower(self.assessor)
         tower.own.eval()  # its norms are frozen too
         with torch.no_grad():
             evidence = self.assessor.evidence(torch.cat([degraded, twins]).add(1).div(2))
-        are_clean = torch.zeros_like(labels[: len(twins)])
+        share, count = draws.share, len(labels)
+        evidence = torch.cat([share.gather(evidence[:count]), share.gather(evidence[count:])])
+        labels, offsets = share.gather(labels), share.gather(offsets)
+        are_clean = torch.zeros_like(labels[: len(evidence) - len(labels)])
         are_clean[:, self.clean] = 1
         answers = torch.cat([torch.cat([labels, are_clean]), torch.cat([offsets, torch.zeros_like(are_clean)])], dim=1)
-        joined = self._replay.join(torch.cat([evidence, answers], dim=1), self.config.replay, generator)
+        joined = self._replay.join(torch.cat([evidence, answers], dim=1), self.config.replay, Draws(draws.generator))
         figures, names = evidence.shape[1], len(self.names)
         evidence, labels, offsets = torch.split(joined, [figures, names, names], dim=1)
         features = F.normalize(tower.embed(evidence).float(), dim=-1)
         return self._classification_loss(self.assessor.logits(features) + offsets, labels)
 
-    def _partly_repaired(self, batch: Example) -> tuple[Tensor, Tensor, Tensor]:
-        """Repair the last pictures of the batch; returns pictures, labels, and offsets for the logits."""
+    def _partly_repaired(self, batch: Example, share: Share) -> tuple[Tensor, Tensor, Tensor]:
+        """Repair the last pictures of the whole batch; returns pictures, labels, and offsets for the logits."""
         degraded, labels = batch["degraded"], batch["labels"]
         offsets = torch.zeros_like(labels)
-        first = len(labels) - round(self.config.repaired_share * len(labels))
+        whole = share.count * len(labels)
+        first = share.before(whole - round(self.config.repaired_share * whole), len(labels))
         if self.specialists is None or first == len(labels):
             return degraded, labels, offsets
         repaired = repair_batch(degraded[first:], labels[first:], batch["label"][first:], self.specialists, self.names)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from models.autodir.assessor import prompt_of
-from models.autodir.restorer import VEIL
+from models.autodir.next_repair import VEIL
 from models.controls import Controls
 from models.drive import restore_all
 from models.pixels import newly_black_share

@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
 from torch import Tensor
 
 from models import golden
@@ -28,9 +27,11 @@ from models.networks.nafnet import NAFNet
 from models.restorer import Restorer
 from models.training.autodir import autodir_small
 from models.training.autodir.calibration import fit_confidence, measure_floors, measure_strengths
+from models.training.autodir.package_published import write_published
 from models.training.core.run_config import RunConfig
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.validation import validation_examples
+from models.training.core.weights_file import filled
 from models.training.data.photos import PhotoPool, decode_into, find_photos
 from models.vocabulary import CLEAN
 
@@ -72,6 +73,10 @@ def manifest(version: str, specialists: Collection[str] = (), loop: LoopConfig =
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--assessor", type=Path, required=True, help="best.safetensors of the stage assessor")
+    add(
+        "--size", choices=("small", "published"), default="small",
+        help="published: the sizes are read from config.json beside the weights; no specialists, no calibration",
+    )  # fmt: skip
     add("--text", type=Path, help="text encoder to use instead; it must have kept the class prompts (--start-from)")
     add("--air", type=Path, required=True, help="best.safetensors of the stage air")
     add("--scm", type=Path, required=True, help="best.safetensors of the stage scm")
@@ -85,13 +90,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write the bundle; returns the exit code."""
+    if arguments.size == "published":
+        write_published(arguments.out, arguments.assessor, arguments.air, arguments.scm, arguments.version)
+        console.print(f"wrote {arguments.out}", markup=False)
+        return 0
     assessor = Assessor(autodir_small.CLIP, autodir_small.NAMES)
     air, scm = AIR(autodir_small.AIR), NAFNet(autodir_small.SCM)
-    assessor.load_state_dict(load_file(arguments.assessor))
+    filled(assessor, arguments.assessor)
     if arguments.text is not None:
         load_text_encoder(assessor.clip, arguments.text)
-    air.load_state_dict(load_file(arguments.air))
-    scm.load_state_dict(load_file(arguments.scm))
+    filled(air, arguments.air)
+    filled(scm, arguments.scm)
     loop = autodir_small.LOOP
     pool = held_out(arguments.images, arguments.cache) if arguments.images else None
     if pool is not None:
@@ -101,8 +110,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
     specialists = {key: path for key in autodir_small.SPECIALISTS if (path := getattr(arguments, key)) is not None}
     for key, path in specialists.items():
-        network = DRUNet(autodir_small.SPECIALISTS[key].network)
-        network.load_state_dict(load_file(path))
+        network = filled(DRUNet(autodir_small.SPECIALISTS[key].network), path)
         networks[f"specialist-{key}"] = network.state_dict()
     written = write_bundle(arguments.out, manifest(arguments.version, specialists, loop), networks, torch.float16)
     if pool is not None:

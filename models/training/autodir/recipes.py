@@ -2,20 +2,23 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
+from models.autodir.config import LoopConfig
 from models.errors import TrainingError
+from models.networks.nafnet import NAFNetConfig
 from models.training.autodir import autodir_small
 from models.training.autodir.air_stage import AIRStage, AIRStageConfig, Contexts
 from models.training.autodir.assessor_stage import AssessorStage, AssessorStageConfig, load_trained_encoders
 from models.training.autodir.frozen_air import FrozenAIR
+from models.training.autodir.published_base import PublishedBase, open_base
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.second_pass import load_specialists
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
@@ -23,10 +26,11 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
+from models.training.core.weights_file import filled
 from models.training.data.degradations import Mixture
 from models.training.data.photos import MAX_GRAIN, CropConfig
 from models.training.data.phrases import phrase
-from models.vocabulary import CLEAN
+from models.vocabulary import AUTODIR_NAMES, CLEAN
 
 SHRINK = (0.4, 1.0)
 RESTORATION_MIXTURE = Mixture(
@@ -112,6 +116,21 @@ def _specialist_weights(specialist: str) -> dict[str, float]:
 RESTORATION_DEFAULTS: dict[str, Any] = {
     "batch": 8, "learning_rate": 1e-3, "mixture": RESTORATION_MIXTURE, "crop": CropConfig(crop_px=128, shrink=SHRINK),
 }  # fmt: skip
+PUBLISHED_VALIDATION = LoopConfig(sampler="ddim", steps=10)
+"""A validation by ten steps; the authors restore with 100 or 200."""
+PUBLISHED_MIXTURE = Mixture(weights={name: RESTORATION_MIXTURE.weights[name] for name in AUTODIR_NAMES}, two_kinds=0.0)
+PUBLISHED_RESTORATION: dict[str, Any] = {
+    "batch": 256, "mixture": PUBLISHED_MIXTURE, "crop": CropConfig(crop_px=256, shrink=SHRINK),
+}  # fmt: skip
+PUBLISHED_DEFAULTS: dict[str, dict[str, Any]] = {
+    "assessor": {
+        "batch": 1024, "learning_rate": 3e-6, "weight_decay": 0.0, "mixture": PUBLISHED_MIXTURE,
+        "crop": CropConfig(crop_px=224, shrink=SHRINK),
+    },
+    "air": {**PUBLISHED_RESTORATION, "learning_rate": 1e-4},
+    "scm": {**PUBLISHED_RESTORATION, "learning_rate": 1e-3, "steps": 4000},
+}  # fmt: skip
+"""With `--size published`; the paper does not state the crops of AIR and SCM."""
 SPECIALIST_DEFAULTS: dict[str, Any] = {
     "minutes": 110.0, "batch": 16, "learning_rate": 1e-3, "muon": 0.008, "warmup_steps": 50, "ema": 0.998,
     "crop": CropConfig(crop_px=128, shrink=SHRINK, max_grain=MAX_GRAIN),
@@ -161,16 +180,59 @@ def text_assessor(path: Path | None, names: Sequence[str] = autodir_small.NAMES)
 
 
 def air_contexts(path: Path | None, names: Sequence[str] = autodir_small.NAMES, phrasings: int = 48) -> Contexts:
+    """Returns the conditions of AIR from a trained text encoder."""
+    return contexts_of(text_assessor(path, names), phrasings)
+
+
+def contexts_of(assessor: Assessor, phrasings: int = 48) -> Contexts:
     """Returns the conditions of AIR: class prompts (masked), the null prompt and users' phrasings (unmasked)."""
-    assessor = text_assessor(path, names)
     rng = np.random.default_rng(0)
     with torch.no_grad():
-        texts = [[phrase(name, rng) for _ in range(phrasings)] for name in names]
+        texts = [[phrase(name, rng) for _ in range(phrasings)] for name in assessor.names]
         return Contexts(
             prompts=assessor.prompts()[0],
             null=assessor.user_states([""])[0],
             phrasings=torch.stack([assessor.user_states(row) for row in texts]),
         )
+
+
+def published_contexts(base: PublishedBase, names: tuple[str, ...]) -> Contexts:
+    """Returns the conditions of AIR as published: the class prompts alone."""
+    assessor = base.assessor(names)
+    prompts = assessor.prompts()[0]
+    return Contexts(prompts=prompts, null=assessor.user_states([""])[0], phrasings=prompts[:, None])
+
+
+def _published_names(data: TrainingData) -> tuple[str, ...]:
+    return data.with_own(AUTODIR_NAMES)
+
+
+def _published_assessor(run: RunConfig, data: TrainingData, base: PublishedBase) -> tuple[Stage, object]:
+    if base.text_only:
+        raise TrainingError(f"{base.path} has no image encoder of CLIP. Give --base CLIP ViT-L/14, or AutoDIR itself.")
+    config = AssessorStageConfig(network=base.clip)
+    run = replace(run, crop=replace(run.crop, crop_px=base.clip.vision.image_size))
+    return AssessorStage(config, run, data, _published_names(data), base.read("clip")), config
+
+
+def _published_air(run: RunConfig, data: TrainingData, base: PublishedBase) -> tuple[Stage, object]:
+    denoiser, names = base.denoiser(), _published_names(data)
+    config = AIRStageConfig(network=denoiser.config, validation=PUBLISHED_VALIDATION)
+    stage = AIRStage(config, run, data, names, published_contexts(base, names))
+    stage.network.load_state_dict(denoiser.state_dict())
+    return stage, config
+
+
+def _published_scm(run: RunConfig, data: TrainingData, base: PublishedBase, air: Path | None) -> tuple[Stage, object]:
+    denoiser, names = base.denoiser(), _published_names(data)
+    if air is not None:
+        filled(denoiser, air)
+    denoiser.to(run.device)
+    config = SCMStageConfig(network=base.scm or NAFNetConfig(), validation=PUBLISHED_VALIDATION)
+    frozen = FrozenAIR(denoiser, published_contexts(base, names).prompts)
+    stage = SCMStage(config, run, data, names, frozen)
+    base.fill_correction(stage.network)
+    return stage, config
 
 
 def glance(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
@@ -179,6 +241,8 @@ def glance(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) ->
 
 
 def assessor(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    if arguments.size == "published":
+        return _published_assessor(run, data, open_base(arguments.base))
     config = AssessorStageConfig(
         network=autodir_small.CLIP, cross_entropy=1.0, twins=0.05, repaired_share=0.15, replay=9
     )
@@ -198,21 +262,23 @@ def assessor(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) 
 
 
 def air(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    if arguments.size == "published":
+        return _published_air(run, data, open_base(arguments.base))
     config = AIRStageConfig(network=autodir_small.AIR, timesteps=(800, 999), noisiest_share=0.5, prompt_blend=0.3)
     names = data.with_own(autodir_small.NAMES)
     return AIRStage(config, run, data, names, air_contexts(arguments.text, names)), config
 
 
 def scm(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) -> tuple[Stage, object]:
+    if arguments.size == "published":
+        return _published_scm(run, data, open_base(arguments.base), arguments.air)
     config = SCMStageConfig(
         network=autodir_small.SCM, timesteps=(999, 999), sampler=autodir_small.LOOP, loss="rmse", diffused_share=0.9,
         residual=0.3, replay=3,
     )  # fmt: skip
     frozen, names = None, data.with_own(autodir_small.NAMES)
     if arguments.air is not None:
-        network = AIR(autodir_small.AIR)
-        network.load_state_dict(load_file(arguments.air))
-        network.to(run.device)
+        network = filled(AIR(autodir_small.AIR), arguments.air).to(run.device)
         frozen = FrozenAIR(network, text_assessor(arguments.text, names).prompts()[0])
     return SCMStage(config, run, data, names, frozen), config
 

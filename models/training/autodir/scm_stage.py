@@ -21,6 +21,7 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class SCMStageConfig:
         residual: initial value of the residual gains `beta` and `gamma`.
         replay: number of earlier examples added for each new one, with a new random mirror.  Sampling with AIR costs
             twice as much as a training step, so each sample is reused: 3 gives twice the examples an hour.
+        validation: sampler of a validation; None does as in training, at timestep 999.
         replay_capacity: examples kept in memory for that; the memory is empty after `--resume`.
     """
 
@@ -51,6 +53,7 @@ class SCMStageConfig:
     residual: float = 0.0
     replay: int = 0
     replay_capacity: int = 2048
+    validation: LoopConfig | None = None
 
 
 def restoration_loss(restored: Tensor, target: Tensor, kind: Literal["mse", "rmse"]) -> Tensor:
@@ -77,6 +80,7 @@ class SCMStage:
     """Trains NAFNet on top of a frozen AIR; without AIR, the degraded picture replaces the estimate."""
 
     name = "scm"
+    partial = False
 
     def __init__(
         self, config: SCMStageConfig, run: RunConfig, data: TrainingData, names: tuple[str, ...],
@@ -90,38 +94,45 @@ class SCMStage:
             config.replay_capacity, random_mirror
         )  # (degraded, diffused, target), each (3, H, W)
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        examples = torch.stack([batch["degraded"], self._diffused(batch, generator), batch["target"]], dim=1)
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
+        examples = torch.stack([batch["degraded"], self._diffused(batch, draws), batch["target"]], dim=1)
         if self.config.replay:
-            examples = self._replay.join(examples, self.config.replay, generator)
+            examples = self._replay.join(examples, self.config.replay, draws)
         degraded, diffused, target = examples.unbind(1)
         return restoration_loss(self.network(degraded, diffused).float(), target, self.config.loss)
 
-    def _diffused(self, batch: Example, generator: torch.Generator) -> Tensor:
+    def _diffused(self, batch: Example, draws: Draws) -> Tensor:
         if self.air is None:
             return batch["degraded"]
-        estimate = self._estimate(batch, self.config.timesteps, generator)
-        chosen = torch.rand(len(estimate), generator=generator) < self.config.diffused_share
+        estimate = self._estimate(batch, self.config.timesteps, draws)
+        chosen = draws.uniform((len(estimate),)) < self.config.diffused_share
         return torch.where(chosen.to(estimate.device)[:, None, None, None], estimate, batch["degraded"])
 
-    def _estimate(self, batch: Example, timesteps: tuple[int, int], generator: torch.Generator) -> Tensor:
+    def _estimate(self, batch: Example, timesteps: tuple[int, int], draws: Draws) -> Tensor:
         assert self.air is not None
         if self.config.sampler is not None:
-            return self.air.sample(batch, self.config.sampler, generator)
-        return self.air.one_step_estimate(batch, timesteps, generator)
+            return self.air.sample(batch, self.config.sampler, draws)
+        return self.air.one_step_estimate(batch, timesteps, draws)
+
+    def _validation_input(self, example: Example, draws: Draws) -> Tensor:
+        if self.air is not None and self.config.validation is not None:
+            return self.air.sample(example, self.config.validation, draws)
+        return self._estimate(example, (999, 999), draws)
 
     def validate(self, network: nn.Module) -> Validation:
         device = next(network.parameters()).device
-        generator = torch.Generator().manual_seed(0)
+        draws = Draws(torch.Generator().manual_seed(0))
 
         def restore(example: Example) -> tuple[Tensor, Tensor]:
             example = {key: value.to(device) for key, value in example.items()}
             without_air = self.air is None
-            diffused = example["degraded"] if without_air else self._estimate(example, (999, 999), generator)
+            diffused = example["degraded"] if without_air else self._validation_input(example, draws)
             return diffused.cpu(), network(example["degraded"], diffused).cpu()
 
         return score_held_out(self.held_out, restore)

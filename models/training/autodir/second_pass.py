@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from models.autodir.specialists import SpecialistConfig, Specialists
-from models.errors import TrainingError
 from models.networks.drunet import DRUNet
+from models.training.core.weights_file import filled
 from models.vocabulary import CLEAN
 
 EXCLUDED = -1e4
@@ -34,11 +33,7 @@ def load_specialists(
     """
     networks = {}
     for key, path in files.items():
-        network = DRUNet(configs[key].network)
-        try:
-            network.load_state_dict(load_file(path))
-        except (OSError, RuntimeError) as error:
-            raise TrainingError(f"{path} does not fit the specialist {key!r}: {error}") from error
+        network = filled(DRUNet(configs[key].network), path)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
         networks[key] = network.eval().requires_grad_(False)
     return Specialists({key: configs[key] for key in files}, networks)

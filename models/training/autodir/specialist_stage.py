@@ -25,6 +25,7 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData, score_held_out
 from models.training.core.trainer import Validation
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 from models.vocabulary import CLEAN
 
 
@@ -64,6 +65,7 @@ class SpecialistStage:
     """
 
     name = "specialist"
+    partial = False
 
     def __init__(
         self, config: SpecialistStageConfig, run: RunConfig, data: TrainingData,
@@ -81,21 +83,23 @@ class SpecialistStage:
         self.network: nn.Module = _initialized(config)
         self.held_out = data.held_out(self.names, crop_px=128, each=12)
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        degraded, target = self._inputs(batch, generator)
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
+        degraded, target = self._inputs(batch, draws)
         return restoration_loss(self.network(degraded).float(), target, self.config.loss)
 
-    def _inputs(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _inputs(self, batch: Example, draws: Draws) -> tuple[Tensor, Tensor]:
         """Returns the input of the network and its target, (B, 3, H, W) each."""
         repaired = repair_batch(batch["degraded"], batch["labels"], batch["label"], self.others, self.drawn_names)
         degraded = repaired.pictures
         last_is_ours = (batch["label"] < len(self.names))[:, None, None, None]
         target = torch.where(last_is_ours, batch["target"], batch["clean"])
-        again = torch.rand(len(degraded), generator=generator) < self.config.self_repaired_share
+        again = draws.uniform((len(degraded),)) < self.config.self_repaired_share
         if bool(again.any()):
             again = again.to(degraded.device)
             with torch.no_grad():

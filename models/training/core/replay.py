@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from models.training.data.share import Draws
+
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -15,17 +17,22 @@ def random_mirror(example: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class ReplayBuffer:
-    """Holds the last `capacity` examples in half precision; draws with replacement and augments each draw."""
+    """Holds the last `capacity` examples in half precision; draws with replacement and augments each draw.
+
+    With several processes, each holds the examples of all.
+    """
 
     def __init__(self, capacity: int, augment: Augment | None = None) -> None:
         self.capacity, self.augment = capacity, augment
         self._examples: list[Tensor] = []
         self._added = 0
 
-    def join(self, fresh: Tensor, times: int, generator: torch.Generator) -> Tensor:
-        """Store the fresh examples and append earlier ones: (B, ...) -> (B (1 + times), ...), the fresh ones first."""
-        earlier = [self._draw(generator) for _ in range(times * len(fresh))] if self._examples else []
-        for example in fresh.detach().to(torch.float16):
+    def join(self, fresh: Tensor, times: int, draws: Draws) -> Tensor:
+        """Store the fresh examples and append earlier ones: (b, ...) -> (b (1 + times), ...), the fresh ones first."""
+        whole = draws.share.gather(fresh.detach())
+        drawn = [self._draw(draws.generator) for _ in range(times * len(whole))] if self._examples else []
+        earlier = drawn[draws.share.rank :: draws.share.count]
+        for example in whole.to(torch.float16):
             if len(self._examples) < self.capacity:
                 self._examples.append(example)
             else:

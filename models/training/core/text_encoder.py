@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.errors import TrainingError
 from models.networks.clip import END_OF_TEXT, lengths, text_states, tokenize
+from models.training.core.weights_file import read_weights_file
 from models.training.data.phrases import HELD_OUT, phrase
 
 SCALE = 20.0
@@ -61,7 +61,7 @@ def load_text_encoder(clip: nn.Module, path: Path) -> None:
     """
     if not path.exists():
         raise TrainingError(f"{path} does not exist. Train it first: python -m models.training text --out {path}")
-    missing, unexpected = clip.load_state_dict(load_file(path), strict=False)
+    missing, unexpected = clip.load_state_dict(read_weights_file(path), strict=False)
     missing = [name for name in missing if is_text_parameter(name)]
     if missing or unexpected:
         raise TrainingError(

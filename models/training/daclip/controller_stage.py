@@ -20,6 +20,7 @@ from models.training.core.trainer import Validation
 from models.training.daclip.contrastive import Embeddings, LossTerms, clamp_temperature, contrastive_terms, info_nce
 from models.training.data.captioned_examples import WORDS, to_unit_range
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,45 +47,50 @@ class DaCLIPStage:
         network: DaCLIP, *, frozen: Collection[str], name: str = "daclip",
     ) -> None:  # fmt: skip
         self.config, self.run, self.name, self.held_out = config, run, name, held_out
-        self._examples = examples
+        self._examples, self.partial = examples, config.content_share < 1
         for key, parameter in network.clip.named_parameters():
             parameter.requires_grad_(("visual" if key.startswith("visual.") else "text") not in frozen)
         self.network: nn.Module = network
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
         network = self.network
         assert isinstance(network, DaCLIP)
         clamp_temperature(network.logit_scale)  # after the last step; the trainer does not know constraints
-        if torch.rand((), generator=generator) >= self.config.content_share:
-            return self._degradation(network, batch)
-        return self.terms(network, batch).total
+        if draws.uniform(()) >= self.config.content_share:
+            return self._degradation(network, batch, draws.share)
+        return self.terms(network, batch, draws.share).total
 
-    def _degradation(self, network: DaCLIP, batch: Example) -> Tensor:
+    def _degradation(self, network: DaCLIP, batch: Example, share: Share) -> Tensor:
         """Returns the second term alone: half of the work."""
         degradation, _ = network.degradation(encoder_input(batch["degraded"], network.config))
-        degradation, word = (F.normalize(part.float(), dim=-1) for part in (degradation, network.text(batch["word"])))
+        parts = (degradation, network.text(batch["word"]))
+        degradation, word = (share.gather(F.normalize(part.float(), dim=-1)) for part in parts)
         return info_nce(degradation, word, network.logit_scale)
 
-    def terms(self, network: DaCLIP, batch: Example) -> LossTerms:
-        """Returns all terms of the loss."""
+    def terms(self, network: DaCLIP, batch: Example, share: Share = ALONE) -> LossTerms:
+        """Returns all terms of the loss of the whole batch."""
+
+        def unit(features: Tensor) -> Tensor:
+            return share.gather(F.normalize(features.float(), dim=-1))
+
         content, degradation = network(encoder_input(batch["degraded"], network.config))
         embeddings = Embeddings(
-            content=F.normalize(content.float(), dim=-1),
-            caption=F.normalize(network.text(batch["caption"]).float(), dim=-1),
-            degradation=F.normalize(degradation.float(), dim=-1),
-            word=F.normalize(network.text(batch["word"]).float(), dim=-1),
+            content=unit(content),
+            caption=unit(network.text(batch["caption"])),
+            degradation=unit(degradation),
+            word=unit(network.text(batch["word"])),
         )
         if not self.config.robust:
             return contrastive_terms(embeddings, network.logit_scale)
         with torch.no_grad():  # the base image encoder, without controls, on the clean picture
             clean = network.content(encoder_input(batch["target"], network.config))
-        return contrastive_terms(
-            embeddings, network.logit_scale, F.normalize(clean.float(), dim=-1), self.config.weight
-        )
+        return contrastive_terms(embeddings, network.logit_scale, unit(clean), self.config.weight)
 
     def validate(self, network: nn.Module) -> Validation:
         """Returns the shares of held-out pictures whose own degradation or caption is the nearest held-out text."""

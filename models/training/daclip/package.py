@@ -22,8 +22,9 @@ from models.daclip.irsde import SDEConfig
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.families import load_restorer
+from models.training.core.weights_file import filled
 from models.training.daclip import daclip_small
-from models.training.daclip.recipes import load_weights, trained_daclip
+from models.training.daclip.recipes import trained_daclip
 
 PARTS = ("controller", "unet", "nafnet", "sde", "fallback", "loop")
 
@@ -58,15 +59,15 @@ def load_network(arguments: argparse.Namespace) -> tuple[str, nn.Module, DaCLIPC
         config: DaCLIPConfig | ETDiffIRConfig = DaCLIPConfig(
             words=daclip_small.WORDS, controller=controller, nafnet=nafnet, loop=loop
         )
-        return "nafnet", load_weights(ConditionalNAFNet(nafnet), arguments.nafnet), config
+        return "nafnet", filled(ConditionalNAFNet(nafnet), arguments.nafnet), config
     if arguments.unet is not None:
         published = WILD if arguments.wild else UNetConfig()
         unet = (daclip_small.WILD_UNET if arguments.wild else daclip_small.UNET) if small else published
         config = DaCLIPConfig(words=daclip_small.WORDS, controller=controller, unet=unet, sde=sde, loop=loop)
-        return "unet", load_weights(ConditionalUNet(unet), arguments.unet), config
+        return "unet", filled(ConditionalUNet(unet), arguments.unet), config
     efficient = daclip_small.EFFICIENT_UNET if small else EfficientUNetConfig(mode="paper")
     config = ETDiffIRConfig(words=daclip_small.WORDS, controller=controller, unet=efficient, sde=sde)
-    return "unet", load_weights(EfficientUNet(efficient), arguments.erunet), config
+    return "unet", filled(EfficientUNet(efficient), arguments.erunet), config
 
 
 def package(arguments: argparse.Namespace) -> Manifest:

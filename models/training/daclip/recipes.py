@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -21,6 +19,7 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.trainer import Stage
+from models.training.core.weights_file import filled
 from models.training.daclip import daclip_small
 from models.training.daclip.controller_stage import DaCLIPStage, DaCLIPStageConfig, encoder_input, validation_batches
 from models.training.daclip.nafnet_start import as_correction, start_from_correction
@@ -63,8 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--captions", type=Path, help="file with lines of path, tab, caption; default: captions from folder names")
     add("--rows", type=Path, help="rows.tsv of the command captioned-rows, instead of --images")
     add("--wild", action="store_true", help="irsde, nafnet-daclip: degrade with the in-the-wild pipeline")
-    add("--size", choices=("small", "published"), default="small", help="sizes of the networks; default: small")
-    add("--base", type=Path, help="daclip: CLIP that stays frozen (safetensors with the names of open_clip)")
     add("--content-share", type=float, default=1.0, help="daclip: share of steps with the content term; default: 1")
     add("--daclip", type=Path, help="irsde, etdiffir, nafnet-daclip: weights of the stage daclip")
     add(
@@ -151,8 +148,8 @@ def _daclip(run: RunConfig, data: TrainingData, arguments: argparse.Namespace, *
 def _initialize(network: DaCLIP, train: Dataset[Example], arguments: argparse.Namespace) -> set[str]:
     """Load the encoders from files; returns the parts of the base that stay frozen."""
     if arguments.base is not None:
-        load_weights(network.clip, arguments.base)
-        load_weights(network.controller, arguments.base, "visual.")
+        filled(network.clip, arguments.base)
+        filled(network.controller, arguments.base, "visual.")
         return {"visual", "text"}
     if arguments.size == "small":  # the published encoders start with the filters of a base
         clean = torch.stack([train[index]["target"] for index in range(WHITENING_CROPS)])
@@ -178,7 +175,7 @@ def nafnet_daclip(run: RunConfig, data: TrainingData, arguments: argparse.Namesp
     train, batches, names = _examples(run, data, arguments, HELD_OUT_EACH)
     restorer = ConditionalNAFNet(network)
     if arguments.scm is not None:
-        correction = load_weights(NAFNet(as_correction(network)), arguments.scm)
+        correction = filled(NAFNet(as_correction(network)), arguments.scm)
         start_from_correction(restorer, correction, arguments.scm)
     return OneStepStage(config, run, train, batches, _conditioning_daclip(arguments), restorer, kinds=names), config
 
@@ -229,23 +226,7 @@ def trained_daclip(arguments: argparse.Namespace) -> DaCLIP:
         raise TrainingError(
             "got no --daclip. Train it first: python -m models.training daclip --images DIR --out runs/daclip"
         )
-    return load_weights(DaCLIP(controller_config(arguments, wild=arguments.wild)), arguments.daclip)
-
-
-def load_weights(network: N, path: Path, prefix: str = "") -> N:
-    """Load the tensors of a safetensors file whose names start with `prefix`, strictly; returns the network.
-
-    Raises:
-        TrainingError: the file cannot be read, or does not fit.
-    """
-    try:
-        state = {key.removeprefix(prefix): value for key, value in load_file(path).items() if key.startswith(prefix)}
-        network.load_state_dict({key: value.to(torch.float32) for key, value in state.items()})
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise TrainingError(
-            f"{path} does not fit {type(network).__name__}: {error}. Check --size and the file."
-        ) from error
-    return network
+    return filled(DaCLIP(controller_config(arguments, wild=arguments.wild)), arguments.daclip)
 
 
 RECIPES: dict[str, Callable[[RunConfig, TrainingData, argparse.Namespace], Built]] = {

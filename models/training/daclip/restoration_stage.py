@@ -27,6 +27,7 @@ from models.training.core.validation import score_restoration
 from models.training.daclip.controller_stage import encoder_input
 from models.training.data.captioned_examples import WORDS, to_unit_range
 from models.training.data.dataset import Example, batches
+from models.training.data.share import ALONE, Draws, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class SDEStage:
     `held_out` holds one batch for each of `kinds`; a validation reports the PSNR gain of each.
     """
 
+    partial = False
+
     def __init__(
         self, config: RestorationStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
         daclip: DaCLIP, network: ConditionalUNet, *, name: str = "irsde", kinds: Sequence[str] = WORDS,
@@ -61,14 +64,16 @@ class SDEStage:
         self.sde = IRSDE(config.sde)
         self.network: nn.Module = network
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
         mu, x0 = to_unit_range(batch["degraded"]), to_unit_range(batch["target"])
-        t = torch.randint(1, self.sde.T + 1, (len(mu),), generator=generator).to(mu.device)
-        noise = torch.randn(mu.shape, generator=generator).to(mu.device)
+        t = draws.integers(1, self.sde.T + 1, len(mu)).to(mu.device)
+        noise = draws.normal(mu.shape).to(mu.device)
         at = self.sde.at(t)
         state = diffuse(x0, mu, noise, at)
         network = self.network
@@ -114,6 +119,7 @@ class OneStepStage:
     """Trains the one-step NAFNet by the mean absolute error; the paper does not state its loss."""
 
     name = "nafnet-daclip"
+    partial = False
 
     def __init__(
         self, config: RestorationStageConfig, run: RunConfig, examples: Dataset[Example], held_out: Sequence[Example],
@@ -123,12 +129,14 @@ class OneStepStage:
         self._examples, self.daclip = examples, daclip.eval().requires_grad_(False)
         self.network: nn.Module = network
 
-    def examples(self, start: int) -> Iterator[Example]:
+    def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
-        return batches(self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu")
+        return batches(
+            self._examples, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
+        )
 
-    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        by_word = torch.rand((len(batch["degraded"]), 1), generator=generator) < self.config.word_share
+    def loss(self, batch: Example, draws: Draws) -> Tensor:
+        by_word = draws.uniform((len(batch["degraded"]), 1)) < self.config.word_share
         restored = self._restored(self.network, batch, by_word.to(batch["degraded"].device))
         return F.l1_loss(restored.float(), to_unit_range(batch["target"]))
 

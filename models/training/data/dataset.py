@@ -3,6 +3,7 @@
 Shapes:  H W pixels.  Images are RGB (3, H, W) float32 in [-1, 1]; `labels` (K,) sums to 1 over `names`.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.training.data.degradations import Mixture, Pair, draw_pair
 from models.training.data.photos import CropConfig, Image, PhotoPool
+from models.training.data.share import ALONE, Share
 
 Example = dict[str, Tensor]
 
@@ -68,31 +70,40 @@ class DegradedPairs(Dataset[Example]):
 
 @dataclass(frozen=True)
 class EndlessSampler(Sampler[int]):
-    """Yields the integers from `start` on, without end."""
+    """Yields the integers from `start` on, without end; of every `batch`, those of this process."""
 
     start: int
+    batch: int = 1
+    share: Share = ALONE
 
     def __iter__(self) -> Iterator[int]:
-        index = self.start
+        own = self.batch // self.share.count
+        first = self.start + self.share.rank * own
         while True:
-            yield index
-            index += 1
+            yield from range(first, first + own)
+            first += self.batch
 
 
-def _limit_threads(_: int) -> None:
+def _begin(_: int) -> None:
     torch.set_num_threads(1)
+    os.setpgrp()  # Ctrl-C, or torchrun, would end the loader before the step that needs its batch
 
 
-def batches(pairs: Dataset[Example], *, start: int, batch: int, loaders: int, pin: bool) -> Iterator[Example]:
-    """Yield batches from example `start` on, prepared in advance by `loaders` processes; 0 means in this process."""
+def batches(
+    pairs: Dataset[Example], *, start: int, batch: int, loaders: int, pin: bool, share: Share = ALONE
+) -> Iterator[Example]:
+    """Yield batches from example `start` on, prepared in advance by `loaders` processes; 0 means in this process.
+
+    `batch` is the size of the whole batch, of which each yielded one is this process's share.
+    """
     return iter(
         DataLoader(
             pairs,
-            batch_size=batch,
-            sampler=EndlessSampler(start),
+            batch_size=batch // share.count,
+            sampler=EndlessSampler(start, batch, share),
             num_workers=loaders,
             pin_memory=pin,
-            worker_init_fn=_limit_threads,
+            worker_init_fn=_begin,
             prefetch_factor=4 if loaders else None,
             persistent_workers=False,
         )

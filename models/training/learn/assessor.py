@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +11,12 @@ from torch import Tensor
 
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
-from models.training.autodir.recipes import ASSESSMENT_DEFAULTS, ASSESSMENT_MIXTURE
 from models.training.core.trainer import save_weights
-from models.training.core.validation import validation_examples
-from models.training.data.dataset import DegradedPairs, as_tensor
-from models.training.data.degradations import SYNTHESIZERS, Mixture
+from models.training.data.dataset import as_tensor
 from models.training.data.own_pairs import OwnPair, draw_crop
-from models.training.data.photos import CropConfig, PhotoPool
+from models.training.data.photos import PhotoPool
 from models.training.learn.evidence import Evidence, Learned, encoder_of, evidence_of, train_last_layers
+from models.training.learn.replay import held_evidence, old_evidence, shipped_evidence
 from models.training.learn.word import teach_word
 from models.views import overview
 from models.vocabulary import CLEAN
@@ -41,11 +38,6 @@ def extended(assessor: Assessor, names: Sequence[str]) -> Assessor:
     wider = Assessor(assessor.config, names, assessor.most_views, assessor.overview, assessor.wary)
     wider.clip = assessor.clip
     return wider.eval()
-
-
-def known_synthetic(names: Sequence[str]) -> list[str]:
-    """Returns the names whose damage can be made, and "clean"."""
-    return [name for name in names if name == CLEAN or name in SYNTHESIZERS]
 
 
 def teach_assessor(
@@ -87,19 +79,16 @@ def gather(
     say("assessor: looking at the photos")
     damaged, undamaged = pair_crops(train, side, PAIR_CROPS, seed)
     held, _ = pair_crops(held_out, side, HELD_PAIR_CROPS, seed + 1)
-    synthetic = known_synthetic(names)
-    weights = {entry: ASSESSMENT_MIXTURE.weights[entry] for entry in synthetic}
-    mixture = Mixture(weights=weights, two_kinds=ASSESSMENT_MIXTURE.two_kinds, saved_as_jpeg=0.25)
-    crop: CropConfig = replace(ASSESSMENT_DEFAULTS["crop"], crop_px=side)
-    drawn = DegradedPairs(pools[0], crop, mixture, names, seed)
-    old = [drawn[index]["degraded"] for index in range(OLD_CROPS)]
-    examples = validation_examples(pools[1], names, crop_px=side, each=HELD_OLD_EACH, drawn=synthetic)
-    held_old = [crop for example in examples for crop in example["degraded"]]
-    labels = [names.index(entry) for entry in names if entry in synthetic for _ in range(HELD_OLD_EACH)]
+    shipped = shipped_evidence(assessor, names)
+    if shipped is None:
+        old = old_evidence(assessor, names, pools[0], OLD_CROPS, seed)
+        held_old, labels = held_evidence(assessor, names, pools[1], HELD_OLD_EACH)
+    else:  # many photos that the user does not have
+        old = torch.cat([shipped.old, old_evidence(assessor, names, pools[0], OLD_CROPS // 2, seed)])
+        held_old, labels = shipped.held_old, shipped.held_labels
     return Evidence(
-        damaged=evidence_of(assessor, damaged), undamaged=evidence_of(assessor, undamaged),
-        old=evidence_of(assessor, old), held_old=evidence_of(assessor, held_old), held_labels=torch.tensor(labels),
-        held_damaged=evidence_of(assessor, held),
+        damaged=evidence_of(assessor, damaged), undamaged=evidence_of(assessor, undamaged), old=old, held_old=held_old,
+        held_labels=labels, held_damaged=evidence_of(assessor, held),
     )  # fmt: skip
 
 

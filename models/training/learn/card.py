@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from models.training.learn.evidence import Learned
-from models.training.learn.measurement import Gains
+from models.training.learn.measurement import Gains, StrictGains
 
 CARD = "card.md"
 FACTS = "learned.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictReport:
+    """What AIR and SCM have learned: gains with `--strict --prompt` before and after, and steps of training."""
+
+    before: StrictGains
+    after: StrictGains
+    air_steps: int
+    scm_steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +30,7 @@ class LearnReport:
         trained_pairs, chosen_pairs: trained on; used to choose the weights and to calibrate.
         before, after: the old and the new bundle on the test pairs, which neither has seen.
         seconds, cpu_seconds: of this process, since the run was started or continued.
+        strict: of a run with `strict_system`.
     """
 
     name: str
@@ -36,6 +47,7 @@ class LearnReport:
     after: Gains
     seconds: float
     cpu_seconds: float
+    strict: StrictReport | None = None
 
     @property
     def forgets(self) -> bool:
@@ -92,11 +104,34 @@ Centers of at most 384 px a side.
 
 Single crops of held-out photos with synthetic damage, right answers of the assessor: {assessor.old_before:.1%} \
 before, {assessor.old_after:.1%} after.
-Their repairs are the same networks as in {report.bundle}.
-{lost}
+Their specialists are the same networks as in {report.bundle}.
+{lost}{strict_text(report)}
 ## Calibration
 
 Strength {report.strength:g}, floor {report.floor:g}: `restore` repairs {name} from this probability on.
 
 {report.cpu_seconds:.0f} CPU seconds, {report.seconds:.0f} s in all.
+"""
+
+
+def strict_text(report: LearnReport) -> str:
+    """Returns the part of the card on AIR and SCM; empty if they did not learn."""
+    strict = report.strict
+    if strict is None:
+        return ""
+    rows = [(report.name, strict.before.new, strict.after.new)]
+    rows += [(name, before, strict.after.old[name]) for name, before in strict.before.old.items()]
+    table = "\n".join(f"| {name} | {before:+.2f} | {after:+.2f} |" for name, before, after in rows)
+    return f"""
+## `--strict`
+
+Copies of AIR ({strict.air_steps} steps) and SCM ({strict.scm_steps} steps) have learned {report.name}, too. \
+PSNR gains in dB
+of `restore --strict --prompt`:
+
+| | {report.bundle} | this bundle |
+|---|---|---|
+{table}
+
+{report.name}: the pairs above. The others: synthetic damage of undamaged photos that were not trained on.
 """

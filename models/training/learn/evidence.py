@@ -28,7 +28,9 @@ from models.networks.evidence_encoder import EvidenceEncoder
 STEPS, RATE, DECAY, DROPOUT = 250, 1e-3, 1e-2, 0.3
 UNITS = 32
 """How many units the hidden layer gets."""
-REPLAY_WEIGHTS = (1.0, 4.0, 16.0)
+OLD_BATCH = 400
+"""Old views in a step.  With 64, the same loss of old answers left 23 % of the new ones right, and not 82 %."""
+REPLAY_WEIGHTS = (1.0, 6.0, 24.0)
 """Weights of the old answers, from the one that learns most to the one that forgets least."""
 MAX_LOSS = 0.01
 """How much accuracy the old degradations may lose."""
@@ -149,7 +151,7 @@ def _trained(
         for _ in range(STEPS):
             damaged, undamaged, old = (
                 torch.randint(len(normed[key]), (count,), generator=generator)
-                for key, count in (("damaged", 24), ("undamaged", 24), ("old", 64))
+                for key, count in (("damaged", 24), ("undamaged", 24), ("old", OLD_BATCH))
             )
             loss = F.cross_entropy(logits(units, "damaged", damaged), torch.full((len(damaged),), new))
             loss = loss + F.cross_entropy(logits(units, "undamaged", undamaged), answers["undamaged"][undamaged])

@@ -1,6 +1,6 @@
 """Measures a bundle on pairs that it has not seen: what it finds, what it gains, and whether clean photos stay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,14 @@ from models.controls import Controls
 from models.drive import restore_one
 from models.psnr import psnr
 from models.restorer import Request, Restorer
+from models.training.core.validation import validation_examples
 from models.training.data.own_pairs import OwnPair
+from models.training.data.photos import PhotoPool
+from models.training.learn.replay import known_synthetic
+from models.vocabulary import CLEAN
 
 CROP_PX = 384
+OLD_CROP_PX, OLD_EACH = 192, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,39 @@ class Gains:
     found: float
     repaired: float
     unchanged: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictGains:
+    """PSNR gains in dB of `restore --strict --prompt`: on pairs of the new degradation, and on each old kind.
+
+    The old kinds are synthetic damage of undamaged photos.
+    """
+
+    new: float
+    old: Mapping[str, float]
+
+
+def measure_strict(
+    restorer: Restorer, pairs: Sequence[OwnPair], name: str, photos: PhotoPool, kinds: Sequence[str]
+) -> StrictGains:
+    """Restore with the published loop what it is told to restore; `kinds` are the old degradations."""
+    kinds = [kind for kind in known_synthetic(kinds) if kind != CLEAN]
+    made = validation_examples(photos, (*kinds, CLEAN), OLD_CROP_PX, OLD_EACH, drawn=kinds)
+    old = {
+        kind: _strict_gain(restorer, list(zip(batch["degraded"], batch["target"], strict=True)), kind)
+        for kind, batch in zip(kinds, made, strict=True)
+    }
+    return StrictGains(new=_strict_gain(restorer, [center(pair) for pair in pairs], name), old=old)
+
+
+def _strict_gain(restorer: Restorer, examples: Sequence[tuple[Tensor, Tensor]], name: str) -> float:
+    controls = Controls(strict=True, prompt=prompt_of(name))
+    gains = []
+    for degraded, truth in examples:
+        restored = restore_one(restorer, Request(image=degraded, controls=controls)).image
+        gains.append(_psnr(restored, truth) - _psnr(degraded, truth))
+    return _mean(gains)
 
 
 def measure(restorer: Restorer, pairs: Sequence[OwnPair], name: str) -> Gains:

@@ -18,10 +18,11 @@ from models.training.core.validation import validation_examples
 from models.training.data.dataset import Example
 from models.training.data.own_pairs import OwnPair
 from models.training.data.photos import PhotoPool
-from models.training.learn.assessor import known_synthetic
 from models.training.learn.evidence import encoder_of
 from models.training.learn.plan import LearnPlan
+from models.training.learn.replay import known_synthetic
 from models.training.learn.specialist import TrainedSpecialist
+from models.training.learn.system import TrainedSystem
 from models.vocabulary import CLEAN
 
 CPU = torch.device("cpu")
@@ -29,8 +30,9 @@ CALIBRATION_PX, CALIBRATION_EACH, FLOOR_EACH = 192, 8, 2
 
 
 def write_learned(
-    plan: LearnPlan, manifest: Manifest, out: Path, assessor: Assessor, trained: TrainedSpecialist, count: int
-) -> Manifest:
+    plan: LearnPlan, manifest: Manifest, out: Path, assessor: Assessor, trained: TrainedSpecialist, count: int,
+    system: TrainedSystem | None = None,
+) -> Manifest:  # fmt: skip
     """Write the bundle to `out`, without calibration; returns its manifest.  `count` is the number of pairs."""
     networks: dict[str, Mapping[str, Tensor]] = {
         name: read_weights(plan.bundle, manifest, name, CPU) for name in manifest.weights
@@ -40,18 +42,21 @@ def write_learned(
         "clip": assessor.clip.state_dict(),
         f"specialist-{plan.name}": trained.network.state_dict(),
     }
+    if system is not None:
+        networks |= {f"air-{plan.name}": system.air.state_dict(), f"scm-{plan.name}": system.scm.state_dict()}
     own = BundleDegradation(name=plan.name, prompt=prompt_of(plan.name), fidelity=1.0)
     others = [entry for entry in manifest.degradations if entry.name != CLEAN]
     clean = [entry for entry in manifest.degradations if entry.name == CLEAN]
     specialists = {**manifest.networks.get("specialists", {}), plan.name: asdict(trained.config)}
     clip, hidden = manifest.networks["clip"], encoder_of(assessor).hidden.out_features
     clip = {**clip, "tower": {**clip["tower"], "hidden": hidden}}
+    taught = {} if system is None else {"taught": [*manifest.networks.get("taught", ()), plan.name]}
     described = f"{manifest.description.rstrip('.')}, and {plan.name}, learned from {count} pairs."
     changed = manifest.model_copy(
         update={
             "name": plan.out.name, "version": "1", "description": described, "golden": None,
             "degradations": (*others, own, *clean),
-            "networks": {**manifest.networks, "clip": clip, "specialists": specialists},
+            "networks": {**manifest.networks, "clip": clip, "specialists": specialists, **taught},
             "trained_on": f"{manifest.trained_on}; {plan.name}: {count} pairs of its owner", "quality": {},
         }
     )  # fmt: skip

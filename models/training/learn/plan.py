@@ -29,6 +29,7 @@ class LearnPlan:
         start: the specialist of the bundle to start with, "scratch", or None for the nearest one.
         images: photos whose synthetic damage keeps the old degradations; the undamaged photos of the pairs always do.
         test: pairs to evaluate on; None holds out a fifth of the pairs.
+        strict_system: also train AIR and SCM, which `--strict` uses in place of specialists; each takes `minutes`, too.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class LearnPlan:
     images: tuple[Path, ...] = ()
     test: Path | None = None
     check: bool = True
+    strict_system: bool = False
 
     @property
     def work(self) -> Path:
@@ -103,7 +105,7 @@ def open_work(plan: LearnPlan) -> bool:
     stated = {key: str(value) for key, value in asdict(plan).items()}
     stated["bundle"] = manifest_sha256(plan.bundle)
     stated["pairs"] = _fingerprint(plan.folder)
-    for free in ("minutes", "steps"):  # a continued run may take longer
+    for free in ("minutes", "steps", "strict_system"):  # a continued run may do more
         stated.pop(free)
     if note.exists():
         earlier = json.loads(note.read_text())

@@ -18,12 +18,13 @@ from models.training.core.run_config import RunConfig
 from models.training.data.own_pairs import OwnPair
 from models.training.data.photos import PhotoPool, decode_into, find_photos
 from models.training.learn.assessor import teach_assessor
-from models.training.learn.card import LearnReport, write_card
+from models.training.learn.card import LearnReport, StrictReport, write_card
 from models.training.learn.evidence import encoder_of
-from models.training.learn.measurement import measure
+from models.training.learn.measurement import measure, measure_strict
 from models.training.learn.packing import CPU, calibrated, degradation_of, write_learned
-from models.training.learn.plan import LearnPlan, check_plan, open_work, split_pairs
+from models.training.learn.plan import LearnPlan, SplitPairs, check_plan, open_work, split_pairs
 from models.training.learn.specialist import train_specialist
+from models.training.learn.system import TrainedSystem, train_system
 
 Say = Callable[[str], None]
 EVERY = 1
@@ -59,22 +60,37 @@ def learn(plan: LearnPlan, device: torch.device, console: Console, say: Say) -> 
         restorer.assessor, plan.name, pools, pairs.fit.train, pairs.fit.held_out, plan.work, plan.seed, say
     )
     trained = train_specialist(plan, pairs, restorer, device, console, say)
+    system = None
+    if plan.strict_system:
+        system = train_system(plan, pairs, assessor, restorer, device, console, say)
     partial = plan.work / plan.out.name
     shutil.rmtree(partial, ignore_errors=True)
-    written = write_learned(plan, manifest, partial, assessor, trained, pairs.count)
+    written = write_learned(plan, manifest, partial, assessor, trained, pairs.count, system)
     say("calibrating")
     written = calibrated(partial, written, plan.name, pairs.fit.held_out, pools[1])
     say("measuring on the test pairs")
     after = measure(_loaded(partial), pairs.test.held_out, plan.name)
+    strict = None if system is None else _strict_report(plan, partial, pairs, pools[1], system)
     own = degradation_of(written, plan.name)
     report = LearnReport(
         name=plan.name, bundle=manifest.name, out=str(plan.out), trained_pairs=len(pairs.fit.train),
         chosen_pairs=len(pairs.fit.held_out), start=trained.start, steps=trained.steps, strength=own.strength,
         floor=own.floor, assessor=learned, before=before, after=after,
         seconds=round(time.monotonic() - started_s, 1), cpu_seconds=round(_cpu_s() - started_cpu_s, 1),
+        strict=strict,
     )  # fmt: skip
     _finish(plan, partial, written, report)
     return report
+
+
+def _strict_report(
+    plan: LearnPlan, learned: Path, pairs: SplitPairs, photos: PhotoPool, system: TrainedSystem
+) -> StrictReport:
+    """Measure the published loop of both bundles."""
+    bundles = _loaded(plan.bundle), _loaded(learned)
+    kinds = bundles[0].names
+    before, after = (measure_strict(one, pairs.test.held_out, plan.name, photos, kinds) for one in bundles)
+    return StrictReport(before=before, after=after, air_steps=system.air_steps, scm_steps=system.scm_steps)
 
 
 def undamaged_pools(

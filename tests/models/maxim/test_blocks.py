@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from parity_check import assert_parity
 
-from models.maxim.blocks import Convolution, CrossGating, Doubling, Resizing, SupervisedAttention, shrunk
+from models.maxim.blocks import CrossGating, Doubling, Resizing, SupervisedAttention, shrunk
 from models.maxim.config import CHANNELS
 
 
@@ -42,12 +42,6 @@ def test_shrinking_is_torchs_antialiased_resize_at_the_borders_too(times, size):
     planes = torch.rand(2, 5, *size, generator=torch.Generator().manual_seed(3))
     expected = F.interpolate(planes, scale_factor=1 / times, mode="bilinear", align_corners=False, antialias=True)
     assert_parity(shrunk(planes, times), expected)
-
-
-def test_a_convolution_sees_channels_last():
-    layer, x = Convolution(6, 4, 3, padding=1), torch.randn(2, 5, 7, 6)
-    expected = F.conv2d(x.permute(0, 3, 1, 2), layer.weight, layer.bias, padding=1)
-    assert_parity(layer(x), expected.permute(0, 2, 3, 1))
 
 
 def test_doubling_gives_each_pixel_a_square_of_four():

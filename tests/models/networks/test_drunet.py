@@ -1,10 +1,12 @@
 """The specialists' network: its published size, and the properties of a network without biases and norms."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from parity_check import assert_parity
 
-from models.networks.drunet import DRUNet, DRUNetConfig
+from models.networks.drunet import DRUNet, DRUNetConfig, LineMeans
 
 SMALL = DRUNetConfig(width=8, blocks=(1, 2, 1), patch=2)
 
@@ -84,3 +86,36 @@ def test_a_tonal_network_can_brighten_black():
     zeros = torch.zeros(1, 3, 16, 16)
     assert not network()(zeros).any()
     assert network(DRUNetConfig(width=4, blocks=(1, 1), tonal=True))(zeros).any()
+
+
+def test_line_means_added_to_a_trained_network_change_nothing():
+    trained = network()
+    with_lines = network(replace(SMALL, lines=True), seed=1)
+    missing, unexpected = with_lines.load_state_dict(trained.state_dict(), strict=False)
+    assert missing and not unexpected
+    assert torch.equal(with_lines(picture()), trained(picture()))
+
+
+def test_a_line_mean_reaches_along_its_row_and_its_column_alone():
+    lines = LineMeans(3)
+    torch.nn.init.eye_(lines.rows.weight[..., 0, 0])
+    torch.nn.init.eye_(lines.columns.weight[..., 0, 0])
+    spot = torch.zeros(1, 3, 8, 10)
+    spot[0, 1, 2, 7] = 40.0
+    expected = spot.clone()
+    expected[0, 1, 2] += 40 / 10
+    expected[0, 1, :, 7] += 40 / 8
+    torch.testing.assert_close(lines(spot), expected)
+
+
+def test_only_a_network_with_lines_depends_on_distant_pixels_of_the_same_row():
+    for lines in (False, True):
+        restore = network(DRUNetConfig(width=4, blocks=(1, 1), lines=lines))
+        for name, weight in restore.named_parameters():
+            if ".rows." in name:
+                torch.nn.init.normal_(weight)
+        image = picture(128, 128)
+        stripe = image.clone()
+        stripe[..., 5, 100:] += 0.5
+        same = torch.equal(restore(image)[..., :16, :16], restore(stripe)[..., :16, :16])
+        assert same is not lines

@@ -129,8 +129,11 @@ def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path):
     networks = specialist(FINE, 1), specialist(WIDE, 2)
     other = tmp_path / "detail.safetensors"
     save_file(networks[0].state_dict(), other)
-    for path in (tmp_path / "none.safetensors", other):
-        with pytest.raises(TrainingError, match=rf"{path.name} does not fit"):
+    for path, problem in (
+        (tmp_path / "none.safetensors", r"cannot read .*none\.s"),
+        (other, r"detail\.\w+ does not fit"),
+    ):
+        with pytest.raises(TrainingError, match=problem):
             load_trained_encoders(Assessor(CLIP, NAMES), path, networks)
 
 

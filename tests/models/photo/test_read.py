@@ -27,6 +27,20 @@ def test_lossy_formats_decode_as_in_pillow(kind):
     assert photo.format == kind
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "coarse"),
+    [
+        ("jpeg", {"quality": 60}, True),
+        ("jpeg", {"quality": 80}, True),
+        ("jpeg", {"quality": 90}, False),
+        ("png", {}, False),
+        ("webp", {"quality": 10}, False),  # nothing tells whether it was lossless
+    ],
+)
+def test_coarse_compression_is_known_of_jpeg_files(kind, options, coarse):
+    assert read_photo(encoded(Image.fromarray(RGB), kind, **options)).compressed is coarse
+
+
 def test_a_palette_becomes_rgb_and_its_transparent_entry_becomes_alpha():
     palette = Image.fromarray(np.arange(140, dtype=np.uint8).reshape(10, 14) % 4, "P")
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])

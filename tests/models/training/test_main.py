@@ -84,7 +84,7 @@ def test_a_stage_that_needs_the_text_encoder_says_how_to_train_it(call, photos, 
     [
         ([], "got no --glance. Train it first: python -m models.training glance"),
         (["--specialist", "wind=a.safetensors"], "expected NAME=FILE of detail, weather, light, blur"),
-        (["--specialist", "detail=nowhere.safetensors"], "nowhere.safetensors does not fit the specialist 'detail'"),
+        (["--specialist", "detail=nowhere.safetensors"], "cannot read nowhere.safetensors"),
     ],
 )
 def test_the_assessor_says_what_it_needs(call, photos, tmp_path, capsys, words, message):

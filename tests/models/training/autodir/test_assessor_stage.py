@@ -21,6 +21,7 @@ from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import text_parameters
 from models.training.data.photos import PhotoPool
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", "haze", CLEAN)
@@ -81,12 +82,12 @@ def test_the_loss_is_the_sum_of_both_terms_and_clean_pairs_have_no_second_one(pu
     labels = ["low-light", "low-light", CLEAN, CLEAN]
     fidelity = sum(1 - math.sqrt(answer[label]) for answer, label in zip(answers, labels, strict=True)) / 4
     semantic = sum(math.sqrt(answer["low-light"]) for answer in twins[:2]) / 2
-    loss = published_stage.loss(examples, torch.Generator())
+    loss = published_stage.loss(examples, Draws(torch.Generator()))
     assert float(loss.detach()) == pytest.approx(fidelity + 0.7 * semantic, abs=1e-5)
 
 
 def test_the_text_encoder_is_frozen_and_the_image_encoder_learns(published_stage, batch):
-    published_stage.loss(batch(side=32), torch.Generator()).backward()
+    published_stage.loss(batch(side=32), Draws(torch.Generator())).backward()
     for name, parameter in published_stage.assessor.clip.named_parameters():
         learns = name.startswith("visual.") or name == "logit_scale"
         assert (parameter.grad is not None) == learns, name
@@ -127,7 +128,7 @@ def trained(stage, steps=40):
     losses = []
     for step in range(steps):
         stage.network.train()
-        loss = stage.loss(three_classes(seed=step), torch.Generator().manual_seed(step))
+        loss = stage.loss(three_classes(seed=step), Draws(torch.Generator().manual_seed(step)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -8,13 +8,14 @@ from torch import nn
 
 from models.training.autodir.frozen_air import FrozenAIR
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig, restoration_loss
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", CLEAN)
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+def draws(seed=0):
+    return Draws(torch.Generator().manual_seed(seed))
 
 
 def test_both_restoration_losses_are_those_computed_by_hand():
@@ -32,7 +33,7 @@ def test_the_stage_compares_the_corrected_estimate_with_the_target(random_config
     config = SCMStageConfig(network=random_config.scm, timesteps=(100, 100))
     stage = SCMStage(config, run, pools, NAMES, FrozenAIR(oracle, torch.zeros(2, 5, 16)))
     correction = stage.network.correction(examples["degraded"], examples["target"])
-    loss = stage.loss(examples, generator())
+    loss = stage.loss(examples, draws())
     torch.testing.assert_close(loss, correction.square().mean(), atol=1e-4, rtol=1e-3)
 
 
@@ -42,4 +43,4 @@ def test_without_air_the_degraded_picture_replaces_the_estimate(random_config, r
     nn.init.zeros_(stage.network.ending.bias)
     examples = batch()
     expected = (examples["degraded"] - examples["target"]).square().mean()
-    torch.testing.assert_close(stage.loss(examples, generator()), expected)
+    torch.testing.assert_close(stage.loss(examples, draws()), expected)

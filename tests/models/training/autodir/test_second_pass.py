@@ -72,5 +72,5 @@ def test_trained_specialists_are_loaded_by_their_names(adding, tmp_path):
     assert load_specialists(CONFIGS, files).key_of("rain") == "weather"
     only = load_specialists(CONFIGS, {"weather": files["weather"]})
     assert only.key_of("noise") is None and list(only.networks) == ["weather"]
-    with pytest.raises(TrainingError, match=r"weather\.safetensors does not fit the specialist 'detail'"):
+    with pytest.raises(TrainingError, match=r"weather\.safetensors does not fit DRUNet"):
         load_specialists(CONFIGS, {"detail": files["weather"]})

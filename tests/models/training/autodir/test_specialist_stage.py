@@ -11,6 +11,7 @@ from models.training.autodir.specialist_stage import SpecialistStage, Specialist
 from models.training.core.run_config import RunConfig
 from models.training.data.degradations import Mixture
 from models.training.data.photos import CropConfig
+from models.training.data.share import Draws
 from models.vocabulary import CLEAN
 
 TINY = DRUNetConfig(width=4, blocks=(1, 1), patch=2, tonal=True)
@@ -60,14 +61,14 @@ def batch():
     }
 
 
-def generator():
-    return torch.Generator().manual_seed(0)
+def draws():
+    return Draws(torch.Generator().manual_seed(0))
 
 
 def test_others_repair_their_later_damage_and_the_target_is_then_clean(build, others):
     stage = build(others)
     stage.network = Recorder()
-    loss = stage.loss(batch(), generator())
+    loss = stage.loss(batch(), draws())
     torch.testing.assert_close(stage.network.inputs[0], flat(0.5, -0.5, 0.35))
     errors = [0.5, 0.0, 0.35 + 0.2]
     assert float(loss) == pytest.approx(sum((error**2 + 1e-6) ** 0.5 for error in errors) / 3, rel=1e-5)
@@ -76,12 +77,12 @@ def test_others_repair_their_later_damage_and_the_target_is_then_clean(build, ot
 def test_a_share_of_the_pictures_is_repaired_by_the_network_itself(build, others):
     stage = build(others, share=1.0)
     stage.network = Recorder(-0.1)
-    stage.loss(batch(), generator())
+    stage.loss(batch(), draws())
     first, second = stage.network.inputs
     torch.testing.assert_close(second, first - 0.1)
     stage.config = SpecialistStageConfig(names=("haze",), network=TINY)
     stage.network = Recorder(-0.1)
-    stage.loss(batch(), generator())
+    stage.loss(batch(), draws())
     assert len(stage.network.inputs) == 1
 
 
@@ -89,7 +90,7 @@ def test_earlier_repairs_have_no_gradient(build, others):
     stage = build(others, share=1.0)
     seen = []
     stage.network.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output.requires_grad)))
-    stage.loss(batch(), generator()).backward()
+    stage.loss(batch(), draws()).backward()
     assert [wants for _, wants in seen] == [False, True] and not seen[1][0].requires_grad
 
 
@@ -103,5 +104,5 @@ def test_a_second_kind_without_a_specialist_is_refused(build, others):
 def test_the_input_does_not_change(build, others):
     given, stage = batch(), build(others, share=1.0)
     stage.network = Recorder(1.0)
-    stage.loss(given, generator())
+    stage.loss(given, draws())
     assert torch.equal(given["degraded"], batch()["degraded"])

@@ -3,6 +3,7 @@
 import torch
 
 from models.training.core.replay import ReplayBuffer, random_mirror
+from models.training.data.share import Draws
 
 
 def examples(*values: float) -> torch.Tensor:
@@ -13,13 +14,13 @@ def examples(*values: float) -> torch.Tensor:
 
 def test_nothing_is_added_to_the_first_batch():
     fresh = examples(0.0, 1.0)
-    assert torch.equal(ReplayBuffer(8, random_mirror).join(fresh, 3, torch.Generator()), fresh)
+    assert torch.equal(ReplayBuffer(8, random_mirror).join(fresh, 3, Draws(torch.Generator())), fresh)
 
 
 def test_the_three_pictures_of_an_earlier_example_are_mirrored_alike():
-    replay, generator = ReplayBuffer(8, random_mirror), torch.Generator().manual_seed(0)
-    replay.join(examples(0.0, 1.0), 3, generator)
-    joined = replay.join(examples(2.0, 3.0), 3, generator)
+    replay, draws = ReplayBuffer(8, random_mirror), Draws(torch.Generator().manual_seed(0))
+    replay.join(examples(0.0, 1.0), 3, draws)
+    joined = replay.join(examples(2.0, 3.0), 3, draws)
     assert joined.shape == (8, 3, 3, 4, 4)
     assert torch.equal(joined[:2], examples(2.0, 3.0))
     for old in joined[2:]:
@@ -29,21 +30,21 @@ def test_the_three_pictures_of_an_earlier_example_are_mirrored_alike():
 
 
 def test_the_oldest_examples_are_forgotten():
-    replay, generator = ReplayBuffer(4, random_mirror), torch.Generator().manual_seed(0)
+    replay, draws = ReplayBuffer(4, random_mirror), Draws(torch.Generator().manual_seed(0))
     for value in range(10):
-        replay.join(examples(float(value), float(value)), 0, generator)
-    seen = {round(float(old.amin())) for old in replay.join(examples(0.0, 0.0), 40, generator)[2:]}
+        replay.join(examples(float(value), float(value)), 0, draws)
+    seen = {round(float(old.amin())) for old in replay.join(examples(0.0, 0.0), 40, draws)[2:]}
     assert seen == {8, 9}
 
 
 def test_without_augmentation_examples_do_not_change():
-    replay, generator = ReplayBuffer(8), torch.Generator().manual_seed(0)
-    replay.join(examples(0.0, 1.0), 1, generator)
-    for old in replay.join(examples(2.0), 6, generator)[1:]:
+    replay, draws = ReplayBuffer(8), Draws(torch.Generator().manual_seed(0))
+    replay.join(examples(0.0, 1.0), 1, draws)
+    for old in replay.join(examples(2.0), 6, draws)[1:]:
         assert any(torch.allclose(old, kept, atol=1e-3) for kept in examples(0.0, 1.0))
 
 
 def test_stored_examples_have_no_gradient():
-    replay, generator = ReplayBuffer(8), torch.Generator().manual_seed(0)
-    replay.join(examples(0.0).requires_grad_(), 1, generator)
-    assert not replay.join(examples(1.0), 3, generator).requires_grad
+    replay, draws = ReplayBuffer(8), Draws(torch.Generator().manual_seed(0))
+    replay.join(examples(0.0).requires_grad_(), 1, draws)
+    assert not replay.join(examples(1.0), 3, draws).requires_grad

@@ -1,6 +1,8 @@
 """The training loop: it learns, survives a kill, keeps the best weights, and resumes with the same data."""
 
 import json
+import math
+import signal
 from dataclasses import dataclass
 
 import pytest
@@ -14,8 +16,10 @@ from models.networks.nafnet import NAFNetConfig
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
 from models.training.autodir.specialist_stage import SpecialistStage, SpecialistStageConfig
 from models.training.core.sources import TrainingData
+from models.training.core.stop_request import StopRequest
 from models.training.core.trainer import Trainer, Validation
 from models.training.data.photos import PhotoPool
+from models.training.data.share import Draws, Share
 from models.vocabulary import CLEAN
 
 NAMES = ("low-light", CLEAN)
@@ -67,9 +71,9 @@ def kill_at(step):
 def test_a_run_learns_to_brighten(tmp_path, correction_trainer):
     ours = correction_trainer(tmp_path, steps=60, batch=4, learning_rate=4e-3)
     examples = next(ours.stage.examples(10_000))
-    before = float(ours.stage.loss(examples, torch.Generator()).detach())
+    before = float(ours.stage.loss(examples, Draws(torch.Generator())).detach())
     best = ours.train(QUIET)
-    after = float(ours.stage.loss(examples, torch.Generator()).detach())
+    after = float(ours.stage.loss(examples, Draws(torch.Generator())).detach())
     assert after < 0.6 * before
     assert best.figures["low-light"] > 1, "dB over the input, on held-out photographs"
 
@@ -83,7 +87,7 @@ def test_a_run_writes_weights_log_picture_and_configuration(tmp_path, correction
     assert stated["run"]["steps"] == 6
     assert stated["scm"]["network"]["width"] == 4
     (row,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert row["step"] == 6
+    assert row["step"] == 6 and math.isfinite(row["loss"])
 
 
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, correction_trainer):
@@ -168,17 +172,18 @@ class Line:
     scores: list
     broken_step: int = -1
     name: str = "line"
+    partial: bool = False
 
     def __post_init__(self):
         torch.manual_seed(0)
         self.network = nn.Linear(1, 1, bias=False)
 
-    def examples(self, start):
+    def examples(self, start, share):
         for index in iter(lambda: 0, 1):
             self.seen = start = start + 1
             yield {"x": torch.full((2, 1), float("nan") if start - 1 == self.broken_step else 1.0 + index)}
 
-    def loss(self, batch, generator):
+    def loss(self, batch, draws):
         return (self.network(batch["x"]) - 3 * batch["x"]).square().mean()
 
     def validate(self, network):
@@ -204,3 +209,43 @@ def test_the_best_weights_by_validation_are_kept(run_config, tmp_path):
     assert [row["score"] for row in rows] == [1.0, 5.0, 2.0, 3.0]
     assert best.score == 5.0
     assert rows[1]["slope"] == pytest.approx(best.figures["slope"], abs=1e-4)
+
+
+def test_a_signal_ends_a_run_after_its_step_and_saves_it(tmp_path, correction_trainer):
+    ours = correction_trainer(tmp_path)
+    ours.stop = StopRequest(deferred=True)
+
+    def ask(at):
+        if at.step == 2:
+            ours.stop.received = signal.SIGTERM
+
+    with pytest.raises(KeyboardInterrupt):
+        ours.train(QUIET, on_step=ask)
+    again = correction_trainer(tmp_path)
+    again.resume()
+    assert again.state.step == 3, "asked after step 2, so the next one is finished"
+    again.train(QUIET)
+    whole = correction_trainer(tmp_path / "whole")
+    whole.train(QUIET)
+    assert all(torch.equal(again.average[name], value) for name, value in whole.average.items())
+
+
+def test_an_interrupted_validation_saves_the_weights_in_training_not_their_average(run_config, tmp_path):
+    stage = Line(scores=[])
+
+    def interrupted(network):
+        raise KeyboardInterrupt
+
+    stage.validate = interrupted
+    trainer = Trainer(stage, run_config(tmp_path, steps=2, batch=1, learning_rate=0.2), CPU, LineConfig())
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(QUIET)
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert saved["at"]["step"] == 2
+    assert torch.equal(saved["network"]["weight"], stage.network.weight)
+    assert not torch.equal(saved["network"]["weight"], saved["average"]["weight"])
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(run_config, tmp_path):
+    with pytest.raises(TrainingError, match=r"got a batch of 3 for 2 processes.*give --batch a multiple of 2"):
+        Trainer(Line(scores=[]), run_config(tmp_path, batch=3), CPU, LineConfig(), share=Share(0, 2))

@@ -19,6 +19,7 @@ from models.training.daclip.controller_stage import (
 )
 from models.training.data.captioned_examples import DrawnExamples
 from models.training.data.photos import CropConfig
+from models.training.data.share import Draws
 
 CPU = torch.device("cpu")
 QUIET = Console(quiet=True)
@@ -40,10 +41,10 @@ def losses_before_and_after(stage, run):
     """Returns the loss of one batch before and after training, at the same random step and noise."""
     trainer = Trainer(stage, run, CPU, stage.config)
     batch = next(stage.examples(0))
-    before = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+    before = float(stage.loss(batch, Draws(GENERATOR.manual_seed(5))).detach())
     trainer.train(QUIET)
     stage.network.load_state_dict(load_file(run.out / "best.safetensors"))
-    return before, float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+    return before, float(stage.loss(batch, Draws(GENERATOR.manual_seed(5))).detach())
 
 
 @pytest.mark.slow
@@ -70,7 +71,7 @@ def test_a_frozen_base_does_not_change_and_the_controller_does(build, daclip_run
 def test_the_temperature_stays_in_its_range(build, daclip_run, tmp_path):
     stage = build(daclip_run(tmp_path))
     stage.network.logit_scale.data.fill_(9.0)
-    stage.loss(next(stage.examples(0)), GENERATOR)
+    stage.loss(next(stage.examples(0)), Draws(GENERATOR))
     assert float(stage.network.logit_scale.detach()) == pytest.approx(MAX_LOG_SCALE)
 
 
@@ -105,7 +106,7 @@ def test_the_content_share_is_the_share_of_steps_with_a_content_gradient(build, 
         moves = 0
         for seed in range(20):
             stage.network.zero_grad(set_to_none=True)
-            stage.loss(batch, torch.Generator().manual_seed(seed)).backward()
+            stage.loss(batch, Draws(torch.Generator().manual_seed(seed))).backward()
             moves += stage.network.clip.visual.proj.grad is not None
         return moves
 

@@ -19,6 +19,7 @@ from models.training.core.trainer import Trainer
 from models.training.daclip.controller_stage import validation_batches
 from models.training.daclip.restoration_stage import OneStepStage, RestorationStageConfig, SDEStage
 from models.training.data.captioned_examples import DrawnExamples
+from models.training.data.share import Draws
 
 CPU = torch.device("cpu")
 QUIET = Console(quiet=True)
@@ -124,10 +125,10 @@ def losses_before_and_after(stage, run):
     """Returns the loss of one batch before and after training, at the same random step and noise."""
     trainer = Trainer(stage, run, CPU, stage.config)
     batch = next(stage.examples(0))
-    before = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+    before = float(stage.loss(batch, Draws(GENERATOR.manual_seed(5))).detach())
     trainer.train(QUIET)
     stage.network.load_state_dict(load_file(run.out / "best.safetensors"))
-    return before, float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+    return before, float(stage.loss(batch, Draws(GENERATOR.manual_seed(5))).detach())
 
 
 @pytest.mark.slow
@@ -174,12 +175,12 @@ def test_pictures_conditioned_by_a_word_do_not_depend_on_the_controller(build, d
         stage = build(run, network, OneStepStage)
         stage.config = replace(stage.config, word_share=word_share)
         batch = next(stage.examples(0))
-        usual = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+        usual = float(stage.loss(batch, Draws(GENERATOR.manual_seed(5))).detach())
         with torch.no_grad():
             stage.daclip.controller.proj.add_(torch.randn(stage.daclip.controller.proj.shape, generator=GENERATOR))
-        other_controller = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+        other_controller = float(stage.loss(batch, Draws(GENERATOR.manual_seed(5))).detach())
         batch["word"] = batch["word"].roll(1, dims=0)
-        other_words = float(stage.loss(batch, GENERATOR.manual_seed(5)).detach())
+        other_words = float(stage.loss(batch, Draws(GENERATOR.manual_seed(5))).detach())
         return usual, other_controller, other_words
 
     by_word, by_controller = losses(1.0), losses(0.0)
@@ -189,7 +190,7 @@ def test_pictures_conditioned_by_a_word_do_not_depend_on_the_controller(build, d
 
 def test_daclip_is_frozen(build, daclip_run, tmp_path):
     stage = build(daclip_run(tmp_path), tiny_unet())
-    stage.loss(next(stage.examples(0)), GENERATOR).backward()
+    stage.loss(next(stage.examples(0)), Draws(GENERATOR)).backward()
     assert all(value.grad is None for value in stage.daclip.parameters())
 
 
@@ -197,7 +198,9 @@ def test_the_loss_depends_on_its_generator_alone(build, daclip_run, tmp_path):
     stage = build(daclip_run(tmp_path), tiny_unet())
     batch = next(stage.examples(0))
     with torch.no_grad():
-        first, again, other = (float(stage.loss(batch, torch.Generator().manual_seed(seed))) for seed in (1, 1, 2))
+        first, again, other = (
+            float(stage.loss(batch, Draws(torch.Generator().manual_seed(seed)))) for seed in (1, 1, 2)
+        )
     assert first == again != other
 
 
@@ -206,7 +209,7 @@ def test_autocast_does_not_change_the_loss(build, daclip_run, tmp_path):
     stage = build(daclip_run(tmp_path), tiny_unet())
     batch = next(stage.examples(0))
     with torch.no_grad():
-        plain = stage.loss(batch, torch.Generator().manual_seed(1))
+        plain = stage.loss(batch, Draws(torch.Generator().manual_seed(1)))
         with torch.autocast("cpu", torch.bfloat16):
-            cast = stage.loss(batch, torch.Generator().manual_seed(1))
+            cast = stage.loss(batch, Draws(torch.Generator().manual_seed(1)))
     assert torch.equal(plain, cast)
