@@ -8,8 +8,6 @@ from models.words.lexicon import Language, Match
 
 SPLITS = frozenset({"but", "without", "dont", "then", "and", "except", "instead", "after", "last"})
 """Roles of words that begin a new clause; where they follow what they are about, a word that "ends" a clause does."""
-JOINS = frozenset({"and", "too", "be"})
-"""A clause with only these is the next of a list."""
 ENDS = r"[.,;:!?\n()\u3002\u3001\uff0c\uff1b\uff1a\uff01\uff1f\u2026\u2014\u2013/&+\u00bf\u00a1]+|\s-+\s"
 """Where a clause ends; a hyphen within a word does not count."""
 STOPS = re.compile(r"(?:[.!?\n\u3002\uff01\uff1f\u2026;](?!\d))+")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from models.words.clauses import JOINS, Clause
+from models.words.clauses import Clause
 from models.words.lexicon import Match
 
-ORDER, COMPLAINT, STATEMENT, MENTION = 3, 2, 1, 0
-"""How plainly: "remove the rain", "too much rain", "it is rainy", "on a rainy day"."""
+ORDER, COMPLAINT, STATEMENT, MENTION, ATTRIBUTE = 3, 2, 1, 0, -1
+"""How plainly: "remove the rain", "too much rain", "it is rainy", "we met in the rain", "on a rainy day"."""
 FEW = 2
 """A clause with more words that are not in the lexicon tells something else: what it names is a mere mention."""
 
@@ -18,7 +18,7 @@ class Reading:
 
     Attributes:
         wanted: True: repair it; False: leave it alone; None: it is not about a repair ("add some fog").
-        level: one of the four above.
+        level: one of the five above.
         place: -1 before what was named earlier, 1 after what is named later, else 0.
     """
 
@@ -52,7 +52,7 @@ def _read(term: Match, clause: Clause, text: str, elsewhere: bool) -> Reading:
 def is_about_an_object(clause: Clause, text: str, head_last: bool) -> bool:
     """Returns whether a clause's order is about something that is no degradation: "remove the man in the rain"."""
     objects = [match for match in clause.found if match.kind == "word" and "object" in match.names]
-    if not objects or not clause.has("remove", "touch", "make", "hate"):
+    if not objects or clause.has("auto") or not clause.has("remove", "touch", "make", "hate"):
         return False
     terms = [term for term in clause.terms if not _is_attribute(term, clause, text)]
     if not terms:
@@ -82,7 +82,7 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     if clause.has("keep", "like"):
         return clause.negates
     if term.kind == "repair":
-        return not clause.negates
+        return not clause.negates and not clause.has("halt")
     if clause.has("make") and not clause.has("remove", "auto", "no", "without") and not _is_attribute(term, clause, text):
         repairs = any(other.kind in ("repair", "good") for other in clause.terms)
         return True if repairs else not clause.negates and None
@@ -116,7 +116,9 @@ def _level(term: Match, clause: Clause, text: str) -> int:
     if term.kind == "good":
         return ORDER if clause.has("make", "want") or not clause.negates else STATEMENT
     orders = clause.has("remove", "hate", "only") or (clause.negates and clause.has("keep", "want", "touch"))
-    if _is_attribute(term, clause, text) or (term.named and not orders):
+    if _is_attribute(term, clause, text):
+        return ATTRIBUTE
+    if term.named and not orders:
         return MENTION
     if orders:
         return ORDER
@@ -141,7 +143,7 @@ def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
     after = clause.found[index + 1] if index + 1 < len(clause.found) else None
     gap = text[term.end : after.start if after else len(text)]
     if after is not None and len(gap) <= 2 and not gap.strip(" -"):
-        if after.names & {"scene", "other"}:
+        if "scene" in after.names:
             return not clause.has("remove")
         if after.names & {"object"}:
             return term.kind == "state"
@@ -154,24 +156,33 @@ def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
 def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> list[list[Reading]]:
     """Gives the members of lists the sense of the member with the verb: "remove noise, rain or snow", "雨と霧を消して"."""
     done = [list(members) for members in readings]
-    for index, clause in enumerate(clauses):
-        if index and clause.joined and clause.terms and clause.roles <= JOINS and _plain(clause):
-            before = clauses[index - 1]
-            if done[index - 1]:
-                last = done[index - 1][-1]
-                contrast = before.negates and not before.has("dont", "keep", "touch", "remove", "make")
-                if not contrast and last.kind != "good":
-                    done[index] = [replace(r, wanted=last.wanted, level=max(last.level, r.level)) for r in done[index]]
-            elif before.has("remove") and not before.negates:
-                done[index] = [replace(reading, wanted=True, level=ORDER) for reading in done[index]]
+    for index in range(1, len(clauses)):
+        if clauses[index].terms and clauses[index].roles <= {"and", "then", "scene"}:
+            done[index] = _like_before(done[index], clauses[index], done[index - 1], clauses[index - 1])
     for index in range(len(clauses) - 2, -1, -1):
         after = clauses[index + 1]
         if clauses[index].bare and done[index + 1] and (after.joined == "and" or (after.joined and after.bare)):
             last = done[index + 1][0]
-            if last.level > done[index][0].level and last.kind != "good":
+            if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":
                 done[index] = [replace(reading, wanted=last.wanted, level=last.level) for reading in done[index]]
     return done
 
 
-def _plain(clause: Clause) -> bool:
-    return all(term.kind in ("damage", "state", "good") for term in clause.terms)
+def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading], before: Clause) -> list[Reading]:
+    if not clause.joined and "then" not in clause.roles:
+        return now
+    if any(term.kind == "repair" for term in clause.terms):
+        refused = before.has("nothing") or (before.negates and bool(earlier) and earlier[-1].wanted is False)
+        return [replace(reading, wanted=False) for reading in now] if refused and clause.joined == "and" else now
+    if not earlier:
+        ordered = before.has("remove") and not before.negates and before.has("object", "cannot", "remove")
+        return [replace(reading, wanted=True, level=ORDER) for reading in now] if ordered else now
+    last = earlier[-1]
+    if before.negates and not before.has("dont", "keep", "touch", "remove", "make"):  # "not the rain, the snow"
+        return now
+    if any((term.kind == "good") != (last.kind == "good") for term in clause.terms):
+        return now
+    return [
+        replace(reading, wanted=last.wanted, level=max(last.level, reading.level)) if reading.level > ATTRIBUTE else reading
+        for reading in now
+    ]

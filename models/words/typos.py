@@ -51,6 +51,9 @@ def _known(code: str) -> dict[str, list[str]]:
 def _mended(word: str, codes: tuple[str, ...]) -> str:
     if len(word) < SHORTEST:
         return word
+    single = re.sub(r"(.)\1+", r"\1", word)
+    if any(single in language.words for language in languages() if language.code in codes):
+        return single
     near = [
         mend
         for code in codes

@@ -14,7 +14,7 @@ from typing import Literal
 
 from models.words.clauses import Clause, clauses, strange
 from models.words.lexicon import Language, Match, languages
-from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, STATEMENT, Reading, is_about_an_object, read, with_lists
+from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, Reading, is_about_an_object, read, with_lists
 from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
@@ -101,9 +101,10 @@ def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -
     level = max((reading.level for reading in wanted), default=MENTION)
     general = any(part.has("except") or (part.has("auto") and not part.terms and not part.negates) for part in parts)
     if repairs and not (level <= MENTION and (general or left > FEW)):
-        sure = (0.5, 0.7, 0.85, 0.95)[level] - 0.02 * min(left, 10)
+        sure = (0.5, 0.7, 0.85, 0.95)[max(level, MENTION)] - 0.02 * min(left, 10)
         return Wish(answer="repairs", repairs=repairs, kept=kept, sure=round(sure, 2))
-    if nothing and not (general and kept):
+    firm = any(part.has("nothing") and not part.terms for part in parts)
+    if nothing and (firm or not (general and kept)):
         return Wish(answer="nothing", kept=kept, sure=0.95)
     if impossible or any(part.has("ask") for part in parts):
         return Wish(answer="unknown", kept=kept, sure=0.8)
@@ -145,6 +146,9 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
         if part.terms:
             last = index
             continue
+        if last is not None and part.roles and part.roles <= {"no", "yes"} and not part.strange:
+            grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
+            continue
         if last is None or part.has("object", "cannot", "ask") or part.sentence - parts[last].sentence > 1:
             continue
         if part.has("keep", "nothing", "like") != part.negates or (part.negates and part.has("touch", "remove")):
@@ -159,10 +163,9 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
 
 def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
     """Returns the readings as orders; a word like "improve" makes orders of complaints only."""
-    least = STATEMENT if part.has("remove", "hate") else COMPLAINT
+    least = MENTION if part.has("remove", "hate") else COMPLAINT
     return [
-        replace(r, level=ORDER, wanted=True) if r.wanted and least <= r.level or (r.wanted and part.has("remove")) else r
-        for r in readings
+        replace(r, level=ORDER, wanted=True) if (r.wanted and least <= r.level) or part.has("ones") else r for r in readings
     ]
 
 
