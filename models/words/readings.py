@@ -174,12 +174,16 @@ def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading],
     if any(term.kind == "repair" for term in clause.terms):
         refused = before.has("nothing") or (before.negates and bool(earlier) and earlier[-1].wanted is False)
         return [replace(reading, wanted=False) for reading in now] if refused and clause.joined == "and" else now
+    if not earlier and before.has("be") and any(term.kind == "good" for term in clause.terms):
+        return [replace(reading, wanted=None) for reading in now]
     if not earlier:
         ordered = before.has("remove") and not before.negates and before.has("object", "cannot", "remove")
         return [replace(reading, wanted=True, level=ORDER) for reading in now] if ordered else now
     last = earlier[-1]
     if before.negates and not before.has("dont", "keep", "touch", "remove", "make"):  # "not the rain, the snow"
         return now
+    if before.has("be") and not clause.negates and any(term.kind == "good" for term in clause.terms):
+        return [replace(reading, wanted=None) for reading in now]
     if any((term.kind == "good") != (last.kind == "good") for term in clause.terms):
         return now
     return [

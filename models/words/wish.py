@@ -22,6 +22,8 @@ Answer = Literal["repairs", "nothing", "auto", "unknown"]
 HEAD_LAST = ("ja", "ko", "zh")
 FILLER_WEIGHT = 0.7
 """How much an unspecific word ("the") tells of the language, against a word for damage."""
+LIKELY, RIVALS = 0.5, 3
+"""Typing errors are mended in at most so many languages that cover half of what the best one covers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,7 @@ def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
         prompt: anything a user writes.
         extra: names of learned degradations, such as "banding", which are looked for literally.
     """
-    text = normalized(with_names_marked(prompt))
-    language, found = _best(text, extra)
-    mended = corrected(text, language, found)
-    if mended != text:
-        text = mended
-        language, found = _best(text, extra)
+    text, language, found = _best(normalized(with_names_marked(prompt)), extra)
     if not any(match.names != {"filler"} for match in found):
         return Wish(answer="unknown", ignored=tuple(word for _, word in strange(text, [], language.spaced)))
     left = tuple(word for _, word in strange(text, found, language.spaced))
@@ -66,14 +63,26 @@ def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
     return replace(wish, language=language.code, ignored=left)
 
 
-def _best(text: str, extra: Sequence[str]) -> tuple[Language, list[Match]]:
-    """Returns the language that covers most of the text, and what it finds; the first where none is better."""
-    readings = [(language, _with_extra(text, language.matches(text), extra)) for language in languages()]
-    return max(readings, key=lambda reading: sum(_weight(match) for match in reading[1]))
+def _best(text: str, extra: Sequence[str]) -> tuple[str, Language, list[Match]]:
+    """Returns the text with its typing errors mended, the language that covers most of it, and what that finds there.
+
+    Where two languages cover the same, it is the first; typing errors are mended in the words of the likely ones.
+    """
+    readings = [(text, language, _with_extra(text, language.matches(text), extra)) for language in languages()]
+    readings.sort(key=lambda reading: -_covered(reading[2]))
+    likely = [reading for reading in readings if _covered(reading[2]) >= LIKELY * _covered(readings[0][2])][:RIVALS]
+    if not any(match.names != {"filler"} for match in likely[0][2]):
+        likely = readings
+    mended = [(corrected(text, language, found), language) for _, language, found in likely]
+    likely = [
+        (done, language, _with_extra(done, language.matches(done), extra)) if done != text else reading
+        for (done, language), reading in zip(mended, likely, strict=True)
+    ]
+    return max(likely, key=lambda reading: _covered(reading[2]))
 
 
-def _weight(match: Match) -> float:
-    return (match.end - match.start) * (FILLER_WEIGHT if match.names == {"filler"} else 1)
+def _covered(found: Sequence[Match]) -> float:
+    return sum((match.end - match.start) * (FILLER_WEIGHT if match.names == {"filler"} else 1) for match in found)
 
 
 def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Match]:
