@@ -64,7 +64,7 @@ def _mended(word: str, code: str) -> str:
         for known in _known(code).get(first, ())
         if (first == word[0] or known[:2] == word[1] + word[0]) and (mend := _slip(word, known))
     ]
-    return min(near)[1] if near else word
+    return min(near, key=lambda mend: (mend[0], -len(mend[1]), mend[1]))[1] if near else word
 
 
 def _slip(word: str, pattern: str) -> tuple[int, str] | None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from models.words.clauses import Clause, clauses, strange
 from models.words.lexicon import Language, Match, languages
-from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, Reading, is_about_an_object, read, with_lists
+from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, STATEMENT, Reading, is_about_an_object, read, with_lists
 from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
@@ -22,8 +22,8 @@ Answer = Literal["repairs", "nothing", "auto", "unknown"]
 HEAD_LAST = ("ja", "ko", "zh")
 FILLER_WEIGHT = 0.7
 """How much an unspecific word ("the") tells of the language, against a word for damage."""
-LIKELY, RIVALS = 0.5, 3
-"""Typing errors are mended in at most so many languages that cover half of what the best one covers."""
+LIKELY, RIVALS = 0.4, 4
+"""Typing errors are mended in at most so many languages that cover so much of what the best one covers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,8 @@ def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool) -> lis
     if level < (ORDER if nothing else COMPLAINT if impossible else MENTION):
         return []
     sentences = {reading.sentence for reading in wanted if reading.level == level}
-    chosen = [r for r in wanted if r.level == level or (r.level >= COMPLAINT and r.sentence in sentences)]
+    least = COMPLAINT if level == ORDER else STATEMENT
+    chosen = [r for r in wanted if r.level == level or (r.level >= least and r.sentence in sentences)]
     return sorted(chosen, key=lambda reading: reading.place)
 
 
@@ -155,7 +156,7 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
         if part.terms:
             last = index
             continue
-        if last is not None and part.roles and part.roles <= {"no", "yes"} and not part.strange:
+        if last is not None and part.roles and part.roles <= {"no", "yes"} and not (part.strange or part.joined):
             grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
             continue
         if last is None or part.has("object", "cannot", "ask") or part.sentence - parts[last].sentence > 1:
@@ -173,9 +174,8 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
 def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
     """Returns the readings as orders; a word like "improve" makes orders of complaints only."""
     least = MENTION if part.has("remove", "hate") else COMPLAINT
-    return [
-        replace(r, level=ORDER, wanted=True) if (r.wanted and least <= r.level) or part.has("ones") else r for r in readings
-    ]
+    other = part.has("ones") or (part.joined and all(r.wanted is False and r.kind == "damage" for r in readings))  # "keep those, remove these"
+    return [replace(r, level=ORDER, wanted=True) if other or (r.wanted and least <= r.level) else r for r in readings]
 
 
 def _is_impossible(part: Clause, text: str, head_last: bool) -> bool:
