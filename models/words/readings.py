@@ -77,9 +77,9 @@ def _follows_directly(term: Match, other: Match, text: str) -> bool:
 def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     if clause.has("ask", "story"):
         return None
-    if clause.has("except", "instead", "nothing"):
+    if clause.has("except", "instead") or (clause.has("nothing") and not clause.has("see")):
         return False
-    if clause.has("hate"):
+    if clause.has("hate") or (clause.has("see") and clause.negates and term.kind != "good"):  # "you can't see for fog"
         return True
     if clause.has("bother"):
         return not clause.negates
@@ -87,7 +87,7 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
         return False if clause.negates else None
     if term.kind == "good":
         return _is_good_wanted(term, clause, text)
-    if clause.has("keep", "like"):
+    if clause.has("keep", "like") and not (term.kind == "repair" and clause.has("make")):
         return clause.negates
     if term.kind == "repair":
         return not clause.negates and not clause.has("halt")
@@ -131,7 +131,7 @@ def _level(term: Match, clause: Clause, text: str) -> int:
         return MENTION
     if orders:
         return ORDER
-    if clause.has("bother", "too", "alas") or _is_told(term, clause):
+    if clause.has("bother", "too", "alas", "see") or _is_told(term, clause):
         return COMPLAINT
     if clause.has("first", "then", "last"):
         return ORDER
@@ -154,7 +154,7 @@ def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
     after = clause.found[index + 1] if index + 1 < len(clause.found) else None
     gap = text[term.end : after.start if after else len(text)]
     if after is not None and len(gap) <= 2 and not gap.strip(" -"):
-        if "scene" in after.names:
+        if "scene" in after.names and (term.kind == "state" or clause.compounds):
             return not clause.has("remove")
         if after.names & {"object"}:
             return term.kind == "state"

@@ -9,7 +9,7 @@ from models.words.lexicon import Language, Match, languages
 
 SHORTEST = 4
 """Shorter words are too like others: fog, dog."""
-LONG = 8
+LONG = 10
 """Two slips are allowed from this length on."""
 SURE = 6
 """From this length on a wrong letter is a typing error, and not another word."""

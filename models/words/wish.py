@@ -141,12 +141,17 @@ def _mark_questions(parts: Sequence[Clause]) -> None:
     """Gives the role "ask" to the clauses of a question that orders nothing: "is this noisy?"."""
     for sentence in {part.sentence for part in parts}:
         members = [part for part in parts if part.sentence == sentence]
-        orders = any(part.has("remove", "auto", "hate", "keep", "nothing", "make") for part in members)
-        orders = orders or any(term.kind == "repair" for part in members for term in part.terms)
-        asks = any(part.has("ask") for part in members) or (members[-1].asked and not orders)
-        asks = asks and not (orders and not members[-1].asked)
+        orders = any(_orders(part) for part in members)
         for part in members:
+            others = [member for member in members if member is not part]
+            asks = part.has("ask") and not any(_orders(member) for member in others if not member.has("ask"))
+            asks = asks or (members[-1].asked and not orders)
             part.roles = (part.roles | {"ask"}) if asks else part.roles - {"ask"}
+
+
+def _orders(part: Clause) -> bool:
+    repairs = any(term.kind == "repair" for term in part.terms)
+    return repairs or part.has("remove", "auto", "hate", "keep", "nothing", "make")
 
 
 def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
@@ -159,7 +164,7 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
         if last is not None and part.roles and part.roles <= {"no", "yes"} and not (part.strange or part.joined):
             grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
             continue
-        if last is None or part.has("object", "cannot", "ask") or part.sentence - parts[last].sentence > 1:
+        if last is None or part.has("object", "cannot", "ask", "see") or part.sentence - parts[last].sentence > 1:
             continue
         if part.has("keep", "nothing", "like") != part.negates or (part.negates and part.has("touch", "remove")):
             keeps = not (part.negates and part.has("keep", "like"))
