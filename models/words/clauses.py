@@ -51,7 +51,7 @@ class Clause:
     @property
     def bare(self) -> bool:
         """It only names degradations, as the member of a list does."""
-        return bool(self.terms) and self.roles <= {"and", "scene"} and all(t.kind in ("damage", "state") for t in self.terms)
+        return bool(self.terms) and self.roles <= {"and", "scene", "photo"} and all(t.kind in ("damage", "state") for t in self.terms)
 
 
 def clauses(text: str, found: Sequence[Match], language: Language) -> list[Clause]:

@@ -17,8 +17,9 @@ from models.words.text import NAME, normalized
 FOLDER = Path(__file__).with_name("languages")
 EVERYWHERE = "any"
 """The file of terms that are used in every language: "denoise", "jpeg"."""
-KINDS = ("damage", "state", "good", "repair", "word")
-TERMS = ("damage", "state", "good", "repair")
+KINDS = ("damage", "state", "good", "quality", "repair", "word")
+TERMS = ("damage", "state", "good", "quality", "repair")
+REPAIRS = ("quality", "repair")
 _TOKEN = re.compile(r"\w+|'")
 _GAP = re.compile(rf"[\s\-{NAME}]*")
 
@@ -28,8 +29,8 @@ class Match:
     """What a pattern stands for, and where it stands in the normalized text.
 
     Attributes:
-        kind: "damage" (a thing: noise), "state" (a property: noisy), "good" (the lack of it: sharp), "repair" (what is
-            done: denoise), or "word".
+        kind: "damage" (a thing: noise), "state" (a property: noisy), "good" (the lack of it: sharp), "quality" (what is
+            lacking: sharpness), "repair" (what is done: denoise), or "word".
         names: of the degradation, or the word's roles, such as "not": some have several.
         named: it is part of a name or a quotation.
     """
@@ -44,6 +45,11 @@ class Match:
     def name(self) -> str:
         """The degradation of a term, which has only one."""
         return next(iter(self.names))
+
+    @property
+    def is_repair(self) -> bool:
+        """It is what the user wants, not what he has."""
+        return self.kind in REPAIRS
 
     @property
     def is_term(self) -> bool:

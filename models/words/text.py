@@ -41,7 +41,7 @@ def with_names_marked(text: str) -> str:
 
     A text in capitals, or with a capital at most words, has no such marks.
     """
-    text = text.replace(NAME, " ")
+    text = re.sub(r"\b(Mr|Mrs|Ms|Dr|St)\.", r"\1", text.replace(NAME, " "))
     words = _WORD.findall(text)
     lower = sum(word[:1].islower() for word in words)
     if lower > len(words) / 2:
