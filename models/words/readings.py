@@ -71,14 +71,16 @@ def _listed_together(term: Match, object_: Match, text: str) -> bool:
 
 
 def _follows_directly(term: Match, other: Match, text: str) -> bool:
-    return other.end <= term.start and not text[other.end : term.start].strip(" -")
+    return not term.is_repair and other.end <= term.start and not text[other.end : term.start].strip(" -")
 
 
 def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     if clause.has("ask", "story"):
         return None
-    if clause.has("lack") or (clause.negates and clause.has("enough")):
+    if (clause.has("lack") or (clause.negates and clause.has("enough"))) and not clause.has("except", "keep"):
         return True if term.is_repair or term.kind == "good" else _is_damage_wanted(clause)
+    if clause.has("except") and term.kind == "good":  # "anything but sharp"
+        return True
     if clause.has("except", "instead") or (clause.has("nothing") and not clause.has("see")):
         return False
     if clause.has("hate") or _is_in_the_way(term, clause):
@@ -167,6 +169,8 @@ def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
     after = clause.found[index + 1] if index + 1 < len(clause.found) else None
     gap = text[term.end : after.start if after else len(text)]
     if after is not None and len(gap) <= 2 and not gap.strip(" -"):
+        if "photo" in after.names:
+            return False
         if "scene" in after.names and (term.kind == "state" or clause.compounds):
             return not clause.has("remove")
         if after.names & {"object"}:

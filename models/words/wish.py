@@ -14,7 +14,7 @@ from typing import Literal
 
 from models.words.clauses import Clause, clauses, strange
 from models.words.lexicon import Language, Match, languages
-from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, Reading, is_about_an_object, read, with_lists
+from models.words.readings import ATTRIBUTE, COMPLAINT, FEW, MENTION, ORDER, Reading, is_about_an_object, read, with_lists
 from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
@@ -140,7 +140,7 @@ def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool) -> lis
     """Returns what is wished away most plainly, in the user's order: what is said less plainly is a mention."""
     wanted = [reading for reading in readings if reading.wanted]
     level = max((reading.level for reading in wanted), default=MENTION)
-    if level < (ORDER if nothing else COMPLAINT if impossible else MENTION):
+    if level < (ORDER if nothing else COMPLAINT if impossible else ATTRIBUTE):
         return []
     sentences = {reading.sentence for reading in wanted if reading.level == level}
     chosen = [r for r in wanted if r.level == level or (r.level >= COMPLAINT and r.sentence in sentences)]
@@ -177,7 +177,7 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
             continue
         if last is None or part.has("object", "cannot", "ask", "see") or part.sentence - parts[last].sentence > 1:
             continue
-        if part.has("keep", "nothing", "like") != part.negates or (part.negates and part.has("touch", "remove")):
+        if (part.has("keep", "nothing", "like") and not part.has("auto")) != part.negates or (part.negates and part.has("touch", "remove")):
             keeps = not (part.negates and part.has("keep", "like"))
         else:
             keeps = False
