@@ -60,7 +60,11 @@ def is_about_an_object(clause: Clause, text: str, head_last: bool) -> bool:
     terms = [term for term in clause.terms if not _is_attribute(term, clause, text)]
     if not terms:
         return True
-    if any(_follows_directly(term, object_, text) or _listed_together(term, object_, text) for term in terms for object_ in objects):
+    if any(
+        _follows_directly(term, object_, text) or _listed_together(term, object_, text)
+        for term in terms
+        for object_ in objects
+    ):
         return False
     return objects[-1].start > terms[-1].start if head_last else objects[0].start < terms[0].start
 
@@ -97,7 +101,11 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
         return True
     if term.is_repair:
         return not clause.negates and not clause.has("halt")
-    if clause.has("make") and not clause.has("remove", "auto", "no", "without") and not _is_attribute(term, clause, text):
+    if (
+        clause.has("make")
+        and not clause.has("remove", "auto", "no", "without")
+        and not _is_attribute(term, clause, text)
+    ):
         repairs = any(other.is_repair or other.kind == "good" for other in clause.terms)
         return True if repairs else not clause.negates and None
     return _is_damage_wanted(clause)
@@ -109,7 +117,7 @@ def _is_in_the_way(term: Match, clause: Clause) -> bool:
 
 
 def _is_good_wanted(term: Match, clause: Clause, text: str) -> bool | None:
-    """"Sharp" alone or "make it sharp" is a wish, "not sharp" a complaint, "it is sharp" neither."""
+    """ "Sharp" alone or "make it sharp" is a wish, "not sharp" a complaint, "it is sharp" neither."""
     if clause.negates:
         return None if clause.has("make", "remove", "touch") else True
     if clause.has("make", "want"):
@@ -237,6 +245,8 @@ def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading],
     if any((term.kind == "good") != (last.kind == "good") for term in clause.terms):
         return now
     return [
-        replace(reading, wanted=last.wanted, level=max(last.level, reading.level)) if reading.level > ATTRIBUTE else reading
+        replace(reading, wanted=last.wanted, level=max(last.level, reading.level))
+        if reading.level > ATTRIBUTE
+        else reading
         for reading in now
     ]

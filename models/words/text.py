@@ -25,8 +25,10 @@ _ONE_FORM = str.maketrans(
 ) | str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "ʼ": "'", "‑": "-", "‐": "-", "ı": "i", "ł": "l", "ø": "o"})
 MOST = 0.4
 """Of a text's words, so many are in lower case where a capital says something."""
-_QUOTES = re.compile("[\"“”„«»「」『』]")
-_QUOTED = re.compile('"[^"\n]{1,60}"|“[^“”\n]{1,60}[”“]|„[^“”\n]{1,60}[“”]|«[^«»\n]{1,60}»|「[^」\n]{1,40}」|『[^』\n]{1,40}』')
+_QUOTES = re.compile('["“”„«»「」『』]')
+_QUOTED = re.compile(
+    '"[^"\n]{1,60}"|“[^“”\n]{1,60}[”“]|„[^“”\n]{1,60}[“”]|«[^«»\n]{1,60}»|「[^」\n]{1,40}」|『[^』\n]{1,40}』'
+)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 

@@ -13,8 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.words.clauses import Clause, clauses, strange
-from models.words.lexicon import Language, Match, languages
-from models.words.readings import ATTRIBUTE, COMPLAINT, FEW, MENTION, ORDER, Reading, is_about_an_object, read, with_lists
+from models.words.lexicon import Language, Match, languages_of
+from models.words.readings import (
+    ATTRIBUTE,
+    COMPLAINT,
+    FEW,
+    MENTION,
+    ORDER,
+    Reading,
+    is_about_an_object,
+    read,
+    with_lists,
+)
 from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
@@ -69,7 +79,7 @@ def _best(text: str, extra: Sequence[str]) -> tuple[str, Language, list[Match]]:
 
     Where two languages cover the same, it is the first; typing errors are mended in the words of the likely ones.
     """
-    readings = [(text, language, _with_extra(text, language.matches(text), extra)) for language in languages()]
+    readings = [(text, language, _with_extra(text, language.matches(text), extra)) for language in languages_of(text)]
     readings.sort(key=lambda reading: -_covered(reading[2]))
     likely = [reading for reading in readings if _covered(reading[2]) >= LIKELY * _covered(readings[0][2])][:RIVALS]
     if not any(match.names != {"filler"} for match in likely[0][2]):
@@ -90,7 +100,7 @@ def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Mat
     """Returns the matches with those of a bundle's own words, which win over the lexicon's."""
     for name in extra:
         words = r"[\s_-]*".join(map(re.escape, normalized(name).split("-")))
-        for at in re.finditer(rf"(?<![^\W_]){words}(?![^\W_])", text):
+        for at in re.finditer(rf"(?<![a-z0-9]){words}(?![a-z0-9])", text):
             found = [match for match in found if match.end <= at.start() or match.start >= at.end()]
             found.append(Match(kind="damage", names=frozenset({name}), start=at.start(), end=at.end()))
     return sorted(found, key=lambda match: match.start) if extra else found
@@ -114,7 +124,11 @@ def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -
         part.has("except") or (part.has("auto") and not part.terms and not part.negates and not part.has("ask"))
         for part in parts
     )
-    if repairs and not (level <= MENTION and (general or left > FEW)) and not (level < ORDER and _is_story(parts, left)):
+    if (
+        repairs
+        and not (level <= MENTION and (general or left > FEW))
+        and not (level < ORDER and _is_story(parts, left))
+    ):
         sure = (0.5, 0.7, 0.85, 0.95)[max(level, MENTION)] - 0.02 * min(left, 10)
         return Wish(answer="repairs", repairs=repairs, kept=kept, sure=round(sure, 2))
     firm = any(part.has("nothing") and not part.terms for part in parts)
@@ -155,7 +169,9 @@ def _mark_questions(parts: Sequence[Clause]) -> None:
         for part in members:
             others = [member for member in members if member is not part]
             inverted = part is parts[0] and "inverted" in part.found[0].names
-            asks = (part.has("ask") or inverted) and not any(_orders(member) for member in others if not member.has("ask"))
+            asks = (part.has("ask") or inverted) and not any(
+                _orders(member) for member in others if not member.has("ask")
+            )
             asks = asks or (members[-1].asked and not orders)
             part.roles = (part.roles | {"ask"}) if asks else part.roles - {"ask"}
 
@@ -177,7 +193,9 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
             continue
         if last is None or part.has("object", "cannot", "ask", "see") or part.sentence - parts[last].sentence > 1:
             continue
-        if (part.has("keep", "nothing", "like") and not part.has("auto")) != part.negates or (part.negates and part.has("touch", "remove")):
+        if (part.has("keep", "nothing", "like") and not part.has("auto")) != part.negates or (
+            part.negates and part.has("touch", "remove")
+        ):
             keeps = not (part.negates and part.has("keep", "like"))
         else:
             keeps = False
@@ -196,7 +214,9 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
 def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
     """Returns the readings as orders; a word like "improve" makes orders of complaints only."""
     least = MENTION if part.has("remove", "hate") else COMPLAINT
-    other = part.has("ones") or (part.joined and all(r.wanted is False and r.kind == "damage" for r in readings))  # "keep those, remove these"
+    other = part.has("ones") or (
+        part.joined and all(r.wanted is False and r.kind == "damage" for r in readings)
+    )  # "keep those, remove these"
     return [replace(r, level=ORDER, wanted=True) if other or (r.wanted and least <= r.level) else r for r in readings]
 
 
