@@ -85,6 +85,8 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
         return True if term.is_repair or term.kind == "good" else _is_damage_wanted(clause)
     if clause.has("except") and term.kind == "good":  # "anything but sharp"
         return True
+    if clause.has("except") and clause.has("allgood"):  # "all is fine except the noise"
+        return True
     if clause.has("except", "instead") or (clause.has("nothing") and not clause.has("see")):
         return False
     if clause.has("hate") or _is_in_the_way(term, clause):
@@ -143,7 +145,7 @@ def _level(term: Match, clause: Clause, text: str) -> int:
         return COMPLAINT
     if term.kind == "quality" and clause.has("be") and not clause.has("make", "want", "remove"):
         return STATEMENT
-    if term.is_repair:
+    if term.is_repair or clause.has("allgood"):
         return ORDER
     if term.kind == "good":
         return ORDER if clause.has("make", "want") or not clause.negates else STATEMENT

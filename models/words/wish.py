@@ -7,6 +7,7 @@ something is asked for that is no repair, only orders count.  The language is th
 prompt.  Torch-free, so that a service can refuse what nobody can do before it queues a job.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -109,6 +110,7 @@ def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Mat
 def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -> Wish:
     head_last = language.code in HEAD_LAST
     _mark_questions(parts)
+    _mark_contentment(parts)
     grouped = with_lists([read(part, text, head_last) for part in parts], parts)
     _resolve(grouped, parts)
     readings = [reading for group in grouped for reading in group]
@@ -121,7 +123,13 @@ def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -
     repairs = tuple(dict.fromkeys(reading.name for reading in wanted if reading.name not in kept))
     level = max((reading.level for reading in wanted), default=MENTION)
     general = any(
-        part.has("except") or (part.has("auto") and not part.terms and not part.negates and not part.has("ask"))
+        part.has("except")
+        or (
+            (part.has("auto") or _is_for_the_photo(part))
+            and not part.terms
+            and not part.negates
+            and not part.has("ask")
+        )
         for part in parts
     )
     if (
@@ -176,6 +184,13 @@ def _mark_questions(parts: Sequence[Clause]) -> None:
             part.roles = (part.roles | {"ask"}) if asks else part.roles - {"ask"}
 
 
+def _mark_contentment(parts: Sequence[Clause]) -> None:
+    """Gives the role "allgood" to the exceptions that follow it: "everything is fine, except for the noise"."""
+    for before, part in itertools.pairwise(parts):
+        if part.has("except") and before.has("allgood"):
+            part.roles |= {"allgood"}
+
+
 def _orders(part: Clause) -> bool:
     repairs = any(term.is_repair for term in part.terms)
     return repairs or part.has(*ORDERS)
@@ -218,6 +233,11 @@ def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
         part.joined and all(r.wanted is False and r.kind == "damage" for r in readings)
     )  # "keep those, remove these"
     return [replace(r, level=ORDER, wanted=True) if other or (r.wanted and least <= r.level) else r for r in readings]
+
+
+def _is_for_the_photo(part: Clause) -> bool:
+    """Returns whether a clause asks to work on the photo itself: "take care of this picture"."""
+    return part.has("remove") and part.has("photo") and not part.has("object", "cannot") and not part.strange
 
 
 def _is_impossible(part: Clause, text: str, head_last: bool) -> bool:
