@@ -199,7 +199,7 @@ def _is_first_noun(term: Match, word: str, clause: Clause) -> bool:
 
 
 def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> list[list[Reading]]:
-    """Gives the members of lists the sense of the member with the verb: "remove noise, rain or snow", "雨と霧を消して"."""
+    """Gives the members of lists the sense of the one with the verb: "remove noise and rain", "雨と霧を消して"."""
     done = [list(members) for members in readings]
     for index in range(1, len(clauses)):
         contrast = clauses[index].roles == {"not"} and clauses[index - 1].has("keep")
