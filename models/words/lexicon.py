@@ -11,7 +11,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ SCRIPTS = {
     "KATAKANA": ("ja",), "HALFWIDTH": ("ja",), "HANGUL": ("ko",), "FULLWIDTH": ("zh", "ja", "ko"),
 }  # fmt: skip
 """The languages of each script; Latin letters also write the others in romanized form."""
+KEPT_WORDS = 20_000
 _TOKEN = re.compile(r"\w+|'")
 _GAP = re.compile(rf"[\s\-{NAME}]*")
 
@@ -72,7 +73,7 @@ class _Pattern:
     names: frozenset[str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Language:
     """One language's patterns, found by their first word (spaced) or first sign (not spaced), the longest first."""
 
@@ -101,11 +102,12 @@ class Language:
                 yield Match(kind=best.kind, names=best.names, start=start, end=tokens[last][2], named=named)
             index = last + 1
 
-    def _starting(self, word: str) -> Iterator[_Pattern]:
-        yield from self.patterns.get(word, ())
+    @lru_cache(maxsize=KEPT_WORDS)
+    def _starting(self, word: str) -> Sequence[_Pattern]:
+        keys = [word]
         for length in range(1, len(word) + 1):
-            yield from self.patterns.get(word[:length] + "*", ())
-            yield from self.patterns.get("*" + word[-length:], ())
+            keys += [word[:length] + "*", "*" + word[-length:]]
+        return [pattern for key in keys for pattern in self.patterns.get(key, ())]
 
     def _unspaced(self, text: str) -> Iterator[Match]:
         position = 0

@@ -33,15 +33,9 @@ class Reading:
     place: int = 0
 
 
-def read(clause: Clause, text: str, head_last: bool) -> list[Reading]:
-    """Returns the readings of a clause by itself.
-
-    Args:
-        clause: its clause.
-        text: the whole prompt, normalized.
-        head_last: the language puts what a phrase is about at its end, as in "person in the rain" in Japanese.
-    """
-    elsewhere = is_about_an_object(clause, text, head_last)
+def read(clause: Clause, text: str) -> list[Reading]:
+    """Returns the readings of a clause by itself; the text is the whole prompt, normalized."""
+    elsewhere = is_about_an_object(clause, text)
     return [_read(term, clause, text, elsewhere) for term in clause.terms]
 
 
@@ -52,7 +46,7 @@ def _read(term: Match, clause: Clause, text: str, elsewhere: bool) -> Reading:
     return Reading(name=term.name, kind=term.kind, wanted=wanted, level=level, sentence=clause.sentence, place=place)
 
 
-def is_about_an_object(clause: Clause, text: str, head_last: bool) -> bool:
+def is_about_an_object(clause: Clause, text: str) -> bool:
     """Returns whether a clause's order is about something that is no degradation: "remove the man in the rain"."""
     objects = [match for match in clause.found if match.kind == "word" and "object" in match.names]
     if not objects or clause.has("auto") or not clause.has("remove", "touch", "make", "hate", "cannot"):
@@ -66,7 +60,7 @@ def is_about_an_object(clause: Clause, text: str, head_last: bool) -> bool:
         for object_ in objects
     ):
         return False
-    return objects[-1].start > terms[-1].start if head_last else objects[0].start < terms[0].start
+    return objects[-1].start > terms[-1].start if clause.head_last else objects[0].start < terms[0].start
 
 
 def _listed_together(term: Match, object_: Match, text: str) -> bool:
@@ -101,6 +95,10 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
         return clause.negates
     if term.kind == "quality" and clause.has("no", "without") and not clause.has("make", "touch", "remove"):
         return True
+    if term.kind == "quality" and clause.has("be") and not clause.has("make", "want", "remove", "touch"):
+        return clause.negates or None  # "the light is good"
+    if term.is_repair and any("cannot" in match.names and match.start > term.end for match in clause.found):
+        return None  # "brighten her smile"
     if term.is_repair:
         return not clause.negates and not clause.has("halt")
     if (
@@ -125,7 +123,7 @@ def _is_good_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     if clause.has("make", "want"):
         return True
     alone = clause.roles <= {"and", "too", "scene", "photo"} and not clause.strange
-    return True if alone and term.end - term.start >= len(text) / 3 else None
+    return True if alone and not clause.head_last and term.end - term.start >= len(text) / 3 else None
 
 
 def _is_damage_wanted(clause: Clause) -> bool | None:
@@ -218,6 +216,8 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
 
 def _is_listed(clause: Clause, after: Clause) -> bool:
     """Returns whether a clause only names what the next one goes on with: "it is dark and very noisy"."""
+    if any(term.named for term in clause.terms):
+        return False
     said = clause.roles <= {"and", "scene", "photo", "be"} and bool(clause.terms) and _plain(clause)
     return (said and after.joined == "and") or (clause.bare and after.joined == "comma" and after.bare)
 

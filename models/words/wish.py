@@ -31,7 +31,6 @@ from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
 Answer = Literal["repairs", "nothing", "auto", "unknown"]
-HEAD_LAST = ("ja", "ko", "zh")
 ORDERS = ("remove", "auto", "hate", "keep", "nothing", "make")
 FILLER_WEIGHT = 0.7
 """How much an unspecific word ("the") tells of the language, against a word for damage."""
@@ -74,7 +73,7 @@ def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
     if not any(match.names != {"filler"} for match in found):
         return Wish(answer="unknown", ignored=tuple(word for _, word in strange(text, [], language.spaced)))
     left = tuple(word for _, word in strange(text, found, language.spaced))
-    wish = _decide(clauses(text, found, language), text, language, len(left))
+    wish = _decide(clauses(text, found, language), text, len(left))
     return replace(wish, language=language.code, ignored=left)
 
 
@@ -110,14 +109,16 @@ def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Mat
     return sorted(found, key=lambda match: match.start) if extra else found
 
 
-def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -> Wish:
-    head_last = language.code in HEAD_LAST
+def _decide(parts: Sequence[Clause], text: str, left: int) -> Wish:
     _mark_questions(parts)
     _mark_contentment(parts)
-    grouped = with_lists([read(part, text, head_last) for part in parts], parts)
+    grouped = with_lists([read(part, text) for part in parts], parts)
     _resolve(grouped, parts)
+    if any(part.has("only") for part in parts):  # "no sharpness, only make it larger"
+        for part, group in zip(parts, grouped, strict=True):
+            group[:] = [replace(r, wanted=False) if r.kind == "quality" and part.has("no") else r for r in group]
     readings = [reading for group in grouped for reading in group]
-    impossible = any(_is_impossible(part, text, head_last) for part in parts)
+    impossible = any(_is_impossible(part, text) for part in parts)
     refused = any(part.has("dont", "not") and part.has("touch", "auto", "remove", "make") for part in parts)
     nothing = any(part.has("nothing") and not part.has("see") for part in parts)
     wanted = _chosen(readings, impossible, nothing)
@@ -253,9 +254,9 @@ def _is_for_the_photo(part: Clause) -> bool:
     return part.has("remove") and part.has("photo") and not part.has("object", "cannot") and not part.strange
 
 
-def _is_impossible(part: Clause, text: str, head_last: bool) -> bool:
+def _is_impossible(part: Clause, text: str) -> bool:
     if part.negates or part.has("nothing"):
         return False
-    if part.has("cannot", "opposite", "add") or is_about_an_object(part, text, head_last):
+    if part.has("cannot", "opposite", "add") or is_about_an_object(part, text):
         return True
     return part.has("remove") and not part.has("auto") and not part.terms and len(part.strange) > 0
