@@ -23,6 +23,7 @@ EVERYWHERE = "any"
 KINDS = ("damage", "state", "good", "quality", "repair", "word")
 TERMS = ("damage", "state", "good", "quality", "repair")
 REPAIRS = ("quality", "repair")
+NOUNS_WITH_CAPITALS = ("de",)
 LATIN = ("en", "de", "es", "fr", "it", "pt")
 SCRIPTS = {
     "LATIN": (*LATIN, "ru", "ja", "ko", "zh"), "CYRILLIC": ("ru",), "CJK": ("zh", "ja"), "HIRAGANA": ("ja",),
@@ -92,22 +93,15 @@ class Language:
         index = 0
         while index < len(tokens):
             best = max(
-                (pattern for pattern in self._starting(tokens[index][0]) if _fits(pattern.parts, tokens, index, text)),
+                (pattern for pattern in _starting(self, tokens[index][0]) if _fits(pattern.parts, tokens, index, text)),
                 key=_weight, default=None,
             )  # fmt: skip
             last = index + len(best.parts) - 1 if best else index
             if best:
                 start = tokens[index][1]
-                named = text[start - 1 : start] == NAME and self.code != "de"  # where all nouns have capitals
+                named = text[start - 1 : start] == NAME and self.code not in NOUNS_WITH_CAPITALS
                 yield Match(kind=best.kind, names=best.names, start=start, end=tokens[last][2], named=named)
             index = last + 1
-
-    @lru_cache(maxsize=KEPT_WORDS)
-    def _starting(self, word: str) -> Sequence[_Pattern]:
-        keys = [word]
-        for length in range(1, len(word) + 1):
-            keys += [word[:length] + "*", "*" + word[-length:]]
-        return [pattern for key in keys for pattern in self.patterns.get(key, ())]
 
     def _unspaced(self, text: str) -> Iterator[Match]:
         position = 0
@@ -120,6 +114,15 @@ class Language:
                     position = end - 1
                     break
             position += 1
+
+
+@lru_cache(maxsize=KEPT_WORDS)
+def _starting(language: Language, word: str) -> Sequence[_Pattern]:
+    """Returns the patterns whose first word may be this one."""
+    keys = [word]
+    for length in range(1, len(word) + 1):
+        keys += [word[:length] + "*", "*" + word[-length:]]
+    return [pattern for key in keys for pattern in language.patterns.get(key, ())]
 
 
 def _weight(pattern: _Pattern) -> tuple[int, int, bool]:

@@ -5,7 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 
-from models.words.lexicon import Language, Match, languages
+from models.words.lexicon import NOUNS_WITH_CAPITALS, Language, Match, languages
+from models.words.text import NAME
 
 SHORTEST = 4
 """Shorter words are too like others: fog, dog."""
@@ -30,8 +31,11 @@ def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
         return text
     covered = {position for match in found for position in range(match.start, match.end)}
 
+    def _is_name(start: int) -> bool:
+        return text[start - 1 : start] == NAME and language.code not in NOUNS_WITH_CAPITALS
+
     def mend(at: re.Match[str]) -> str:
-        if covered.intersection(range(at.start(), at.end())):
+        if covered.intersection(range(at.start(), at.end())) or _is_name(at.start()):
             return at[0]
         return _mended_syllables(at[0]) if language.code == "ko" else _mended(at[0], language.code)
 
@@ -97,23 +101,22 @@ def _is_replaced(word: str, stem: str) -> bool:
 @cache
 def _mended_syllables(word: str) -> str:
     """Returns a Korean word whose beginning is one letter off a word of the lexicon as that word."""
-    letters = unicodedata.normalize("NFD", word)
-    for pattern in sorted(_korean(), key=len, reverse=True):
-        stem = unicodedata.normalize("NFD", pattern)
-        end = len(pattern)
-        if (
-            len(word) >= end
-            and 0 < slips(unicodedata.normalize("NFD", word[:end]), stem) <= 1
-            and letters[0] == stem[0]
-        ):
-            return pattern + word[end:]
+    for pattern, letters in _korean().get(unicodedata.normalize("NFD", word[0])[0], ()):
+        start = unicodedata.normalize("NFD", word[: len(pattern)])
+        if len(word) >= len(pattern) and abs(len(start) - len(letters)) <= 1 and slips(start, letters, 1) == 1:
+            return pattern + word[len(pattern) :]
     return word
 
 
 @cache
-def _korean() -> frozenset[str]:
-    korean = next(language for language in languages() if language.code == "ko")
-    return frozenset(word for word in korean.words if len(word) >= SYLLABLES and not word.isascii() and word[0] != "^")
+def _korean() -> dict[str, list[tuple[str, str]]]:
+    """Returns the Korean words of two syllables and more, and their letters, by the first letter, the longest first."""
+    index: dict[str, list[tuple[str, str]]] = {}
+    for word in sorted(_words("ko"), key=len, reverse=True):
+        if len(word) >= SYLLABLES and not word.isascii() and word[0] != "^":
+            letters = unicodedata.normalize("NFD", word)
+            index.setdefault(letters[0], []).append((word, letters))
+    return index
 
 
 def slips(one: str, other: str, most: int = 2) -> int:

@@ -131,6 +131,7 @@ def _decide(parts: Sequence[Clause], text: str, left: int) -> Wish:
         part.has("except")
         or (
             (part.has("auto") or _is_for_the_photo(part))
+            and (part.has("photo", "scene") or not part.has("object"))
             and not part.terms
             and not part.negates
             and not part.has("ask")
@@ -183,7 +184,7 @@ def _mark_questions(parts: Sequence[Clause]) -> None:
         orders = any(_orders(part) for part in members)
         for part in members:
             others = [member for member in members if member is not part]
-            inverted = part is parts[0] and "inverted" in part.found[0].names
+            inverted = part.has("inverted") and (part.asked or (part is parts[0] and "inverted" in part.found[0].names))
             asks = (part.has("ask") or inverted) and not any(
                 _orders(member) for member in others if not member.has("ask")
             )
@@ -243,10 +244,13 @@ def _keeps(part: Clause) -> bool:
 def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
     """Returns the readings as orders; a word like "improve" makes orders of complaints only."""
     least = MENTION if part.has("remove", "hate") else COMPLAINT
-    other = part.has("ones") or (
-        part.joined and all(r.wanted is False and r.kind == "damage" for r in readings)
-    )  # "keep those, remove these"
-    return [replace(r, level=ORDER, wanted=True) if other or (r.wanted and least <= r.level) else r for r in readings]
+    return [replace(r, level=ORDER, wanted=True) if _is_meant(r, readings, part, least) else r for r in readings]
+
+
+def _is_meant(reading: Reading, readings: Sequence[Reading], part: Clause, least: int) -> bool:
+    """Returns whether an order is about this reading: one that is wished away, or "keep those, remove these"."""
+    others = part.joined and all(r.wanted is False for r in readings) and reading.kind == "damage"
+    return part.has("ones") or bool(others) or (bool(reading.wanted) and least <= reading.level)
 
 
 def _is_for_the_photo(part: Clause) -> bool:
