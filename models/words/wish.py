@@ -121,7 +121,8 @@ def _decide(parts: Sequence[Clause], text: str, left: int) -> Wish:
     impossible = any(_is_impossible(part, text) for part in parts)
     refused = any(part.has("dont", "not") and part.has("touch", "auto", "remove", "make") for part in parts)
     nothing = any(part.has("nothing") and not part.has("see") for part in parts)
-    wanted = _chosen(readings, impossible, nothing)
+    just = any(part.has("only") and r.level == ORDER for part, group in zip(parts, grouped, strict=True) for r in group)
+    wanted = _chosen(readings, impossible, nothing, ORDER if just else COMPLAINT)
     orders = {r.name for r in wanted if r.kind == "repair" or r.level == ORDER}
     kept = tuple(dict.fromkeys(r.name for r in readings if r.wanted is False and r.name not in orders))
     repairs = tuple(dict.fromkeys(reading.name for reading in wanted if reading.name not in kept))
@@ -166,14 +167,14 @@ def _is_story(parts: Sequence[Clause], left: int) -> bool:
     return left > (FEW if several else MANY)
 
 
-def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool) -> list[Reading]:
-    """Returns what is wished away most plainly, in the user's order: what is said less plainly is a mention."""
+def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool, beside: int) -> list[Reading]:
+    """Returns what is wished away most plainly, in the user's order, and what is at least `beside` in its sentence."""
     wanted = [reading for reading in readings if reading.wanted]
     level = max((reading.level for reading in wanted), default=MENTION)
     if level < (ORDER if nothing else COMPLAINT if impossible else ATTRIBUTE):
         return []
     sentences = {reading.sentence for reading in wanted if reading.level == level}
-    chosen = [r for r in wanted if r.level == level or (r.level >= COMPLAINT and r.sentence in sentences)]
+    chosen = [r for r in wanted if r.level == level or (r.level >= beside and r.sentence in sentences)]
     return sorted(chosen, key=lambda reading: reading.place)
 
 
