@@ -1,7 +1,7 @@
 """Measures a regular grid, such as an upsampling network prints into skies and walls.
 
 A grid of period 16 px (or 8, 4, 2) puts its power into the harmonics of 16 px.  Skies and walls have little else there,
-so the power at a harmonic divided by the power around it tells a grid from grain: 1 to 5 for a photograph, and tens to
+so the power at a harmonic divided by the power around it tells a grid from grain: about 2 for a photograph, and tens to
 hundreds for a grid that can be seen.  Only flat windows count, so bricks, cloth and fences do not.
 
 Method: the spectra of Hann windows of 64 px, each freed of its quadratic trend, averaged over 128 px (Welch 1967).
@@ -23,6 +23,8 @@ PERIOD_PX = 16
 """Its harmonics include those of 8, 4 and 2 px: the strides of the networks."""
 FLAT_LEVELS = 6.0
 """Largest standard deviation of a flat window about its trend, in the busiest channel."""
+NATURAL = 2.0
+"""The peak of a typical photograph."""
 AVERAGED = 3
 """So many windows a side are averaged; with their overlap they cover 128 px."""
 FEWEST = 3
@@ -74,6 +76,38 @@ def peak_at(picture: Levels, flat: Windows | None = None) -> Peak:
     center = (int(column) * STRIDE_PX + half, int(row) * STRIDE_PX + half)
     ratio = float(ratios[row, column])
     return Peak(ratio=ratio, center=center) if ratio > 0 else Peak(ratio=1.0, center=(0, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peaks:
+    """The peaks of a repair, measured in the same windows; `center` is the place of that of the result."""
+
+    before: float
+    after: float
+    truth: float | None
+    center: tuple[int, int]
+
+    @property
+    def growth(self) -> float:
+        """The peak of the result, relative to the largest that was there before or belongs there; at most 3 is good.
+
+        A peak below `NATURAL` is chance, so it counts as `NATURAL`.
+        """
+        return self.after / max(self.before, self.truth or 0.0, NATURAL)
+
+
+def compare_peaks(before: Levels, after: Levels, truth: Levels | None = None) -> Peaks:
+    """Returns the peaks of a picture, its repair and its truth where the picture or the truth is flat: one size."""
+    flat = flat_windows(before)
+    if truth is not None:
+        flat |= flat_windows(truth)
+    found = peak_at(after, flat)
+    return Peaks(
+        before=spectral_peak(before, flat),
+        after=found.ratio,
+        truth=None if truth is None else spectral_peak(truth, flat),
+        center=found.center,
+    )
 
 
 def flat_windows(picture: Levels) -> Windows:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.evaluation.spectrum import VISIBLE_LEVELS, flat_windows, peak_at, spectral_peak
+from models.evaluation.spectrum import NATURAL, VISIBLE_LEVELS, compare_peaks, flat_windows, peak_at, spectral_peak
 
 SIDE = 256
 Y, X = np.mgrid[:SIDE, :SIDE].astype(np.float64)
@@ -113,3 +113,22 @@ def test_pictures_of_every_size_have_a_peak_of_at_least_one_number(shape):
 def test_flat_windows_of_another_size_are_refused():
     with pytest.raises(ValueError, match="flat windows"):
         spectral_peak(sky(1), flat_windows(sky(1)[:128]))
+
+
+def test_a_repair_that_prints_a_grid_is_told_from_one_that_keeps_the_grid_of_its_input():
+    clean, grid = sky(1), sky(1, wave(8, 3))
+    assert compare_peaks(clean, grid).growth > 3
+    assert compare_peaks(grid, grid).growth == pytest.approx(1)
+    assert compare_peaks(clean, grid, truth=grid).growth == pytest.approx(1)  # the truth has it, too
+    assert compare_peaks(grid, clean).growth < 0.1
+
+
+def test_growth_counts_the_chance_peaks_of_noise_as_those_of_a_photograph():
+    peaks = compare_peaks(sky(1), sky(0.5, seed=1))
+    assert peaks.growth == pytest.approx(peaks.after / max(peaks.before, NATURAL)) and peaks.growth < 2
+
+
+def test_a_noisy_input_is_measured_where_its_truth_is_flat():
+    peaks = compare_peaks(sky(40), sky(1, wave(8, 3)), truth=sky(1))
+    assert not flat_windows(sky(40)).any()
+    assert peaks.growth > 3
