@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.evaluation.mixtures import MIXTURES, damaged
+from models.evaluation.mixtures import MIXTURES, damaged, synthetic_kinds
 from models.evaluation.pairs import Pair, Pictures, clean_pairs, read_pictures
 
 TURNED, MIXED = "turned", "mixtures"
@@ -54,7 +54,13 @@ def turned_name(task: str, name: str, turns: int) -> str:
 
 
 def mixed_pairs(pairs: Sequence[Pair], each: int, seed: int) -> list[Pair]:
-    """Returns `each` ground truths for each of ten mixtures of two kinds of damage, of as many photos as there are."""
+    """Returns `each` ground truths for each of ten mixtures of two kinds of damage, of as many photos as there are.
+
+    Raises:
+        ControlsError: OpenCV is not installed, and `each` is not 0.
+    """
+    if each:
+        synthetic_kinds()  # an error now, and not one for every photo
     truths = clean_pairs(pairs, each * len(MIXTURES))
     chosen: list[Pair] = []
     for number, kinds in enumerate(MIXTURES):
