@@ -6,7 +6,7 @@ beside them.  Damaged: the test pairs in the four turns, and held-out photograph
 and mixtures of two.  Target: at most 1 % come back worse than the input by more than 0.3 dB.  All in automatic mode.
 
 Each result is on disk before the next picture starts: a stopped run continues with the same command.  The exit code is
-0 if all targets are met, 1 if not or if a picture failed, 130 after Ctrl-C.
+0 if all targets are met, 1 if not or if a picture failed, 130 after Ctrl-C, which writes the report of what is there.
 
 Examples:
     python benchmarks/never_worse.py --images ../shared/train --images /tmp/photos --out runs/never-worse
@@ -151,6 +151,8 @@ def run_all(examples: Sequence[Example], run: Run, folder: Path, workers: int) -
     """Measure what is missing, write each result and a line of progress; returns all results in order."""
     done = read_rows(folder, run)
     missing = [example for example in examples if example.key not in done]
+    # in random order, so that a run that is stopped early has some of every group
+    missing = [missing[index] for index in np.random.default_rng(run.seed).permutation(len(missing))]
     started_s = time.monotonic()
     with (folder / ROWS).open("a") as file:
         for count, row in enumerate(outcomes(missing, run, workers), 1):
@@ -213,13 +215,17 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.show:
         return show(examples, run, arguments)
     print(f"{len(photos)} held-out photographs, {len(examples)} pictures", file=sys.stderr)
+    interrupted = False
     try:
         rows = run_all(examples, run, arguments.out, arguments.workers)
     except KeyboardInterrupt:
-        print(f"interrupted; the results are in {arguments.out}. Run the same command to continue.", file=sys.stderr)
-        return 130
+        rows, interrupted = list(read_rows(arguments.out, run).values()), True
     facts = f"{manifest.name} {manifest.version} · {len(photos)} held-out photographs · seed {run.seed}"
-    return report(rows, header(facts, f"sides {run.smallest_px} to {run.largest_px} px"), arguments)
+    counts = f"{len(rows)} of {len(examples)} pictures"
+    code = report(rows, header(facts, f"sides {run.smallest_px} to {run.largest_px} px", counts), arguments)
+    if interrupted:
+        print(f"interrupted after {counts}. Run the same command to continue.", file=sys.stderr)
+    return 130 if interrupted else code
 
 
 def show(examples: Sequence[Example], run: Run, arguments: argparse.Namespace) -> int:

@@ -171,6 +171,23 @@ def test_a_stopped_run_measures_only_what_is_missing(never_worse, monkeypatch, t
     assert len(rows.read_text().splitlines()) == len(lines)
 
 
+def test_an_interrupted_run_reports_what_is_there_and_continues(never_worse, monkeypatch, textured, pairs, tmp_path):
+    measure, calls = never_worse.measure, []
+
+    def interrupted(example, run, folder=None):
+        calls.append(example.key)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return measure(example, run, folder)
+
+    monkeypatch.setattr(never_worse, "measure", interrupted)
+    assert run(never_worse, monkeypatch, 0, textured, pairs, tmp_path / "out") == 130
+    assert "5 of 16 pictures" in (tmp_path / "out/report.md").read_text()
+    assert {key.split("/")[0] for key in calls} == {"clean", "damaged"}  # some of every group
+    assert run(never_worse, monkeypatch, 0, textured, pairs, tmp_path / "out") == 0
+    assert len(calls) == 6 + 11
+
+
 def test_results_of_another_seed_are_not_mixed(never_worse, monkeypatch, textured, pairs, tmp_path):
     run(never_worse, monkeypatch, 0, textured, pairs, tmp_path / "out")
     with pytest.raises(SystemExit, match="seed"):
