@@ -117,7 +117,8 @@ def read_rows(folder: Path, run: Run) -> dict[str, Outcome]:
     conditions = json.loads(json.dumps(asdict(run)))
     if (folder / RUN).exists() and (folder / ROWS).exists():
         earlier = json.loads((folder / RUN).read_text())
-        differing = [name for name in conditions if earlier.get(name) != conditions[name]]
+        # the fingerprint says which bundle it was, wherever it lies
+        differing = [name for name in conditions if name != "bundle" and earlier.get(name) != conditions[name]]
         if differing:
             raise SystemExit(f"{folder} has results of another run ({', '.join(differing)} differ); use another --out")
     else:

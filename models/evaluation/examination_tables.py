@@ -91,10 +91,21 @@ def _turns(tallies: Sequence[TurnTally]) -> Grid:
             f"{of.right_upright}/{of.labeled}" if of.labeled else MISSING,
             f"{of.right}/{of.labeled}" if of.labeled else MISSING,
             _verdict(of.missed),
+            _named(of.worse),
         )
         for of in tallies
     ]
-    columns = ("task", "turned by", "n", "gain upright", "gain turned", "label upright", "label turned", "goal")
+    columns = (
+        "task",
+        "turned by",
+        "n",
+        "gain upright",
+        "gain turned",
+        "label upright",
+        "label turned",
+        "goal",
+        "worse",
+    )
     return Grid(columns=columns, lines=tuple(lines))
 
 

@@ -37,7 +37,10 @@ class GridTally(BaseModel):
 
 
 class TurnTally(BaseModel):
-    """A task in one turn beside the same photos upright; gains None without ground truths."""
+    """A task in one turn beside the same photos upright; gains None without ground truths.
+
+    `worse` names the photos that gain less by more than the goal allows, worst first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,6 +52,7 @@ class TurnTally(BaseModel):
     right: int
     gain_upright_db: float | None
     gain_db: float | None
+    worse: tuple[str, ...] = ()
 
     @property
     def missed(self) -> bool:
@@ -154,6 +158,11 @@ def _turn(task: str, turns: int, both: Sequence[tuple[Row, Row]]) -> TurnTally:
     labeled = [(row, other) for row, other in both if row.expected is not None]
     gains = [(row.psnr_gain_db(AUTO), other.psnr_gain_db(AUTO)) for row, other in both]
     known = [(gain, other) for gain, other in gains if gain is not None and other is not None]
+    losses = {
+        row.name: gain - other
+        for (row, _), (gain, other) in zip(both, gains, strict=True)
+        if gain is not None and other is not None and gain - other > TURN_DB
+    }
     return TurnTally(
         task=task,
         turns=turns,
@@ -163,6 +172,7 @@ def _turn(task: str, turns: int, both: Sequence[tuple[Row, Row]]) -> TurnTally:
         right=sum(other.runs[AUTO].label == other.expected for _, other in labeled),
         gain_upright_db=fmean(gain for gain, _ in known) if known else None,
         gain_db=fmean(other for _, other in known) if known else None,
+        worse=tuple(f"{name} (-{losses[name]:.1f} dB)" for name in sorted(losses, key=lambda name: -losses[name])),
     )
 
 

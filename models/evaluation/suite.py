@@ -130,7 +130,7 @@ class Suite:
             runs[mode], named[mode] = self._restore(pictures, controls)
             peaks = compare_peaks(pictures.degraded, named[mode], pictures.truth)
             update: dict[str, float] = {"peak": peaks.after}
-            if mode == AUTO and self.tile_px is not None:
+            if mode == AUTO and self.tile_px is not None and not isinstance(pair, DerivedPair):
                 update |= self._agreement(pictures, controls, named[mode])
             runs[mode] = runs[mode].model_copy(update=update)
         height, width = pictures.degraded.shape[:2]

@@ -58,6 +58,7 @@ def test_a_turned_photo_is_compared_with_itself_upright():
     ninety, half = examine(rows).turns
     assert (ninety.turns, ninety.pictures, ninety.right_upright, ninety.right) == (1, 1, 1, 0)
     assert (ninety.gain_upright_db, ninety.gain_db) == (5, 4) and ninety.missed
+    assert ninety.worse == ("a.png (-1.0 dB)",)
     assert (half.turns, half.gain_db) == (2, 5) and not half.missed
 
 
