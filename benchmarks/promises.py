@@ -1,12 +1,14 @@
 """Measure mixtures of degradations, `strength`, and faces and small text, on photos held out from training.
 
-Mixtures: two degradations on one crop.  The PSNR of the automatic mode is compared with the better of two single
-prompted passes, and with two prompted passes that repair the last degradation first.
+Mixtures: two degradations on one crop, in 8 bits as in a file.  The PSNR of the automatic mode is compared with the
+better of two single prompted passes, and with two prompted passes that repair the last degradation first.
 Strength: whether the mean change increases with `strength`, for each degradation.
 Faces and small text: the mean absolute error before and after, for crops with white noise, and the mean change of clean
 crops.  Errors and changes are of 255.
 
-Example: python benchmarks/promises.py --images ../shared/train --images ../photos
+Examples:
+    python benchmarks/promises.py --images ../shared/train --images ../photos
+    python benchmarks/promises.py --images ../shared/train --images ../photos --each 20 --only-mixtures
 """
 
 from collections.abc import Iterator
