@@ -112,7 +112,7 @@ def _groups(rows: Iterable[Outcome], part: str) -> Iterable[tuple[str, list[Outc
     for row in rows:
         if row.part == part:
             groups.setdefault(row.group, []).append(row)
-    return groups.items()
+    return sorted(groups.items(), key=lambda entry: (entry[0] != HELD_OUT, entry[0]))
 
 
 def _clean(rows: Sequence[Outcome]) -> CleanGroup:
