@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # torch takes seconds to load; --help must not wait for it
     from models.evaluation.comparison import Comparison
     from models.evaluation.report import Report
 
+MIXTURES, TILES_PX = 2, 192
+"""What --all takes for --mixtures and --tiles."""
+
 
 def evaluate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of TASK/lq/NAME and TASK/gt/NAME.")],
@@ -57,6 +60,27 @@ def evaluate(
             "Repeat the option, or separate names with commas."
         ),
     ] = None,
+    turns: Annotated[
+        bool, typer.Option("--turns", help="Also restore each image turned by 90, 180 and 270 degrees.")
+    ] = False,
+    mixtures: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Also restore N clean images with each of ten mixtures of two kinds of synthetic damage.",
+        ),
+    ] = 0,
+    tiles: Annotated[
+        int | None,
+        typer.Option(
+            min=64, metavar="PX", help="Also restore each image in tiles of this side, and compare their brightness."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="The same as --turns --mixtures 2 --tiles 192, unless you give other numbers."),
+    ] = False,
     pictures: Annotated[
         Path | None, typer.Option(help="Write input, results and truth of each pair side by side into this folder.")
     ] = None,
@@ -79,7 +103,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle on pairs of damaged and clean images.
 
-    Measures PSNR, SSIM, labels, passes and seconds, and writes a table and three reports.
+    Measures PSNR, SSIM, labels, grids, passes and seconds, and writes a table and three reports.
 
     An interrupted run continues when you run the same command again.
 
@@ -89,6 +113,7 @@ def evaluate(
         from cli.evaluate_run import EvaluationOptions, measure, open_session, print_report, summarize, write_reports
         from models.controls import Controls
         from models.evaluation import comparison
+        from models.evaluation.derived import mixed_pairs, turned_pairs
         from models.evaluation.other_tools import parse_other_tools, refuse_unrelated_folders
         from models.evaluation.pairs import clean_pairs, find_pairs
         from models.evaluation.perceptual import parse_metric_names
@@ -99,7 +124,12 @@ def evaluate(
         damaged = find_pairs(directory, task_names, limit)
         others = parse_other_tools(against or [], against_timeout)
         refuse_unrelated_folders(others, damaged)
-        pairs = damaged + clean_pairs(find_pairs(directory, task_names), clean)
+        turns, mixtures, tiles = (
+            (True, mixtures or MIXTURES, tiles or TILES_PX) if everything else (turns, mixtures, tiles)
+        )
+        whole = find_pairs(directory, task_names)
+        pairs = damaged + clean_pairs(whole, clean) + mixed_pairs(whole, mixtures, seed)
+        pairs += turned_pairs(damaged) if turns else []
         if earlier is not None:
             comparison.refuse_incomparable(earlier, crop, [(pair.task, pair.name) for pair in pairs])
         _set_threads(threads)
@@ -112,6 +142,7 @@ def evaluate(
             told=told,
             others=others,
             metrics=parse_metric_names(metrics or []),
+            tile_px=tiles,
         )
         session = open_session(options, restart=restart)
         print_message(f"{len(pairs)} images · {session.description}")

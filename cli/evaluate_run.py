@@ -48,6 +48,7 @@ class EvaluationOptions:
     told: bool
     others: Sequence[OtherTool]
     metrics: Sequence[str]
+    tile_px: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ def open_session(options: EvaluationOptions, *, restart: bool) -> Session:
         seed=options.controls.seed,
         steps=options.controls.steps,
         max_passes=options.controls.max_passes,
+        tile_px=options.tile_px,
         modes=(AUTO, TOLD) if options.told else (AUTO,),
         metrics=learned_metrics.names,
         against={other.name: other.source for other in options.others},
@@ -99,6 +101,7 @@ def open_session(options: EvaluationOptions, *, restart: bool) -> Session:
         modes=conditions.modes,
         other_tools=options.others,
         learned_metrics=learned_metrics,
+        tile_px=options.tile_px,
     )
     features = FeatureStore(folder / FEATURES, learned_metrics.features) if learned_metrics.features else None
     description = f"bundle {bundle} · {chosen.device} ({chosen.why}) · rows in {folder}"

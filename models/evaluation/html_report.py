@@ -6,6 +6,7 @@ from html import escape
 
 from models.evaluation.album import MAX_SIDE_PX, WORST_PER_TASK, Album, worst_rows
 from models.evaluation.comparison import TITLE, Comparison, changes_grid, changes_notes
+from models.evaluation.examination_tables import sections
 from models.evaluation.measurements import Row
 from models.evaluation.report import Report
 from models.evaluation.strips import caption
@@ -57,17 +58,18 @@ def html_report(report: Report, album: Album, changes: Comparison | None = None)
         *(["<p>Requested, but not measured:</p>", _items(map(escape, report.notes))] if report.notes else []),
         f"<p>{escape(LEGEND)}</p>",
         _table(main_grid(summary)),
+        "<h2>Worst losses: pairs with a negative PSNR gain in auto mode</h2>",
+        _table(worse_pairs_grid(summary)) if summary.hurt else "<p>None.</p>",
         *_metrics(report),
         *_changes(changes),
         *_other_tools(report),
         "<h2>Clean photos</h2>",
         f"<p>{escape(clean_photos_text(summary.clean))}</p>",
+        *_examinations(report),
         "<h2>Confusion matrix: expected label (rows), found label (columns)</h2>",
         _confusion(summary),
         "<h2>Passes and stop reasons</h2>",
         _table(passes_grid(summary)),
-        "<h2>Pairs with a negative PSNR gain in auto mode</h2>",
-        _table(worse_pairs_grid(summary)) if summary.hurt else "<p>None.</p>",
         *_worst(report.rows, album),
         *_errors(summary),
     ]
@@ -148,6 +150,14 @@ def _strip(row: Row, pictures: dict[str, bytes]) -> str:
 def _metrics(report: Report) -> list[str]:
     grid = metrics_grid(report)
     return [] if grid is None else ["<h2>Learned metrics</h2>", f"<p>{escape(METRICS_LEGEND)}</p>", _table(grid)]
+
+
+def _examinations(report: Report) -> list[str]:
+    return [
+        part
+        for of in sections(report.examinations)
+        for part in (f"<h2>{escape(of.title)}</h2>", f"<p>{escape(of.note)}</p>", _table(of.grid))
+    ]
 
 
 def _changes(changes: Comparison | None) -> list[str]:

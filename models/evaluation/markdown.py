@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from models.evaluation.comparison import TITLE, Comparison, changes_grid, changes_notes
+from models.evaluation.examination_tables import sections
 from models.evaluation.report import Report
 from models.evaluation.summary import Summary
 from models.evaluation.tables import (
@@ -33,17 +34,18 @@ def markdown_report(report: Report, changes: Comparison | None = None) -> str:
         *(["Requested, but not measured:", _bullets(report.notes)] if report.notes else []),
         LEGEND,
         table(main_grid(summary)),
+        "## Worst losses: pairs with a negative PSNR gain in auto mode",
+        table(worse_pairs_grid(summary)) if summary.hurt else "None.",
         *_metrics(report),
         *_changes(changes),
         *_other_tools(report),
         "## Clean photos",
         clean_photos_text(summary.clean),
+        *(part for of in sections(report.examinations) for part in (f"## {of.title}", of.note, table(of.grid))),
         "## Confusion matrix: expected label (rows), found label (columns)",
         table(confusion_grid(summary)) if summary.confusion else "No photo has a label that this bundle knows.",
         "## Passes and stop reasons",
         table(passes_grid(summary)),
-        "## Pairs with a negative PSNR gain in auto mode",
-        table(worse_pairs_grid(summary)) if summary.hurt else "None.",
     ]
     if summary.errors:
         parts += ["## Errors", _bullets(f"{name}: {error}" for name, error in summary.errors.items())]

@@ -18,6 +18,9 @@ CONDITIONS, ROWS = "run.json", "rows.jsonl"
 AUTO, TOLD = "auto", "told"
 """The modes of a bundle: the assessor decides, or the prompt names the expected label."""
 
+ONLY = "only "
+"""Start of the modes of a mixture: `only rain` repairs its rain and leaves the rest."""
+
 Scores = dict[str, float]
 """A value for each of models.evaluation.ssim.METRICS if there is a ground truth, and for each learned metric."""
 
@@ -25,8 +28,8 @@ Scores = dict[str, float]
 class Conditions(BaseModel):
     """The conditions that a row's numbers depend on; rows of different conditions never share a folder.
 
-    `metrics` are the learned metrics.  `against` is the command or folder of each other tool by name: a tool can be
-    added later, but its command or folder cannot change.
+    `tile_px` is the side of the tiles of a second restoration.  `metrics` are the learned metrics.  `against` is the
+    command or folder of each other tool by name: a tool can be added later, but its command or folder cannot change.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +42,7 @@ class Conditions(BaseModel):
     seed: int
     steps: int | None = None
     max_passes: int | None = None
+    tile_px: int | None = None
     modes: tuple[str, ...] = (AUTO, TOLD)
     metrics: tuple[str, ...] = ()
     against: dict[str, str] = Field(default_factory=dict)
@@ -56,7 +60,9 @@ def fingerprint(manifest: Manifest) -> str:
 class Restoration(BaseModel):
     """One restored photo: scores against the ground truth, the first assessment, the repairs and the stop reason.
 
-    The result of another tool has only scores and seconds, or an `error`.
+    `peak` is its spectral peak (models.evaluation.spectrum); `drift` and `seam` compare it with its result in tiles, in
+    levels of 255 (models.evaluation.tile_agreement).  The result of another tool has only scores and seconds, or an
+    `error`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
@@ -67,6 +73,9 @@ class Restoration(BaseModel):
     passes: int = 0
     stop_reason: str = ""
     seconds: float | None = None  # None if the tool ran outside this program
+    peak: float | None = None
+    drift: float | None = None
+    seam: float | None = None
     error: str | None = None
 
     @property
@@ -76,7 +85,10 @@ class Restoration(BaseModel):
 
 
 class Row(BaseModel):
-    """The measurements of one photo: `scores` of the input and `runs` by mode or tool, or an `error` instead."""
+    """The measurements of one photo: `scores` of the input and `runs` by mode or tool, or an `error` instead.
+
+    `peak` and `truth_peak` are the spectral peaks of the input and the ground truth.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
@@ -87,6 +99,8 @@ class Row(BaseModel):
     width_px: int = 0
     height_px: int = 0
     scores: Scores = Field(default_factory=dict)
+    peak: float | None = None
+    truth_peak: float | None = None
     runs: dict[str, Restoration] = Field(default_factory=dict)
     error: str | None = None
 

@@ -45,41 +45,44 @@ LABELS = {
 
 LABELS_BY_FILE_NAME: tuple[tuple[str, str], ...] = (
     (r"autodir_blur", "blur"),
-    (r"autodir_lowlight|dicm_", "low-light"),
-    (r"autodir_rain|realrain_", "rain"),
+    (r"autodir_lowlight|dicm", "low-light"),
+    (r"autodir_rain|realrain", "rain"),
     (r"autodir_sr", "low-resolution"),
-    (r"raindrop_", "raindrop"),
-    (r"rni15_", "noise"),
-    (r"rtts_", "haze"),
+    (r"(autodir_)?raindrop", "raindrop"),
+    (r"rni15", "noise"),
+    (r"rtts", "haze"),
 )
-"""Expected labels in the mixed task `real`, by the start of the file name; the first match counts."""
+"""Expected labels in the mixed task `real`, by the first words of the file name (see `_match`)."""
 
 SUBSETS: tuple[tuple[str, str, str], ...] = (
     ("denoise", r"cbsd68_\w+_s(\d+)", r"CBSD68 noise \1"),
-    ("denoise", r"nam_", "Nam (camera noise)"),
-    ("deblur", r"gopro_", "GoPro"),
-    ("derain", r"rain100l_", "Rain100L"),
-    ("derain", r"rain100h_", "Rain100H"),
-    ("derain", r"rain1400_", "Rain1400"),
-    ("dehaze", r"sots_in_", "SOTS indoor"),
-    ("dehaze", r"sots_out_", "SOTS outdoor"),
-    ("dehaze", r"revide_", "REVIDE (real haze)"),
-    ("lowlight", r"lol_", "LOL"),
-    ("lowlight", r"lolv2real_", "LOL-v2 real"),
-    ("raindrop", r"raindrop_", "RainDrop"),
-    ("sr", r"set5_", "Set5 x4"),
-    ("sr", r"set14_", "Set14 x4"),
-    ("sr", r"bsd100_", "BSD100 x4"),
-    ("sr", r"urban100_", "Urban100 x4"),
+    ("denoise", r"nam", "Nam (camera noise)"),
+    ("deblur", r"gopro", "GoPro"),
+    ("derain", r"rain100l", "Rain100L"),
+    ("derain", r"rain100h", "Rain100H"),
+    ("derain", r"rain1400", "Rain1400"),
+    ("dehaze", r"sots_in", "SOTS indoor"),
+    ("dehaze", r"sots_out", "SOTS outdoor"),
+    ("dehaze", r"revide", "REVIDE (real haze)"),
+    ("lowlight", r"lol", "LOL"),
+    ("lowlight", r"lolv2real", "LOL-v2 real"),
+    ("raindrop", r"raindrop", "RainDrop"),
+    ("sr", r"set5", "Set5 x4"),
+    ("sr", r"set14", "Set14 x4"),
+    ("sr", r"bsd100", "BSD100 x4"),
+    ("sr", r"urban100", "Urban100 x4"),
     ("jpeg", r"live1_\w+_q(\d+)", r"LIVE1 q\1"),
-    ("shadow", r"srd_", "SRD"),
-    ("inpaint", r"celebahq_", "CelebA-HQ thin masks"),
-    ("inpaint", r"places2_", "Places2"),
-    ("underwater", r"euvp_", "EUVP"),
-    ("underwater", r"lsui_", "LSUI"),
-    ("underwater", r"ufo120_", "UFO-120 x2"),
+    ("shadow", r"srd", "SRD"),
+    ("inpaint", r"celebahq", "CelebA-HQ thin masks"),
+    ("inpaint", r"places2", "Places2"),
+    ("underwater", r"euvp", "EUVP"),
+    ("underwater", r"lsui", "LSUI"),
+    ("underwater", r"ufo120", "UFO-120 x2"),
 )
-"""(task, start of the file name, subset); the first match counts.  Without a match, the subset is the task."""
+"""(task, first words of the file name, subset).  Without a match (see `_match`), the subset is the task."""
+
+_WORD_END = r"(?:(?<=\d)(?![^\W_])|(?<=[^\W\d_])(?![^\W\d_]))"
+"""After a letter no letter may follow, so that `rain` is not found in `raindrop`; after a digit no letter or digit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +213,7 @@ def counterpart(name: str, folder: Path) -> Path:
 
 def _subset(task: str, name: str) -> str:
     for of_task, start, subset in SUBSETS:
-        match = re.match(start, name)
+        match = _match(start, name)
         if of_task == task and match:
             return match.expand(subset)
     return task
@@ -219,7 +222,12 @@ def _subset(task: str, name: str) -> str:
 def _label(task: str, name: str) -> str | None:
     if task != "real":
         return LABELS.get(task)
-    return next((label for start, label in LABELS_BY_FILE_NAME if re.match(start, name)), None)
+    return next((label for start, label in LABELS_BY_FILE_NAME if _match(start, name)), None)
+
+
+def _match(words: str, name: str) -> re.Match[str] | None:
+    """Returns the match of whole words at the start of a file name: `rain` fits rain.png, rain_1 and rain2."""
+    return re.match(f"(?:{words}){_WORD_END}", name)
 
 
 def _limit_subsets(pairs: Iterable[Pair], limit: int | None) -> list[Pair]:

@@ -14,8 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ControlsError
+from models.evaluation.derived import DERIVED
+from models.evaluation.examinations import Examinations, examine
 from models.evaluation.measurements import Conditions, Row
-from models.evaluation.summary import Summary, summarize
+from models.evaluation.summary import Summary, row_errors, summarize
 
 JSON_NAME = "report.json"
 
@@ -41,7 +43,7 @@ class Header(BaseModel):
 
 
 class Report(BaseModel):
-    """The full report.  `rows` are the rows of the summary, `notes` name the metrics that could not be measured.
+    """The full report.  `rows` are those of summary and examinations, `notes` name the metrics that were not measured.
 
     `fid[task][name]` is the FID over all photos of a task, for the input, each mode and each tool.
     """
@@ -52,6 +54,7 @@ class Report(BaseModel):
     summary: Summary
     fid: dict[str, dict[str, float]] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    examinations: Examinations = Field(default_factory=Examinations)
     rows: tuple[Row, ...]
 
 
@@ -98,7 +101,16 @@ def write_report(
     fid: dict[str, dict[str, float]] | None = None,
 ) -> Report:
     """Write report.json into a folder and return the report."""
-    report = Report(head=header, summary=summarize(rows), fid=fid or {}, notes=tuple(notes), rows=tuple(rows))
+    # the totals are those of the folder's photos, upright
+    summary = summarize([row for row in rows if row.task not in DERIVED])
+    report = Report(
+        head=header,
+        summary=summary.model_copy(update={"errors": row_errors(rows)}),
+        fid=fid or {},
+        notes=tuple(notes),
+        examinations=examine(rows),
+        rows=tuple(rows),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_NAME).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return report

@@ -15,11 +15,14 @@ from torch import Tensor
 from models.controls import Controls
 from models.drive import restore_one
 from models.errors import ModelsError
-from models.evaluation.measurements import AUTO, TOLD, Restoration, Row, RowLog, Scores
+from models.evaluation.derived import DerivedPair, read_derived
+from models.evaluation.measurements import AUTO, ONLY, TOLD, Restoration, Row, RowLog, Scores
 from models.evaluation.other_tools import OtherTool
-from models.evaluation.pairs import Pair, Picture, Pictures, read_pictures
+from models.evaluation.pairs import Pair, Picture, Pictures
 from models.evaluation.perceptual import NO_METRICS, LoadedMetrics
+from models.evaluation.spectrum import Peaks, compare_peaks
 from models.evaluation.ssim import METRICS
+from models.evaluation.tile_agreement import brightness_drift, seam_jump
 from models.pixels import to_pixels, to_tensor
 from models.restorer import Request, Restored, Restorer
 from models.vocabulary import CLEAN, degradation
@@ -57,7 +60,7 @@ class Listener(Protocol):
 class Suite:
     """A restorer with its controls and modes, other tools, and learned metrics.
 
-    `crop_px` is passed to pairs.read_pictures.
+    `crop_px` is passed to pairs.read_pictures.  With `tile_px`, each photo is also restored in tiles of that side.
     """
 
     restorer: Restorer
@@ -66,6 +69,7 @@ class Suite:
     modes: Sequence[str] = tuple(MODES)
     other_tools: Sequence[OtherTool] = ()
     learned_metrics: LoadedMetrics = NO_METRICS
+    tile_px: int | None = None
 
     def run(self, pairs: Iterable[Pair], log: RowLog, listener: Listener) -> None:
         """Measure pairs without a row in the log, and tools that were added later."""
@@ -83,6 +87,8 @@ class Suite:
         return row is not None and not self._missing_tools(pair, row)
 
     def _missing_tools(self, pair: Pair, row: Row | None) -> list[OtherTool]:
+        if isinstance(pair, DerivedPair):
+            return []
         runs = {} if row is None else row.runs
         covering = [tool for tool in self.other_tools if tool.covers(pair)]
         return [tool for tool in covering if tool.name not in runs or runs[tool.name].error is not None]
@@ -106,7 +112,7 @@ class Suite:
         Raises:
             PhotoError: a file cannot be read, or the sizes do not match.
         """
-        pictures = read_pictures(pair, self.crop_px)
+        pictures = read_derived(pair, self.crop_px)
         named = {"input": pictures.degraded}
         row = earlier or self._measure_bundle(pair, pictures, named)
         runs = dict(row.runs)
@@ -119,10 +125,14 @@ class Suite:
     def _measure_bundle(self, pair: Pair, pictures: Pictures, named: dict[str, Picture]) -> Row:
         expected = pair.expected if pair.expected in (*self.restorer.names, CLEAN) else None
         runs: dict[str, Restoration] = {}
-        for mode in self.modes:
-            controls = MODES[mode](self.controls, expected)
-            if controls is not None:
-                runs[mode], named[mode] = self._restore(pictures, controls)
+        peaks: Peaks | None = None
+        for mode, controls in self._controls(pair, expected).items():
+            runs[mode], named[mode] = self._restore(pictures, controls)
+            peaks = compare_peaks(pictures.degraded, named[mode], pictures.truth)
+            update: dict[str, float] = {"peak": peaks.after}
+            if mode == AUTO and self.tile_px is not None and not isinstance(pair, DerivedPair):
+                update |= self._agreement(pictures, controls, named[mode])
+            runs[mode] = runs[mode].model_copy(update=update)
         height, width = pictures.degraded.shape[:2]
         return Row(
             task=pair.task,
@@ -132,8 +142,28 @@ class Suite:
             width_px=width,
             height_px=height,
             scores=self._scores(pictures.degraded, pictures.truth),
+            peak=None if peaks is None else peaks.before,
+            truth_peak=None if peaks is None else peaks.truth,
             runs=runs,
         )
+
+    def _controls(self, pair: Pair, expected: str | None) -> dict[str, Controls]:
+        """Returns the controls of each mode; a mixture has a mode for each of its kinds instead of *told*."""
+        if isinstance(pair, DerivedPair) and pair.kinds:
+            known = [kind for kind in pair.kinds if kind in self.restorer.names]
+            singles = {f"{ONLY}{kind}": replace(self.controls, prompt=degradation(kind).prompt) for kind in known}
+            return {AUTO: self.controls, **singles}
+        modes = [AUTO] if isinstance(pair, DerivedPair) else self.modes
+        asked = {mode: MODES[mode](self.controls, expected) for mode in modes}
+        return {mode: controls for mode, controls in asked.items() if controls is not None}
+
+    def _agreement(self, pictures: Pictures, controls: Controls, whole: Picture) -> dict[str, float]:
+        """Restore a photo in tiles, and compare it with its result; 0 if nothing was changed."""
+        if np.array_equal(whole, pictures.degraded):
+            return {"drift": 0.0, "seam": 0.0}
+        request = Request(image=to_tensor(pictures.degraded), tile_px=self.tile_px, controls=controls)
+        tiled = to_pixels(restore_one(self.restorer, request).image).astype(np.uint8, copy=False)
+        return {"drift": brightness_drift(tiled, whole), "seam": seam_jump(tiled, whole)}
 
     def _restore(self, pictures: Pictures, controls: Controls) -> tuple[Restoration, Picture]:
         image: Tensor = to_tensor(pictures.degraded)

@@ -134,11 +134,11 @@ def summarize(rows: Sequence[Row], first: str = AUTO) -> Summary:
         clean=_clean([row for row in rows if row.task == CLEAN], first),
         confusion=_confusion(rows, first),
         hurt=_worse_pairs(pairs, first),
-        errors=_errors(rows),
+        errors=row_errors(rows),
     )
 
 
-def _errors(rows: Iterable[Row]) -> dict[str, str]:
+def row_errors(rows: Iterable[Row]) -> dict[str, str]:
     """Returns the error messages by photo, and by photo and tool."""
     errors: dict[str, str] = {}
     for row in rows:

@@ -214,3 +214,33 @@ def test_a_folder_of_another_layout_is_a_usage_error(tmp_path):
 
 def test_a_missing_bundle_is_a_model_error(tree):
     assert invoke(tree, "--bundle", tree / "nowhere").exit_code == 3
+
+
+def test_everything_is_examined_on_request_and_the_totals_stay_those_of_the_pairs(tree, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("models.evaluation.derived.MIXTURES", (("rain", "noise"), ("haze", "jpeg")))
+    out = tmp_path / "out"
+    words = ("--bundle", bundle, "--out", out, "--clean", 0, "--limit", 1, "--steps", 1, "--no-told")
+    result = invoke(tree, *words, "--turns", "--mixtures", 1, "--tiles", 64)
+    assert result.exit_code == 0, result.output
+    report = json.loads((out / "report.json").read_text())
+    assert report["summary"]["overall"]["pictures"] == 1
+    assert [row["task"] for row in report["rows"]] == ["denoise", *["mixtures"] * 2, *["turned"] * 3]
+    found = report["examinations"]
+    assert [tally["turns"] for tally in found["turns"]] == [1, 2, 3]
+    assert len(found["mixtures"]) == 3 and found["mixtures"][-1]["kinds"] == "all"
+    assert found["tiles"][0]["pictures"] == 1
+    again = invoke(tree, *words, "--turns", "--mixtures", 1, "--tiles", 72)
+    assert again.exit_code == 2 and "tile_px" in again.stderr
+
+
+@pytest.mark.parametrize("words", [("--tiles", 10), ("--mixtures", -1)])
+def test_impossible_examinations_are_refused(tree, words):
+    result = invoke(tree, *words)
+    assert result.exit_code == 2 and "greater than or equal" in result.stderr
+
+
+def test_mixtures_without_opencv_are_refused_before_the_run(tree, bundle, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "models.training.data.degradations", None)  # an import fails
+    result = invoke(tree, "--bundle", bundle, "--out", tmp_path / "out", "--mixtures", 1)
+    assert result.exit_code == 2 and "undegrade[training]" in result.stderr
+    assert not (tmp_path / "out").exists()

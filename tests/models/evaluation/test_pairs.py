@@ -4,10 +4,20 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from models.errors import ControlsError, PhotoError
-from models.evaluation.pairs import LABELS, SUBSETS, center_crop, clean_pairs, find_pairs, read_pictures
+from models.evaluation.pairs import (
+    LABELS,
+    LABELS_BY_FILE_NAME,
+    SUBSETS,
+    center_crop,
+    clean_pairs,
+    find_pairs,
+    read_pictures,
+)
 from models.vocabulary import DEGRADATIONS
 
 
@@ -146,3 +156,67 @@ def test_every_pair_of_the_shared_sets_belongs_to_a_named_subset(shared):
     assert all(pair.truth is None or pair.truth.is_file() for pair in pairs)
     used = {(task, start) for task, start, _ in SUBSETS for p in pairs if p.task == task and re.match(start, p.name)}
     assert used == {(task, start) for task, start, _ in SUBSETS}
+
+
+def by_name(tmp_path, task, name):
+    """Returns (subset, label) of an empty file with this name."""
+    (tmp_path / task / "lq").mkdir(parents=True)
+    (tmp_path / task / "lq" / name).touch()
+    (pair,) = find_pairs(tmp_path)
+    return pair.subset, pair.expected
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("autodir_rain.png", "rain"),
+        ("autodir_rain2.png", "rain"),
+        ("autodir_raindrop.png", "raindrop"),
+        ("raindrop_case1.jpg", "raindrop"),
+        ("realrain_07.jpg", "rain"),
+        ("autodir_blurred.png", None),
+        ("rainbow_1.png", None),
+        ("rni150_Dog.png", None),
+    ],
+)
+def test_the_label_of_a_real_photo_needs_a_whole_word(tmp_path, name, label):
+    assert by_name(tmp_path, "real", name)[1] == label
+
+
+def plain_words(pattern):
+    """Returns the names that a pattern of words describes; every pattern uses only these parts of a regex."""
+    for choice in pattern.replace("(autodir_)?raindrop", "raindrop|autodir_raindrop").split("|"):
+        yield choice.replace(r"\w+", "photo").replace(r"(\d+)", "15")
+
+
+RULES = [
+    *((task, words, subset.replace(r"\1", "15")) for task, start, subset in SUBSETS for words in plain_words(start)),
+    *(("real", words, label) for start, label in LABELS_BY_FILE_NAME for words in plain_words(start)),
+]
+
+
+def found(task, name):
+    """Returns the subset or, for the task of mixed photos, the label; None without a rule."""
+    from models.evaluation import pairs
+
+    subset = pairs._subset(task, name)
+    return pairs._label(task, name) if task == "real" else subset if subset != task else None
+
+
+@given(
+    st.sampled_from(RULES), st.sampled_from(["", "_01", "-b", " 3", "_x_s15_q10", "._"]), st.sampled_from(["", ".png"])
+)
+def test_every_rule_fits_its_words_with_any_ending_that_starts_no_longer_word(rule, ending, suffix):
+    task, words, expected = rule
+    assert found(task, words + ending + suffix) == expected
+
+
+@given(
+    st.sampled_from(RULES), st.text("abcdefghijklmnopqrstuvwxyzé", min_size=1, max_size=6), st.sampled_from(["", "_1"])
+)
+def test_no_rule_fits_a_longer_word(rule, letters, ending):
+    task, words, _ = rule
+    known = {of_words for of_task, of_words, _ in RULES if of_task == task}
+    longer = words + letters
+    if not any(longer == of or of.startswith(longer) for of in known):
+        assert found(task, longer + ending + ".png") is None
