@@ -24,16 +24,26 @@ class Understood:
     """How a prompt was understood.
 
     Attributes:
-        label: the repair that it names best.
-        score: how well, 0 to 1, among all that the bundle knows.
-        ignored: words that have no part in this: without them, no repair scores differently by 0.01.
+        label: the first repair that it asks for; "clean" where it asks for none, "auto" where the service chooses.  Of
+            a free prompt, the name that it resembles most.
+        score: how surely, 0 to 1.
+        ignored: words that have no part in this.
         used: what reached the network: the "text" itself, only the "label", or "nothing".
+        answer: what the words mean (models.words.wish): "repairs", "nothing", "auto" or "unknown"; "" where it was not
+            asked.
+        repairs: in the user's order, also those that the bundle cannot do.
+        kept: what the user wants left alone.
+        language: two letters; "" where no word was known.
     """
 
     label: str
     score: float
     ignored: tuple[str, ...] = ()
     used: Literal["text", "label", "nothing"] = "text"
+    answer: str = ""
+    repairs: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    language: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +92,9 @@ class Report:
     - uncertain: no degradation is probable enough for a repair;
     - did-not-help: the last pass was undone;
     - strength-zero: the input was asked for, and nothing looked at it;
-    - max-passes, prompt-done, nothing-left.
+    - nothing-asked: the prompt asks for no repair, and nothing looked at the input;
+    - prompt-done: all that the prompt asks for was done;
+    - max-passes, nothing-left.
     """
     seed: int
     steps: int

@@ -15,6 +15,8 @@ CODES: dict[str, str] = {
     "lost-alpha": "the format has no transparency; the photo was placed on a white background",
     "lost-profile": "the color profile fits neither gray nor RGB samples",
     "ignored-prompt": "the bundle cannot be told what to repair",
+    "guessed-prompt": "the prompt was not understood; the most similar repair was done, or nothing",
+    "partial-prompt": "the prompt also asks for what the bundle cannot repair; the rest was done",
     "no-enlarging-repair": "the bundle cannot repair low resolution; the photo was only enlarged before",
     "equal-variants": "the repair draws no noise, so all variants would be equal, and one was made",
     "redrawn-text": "small text changed much more than its surroundings; compare it with the photo",
