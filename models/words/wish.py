@@ -32,12 +32,17 @@ class Wish:
         repairs: names of degradations, in the user's order, without repetitions.
         kept: names of degradations that the user wants left alone.
         language: two letters; "" where no word was known.
+        sure: how sure the answer is, in [0, 1].  "unknown" with 0: no word was known; "unknown" with more: the prompt
+            asks for something that is no repair.
+        ignored: words of the prompt that had no part in the reading, in their order.
     """
 
     answer: Answer
     repairs: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     language: str = ""
+    sure: float = 0.0
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -77,8 +82,13 @@ class _Reading:
     first: bool = False
 
 
-def understand_wish(prompt: str) -> Wish:
-    """Returns what a prompt asks for, in any language of the lexicon."""
+def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
+    """Returns what a prompt asks for, in any language of the lexicon.
+
+    Args:
+        prompt: anything a user writes.
+        extra: names of learned degradations, such as "banding", which are looked for literally.
+    """
     text = normalized(prompt)
     wish = _understood(text)
     if wish.answer != "unknown":
