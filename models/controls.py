@@ -179,7 +179,9 @@ def refuse_shares_with_prompt(controls: Controls) -> None:
         ControlsError: there are both.
     """
     if controls.prompt is not None and isinstance(controls.strength, Mapping):
-        raise ControlsError("this bundle takes the prompt as free text, so strength cannot name degradations; give a number")
+        raise ControlsError(
+            "this bundle takes the prompt as free text, so strength cannot name degradations; give a number"
+        )
 
 
 def _refuse_unknown(known: Sequence[str], wanted: Sequence[str]) -> None:

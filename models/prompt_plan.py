@@ -1,17 +1,18 @@
-"""Decides what a prompt makes a bundle do, before a network sees the photo: repairs in order, nothing, or its own choice.
+"""Decides what a prompt makes a bundle do, before a network sees the photo: repairs, nothing, or its own choice.
 
 A prompt that asks for something else is refused with what can be done, unless the user allows the best effort.  Bundles
 with a published text encoder take free prompts instead: they refuse nothing.  Torch-free, so that the service can
 refuse a prompt before it queues a job.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from models.controls import Controls
 from models.errors import PromptNotUnderstood
 from models.restoration_report import Understood
-from models.vocabulary import CLEAN, DEGRADATIONS, PROMPT_TEMPLATE, degradation
+from models.vocabulary import CLEAN, PROMPT_TEMPLATE, degradation, is_known
 from models.warning_codes import CodedWarning
 from models.words.wish import Wish, understand_wish
 
@@ -67,8 +68,28 @@ class PromptPlan:
     def understood(self, used: Literal["label", "nothing"]) -> Understood:
         """Returns how the prompt was understood, for the report."""
         first = {"nothing": CLEAN, "auto": "auto"}.get(self.action) or self.repairs[0]
-        score = _sureness(self.wish) if self.score is None else self.score
-        return with_wish(Understood(label=first, score=score, used=used, ignored=_ignored(self.wish)), self.wish)
+        score = self.wish.sure if self.score is None else self.score
+        return with_wish(Understood(label=first, score=score, used=used, ignored=self.wish.ignored), self.wish)
+
+
+def plan_for(
+    controls: Controls, style: PromptStyle, known: Sequence[str], scores_of: Callable[[str], Mapping[str, float]]
+) -> PromptPlan | None:
+    """Returns what a bundle does for the prompt of a request; None without one, and for a free one.
+
+    Args:
+        controls: of the request; in strict mode, prompts are free.
+        style: of the bundle.
+        known: the repairs of the bundle, without "clean".
+        scores_of: scores all names of the bundle for a prompt.
+
+    Raises:
+        PromptNotUnderstood: as `plan_prompt`.
+    """
+    if controls.prompt is None or controls.strict or style == "free":
+        return None
+    plan = plan_prompt(controls.prompt, known, best_effort=controls.best_effort)
+    return plan.nearest(scores_of(controls.prompt)) if plan.action == "nearest" else plan
 
 
 def plan_prompt(prompt: str, known: Sequence[str], *, best_effort: bool = False) -> PromptPlan:
@@ -95,14 +116,14 @@ def wish_of(prompt: str, known: Sequence[str]) -> Wish:
     """Returns what the words of a prompt ask for; class prompts, which training and evaluation use, are exact."""
     for name in known:
         if prompt == PROMPT_TEMPLATE.format(degradation(name).word):
-            return Wish(answer="repairs", repairs=(name,), language="en")
-    return understand_wish(prompt)
+            return Wish(answer="repairs", repairs=(name,), language="en", sure=1.0)
+    return understand_wish(prompt, extra=[name for name in known if not is_known(name)])
 
 
 def with_wish(understood: Understood, wish: Wish) -> Understood:
     """Returns a report's entry with what the words mean."""
     return replace(
-        understood, answer=wish.answer, repairs=wish.repairs, kept=wish.kept, language=wish.language,
+        understood, answer=wish.answer, repairs=wish.repairs, kept=wish.kept, language=wish.language, sure=wish.sure
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Understood:
         repairs: in the user's order, also those that the bundle cannot do.
         kept: what the user wants left alone.
         language: two letters; "" where no word was known.
+        sure: how surely the words mean this, 0 to 1; 0 for "unknown" where no word was known.
     """
 
     label: str
@@ -44,6 +45,7 @@ class Understood:
     repairs: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     language: str = ""
+    sure: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

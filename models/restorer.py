@@ -19,6 +19,7 @@ from models.color import match_colors
 from models.controls import Controls
 from models.image_change import UNCHANGED, change_between
 from models.pixels import floats, mix
+from models.prompt_plan import PromptPlan
 from models.redrawn_faces import faces_are_checked, redrawn_faces
 from models.redrawn_text import redrawn_text
 from models.restoration_report import Change, Report
@@ -90,11 +91,14 @@ def finished(
     return Restored(image=image, report=replace(report(change, cautions), checked=checked))
 
 
-def untouched(request: Request) -> "Restored":
-    """Returns the answer to strength 0: the input itself, and a report that says that nothing looked at it."""
+def untouched(request: Request, plan: PromptPlan | None = None) -> "Restored":
+    """Returns the input itself, for strength 0, or for a prompt that asks for no repair: nothing looked at it."""
+    reason = "strength-zero"
+    if plan is not None and request.controls.blend > 0:
+        reason = "nothing-asked" if plan.action == "nothing" else "nothing-left"
     report = Report(
-        degradations={}, passes=(), stop_reason="strength-zero", seed=request.controls.seed, steps=0,
-        change=UNCHANGED,
+        degradations={}, passes=(), stop_reason=reason, seed=request.controls.seed, steps=0, change=UNCHANGED,
+        warnings=plan.warnings if plan else (), understood=plan.understood("nothing") if plan else None,
     )  # fmt: skip
     return Restored(image=request.image, report=report)
 

@@ -118,7 +118,7 @@ def _budget_mp(restorer: Restorer, device: torch.device, config: EngineConfig) -
     before = torch.cuda.memory_allocated(device) if on_cuda else process.memory_info().rss
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    restore_one(restorer, Request(image=image, controls=Controls(prompt="noise", steps=1)))
+    restore_one(restorer, Request(image=image, controls=Controls(prompt="noise", best_effort=True, steps=1)))
     if on_cuda:
         used = torch.cuda.max_memory_allocated(device) - before
         free = free_bytes(device, config.device_memory_gib)

@@ -11,8 +11,6 @@ uses the bundle's specialists.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +21,7 @@ from models.autodir.config import AutoDIRConfig
 from models.autodir.denoiser import StepCache
 from models.autodir.enlarging import enlarged, enlarged_tile, start_of
 from models.autodir.next_repair import helped, max_passes, next_repair, owes_enlarging_repair
+from models.autodir.prompted import allowed_by, is_free, plan_of, set_free_prompt, understood_by
 from models.autodir.reports import pass_report, report_of
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
@@ -30,15 +29,13 @@ from models.autodir.speed import accelerate, warm_up
 from models.autodir.system import System, system_of
 from models.autodir.tiling import tiles_of
 from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack, unchanged_on_failure
-from models.controls import Controls, refuse_shares_with_prompt, wanted_names
 from models.device import Speed, to_device
-from models.errors import ControlsError
 from models.frames import FRAMES, Frame, padded_size
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import mix, pad_to
-from models.prompt_words import understand
+from models.prompt_plan import PromptPlan
 from models.restorer import (
     ENLARGING_REPAIR,
     Assessment,
@@ -108,12 +105,16 @@ class AutoDIR:
         Raises:
             ControlsError: the bundle does not know a degradation, or a prompt comes together with only or skip.
         """
-        remaining = [self._allowed_names(request.controls) for request in requests]
+        plans = [plan_of(request.controls, self.config, self.assessor) for request in requests]
+        remaining = [
+            allowed_by(request.controls, self.config, plan) for request, plan in zip(requests, plans, strict=True)
+        ]
         changes = [
             request.controls.blend > 0 and names != (CLEAN,) for request, names in zip(requests, remaining, strict=True)
         ]
         starts = [
-            start_of(request, names, self.specialists) for request, names in zip(requests, remaining, strict=True)
+            start_of(request, names, self.specialists, free_prompt=is_free(request.controls, plan))
+            for request, names, plan in zip(requests, remaining, plans, strict=True)
         ]
         shown = [
             (image, start.controls.strict)
@@ -122,16 +123,10 @@ class AutoDIR:
         ]  # fmt: skip
         found = iter(self._assessed(shown))
         return [
-            self._open(request, start.image, names, [next(found) for _ in start.assessed])
-            if change else untouched(request)
-            for request, start, names, change in zip(requests, starts, remaining, changes, strict=True)
+            self._open(request, start.image, names, [next(found) for _ in start.assessed], plan)
+            if change else untouched(request, plan)
+            for request, start, names, change, plan in zip(requests, starts, remaining, changes, plans, strict=True)
         ]  # fmt: skip
-
-    def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
-        if controls.prompt is not None and (controls.only or controls.skip):
-            raise ControlsError("got a prompt together with only or skip; leave them out: a prompt says what to repair")
-        refuse_shares_with_prompt(controls)
-        return wanted_names(self.config.names, controls)
 
     def _assessed(self, shown: Sequence[tuple[Tensor, bool]]) -> list[dict[str, float]]:
         """Returns the assessment of each (image, strict); the views of several images share a call."""
@@ -144,29 +139,21 @@ class AutoDIR:
         return [found[index] for index in range(len(shown))]
 
     def _open(
-        self, request: Request, start: Tensor, remaining: tuple[str, ...], found: list[dict[str, float]]
-    ) -> Outcome:
+        self, request: Request, start: Tensor, remaining: tuple[str, ...], found: list[dict[str, float]],
+        plan: PromptPlan | None,
+    ) -> Outcome:  # fmt: skip
         """Start an image.  `found` holds the assessments of `start`, and of the whole photo where it is a part."""
         controls = request.controls
         run = ImageRun(
             controls, request.image, start, start, remaining, found[-1], first=found[-1], reference=found[0],
             tile_px=request.tile_px, compressed=request.compressed,
-            factor=1 if start is request.image else controls.scale,
+            factor=1 if start is request.image else controls.scale, plan=plan,
         )  # fmt: skip
-        if controls.prompt is not None:
-            run.source, run.label = "user", self._label_of(controls.prompt)
-            key = self._specialist(run)
-            used: Literal["text", "label"] = "label" if key else "text"
-            understood = understand(controls.prompt, self.assessor.prompt_scores, used)
-            chose = self.specialists.words_used(key, controls.prompt)
-            run.understood = replace(understood, ignored=tuple(w for w in understood.ignored if w not in chose))
-            run.condition = self.assessor.user_states([controls.prompt])[0]
-            return self._start(run)
-        return self._choose(run)
-
-    def _label_of(self, prompt: str) -> str:
-        resembles = self.assessor.prompt_probabilities(prompt)
-        return max(self.names, key=lambda name: resembles[name])
+        run.understood = understood_by(run, self.assessor, self.specialists)
+        if not run.free_prompt:
+            return self._choose(run)
+        set_free_prompt(run, self.assessor)
+        return self._start(run)
 
     def _choose(self, run: ImageRun) -> Outcome:
         """Start the next pass, or end the loop."""
@@ -211,7 +198,7 @@ class AutoDIR:
         return run.controls.strict and run.label == "low-resolution"
 
     def _track(self, run: ImageRun, area: Tile) -> PassTrack:
-        index, passes = len(run.passes), max_passes(run.controls, self.config)
+        index, passes = len(run.passes), max_passes(run, self.config)
         padded = padded_size(area.height, area.width, self._stride(run), self._frames(run))
         if run.specialist is not None:
             place = enlarged_tile(area, self.specialists.scale(run.specialist))
@@ -375,10 +362,10 @@ class AutoDIR:
         if not kept:
             return self._undone(run)
         seen, run.result, run.image = carried is result and share == 1, result, carried
-        if run.source == "user":
+        if run.free_prompt:
             return self._done(run, "prompt-done")
         run.before = after if seen else self._assessed([(carried, run.controls.strict)])[0]
-        if was_enlarged:  # what is left was left in the photo's own size
+        if was_enlarged and not run.asked:  # what is left was left in the photo's own size
             return self._done(run, next_repair(run, self.config)[0].stop or "still-degraded")
         return self._choose(run)
 
