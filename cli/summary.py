@@ -8,7 +8,7 @@ from models.photo.write import to_eight_bits
 
 if TYPE_CHECKING:
     from models.photo.read import Samples
-    from models.restoration_report import Report
+    from models.restoration_report import Report, Understood
 
 SMALLEST_SHARE = 0.05
 """Less probable degradations are not listed."""
@@ -20,6 +20,7 @@ STOP_REASONS = {
     "did-not-help": "the last pass did not help and was undone",
     "max-passes": "reached the maximum number of passes",
     "prompt-done": "prompt applied",
+    "nothing-asked": "the prompt asks for no repair",
     "nothing-left": "no degradation left to consider",
     "strength-zero": "strength 0 returns the input",
 }
@@ -30,12 +31,28 @@ def summary(report: "Report", *, changed: bool) -> str:
     probable = list(report.degradations.items())[:3]
     listed = ", ".join(f"{name} {probability:.0%}" for name, probability in probable if probability >= SMALLEST_SHARE)
     found = f"found {listed}" if probable else "not looked at"
+    if report.understood is not None:
+        found = f"{understood_words(report.understood)}; {found}"
     repaired = ", ".join(report.labels) or "nothing"
     note = "" if changed else f" {NO_VISIBLE_CHANGE}"
     reason = STOP_REASONS.get(report.stop_reason, report.stop_reason)
     if report.stop_reason == "clean" and not report.passes:
         reason = "already clean"
     return f"{found}; repaired {repaired}{note}; {reason}"
+
+
+def understood_words(understood: "Understood") -> str:
+    """Returns how a prompt was understood: `understood as noise, rain, but not low-light (de), without "bitte"`."""
+    answers = {"nothing": "do nothing", "auto": "the service's choice"}
+    words = answers.get(understood.answer) or ", ".join(understood.repairs)
+    if not words:  # a guess, a free prompt, or a worker of an earlier version
+        words = f"{understood.label} ({understood.score:.0%})"
+    if understood.kept:
+        words += f", but not {', '.join(understood.kept)}"
+    if understood.language:
+        words += f" ({understood.language})"
+    ignored = f', without "{" ".join(understood.ignored)}"' if understood.ignored else ""
+    return f"understood as {words}{ignored}"
 
 
 def changed_visibly(before: "Samples", after: "Samples") -> bool:

@@ -16,6 +16,7 @@ from models.device_facts import device_facts
 from models.device_memory import bound_note, room_for
 from models.drive import restore_one
 from models.families import load_restorer, memory_needed
+from models.prompt_plan import style_of
 from models.restorer import Request, Restorer
 from processes.memory_limits import memory
 from worker.device_memory import DeviceMemory
@@ -93,7 +94,7 @@ def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimi
     )
     return Loaded(
         name=name, family=manifest.family, version=manifest.version, license=manifest.license,
-        credit=manifest.credit,
+        credit=manifest.credit, prompts=style_of(manifest.networks, manifest.prompts),
         max_batch=limits.max_batch, budget_mp=round(limits.megapixels, 2), load_s=load_s, degradations=degradations,
     )  # fmt: skip
 
