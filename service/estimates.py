@@ -93,7 +93,7 @@ async def estimate(
     workers = [worker for worker in await queue.workers.alive() if worker.bundle == bundle and worker.takes_jobs]
     place = await _place(queue, bundle, lane)
     passes = passes_asked(workers, options.controls)
-    images = [_image(model, options, passes, width, height) for width, height in sizes]
+    images = [_image(model, options.controls.steps, passes, width, height) for width, height in sizes]
     device_s = sum(image.device_seconds or 0.0 for image in images) if model else None
     known = model is not None and workers and place.wait_s is not None
     return EstimateBody(
@@ -104,13 +104,17 @@ async def estimate(
     )  # fmt: skip
 
 
-def _image(model: CostModel | None, options: Options, passes: int | None, width: int, height: int) -> ImageEstimate:
+def _image(
+    model: CostModel | None, steps: int | None, passes: tuple[int | None, bool], width: int, height: int
+) -> ImageEstimate:
+    """Return the estimate of one image; `passes` are as in `passes_asked`."""
     megapixels = width * height / 1e6
     if model is None:
         return ImageEstimate(
             width=width, height=height, megapixels=megapixels, seconds=None, device_seconds=None, extrapolated=False
         )
-    device_s = model.device_s(megapixels, passes, options.controls.steps)
+    most, exact = passes
+    device_s = model.device_s(megapixels, most, steps, exact=exact)
     smallest, largest = model.megapixels
     return ImageEstimate(
         width=width, height=height, megapixels=megapixels, seconds=_rounded(device_s + model.overhead_s),

@@ -34,24 +34,29 @@ def check_prompt(workers: Sequence[WorkerInfo], controls: JobControls) -> None:
         )
 
 
-def passes_asked(workers: Sequence[WorkerInfo], controls: JobControls) -> int | None:
-    """Return the number of passes, as far as the request decides it; at most so many without a prompt."""
+def style_of(workers: Sequence[WorkerInfo]) -> str:
+    """Return how the workers of a bundle take prompts: as words that may be refused only if all of them do."""
+    told = [worker.prompts for worker in workers if worker.degradations]
+    return "words" if told and all(style == "words" for style in told) else "free"
+
+
+def passes_asked(workers: Sequence[WorkerInfo], controls: JobControls) -> tuple[int | None, bool]:
+    """Return the number of passes that a request asks for, and whether it is exact; else it is the largest number."""
     if controls.prompt is None:
-        return controls.max_passes
+        return controls.max_passes, False
     plan = _plan(workers, controls.model_copy(update={"best_effort": True}))
     if plan is None or plan.action == "nearest":
-        return 1
+        return 1, True
     if plan.action == "auto":
-        return controls.max_passes
-    return min(len(plan.repairs), controls.max_passes or len(plan.repairs))
+        return controls.max_passes, False
+    return min(len(plan.repairs), controls.max_passes or len(plan.repairs)), True
 
 
 def _plan(workers: Sequence[WorkerInfo], controls: JobControls) -> PromptPlan | None:
     """Return what is done for the prompt; None where some worker takes it as free text."""
-    known = _known(workers)
-    if not known or any(worker.prompts != "words" for worker in workers if worker.degradations):
+    if style_of(workers) == "free":
         return None
-    return plan_prompt(controls.prompt or "", known, best_effort=controls.best_effort)
+    return plan_prompt(controls.prompt or "", _known(workers), best_effort=controls.best_effort)
 
 
 def _known(workers: Sequence[WorkerInfo]) -> list[str]:

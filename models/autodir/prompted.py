@@ -62,7 +62,7 @@ def understood_by(run: ImageRun, assessor: Assessor, specialists: Specialists) -
         label = _resembled(assessor, prompt)
         keys = [] if run.controls.strict else [specialists.key_of(label, prompt, run.factor)]
         used: Literal["text", "label"] = "label" if any(keys) else "text"
-        known = [name for name in assessor.names if name != CLEAN]
+        known = [name for name in assessor.prompt_probabilities(prompt) if name != CLEAN]
         understood = with_wish(understand(prompt, assessor.prompt_scores, used), wish_of(prompt, known))
     chose = {word for key in keys for word in specialists.words_used(key, prompt)}
     return replace(understood, ignored=tuple(word for word in understood.ignored if word not in chose))
