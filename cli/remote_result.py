@@ -151,9 +151,8 @@ def _understood(raw: Mapping[str, Any] | None) -> Understood | None:
     if raw is None:
         return None
     known = {entry.name for entry in fields(Understood)}
-    return Understood(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in raw.items() if name in known}
-    )
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items() if name in known}
+    return Understood(**cast(Any, told))
 
 
 def _seconds(result: Result) -> float:

@@ -180,7 +180,7 @@ def refuse_shares_with_prompt(controls: Controls) -> None:
     """
     if controls.prompt is not None and isinstance(controls.strength, Mapping):
         raise ControlsError(
-            "got a prompt together with strengths of single degradations, but this bundle takes the prompt as free text; "
+            "got a prompt together with strengths of single degradations, but this bundle takes prompts as free text; "
             "give strength as a number"
         )
 

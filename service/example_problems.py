@@ -62,8 +62,8 @@ from service.webhooks.refusals import DeliveryHeld, NoSuchDelivery, WebhookDisab
 JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
 JOB_URL = f"/jobs/{JOB_ID}"
 NOT_UNDERSTOOD = (
-    "this bundle cannot repair shadow, which the prompt asks for. It can repair noise, blur; or ask for its own choice, "
-    "as in 'make it better'."
+    "this bundle cannot repair shadow, which the prompt asks for. It can repair noise, blur; or ask for its own "
+    "choice, as in 'make it better'."
 )
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 

@@ -15,8 +15,8 @@ from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.limits.allowance import CallerLimits, caller_limits
 from service.negotiation import MAX_WAIT_S
-from service.request_fields import MAX_DEADLINE_S
 from service.prompts import style_of
+from service.request_fields import MAX_DEADLINE_S
 from service.routes.dependencies import CurrentDesk, problem_responses
 from service.system_view import System, worker_bodies, worker_problems
 

@@ -1,4 +1,4 @@
-"""What a bundle does for a prompt: repairs it knows, nothing, its own choice; anything else is refused with what it can."""
+"""What a bundle does for a prompt: repairs that it knows, nothing, its own choice; anything else is refused."""
 
 import json
 import pickle

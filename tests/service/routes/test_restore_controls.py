@@ -84,8 +84,8 @@ def several(toy, monkeypatch):
         return outcome.model_copy(update={
             "variants": variants, "change": change, "warnings": ("letters",), "warning_codes": ("redrawn-text",),
             "understood": Understood(
-                label="noise", score=0.9, ignored=("please",), used="label", answer="repairs", repairs=("noise", "rain"),
-                kept=("haze",), language="de", sure=0.9,
+                label="noise", score=0.9, ignored=("please",), used="label", answer="repairs",
+                repairs=("noise", "rain"), kept=("haze",), language="de", sure=0.9,
             ),
         })  # fmt: skip
 
