@@ -1,19 +1,26 @@
 """The words of each language for damage, for repairs, and for what a user wants done with them: languages/*.toml.
 
-A pattern is one or more words; "*" stands for any ending.  Patterns match whole words, without regard to case, accents
-and the kind of apostrophe; in languages without spaces (`spaced = false`) they match anywhere.
+A pattern is one or more words; "*" stands for any ending, or at the start of a word for any beginning.  Patterns match
+whole words, without regard to case, accents and the kind of apostrophe.  In languages without spaces between words
+(`spaced = false`) they match anywhere, unless "^" asks for the beginning of a word and "$" for its end.
 """
 
 import re
 import tomllib
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from models.words.text import NAME, normalized
+
 FOLDER = Path(__file__).with_name("languages")
-KINDS = ("damage", "state", "repair", "word")
+EVERYWHERE = "any"
+"""The file of terms that are used in every language: "denoise", "jpeg"."""
+KINDS = ("damage", "state", "good", "repair", "word")
+TERMS = ("damage", "state", "good", "repair")
+_TOKEN = re.compile(r"\w+|'")
+_GAP = re.compile(rf"[\s\-{NAME}]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,78 +28,172 @@ class Match:
     """What a pattern stands for, and where it stands in the normalized text.
 
     Attributes:
-        kind: "damage" (a thing: noise), "state" (a property: noisy), "repair" (what is done: denoise), or "word".
+        kind: "damage" (a thing: noise), "state" (a property: noisy), "good" (the lack of it: sharp), "repair" (what is
+            done: denoise), or "word".
         names: of the degradation, or the word's roles, such as "not": some have several.
+        named: it is part of a name or a quotation.
     """
 
     kind: str
     names: frozenset[str]
     start: int
     end: int
+    named: bool = False
 
     @property
     def name(self) -> str:
         """The degradation of a term, which has only one."""
         return next(iter(self.names))
 
+    @property
+    def is_term(self) -> bool:
+        return self.kind in TERMS
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pattern:
+    parts: tuple[str, ...]
+    kind: str
+    names: frozenset[str]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """One language's patterns, compiled into one expression, the longest first."""
+    """One language's patterns, found by their first word (spaced) or first sign (not spaced), the longest first."""
 
     code: str
     spaced: bool
-    pattern: re.Pattern[str]
-    meanings: Sequence[tuple[str, frozenset[str]]]
+    patterns: Mapping[str, Sequence[_Pattern]]
     words: frozenset[str]
     """Patterns of single words, for typing errors."""
 
     def matches(self, text: str) -> list[Match]:
         """Returns what is found in a normalized text, from left to right, without overlaps."""
-        return [
-            Match(
-                kind=self.meanings[index - 1][0], names=self.meanings[index - 1][1], start=found.start(), end=found.end()
-            )
-            for found in self.pattern.finditer(text)
-            if (index := found.lastindex)
-        ]  # fmt: skip
+        return list(self._spaced(text) if self.spaced else self._unspaced(text))
+
+    def _spaced(self, text: str) -> Iterator[Match]:
+        tokens = [(found[0], found.start(), found.end()) for found in _TOKEN.finditer(text)]
+        index = 0
+        while index < len(tokens):
+            best = max(
+                (pattern for pattern in self._starting(tokens[index][0]) if _fits(pattern.parts, tokens, index, text)),
+                key=_weight, default=None,
+            )  # fmt: skip
+            last = index + len(best.parts) - 1 if best else index
+            if best:
+                start = tokens[index][1]
+                named = text[start - 1 : start] == NAME
+                yield Match(kind=best.kind, names=best.names, start=start, end=tokens[last][2], named=named)
+            index = last + 1
+
+    def _starting(self, word: str) -> Iterator[_Pattern]:
+        yield from self.patterns.get(word, ())
+        for length in range(1, len(word) + 1):
+            yield from self.patterns.get(word[:length] + "*", ())
+            yield from self.patterns.get("*" + word[-length:], ())
+
+    def _unspaced(self, text: str) -> Iterator[Match]:
+        position = 0
+        while position < len(text):
+            for pattern in self.patterns.get(text[position], ()):
+                end = _end(pattern.parts, text, position)
+                if end:
+                    named = text[position - 1 : position] == NAME
+                    yield Match(kind=pattern.kind, names=pattern.names, start=position, end=end, named=named)
+                    position = end - 1
+                    break
+            position += 1
 
 
-def normalized(text: str) -> str:
-    """Returns the text in lower case, without accents, with plain apostrophes and single spaces."""
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    bare = "".join(sign for sign in decomposed if not "\u0300" <= sign <= "\u036f")
-    plain = unicodedata.normalize("NFC", bare).replace("\u2019", "'").replace("`", "'").replace("\u00b4", "'")
-    return re.sub(r"[^\S\n]+", " ", plain).strip()
+def _weight(pattern: _Pattern) -> tuple[int, int, bool]:
+    joined = "".join(pattern.parts)
+    return len(pattern.parts), len(joined.replace("*", "")), "*" not in joined
+
+
+def _fits(parts: Sequence[str], tokens: Sequence[tuple[str, int, int]], index: int, text: str) -> bool:
+    if index + len(parts) > len(tokens):
+        return False
+    for offset, part in enumerate(parts[1:], 1):
+        word, start, _ = tokens[index + offset]
+        if not (word == part or (part[-1] == "*" and word.startswith(part[:-1]))):
+            return False
+        if not _GAP.fullmatch(text, tokens[index + offset - 1][2], start):
+            return False
+    return True
+
+
+def _end(parts: Sequence[str], text: str, start: int) -> int:
+    """Returns where the pattern of a language without spaces ends in the text; 0 if it does not stand at `start`."""
+    position = start
+    for part in parts:
+        if part == "^":
+            if text[start - 1 : start].isalnum() and start:
+                return 0
+        elif part == "$":
+            if text[position : position + 1].isalnum():
+                return 0
+        else:
+            while position > start and text[position : position + 1] in (" ", NAME):
+                position += 1
+            if not text.startswith(part, position):
+                return 0
+            position += len(part)
+    if text[start].isascii() and text[start - 1 : start].isalnum() and text[start - 1].isascii() and start:
+        return 0
+    latin = text[position - 1].isascii() and text[position : position + 1].isascii()
+    return 0 if latin and text[position : position + 1].isalnum() else position
 
 
 @cache
 def languages() -> tuple[Language, ...]:
     """Returns all languages; English is the first."""
     files = sorted(FOLDER.glob("*.toml"), key=lambda path: (path.stem != "en", path.stem))
-    return tuple(_read(path) for path in files)
+    everywhere = _entries(FOLDER / f"{EVERYWHERE}.toml")
+    return tuple(_read(path, everywhere) for path in files if path.stem != EVERYWHERE)
 
 
-def _read(path: Path) -> Language:
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
-    spaced = bool(content.get("spaced", True))
-    meanings: dict[str, tuple[str, frozenset[str]]] = {}
-    for kind in KINDS:
-        for name, patterns in content.get(kind, {}).items():
-            for pattern in map(normalized, patterns):
-                before = meanings.get(pattern)
-                if before is None or before[0] != kind:
-                    meanings.setdefault(pattern, (kind, frozenset({name})))
-                else:
-                    meanings[pattern] = kind, before[1] | {name}
-    patterns = sorted(meanings, key=lambda pattern: -len(pattern))
-    groups = "|".join(f"({_expression(pattern)})" for pattern in patterns)
+def _entries(path: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
+    return {key: value for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items() if key in KINDS}
+
+
+def _read(path: Path, everywhere: Mapping[str, Mapping[str, Sequence[str]]]) -> Language:
+    spaced = bool(tomllib.loads(path.read_text(encoding="utf-8")).get("spaced", True))
+    meanings: dict[tuple[str, ...], tuple[str, frozenset[str]]] = {}
+    for content in (_entries(path), everywhere):
+        for kind in KINDS:
+            for name, patterns in content.get(kind, {}).items():
+                for parts in (parts for pattern in patterns for parts in _forms(pattern, spaced)):
+                    before = meanings.get(parts)
+                    if before is None or before[1] == {"filler"}:
+                        meanings[parts] = kind, frozenset({name})
+                    elif before[0] == kind == "word" and name != "filler":
+                        meanings[parts] = kind, before[1] | {name}
+    patterns = [_Pattern(parts=parts, kind=kind, names=names) for parts, (kind, names) in meanings.items()]
     return Language(
-        code=path.stem, spaced=spaced, meanings=[meanings[pattern] for pattern in patterns],
-        pattern=re.compile(rf"(?<!\w)(?:{groups})(?!\w)" if spaced else groups),
-        words=frozenset(pattern for pattern in patterns if " " not in pattern) if spaced else frozenset(),
+        code=path.stem, spaced=spaced, patterns=_indexed(patterns, spaced),
+        words=frozenset(pattern.parts[0] for pattern in patterns if len(pattern.parts) == 1),
     )  # fmt: skip
 
 
-def _expression(pattern: str) -> str:
-    return re.escape(pattern).replace(r"\*", r"\w*").replace(r"\ ", r"[\s-]+")
+def _indexed(patterns: Iterable[_Pattern], spaced: bool) -> dict[str, list[_Pattern]]:
+    index: dict[str, list[_Pattern]] = {}
+    for pattern in patterns:
+        first = pattern.parts[1 if pattern.parts[0] == "^" else 0]
+        index.setdefault(first if spaced else first[0], []).append(pattern)
+    for found in index.values():
+        found.sort(key=_weight_of_signs)
+    return index
+
+
+def _weight_of_signs(pattern: _Pattern) -> int:
+    return -len("".join(pattern.parts))
+
+
+def _forms(pattern: str, spaced: bool) -> Iterator[tuple[str, ...]]:
+    """Returns the parts of a pattern, also as people write it who have no umlauts or leave out the apostrophe."""
+    if not spaced:
+        yield tuple(re.findall(r"\^|\$|[^\s^$]+", normalized(pattern)))
+        return
+    spellings = {pattern, pattern.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue"), pattern.replace("'", "")}
+    for spelling in sorted(spellings):
+        yield tuple(re.findall(r"\*?\w+\*?|'|\*", normalized(spelling)))

@@ -1,50 +1,101 @@
 """Mends typing errors in prompts: a word that is one slip away from a word of the lexicon becomes that word."""
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
-from models.words.lexicon import languages
+from models.words.lexicon import Language, Match, languages
 
 SHORTEST = 4
 """Shorter words are too like others: fog, dog."""
 LONG = 8
 """Two slips are allowed from this length on."""
+MANY = 40
+"""In a prompt of more words, a story, typing errors do not hide the wish, and strange words are just words."""
+SYLLABLES = 2
 
 
-def corrected(text: str) -> str:
-    """Returns a normalized text in which words that are nearly words of the lexicon are mended.
+def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
+    """Returns a normalized text in which strange words that are nearly words of its language are mended.
 
-    The first letter must be right ("train" is not "rain"), and words of four letters may only have two letters swapped,
-    or one doubled.
+    The first letter must be right ("train" is not "rain") or swapped with the second, and words of four letters may only
+    have two letters swapped, or one doubled.
     """
-    return re.sub(r"[^\W\d_]+", lambda found: _mended(found[0]), text)
+    if len(text.split()) > MANY or not (language.spaced or language.code == "ko"):
+        return text
+    known = any(match.names != {"filler"} for match in found)
+    choices = (language.code,) if known else tuple(other.code for other in languages() if other.spaced)
+    covered = {position for match in found for position in range(match.start, match.end)}
+
+    def mend(at: re.Match[str]) -> str:
+        if covered.intersection(range(at.start(), at.end())):
+            return at[0]
+        return _mended_syllables(at[0]) if language.code == "ko" else _mended(at[0], choices)
+
+    return re.sub(r"[^\W\d_]+", mend, text)
 
 
 @cache
-def _known() -> frozenset[str]:
-    return frozenset(w for language in languages() for w in language.words if len(w.rstrip("*")) >= SHORTEST)
+def _known(code: str) -> dict[str, list[str]]:
+    """Returns the words of a language that are long enough, by their first letter."""
+    index: dict[str, list[str]] = {}
+    for language in languages():
+        for word in language.words if language.code == code else ():
+            if len(word.strip("*")) >= SHORTEST and word[0] != "*":
+                index.setdefault(word[0], []).append(word)
+    return index
 
 
 @cache
-def _mended(word: str) -> str:
-    if len(word) < SHORTEST or any(language.matches(word) for language in languages() if language.spaced):
+def _mended(word: str, codes: tuple[str, ...]) -> str:
+    if len(word) < SHORTEST:
         return word
-    near = [mend for known in _known() if known[0] == word[0] and (mend := _slip(word, known))]
+    single = re.sub(r"(.)\1+", r"\1", word)
+    if any(single in language.words for language in languages() if language.code in codes):
+        return single
+    near = [
+        mend
+        for code in codes
+        for first in {word[0], word[1]}
+        for known in _known(code).get(first, ())
+        if (first == word[0] or known[:2] == word[1] + word[0]) and (mend := _slip(word, known))
+    ]
     return min(near)[1] if near else word
 
 
 def _slip(word: str, pattern: str) -> tuple[int, str] | None:
     """Returns the number of slips and the word as meant; None if it is too far from the pattern."""
     stem = pattern.rstrip("*")
+    if len(word) < len(stem) - 2 or (stem == pattern and len(word) > len(stem) + 2):
+        return None
     lengths = range(len(stem) - 1, len(stem) + 2) if pattern != stem else [len(word)]
     found = [(slips(word[:length], stem), stem + word[length:]) for length in lengths if length <= len(word)]
     count, meant = min(found, default=(LONG, ""))
     if len(stem) == SHORTEST:
         start = word[: len(stem) + 1]
-        swapped = sorted(word) == sorted(stem)
+        swapped = sorted(word[: len(stem)]) == sorted(stem)
         doubled = len(start) > SHORTEST and set(start) == set(stem)
         return (count, meant) if count == 1 and (swapped or doubled) else None
     return (count, meant) if count <= (2 if len(stem) >= LONG else 1) else None
+
+
+@cache
+def _mended_syllables(word: str) -> str:
+    """Returns a Korean word whose beginning is one letter off a word of the lexicon as that word."""
+    letters = unicodedata.normalize("NFD", word)
+    for pattern in sorted(_korean(), key=len, reverse=True):
+        stem = unicodedata.normalize("NFD", pattern)
+        end = len(pattern)
+        if len(word) >= end and 0 < slips(unicodedata.normalize("NFD", word[:end]), stem) <= 1 and letters[0] == stem[0]:
+            return pattern + word[end:]
+    return word
+
+
+@cache
+def _korean() -> frozenset[str]:
+    korean = next(language for language in languages() if language.code == "ko")
+    return frozenset(word for word in korean.words if len(word) >= SYLLABLES and not word.isascii() and word[0] != "^")
 
 
 def slips(one: str, other: str) -> int:

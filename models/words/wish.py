@@ -1,26 +1,27 @@
 """Understands what a user wishes in words: repairs in order, no repair at all, or the service's own choice.
 
-A prompt is cut into parts at punctuation and at words like "but".  Within a part, a degradation that is named is wished
-away, unless the part says to keep it, not to touch it, or that it is not there.  The language is the one whose lexicon
-covers most of the prompt.  Torch-free, so that a service can refuse what nobody can do before it queues a job.
+A prompt is cut into clauses at punctuation and at words like "but".  Within a clause, a degradation that is named is
+wished away, unless the clause says to keep it, not to touch it, or that it is not there.  Orders ("remove the rain")
+count more than complaints ("too dark"), these more than statements, and mentions ("on a rainy day") least; where
+something is asked for that is no repair, only orders count.  The language is the one whose lexicon covers most of the
+prompt.  Torch-free, so that a service can refuse what nobody can do before it queues a job.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from models.words.lexicon import Language, Match, languages, normalized
+from models.words.clauses import Clause, clauses, strange
+from models.words.lexicon import Language, Match, languages
+from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, Reading, is_about_an_object, read, with_lists
+from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
 Answer = Literal["repairs", "nothing", "auto", "unknown"]
-SPLITS = frozenset({"but", "without", "dont", "then", "and", "except", "instead", "after"})
-"""Roles of words that begin a new part; where they follow what they are about, a word that "ends" a part does."""
-JOINS = frozenset({"and", "too", "be"})
-"""A part with only these is the next of a list."""
-TERMS = ("damage", "state", "repair")
-ENDS = r"[.,;:!?\n()\u3002\u3001\uff0c\uff1b\uff1a\uff01\uff1f\u2026\u2014\u2013/&+]+"
-"""Where a part ends; a hyphen does not count."""
+HEAD_LAST = ("ja", "ko", "zh")
+FILLER_WEIGHT = 0.7
+"""How much an unspecific word ("the") tells of the language, against a word for damage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,43 +46,6 @@ class Wish:
     ignored: tuple[str, ...] = ()
 
 
-@dataclass(kw_only=True)
-class _Part:
-    """A part of the prompt: its matches, its text, and whether a comma or "and" joins it to the part before."""
-
-    found: list[Match]
-    joined: bool = False
-    roles: frozenset[str] = frozenset()
-
-    def settled(self) -> "_Part":
-        roles = (match.names for match in self.found if match.kind == "word")
-        return _Part(found=self.found, joined=self.joined, roles=frozenset().union(*roles))
-
-    @property
-    def terms(self) -> list[Match]:
-        return [match for match in self.found if match.kind in TERMS]
-
-    def has(self, *roles: str) -> bool:
-        return bool(self.roles & set(roles))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reading:
-    """One term's part in the wish.
-
-    Attributes:
-        wanted: True: repair it; False: leave it alone; None: it is not about a repair ("add some fog").
-        sure: 2 an order ("remove the rain"), 1 a statement ("it is rainy"), 0 a mere mention ("a rainy day").
-        first: the user wants it before what was named earlier.
-    """
-
-    name: str
-    kind: str
-    wanted: bool | None
-    sure: int
-    first: bool = False
-
-
 def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
     """Returns what a prompt asks for, in any language of the lexicon.
 
@@ -89,137 +53,126 @@ def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
         prompt: anything a user writes.
         extra: names of learned degradations, such as "banding", which are looked for literally.
     """
-    text = normalized(prompt)
-    wish = _understood(text)
-    if wish.answer != "unknown":
-        return wish
-    mended = corrected(text)
-    return wish if mended == text else _understood(mended)
+    text = normalized(with_names_marked(prompt))
+    language, found = _best(text, extra)
+    mended = corrected(text, language, found)
+    if mended != text:
+        text = mended
+        language, found = _best(text, extra)
+    if not any(match.names != {"filler"} for match in found):
+        return Wish(answer="unknown", ignored=tuple(word for _, word in strange(text, [], language.spaced)))
+    left = tuple(word for _, word in strange(text, found, language.spaced))
+    wish = _decide(clauses(text, found, language), text, language, len(left))
+    return replace(wish, language=language.code, ignored=left)
 
 
-def _understood(text: str) -> Wish:
-    language, found = _best(text)
-    return _decide(_parts(text, found, language.spaced), text, language.code) if found else Wish(answer="unknown")
-
-
-def _best(text: str) -> tuple[Language, list[Match]]:
+def _best(text: str, extra: Sequence[str]) -> tuple[Language, list[Match]]:
     """Returns the language that covers most of the text, and what it finds; the first where none is better."""
-    readings = [(language, language.matches(text)) for language in languages()]
-    return max(readings, key=lambda reading: sum(match.end - match.start for match in reading[1]))
+    readings = [(language, _with_extra(text, language.matches(text), extra)) for language in languages()]
+    return max(readings, key=lambda reading: sum(_weight(match) for match in reading[1]))
 
 
-def _parts(text: str, found: Sequence[Match], spaced: bool) -> list[_Part]:
-    """Cuts the matches into parts, at punctuation and at the words that begin a new part."""
-    parts: list[_Part] = [_Part(found=[])]
-    position = 0
-    for match in found:
-        between = text[position : match.start]
-        position = match.end
-        splits = match.kind == "word" and bool(match.names & (SPLITS if spaced else SPLITS - {"except", "without", "dont"}))
-        ended = bool(parts[-1].found) and "ends" in parts[-1].found[-1].names
-        if re.search(ENDS, between) or splits or ended:
-            comma = re.search(r"[,\u3001\uff0c/&+]", between) is not None and not re.search(r"[.!?;:\n]", between)
-            parts.append(_Part(found=[], joined="and" in match.names or (comma and not splits and not ended)))
-        elif parts[-1].found and "and" in parts[-1].found[-1].names and len(parts[-1].found) == 1:
-            parts[-1].joined = True
-        parts[-1].found.append(match)
-    return [part.settled() for part in parts if part.found]
+def _weight(match: Match) -> float:
+    return (match.end - match.start) * (FILLER_WEIGHT if match.names == {"filler"} else 1)
 
 
-def _decide(parts: Sequence[_Part], text: str, language: str) -> Wish:
-    readings: list[_Reading] = []
-    before: list[_Reading] = []
-    for part in parts:
-        now = _inherited(part, before) or _readings(part, text)
-        readings += now
-        contrast = _negates(part) and not part.has("dont", "keep", "touch", "remove")  # "not the rain, the snow"
-        before = ([] if contrast else now) or (before if part.roles <= JOINS else [])
-    wanted = [reading for reading in readings if reading.wanted]
-    surest = max((reading.sure for reading in wanted), default=0)
-    wanted = [reading for reading in wanted if reading.sure == surest]
-    wanted.sort(key=lambda reading: not reading.first)
-    orders = {reading.name for reading in wanted if reading.kind == "repair"}
+def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Match]:
+    """Returns the matches with those of a bundle's own words, which win over the lexicon's."""
+    for name in extra:
+        words = r"[\s_-]*".join(map(re.escape, normalized(name).split("-")))
+        for at in re.finditer(rf"(?<![^\W_]){words}(?![^\W_])", text):
+            found = [match for match in found if match.end <= at.start() or match.start >= at.end()]
+            found.append(Match(kind="damage", names=frozenset({name}), start=at.start(), end=at.end()))
+    return sorted(found, key=lambda match: match.start) if extra else found
+
+
+def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -> Wish:
+    head_last = language.code in HEAD_LAST
+    _mark_questions(parts)
+    grouped = with_lists([read(part, text, head_last) for part in parts], parts)
+    _resolve(grouped, parts)
+    readings = [reading for group in grouped for reading in group]
+    impossible = any(_is_impossible(part, text, head_last) for part in parts)
+    nothing = any(part.has("nothing") for part in parts)
+    wanted = _chosen(readings, impossible, nothing)
+    orders = {r.name for r in wanted if r.kind == "repair" or r.level == ORDER}
     kept = tuple(dict.fromkeys(r.name for r in readings if r.wanted is False and r.name not in orders))
     repairs = tuple(dict.fromkeys(reading.name for reading in wanted if reading.name not in kept))
-    if repairs:
-        return Wish(answer="repairs", repairs=repairs, kept=kept, language=language)
-    return Wish(answer=_without_repairs(parts, kept, readings), kept=kept, language=language)
-
-
-def _without_repairs(parts: Sequence[_Part], kept: Sequence[str], readings: Sequence[_Reading]) -> Answer:
-    """Returns the answer where no degradation is wished away."""
-    impossible = any(part.has("cannot", "opposite", "add") for part in parts)
-    general = any(part.has("except") or (part.has("auto") and not part.terms and not _negates(part)) for part in parts)
-    if any(part.has("nothing") for part in parts) and not (general and kept):
-        return "nothing"
-    if impossible:
-        return "unknown"
+    level = max((reading.level for reading in wanted), default=MENTION)
+    general = any(part.has("except") or (part.has("auto") and not part.terms and not part.negates) for part in parts)
+    if repairs and not (level <= MENTION and (general or left > FEW)):
+        sure = (0.5, 0.7, 0.85, 0.95)[max(level, MENTION)] - 0.02 * min(left, 10)
+        return Wish(answer="repairs", repairs=repairs, kept=kept, sure=round(sure, 2))
+    firm = any(part.has("nothing") and not part.terms for part in parts)
+    if nothing and (firm or not (general and kept)):
+        return Wish(answer="nothing", kept=kept, sure=0.95)
+    if impossible or any(part.has("ask") for part in parts):
+        return Wish(answer="unknown", kept=kept, sure=0.8)
     if general:
-        return "auto"
-    refused = any(_negates(part) and part.has("touch", "auto", "remove") for part in parts)
-    return "nothing" if kept or refused else "unknown"
+        return Wish(answer="auto", kept=kept, sure=0.8)
+    refused = any(part.negates and part.has("touch", "auto", "remove", "make") for part in parts)
+    if kept or refused:
+        return Wish(answer="nothing", kept=kept, sure=0.8)
+    return Wish(answer="unknown", kept=kept, sure=0.3)
 
 
-def _negates(part: _Part) -> bool:
-    return part.has("not", "dont", "without", "no")
-
-
-def _inherited(part: _Part, before: Sequence[_Reading]) -> list[_Reading]:
-    """Returns the readings of a bare list's next part ("blur", "or rain"), which are as the part before says."""
-    bare = part.roles <= JOINS and all(match.kind in ("damage", "state") for match in part.terms)
-    if not (part.joined and bare and before):
+def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool) -> list[Reading]:
+    """Returns what is wished away most plainly, in the user's order: what is said less plainly is a mention."""
+    wanted = [reading for reading in readings if reading.wanted]
+    level = max((reading.level for reading in wanted), default=MENTION)
+    if level < (ORDER if nothing else COMPLAINT if impossible else MENTION):
         return []
-    last = before[-1]
-    return [_Reading(name=term.name, kind=term.kind, wanted=last.wanted, sure=last.sure) for term in part.terms]
+    sentences = {reading.sentence for reading in wanted if reading.level == level}
+    chosen = [r for r in wanted if r.level == level or (r.level >= COMPLAINT and r.sentence in sentences)]
+    return sorted(chosen, key=lambda reading: reading.place)
 
 
-def _readings(part: _Part, text: str) -> list[_Reading]:
+def _mark_questions(parts: Sequence[Clause]) -> None:
+    """Gives the role "ask" to the clauses of a question that orders nothing: "is this noisy?"."""
+    for sentence in {part.sentence for part in parts}:
+        members = [part for part in parts if part.sentence == sentence]
+        orders = any(part.has("remove", "auto", "hate", "keep", "nothing", "make") for part in members)
+        orders = orders or any(term.kind == "repair" for part in members for term in part.terms)
+        asks = any(part.has("ask") for part in members) or (members[-1].asked and not orders)
+        asks = asks and not (orders and not members[-1].asked)
+        for part in members:
+            part.roles = (part.roles | {"ask"}) if asks else part.roles - {"ask"}
+
+
+def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
+    """Applies orders without an object ("can you take that out?", "leave it in") to what was named before them."""
+    last: int | None = None
+    for index, part in enumerate(parts):
+        if part.terms:
+            last = index
+            continue
+        if last is not None and part.roles and part.roles <= {"no", "yes"} and not part.strange:
+            grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
+            continue
+        if last is None or part.has("object", "cannot", "ask") or part.sentence - parts[last].sentence > 1:
+            continue
+        if part.has("keep", "nothing", "like") != part.negates or (part.negates and part.has("touch", "remove")):
+            keeps = not (part.negates and part.has("keep", "like"))
+        else:
+            keeps = False
+        if keeps:
+            grouped[last] = [replace(r, wanted=False) if r.level < ORDER else r for r in grouped[last]]
+        elif part.has("remove", "hate", "auto") and not part.negates and len(part.strange) <= 1:
+            grouped[last] = _promoted(grouped[last], part)
+
+
+def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
+    """Returns the readings as orders; a word like "improve" makes orders of complaints only."""
+    least = MENTION if part.has("remove", "hate") else COMPLAINT
     return [
-        _Reading(
-            name=term.name, kind=term.kind, wanted=_is_wanted(term, part), sure=_sureness(term, part, text),
-            first=part.has("first", "after"),
-        )
-        for term in part.terms
-    ]  # fmt: skip
+        replace(r, level=ORDER, wanted=True) if (r.wanted and least <= r.level) or part.has("ones") else r for r in readings
+    ]
 
 
-def _is_wanted(term: Match, part: _Part) -> bool | None:
-    """Returns whether the part wishes a term away (or a repair done); see the class above."""
-    negated = _negates(part)
-    if part.has("except", "instead", "nothing"):
+def _is_impossible(part: Clause, text: str, head_last: bool) -> bool:
+    if part.negates or part.has("nothing"):
         return False
-    if part.has("bother"):
-        return not negated
-    if part.has("opposite", "add"):
-        return False if negated else None
-    if part.has("keep", "like") and not negated:
-        return False
-    if term.kind == "repair":
-        return not negated
-    if not negated or part.has("want", "like"):
+    if part.has("cannot", "opposite", "add") or is_about_an_object(part, text, head_last):
         return True
-    if part.has("keep"):
-        return True
-    if part.has("remove", "touch", "auto"):
-        return False
-    if part.has("no", "without"):
-        return not part.has("be")
-    return False
-
-
-def _sureness(term: Match, part: _Part, text: str) -> int:
-    """Returns how sure it is that a term is wished away; a property right before its thing is a mere mention."""
-    if term.kind == "repair":
-        return 2
-    if part.has("cannot") and not part.has("remove"):
-        return 0
-    index = part.found.index(term)
-    after = part.found[index + 1] if index + 1 < len(part.found) else None
-    before = part.found[index - 1] if index else None
-    if after is not None and after.kind == "word" and "scene" in after.names and after.start - term.end <= 2:
-        return 0
-    told = before is not None and before.kind == "word" and before.names & {"be", "too"}
-    rest = text[term.end : after.start if after else len(text)]
-    if term.kind == "state" and not told and re.match(r"\s[^\W\d_]{2,}", rest):
-        return 0
-    return 2 if part.has("remove", "want", "without", "no") else 1
+    only_objects = part.has("object") and not part.terms and not part.has("auto", "be")
+    return only_objects or (part.has("remove") and not part.has("auto") and not part.terms and len(part.strange) > 0)

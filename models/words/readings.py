@@ -1,0 +1,188 @@
+"""Says for each degradation that a clause names whether the user wants it away, and how plainly that is said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from models.words.clauses import Clause
+from models.words.lexicon import Match
+
+ORDER, COMPLAINT, STATEMENT, MENTION, ATTRIBUTE = 3, 2, 1, 0, -1
+"""How plainly: "remove the rain", "too much rain", "it is rainy", "we met in the rain", "on a rainy day"."""
+FEW = 2
+"""A clause with more words that are not in the lexicon tells something else: what it names is a mere mention."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One term's part in the wish.
+
+    Attributes:
+        wanted: True: repair it; False: leave it alone; None: it is not about a repair ("add some fog").
+        level: one of the five above.
+        place: -1 before what was named earlier, 1 after what is named later, else 0.
+    """
+
+    name: str
+    kind: str
+    wanted: bool | None
+    level: int
+    sentence: int
+    place: int = 0
+
+
+def read(clause: Clause, text: str, head_last: bool) -> list[Reading]:
+    """Returns the readings of a clause by itself.
+
+    Args:
+        clause: its clause.
+        text: the whole prompt, normalized.
+        head_last: the language puts what a phrase is about at its end, as in "person in the rain" in Japanese.
+    """
+    elsewhere = is_about_an_object(clause, text, head_last)
+    return [_read(term, clause, text, elsewhere) for term in clause.terms]
+
+
+def _read(term: Match, clause: Clause, text: str, elsewhere: bool) -> Reading:
+    wanted = None if elsewhere else _is_wanted(term, clause, text)
+    place = -1 if clause.has("first", "after") else 1 if clause.has("last") else 0
+    level = _level(term, clause, text)
+    return Reading(name=term.name, kind=term.kind, wanted=wanted, level=level, sentence=clause.sentence, place=place)
+
+
+def is_about_an_object(clause: Clause, text: str, head_last: bool) -> bool:
+    """Returns whether a clause's order is about something that is no degradation: "remove the man in the rain"."""
+    objects = [match for match in clause.found if match.kind == "word" and "object" in match.names]
+    if not objects or clause.has("auto") or not clause.has("remove", "touch", "make", "hate"):
+        return False
+    terms = [term for term in clause.terms if not _is_attribute(term, clause, text)]
+    if not terms:
+        return True
+    if any(_follows_directly(term, object_, text) for term in terms for object_ in objects):
+        return False
+    return objects[-1].start > terms[-1].start if head_last else objects[0].start < terms[0].start
+
+
+def _follows_directly(term: Match, other: Match, text: str) -> bool:
+    return other.end <= term.start and not text[other.end : term.start].strip(" -")
+
+
+def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
+    if clause.has("ask", "story"):
+        return None
+    if clause.has("except", "instead", "nothing"):
+        return False
+    if clause.has("hate"):
+        return True
+    if clause.has("bother"):
+        return not clause.negates
+    if clause.has("opposite", "add"):
+        return False if clause.negates else None
+    if term.kind == "good":
+        return _is_good_wanted(term, clause)
+    if clause.has("keep", "like"):
+        return clause.negates
+    if term.kind == "repair":
+        return not clause.negates and not clause.has("halt")
+    if clause.has("make") and not clause.has("remove", "auto", "no", "without") and not _is_attribute(term, clause, text):
+        repairs = any(other.kind in ("repair", "good") for other in clause.terms)
+        return True if repairs else not clause.negates and None
+    return _is_damage_wanted(clause)
+
+
+def _is_good_wanted(term: Match, clause: Clause) -> bool | None:
+    """"Sharp" alone or "make it sharp" is a wish, "not sharp" a complaint, "it is sharp" neither."""
+    if clause.negates:
+        return None if clause.has("make", "remove", "touch") else True
+    if clause.has("make", "want"):
+        return True
+    return True if clause.roles <= {"and", "too", "scene"} and not clause.strange else None
+
+
+def _is_damage_wanted(clause: Clause) -> bool | None:
+    if not clause.negates:
+        return None if clause.has("want") and not clause.has("remove", "too", "be") else True
+    if clause.has("want", "like", "keep"):
+        return True
+    if clause.has("remove", "touch", "auto"):
+        return False
+    if clause.has("no", "without"):
+        return None if clause.has("be") else True
+    return False
+
+
+def _level(term: Match, clause: Clause, text: str) -> int:
+    if term.kind == "repair":
+        return ORDER
+    if term.kind == "good":
+        return ORDER if clause.has("make", "want") or not clause.negates else STATEMENT
+    orders = clause.has("remove", "hate", "only") or (clause.negates and clause.has("keep", "want", "touch"))
+    if _is_attribute(term, clause, text):
+        return ATTRIBUTE
+    if term.named and not orders:
+        return MENTION
+    if orders:
+        return ORDER
+    if clause.has("bother", "too", "alas") or _is_told(term, clause):
+        return COMPLAINT
+    if clause.has("no", "without", "not"):
+        return ORDER
+    if clause.has("object", "cannot") and not clause.has("be"):
+        return MENTION
+    return STATEMENT if len(clause.strange) <= FEW else MENTION
+
+
+def _is_told(term: Match, clause: Clause) -> bool:
+    index = clause.found.index(term)
+    before = clause.found[index - 1] if index else None
+    return before is not None and "be" in before.names
+
+
+def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
+    """Returns whether a term belongs to the thing named right after it: "a rainy day", "dark shadow", "rain boots"."""
+    index = clause.found.index(term)
+    after = clause.found[index + 1] if index + 1 < len(clause.found) else None
+    gap = text[term.end : after.start if after else len(text)]
+    if after is not None and len(gap) <= 2 and not gap.strip(" -"):
+        if "scene" in after.names:
+            return not clause.has("remove")
+        if after.names & {"object"}:
+            return term.kind == "state"
+        if term.kind == "state" and after.kind in ("damage", "state"):
+            return after.kind == "damage" and after.name != term.name
+    word = gap.lstrip(" -").split(" ")[0].strip(".,;:!?") if gap[:1] in (" ", "-") else ""
+    return word in clause.strange and not _is_told(term, clause) and (term.kind == "state" or not clause.has("remove"))
+
+
+def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> list[list[Reading]]:
+    """Gives the members of lists the sense of the member with the verb: "remove noise, rain or snow", "雨と霧を消して"."""
+    done = [list(members) for members in readings]
+    for index in range(1, len(clauses)):
+        if clauses[index].terms and clauses[index].roles <= {"and", "then", "scene"}:
+            done[index] = _like_before(done[index], clauses[index], done[index - 1], clauses[index - 1])
+    for index in range(len(clauses) - 2, -1, -1):
+        after = clauses[index + 1]
+        if clauses[index].bare and done[index + 1] and (after.joined == "and" or (after.joined and after.bare)):
+            last = done[index + 1][0]
+            if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":
+                done[index] = [replace(reading, wanted=last.wanted, level=last.level) for reading in done[index]]
+    return done
+
+
+def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading], before: Clause) -> list[Reading]:
+    if not clause.joined and "then" not in clause.roles:
+        return now
+    if any(term.kind == "repair" for term in clause.terms):
+        refused = before.has("nothing") or (before.negates and bool(earlier) and earlier[-1].wanted is False)
+        return [replace(reading, wanted=False) for reading in now] if refused and clause.joined == "and" else now
+    if not earlier:
+        ordered = before.has("remove") and not before.negates and before.has("object", "cannot", "remove")
+        return [replace(reading, wanted=True, level=ORDER) for reading in now] if ordered else now
+    last = earlier[-1]
+    if before.negates and not before.has("dont", "keep", "touch", "remove", "make"):  # "not the rain, the snow"
+        return now
+    if any((term.kind == "good") != (last.kind == "good") for term in clause.terms):
+        return now
+    return [
+        replace(reading, wanted=last.wanted, level=max(last.level, reading.level)) if reading.level > ATTRIBUTE else reading
+        for reading in now
+    ]
