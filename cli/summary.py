@@ -43,7 +43,7 @@ def summary(report: "Report", *, changed: bool) -> str:
 
 def understood_words(understood: "Understood") -> str:
     """Returns how a prompt was understood: `understood as noise, rain, but not low-light (de), without "bitte"`."""
-    answers = {"nothing": "do nothing", "auto": "the service's choice"}
+    answers = {"nothing": "do nothing", "auto": "repair what is found"}
     words = answers.get(understood.answer) or ", ".join(understood.repairs)
     if not words:  # a guess, a free prompt, or a worker of an earlier version
         words = f"{understood.label} ({understood.score:.0%})"

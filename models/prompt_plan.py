@@ -23,10 +23,10 @@ SMALL_TEXT_WIDTH = 512
 OWN_CHOICE = "make it better"
 """An example of a prompt that leaves the choice to the service."""
 GUESSED = CodedWarning(
-    "the prompt was not understood, so the most similar repair that the bundle knows was done", "guessed-prompt"
+    "the prompt asks for nothing that this bundle can do, so the most similar repair was done", "guessed-prompt"
 )
 GUESSED_NOTHING = CodedWarning(
-    "the prompt was not understood, and resembles no repair that the bundle knows, so nothing was done",
+    "the prompt asks for nothing that this bundle can do, and resembles no repair, so nothing was done",
     "guessed-prompt",
 )
 
@@ -108,7 +108,7 @@ def plan_prompt(prompt: str, known: Sequence[str], *, best_effort: bool = False)
         raise PromptNotUnderstood(_cannot(unable, known), can=tuple(known), cannot=unable)
     if not able and not best_effort:
         raise PromptNotUnderstood(_unknown(known), can=tuple(known))
-    missed = (_missed(unable),) if unable else ()
+    missed = (_missed(unable),) if able and unable else ()
     return PromptPlan(wish=wish, action="repairs" if able else "nearest", repairs=able, warnings=missed)
 
 
