@@ -8,6 +8,7 @@ from models.words.lexicon import Language, Match
 
 SPLITS = frozenset({"but", "without", "dont", "then", "and", "except", "instead", "after", "last"})
 """Roles of words that begin a new clause; where they follow what they are about, a word that "ends" a clause does."""
+COMPOUNDING = ("en", "ja", "ko", "zh")
 ENDS = r"[.,;:!?\n()\u3002\u3001\uff0c\uff1b\uff1a\uff01\uff1f\u2026\u2014\u2013/&+\u00bf\u00a1]+|\s-+\s"
 """Where a clause ends; a hyphen within a word does not count."""
 STOPS = re.compile(r"(?:[.!?\n\u3002\uff01\uff1f\u2026;](?!\d))+")
@@ -25,6 +26,7 @@ class Clause:
         sentence: which sentence of the prompt it belongs to.
         asked: this sentence ends with a question mark.
         strange: its words that are not in the lexicon.
+        compounds: the language puts nouns together without a word between them: "rain photo".
     """
 
     found: list[Match]
@@ -32,6 +34,7 @@ class Clause:
     sentence: int = 0
     asked: bool = False
     strange: list[str] = field(default_factory=list)
+    compounds: bool = False
     roles: frozenset[str] = frozenset()
 
     @property
@@ -43,7 +46,7 @@ class Clause:
 
     @property
     def negates(self) -> bool:
-        return self.has("not", "dont", "without", "no")
+        return self.has("not", "dont", "without", "no") or (self.has("see") and self.has("nothing"))
 
     @property
     def bare(self) -> bool:
@@ -79,6 +82,7 @@ def clauses(text: str, found: Sequence[Match], language: Language) -> list[Claus
 def _settle(parts: Sequence[Clause], text: str, found: Sequence[Match], language: Language) -> None:
     """Fills in roles, questions and strange words."""
     for part in parts:
+        part.compounds = language.code in COMPOUNDING
         part.roles = frozenset().union(*(match.names for match in part.found if match.kind == "word"))
         stop = STOPS.search(text, part.found[-1].end)
         part.asked = stop is not None and any(sign in stop[0] for sign in "?\uff1f")

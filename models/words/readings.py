@@ -1,5 +1,6 @@
 """Says for each degradation that a clause names whether the user wants it away, and how plainly that is said."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,8 @@ from models.words.lexicon import Match
 
 ORDER, COMPLAINT, STATEMENT, MENTION, ATTRIBUTE = 3, 2, 1, 0, -1
 """How plainly: "remove the rain", "too much rain", "it is rainy", "we met in the rain", "on a rainy day"."""
+SHORT = 60
+"""In a longer prompt "without noise" tells how it is, and not how it shall be."""
 FEW = 2
 """A clause with more words that are not in the lexicon tells something else: what it names is a mere mention."""
 
@@ -57,9 +60,14 @@ def is_about_an_object(clause: Clause, text: str, head_last: bool) -> bool:
     terms = [term for term in clause.terms if not _is_attribute(term, clause, text)]
     if not terms:
         return True
-    if any(_follows_directly(term, object_, text) for term in terms for object_ in objects):
+    if any(_follows_directly(term, object_, text) or _listed_together(term, object_, text) for term in terms for object_ in objects):
         return False
     return objects[-1].start > terms[-1].start if head_last else objects[0].start < terms[0].start
+
+
+def _listed_together(term: Match, object_: Match, text: str) -> bool:
+    """Returns whether "and" stands between, in a language whose "and" begins no clause, as it sounds like "is"."""
+    return re.search(r"\s(e|ed)\s", text[object_.end : term.start]) is not None
 
 
 def _follows_directly(term: Match, other: Match, text: str) -> bool:
@@ -69,17 +77,17 @@ def _follows_directly(term: Match, other: Match, text: str) -> bool:
 def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     if clause.has("ask", "story"):
         return None
-    if clause.has("except", "instead", "nothing"):
+    if clause.has("except", "instead") or (clause.has("nothing") and not clause.has("see")):
         return False
-    if clause.has("hate"):
+    if clause.has("hate") or (clause.has("see") and clause.negates and term.kind != "good"):  # "you can't see for fog"
         return True
     if clause.has("bother"):
         return not clause.negates
     if clause.has("opposite", "add"):
         return False if clause.negates else None
     if term.kind == "good":
-        return _is_good_wanted(term, clause)
-    if clause.has("keep", "like"):
+        return _is_good_wanted(term, clause, text)
+    if clause.has("keep", "like") and not (term.kind == "repair" and clause.has("make")):
         return clause.negates
     if term.kind == "repair":
         return not clause.negates and not clause.has("halt")
@@ -89,13 +97,14 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     return _is_damage_wanted(clause)
 
 
-def _is_good_wanted(term: Match, clause: Clause) -> bool | None:
+def _is_good_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     """"Sharp" alone or "make it sharp" is a wish, "not sharp" a complaint, "it is sharp" neither."""
     if clause.negates:
         return None if clause.has("make", "remove", "touch") else True
     if clause.has("make", "want"):
         return True
-    return True if clause.roles <= {"and", "too", "scene"} and not clause.strange else None
+    alone = clause.roles <= {"and", "too", "scene"} and not clause.strange
+    return True if alone and term.end - term.start >= len(text) / 3 else None
 
 
 def _is_damage_wanted(clause: Clause) -> bool | None:
@@ -122,10 +131,12 @@ def _level(term: Match, clause: Clause, text: str) -> int:
         return MENTION
     if orders:
         return ORDER
-    if clause.has("bother", "too", "alas") or _is_told(term, clause):
+    if clause.has("bother", "too", "alas", "see") or _is_told(term, clause):
         return COMPLAINT
-    if clause.has("no", "without", "not"):
+    if clause.has("first", "then", "last"):
         return ORDER
+    if clause.has("no", "without", "not"):
+        return ORDER if len(text) < SHORT else STATEMENT
     if clause.has("object", "cannot") and not clause.has("be"):
         return MENTION
     return STATEMENT if len(clause.strange) <= FEW else MENTION
@@ -143,14 +154,16 @@ def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
     after = clause.found[index + 1] if index + 1 < len(clause.found) else None
     gap = text[term.end : after.start if after else len(text)]
     if after is not None and len(gap) <= 2 and not gap.strip(" -"):
-        if "scene" in after.names:
+        if "scene" in after.names and (term.kind == "state" or clause.compounds):
             return not clause.has("remove")
         if after.names & {"object"}:
             return term.kind == "state"
         if term.kind == "state" and after.kind in ("damage", "state"):
             return after.kind == "damage" and after.name != term.name
     word = gap.lstrip(" -").split(" ")[0].strip(".,;:!?") if gap[:1] in (" ", "-") else ""
-    return word in clause.strange and not _is_told(term, clause) and (term.kind == "state" or not clause.has("remove"))
+    return word in clause.strange and not _is_told(term, clause) and (
+        term.kind == "state" or not clause.has("remove", "hate", "only")
+    )
 
 
 def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> list[list[Reading]]:
@@ -161,6 +174,8 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
             done[index] = _like_before(done[index], clauses[index], done[index - 1], clauses[index - 1])
     for index in range(len(clauses) - 2, -1, -1):
         after = clauses[index + 1]
+        if after.roles == {"then"} and not after.terms:
+            done[index] = [replace(reading, level=ORDER) if reading.wanted else reading for reading in done[index]]
         if clauses[index].bare and done[index + 1] and (after.joined == "and" or (after.joined and after.bare)):
             last = done[index + 1][0]
             if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":
@@ -174,12 +189,16 @@ def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading],
     if any(term.kind == "repair" for term in clause.terms):
         refused = before.has("nothing") or (before.negates and bool(earlier) and earlier[-1].wanted is False)
         return [replace(reading, wanted=False) for reading in now] if refused and clause.joined == "and" else now
+    if not earlier and before.has("be") and any(term.kind == "good" for term in clause.terms):
+        return [replace(reading, wanted=None) for reading in now]
     if not earlier:
         ordered = before.has("remove") and not before.negates and before.has("object", "cannot", "remove")
         return [replace(reading, wanted=True, level=ORDER) for reading in now] if ordered else now
     last = earlier[-1]
     if before.negates and not before.has("dont", "keep", "touch", "remove", "make"):  # "not the rain, the snow"
         return now
+    if before.has("be") and not clause.negates and any(term.kind == "good" for term in clause.terms):
+        return [replace(reading, wanted=None) for reading in now]
     if any((term.kind == "good") != (last.kind == "good") for term in clause.terms):
         return now
     return [

@@ -9,29 +9,29 @@ from models.words.lexicon import Language, Match, languages
 
 SHORTEST = 4
 """Shorter words are too like others: fog, dog."""
-LONG = 8
+LONG = 10
 """Two slips are allowed from this length on."""
+SURE = 6
+"""From this length on a wrong letter is a typing error, and not another word."""
 MANY = 40
 """In a prompt of more words, a story, typing errors do not hide the wish, and strange words are just words."""
 SYLLABLES = 2
 
 
 def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
-    """Returns a normalized text in which strange words that are nearly words of its language are mended.
+    """Returns a normalized text in which strange words that are nearly words of the language are mended.
 
     The first letter must be right ("train" is not "rain") or swapped with the second, and words of four letters may only
     have two letters swapped, or one doubled.
     """
     if len(text.split()) > MANY or not (language.spaced or language.code == "ko"):
         return text
-    known = any(match.names != {"filler"} for match in found)
-    choices = (language.code,) if known else tuple(other.code for other in languages() if other.spaced)
     covered = {position for match in found for position in range(match.start, match.end)}
 
     def mend(at: re.Match[str]) -> str:
         if covered.intersection(range(at.start(), at.end())):
             return at[0]
-        return _mended_syllables(at[0]) if language.code == "ko" else _mended(at[0], choices)
+        return _mended_syllables(at[0]) if language.code == "ko" else _mended(at[0], language.code)
 
     return re.sub(r"[^\W\d_]+", mend, text)
 
@@ -40,28 +40,31 @@ def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
 def _known(code: str) -> dict[str, list[str]]:
     """Returns the words of a language that are long enough, by their first letter."""
     index: dict[str, list[str]] = {}
-    for language in languages():
-        for word in language.words if language.code == code else ():
-            if len(word.strip("*")) >= SHORTEST and word[0] != "*":
-                index.setdefault(word[0], []).append(word)
+    for word in _words(code):
+        if len(word.strip("*")) >= SHORTEST and word[0] != "*":
+            index.setdefault(word[0], []).append(word)
     return index
 
 
 @cache
-def _mended(word: str, codes: tuple[str, ...]) -> str:
+def _words(code: str) -> frozenset[str]:
+    return next(language.words for language in languages() if language.code == code)
+
+
+@cache
+def _mended(word: str, code: str) -> str:
     if len(word) < SHORTEST:
         return word
     single = re.sub(r"(.)\1+", r"\1", word)
-    if any(single in language.words for language in languages() if language.code in codes):
+    if single in _words(code):
         return single
     near = [
         mend
-        for code in codes
         for first in {word[0], word[1]}
         for known in _known(code).get(first, ())
         if (first == word[0] or known[:2] == word[1] + word[0]) and (mend := _slip(word, known))
     ]
-    return min(near)[1] if near else word
+    return min(near, key=lambda mend: (mend[0], -len(mend[1]), mend[1]))[1] if near else word
 
 
 def _slip(word: str, pattern: str) -> tuple[int, str] | None:
@@ -77,7 +80,15 @@ def _slip(word: str, pattern: str) -> tuple[int, str] | None:
         swapped = sorted(word[: len(stem)]) == sorted(stem)
         doubled = len(start) > SHORTEST and set(start) == set(stem)
         return (count, meant) if count == 1 and (swapped or doubled) else None
+    if len(stem) < SURE and count == 1 and _is_replaced(word, stem):
+        return None
     return (count, meant) if count <= (2 if len(stem) >= LONG else 1) else None
+
+
+def _is_replaced(word: str, stem: str) -> bool:
+    """Returns whether one letter stands for another, which makes other words of short ones: "rain", "ruin"."""
+    start = word[: len(stem)]
+    return len(start) == len(stem) and sum(one != other for one, other in zip(start, stem, strict=True)) == 1
 
 
 @cache

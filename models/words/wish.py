@@ -14,7 +14,7 @@ from typing import Literal
 
 from models.words.clauses import Clause, clauses, strange
 from models.words.lexicon import Language, Match, languages
-from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, Reading, is_about_an_object, read, with_lists
+from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, STATEMENT, Reading, is_about_an_object, read, with_lists
 from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
@@ -22,6 +22,8 @@ Answer = Literal["repairs", "nothing", "auto", "unknown"]
 HEAD_LAST = ("ja", "ko", "zh")
 FILLER_WEIGHT = 0.7
 """How much an unspecific word ("the") tells of the language, against a word for damage."""
+LIKELY, RIVALS = 0.4, 4
+"""Typing errors are mended in at most so many languages that cover so much of what the best one covers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,7 @@ def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
         prompt: anything a user writes.
         extra: names of learned degradations, such as "banding", which are looked for literally.
     """
-    text = normalized(with_names_marked(prompt))
-    language, found = _best(text, extra)
-    mended = corrected(text, language, found)
-    if mended != text:
-        text = mended
-        language, found = _best(text, extra)
+    text, language, found = _best(normalized(with_names_marked(prompt)), extra)
     if not any(match.names != {"filler"} for match in found):
         return Wish(answer="unknown", ignored=tuple(word for _, word in strange(text, [], language.spaced)))
     left = tuple(word for _, word in strange(text, found, language.spaced))
@@ -66,14 +63,26 @@ def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
     return replace(wish, language=language.code, ignored=left)
 
 
-def _best(text: str, extra: Sequence[str]) -> tuple[Language, list[Match]]:
-    """Returns the language that covers most of the text, and what it finds; the first where none is better."""
-    readings = [(language, _with_extra(text, language.matches(text), extra)) for language in languages()]
-    return max(readings, key=lambda reading: sum(_weight(match) for match in reading[1]))
+def _best(text: str, extra: Sequence[str]) -> tuple[str, Language, list[Match]]:
+    """Returns the text with its typing errors mended, the language that covers most of it, and what that finds there.
+
+    Where two languages cover the same, it is the first; typing errors are mended in the words of the likely ones.
+    """
+    readings = [(text, language, _with_extra(text, language.matches(text), extra)) for language in languages()]
+    readings.sort(key=lambda reading: -_covered(reading[2]))
+    likely = [reading for reading in readings if _covered(reading[2]) >= LIKELY * _covered(readings[0][2])][:RIVALS]
+    if not any(match.names != {"filler"} for match in likely[0][2]):
+        likely = readings
+    mended = [(corrected(text, language, found), language) for _, language, found in likely]
+    likely = [
+        (done, language, _with_extra(done, language.matches(done), extra)) if done != text else reading
+        for (done, language), reading in zip(mended, likely, strict=True)
+    ]
+    return max(likely, key=lambda reading: _covered(reading[2]))
 
 
-def _weight(match: Match) -> float:
-    return (match.end - match.start) * (FILLER_WEIGHT if match.names == {"filler"} else 1)
+def _covered(found: Sequence[Match]) -> float:
+    return sum((match.end - match.start) * (FILLER_WEIGHT if match.names == {"filler"} else 1) for match in found)
 
 
 def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Match]:
@@ -123,7 +132,8 @@ def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool) -> lis
     if level < (ORDER if nothing else COMPLAINT if impossible else MENTION):
         return []
     sentences = {reading.sentence for reading in wanted if reading.level == level}
-    chosen = [r for r in wanted if r.level == level or (r.level >= COMPLAINT and r.sentence in sentences)]
+    least = COMPLAINT if level == ORDER else STATEMENT
+    chosen = [r for r in wanted if r.level == level or (r.level >= least and r.sentence in sentences)]
     return sorted(chosen, key=lambda reading: reading.place)
 
 
@@ -131,12 +141,17 @@ def _mark_questions(parts: Sequence[Clause]) -> None:
     """Gives the role "ask" to the clauses of a question that orders nothing: "is this noisy?"."""
     for sentence in {part.sentence for part in parts}:
         members = [part for part in parts if part.sentence == sentence]
-        orders = any(part.has("remove", "auto", "hate", "keep", "nothing", "make") for part in members)
-        orders = orders or any(term.kind == "repair" for part in members for term in part.terms)
-        asks = any(part.has("ask") for part in members) or (members[-1].asked and not orders)
-        asks = asks and not (orders and not members[-1].asked)
+        orders = any(_orders(part) for part in members)
         for part in members:
+            others = [member for member in members if member is not part]
+            asks = part.has("ask") and not any(_orders(member) for member in others if not member.has("ask"))
+            asks = asks or (members[-1].asked and not orders)
             part.roles = (part.roles | {"ask"}) if asks else part.roles - {"ask"}
+
+
+def _orders(part: Clause) -> bool:
+    repairs = any(term.kind == "repair" for term in part.terms)
+    return repairs or part.has("remove", "auto", "hate", "keep", "nothing", "make")
 
 
 def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
@@ -146,10 +161,10 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
         if part.terms:
             last = index
             continue
-        if last is not None and part.roles and part.roles <= {"no", "yes"} and not part.strange:
+        if last is not None and part.roles and part.roles <= {"no", "yes"} and not (part.strange or part.joined):
             grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
             continue
-        if last is None or part.has("object", "cannot", "ask") or part.sentence - parts[last].sentence > 1:
+        if last is None or part.has("object", "cannot", "ask", "see") or part.sentence - parts[last].sentence > 1:
             continue
         if part.has("keep", "nothing", "like") != part.negates or (part.negates and part.has("touch", "remove")):
             keeps = not (part.negates and part.has("keep", "like"))
@@ -164,9 +179,8 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
 def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
     """Returns the readings as orders; a word like "improve" makes orders of complaints only."""
     least = MENTION if part.has("remove", "hate") else COMPLAINT
-    return [
-        replace(r, level=ORDER, wanted=True) if (r.wanted and least <= r.level) or part.has("ones") else r for r in readings
-    ]
+    other = part.has("ones") or (part.joined and all(r.wanted is False and r.kind == "damage" for r in readings))  # "keep those, remove these"
+    return [replace(r, level=ORDER, wanted=True) if other or (r.wanted and least <= r.level) else r for r in readings]
 
 
 def _is_impossible(part: Clause, text: str, head_last: bool) -> bool:
