@@ -12,7 +12,7 @@ from typing import Literal
 from models.controls import Controls
 from models.errors import PromptNotUnderstood
 from models.restoration_report import Understood
-from models.vocabulary import CLEAN, PROMPT_TEMPLATE, degradation, is_known
+from models.vocabulary import CLEAN, DEGRADATIONS, degradation, is_known
 from models.warning_codes import CodedWarning
 from models.words.wish import Wish, understand_wish
 
@@ -114,9 +114,9 @@ def plan_prompt(prompt: str, known: Sequence[str], *, best_effort: bool = False)
 
 def wish_of(prompt: str, known: Sequence[str]) -> Wish:
     """Returns what the words of a prompt ask for; class prompts, which training and evaluation use, are exact."""
-    for name in known:
-        if prompt == PROMPT_TEMPLATE.format(degradation(name).word):
-            return Wish(answer="repairs", repairs=(name,), language="en", sure=1.0)
+    for entry in (*DEGRADATIONS, *map(degradation, known)):
+        if prompt == entry.prompt:
+            return Wish(answer="repairs", repairs=(entry.name,), language="en", sure=1.0)
     return understand_wish(prompt, extra=[name for name in known if not is_known(name)])
 
 

@@ -15,7 +15,7 @@ CODES: dict[str, str] = {
     "lost-alpha": "the format has no transparency; the photo was placed on a white background",
     "lost-profile": "the color profile fits neither gray nor RGB samples",
     "ignored-prompt": "the bundle cannot be told what to repair",
-    "guessed-prompt": "the prompt asks for nothing that the bundle can do; the most similar repair was done, or nothing",
+    "guessed-prompt": "the bundle can do nothing of the prompt; the most similar repair was done, or nothing",
     "partial-prompt": "the prompt also asks for what the bundle cannot repair; the rest was done",
     "no-enlarging-repair": "the bundle cannot repair low resolution; the photo was only enlarged before",
     "equal-variants": "the repair draws no noise, so all variants would be equal, and one was made",

@@ -27,8 +27,8 @@ def row(with_bundle, photo):
 
 
 @pytest.mark.parametrize(("prompt", "repaired"), [
-    ("remove the noise and the haze", ["noise", "haze"]), ("zuerst den Nebel entfernen, dann das Rauschen", ["haze", "noise"]),
-    ("quita la lluvia", ["rain"]),
+    ("remove the noise and the haze", ["noise", "haze"]), ("quita la lluvia", ["rain"]),
+    ("zuerst den Nebel entfernen, dann das Rauschen", ["haze", "noise"]),
 ])  # fmt: skip
 def test_each_repair_that_the_words_ask_for_is_a_pass(row, prompt, repaired):
     done = row(prompt)
