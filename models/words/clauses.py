@@ -51,7 +51,11 @@ class Clause:
     @property
     def bare(self) -> bool:
         """It only names degradations, as the member of a list does."""
-        return bool(self.terms) and self.roles <= {"and", "scene"} and all(t.kind in ("damage", "state") for t in self.terms)
+        return (
+            bool(self.terms)
+            and self.roles <= {"and", "scene", "photo"}
+            and all(t.kind in ("damage", "state") for t in self.terms)
+        )
 
 
 def clauses(text: str, found: Sequence[Match], language: Language) -> list[Clause]:
@@ -111,6 +115,10 @@ def strange(text: str, found: Sequence[Match], spaced: bool) -> list[tuple[int, 
     for match in found:
         covered[match.start : match.end] = b"\1" * (match.end - match.start)
     if spaced:
-        return [(at.start(), at[0]) for at in _WORD.finditer(text) if len(at[0]) > 1 and not any(covered[at.start() : at.end()])]
+        return [
+            (at.start(), at[0])
+            for at in _WORD.finditer(text)
+            if len(at[0]) > 1 and not any(covered[at.start() : at.end()])
+        ]
     left = "".join(" " if covered[index] else sign for index, sign in enumerate(text))
     return [(at.start(), at[0]) for at in re.finditer(r"[^\W\d_]{2}|[a-z]{3,}", left)]

@@ -5,20 +5,30 @@ whole words, without regard to case, accents and the kind of apostrophe.  In lan
 (`spaced = false`) they match anywhere, unless "^" asks for the beginning of a word and "$" for its end.
 """
 
+import itertools
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from models.words.text import NAME, normalized
 
 FOLDER = Path(__file__).with_name("languages")
 EVERYWHERE = "any"
 """The file of terms that are used in every language: "denoise", "jpeg"."""
-KINDS = ("damage", "state", "good", "repair", "word")
-TERMS = ("damage", "state", "good", "repair")
+KINDS = ("damage", "state", "good", "quality", "repair", "word")
+TERMS = ("damage", "state", "good", "quality", "repair")
+REPAIRS = ("quality", "repair")
+LATIN = ("en", "de", "es", "fr", "it", "pt")
+SCRIPTS = {
+    "LATIN": (*LATIN, "ru", "ja", "ko", "zh"), "CYRILLIC": ("ru",), "CJK": ("zh", "ja"), "HIRAGANA": ("ja",),
+    "KATAKANA": ("ja",), "HALFWIDTH": ("ja",), "HANGUL": ("ko",), "FULLWIDTH": ("zh", "ja", "ko"),
+}  # fmt: skip
+"""The languages of each script; Latin letters also write the others in romanized form."""
 _TOKEN = re.compile(r"\w+|'")
 _GAP = re.compile(rf"[\s\-{NAME}]*")
 
@@ -28,8 +38,8 @@ class Match:
     """What a pattern stands for, and where it stands in the normalized text.
 
     Attributes:
-        kind: "damage" (a thing: noise), "state" (a property: noisy), "good" (the lack of it: sharp), "repair" (what is
-            done: denoise), or "word".
+        kind: "damage" (a thing: noise), "state" (a property: noisy), "good" (the lack of it: sharp), "quality" (what is
+            lacking: sharpness), "repair" (what is done: denoise), or "word".
         names: of the degradation, or the word's roles, such as "not": some have several.
         named: it is part of a name or a quotation.
     """
@@ -44,6 +54,11 @@ class Match:
     def name(self) -> str:
         """The degradation of a term, which has only one."""
         return next(iter(self.names))
+
+    @property
+    def is_repair(self) -> bool:
+        """It is what the user wants, not what he has."""
+        return self.kind in REPAIRS
 
     @property
     def is_term(self) -> bool:
@@ -82,7 +97,7 @@ class Language:
             last = index + len(best.parts) - 1 if best else index
             if best:
                 start = tokens[index][1]
-                named = text[start - 1 : start] == NAME
+                named = text[start - 1 : start] == NAME and self.code != "de"  # where all nouns have capitals
                 yield Match(kind=best.kind, names=best.names, start=start, end=tokens[last][2], named=named)
             index = last + 1
 
@@ -148,29 +163,32 @@ def _end(parts: Sequence[str], text: str, start: int) -> int:
 def languages() -> tuple[Language, ...]:
     """Returns all languages; English is the first."""
     files = sorted(FOLDER.glob("*.toml"), key=lambda path: (path.stem != "en", path.stem))
-    everywhere = _entries(FOLDER / f"{EVERYWHERE}.toml")
-    return tuple(_read(path, everywhere) for path in files if path.stem != EVERYWHERE)
+    contents = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in files}
+    everywhere = contents.pop(EVERYWHERE)
+    return tuple(_language(code, content, everywhere) for code, content in contents.items())
 
 
-def _entries(path: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
-    return {key: value for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items() if key in KINDS}
+def languages_of(text: str) -> tuple[Language, ...]:
+    """Returns the languages that are written in the script of a text, or all where it has several or none."""
+    scripts = {script for sign in text if sign.isalpha() and (script := unicodedata.name(sign, "").split(" ")[0])}
+    found = {code for script in scripts for code in SCRIPTS.get(script, ())}
+    return tuple(language for language in languages() if not found or language.code in found)
 
 
-def _read(path: Path, everywhere: Mapping[str, Mapping[str, Sequence[str]]]) -> Language:
-    spaced = bool(tomllib.loads(path.read_text(encoding="utf-8")).get("spaced", True))
+def _language(code: str, content: Mapping[str, Any], everywhere: Mapping[str, Any]) -> Language:
+    spaced = bool(content.get("spaced", True))
     meanings: dict[tuple[str, ...], tuple[str, frozenset[str]]] = {}
-    for content in (_entries(path), everywhere):
-        for kind in KINDS:
-            for name, patterns in content.get(kind, {}).items():
-                for parts in (parts for pattern in patterns for parts in _forms(pattern, spaced)):
-                    before = meanings.get(parts)
-                    if before is None or before[1] == {"filler"}:
-                        meanings[parts] = kind, frozenset({name})
-                    elif before[0] == kind == "word" and name != "filler":
-                        meanings[parts] = kind, before[1] | {name}
+    for source, kind in itertools.product((content, everywhere), KINDS):
+        for name, patterns in source.get(kind, {}).items():
+            for parts in (parts for pattern in patterns for parts in _forms(pattern, spaced)):
+                before = meanings.get(parts)
+                if before is None or before[1] == {"filler"}:
+                    meanings[parts] = kind, frozenset({name})
+                elif before[0] == kind == "word" and name != "filler":
+                    meanings[parts] = kind, before[1] | {name}
     patterns = [_Pattern(parts=parts, kind=kind, names=names) for parts, (kind, names) in meanings.items()]
     return Language(
-        code=path.stem, spaced=spaced, patterns=_indexed(patterns, spaced),
+        code=code, spaced=spaced, patterns=_indexed(patterns, spaced),
         words=frozenset(pattern.parts[0] for pattern in patterns if len(pattern.parts) == 1),
     )  # fmt: skip
 
@@ -194,6 +212,13 @@ def _forms(pattern: str, spaced: bool) -> Iterator[tuple[str, ...]]:
     if not spaced:
         yield tuple(re.findall(r"\^|\$|[^\s^$]+", normalized(pattern)))
         return
-    spellings = {pattern, pattern.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue"), pattern.replace("'", "")}
-    for spelling in sorted(spellings):
-        yield tuple(re.findall(r"\*?\w+\*?|'|\*", normalized(spelling)))
+    yield _parts(pattern)
+    if re.search("[äöü]", pattern):
+        yield _parts(pattern.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue"))
+    if "'" in pattern:
+        yield _parts(pattern.replace("'", ""))
+
+
+def _parts(pattern: str) -> tuple[str, ...]:
+    plain = pattern if pattern.isascii() else normalized(pattern)
+    return (plain,) if plain.isalpha() else tuple(re.findall(r"\*?\w+\*?|'|\*", plain.lower()))

@@ -55,12 +55,16 @@ def _read(term: Match, clause: Clause, text: str, elsewhere: bool) -> Reading:
 def is_about_an_object(clause: Clause, text: str, head_last: bool) -> bool:
     """Returns whether a clause's order is about something that is no degradation: "remove the man in the rain"."""
     objects = [match for match in clause.found if match.kind == "word" and "object" in match.names]
-    if not objects or clause.has("auto") or not clause.has("remove", "touch", "make", "hate"):
+    if not objects or clause.has("auto") or not clause.has("remove", "touch", "make", "hate", "cannot"):
         return False
     terms = [term for term in clause.terms if not _is_attribute(term, clause, text)]
     if not terms:
         return True
-    if any(_follows_directly(term, object_, text) or _listed_together(term, object_, text) for term in terms for object_ in objects):
+    if any(
+        _follows_directly(term, object_, text) or _listed_together(term, object_, text)
+        for term in terms
+        for object_ in objects
+    ):
         return False
     return objects[-1].start > terms[-1].start if head_last else objects[0].start < terms[0].start
 
@@ -71,15 +75,21 @@ def _listed_together(term: Match, object_: Match, text: str) -> bool:
 
 
 def _follows_directly(term: Match, other: Match, text: str) -> bool:
-    return other.end <= term.start and not text[other.end : term.start].strip(" -")
+    return not term.is_repair and other.end <= term.start and not text[other.end : term.start].strip(" -")
 
 
 def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     if clause.has("ask", "story"):
         return None
+    if (clause.has("lack") or (clause.negates and clause.has("enough"))) and not clause.has("except", "keep"):
+        return True if term.is_repair or term.kind == "good" else _is_damage_wanted(clause)
+    if clause.has("except") and term.kind == "good":  # "anything but sharp"
+        return True
+    if clause.has("except") and clause.has("allgood"):  # "all is fine except the noise"
+        return True
     if clause.has("except", "instead") or (clause.has("nothing") and not clause.has("see")):
         return False
-    if clause.has("hate") or (clause.has("see") and clause.negates and term.kind != "good"):  # "you can't see for fog"
+    if clause.has("hate") or _is_in_the_way(term, clause):
         return True
     if clause.has("bother"):
         return not clause.negates
@@ -87,23 +97,34 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
         return False if clause.negates else None
     if term.kind == "good":
         return _is_good_wanted(term, clause, text)
-    if clause.has("keep", "like") and not (term.kind == "repair" and clause.has("make")):
+    if clause.has("keep", "like") and not (term.is_repair and clause.has("make")):
         return clause.negates
-    if term.kind == "repair":
+    if term.kind == "quality" and clause.has("no", "without") and not clause.has("make", "touch", "remove"):
+        return True
+    if term.is_repair:
         return not clause.negates and not clause.has("halt")
-    if clause.has("make") and not clause.has("remove", "auto", "no", "without") and not _is_attribute(term, clause, text):
-        repairs = any(other.kind in ("repair", "good") for other in clause.terms)
+    if (
+        clause.has("make")
+        and not clause.has("remove", "auto", "no", "without")
+        and not _is_attribute(term, clause, text)
+    ):
+        repairs = any(other.is_repair or other.kind == "good" for other in clause.terms)
         return True if repairs else not clause.negates and None
     return _is_damage_wanted(clause)
 
 
+def _is_in_the_way(term: Match, clause: Clause) -> bool:
+    """Returns whether somebody cannot see, read or use something because of the term: "I can't see them for fog"."""
+    return clause.has("see") and clause.negates and not clause.has("remove", "touch") and not term.is_repair
+
+
 def _is_good_wanted(term: Match, clause: Clause, text: str) -> bool | None:
-    """"Sharp" alone or "make it sharp" is a wish, "not sharp" a complaint, "it is sharp" neither."""
+    """ "Sharp" alone or "make it sharp" is a wish, "not sharp" a complaint, "it is sharp" neither."""
     if clause.negates:
         return None if clause.has("make", "remove", "touch") else True
     if clause.has("make", "want"):
         return True
-    alone = clause.roles <= {"and", "too", "scene"} and not clause.strange
+    alone = clause.roles <= {"and", "too", "scene", "photo"} and not clause.strange
     return True if alone and term.end - term.start >= len(text) / 3 else None
 
 
@@ -120,7 +141,11 @@ def _is_damage_wanted(clause: Clause) -> bool | None:
 
 
 def _level(term: Match, clause: Clause, text: str) -> int:
-    if term.kind == "repair":
+    if clause.has("lack", "enough") and (term.is_repair or term.kind == "good"):
+        return COMPLAINT
+    if term.kind == "quality" and clause.has("be") and not clause.has("make", "want", "remove"):
+        return STATEMENT
+    if term.is_repair or clause.has("allgood"):
         return ORDER
     if term.kind == "good":
         return ORDER if clause.has("make", "want") or not clause.negates else STATEMENT
@@ -154,6 +179,8 @@ def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
     after = clause.found[index + 1] if index + 1 < len(clause.found) else None
     gap = text[term.end : after.start if after else len(text)]
     if after is not None and len(gap) <= 2 and not gap.strip(" -"):
+        if "photo" in after.names:
+            return False
         if "scene" in after.names and (term.kind == "state" or clause.compounds):
             return not clause.has("remove")
         if after.names & {"object"}:
@@ -161,32 +188,48 @@ def _is_attribute(term: Match, clause: Clause, text: str) -> bool:
         if term.kind == "state" and after.kind in ("damage", "state"):
             return after.kind == "damage" and after.name != term.name
     word = gap.lstrip(" -").split(" ")[0].strip(".,;:!?") if gap[:1] in (" ", "-") else ""
-    return word in clause.strange and not _is_told(term, clause) and (
-        term.kind == "state" or not clause.has("remove", "hate", "only")
-    )
+    if word not in clause.strange or _is_told(term, clause):
+        return False
+    return term.kind == "state" or not clause.has("remove", "hate", "only") or _is_first_noun(term, word, clause)
+
+
+def _is_first_noun(term: Match, word: str, clause: Clause) -> bool:
+    """Returns whether a damage only tells what kind of thing is meant: "the fog lamp"."""
+    return term.kind == "damage" and clause.compounds and word.isascii() and not word.endswith("ly")
 
 
 def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> list[list[Reading]]:
     """Gives the members of lists the sense of the member with the verb: "remove noise, rain or snow", "雨と霧を消して"."""
     done = [list(members) for members in readings]
     for index in range(1, len(clauses)):
-        if clauses[index].terms and clauses[index].roles <= {"and", "then", "scene"}:
+        contrast = clauses[index].roles == {"not"} and clauses[index - 1].has("keep")
+        if clauses[index].terms and (contrast or clauses[index].roles <= {"and", "then", "scene", "photo"}):
             done[index] = _like_before(done[index], clauses[index], done[index - 1], clauses[index - 1])
     for index in range(len(clauses) - 2, -1, -1):
         after = clauses[index + 1]
         if after.roles == {"then"} and not after.terms:
             done[index] = [replace(reading, level=ORDER) if reading.wanted else reading for reading in done[index]]
-        if clauses[index].bare and done[index + 1] and (after.joined == "and" or (after.joined and after.bare)):
+        if _is_listed(clauses[index], after) and done[index + 1]:
             last = done[index + 1][0]
             if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":
                 done[index] = [replace(reading, wanted=last.wanted, level=last.level) for reading in done[index]]
     return done
 
 
+def _is_listed(clause: Clause, after: Clause) -> bool:
+    """Returns whether a clause only names what the next one goes on with: "it is dark and very noisy"."""
+    said = clause.roles <= {"and", "scene", "photo", "be"} and bool(clause.terms) and _plain(clause)
+    return (said and after.joined == "and") or (clause.bare and after.joined == "comma" and after.bare)
+
+
+def _plain(clause: Clause) -> bool:
+    return all(term.kind in ("damage", "state") for term in clause.terms)
+
+
 def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading], before: Clause) -> list[Reading]:
     if not clause.joined and "then" not in clause.roles:
         return now
-    if any(term.kind == "repair" for term in clause.terms):
+    if any(term.is_repair for term in clause.terms):
         refused = before.has("nothing") or (before.negates and bool(earlier) and earlier[-1].wanted is False)
         return [replace(reading, wanted=False) for reading in now] if refused and clause.joined == "and" else now
     if not earlier and before.has("be") and any(term.kind == "good" for term in clause.terms):
@@ -195,6 +238,8 @@ def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading],
         ordered = before.has("remove") and not before.negates and before.has("object", "cannot", "remove")
         return [replace(reading, wanted=True, level=ORDER) for reading in now] if ordered else now
     last = earlier[-1]
+    if before.has("keep") and not before.negates and clause.negates:  # "the grain may stay, the blur not"
+        return [replace(reading, wanted=True, level=ORDER) for reading in now]
     if before.negates and not before.has("dont", "keep", "touch", "remove", "make"):  # "not the rain, the snow"
         return now
     if before.has("be") and not clause.negates and any(term.kind == "good" for term in clause.terms):
@@ -202,6 +247,8 @@ def _like_before(now: list[Reading], clause: Clause, earlier: Sequence[Reading],
     if any((term.kind == "good") != (last.kind == "good") for term in clause.terms):
         return now
     return [
-        replace(reading, wanted=last.wanted, level=max(last.level, reading.level)) if reading.level > ATTRIBUTE else reading
+        replace(reading, wanted=last.wanted, level=max(last.level, reading.level))
+        if reading.level > ATTRIBUTE
+        else reading
         for reading in now
     ]

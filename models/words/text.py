@@ -23,8 +23,12 @@ _ONE_FORM = str.maketrans(
     _TRADITIONAL + "別沈濕溫淨勻羣鬧聲暫裝擴殺闆",
     _SIMPLIFIED + "别沉湿温净匀群闹声暂装扩杀板",
 ) | str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "ʼ": "'", "‑": "-", "‐": "-", "ı": "i", "ł": "l", "ø": "o"})
-_QUOTES = re.compile("[\"“”„«»「」『』]")
-_QUOTED = re.compile('"[^"\n]{1,60}"|“[^“”\n]{1,60}[”“]|„[^“”\n]{1,60}[“”]|«[^«»\n]{1,60}»|「[^」\n]{1,40}」|『[^』\n]{1,40}』')
+MOST = 0.4
+"""Of a text's words, so many are in lower case where a capital says something."""
+_QUOTES = re.compile('["“”„«»「」『』]')
+_QUOTED = re.compile(
+    '"[^"\n]{1,60}"|“[^“”\n]{1,60}[”“]|„[^“”\n]{1,60}[“”]|«[^«»\n]{1,60}»|「[^」\n]{1,40}」|『[^』\n]{1,40}』'
+)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
@@ -41,10 +45,10 @@ def with_names_marked(text: str) -> str:
 
     A text in capitals, or with a capital at most words, has no such marks.
     """
-    text = text.replace(NAME, " ")
+    text = re.sub(r"\b(Mr|Mrs|Ms|Dr|St)\.", r"\1", text.replace(NAME, " "))
     words = _WORD.findall(text)
     lower = sum(word[:1].islower() for word in words)
-    if lower > len(words) / 2:
+    if lower >= MOST * len(words):
         text = re.sub(r"(?<=[\w,] )(?=[^\W\d_]\w)", lambda at: NAME if _capitalized(text[at.start() :]) else "", text)
     if _QUOTED.sub("", text).strip(" .,!?。，！？"):
         text = _QUOTED.sub(lambda quote: _WORD.sub(lambda word: NAME + word[0], quote[0].replace(NAME, "")), text)

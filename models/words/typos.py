@@ -16,6 +16,8 @@ SURE = 6
 MANY = 40
 """In a prompt of more words, a story, typing errors do not hide the wish, and strange words are just words."""
 SYLLABLES = 2
+FAR = 6
+"""What differs in so many letters is another word."""
 
 
 def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
@@ -73,7 +75,8 @@ def _slip(word: str, pattern: str) -> tuple[int, str] | None:
     if len(word) < len(stem) - 2 or (stem == pattern and len(word) > len(stem) + 2):
         return None
     lengths = range(len(stem) - 1, len(stem) + 2) if pattern != stem else [len(word)]
-    found = [(slips(word[:length], stem), stem + word[length:]) for length in lengths if length <= len(word)]
+    most = 2 if len(stem) >= LONG else 1
+    found = [(slips(word[:length], stem, most), stem + word[length:]) for length in lengths if length <= len(word)]
     count, meant = min(found, default=(LONG, ""))
     if len(stem) == SHORTEST:
         start = word[: len(stem) + 1]
@@ -82,7 +85,7 @@ def _slip(word: str, pattern: str) -> tuple[int, str] | None:
         return (count, meant) if count == 1 and (swapped or doubled) else None
     if len(stem) < SURE and count == 1 and _is_replaced(word, stem):
         return None
-    return (count, meant) if count <= (2 if len(stem) >= LONG else 1) else None
+    return (count, meant) if count <= most else None
 
 
 def _is_replaced(word: str, stem: str) -> bool:
@@ -98,7 +101,11 @@ def _mended_syllables(word: str) -> str:
     for pattern in sorted(_korean(), key=len, reverse=True):
         stem = unicodedata.normalize("NFD", pattern)
         end = len(pattern)
-        if len(word) >= end and 0 < slips(unicodedata.normalize("NFD", word[:end]), stem) <= 1 and letters[0] == stem[0]:
+        if (
+            len(word) >= end
+            and 0 < slips(unicodedata.normalize("NFD", word[:end]), stem) <= 1
+            and letters[0] == stem[0]
+        ):
             return pattern + word[end:]
     return word
 
@@ -109,8 +116,24 @@ def _korean() -> frozenset[str]:
     return frozenset(word for word in korean.words if len(word) >= SYLLABLES and not word.isascii() and word[0] != "^")
 
 
-def slips(one: str, other: str) -> int:
-    """Returns the distance in insertions, deletions, replacements and swaps of neighbors (optimal string alignment)."""
+def slips(one: str, other: str, most: int = 2) -> int:
+    """Returns the distance in insertions, deletions, replacements and swaps of neighbors (optimal string alignment).
+
+    Where there are clearly more than `most`, it is FAR.
+    """
+    start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    one, other = one[start:], other[start:]
+    end = next((i for i, (a, b) in enumerate(zip(reversed(one), reversed(other), strict=False)) if a != b), None)
+    end = min(len(one), len(other)) if end is None else end
+    one, other = one[: len(one) - end], other[: len(other) - end]
+    if not one or not other:
+        return len(one) + len(other)
+    if max(len(one), len(other)) > (2 if most == 1 else FAR):
+        return FAR
+    return _aligned(one, other)
+
+
+def _aligned(one: str, other: str) -> int:
     rows = [list(range(len(other) + 1))]
     for i, sign in enumerate(one, 1):
         row = [i]

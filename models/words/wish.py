@@ -7,19 +7,31 @@ something is asked for that is no repair, only orders count.  The language is th
 prompt.  Torch-free, so that a service can refuse what nobody can do before it queues a job.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.words.clauses import Clause, clauses, strange
-from models.words.lexicon import Language, Match, languages
-from models.words.readings import COMPLAINT, FEW, MENTION, ORDER, STATEMENT, Reading, is_about_an_object, read, with_lists
+from models.words.lexicon import Language, Match, languages_of
+from models.words.readings import (
+    ATTRIBUTE,
+    COMPLAINT,
+    FEW,
+    MENTION,
+    ORDER,
+    Reading,
+    is_about_an_object,
+    read,
+    with_lists,
+)
 from models.words.text import normalized, with_names_marked
 from models.words.typos import corrected
 
 Answer = Literal["repairs", "nothing", "auto", "unknown"]
 HEAD_LAST = ("ja", "ko", "zh")
+ORDERS = ("remove", "auto", "hate", "keep", "nothing", "make")
 FILLER_WEIGHT = 0.7
 """How much an unspecific word ("the") tells of the language, against a word for damage."""
 LIKELY, RIVALS = 0.4, 4
@@ -68,7 +80,7 @@ def _best(text: str, extra: Sequence[str]) -> tuple[str, Language, list[Match]]:
 
     Where two languages cover the same, it is the first; typing errors are mended in the words of the likely ones.
     """
-    readings = [(text, language, _with_extra(text, language.matches(text), extra)) for language in languages()]
+    readings = [(text, language, _with_extra(text, language.matches(text), extra)) for language in languages_of(text)]
     readings.sort(key=lambda reading: -_covered(reading[2]))
     likely = [reading for reading in readings if _covered(reading[2]) >= LIKELY * _covered(readings[0][2])][:RIVALS]
     if not any(match.names != {"filler"} for match in likely[0][2]):
@@ -89,7 +101,7 @@ def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Mat
     """Returns the matches with those of a bundle's own words, which win over the lexicon's."""
     for name in extra:
         words = r"[\s_-]*".join(map(re.escape, normalized(name).split("-")))
-        for at in re.finditer(rf"(?<![^\W_]){words}(?![^\W_])", text):
+        for at in re.finditer(rf"(?<![a-z0-9]){words}(?![a-z0-9])", text):
             found = [match for match in found if match.end <= at.start() or match.start >= at.end()]
             found.append(Match(kind="damage", names=frozenset({name}), start=at.start(), end=at.end()))
     return sorted(found, key=lambda match: match.start) if extra else found
@@ -98,42 +110,62 @@ def _with_extra(text: str, found: list[Match], extra: Sequence[str]) -> list[Mat
 def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -> Wish:
     head_last = language.code in HEAD_LAST
     _mark_questions(parts)
+    _mark_contentment(parts)
     grouped = with_lists([read(part, text, head_last) for part in parts], parts)
     _resolve(grouped, parts)
     readings = [reading for group in grouped for reading in group]
     impossible = any(_is_impossible(part, text, head_last) for part in parts)
-    nothing = any(part.has("nothing") for part in parts)
+    refused = any(part.has("dont", "not") and part.has("touch", "auto", "remove", "make") for part in parts)
+    nothing = any(part.has("nothing") and not part.has("see") for part in parts)
     wanted = _chosen(readings, impossible, nothing)
     orders = {r.name for r in wanted if r.kind == "repair" or r.level == ORDER}
     kept = tuple(dict.fromkeys(r.name for r in readings if r.wanted is False and r.name not in orders))
     repairs = tuple(dict.fromkeys(reading.name for reading in wanted if reading.name not in kept))
     level = max((reading.level for reading in wanted), default=MENTION)
-    general = any(part.has("except") or (part.has("auto") and not part.terms and not part.negates) for part in parts)
-    if repairs and not (level <= MENTION and (general or left > FEW)):
+    general = any(
+        part.has("except")
+        or (
+            (part.has("auto") or _is_for_the_photo(part))
+            and not part.terms
+            and not part.negates
+            and not part.has("ask")
+        )
+        for part in parts
+    )
+    if (
+        repairs
+        and not (level <= MENTION and (general or left > FEW))
+        and not (level < ORDER and _is_story(parts, left))
+    ):
         sure = (0.5, 0.7, 0.85, 0.95)[max(level, MENTION)] - 0.02 * min(left, 10)
         return Wish(answer="repairs", repairs=repairs, kept=kept, sure=round(sure, 2))
     firm = any(part.has("nothing") and not part.terms for part in parts)
     if nothing and (firm or not (general and kept)):
         return Wish(answer="nothing", kept=kept, sure=0.95)
-    if impossible or any(part.has("ask") for part in parts):
+    if impossible:
         return Wish(answer="unknown", kept=kept, sure=0.8)
     if general:
         return Wish(answer="auto", kept=kept, sure=0.8)
-    refused = any(part.negates and part.has("touch", "auto", "remove", "make") for part in parts)
+    if any(part.has("ask") for part in parts):
+        return Wish(answer="unknown", kept=kept, sure=0.8)
     if kept or refused:
         return Wish(answer="nothing", kept=kept, sure=0.8)
     return Wish(answer="unknown", kept=kept, sure=0.3)
+
+
+def _is_story(parts: Sequence[Clause], left: int) -> bool:
+    """Returns whether a prompt of several sentences, many of its words unknown, never speaks of a photo."""
+    return left > FEW and parts[-1].sentence > 0 and not any(part.has("photo", *ORDERS) for part in parts)
 
 
 def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool) -> list[Reading]:
     """Returns what is wished away most plainly, in the user's order: what is said less plainly is a mention."""
     wanted = [reading for reading in readings if reading.wanted]
     level = max((reading.level for reading in wanted), default=MENTION)
-    if level < (ORDER if nothing else COMPLAINT if impossible else MENTION):
+    if level < (ORDER if nothing else COMPLAINT if impossible else ATTRIBUTE):
         return []
     sentences = {reading.sentence for reading in wanted if reading.level == level}
-    least = COMPLAINT if level == ORDER else STATEMENT
-    chosen = [r for r in wanted if r.level == level or (r.level >= least and r.sentence in sentences)]
+    chosen = [r for r in wanted if r.level == level or (r.level >= COMPLAINT and r.sentence in sentences)]
     return sorted(chosen, key=lambda reading: reading.place)
 
 
@@ -144,14 +176,24 @@ def _mark_questions(parts: Sequence[Clause]) -> None:
         orders = any(_orders(part) for part in members)
         for part in members:
             others = [member for member in members if member is not part]
-            asks = part.has("ask") and not any(_orders(member) for member in others if not member.has("ask"))
+            inverted = part is parts[0] and "inverted" in part.found[0].names
+            asks = (part.has("ask") or inverted) and not any(
+                _orders(member) for member in others if not member.has("ask")
+            )
             asks = asks or (members[-1].asked and not orders)
             part.roles = (part.roles | {"ask"}) if asks else part.roles - {"ask"}
 
 
+def _mark_contentment(parts: Sequence[Clause]) -> None:
+    """Gives the role "allgood" to the exceptions that follow it: "everything is fine, except for the noise"."""
+    for before, part in itertools.pairwise(parts):
+        if part.has("except") and before.has("allgood"):
+            part.roles |= {"allgood"}
+
+
 def _orders(part: Clause) -> bool:
-    repairs = any(term.kind == "repair" for term in part.terms)
-    return repairs or part.has("remove", "auto", "hate", "keep", "nothing", "make")
+    repairs = any(term.is_repair for term in part.terms)
+    return repairs or part.has(*ORDERS)
 
 
 def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
@@ -166,21 +208,36 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
             continue
         if last is None or part.has("object", "cannot", "ask", "see") or part.sentence - parts[last].sentence > 1:
             continue
-        if part.has("keep", "nothing", "like") != part.negates or (part.negates and part.has("touch", "remove")):
+        if (part.has("keep", "nothing", "like") and not part.has("auto")) != part.negates or (
+            part.negates and part.has("touch", "remove")
+        ):
             keeps = not (part.negates and part.has("keep", "like"))
         else:
             keeps = False
         if keeps:
             grouped[last] = [replace(r, wanted=False) if r.level < ORDER else r for r in grouped[last]]
         elif part.has("remove", "hate", "auto") and not part.negates and len(part.strange) <= 1:
+            asked = parts[last].has("ask") and part.has("remove")
+            if asked:
+                grouped[last] = [replace(r, wanted=True) for r in grouped[last]]
             grouped[last] = _promoted(grouped[last], part)
+            while last and parts[last].joined and parts[last - 1].bare:
+                last -= 1
+                grouped[last] = _promoted(grouped[last], part)
 
 
 def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:
     """Returns the readings as orders; a word like "improve" makes orders of complaints only."""
     least = MENTION if part.has("remove", "hate") else COMPLAINT
-    other = part.has("ones") or (part.joined and all(r.wanted is False and r.kind == "damage" for r in readings))  # "keep those, remove these"
+    other = part.has("ones") or (
+        part.joined and all(r.wanted is False and r.kind == "damage" for r in readings)
+    )  # "keep those, remove these"
     return [replace(r, level=ORDER, wanted=True) if other or (r.wanted and least <= r.level) else r for r in readings]
+
+
+def _is_for_the_photo(part: Clause) -> bool:
+    """Returns whether a clause asks to work on the photo itself: "take care of this picture"."""
+    return part.has("remove") and part.has("photo") and not part.has("object", "cannot") and not part.strange
 
 
 def _is_impossible(part: Clause, text: str, head_last: bool) -> bool:
@@ -188,5 +245,4 @@ def _is_impossible(part: Clause, text: str, head_last: bool) -> bool:
         return False
     if part.has("cannot", "opposite", "add") or is_about_an_object(part, text, head_last):
         return True
-    only_objects = part.has("object") and not part.terms and not part.has("auto", "be")
-    return only_objects or (part.has("remove") and not part.has("auto") and not part.terms and len(part.strange) > 0)
+    return part.has("remove") and not part.has("auto") and not part.terms and len(part.strange) > 0
