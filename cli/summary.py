@@ -42,16 +42,19 @@ def summary(report: "Report", *, changed: bool) -> str:
 
 
 def understood_words(understood: "Understood") -> str:
-    """Returns how a prompt was understood: `understood as noise, rain, but not low-light (de), without "bitte"`."""
+    """Returns how a prompt was understood: `understood as noise, rain, but not low-light (de), without "bitte"`.
+
+    Of a free prompt, which reaches the network itself, it is what the text encoder finds most similar.
+    """
+    ignored = f', without "{" ".join(understood.ignored)}"' if understood.ignored else ""
     answers = {"nothing": "do nothing", "auto": "repair what is found"}
     words = answers.get(understood.answer) or ", ".join(understood.repairs)
-    if not words:  # a guess, a free prompt, or a worker of an earlier version
-        words = f"{understood.label} ({understood.score:.0%})"
+    if understood.used == "text" or not words:
+        return f"understood as {understood.label} ({understood.score:.0%}){ignored}"
     if understood.kept:
         words += f", but not {', '.join(understood.kept)}"
     if understood.language:
         words += f" ({understood.language})"
-    ignored = f', without "{" ".join(understood.ignored)}"' if understood.ignored else ""
     return f"understood as {words}{ignored}"
 
 

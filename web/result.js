@@ -41,8 +41,9 @@ export function draw(item, acts) {
 
 /** Returns what the words of a prompt mean; of a guess or a free prompt, what they resemble. @param {any} understood */
 function meaning(understood) {
-  const { answer, repairs, language } = understood;
+  const { answer, repairs, language, used } = understood;
   const tongue = language && language !== current() ? ` (${new Intl.DisplayNames([current()], { type: "language" }).of(language)})` : "";
+  if (used === "text") return t("result.understood", { name: degradation(understood.label), score: percent(understood.score) });
   if (answer === "nothing") return t("result.understood-nothing") + tongue;
   if (answer === "auto") return t("result.understood-auto") + tongue;
   if (answer === "repairs" && repairs.length) return t("result.understood-repairs", { names: repairs.map(degradation).join(", ") }) + tongue;

@@ -64,13 +64,15 @@ def test_strict_mode_takes_free_prompts(bundles):
 
 
 @pytest.mark.parametrize(("understood", "words"), [
-    (Understood(label="noise", score=0.9, answer="repairs", repairs=("noise", "rain"), kept=("haze",), language="de"),
-     "understood as noise, rain, but not haze (de)"),
-    (Understood(label="clean", score=0.9, answer="nothing", language="en"), "understood as do nothing (en)"),
-    (Understood(label="auto", score=0.9, answer="auto", language="en", ignored=("please",)),
+    (Understood(label="noise", score=0.9, used="label", answer="repairs", repairs=("noise", "rain"), kept=("haze",),
+                language="de"), "understood as noise, rain, but not haze (de)"),
+    (Understood(label="clean", score=0.9, used="nothing", answer="nothing", language="en"),
+     "understood as do nothing (en)"),
+    (Understood(label="auto", score=0.9, used="label", answer="auto", language="en", ignored=("please",)),
      'understood as repair what is found (en), without "please"'),
-    (Understood(label="raindrop", score=0.99, answer="unknown"), "understood as raindrop (99%)"),
-    (Understood(label="haze", score=0.4), "understood as haze (40%)"),
+    (Understood(label="raindrop", score=0.99, used="label", answer="unknown"), "understood as raindrop (99%)"),
+    (Understood(label="haze", score=0.4, answer="repairs", repairs=("noise",), language="en"),
+     "understood as haze (40%)"),
 ])  # fmt: skip
 def test_the_line_about_a_photo_says_how_its_prompt_was_understood(understood, words):
     assert understood_words(understood) == words
