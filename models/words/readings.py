@@ -121,7 +121,7 @@ def _is_in_the_way(term: Match, clause: Clause) -> bool:
 def _is_good_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     """ "Sharp" alone or "make it sharp" is a wish, "not sharp" a complaint, "it is sharp" neither."""
     if clause.negates:
-        return None if clause.has("make", "remove", "touch") else True
+        return None if clause.has("make", "remove", "touch", "want") else True
     if clause.has("make", "want"):
         return True
     alone = clause.roles <= {"and", "too", "scene", "photo"} and not clause.strange
@@ -143,7 +143,7 @@ def _is_damage_wanted(clause: Clause) -> bool | None:
 def _level(term: Match, clause: Clause, text: str) -> int:
     if clause.has("lack", "enough") and (term.is_repair or term.kind == "good"):
         return COMPLAINT
-    if term.kind == "quality" and clause.has("be") and not clause.has("make", "want", "remove"):
+    if term.kind == "quality" and (clause.has("be") or len(text) > SHORT) and not clause.has("make", "want", "remove"):
         return STATEMENT
     if term.is_repair or clause.has("allgood"):
         return ORDER
@@ -199,7 +199,7 @@ def _is_first_noun(term: Match, word: str, clause: Clause) -> bool:
 
 
 def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> list[list[Reading]]:
-    """Gives the members of lists the sense of the member with the verb: "remove noise, rain or snow", "雨と霧を消して"."""
+    """Gives the members of lists the sense of the one with the verb: "remove noise and rain", "雨と霧を消して"."""
     done = [list(members) for members in readings]
     for index in range(1, len(clauses)):
         contrast = clauses[index].roles == {"not"} and clauses[index - 1].has("keep")

@@ -23,8 +23,8 @@ FAR = 6
 def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
     """Returns a normalized text in which strange words that are nearly words of the language are mended.
 
-    The first letter must be right ("train" is not "rain") or swapped with the second, and words of four letters may only
-    have two letters swapped, or one doubled.
+    The first letter must be right ("train" is not "rain") or swapped with the second.  Words of four letters may
+    only have two letters swapped, or one doubled.
     """
     if len(text.split()) > MANY or not (language.spaced or language.code == "ko"):
         return text

@@ -21,6 +21,7 @@ from models.words.readings import (
     FEW,
     MENTION,
     ORDER,
+    STATEMENT,
     Reading,
     is_about_an_object,
     read,
@@ -34,6 +35,8 @@ HEAD_LAST = ("ja", "ko", "zh")
 ORDERS = ("remove", "auto", "hate", "keep", "nothing", "make")
 FILLER_WEIGHT = 0.7
 """How much an unspecific word ("the") tells of the language, against a word for damage."""
+MANY = 3
+"""More unknown words than these tell a story."""
 LIKELY, RIVALS = 0.4, 4
 """Typing errors are mended in at most so many languages that cover so much of what the best one covers."""
 
@@ -122,6 +125,7 @@ def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -
     kept = tuple(dict.fromkeys(r.name for r in readings if r.wanted is False and r.name not in orders))
     repairs = tuple(dict.fromkeys(reading.name for reading in wanted if reading.name not in kept))
     level = max((reading.level for reading in wanted), default=MENTION)
+    asked = level <= STATEMENT and any(part.has("ask") for part in parts)
     general = any(
         part.has("except")
         or (
@@ -136,6 +140,7 @@ def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -
         repairs
         and not (level <= MENTION and (general or left > FEW))
         and not (level < ORDER and _is_story(parts, left))
+        and not asked
     ):
         sure = (0.5, 0.7, 0.85, 0.95)[max(level, MENTION)] - 0.02 * min(left, 10)
         return Wish(answer="repairs", repairs=repairs, kept=kept, sure=round(sure, 2))
@@ -154,8 +159,9 @@ def _decide(parts: Sequence[Clause], text: str, language: Language, left: int) -
 
 
 def _is_story(parts: Sequence[Clause], left: int) -> bool:
-    """Returns whether a prompt of several sentences, many of its words unknown, never speaks of a photo."""
-    return left > FEW and parts[-1].sentence > 0 and not any(part.has("photo", *ORDERS) for part in parts)
+    """Returns whether a prompt without orders tells a story: many unknown words, or no photo in several sentences."""
+    several = parts[-1].sentence > 0 and not any(part.has("photo", *ORDERS) for part in parts)
+    return left > (FEW if several else MANY)
 
 
 def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool) -> list[Reading]:
@@ -202,28 +208,35 @@ def _resolve(grouped: list[list[Reading]], parts: Sequence[Clause]) -> None:
     for index, part in enumerate(parts):
         if part.terms:
             last = index
-            continue
-        if last is not None and part.roles and part.roles <= {"no", "yes"} and not (part.strange or part.joined):
-            grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
-            continue
-        if last is None or part.has("object", "cannot", "ask", "see") or part.sentence - parts[last].sentence > 1:
-            continue
-        if (part.has("keep", "nothing", "like") and not part.has("auto")) != part.negates or (
-            part.negates and part.has("touch", "remove")
-        ):
-            keeps = not (part.negates and part.has("keep", "like"))
-        else:
-            keeps = False
-        if keeps:
-            grouped[last] = [replace(r, wanted=False) if r.level < ORDER else r for r in grouped[last]]
-        elif part.has("remove", "hate", "auto") and not part.negates and len(part.strange) <= 1:
-            asked = parts[last].has("ask") and part.has("remove")
-            if asked:
-                grouped[last] = [replace(r, wanted=True) for r in grouped[last]]
+        elif last is not None and part.sentence - parts[last].sentence <= 1:
+            _apply(part, last, grouped, parts, parts[index + 1] if index + 1 < len(parts) else None)
+
+
+def _apply(
+    part: Clause, last: int, grouped: list[list[Reading]], parts: Sequence[Clause], after: Clause | None
+) -> None:
+    """Applies one such order to the readings of the clause before it that names something."""
+    if part.roles and part.roles <= {"no", "yes"} and not (part.strange or part.joined):  # "sharpening: no"
+        grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
+    elif part.has("object", "cannot", "ask", "see"):
+        return
+    elif _keeps(part):
+        grouped[last] = [replace(r, wanted=False) if r.level < ORDER else r for r in grouped[last]]
+    elif part.has("remove", "hate", "auto") and not part.negates and len(part.strange) <= 1:
+        if after and after.has("only") and after.terms and after.sentence == part.sentence and not after.joined:
+            return  # "remove only the noise"
+        if parts[last].has("ask") and part.has("remove"):
+            grouped[last] = [replace(r, wanted=True) for r in grouped[last]]
+        grouped[last] = _promoted(grouped[last], part)
+        while last and parts[last].joined and parts[last - 1].bare:
+            last -= 1
             grouped[last] = _promoted(grouped[last], part)
-            while last and parts[last].joined and parts[last - 1].bare:
-                last -= 1
-                grouped[last] = _promoted(grouped[last], part)
+
+
+def _keeps(part: Clause) -> bool:
+    if part.negates:
+        return part.has("touch", "remove") and not part.has("keep", "like")
+    return part.has("keep", "nothing", "like") and not part.has("auto")
 
 
 def _promoted(readings: list[Reading], part: Clause) -> list[Reading]:

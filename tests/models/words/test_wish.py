@@ -22,7 +22,7 @@ ORDERS = {
 ASIAN = ["去掉噪点", "去雾", "雨を消して", "明るくして", "노이즈를 제거해 주세요", "안개 제거", "照片太暗了"]
 PROMPTS = [prompt for prompts in ORDERS.values() for prompt in prompts]
 POLITE = {
-    "en": ("Hello, could you please ", ", thank you very much!"), "de": ("Hallo, könntet ihr bitte: ", ", vielen Dank!"),
+    "en": ("Hello, could you please ", ", thank you!"), "de": ("Hallo, könntet ihr bitte: ", ", vielen Dank!"),
     "fr": ("Bonjour, s'il vous plaît, ", ", merci beaucoup !"), "es": ("Hola, por favor, ", ", ¡muchas gracias!"),
     "pt": ("Olá, por favor, ", ", muito obrigado!"), "it": ("Ciao, per favore, ", ", grazie mille!"),
     "ru": ("Здравствуйте, пожалуйста, ", ", спасибо!"),
@@ -38,7 +38,11 @@ def one_letter_off(word: str, chance: random.Random) -> str:
     """Returns a word with two neighbors swapped, one letter left out, or one doubled, never the first two."""
     at = chance.randrange(2, len(word) - 2)
     return chance.choice(
-        [word[:at] + word[at + 1] + word[at] + word[at + 2 :], word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:]]
+        [
+            word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+            word[:at] + word[at + 1 :],
+            word[:at] + word[at] + word[at:],
+        ]
     )
 
 
@@ -56,7 +60,15 @@ def test_a_typing_error_in_a_long_word_changes_nothing(prompt, seed):
 @pytest.mark.parametrize("prompt", PROMPTS + ASIAN)
 def test_capitals_punctuation_and_spaces_change_nothing(prompt):
     assert meant(prompt)[0] != "unknown"
-    for same in (prompt.upper(), prompt.capitalize(), f"{prompt}.", f"{prompt}!!!", f"  {prompt} ", f'"{prompt}"', f"{prompt} 🙏"):
+    for same in (
+        prompt.upper(),
+        prompt.capitalize(),
+        f"{prompt}.",
+        f"{prompt}!!!",
+        f"  {prompt} ",
+        f'"{prompt}"',
+        f"{prompt} 🙏",
+    ):
         assert meant(same) == meant(prompt), same
 
 
@@ -88,7 +100,9 @@ def test_random_text_is_unknown_and_raises_nothing(seed):
     assert wish.repairs == ()
 
 
-@pytest.mark.parametrize("prompt", ["", " ", "....", "?!", "12345", "\x00", "\x01noise"[:1], "🍕", "\ud800", "^$*", "(((("])
+@pytest.mark.parametrize(
+    "prompt", ["", " ", "....", "?!", "12345", "\x00", "\x01noise"[:1], "🍕", "\ud800", "^$*", "(((("]
+)
 def test_a_prompt_without_words_is_unknown(prompt):
     assert understand_wish(prompt).answer == "unknown"
 
@@ -126,8 +140,8 @@ def test_an_order_is_surer_than_a_mention():
 
 @pytest.mark.parametrize(("prompt", "language"), [
     ("remove the noise", "en"), ("Bildrauschen entfernen", "de"), ("enlève le bruit", "fr"), ("quita la niebla", "es"),
-    ("tira a neblina", "pt"), ("togli la nebbia", "it"), ("убери шум", "ru"), ("去掉噪点", "zh"), ("ノイズを消して", "ja"),
-    ("노이즈 제거", "ko"),
+    ("tira a neblina", "pt"), ("togli la nebbia", "it"), ("убери шум", "ru"), ("去掉噪点", "zh"),
+    ("ノイズを消して", "ja"), ("노이즈 제거", "ko"),
 ])  # fmt: skip
 def test_the_language_is_told(prompt, language):
     assert understand_wish(prompt).language == language
