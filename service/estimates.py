@@ -1,5 +1,6 @@
 """Estimates what images would cost before they are sent, from what jobs of the same kind have cost lately."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -92,7 +93,7 @@ async def estimate(
     model = learn(await recent_costs(queue.redis, bundle), kind)
     workers = [worker for worker in await queue.workers.alive() if worker.bundle == bundle and worker.takes_jobs]
     place = await _place(queue, bundle, lane)
-    passes = passes_asked(workers, options.controls)
+    passes = await asyncio.to_thread(passes_asked, workers, options.controls)
     images = [_image(model, options.controls.steps, passes, width, height) for width, height in sizes]
     device_s = sum(image.device_seconds or 0.0 for image in images) if model else None
     known = model is not None and workers and place.wait_s is not None

@@ -1,5 +1,7 @@
 """Refuses degradations and prompts that the bundle of a request cannot repair, before the job is queued."""
 
+import asyncio
+
 from jobs.queue import Queue
 from models.vocabulary import did_you_mean
 from service.prompts import check_prompt
@@ -31,6 +33,7 @@ async def check_degradations(queue: Queue, bundle: str, options: Options) -> Non
             if name not in known:
                 problem = f"bundle {bundle} does not know {name}; it knows {', '.join(sorted(known))}"
                 raise invalid_field(field, problem + did_you_mean(name).replace(" Did", "; did"))
-    check_prompt(workers, controls)
+    if controls.prompt is not None:  # reading the lexicon takes a second, and a long prompt a tenth
+        await asyncio.to_thread(check_prompt, workers, controls)
     if not (set(controls.only) or known) - set(controls.skip):
         raise invalid_field("skip", "nothing is left to repair; remove a name")
