@@ -22,6 +22,8 @@ STOP_REASONS = {
     "prompt-done": "prompt applied",
     "nothing-left": "no degradation left to consider",
     "strength-zero": "strength 0 returns the input",
+    "not-a-photograph": "not a photograph (one color, graphics, a page of text or stars); --only repairs it anyway",
+    "out-of-bounds": "the last pass changed more than such a repair may and was undone",
 }
 
 
@@ -33,7 +35,7 @@ def summary(report: "Report", *, changed: bool) -> str:
     repaired = ", ".join(report.labels) or "nothing"
     note = "" if changed else f" {NO_VISIBLE_CHANGE}"
     reason = STOP_REASONS.get(report.stop_reason, report.stop_reason)
-    if report.stop_reason == "clean" and not report.passes:
+    if report.stop_reason == "clean" and not report.labels:  # a pass that nobody sees has cleaned nothing
         reason = "already clean"
     return f"{found}; repaired {repaired}{note}; {reason}"
 

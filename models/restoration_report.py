@@ -81,7 +81,9 @@ class Report:
     - still-degraded: the most probable name is a degradation that was repaired before, or that the controls exclude;
     - uncertain: no degradation is probable enough for a repair;
     - did-not-help: the last pass was undone;
+    - out-of-bounds: the last pass was undone, because it moved more than such a repair may (models.safety.bounds);
     - strength-zero: the input was asked for, and nothing looked at it;
+    - not-a-photograph: a blank frame, graphics, a page of text or stars (models.safety.photographs); likewise;
     - max-passes, prompt-done, nothing-left.
     """
     seed: int

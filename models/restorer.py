@@ -90,10 +90,10 @@ def finished(
     return Restored(image=image, report=replace(report(change, cautions), checked=checked))
 
 
-def untouched(request: Request) -> "Restored":
-    """Returns the answer to strength 0: the input itself, and a report that says that nothing looked at it."""
+def untouched(request: Request, stop_reason: str = "strength-zero") -> "Restored":
+    """Returns the answer where nothing is to be done: the input itself, and a report that no network looked at it."""
     report = Report(
-        degradations={}, passes=(), stop_reason="strength-zero", seed=request.controls.seed, steps=0,
+        degradations={}, passes=(), stop_reason=stop_reason, seed=request.controls.seed, steps=0,
         change=UNCHANGED,
     )  # fmt: skip
     return Restored(image=request.image, report=report)
@@ -167,8 +167,8 @@ class Restorer(Protocol):
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
         """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do.
 
-        Strength 0 calls no network (`untouched`); `assess` is there for those who want to know what is wrong.  A call
-        that failed may be made again, with all of its requests or some.
+        Strength 0, and what is no photograph (models.safety.photographs), call no network (`untouched`); `assess` is
+        there for those who want to know what is wrong.  A call that failed may be made again, with all of its requests or some.
         """
         ...
 

@@ -64,6 +64,7 @@ from models.restorer import (
     finished,
     untouched,
 )
+from models.safety.envelope import Envelope
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts, weighted_views
@@ -87,6 +88,7 @@ class DaCLIPRestorer:
     ) -> None:
         self.config, self.controller, self.network, self.device = config, controller, network, device
         self._word_features: Tensor | None = None
+        self.envelope = Envelope()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,12 +120,13 @@ class DaCLIPRestorer:
         """
         allowed = [self._allowed_names(request.controls) for request in requests]
         plans = [
-            (request, names if request.controls.blend > 0 else ())
-            for request, names in zip(requests, allowed, strict=True)
+            (request, *self.envelope.admitted(request, names)) for request, names in zip(requests, allowed, strict=True)
         ]
-        embeddings = iter(self._averaged([request.assessed[-1] for request, names in plans if names], self.controller))
+        shown = [request.assessed[-1] for request, _, reason in plans if reason is None]
+        embeddings = iter(self._averaged(shown, self.controller))
         return [
-            self._begin(request, names, *next(embeddings)) if names else untouched(request) for request, names in plans
+            self._begin(request, names, *next(embeddings)) if reason is None else untouched(request, reason)
+            for request, names, reason in plans
         ]
 
     def _begin(self, request: Request, allowed: tuple[str, ...], content: Tensor, degradation: Tensor) -> Outcome:
@@ -276,11 +279,16 @@ class DaCLIPRestorer:
         if run.canvas is not None:  # a canvas gives its image once
             run.result, run.canvas = run.canvas.image().clamp_(-1, 1), None
         run.constants = run.embeddings = None
-        return self._restored(run, not_none(run.result), "prompt-done" if run.source == "user" else "max-passes")
+        result = self.envelope.shaped(run.controls, run.label, run.image, not_none(run.result))
+        if run.source == "user":
+            return self._restored(run, result, "prompt-done")
+        refusal = None if run.controls.strict else self.envelope.refusal(run.label, run.image, result, later=False)
+        run.kept = refusal is None
+        return self._restored(run, result if run.kept else run.image, refusal or "max-passes")
 
     def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
         share = run.controls.share_of(run.label)
-        if share < 1:
+        if share < 1 and run.kept:
             result = mix(run.image, result, share)
         return finished(
             run.image, result, run.controls,
@@ -311,7 +319,7 @@ class DaCLIPRestorer:
             by=DIFFUSION if drawn else "network",
             probability_before=run.probability,
             probability_after=None,  # assessing the result would cost more than a pass of the NAFNet
-            kept=True,
+            kept=run.kept,
             seconds=time.monotonic() - run.started_s,
             max_change_levels=change.max_levels,
             mean_change_levels=change.mean_levels,
