@@ -1,8 +1,8 @@
 """Learn what true repairs move: the numbers of models/safety/bounds.toml, and whether real pairs stay inside.
 
 On held-out photographs (one in 20 by name), each degradation is drawn several times, and what leads from the damaged
-crop back to the truth is measured as by `models.safety.movement`.  The quantile of 99.5 % is written, and of 97.5 % for shares of
-black and white.
+crop back to the truth is measured by `models.safety.movement`.  The quantile of 99.5 % is written, and that of 97.5 %
+for shares of black and white.
 
 Example: python benchmarks/learn_bounds.py --images ../shared/train --pairs ../shared/eval --each 400
 """

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.photo.write import to_eight_bits
+from models.restoration_report import is_visible
 
 if TYPE_CHECKING:
     from models.photo.read import Samples
@@ -41,8 +42,8 @@ def summary(report: "Report", *, changed: bool) -> str:
 
 
 def changed_visibly(before: "Samples", after: "Samples") -> bool:
-    """Returns whether a sample differs by more than one level of 8 bits; both (H, W, 3), uint8 or uint16."""
+    """Returns whether one can see the difference (`is_visible`); both (H, W, 3), uint8 or uint16."""
     if before.shape != after.shape:
         return True
-    difference = to_eight_bits(before).astype(np.int16) - to_eight_bits(after).astype(np.int16)
-    return bool(np.abs(difference).max(initial=0) > 1)
+    difference = np.abs(to_eight_bits(before).astype(np.int16) - to_eight_bits(after).astype(np.int16))
+    return is_visible(float(difference.max(initial=0)), float(difference.mean()) if difference.size else 0.0)

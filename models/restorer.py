@@ -168,7 +168,8 @@ class Restorer(Protocol):
         """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do.
 
         Strength 0, and what is no photograph (models.safety.photographs), call no network (`untouched`); `assess` is
-        there for those who want to know what is wrong.  A call that failed may be made again, with all of its requests or some.
+        there for those who want to know what is wrong.  A call that failed may be made again, with all of its requests
+        or some.
         """
         ...
 

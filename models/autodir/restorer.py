@@ -373,7 +373,7 @@ class AutoDIR:
         return self._choose(run)
 
     def _undone(self, run: ImageRun, reason: str) -> Outcome:
-        """End the loop after a pass that is taken back, unless the photo was enlarged and still waits for its repair."""
+        """End the loop after a pass that is taken back, unless an enlarged photo still waits for its repair."""
         if not owes_enlarging_repair(run, self.config):
             return self._done(run, reason)
         run.remaining = tuple(name for name in run.remaining if name in (ENLARGING_REPAIR, CLEAN))

@@ -1,8 +1,8 @@
 """Fills the pixels that transparency hides, so that nothing that cannot be seen steers a repair, and puts them back.
 
-A cut-out has any color under alpha 0: black, white, or what the photo showed there.  An assessor would look at it, and a
-repair would spread it over the rim.  Each row is therefore continued as its mirror image, which keeps noise, rain and
-grain as they are in the visible part.
+A cut-out has any color under alpha 0: black, white, or what the photo showed there.  An assessor would look at it, and
+a repair would spread it over the rim.  So each row is continued as its mirror image, which keeps noise, rain and grain
+as they are in the visible part.
 
 Shapes:  H W pixels, N hidden pixels.  Pixels are RGB (H, W, 3), uint8 or uint16; alpha is (H, W).  Torch-free.
 """

@@ -1,7 +1,7 @@
 """The safety envelope of a restorer: which pictures it leaves alone, what a repair must keep, and which it takes back.
 
-The rules know nothing of networks, so they hold for every family and every bundle.  Strict mode is the published program
-and has none of them; a user's order (a prompt, or `only`) is carried out on every picture.
+The rules know nothing of networks, so they hold for every family and every bundle.  Strict mode is the published
+program and has none of them.  A user's order (a prompt, or `only`) is carried out on every picture.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Measures how a repair moved brightness, color and contrast, apart from details.
 
-Everything is measured on means of small blocks: noise, rain and edges vanish there, and what remains is what a repair of
-them must leave as it was.
+Everything is measured on means of blocks: noise and edges vanish there, and what remains is what a repair of them must
+leave as it was.
 
 Shapes:  H W pixels, h w blocks.  Images are RGB (3, H, W), see models.pixels.  Levels are those of 8 bits, 0 to 255.
 """

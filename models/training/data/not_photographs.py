@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Floats | Picture]
 """Draws (H, W, 3) in levels from 0 to 255."""
 FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
-WORDS = "the quick total invoice of 2024 page and damaged Menu File chapter one street lamp per cent 12.50 EUR".split()
+WORDS = ("the", "quick", "total", "invoice", "of", "2024", "page", "damaged", "Menu", "chapter", "lamp", "12.50 EUR")
 
 
 def _flat(rng: np.random.Generator, height: int, width: int) -> Floats:
@@ -39,7 +39,8 @@ def _pixel_art(rng: np.random.Generator, height: int, width: int) -> Floats:
         ranks = np.searchsorted(np.quantile(field, np.linspace(0, 1, colors + 1)[1:-1]), field)
     else:
         ranks = rng.integers(0, colors, (rows, columns))
-    return palette[ranks].repeat(module, 0).repeat(module, 1)[:height, :width].copy()
+    art: Floats = palette[ranks].repeat(module, 0).repeat(module, 1)
+    return art[:height, :width].copy()
 
 
 def _code(rng: np.random.Generator, height: int, width: int) -> Floats:
@@ -121,7 +122,8 @@ def _page(rng: np.random.Generator, height: int, width: int) -> Floats | Picture
         rows, columns = np.mgrid[:height, :width]
         slope = rng.uniform(-0.25, 0.25, 2)
         shade = 0.85 + slope[0] * (rows / height - 0.5) + slope[1] * (columns / width - 0.5)
-        return page * np.clip(shade, 0.5, 1)[..., None] * rng.uniform(0.92, 1, 3)
+        shaded: Floats = page * np.clip(shade, 0.5, 1)[..., None] * rng.uniform(0.92, 1, 3)
+        return shaded
     return page
 
 
