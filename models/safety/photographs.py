@@ -47,12 +47,12 @@ def _is_sky(found: Statistics) -> bool:
 
 def _is_page(found: Statistics) -> bool:
     """Thin dark strokes all over an even, bright and gray ground."""
-    ground = found.paper >= 0.65 and found.median >= 110 and found.saturation <= 30
-    return ground and found.ink >= 0.03 and found.thick < 0.1 and found.written >= 0.4 and found.few > 0.85
+    ground = found.paper >= 0.7 and found.median >= 110 and found.saturation <= 30 and found.few >= 0.92
+    return ground and found.ink >= 0.03 and found.thick < 0.1 and found.written >= 0.5 and found.hard >= 0.15
 
 
 def _is_graphic(found: Statistics) -> bool:
     """Few colors, flat areas, and hard edges between them."""
-    if found.contrast < 60 or found.grain > 1.8:
+    if found.contrast < 60 or found.grain > 1.3:
         return False
     return found.flat >= 0.4 and found.few >= 0.8 and found.hard >= 0.25
