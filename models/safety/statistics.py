@@ -7,7 +7,8 @@ Shapes:  N windows, H W pixels of one.  Images are RGB (3, H, W), see models.pix
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +28,26 @@ RING = (
 """Offsets of a circle of 6 px."""
 
 
-@dataclass(frozen=True, kw_only=True)
+class Edges(NamedTuple):
+    flat: float
+    hard: float
+
+
+class Strokes(NamedTuple):
+    paper: float
+    ink: float
+    thick: float
+    written: float
+
+
+class Points(NamedTuple):
+    points: float
+    bright: float
+    compact: float
+
+
 class Statistics:
-    """Of a picture; shares are from 0 to 1.
+    """Of an image (3, H, W) of at least 16 x 16 px, each computed when it is asked for; shares are from 0 to 1.
 
     Attributes:
         block_range: levels between the darkest and the brightest block.
@@ -37,54 +55,54 @@ class Statistics:
         block_median, block_spread: of the blocks: median, and levels between their 5 and 95 % quantiles.
         contrast: levels between 1 and 99 % of a channel, of the channel with the most.
         grain: levels of noise, a robust estimate.
-        flat: share of neighboring pixels that are alike.
-        hard: share of large steps among the neighbors that are not.
-        stepped: share of strong edges that lie between flat ends.
+        edges: `flat`, the share of neighboring pixels that are alike, and `hard`, that of large steps among the others.
         few: share of pixels that have one of `FEW` colors.
-        paper, ink: shares of pixels about as bright as the brightest near them, and much darker.
-        thick: share of the ink that is wider than a stroke.
-        written: share of blocks of 32 px with ink.
+        strokes: `paper` and `ink`, shares of pixels about as bright as the brightest near them, and much darker;
+            `thick`, the share of the ink that is wider than a stroke; `written`, that of blocks of 32 px with ink.
         median, saturation: levels.
-        points: isolated bright points a million pixels.
-        bright: share of pixels that belong to small bright structures, and `compact` of these that are near points.
+        points: `points`, isolated bright points a million pixels; `bright`, the share of pixels that belong to small
+            bright structures, and `compact` of these that are near points.
     """
 
-    block_range: float
-    range: float
-    block_median: float
-    block_spread: float
-    contrast: float
-    grain: float
-    flat: float
-    hard: float
-    stepped: float
-    few: float
-    paper: float
-    ink: float
-    thick: float
-    written: float
-    median: float
-    saturation: float
-    points: float
-    bright: float
-    compact: float
+    def __init__(self, image: Tensor) -> None:
+        self._windows = _windows(image)
+        weights = self._windows.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+        self._luma = (self._windows * weights).sum(1)
+        means = F.avg_pool2d(self._luma[:, None], BLOCK_PX).flatten()
+        self.block_range = float(means.max() - means.min())
+        low, self.block_median, high = _quantiles(means, (0.05, 0.5, 0.95))
+        self.block_spread = high - low
+        darkest, self.median, brightest = _quantiles(self._luma, (0.001, 0.5, 0.999))
+        self.range = brightest - darkest
 
+    @cached_property
+    def contrast(self) -> float:
+        ends = [_quantiles(self._windows[:, channel], (0.01, 0.99)) for channel in range(3)]
+        return max(max(top - bottom for bottom, top in ends), 8.0)
 
-def statistics_of(image: Tensor) -> Statistics:
-    """Returns the statistics of an image (3, H, W) of at least 16 x 16 px."""
-    windows = _windows(image)
-    luma = (windows * windows.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
-    means = F.avg_pool2d(luma[:, None], BLOCK_PX).flatten()
-    darkest, median, brightest = _quantiles(luma, (0.001, 0.5, 0.999))
-    low, middle, high = _quantiles(means, (0.05, 0.5, 0.95))
-    ends = [_quantiles(windows[:, channel], (0.01, 0.99)) for channel in range(3)]
-    contrast, grain = max(max(top - bottom for bottom, top in ends), 8.0), _grain(luma)
-    saturation = _quantiles(windows.amax(1) - windows.amin(1), (0.5,))[0]
-    return Statistics(
-        block_range=float(means.max() - means.min()), range=brightest - darkest, block_median=middle,
-        block_spread=high - low, contrast=contrast, grain=grain, few=_few(windows, contrast), median=median,
-        saturation=saturation, **_edges(windows, contrast), **_strokes(luma), **_points(luma, grain),
-    )  # fmt: skip
+    @cached_property
+    def saturation(self) -> float:
+        return _quantiles(self._windows.amax(1) - self._windows.amin(1), (0.5,))[0]
+
+    @cached_property
+    def grain(self) -> float:
+        return _grain(self._luma)
+
+    @cached_property
+    def few(self) -> float:
+        return _few(self._windows, self.contrast)
+
+    @cached_property
+    def edges(self) -> Edges:
+        return _edges(self._windows, self.contrast)
+
+    @cached_property
+    def strokes(self) -> Strokes:
+        return _strokes(self._luma)
+
+    @cached_property
+    def points(self) -> Points:
+        return _points(self._luma, self.grain)
 
 
 def _windows(image: Tensor) -> Tensor:
@@ -122,23 +140,13 @@ def _grain(luma: Tensor) -> float:
     return _quantiles(F.conv2d(luma[:, None], kernel).abs(), (0.5,))[0] / 0.6745
 
 
-def _edges(windows: Tensor, contrast: float) -> dict[str, float]:
-    alike, large, strong = max(3.0, 0.04 * contrast), 0.3 * contrast, 0.25 * contrast
-    steps, between, ends = [], [], []
-    for turned in (windows, windows.mT):
-        step = (turned[..., 1:] - turned[..., :-1]).abs().amax(1)
-        steps.append(step.flatten())
-        if turned.shape[-1] < 6:
-            continue
-        strong_here = (turned[..., 4:-1] - turned[..., 1:-4]).abs().amax(1) > strong
-        between.append(strong_here.flatten())
-        ends.append(((step[..., :-4] <= alike) & (step[..., 4:] <= alike)).flatten())
-    changes = torch.cat(steps)
-    unlike = changes > alike
-    return {
-        "flat": 1 - _share(unlike), "hard": _share(changes > large, unlike),
-        "stepped": _share(torch.cat(ends), torch.cat(between)),
-    }  # fmt: skip
+def _edges(windows: Tensor, contrast: float) -> Edges:
+    alike, large = max(3.0, 0.04 * contrast), 0.3 * contrast
+    steps = torch.cat(
+        [(turned[..., 1:] - turned[..., :-1]).abs().amax(1).flatten() for turned in (windows, windows.mT)]
+    )
+    unlike = steps > alike
+    return Edges(flat=1 - _share(unlike), hard=_share(steps > large, unlike))
 
 
 def _few(windows: Tensor, contrast: float) -> float:
@@ -158,7 +166,7 @@ def _few(windows: Tensor, contrast: float) -> float:
     return covered / total
 
 
-def _strokes(luma: Tensor) -> dict[str, float]:
+def _strokes(luma: Tensor) -> Strokes:
     near = _largest(_mean(luma, 3), 31)
     relative = luma / _mean(near, 31).clamp_min_(1)
     ink = relative < 0.6
@@ -166,12 +174,10 @@ def _strokes(luma: Tensor) -> dict[str, float]:
     wide = closed / near.clamp_min(1) < 0.6
     side = min(32, *luma.shape[-2:])
     inked = F.avg_pool2d(ink.float()[:, None], side)
-    return {
-        "paper": _share(relative > 0.9), "ink": _share(ink), "thick": _share(wide, ink), "written": _share(inked > 0.01)
-    }  # fmt: skip
+    return Strokes(_share(relative > 0.9), _share(ink), _share(wide, ink), _share(inked > 0.01))
 
 
-def _points(luma: Tensor, grain: float) -> dict[str, float]:
+def _points(luma: Tensor, grain: float) -> Points:
     height, width = luma.shape[-2:]
     padded, least = F.pad(luma[:, None], (6, 6, 6, 6), mode="reflect")[:, 0], max(8.0, 5 * grain)
     ring = torch.full_like(luma, -1.0)
@@ -180,9 +186,7 @@ def _points(luma: Tensor, grain: float) -> dict[str, float]:
     points = (luma - ring > least) & (luma >= _largest(luma, 5))
     bright = luma - _largest(-_largest(-luma, 9), 9) > least
     near = _largest(points.float(), 9) > 0
-    return {
-        "points": 1e6 * _share(points), "bright": _share(bright), "compact": _share(near, bright)
-    }  # fmt: skip
+    return Points(1e6 * _share(points), _share(bright), _share(near, bright))
 
 
 def _largest(images: Tensor, side: int) -> Tensor:

@@ -8,7 +8,7 @@ from scenes import scene
 
 from models.pixels import as_image
 from models.safety.photographs import is_photograph, kind_of
-from models.safety.statistics import statistics_of
+from models.safety.statistics import Statistics
 from models.training.data.degradations import SYNTHESIZERS
 from models.training.data.not_photographs import KINDS, draw
 
@@ -19,7 +19,7 @@ LEAST_FOUND = {"blank": 1.0, "stars": 0.9, "page": 0.9, "graphic": 0.8}
 
 def kinds(kind, count, first=0):
     drawn = (draw(kind, np.random.default_rng([21, first + i]), *SIZES[i % 3]) for i in range(count))
-    return [kind_of(statistics_of(as_image(picture))) for picture in drawn]
+    return [kind_of(Statistics(as_image(picture))) for picture in drawn]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,7 +33,7 @@ def test_pictures_of_each_kind_are_recognized(kind):
 def test_a_frame_with_the_noise_of_a_sensor_is_blank(level, noise):
     rng = np.random.default_rng(level)
     frame = np.clip(np.rint(level + rng.normal(0, noise, (120, 160, 3))), 0, 255).astype(np.uint8)
-    assert kind_of(statistics_of(as_image(frame))) == "blank"
+    assert kind_of(Statistics(as_image(frame))) == "blank"
 
 
 def checker(module, quality=None, turn=0):
