@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.photo.write import to_eight_bits
+from models.restoration_report import is_visible
 
 if TYPE_CHECKING:
     from models.photo.read import Samples
@@ -23,6 +24,8 @@ STOP_REASONS = {
     "nothing-asked": "the prompt asks for no repair",
     "nothing-left": "no degradation left to consider",
     "strength-zero": "strength 0 returns the input",
+    "not-a-photograph": "not a photograph (one color, graphics, a page of text or stars); --only repairs it anyway",
+    "out-of-bounds": "the last pass changed more than such a repair may and was undone",
 }
 
 
@@ -36,7 +39,7 @@ def summary(report: "Report", *, changed: bool) -> str:
     repaired = ", ".join(report.labels) or "nothing"
     note = "" if changed else f" {NO_VISIBLE_CHANGE}"
     reason = STOP_REASONS.get(report.stop_reason, report.stop_reason)
-    if report.stop_reason == "clean" and not report.passes:
+    if report.stop_reason == "clean" and not report.labels:  # a pass that nobody sees has cleaned nothing
         reason = "already clean"
     return f"{found}; repaired {repaired}{note}; {reason}"
 
@@ -59,8 +62,8 @@ def understood_words(understood: "Understood") -> str:
 
 
 def changed_visibly(before: "Samples", after: "Samples") -> bool:
-    """Returns whether a sample differs by more than one level of 8 bits; both (H, W, 3), uint8 or uint16."""
+    """Returns whether one can see the difference (`is_visible`); both (H, W, 3), uint8 or uint16."""
     if before.shape != after.shape:
         return True
-    difference = to_eight_bits(before).astype(np.int16) - to_eight_bits(after).astype(np.int16)
-    return bool(np.abs(difference).max(initial=0) > 1)
+    difference = np.abs(to_eight_bits(before).astype(np.int16) - to_eight_bits(after).astype(np.int16))
+    return is_visible(float(difference.max(initial=0)), float(difference.mean()) if difference.size else 0.0)

@@ -68,8 +68,8 @@ class PassReport:
 
     @property
     def visible(self) -> bool:
-        """Whether a pixel changed by more than one level of 8 bits; true if the change was not measured."""
-        return self.max_change_levels is None or self.max_change_levels > 1
+        """Whether one can see the change; true if it was not measured."""
+        return self.max_change_levels is None or is_visible(self.max_change_levels, self.mean_change_levels)
 
     @property
     def drawn(self) -> bool:
@@ -77,6 +77,15 @@ class PassReport:
         return self.by == DIFFUSION
 
 
+def is_visible(max_levels: float, mean_levels: float | None) -> bool:
+    """Returns whether a change of at most and on average so many levels of 8 bits can be seen.
+
+    It cannot below one level; if the mean is below one, it takes a place where the change is large.
+    """
+    return max_levels > 1 and (mean_levels is None or mean_levels >= 1 or max_levels >= LARGE_LEVELS)
+
+
+LARGE_LEVELS = 16
 DIFFUSION = "diffusion"
 
 
@@ -93,7 +102,9 @@ class Report:
     - still-degraded: the most probable name is a degradation that was repaired before, or that the controls exclude;
     - uncertain: no degradation is probable enough for a repair;
     - did-not-help: the last pass was undone;
+    - out-of-bounds: the last pass was undone, because it moved more than such a repair may (models.safety.bounds);
     - strength-zero: the input was asked for, and nothing looked at it;
+    - not-a-photograph: a blank frame, graphics, a page of text or stars (models.safety.photographs); likewise;
     - nothing-asked: the prompt asks for no repair, and nothing looked at the input;
     - prompt-done: all that the prompt asks for was done;
     - max-passes, nothing-left.

@@ -59,3 +59,6 @@ def codes_of(sentences: Iterable[str]) -> tuple[str, ...]:
 EQUAL_VARIANTS = CodedWarning(
     "the repair draws no noise, so all variants would be equal, and one was made", "equal-variants"
 )
+PROMPT_IGNORED = CodedWarning(
+    "this bundle cannot be told what to repair, so the prompt had no effect", "ignored-prompt"
+)

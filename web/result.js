@@ -58,7 +58,14 @@ function passes(item) {
   return make("ol", { class: "passes" }, ...passes.map((/** @type {any} */ pass) => make("li", {},
     make("span", { class: "pass-name" }, degradation(pass.label)),
     make("span", { class: "muted" }, pass.probability_after === null ? percent(pass.probability_before) : `${percent(pass.probability_before)} → ${percent(pass.probability_after)}`),
-    !pass.kept && make("span", { class: "warning" }, t("film.undone")))));
+    pass.kept && !isVisible(pass) && make("span", { class: "muted" }, t("pass.unseen")),
+    !pass.kept && make("span", { class: "warning" }, t("film.undone")))),
+    reason === "out-of-bounds" && make("li", { class: "muted" }, t("stop.out-of-bounds")));
+}
+
+/** As `is_visible` of models/restoration_report.py. @param {any} pass */
+function isVisible({ max_change_levels: most, mean_change_levels: mean }) {
+  return most === null || (most > 1 && (mean === null || mean >= 1 || most >= 16));
 }
 
 /** Warnings are sentences of the service, in English; some have words of ours. @param {any} job */

@@ -18,7 +18,8 @@ class LoopConfig:
         end_timestep: timestep of the last estimate of the clean picture (models.autodir.samplers.plan); 0 as published.
         temperature: amplitude of the first noise, 1 as published.  Toward 0 the sampler approaches the mean of all
             plausible pictures, which is closer to the truth and less inventive.
-        floor: least probability, among the allowed names, at which the safe loop repairs a degradation.
+        floor: least probability at which the safe loop repairs a degradation: its own among all names, or, with `only`,
+            among "clean" and the names that the user named.
         later_floor: the floor of passes after the first, for degradations whose first probability was below `glimpsed`:
             the traces of a repair look like other damage, and most pictures have one degradation.
         glimpsed: see `later_floor`.

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from models.autodir.config import AutoDIRConfig
-from models.autodir.policy import Choice, choose, improved
+from models.autodir.policy import Choice, choose, choose_published, improved
 from models.autodir.track import ImageRun
 from models.pixels import newly_black_share
 from models.restorer import ENLARGING_REPAIR
@@ -45,11 +45,11 @@ def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
         return Choice(probabilities=run.before, stop="max-passes"), "auto"
     remaining = _choices(run)
     if run.controls.strict:
-        choice = choose(run.before, remaining, 0.0)
+        choice = choose_published(run.before, remaining)
     else:
         share = run.controls.floor_share
         floors = {name: floor * share for name, floor in _floors(run, config).items()}
-        choice = choose(run.before, remaining, config.loop.floor * share, floors)
+        choice = choose(run.before, remaining, config.loop.floor * share, floors, names(run.controls.only))
     if left > 1 and _hides_compression(run):
         return Choice(probabilities={COMPRESSION: 1.0}, label=COMPRESSION), "scale"
     if owes_enlarging_repair(run, config) and (left == 1 or choice.label is None):

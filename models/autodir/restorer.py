@@ -19,8 +19,9 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.denoiser import StepCache
+from models.autodir.ending import refusal_of, result_of
 from models.autodir.enlarging import enlarged, enlarged_tile, start_of
-from models.autodir.next_repair import helped, max_passes, next_repair, owes_enlarging_repair
+from models.autodir.next_repair import max_passes, next_repair, owes_enlarging_repair
 from models.autodir.prompted import allowed_by, is_free, plan_of, set_free_prompt, understood_by
 from models.autodir.reports import pass_report, report_of
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
@@ -46,9 +47,11 @@ from models.restorer import (
     Shape,
     Track,
     Waits,
+    as_ordered,
     finished,
     untouched,
 )
+from models.safety.envelope import Envelope
 from models.tiles import Canvas, Tile
 from models.tracks import of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts
@@ -67,7 +70,7 @@ class AutoDIR:
     ) -> None:  # fmt: skip
         self.config, self.device = config, device
         self.assessor, self.air, self.scm = assessor, air, scm
-        self.specialists = specialists or Specialists({}, {})
+        self.specialists, self.envelope = specialists or Specialists({}, {}), Envelope()
         self.schedule = air.schedule
         self._graph_frames: tuple[Frame, ...] = ()
         self._own = system_of(air, scm, assessor, config.loop)
@@ -106,26 +109,28 @@ class AutoDIR:
             ControlsError: the bundle does not know a degradation, or a prompt comes together with only or skip.
         """
         plans = [plan_of(request.controls, self.config, self.assessor) for request in requests]
-        remaining = [
+        allowed = [
             allowed_by(request.controls, self.config, plan) for request, plan in zip(requests, plans, strict=True)
         ]
-        changes = [
-            request.controls.blend > 0 and names != (CLEAN,) for request, names in zip(requests, remaining, strict=True)
+        admitted = [
+            self.envelope.admitted(as_ordered(request, plan), names)
+            for request, names, plan in zip(requests, allowed, plans, strict=True)
         ]
+        remaining, reasons = [names for names, _ in admitted], [reason for _, reason in admitted]
         starts = [
             start_of(request, names, self.specialists, free_prompt=is_free(request.controls, plan))
             for request, names, plan in zip(requests, remaining, plans, strict=True)
         ]
         shown = [
             (image, start.controls.strict)
-            for start, change in zip(starts, changes, strict=True) if change
+            for start, reason in zip(starts, reasons, strict=True) if reason is None
             for image in start.assessed
         ]  # fmt: skip
         found = iter(self._assessed(shown))
         return [
             self._open(request, start.image, names, [next(found) for _ in start.assessed], plan)
-            if change else untouched(request, plan)
-            for request, start, names, change, plan in zip(requests, starts, remaining, changes, plans, strict=True)
+            if reason is None else untouched(request, reason, plan)
+            for request, start, names, reason, plan in zip(requests, starts, remaining, reasons, plans, strict=True)
         ]  # fmt: skip
 
     def _assessed(self, shown: Sequence[tuple[Tensor, bool]]) -> list[dict[str, float]]:
@@ -297,7 +302,7 @@ class AutoDIR:
         for track in ours:
             self._close(track)
         ending = [track for track in ours if track.outcome is None]
-        results = [self._result(track.run) for track in ending]
+        results = [result_of(track.run, self.config, self.envelope) for track in ending]
         looked = [(result, track.run.controls.strict) for track, result in zip(ending, results, strict=True)]
         for track, result, after in zip(ending, results, self._assessed(looked), strict=True):
             with unchanged_on_failure(track.run):
@@ -337,30 +342,19 @@ class AutoDIR:
         fidelity = run.controls.fidelity
         return self.config.fidelity.get(run.label, 1.0) if fidelity is None else fidelity
 
-    def _result(self, run: ImageRun) -> Tensor:
-        """Returns the result of the pass, (3, H, W), from all of its tiles."""
-        if run.restored is not None:  # a canvas gives its image once
-            run.blended, run.restored = run.restored.image(), None
-        if run.diffused is not None:
-            run.carried, run.diffused = run.diffused.image(), None
-        blended = not_none(run.blended)
-        if run.controls.strict:
-            return blended
-        return mix(run.image, blended.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
-
     def _end_pass(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> Outcome:
         carried = result if run.carried is None else run.carried
-        kept = run.controls.strict or run.source in ("user", "scale") or helped(run, result, after, self.config)
+        refusal = refusal_of(run, result, after, self.config, self.envelope)
         share = run.controls.share_of(run.label)
         if share < 1:  # the repair was judged as a whole
             result = mix(run.image, result, share)
             carried = result if run.carried is None else mix(run.image, carried, share)
-        run.passes = [*run.passes, pass_report(run, result, after[run.label], kept=kept)]
+        run.passes = [*run.passes, pass_report(run, result, after[run.label], kept=refusal is None)]
         was_enlarged, run.small = run.small is not None, None
         run.blended = run.carried = run.reference = None
         run.remaining = tuple(name for name in run.remaining if name != run.label)
-        if not kept:
-            return self._undone(run)
+        if refusal is not None:
+            return self._undone(run, refusal)
         seen, run.result, run.image = carried is result and share == 1, result, carried
         if run.free_prompt:
             return self._done(run, "prompt-done")
@@ -369,10 +363,10 @@ class AutoDIR:
             return self._done(run, next_repair(run, self.config)[0].stop or "still-degraded")
         return self._choose(run)
 
-    def _undone(self, run: ImageRun) -> Outcome:
-        """End the loop after a pass that did not help, unless the photo was enlarged and still waits for its repair."""
+    def _undone(self, run: ImageRun, reason: str) -> Outcome:
+        """End the loop after a pass that is taken back, unless an enlarged photo still waits for its repair."""
         if not owes_enlarging_repair(run, self.config):
-            return self._done(run, "did-not-help")
+            return self._done(run, reason)
         run.remaining = tuple(name for name in run.remaining if name in (ENLARGING_REPAIR, CLEAN))
         return self._choose(run)
 

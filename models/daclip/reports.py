@@ -6,19 +6,19 @@ from torch import Tensor
 
 from models.daclip.track import ImageRun
 from models.image_change import change_between
-from models.restoration_report import Change, PassReport, Report
+from models.restoration_report import DIFFUSION, Change, PassReport, Report
 
 
-def pass_report(run: ImageRun, result: Tensor, by: str) -> PassReport:
-    """Returns the report of the pass that has led to `result`, (3, H, W)."""
+def pass_report(run: ImageRun, result: Tensor, *, drawn: bool) -> PassReport:
+    """Returns the report of the pass that has led to `result`, (3, H, W); `drawn`: by a diffusion model."""
     change = change_between(run.image, result, run.controls.blend)
     return PassReport(
         label=run.label,
         source=run.source,
-        by=by,
+        by=DIFFUSION if drawn else "network",
         probability_before=run.probability,
         probability_after=None,  # assessing the result would cost more than a pass of the NAFNet
-        kept=True,
+        kept=run.kept,
         seconds=time.monotonic() - run.started_s,
         max_change_levels=change.max_levels,
         mean_change_levels=change.mean_levels,

@@ -53,7 +53,7 @@ from models.optional import not_none
 from models.pixels import mix, pad_to_multiple
 from models.prompt_plan import PromptPlan, plan_for, wish_of, with_wish
 from models.prompt_words import understand
-from models.restoration_report import DIFFUSION, Change, PassReport, Report
+from models.restoration_report import Change, Report
 from models.restorer import (
     ENLARGING_REPAIR,
     NO_ENLARGING_REPAIR,
@@ -65,18 +65,16 @@ from models.restorer import (
     Shape,
     Track,
     Waits,
+    as_ordered,
     finished,
     untouched,
 )
+from models.safety.envelope import Envelope
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts, weighted_views
 from models.vocabulary import CLEAN
-from models.warning_codes import CodedWarning
-
-PROMPT_IGNORED = CodedWarning(
-    "this bundle cannot be told what to repair, so the prompt had no effect", "ignored-prompt"
-)  # fmt: skip
+from models.warning_codes import PROMPT_IGNORED
 
 
 class DaCLIPRestorer:
@@ -91,6 +89,7 @@ class DaCLIPRestorer:
     ) -> None:
         self.config, self.controller, self.network, self.device = config, controller, network, device
         self._word_features: Tensor | None = None
+        self.envelope = Envelope()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,15 +120,18 @@ class DaCLIPRestorer:
                 applied because the network takes no degradation embedding.
         """
         plans = [self._plan(request.controls) for request in requests]
-        checked = [self._allowed_names(request.controls, plan) for request, plan in zip(requests, plans, strict=True)]
-        allowed = [
-            names if request.controls.blend > 0 else () for request, names in zip(requests, checked, strict=True)
+        allowed = [self._allowed_names(request.controls, plan) for request, plan in zip(requests, plans, strict=True)]
+        admitted = [
+            self.envelope.admitted(as_ordered(request, plan), names)
+            for request, names, plan in zip(requests, allowed, plans, strict=True)
         ]
-        shown = [request.assessed[-1] for request, names in zip(requests, allowed, strict=True) if names]
+        shown = [
+            request.assessed[-1] for request, (_, reason) in zip(requests, admitted, strict=True) if reason is None
+        ]
         embeddings = iter(self._averaged(shown, self.controller))
         return [
-            self._begin(request, names, plan, *next(embeddings)) if names else untouched(request, plan)
-            for request, names, plan in zip(requests, allowed, plans, strict=True)
+            self._begin(request, names, plan, *next(embeddings)) if reason is None else untouched(request, reason, plan)
+            for request, (names, reason), plan in zip(requests, admitted, plans, strict=True)
         ]
 
     def _plan(self, controls: Controls) -> PromptPlan | None:
@@ -162,9 +164,7 @@ class DaCLIPRestorer:
             raise ControlsError("this bundle cannot be told what to repair; leave out only and skip")
         allowed = tuple(name for name in wanted_names((*self.names, CLEAN), controls) if name != CLEAN)
         if 0 < len(allowed) < len(self.names) and not self.takes_degradation:
-            raise ControlsError(
-                "this bundle cannot be told what to repair; leave out strength 0 of single degradations"
-            )
+            raise ControlsError("this bundle cannot be told what to repair; leave out strength 0 of a degradation")
         return allowed if plan is None else plan.allowed(allowed)
 
     def _condition_from_names(self, run: ImageRun, allowed: tuple[str, ...], degradation: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class DaCLIPRestorer:
         if plan.action == "auto":
             return self._condition_from_names(run, allowed, degradation)
         run.source, limit = "user", run.controls.max_passes
-        run.label, *following = [name for name in plan.repairs if name in allowed]
+        run.label, *following = (name for name in plan.repairs if name in allowed)
         run.asked = tuple(following if limit is None else following[: limit - 1])
         run.cut = len(run.asked) < len(following)
         return self._condition_from_label(run, degradation)
@@ -314,18 +314,22 @@ class DaCLIPRestorer:
         if run.canvas is not None:  # a canvas gives its image once
             run.result, run.canvas = run.canvas.image().clamp_(-1, 1), None
         run.constants = run.embeddings = None
+        result = self.envelope.shaped(run.controls, run.label, run.image, not_none(run.result))
         if run.asked:
-            return self._next_pass(run)
-        stop = "max-passes" if run.source != "user" or run.cut else "prompt-done"
-        return self._restored(run, not_none(run.result), stop)
+            return self._next_pass(run, result)
+        if run.source == "user":
+            return self._restored(run, result, "max-passes" if run.cut else "prompt-done")
+        refusal = None if run.controls.strict else self.envelope.refusal(run.label, run.image, result, later=False)
+        run.kept = refusal is None
+        return self._restored(run, result if run.kept else run.image, refusal or "max-passes")
 
-    def _next_pass(self, run: ImageRun) -> Outcome:
+    def _next_pass(self, run: ImageRun, result: Tensor) -> Outcome:
         """Start the next repair that the prompt asks for, from the result of the last one."""
-        result = self._shared(run, not_none(run.result))
+        result = self._shared(run, result)
         content, degradation = self._averaged([result], self.controller)[0]
         following = replace(
             run, image=result, result=None, probabilities=self._probabilities(degradation), label=run.asked[0],
-            asked=run.asked[1:], passes=(*run.passes, self._pass(run, result)),
+            asked=run.asked[1:], passes=(*run.passes, pass_report(run, result, drawn=self.config.unet is not None)),
         )  # fmt: skip
         following.first = run.first or run.probabilities
         degradation = self._condition_from_label(following, degradation)
@@ -335,18 +339,17 @@ class DaCLIPRestorer:
     def _shared(self, run: ImageRun, result: Tensor) -> Tensor:
         """Returns the result of a pass, with the user's share of its repair."""
         share = run.controls.share_of(run.label)
-        return mix(run.image, result, share) if share < 1 else result
+        return mix(run.image, result, share) if share < 1 and run.kept else result
 
     def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
         result = self._shared(run, result)
-        done = replace(run, passes=(*run.passes, self._pass(run, result)))  # a copy: this may be tried again
+        done = replace(
+            run, passes=(*run.passes, pass_report(run, result, drawn=self.config.unet is not None))
+        )  # a copy: this may be tried again
         return finished(
             not_none(run.original), result, run.controls,
             lambda change, warnings: self._report(done, stop_reason, change, warnings),
         )  # fmt: skip
-
-    def _pass(self, run: ImageRun, result: Tensor) -> PassReport:
-        return pass_report(run, result, by="network" if self.config.unet is None else DIFFUSION)
 
     def _report(
         self, run: ImageRun, stop_reason: str, change: Change | None = None, warnings: tuple[str, ...] = ()

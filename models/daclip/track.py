@@ -39,6 +39,7 @@ class ImageRun:
     embeddings: Tensor | None = None  # (T, E): time and prompt of every step, in the order of the steps
     canvas: Canvas | None = None
     result: Tensor | None = None  # (3, H, W), once all tiles are there
+    kept: bool = True
     tiles_left: int = 0
     started_s: float = 0.0
     warnings: tuple[str, ...] = ()
