@@ -343,9 +343,8 @@ class DaCLIPRestorer:
 
     def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
         result = self._shared(run, result)
-        done = replace(
-            run, passes=(*run.passes, pass_report(run, result, drawn=self.config.unet is not None))
-        )  # a copy: this may be tried again
+        last = pass_report(run, result, drawn=self.config.unet is not None)
+        done = replace(run, passes=(*run.passes, last))  # a copy: this may be tried again
         return finished(
             not_none(run.original), result, run.controls,
             lambda change, warnings: self._report(done, stop_reason, change, warnings),
