@@ -15,6 +15,8 @@ from cli.inputs import STDIO, find_photos, read_input, refuse_mixed_stdin
 from cli.options import Bundle, Device, Photos
 from cli.result_names import print_left_out
 from models.errors import ModelsError
+from models.photo.part import prepared
+from models.photo.read import Limits
 
 if TYPE_CHECKING:
     from models.restorer import Assessment, Restorer
@@ -79,4 +81,5 @@ def _assess(restorer: "Restorer", source: Path | None) -> "Assessment":
     from models.pixels import as_image
 
     with report_out_of_memory():
-        return restorer.assess([as_image(read_input(source).pixels)])[0]
+        photo = prepared(read_input(source), None, 1, Limits())  # what alpha hides must not decide
+        return restorer.assess([as_image(photo.pixels)])[0]

@@ -153,7 +153,10 @@ def _concerns_all(error: Exception) -> bool:
 def exit_code_of(error: Exception) -> ExitCode:
     """Returns the exit code for an error of the client, or of a file on this machine."""
     if isinstance(error, JobFailed):
-        codes = {"out-of-memory": ExitCode.DEVICE, "bad-controls": ExitCode.USAGE, "no-such-bundle": ExitCode.MODEL}
+        codes = {
+            "out-of-memory": ExitCode.DEVICE, "bad-controls": ExitCode.USAGE, "prompt-not-understood": ExitCode.USAGE,
+            "no-such-bundle": ExitCode.MODEL,
+        }  # fmt: skip
         return codes.get(error.code, ExitCode.SOME_FAILED)
     if isinstance(error, ConfigurationError | InvalidRequest):
         return ExitCode.USAGE

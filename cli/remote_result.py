@@ -19,7 +19,7 @@ from models.errors import PhotoError
 from models.photo.atomic_write import write_atomically
 from models.photo.read import Limits, Photo, read_photo
 from models.photo.write import encode_photo, to_eight_bits
-from models.restoration_report import PassReport, Report
+from models.restoration_report import PassReport, Report, Understood
 from undegrade_client import Result
 
 NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
@@ -142,7 +142,17 @@ def report_of(result: Result) -> Report:
     return Report(
         degradations=dict(result.degradations), passes=passes, stop_reason=result.stop_reason or "", seed=result.seed,
         steps=int(raw.get("params", {}).get("steps") or 0), warnings=result.warnings,
+        understood=_understood(raw.get("understood")),
     )  # fmt: skip
+
+
+def _understood(raw: Mapping[str, Any] | None) -> Understood | None:
+    """Returns how the prompt was understood; an earlier server says less, a later one more."""
+    if raw is None:
+        return None
+    known = {entry.name for entry in fields(Understood)}
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items() if name in known}
+    return Understood(**cast(Any, told))
 
 
 def _seconds(result: Result) -> float:

@@ -10,6 +10,7 @@ from cli.bundle_loading import bundle_labels, load_bundle
 from cli.exit_codes import exit_if_any_failed, exit_on_error, print_failures
 from cli.inputs import IfExists, plan_outputs
 from cli.options import ApiKeyFile, Bundle, Device, Photos, Server
+from cli.prompts import check_prompt
 from cli.provenance import chosen_provenance
 from cli.restore_run import OutputOptions, RestoreRun, RunOutcome
 from cli.result_names import already_done, check_stdout, first_result, print_batch_summary, report_renamed
@@ -41,8 +42,17 @@ def restore(
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option(help='What to repair, in your own words, such as "get rid of the grain". Runs one pass.'),
+        typer.Option(
+            help="What to repair, in your own words, such as 'get rid of the grain'; one pass for each repair. "
+            "In ten languages."
+        ),
     ] = None,
+    best_effort: Annotated[
+        bool,
+        typer.Option(
+            "--best-effort", help="Do what can be done of --prompt, or the most similar repair, instead of refusing it."
+        ),
+    ] = False,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Repair only these degradations. Repeat the option, or separate names with commas."),
@@ -136,7 +146,8 @@ def restore(
         }  # fmt: skip
         given = {name: value for name, value in given.items() if value is not None}
         controls = Controls(
-            prompt=prompt, only=only_names, skip=skip_names, color_fix=color_fix, seed=seed, strict=strict,
+            prompt=prompt, best_effort=best_effort, only=only_names, skip=skip_names, color_fix=color_fix, seed=seed,
+            strict=strict,
             preset=preset, scale=scale, crop=None if crop is None else parse_crop(crop), variants=variants,
             **{**preset_values(preset, given), **given},  # type: ignore[arg-type]
         )  # fmt: skip
@@ -151,6 +162,7 @@ def restore(
                 format=photo_format, quality=quality, compare=compare is not None, exists=exists, as_json=as_json,
                 provenance=chosen_provenance(provenance),
             )  # fmt: skip
+            check_prompt(bundle, controls)
             name, version, credit = bundle_labels(bundle)
             run = RestoreRun(
                 restorer=load_bundle(bundle, device), controls=controls, output=output, bundle=name,

@@ -56,9 +56,12 @@ class CostModel:
     overhead_s: float
     megapixels: tuple[float, float]
 
-    def device_s(self, megapixels: float, max_passes: int | None = None, steps: int | None = None) -> float:
-        """Returns the estimated seconds of the device for one job."""
-        passes = max(1.0, self.passes if max_passes is None else min(self.passes, max_passes))
+    def device_s(
+        self, megapixels: float, max_passes: int | None = None, steps: int | None = None, *, exact: bool = False
+    ) -> float:
+        """Returns the estimated seconds of the device for one job; `exact`: it runs all of `max_passes`."""
+        expected = self.passes if max_passes is None else max_passes if exact else min(self.passes, max_passes)
+        passes = max(1.0, expected)
         units = passes * max(1.0, self.steps if steps is None or self.steps <= 1 else steps)
         return units * (self.fixed_s + self.s_per_mp * megapixels)
 

@@ -37,7 +37,7 @@ FAILURE_CODES = frozenset(
     {
         "bad-image", "decode-timeout", "bad-controls", "encode", "input-missing", "deadline", "time-limit",
         "store-unavailable", "storage-full", "out-of-memory", "poison-suspected", "not-finite", "engine-error",
-        "no-such-bundle", "internal-error", "refused", "spec-version", "purged", "provenance",
+        "no-such-bundle", "internal-error", "refused", "spec-version", "purged", "provenance", "prompt-not-understood",
     }
 )  # fmt: skip
 """The codes that a failed job can have; others count as OTHER_CODE, so that the label stays bounded."""

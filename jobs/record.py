@@ -72,15 +72,22 @@ class Change(TolerantModel):
 
 
 class Understood(TolerantModel):
-    """How a prompt was understood: the repair that it names, how well (0 to 1), and words that have no part in this.
+    """How a prompt was understood: the first repair that it asks for, how surely (0 to 1), and words without a part.
 
-    `used` is what reached the network: "text", "label" or "nothing".
+    `used` is what reached the network: "text", "label" or "nothing".  `answer` ("repairs", "nothing", "auto",
+    "unknown"), `repairs`, `kept`, `language` and `sure` are what the words mean; workers of an earlier version do not
+    say it.
     """
 
     label: str
     score: float
     ignored: tuple[str, ...] = ()
     used: str = "text"
+    answer: str = ""
+    repairs: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    language: str = ""
+    sure: float = 0.0
 
 
 class Variant(TolerantModel):
@@ -173,6 +180,7 @@ class WorkerInfo(TolerantModel):
     """What a worker announces for one of its bundles.
 
     Attributes:
+        prompts: "words" where a prompt is taken as words that may be refused, "free" where it is free text.
         ready: its engine has passed the golden image.
         reason: why it is not ready.
         cannot_load: its memory does not suffice for its engine.
@@ -198,6 +206,7 @@ class WorkerInfo(TolerantModel):
     device: str
     lanes: tuple[str, ...]
     degradations: tuple[Degradation, ...] = ()
+    prompts: str = "free"
     max_batch: int
     budget_mp: float | None = None
     ready: bool = False

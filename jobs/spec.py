@@ -78,7 +78,8 @@ Preset = Literal["auto", "faithful", "strong", "preview"]
 class JobControls(FrozenModel):
     """The controls of a job; None means the bundle's default.  Ranges are those of `models.controls.Controls`."""
 
-    prompt: str | None = Field(default=None, max_length=1000, description="Run one pass, conditioned on this text.")
+    prompt: str | None = Field(default=None, max_length=1000, description="What to repair, in words; a pass for each.")
+    best_effort: bool = Field(default=False, description="Do what can be done of a prompt, instead of refusing it.")
     only: tuple[str, ...] = Field(default=(), max_length=MAX_NAMES, description="Repair only these degradations.")
     skip: tuple[str, ...] = Field(default=(), max_length=MAX_NAMES, description="Never repair these degradations.")
     strength: Strength = Field(
@@ -112,7 +113,7 @@ class JobControls(FrozenModel):
         return 2 if newer else 1
 
 
-NEWER = ("preset", "scale", "crop", "variants")
+NEWER = ("preset", "scale", "crop", "variants", "best_effort")
 """Controls that version 1 of the spec does not know."""
 
 

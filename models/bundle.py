@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models.errors import BundleError
 from models.folders import MANIFEST, bundle_folders
+from models.prompt_plan import PromptStyle
 
 T = TypeVar("T")
 
@@ -63,6 +64,8 @@ class Manifest(BaseModel):
         weights: the files of each network.
         golden: the file with the expected result for the golden image (models.golden).
         credit: whom to name beside results.
+        prompts: "words" of the lexicon, or "free" text for the text encoder; None: by the size of that
+            (models.prompt_plan).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -76,6 +79,7 @@ class Manifest(BaseModel):
     license: str = Field(validation_alias="licence", serialization_alias="licence")
     restrictions: str = ""
     credit: str = ""
+    prompts: PromptStyle | None = None
     degradations: tuple[BundleDegradation, ...]
     networks: dict[str, Any]
     weights: dict[str, tuple[str, ...]]
@@ -238,8 +242,9 @@ def write_golden(bundle: Path, manifest: Manifest, answer: Mapping[str, Tensor])
 
 def write_manifest(bundle: Path, manifest: Manifest) -> None:
     fields = manifest.model_dump(mode="json", by_alias=True)
-    if not manifest.credit:  # earlier versions refuse fields that they do not know
-        del fields["credit"]
+    for newer in ("credit", "prompts"):  # earlier versions refuse fields that they do not know
+        if not fields[newer]:
+            del fields[newer]
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     partial = bundle / (MANIFEST + ".part")
     partial.write_text(text)

@@ -25,7 +25,9 @@ class Controls:
     """The user's options.  None means the bundle's default.
 
     Attributes:
-        prompt: free text; one pass with the prompt as the condition, and no automatic choice of the repair.
+        prompt: what to repair, in the user's words: a pass for each repair that they ask for.  With published systems
+            and in strict mode it is free text: one pass with the text as the condition.
+        best_effort: do what can be done of a prompt, or else the most similar repair, instead of refusing it.
         only: degradation names to consider; empty for all.
         skip: degradation names never to repair.
         strength: 0 returns the input pixel for pixel, 1 the full restoration.  A mapping gives each repair its own
@@ -47,6 +49,7 @@ class Controls:
     """
 
     prompt: str | None = None
+    best_effort: bool = False
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     strength: Strength = 1.0
@@ -170,13 +173,16 @@ def wanted_names(known: Sequence[str], controls: Controls) -> tuple[str, ...]:
 
 
 def refuse_shares_with_prompt(controls: Controls) -> None:
-    """Refuse strengths of single repairs beside a prompt, which runs one pass of its own.
+    """Refuse strengths of single repairs beside a free prompt, which runs one pass of its own.
 
     Raises:
         ControlsError: there are both.
     """
     if controls.prompt is not None and isinstance(controls.strength, Mapping):
-        raise ControlsError("got a prompt together with strengths of single degradations; give strength as a number")
+        raise ControlsError(
+            "got a prompt together with strengths of single degradations, but this bundle takes prompts as free text; "
+            "give strength as a number"
+        )
 
 
 def _refuse_unknown(known: Sequence[str], wanted: Sequence[str]) -> None:

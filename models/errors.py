@@ -8,7 +8,8 @@ ModelsError
 │   └── UnsupportedPhoto
 ├── ProvenanceError   a result cannot be signed: the certificate or the key is missing, wrong, or has expired
 ├── ControlsError     a degradation name or a number of the user is not valid
-│   └── UnfitControls     they do not fit this photo
+│   ├── UnfitControls     they do not fit this photo
+│   └── PromptNotUnderstood   the prompt asks for something that the bundle cannot do
 └── TrainingError     a training run cannot start or continue
 
 Every message says what is wrong, why, and what to do next.
@@ -49,6 +50,22 @@ class ControlsError(ModelsError):
 
 class UnfitControls(ControlsError):
     """The controls do not fit this photo: a crop is not within it, or an enlargement is over the limit."""
+
+
+class PromptNotUnderstood(ControlsError):
+    """The prompt asks for no repair that the bundle knows, or also for one that it does not know.
+
+    Attributes:
+        can: the repairs of the bundle.
+        cannot: the repairs that were asked for and that it does not know.
+    """
+
+    def __init__(self, message: str, can: tuple[str, ...] = (), cannot: tuple[str, ...] = ()) -> None:
+        super().__init__(message, can, cannot)  # all of them, so that the error survives pickling
+        self.message, self.can, self.cannot = message, can, cannot
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class TrainingError(ModelsError):

@@ -33,6 +33,7 @@ from models.maxim.network import MAXIM
 from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
 from models.optional import not_none
+from models.prompt_plan import style_of
 from models.restorer import Restorer
 
 C = TypeVar("C", AutoDIRConfig, DaCLIPConfig, NAFNetConfig, ETDiffIRConfig)
@@ -81,6 +82,7 @@ def autodir_config(bundle: Path, manifest: Manifest) -> AutoDIRConfig:
         "fidelity": {entry.name: entry.fidelity for entry in manifest.degradations},
         "strength": {entry.name: entry.strength for entry in manifest.degradations},
         "floors": {entry.name: entry.floor for entry in manifest.degradations},
+        "prompts": style_of(manifest.networks, manifest.prompts),
     }
     config = _config(bundle, manifest, AutoDIRConfig, stated)
     # A specialist on request stands beside the one that repairs the degradation otherwise, an enlarger too
@@ -104,7 +106,8 @@ def daclip_config(bundle: Path, manifest: Manifest) -> DaCLIPConfig:
         BundleError: a field is missing, unknown or of the wrong type, or there is not exactly one restoration network.
     """
     words = {entry.name: entry.prompt for entry in manifest.degradations}
-    config = _config(bundle, manifest, DaCLIPConfig, {**manifest.networks, "words": words})
+    style = style_of(manifest.networks, manifest.prompts)
+    config = _config(bundle, manifest, DaCLIPConfig, {**manifest.networks, "words": words, "prompts": style})
     if (config.unet is None) == (config.nafnet is None):
         raise BundleError(f"{bundle / MANIFEST}: networks: expected one of unet and nafnet. Convert the bundle again.")
     return config

@@ -1,4 +1,5 @@
-"""Finds out how a bundle understands a prompt: which repair it names, how surely, and which words have no part in it.
+"""Finds out how a text encoder understands a free prompt: which name it resembles, how much, and which words have no
+part in it.
 
 A word has no part if the bundle's text encoder scores every repair the same without it.  Torch-free.
 """
@@ -7,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from models.restoration_report import Understood
-from models.vocabulary import CLEAN
 
 Scores = dict[str, float]
 SAME = 0.01
@@ -23,7 +23,7 @@ def understand(
     words = prompt.split()
     parts = [" ".join(words[:index] + words[index + 1 :]) for index in range(len(words))]
     whole, *without = scores_of([prompt, *(parts if 1 < len(words) <= MAX_WORDS else [])])
-    label = max((name for name in whole if name != CLEAN), key=lambda name: whole[name])
+    label = max(whole, key=lambda name: whole[name])
     ignored = [word for word, scores in zip(words, without, strict=False) if _distance(whole, scores) < SAME]
     return Understood(label=label, score=whole[label], ignored=tuple(ignored), used=used)
 

@@ -24,16 +24,28 @@ class Understood:
     """How a prompt was understood.
 
     Attributes:
-        label: the repair that it names best.
-        score: how well, 0 to 1, among all that the bundle knows.
-        ignored: words that have no part in this: without them, no repair scores differently by 0.01.
+        label: the first repair that it asks for; "clean" where it asks for none, "auto" where the service chooses.  Of
+            a free prompt, the name that it resembles most.
+        score: how surely, 0 to 1.
+        ignored: words that have no part in this.
         used: what reached the network: the "text" itself, only the "label", or "nothing".
+        answer: what the words mean (models.words.wish): "repairs", "nothing", "auto" or "unknown"; "" where it was not
+            asked.
+        repairs: in the user's order, also those that the bundle cannot do.
+        kept: what the user wants left alone.
+        language: two letters; "" where no word was known.
+        sure: how surely the words mean this, 0 to 1; 0 for "unknown" where no word was known.
     """
 
     label: str
     score: float
     ignored: tuple[str, ...] = ()
     used: Literal["text", "label", "nothing"] = "text"
+    answer: str = ""
+    repairs: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    language: str = ""
+    sure: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +68,8 @@ class PassReport:
 
     @property
     def visible(self) -> bool:
-        """Whether a pixel changed by more than one level of 8 bits; true if the change was not measured."""
-        return self.max_change_levels is None or self.max_change_levels > 1
+        """Whether one can see the change; true if it was not measured."""
+        return self.max_change_levels is None or is_visible(self.max_change_levels, self.mean_change_levels)
 
     @property
     def drawn(self) -> bool:
@@ -65,6 +77,15 @@ class PassReport:
         return self.by == DIFFUSION
 
 
+def is_visible(max_levels: float, mean_levels: float | None) -> bool:
+    """Returns whether a change of at most and on average so many levels of 8 bits can be seen.
+
+    It cannot below one level; if the mean is below one, it takes a place where the change is large.
+    """
+    return max_levels > 1 and (mean_levels is None or mean_levels >= 1 or max_levels >= LARGE_LEVELS)
+
+
+LARGE_LEVELS = 16
 DIFFUSION = "diffusion"
 
 
@@ -81,8 +102,12 @@ class Report:
     - still-degraded: the most probable name is a degradation that was repaired before, or that the controls exclude;
     - uncertain: no degradation is probable enough for a repair;
     - did-not-help: the last pass was undone;
+    - out-of-bounds: the last pass was undone, because it moved more than such a repair may (models.safety.bounds);
     - strength-zero: the input was asked for, and nothing looked at it;
-    - max-passes, prompt-done, nothing-left.
+    - not-a-photograph: a blank frame, graphics, a page of text or stars (models.safety.photographs); likewise;
+    - nothing-asked: the prompt asks for no repair, and nothing looked at the input;
+    - prompt-done: all that the prompt asks for was done;
+    - max-passes, nothing-left.
     """
     seed: int
     steps: int

@@ -19,11 +19,13 @@ from models.color import match_colors
 from models.controls import Controls
 from models.image_change import UNCHANGED, change_between
 from models.pixels import floats, mix
+from models.prompt_plan import PromptPlan
 from models.redrawn_faces import faces_are_checked, redrawn_faces
 from models.redrawn_text import redrawn_text
 from models.restoration_report import Change, Report
 from models.warning_codes import CodedWarning
 
+STRENGTH_ZERO = "strength-zero"
 ENLARGING_REPAIR = "low-resolution"
 """The repair that a photo needs after it was enlarged."""
 NO_ENLARGING_REPAIR = CodedWarning(
@@ -90,11 +92,23 @@ def finished(
     return Restored(image=image, report=replace(report(change, cautions), checked=checked))
 
 
-def untouched(request: Request) -> "Restored":
-    """Returns the answer to strength 0: the input itself, and a report that says that nothing looked at it."""
+def as_ordered(request: Request, plan: PromptPlan | None) -> Request:
+    """Returns the request without its prompt where this leaves the choice to the service: then it orders nothing."""
+    if plan is None or plan.action != "auto":
+        return request
+    return replace(request, controls=replace(request.controls, prompt=None))
+
+
+def untouched(request: Request, stop_reason: str = STRENGTH_ZERO, plan: PromptPlan | None = None) -> "Restored":
+    """Returns the answer where nothing is to be done: the input itself, and a report that no network looked at it.
+
+    `plan` is that of a prompt, which may be the reason.
+    """
+    if plan is not None and request.controls.blend > 0 and stop_reason == STRENGTH_ZERO:
+        stop_reason = "nothing-asked" if plan.action == "nothing" else "nothing-left"
     report = Report(
-        degradations={}, passes=(), stop_reason="strength-zero", seed=request.controls.seed, steps=0,
-        change=UNCHANGED,
+        degradations={}, passes=(), stop_reason=stop_reason, seed=request.controls.seed, steps=0, change=UNCHANGED,
+        warnings=plan.warnings if plan else (), understood=plan.understood("nothing") if plan else None,
     )  # fmt: skip
     return Restored(image=request.image, report=report)
 
@@ -167,8 +181,9 @@ class Restorer(Protocol):
     def begin(self, requests: Sequence[Request]) -> list[Outcome]:
         """Start each image: `Continues` with its tracks, or `Restored` at once if there is nothing to do.
 
-        Strength 0 calls no network (`untouched`); `assess` is there for those who want to know what is wrong.  A call
-        that failed may be made again, with all of its requests or some.
+        Strength 0, and what is no photograph (models.safety.photographs), call no network (`untouched`); `assess` is
+        there for those who want to know what is wrong.  A call that failed may be made again, with all of its requests
+        or some.
         """
         ...
 

@@ -15,6 +15,8 @@ CODES: dict[str, str] = {
     "lost-alpha": "the format has no transparency; the photo was placed on a white background",
     "lost-profile": "the color profile fits neither gray nor RGB samples",
     "ignored-prompt": "the bundle cannot be told what to repair",
+    "guessed-prompt": "the bundle can do nothing of the prompt; the most similar repair was done, or nothing",
+    "partial-prompt": "the prompt also asks for what the bundle cannot repair; the rest was done",
     "no-enlarging-repair": "the bundle cannot repair low resolution; the photo was only enlarged before",
     "equal-variants": "the repair draws no noise, so all variants would be equal, and one was made",
     "redrawn-text": "small text changed much more than its surroundings; compare it with the photo",
@@ -56,4 +58,7 @@ def codes_of(sentences: Iterable[str]) -> tuple[str, ...]:
 
 EQUAL_VARIANTS = CodedWarning(
     "the repair draws no noise, so all variants would be equal, and one was made", "equal-variants"
+)
+PROMPT_IGNORED = CodedWarning(
+    "this bundle cannot be told what to repair, so the prompt had no effect", "ignored-prompt"
 )

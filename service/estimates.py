@@ -1,5 +1,6 @@
 """Estimates what images would cost before they are sent, from what jobs of the same kind have cost lately."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from jobs.forecast import forecast
 from jobs.queue import Queue
 from jobs.record import WorkerInfo
 from jobs.spec import Kind, Lane
+from service.prompts import passes_asked
 from service.request_options import Options
 
 NOTHING_LEARNED = "no job of this kind has succeeded in this bundle lately, so its cost is not known"
@@ -91,7 +93,8 @@ async def estimate(
     model = learn(await recent_costs(queue.redis, bundle), kind)
     workers = [worker for worker in await queue.workers.alive() if worker.bundle == bundle and worker.takes_jobs]
     place = await _place(queue, bundle, lane)
-    images = [_image(model, options, width, height) for width, height in sizes]
+    passes = await asyncio.to_thread(passes_asked, workers, options.controls)
+    images = [_image(model, options.controls.steps, passes, width, height) for width, height in sizes]
     device_s = sum(image.device_seconds or 0.0 for image in images) if model else None
     known = model is not None and workers and place.wait_s is not None
     return EstimateBody(
@@ -102,14 +105,17 @@ async def estimate(
     )  # fmt: skip
 
 
-def _image(model: CostModel | None, options: Options, width: int, height: int) -> ImageEstimate:
+def _image(
+    model: CostModel | None, steps: int | None, passes: tuple[int | None, bool], width: int, height: int
+) -> ImageEstimate:
+    """Return the estimate of one image; `passes` are as in `passes_asked`."""
     megapixels = width * height / 1e6
     if model is None:
         return ImageEstimate(
             width=width, height=height, megapixels=megapixels, seconds=None, device_seconds=None, extrapolated=False
         )
-    controls = options.controls
-    device_s = model.device_s(megapixels, 1 if controls.prompt else controls.max_passes, controls.steps)
+    most, exact = passes
+    device_s = model.device_s(megapixels, most, steps, exact=exact)
     smallest, largest = model.megapixels
     return ImageEstimate(
         width=width, height=height, megapixels=megapixels, seconds=_rounded(device_s + model.overhead_s),

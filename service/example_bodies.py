@@ -22,6 +22,7 @@ PARAMETERS: dict[str, Any] = {
     "webhook_events": ["completed", "failed"],
     "result_url": "https://bucket.s3.example.com/restored.png?X-Amz-Signature=5f0c9b",
     "prompt": "remove the rain",
+    "best_effort": False,
     "only": ["noise", "blur"],
     "skip": ["low-light"],
     "strength": 0.8,
@@ -72,7 +73,7 @@ DEGRADATIONS = [
 PARAMS = {
     "prompt": None, "only": [], "skip": ["low-light"], "strength": 0.8, "fidelity": None, "color_fix": False,
     "max_passes": None, "steps": 50, "seed": 1248275668694419, "format": "png", "quality": None, "metadata": True,
-    "preset": "auto", "scale": 1, "crop": None, "variants": 1,
+    "preset": "auto", "scale": 1, "crop": None, "variants": 1, "best_effort": False,
 }  # fmt: skip
 QUEUED = {
     "id": QUEUED_ID, "kind": "restore", "status": "queued", "cancel_requested": False, "bundle": "autodir-small",
@@ -170,7 +171,7 @@ DEGRADATION = {
 }  # fmt: skip
 MODEL = {
     "name": "autodir-small", "family": "autodir", "version": "6", "license": "Apache-2.0", "credit": "",
-    "degradations": ["blur", "noise"], "workers": 1, "ready": 1,
+    "degradations": ["blur", "noise"], "prompts": "words", "workers": 1, "ready": 1,
 }  # fmt: skip
 WORKER = {
     "name": "photos-1a2b3c4d", "host": "photos", "version": "0.1.0", "bundle": "autodir-small", "bundle_version": "6",

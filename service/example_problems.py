@@ -36,6 +36,7 @@ from service.refusals import (
     NoSuchWorker,
     NotAcceptable,
     NotFinished,
+    PromptNotUnderstood,
     Refusal,
     Unauthorized,
 )
@@ -60,6 +61,10 @@ from service.webhooks.refusals import DeliveryHeld, NoSuchDelivery, WebhookDisab
 
 JOB_ID = "01a21b5236b578228339cbc7bfceeabf"
 JOB_URL = f"/jobs/{JOB_ID}"
+NOT_UNDERSTOOD = (
+    "this bundle cannot repair shadow, which the prompt asks for. It can repair noise, blur; or ask for its own "
+    "choice, as in 'make it better'."
+)
 REQUEST_ID = "79b79cd71dcf43c9a5d51ffea1cb516b"
 
 UPLOADS = ("restore", "detect")
@@ -147,6 +152,13 @@ _EXAMPLES = (
     _Example(RangeNotSatisfiable("got Range: bytes=2000000-, and the image has 1,833,201 bytes"), IMAGES),
     _Example(UnknownHost("got Host: photos.example")),
     _Example(_invalid("strength", "Input should be less than or equal to 1"), ("restore",)),
+    _Example(
+        PromptNotUnderstood(
+            NOT_UNDERSTOOD, errors=[{"field": "prompt", "problem": NOT_UNDERSTOOD}], can=["noise", "blur"],
+            cannot=["shadow"],
+        ),
+        ("restore", "create_batch", "estimate_images"),
+    ),
     _Example(_invalid("deadline_s", "Input should be greater than 0"), ("detect",)),
     _Example(
         IdempotencyKeyReused("Idempotency-Key: another request has used this key in the last 24 hours"), MAKERS

@@ -9,6 +9,7 @@ from service.refusals import JobCanceled, JobFailed, NotFinished
 STATUSES = {
     "bad-image": HTTPStatus.UNPROCESSABLE_ENTITY,
     "bad-controls": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "prompt-not-understood": HTTPStatus.UNPROCESSABLE_ENTITY,
     "encode": HTTPStatus.UNPROCESSABLE_ENTITY,
     "decode-timeout": HTTPStatus.UNPROCESSABLE_ENTITY,
     "input-missing": HTTPStatus.GONE,

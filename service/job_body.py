@@ -113,15 +113,26 @@ class ChangeBody(BaseModel):
 
 
 class UnderstoodBody(BaseModel):
-    """How the prompt was understood: the degradation that it names, how well (0 to 1), and words without a part in it.
+    """How the prompt was understood: the first repair that it asks for, how surely (0 to 1), and words without a part.
 
     `used` is what reached the network: the "text", only the "label", or "nothing".
     """
 
     label: str
+    """`clean` where the prompt asks for no repair, `auto` where it leaves the choice to the service."""
     score: float
     ignored: list[str]
     used: str
+    answer: str
+    """What the words mean: `repairs`, `nothing`, `auto` or `unknown`; empty from workers of an earlier version."""
+    repairs: list[str]
+    """In the order of the prompt, also those that the bundle cannot do."""
+    kept: list[str]
+    """What the prompt wants left alone."""
+    language: str
+    """Two letters; empty where no word was known."""
+    sure: float
+    """How surely the words mean this, 0 to 1; 0 with `unknown` where no word was known."""
 
 
 class VariantBody(_Body):

@@ -39,6 +39,7 @@ ServiceError
     ├── RangeNotSatisfiable  416 range-not-satisfiable
     ├── UnknownHost          421 unknown-host
     ├── InvalidRequest       422 invalid-request
+    │   └── PromptNotUnderstood  prompt-not-understood
     ├── IdempotencyKeyReused 422 idempotency-key-reused
     ├── HeadersTooLarge      431 headers-too-large
     ├── JobFailed            500 job-failed (410, 422 or 504 for some failures: failed_jobs.py)
@@ -204,6 +205,13 @@ class InvalidRequest(Refusal):
 
     status, code = HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"
     hint = "/docs lists every field with its range"
+
+
+class PromptNotUnderstood(InvalidRequest):
+    """The prompt asks for what the bundle cannot do; `can` lists its repairs, `cannot` those that were asked for."""
+
+    code = "prompt-not-understood"
+    hint = "name one of `can`, or send best_effort=true: then the most similar repair is done"
 
 
 class JobFailed(Refusal):

@@ -102,6 +102,8 @@ def read_options(kind: Kind, fields: Mapping[str, Any], json_fields: Mapping[str
     if kind == "restore":
         values |= preset_values(values["preset"], given)
     _check_contradictions(values)
+    if values.get("prompt") is None:  # it means nothing, and workers of an earlier version do not know it
+        values.pop("best_effort", None)
     if values.get("seed") is None:
         values["seed"] = secrets.randbits(SEED_BITS)
     return Options(
@@ -141,8 +143,6 @@ def _check_contradictions(values: Mapping[str, Any]) -> None:
     for name in LIST_FIELDS:
         if values.get("prompt") is not None and values.get(name):
             raise invalid_field(name, "contradicts prompt, which decides alone what is repaired; leave one of them out")
-    if values.get("prompt") is not None and isinstance(values.get("strength"), dict):
-        raise invalid_field("strength", "shares of degradations contradict prompt, which runs one pass; give a number")
     if (values.get("seed") or 0) + values.get("variants", 1) > 2**63:
         raise invalid_field("seed", "the variants have the next seeds, which end at 2^63 - 1; give a smaller one")
     if both := [name for name in only if name in skip]:

@@ -5,8 +5,9 @@ import { degradation, duration, number, percent, t } from "./i18n.js";
 import { choose } from "./intake.js";
 import { anyOn } from "./found.js";
 import { cancel } from "./jobs.js";
-import { problemBox } from "./notices.js";
-import { settings } from "./controls.js";
+import { problemBox, titleOf } from "./notices.js";
+import { redraw, sayOf, settings } from "./controls.js";
+import { server } from "./server.js";
 
 /** @typedef {import("./items.js").Item} Item */
 
@@ -14,7 +15,7 @@ let announced = "";
 /** Refusals of the file itself: to send it again would not help. */
 const BAD_FILE = ["not-an-image", "unsupported-format", "bad-image", "decode-timeout", "too-large", "too-many-pixels"];
 
-/** @param {Item | null} item @param {{restore: () => void, part: () => void, again: () => void, key: () => void}} acts */
+/** @param {Item | null} item @param {{restore: () => void, part: () => void, again: () => void, reword: (more?: Record<string, string>) => void, key: () => void}} acts */
 export function draw(item, acts) {
   const box = byId("action");
   box.hidden = !item;
@@ -35,8 +36,27 @@ function hopeless(item) {
 function failure(item, acts) {
   const problem = /** @type {import("./api.js").Problem} */ (item.problem);
   if (problem.status === 401) return problemBox(problem, button(t("key.enter"), acts.key));
+  if (problem.code === "prompt-not-understood") return misunderstood(item, problem, acts);
   if (hopeless(item)) return problemBox(problem, button(t("tray.other"), choose, { id: "replace" }));
   return problemBox(problem, button(t("again"), acts.again, { id: "again" }));
+}
+
+/**
+ * Returns what the model can repair instead of what a prompt asks for, and a button that does what is possible of it.
+ * @param {Item} item @param {import("./api.js").Problem} problem @param {any} acts
+ */
+function misunderstood(item, problem, acts) {
+  const names = problem.can.length ? problem.can : server.degradations.map((entry) => entry.name);
+  const say = (/** @type {string} */ name) => make("button", {
+    type: "button", class: "chip", dataset: { key: `say-${name}` },
+    on: { click: () => { settings.prompt = sayOf(name); redraw(item); acts.reword(); } },
+  }, degradation(name));
+  return make("div", { class: "notice error", dataset: { code: problem.code } }, make("div", {},
+    make("strong", {}, titleOf(problem)),
+    problem.cannot.length > 0 && make("p", {}, t("refused.cannot", { names: problem.cannot.map(degradation).join(", ") })),
+    make("p", {}, t("refused.can")),
+    make("div", { class: "row chips", role: "group", "aria-label": t("refused.can") }, ...names.map(say)),
+    make("div", { class: "row" }, button(t("refused.best-effort"), () => acts.reword({ best_effort: "true" }), { id: "best-effort" }))));
 }
 
 /** @param {Item} item @param {any} acts */

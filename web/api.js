@@ -6,7 +6,7 @@ let memory = "";
 
 /** A refusal of the server (RFC 9457), or no answer at all: then `status` is 0. */
 export class Problem extends Error {
-  /** @param {{status?: number, code?: string, detail?: string, hint?: string, request_id?: string, retryAfter?: number}} body */
+  /** @param {{status?: number, code?: string, detail?: string, hint?: string, request_id?: string, retryAfter?: number, can?: string[], cannot?: string[]}} body */
   constructor(body) {
     super(body.detail ?? "");
     this.status = body.status ?? 0;
@@ -15,6 +15,8 @@ export class Problem extends Error {
     this.hint = body.hint ?? "";
     this.requestId = body.request_id ?? "";
     this.retryAfter = body.retryAfter ?? 0;
+    this.can = body.can ?? []; // of a prompt that was not understood
+    this.cannot = body.cannot ?? [];
   }
 
   /** Whether the same request may work soon. */

@@ -24,7 +24,7 @@ import * as tray from "./tray.js";
 /** @typedef {import("./items.js").Item} Item */
 
 const compare = new Compare();
-const acts = { restore: () => begin(items.shown), part: () => beginPart(items.shown), again, key: () => openKey() };
+const acts = { restore: () => begin(items.shown), part: () => beginPart(items.shown), again, reword, key: () => openKey() };
 
 /** @param {Item | null} item */
 function begin(item) {
@@ -37,6 +37,14 @@ function begin(item) {
 /** @param {Item | null} item */
 function beginPart(item) {
   if (item?.part) restore(item, { ...controls.fieldsOf(item), crop: cropOf(item.part) });
+}
+
+/** Sends a photo, or its part, again after its prompt was refused. @param {Record<string, string>} [more] further fields */
+function reword(more = {}) {
+  const item = items.shown;
+  if (!item) return;
+  const part = item.fields.crop && item.part ? { crop: cropOf(item.part) } : {};
+  restore(item, { ...controls.fieldsOf(item), ...part, ...more });
 }
 
 /** Tries again what has failed. */

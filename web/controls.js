@@ -69,6 +69,12 @@ function presets() {
   return make("fieldset", { class: "group" }, make("legend", {}, t("preset.title")), make("div", { class: "segments wide" }, ...known.map(option)), about);
 }
 
+/** Returns words that ask for a repair; in English where only an encoder of English text reads them. @param {string} name */
+export function sayOf(name) {
+  if (server.words && has(`prompt.say.${name}`)) return t(`prompt.say.${name}`);
+  return `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`;
+}
+
 /** @param {Item} item */
 function describe(item) {
   const text = make("input", {
@@ -79,7 +85,7 @@ function describe(item) {
   const names = [...learned, ...SUGGESTIONS.filter((name) => server.degradations.some((entry) => entry.name === name))];
   const suggest = (/** @type {string} */ name) => make("button", {
     type: "button", class: "chip", dataset: { key: `suggest-${name}` },
-    on: { click: () => { settings.prompt = text.value = `remove the ${name.replace("low-light", "darkness").replace("jpeg", "compression")}`; items.changed(item); text.focus(); } },
+    on: { click: () => { settings.prompt = text.value = sayOf(name); items.changed(item); text.focus(); } },
   }, degradation(name));
   return make("details", { class: "group", id: "describe" }, make("summary", {}, t("prompt.title")),
     make("label", { for: "prompt" }, t("prompt.label")), text,

@@ -1,7 +1,7 @@
 // @ts-check
 /** What was done with a photo, warnings, and the ways out: download, copy, code. */
 import { button, byId, fill, make, save } from "./dom.js";
-import { degradation, duration, has, percent, t } from "./i18n.js";
+import { current, degradation, duration, has, percent, t } from "./i18n.js";
 import { request } from "./api.js";
 import { openCode } from "./codedialog.js";
 import { flash } from "./flash.js";
@@ -26,7 +26,8 @@ export function draw(item, acts) {
     make("h2", { class: "group-title", id: "result-title" }, t(part ? "result.part" : "result.title")),
     strip(item),
     passes(item),
-    understood && make("p", { id: "understood" }, t("result.understood", { name: degradation(understood.label), score: percent(understood.score) }),
+    understood && make("p", { id: "understood" }, meaning(understood),
+      understood.kept?.length > 0 && make("span", {}, ` ${t("result.kept", { names: understood.kept.map(degradation).join(", ") })}`),
       understood.ignored?.length > 0 && make("span", { class: "muted" }, ` ${t("result.ignored", { words: understood.ignored.join(", ") })}`)),
     ...warnings(job),
     part && make("div", { class: "acts" }, button(t("restore.whole"), acts.restore, { id: "restore", class: "primary wide" }), make("p", { class: "muted" }, t("restore.whole.about"))),
@@ -38,6 +39,17 @@ export function draw(item, acts) {
     make("p", { class: "muted" }, t("result.seconds", { time: duration(job.timings?.restore ?? 0) })));
 }
 
+/** Returns what the words of a prompt mean; of a guess or a free prompt, what they resemble. @param {any} understood */
+function meaning(understood) {
+  const { answer, repairs, language, used } = understood;
+  const tongue = language && language !== current() ? ` (${new Intl.DisplayNames([current()], { type: "language" }).of(language)})` : "";
+  if (used === "text") return t("result.understood", { name: degradation(understood.label), score: percent(understood.score) });
+  if (answer === "nothing") return t("result.understood-nothing") + tongue;
+  if (answer === "auto") return t("result.understood-auto") + tongue;
+  if (answer === "repairs" && repairs.length) return t("result.understood-repairs", { names: repairs.map(degradation).join(", ") }) + tongue;
+  return t("result.understood", { name: degradation(understood.label), score: percent(understood.score) });
+}
+
 /** @param {Item} item */
 function passes(item) {
   const passes = passesOf(item);
@@ -46,7 +58,14 @@ function passes(item) {
   return make("ol", { class: "passes" }, ...passes.map((/** @type {any} */ pass) => make("li", {},
     make("span", { class: "pass-name" }, degradation(pass.label)),
     make("span", { class: "muted" }, pass.probability_after === null ? percent(pass.probability_before) : `${percent(pass.probability_before)} → ${percent(pass.probability_after)}`),
-    !pass.kept && make("span", { class: "warning" }, t("film.undone")))));
+    pass.kept && !isVisible(pass) && make("span", { class: "muted" }, t("pass.unseen")),
+    !pass.kept && make("span", { class: "warning" }, t("film.undone")))),
+    reason === "out-of-bounds" && make("li", { class: "muted" }, t("stop.out-of-bounds")));
+}
+
+/** As `is_visible` of models/restoration_report.py. @param {any} pass */
+function isVisible({ max_change_levels: most, mean_change_levels: mean }) {
+  return most === null || (most > 1 && (mean === null || mean >= 1 || most >= 16));
 }
 
 /** Warnings are sentences of the service, in English; some have words of ours. @param {any} job */

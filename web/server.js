@@ -7,9 +7,10 @@ import { json } from "./api.js";
  * @typedef {{presets: string[], strengthMap: boolean, scales: number[], crop: boolean, variants: number, formats: string[], idempotency: boolean}} Offer
  */
 
-/** @type {{limits: any, degradations: DegradationInfo[], offer: Offer}} */
+/** `words`: prompts are taken as words, in many languages; else an encoder of English text reads them. @type {{limits: any, words: boolean, degradations: DegradationInfo[], offer: Offer}} */
 export const server = {
   limits: null,
+  words: false,
   degradations: [],
   offer: { presets: [], strengthMap: false, scales: [], crop: false, variants: 1, formats: ["jpeg", "png", "webp"], idempotency: false },
 };
@@ -23,6 +24,8 @@ export async function ask() {
 
 /** Asks again which degradations the workers can repair: a worker may have become ready. */
 export async function askDegradations() {
+  const models = await json("models");
+  server.words = models.length > 0 && models.every((/** @type {any} */ model) => model.prompts === "words");
   server.degradations = (await json("degradations")).filter((/** @type {DegradationInfo} */ entry) => entry.available);
 }
 

@@ -61,7 +61,7 @@ class Announcer:
         known = {} if loaded is None else {
             "family": loaded.family, "bundle_version": loaded.version, "license": loaded.license,
             "degradations": loaded.degradations, "max_batch": loaded.max_batch, "budget_mp": loaded.budget_mp,
-            "sha256": loaded.sha256, "credit": loaded.credit,
+            "sha256": loaded.sha256, "credit": loaded.credit, "prompts": loaded.prompts,
         }  # fmt: skip
         return WorkerInfo.model_validate(
             {

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.errors import ControlsError
+from models.errors import ControlsError, PromptNotUnderstood
 from worker.messages import Failed
 
 
@@ -23,6 +23,9 @@ def is_device_error(error: Exception) -> bool:
 
 def to_failed(task_id: str, error: Exception) -> Failed:
     """Returns the answer for an image that an error ended."""
+    if isinstance(error, PromptNotUnderstood):
+        hint = "name what to repair, or send best_effort=true: then the most similar repair is done"
+        return Failed(id=task_id, code="prompt-not-understood", detail=str(error), hint=hint)
     if isinstance(error, ControlsError):
         return Failed(id=task_id, code="bad-controls", detail=str(error))
     if is_out_of_memory(error):

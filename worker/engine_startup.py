@@ -16,6 +16,7 @@ from models.device_facts import device_facts
 from models.device_memory import bound_note, room_for
 from models.drive import restore_one
 from models.families import load_restorer, memory_needed
+from models.prompt_plan import style_of
 from models.restorer import Request, Restorer
 from processes.memory_limits import memory
 from worker.device_memory import DeviceMemory
@@ -93,7 +94,7 @@ def _loaded(name: str, manifest: Manifest, restorer: Restorer, limits: BatchLimi
     )
     return Loaded(
         name=name, family=manifest.family, version=manifest.version, license=manifest.license,
-        credit=manifest.credit,
+        credit=manifest.credit, prompts=style_of(manifest.networks, manifest.prompts),
         max_batch=limits.max_batch, budget_mp=round(limits.megapixels, 2), load_s=load_s, degradations=degradations,
     )  # fmt: skip
 
@@ -118,7 +119,7 @@ def _budget_mp(restorer: Restorer, device: torch.device, config: EngineConfig) -
     before = torch.cuda.memory_allocated(device) if on_cuda else process.memory_info().rss
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    restore_one(restorer, Request(image=image, controls=Controls(prompt="noise", steps=1)))
+    restore_one(restorer, Request(image=image, controls=Controls(prompt="noise", best_effort=True, steps=1)))
     if on_cuda:
         used = torch.cuda.max_memory_allocated(device) - before
         free = free_bytes(device, config.device_memory_gib)

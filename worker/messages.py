@@ -75,6 +75,7 @@ class Loaded:
     load_s: float
     sha256: str = ""
     credit: str = ""
+    prompts: str = "free"
 
 
 @dataclass(frozen=True, kw_only=True)

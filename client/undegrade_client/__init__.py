@@ -28,6 +28,7 @@ from undegrade_client.errors import (
     NotFinished,
     NotFound,
     PermissionDenied,
+    PromptNotUnderstood,
     QuotaError,
     ServerError,
     ServerUnavailable,
@@ -45,7 +46,7 @@ __all__ = [
     "ApiError", "AsyncClient", "AsyncJob", "AuthenticationError", "Canceled", "Client", "ConfigurationError",
     "ConnectionFailed", "DamagedImage", "DeadlineExceeded", "DetectOptions", "Detection", "Event", "Expired",
     "IdempotencyConflict", "ImageTooLarge", "InputError", "InvalidImage", "InvalidRequest", "Job", "JobExpired",
-    "JobFailed", "JobUnserved", "JobView", "NotFinished", "NotFound", "Pass", "PermissionDenied", "QuotaError",
-    "RestoreOptions", "Result", "ServerError", "ServerUnavailable", "SignatureError", "UndegradeError",
-    "UnexpectedAnswer", "UnsuitableOptions", "__version__", "webhooks",
+    "JobFailed", "JobUnserved", "JobView", "NotFinished", "NotFound", "Pass", "PermissionDenied",
+    "PromptNotUnderstood", "QuotaError", "RestoreOptions", "Result", "ServerError", "ServerUnavailable",
+    "SignatureError", "UndegradeError", "UnexpectedAnswer", "UnsuitableOptions", "__version__", "webhooks",
 ]  # fmt: skip

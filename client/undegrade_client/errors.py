@@ -11,6 +11,7 @@ UndegradeError
     ├── AuthenticationError     the key is missing, unknown or expired
     ├── PermissionDenied        the key may not do this
     ├── InvalidRequest          an option or a field is unknown or out of range
+    │   ├── PromptNotUnderstood
     │   └── IdempotencyConflict
     ├── InvalidImage            the server does not take this image
     │   └── ImageTooLarge
@@ -143,6 +144,20 @@ class InvalidRequest(ApiError):
     def errors(self) -> list[dict[str, str]]:
         """The fields and their problems."""
         return list(self.problem.get("errors") or [])
+
+
+class PromptNotUnderstood(InvalidRequest):
+    """The prompt asks for what the bundle cannot do; `can` lists its repairs, `cannot` those that were asked for."""
+
+    @property
+    def can(self) -> list[str]:
+        """The names of the degradations that the bundle repairs."""
+        return list(self.problem.get("can") or [])
+
+    @property
+    def cannot(self) -> list[str]:
+        """The names of the degradations in the prompt that it does not repair."""
+        return list(self.problem.get("cannot") or [])
 
 
 class IdempotencyConflict(InvalidRequest):

@@ -22,6 +22,7 @@ class RestoreOptions(DetectOptions, total=False):
     """
 
     prompt: str
+    best_effort: bool
     only: str | Sequence[str]
     skip: str | Sequence[str]
     strength: float | Mapping[str, float]

@@ -43,8 +43,12 @@ class Pass:
 
     @property
     def visible(self) -> bool:
-        """Whether a pixel changed by more than one level; true if the change was not measured."""
-        return self.max_change_levels is None or self.max_change_levels > 1
+        """Whether one can see its change; true if it was not measured.
+
+        One cannot if no value changed by more than a level, or if the mean is below a level and the largest below 16.
+        """
+        most, mean = self.max_change_levels, self.raw.get("mean_change_levels")
+        return most is None or (most > 1 and (mean is None or mean >= 1 or most >= 16))
 
 
 @dataclass(frozen=True)

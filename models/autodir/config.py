@@ -6,6 +6,7 @@ from models.autodir.air import AIRConfig
 from models.autodir.specialists import SpecialistConfig
 from models.networks.clip import ClipConfig
 from models.networks.nafnet import NAFNetConfig
+from models.prompt_plan import PromptStyle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,8 @@ class LoopConfig:
         end_timestep: timestep of the last estimate of the clean picture (models.autodir.samplers.plan); 0 as published.
         temperature: amplitude of the first noise, 1 as published.  Toward 0 the sampler approaches the mean of all
             plausible pictures, which is closer to the truth and less inventive.
-        floor: least probability, among the allowed names, at which the safe loop repairs a degradation.
+        floor: least probability at which the safe loop repairs a degradation: its own among all names, or, with `only`,
+            among "clean" and the names that the user named.
         later_floor: the floor of passes after the first, for degradations whose first probability was below `glimpsed`:
             the traces of a repair look like other damage, and most pictures have one degradation.
         glimpsed: see `later_floor`.
@@ -58,7 +60,8 @@ class AutoDIRConfig:
     `names` are in the assessor's order, and `fidelity` is the default w of each name.  `strength` is the share of a
     repair that the safe loop applies (default 1): the share with the least error on held-out photos, because a small
     network overshoots.  `floors` are least probabilities above `loop.floor`, for repairs that harm undamaged images.
-    `taught` are degradations with an AIR and an SCM of their own (models.autodir.system).
+    `taught` are degradations with an AIR and an SCM of their own (models.autodir.system).  `prompts` are taken as words
+    of the lexicon or as free text, which is published.
     """
 
     names: tuple[str, ...]
@@ -71,3 +74,4 @@ class AutoDIRConfig:
     specialists: dict[str, SpecialistConfig] = field(default_factory=dict)
     taught: tuple[str, ...] = ()
     loop: LoopConfig = field(default_factory=LoopConfig)
+    prompts: PromptStyle = "free"

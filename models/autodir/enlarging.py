@@ -19,13 +19,15 @@ from models.restorer import ENLARGING_REPAIR, Request
 from models.tiles import Tile
 
 
-def start_of(request: Request, remaining: tuple[str, ...], specialists: Specialists) -> Request:
+def start_of(
+    request: Request, remaining: tuple[str, ...], specialists: Specialists, *, free_prompt: bool = False
+) -> Request:
     """Returns the request for the photo in its own size where a network will enlarge it, else the request.
 
-    A prompt runs one pass of its own, and strict mode has no specialists: both get the enlarged photo.
+    A free prompt runs one pass of its own, and strict mode has no specialists: both get the enlarged photo.
     """
     controls, small = request.controls, request.small
-    if small is None or controls.strict or controls.prompt is not None or ENLARGING_REPAIR not in remaining:
+    if small is None or controls.strict or free_prompt or ENLARGING_REPAIR not in remaining:
         return request
     key = specialists.key_of(ENLARGING_REPAIR, scale=controls.scale)
     if key is None or specialists.scale(key) != controls.scale:

@@ -3,9 +3,8 @@
 from torch import Tensor
 
 from models.autodir.config import AutoDIRConfig
-from models.autodir.policy import Choice, choose, improved
+from models.autodir.policy import Choice, choose, choose_published, improved
 from models.autodir.track import ImageRun
-from models.controls import Controls
 from models.pixels import newly_black_share
 from models.restorer import ENLARGING_REPAIR
 from models.vocabulary import names
@@ -21,11 +20,15 @@ VEIL = "haze"
 """The repair that may remove too much: it subtracts light."""
 
 
-def max_passes(controls: Controls, config: AutoDIRConfig) -> int:
+def max_passes(run: ImageRun, config: AutoDIRConfig) -> int:
     """Returns the largest number of passes."""
-    if controls.prompt is not None:
+    limit = run.controls.max_passes
+    if run.free_prompt:
         return 1
-    return controls.max_passes or config.loop.max_passes
+    if run.plan is not None and run.plan.action == "repairs":
+        wanted = len(run.plan.repairs) + (run.controls.scale > 1)
+        return wanted if limit is None else min(limit, wanted)
+    return limit or config.loop.max_passes
 
 
 def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
@@ -35,16 +38,18 @@ def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
     that a network will enlarge gets it as its last pass always, and first a repair of compression where the file shows
     that there is some.
     """
-    left = max_passes(run.controls, config) - len(run.passes)
+    left = max_passes(run, config) - len(run.passes)
+    if run.asked is not None:
+        return _next_asked(run, config, left)
     if left <= 0:
         return Choice(probabilities=run.before, stop="max-passes"), "auto"
     remaining = _choices(run)
     if run.controls.strict:
-        choice = choose(run.before, remaining, 0.0)
+        choice = choose_published(run.before, remaining)
     else:
         share = run.controls.floor_share
         floors = {name: floor * share for name, floor in _floors(run, config).items()}
-        choice = choose(run.before, remaining, config.loop.floor * share, floors)
+        choice = choose(run.before, remaining, config.loop.floor * share, floors, names(run.controls.only))
     if left > 1 and _hides_compression(run):
         return Choice(probabilities={COMPRESSION: 1.0}, label=COMPRESSION), "scale"
     if owes_enlarging_repair(run, config) and (left == 1 or choice.label is None):
@@ -52,9 +57,21 @@ def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
     return choice, "auto"
 
 
+def _next_asked(run: ImageRun, config: AutoDIRConfig, left: int) -> tuple[Choice, str]:
+    """Returns the next repair that the prompt asks for; a photo that was enlarged gets its own repair after them."""
+    asked, owes = run.asked or (), owes_enlarging_repair(run, config)
+    if left <= 0 and (asked or (run.controls.scale > 1 and ENLARGING_REPAIR in run.remaining)):
+        return Choice(probabilities=run.before, stop="max-passes"), "user"
+    if asked:
+        return Choice(probabilities={asked[0]: 1.0}, label=asked[0]), "user"
+    if owes:
+        return Choice(probabilities={ENLARGING_REPAIR: 1.0}, label=ENLARGING_REPAIR), "scale"
+    return Choice(probabilities=run.before, stop="prompt-done"), "user"
+
+
 def owes_enlarging_repair(run: ImageRun, config: AutoDIRConfig) -> bool:
     """Returns whether the photo was enlarged, its repair of low resolution is still to come, and a pass is left."""
-    left = max_passes(run.controls, config) - len(run.passes)
+    left = max_passes(run, config) - len(run.passes)
     return left > 0 and run.controls.scale > 1 and ENLARGING_REPAIR in run.remaining
 
 

@@ -41,7 +41,7 @@ def report_of(
         stop_reason=stop_reason,
         seed=run.controls.seed,
         steps=run.controls.steps_of(config.loop.steps),
-        warnings=warnings,
+        warnings=(*(run.plan.warnings if run.plan else ()), *warnings),
         understood=run.understood,
         change=change,
     )

@@ -11,8 +11,6 @@ uses the bundle's specialists.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,8 +19,10 @@ from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
 from models.autodir.config import AutoDIRConfig
 from models.autodir.denoiser import StepCache
+from models.autodir.ending import refusal_of, result_of
 from models.autodir.enlarging import enlarged, enlarged_tile, start_of
-from models.autodir.next_repair import helped, max_passes, next_repair, owes_enlarging_repair
+from models.autodir.next_repair import max_passes, next_repair, owes_enlarging_repair
+from models.autodir.prompted import allowed_by, is_free, plan_of, set_free_prompt, understood_by
 from models.autodir.reports import pass_report, report_of
 from models.autodir.samplers import StepCoefficients, advance, denoised_from, plan
 from models.autodir.specialists import Specialists
@@ -30,17 +30,15 @@ from models.autodir.speed import accelerate, warm_up
 from models.autodir.system import System, system_of
 from models.autodir.tiling import tiles_of
 from models.autodir.tone import KINDS as LIGHT
-from models.autodir.tone import follow, overview, whole_of
+from models.autodir.tone import overview, whole_of
 from models.autodir.track import AutoDIRTrack, ImageRun, PassTrack, SpecialistTrack, unchanged_on_failure
-from models.controls import Controls, refuse_shares_with_prompt, wanted_names
 from models.device import Speed, to_device
-from models.errors import ControlsError
 from models.frames import FRAMES, Frame, padded_size
 from models.networks.nafnet import NAFNet
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import mix, pad_to
-from models.prompt_words import understand
+from models.prompt_plan import PromptPlan
 from models.restorer import (
     ENLARGING_REPAIR,
     Assessment,
@@ -51,9 +49,11 @@ from models.restorer import (
     Shape,
     Track,
     Waits,
+    as_ordered,
     finished,
     untouched,
 )
+from models.safety.envelope import Envelope
 from models.tiles import Canvas, Tile
 from models.tracks import of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts
@@ -72,7 +72,7 @@ class AutoDIR:
     ) -> None:  # fmt: skip
         self.config, self.device = config, device
         self.assessor, self.air, self.scm = assessor, air, scm
-        self.specialists = specialists or Specialists({}, {})
+        self.specialists, self.envelope = specialists or Specialists({}, {}), Envelope()
         self.schedule = air.schedule
         self._graph_frames: tuple[Frame, ...] = ()
         self._own = system_of(air, scm, assessor, config.loop)
@@ -110,30 +110,30 @@ class AutoDIR:
         Raises:
             ControlsError: the bundle does not know a degradation, or a prompt comes together with only or skip.
         """
-        remaining = [self._allowed_names(request.controls) for request in requests]
-        changes = [
-            request.controls.blend > 0 and names != (CLEAN,) for request, names in zip(requests, remaining, strict=True)
+        plans = [plan_of(request.controls, self.config, self.assessor) for request in requests]
+        allowed = [
+            allowed_by(request.controls, self.config, plan) for request, plan in zip(requests, plans, strict=True)
         ]
+        admitted = [
+            self.envelope.admitted(as_ordered(request, plan), names)
+            for request, names, plan in zip(requests, allowed, plans, strict=True)
+        ]
+        remaining, reasons = [names for names, _ in admitted], [reason for _, reason in admitted]
         starts = [
-            start_of(request, names, self.specialists) for request, names in zip(requests, remaining, strict=True)
+            start_of(request, names, self.specialists, free_prompt=is_free(request.controls, plan))
+            for request, names, plan in zip(requests, remaining, plans, strict=True)
         ]
         shown = [
             (image, start.controls.strict)
-            for start, change in zip(starts, changes, strict=True) if change
+            for start, reason in zip(starts, reasons, strict=True) if reason is None
             for image in start.assessed
         ]  # fmt: skip
         found = iter(self._assessed(shown))
         return [
-            self._open(request, start.image, names, [next(found) for _ in start.assessed])
-            if change else untouched(request)
-            for request, start, names, change in zip(requests, starts, remaining, changes, strict=True)
+            self._open(request, start.image, names, [next(found) for _ in start.assessed], plan)
+            if reason is None else untouched(request, reason, plan)
+            for request, start, names, reason, plan in zip(requests, starts, remaining, reasons, plans, strict=True)
         ]  # fmt: skip
-
-    def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
-        if controls.prompt is not None and (controls.only or controls.skip):
-            raise ControlsError("got a prompt together with only or skip; leave them out: a prompt says what to repair")
-        refuse_shares_with_prompt(controls)
-        return wanted_names(self.config.names, controls)
 
     def _assessed(self, shown: Sequence[tuple[Tensor, bool]]) -> list[dict[str, float]]:
         """Returns the assessment of each (image, strict); the views of several images share a call."""
@@ -146,29 +146,21 @@ class AutoDIR:
         return [found[index] for index in range(len(shown))]
 
     def _open(
-        self, request: Request, start: Tensor, remaining: tuple[str, ...], found: list[dict[str, float]]
-    ) -> Outcome:
+        self, request: Request, start: Tensor, remaining: tuple[str, ...], found: list[dict[str, float]],
+        plan: PromptPlan | None,
+    ) -> Outcome:  # fmt: skip
         """Start an image.  `found` holds the assessments of `start`, and of the whole photo where it is a part."""
         controls = request.controls
         run = ImageRun(
             controls, request.image, start, start, remaining, found[-1], first=found[-1], reference=found[0],
             tile_px=request.tile_px, compressed=request.compressed,
-            factor=1 if start is request.image else controls.scale,
+            factor=1 if start is request.image else controls.scale, plan=plan,
         )  # fmt: skip
-        if controls.prompt is not None:
-            run.source, run.label = "user", self._label_of(controls.prompt)
-            key = self._specialist(run)
-            used: Literal["text", "label"] = "label" if key else "text"
-            understood = understand(controls.prompt, self.assessor.prompt_scores, used)
-            chose = self.specialists.words_used(key, controls.prompt)
-            run.understood = replace(understood, ignored=tuple(w for w in understood.ignored if w not in chose))
-            run.condition = self.assessor.user_states([controls.prompt])[0]
-            return self._start(run)
-        return self._choose(run)
-
-    def _label_of(self, prompt: str) -> str:
-        resembles = self.assessor.prompt_probabilities(prompt)
-        return max(self.names, key=lambda name: resembles[name])
+        run.understood = understood_by(run, self.assessor, self.specialists)
+        if not run.free_prompt:
+            return self._choose(run)
+        set_free_prompt(run, self.assessor)
+        return self._start(run)
 
     def _choose(self, run: ImageRun) -> Outcome:
         """Start the next pass, or end the loop."""
@@ -217,7 +209,7 @@ class AutoDIR:
         return run.controls.strict and run.label == "low-resolution"
 
     def _track(self, run: ImageRun, area: Tile, whole: bool = False) -> PassTrack:
-        index, passes = len(run.passes), max_passes(run.controls, self.config)
+        index, passes = len(run.passes), max_passes(run, self.config)
         padded = padded_size(area.height, area.width, self._stride(run), self._frames(run))
         if run.specialist is not None:
             place = enlarged_tile(area, self.specialists.scale(run.specialist))
@@ -318,7 +310,7 @@ class AutoDIR:
         for track in ours:
             self._close(track)
         ending = [track for track in ours if track.outcome is None]
-        results = [self._result(track.run) for track in ending]
+        results = [result_of(track.run, self.config, self.envelope) for track in ending]
         looked = [(result, track.run.controls.strict) for track, result in zip(ending, results, strict=True)]
         for track, result, after in zip(ending, results, self._assessed(looked), strict=True):
             with unchanged_on_failure(track.run):
@@ -362,44 +354,31 @@ class AutoDIR:
         fidelity = run.controls.fidelity
         return self.config.fidelity.get(run.label, 1.0) if fidelity is None else fidelity
 
-    def _result(self, run: ImageRun) -> Tensor:
-        """Returns the result of the pass, (3, H, W), from all of its tiles."""
-        if run.restored is not None:  # a canvas gives its image once
-            run.blended, run.restored = run.restored.image(), None
-            if run.tone is not None:
-                run.blended = follow(run.blended, run.tone.to(run.blended.device))
-        if run.diffused is not None:
-            run.carried, run.diffused = run.diffused.image(), None
-        blended = not_none(run.blended)
-        if run.controls.strict:
-            return blended
-        return mix(run.image, blended.clamp_(-1, 1), self.config.strength.get(run.label, 1.0))
-
     def _end_pass(self, run: ImageRun, result: Tensor, after: dict[str, float]) -> Outcome:
         carried = result if run.carried is None else run.carried
-        kept = run.controls.strict or run.source in ("user", "scale") or helped(run, result, after, self.config)
+        refusal = refusal_of(run, result, after, self.config, self.envelope)
         share = run.controls.share_of(run.label)
         if share < 1:  # the repair was judged as a whole
             result = mix(run.image, result, share)
             carried = result if run.carried is None else mix(run.image, carried, share)
-        run.passes = [*run.passes, pass_report(run, result, after[run.label], kept=kept)]
+        run.passes = [*run.passes, pass_report(run, result, after[run.label], kept=refusal is None)]
         was_enlarged, run.small = run.small is not None, None
         run.blended = run.carried = run.reference = run.overview = run.tone = None
         run.remaining = tuple(name for name in run.remaining if name != run.label)
-        if not kept:
-            return self._undone(run)
+        if refusal is not None:
+            return self._undone(run, refusal)
         seen, run.result, run.image = carried is result and share == 1, result, carried
-        if run.source == "user":
+        if run.free_prompt:
             return self._done(run, "prompt-done")
         run.before = after if seen else self._assessed([(carried, run.controls.strict)])[0]
-        if was_enlarged:  # what is left was left in the photo's own size
+        if was_enlarged and not run.asked:  # what is left was left in the photo's own size
             return self._done(run, next_repair(run, self.config)[0].stop or "still-degraded")
         return self._choose(run)
 
-    def _undone(self, run: ImageRun) -> Outcome:
-        """End the loop after a pass that did not help, unless the photo was enlarged and still waits for its repair."""
+    def _undone(self, run: ImageRun, reason: str) -> Outcome:
+        """End the loop after a pass that is taken back, unless an enlarged photo still waits for its repair."""
         if not owes_enlarging_repair(run, self.config):
-            return self._done(run, "did-not-help")
+            return self._done(run, reason)
         run.remaining = tuple(name for name in run.remaining if name in (ENLARGING_REPAIR, CLEAN))
         return self._choose(run)
 

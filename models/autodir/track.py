@@ -14,6 +14,7 @@ from models.autodir.denoiser import StepCache
 from models.autodir.samplers import Plan
 from models.controls import Controls
 from models.noise import NoiseStream
+from models.prompt_plan import PromptPlan
 from models.restoration_report import PassReport, Understood
 from models.restorer import Outcome
 from models.tiles import Canvas, Tile
@@ -36,6 +37,7 @@ class ImageRun:
     before: dict[str, float]  # the assessment of `image`
     first: dict[str, float] = field(default_factory=dict)
     reference: dict[str, float] | None = None  # the assessment of a crop whose `before` is that of the whole image
+    plan: PromptPlan | None = None  # of a prompt; None also for a free one
     understood: Understood | None = None
     condition: Tensor | None = None  # (L, D)
     label: str = CLEAN
@@ -54,6 +56,18 @@ class ImageRun:
     small: Tensor | None = None  # (3, H / s, W / s): what this pass enlarges to `image` and better
     overview: Tensor | None = None  # (3, h, w): `image` shrunk, where its repair gives the tiles their tone
     tone: Tensor | None = None  # (3, h, w): the repaired overview
+
+    @property
+    def free_prompt(self) -> bool:
+        """Whether the prompt itself conditions a single pass."""
+        return self.controls.prompt is not None and self.plan is None
+
+    @property
+    def asked(self) -> tuple[str, ...] | None:
+        """The repairs that the prompt asks for and that are still to come; None where the assessor chooses."""
+        if self.plan is None or self.plan.action != "repairs":
+            return None
+        return tuple(name for name in self.plan.repairs if name in self.remaining)
 
 
 @contextmanager

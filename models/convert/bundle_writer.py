@@ -20,6 +20,7 @@ from models.convert.rule_table import Rule, Source, make_recipe
 from models.convert.shards import SHARD_BYTES, PlannedTensor, write_shard
 from models.errors import BundleError, ControlsError
 from models.optional import not_none
+from models.prompt_plan import style_of
 
 N = TypeVar("N", bound=nn.Module)
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -86,6 +87,8 @@ def write_converted(
     with _staged(out, needed_bytes + sum(file.bytes for file in manifest.files.values())) as staging:
         for name in manifest.files:
             shutil.copyfile(not_none(files_of) / name, staging / name)
+        if files_of is None and style_of(manifest.networks, manifest.prompts) == "words":
+            manifest = manifest.model_copy(update={"prompts": "free"})  # published systems take free prompts
         weights, files = _write(staging, plan, shard_bytes, on_progress)
         complete = manifest.model_copy(
             update={"weights": {**manifest.weights, **weights}, "files": {**manifest.files, **files}}

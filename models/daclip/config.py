@@ -7,6 +7,7 @@ from models.daclip.conditional_nafnet import NAFNetConfig
 from models.daclip.conditional_unet import UNetConfig
 from models.daclip.controller import ControllerConfig
 from models.daclip.irsde import SDEConfig
+from models.prompt_plan import PromptStyle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class DaCLIPConfig:
 
     Attributes:
         words: the controller's words by our names of the degradations, in the controller's order.
+        prompts: whether a prompt is taken as words of the lexicon, or as free text, which is published.
     """
 
     words: dict[str, str]
@@ -46,3 +48,4 @@ class DaCLIPConfig:
     nafnet: NAFNetConfig | None = None
     sde: SDEConfig = field(default_factory=SDEConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+    prompts: PromptStyle = "free"

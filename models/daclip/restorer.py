@@ -8,7 +8,8 @@ How this family applies the user's controls:
     only, skip   leave degradations out.  If the image's most probable degradation remains, the image's own embedding
                  conditions the network, as published.  Otherwise, and in bundles with `spoken`, it is the embedding of
                  the most probable remaining word, scaled to the same norm.
-    prompt       takes the place of that word.
+    prompt       takes the place of that word.  Bundles that take prompts as words (models.prompt_plan) run a pass for
+                 each repair that they ask for, with the embedding of its word.
     steps        the number of sampling steps.
     strict, fidelity, max_passes and guidance have no effect, because the family always runs the one published pass.
 
@@ -21,6 +22,7 @@ device or in host memory; states of running tracks are on the device, in [0, 1],
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -41,6 +43,7 @@ from models.daclip.irsde import (
     score_from_noise,
     sde_step,
 )
+from models.daclip.reports import pass_report, report_of
 from models.daclip.track import DaCLIPTrack, ImageRun
 from models.device import to_device
 from models.errors import ControlsError
@@ -48,8 +51,9 @@ from models.frames import padded_size
 from models.noise import tile_noise
 from models.optional import not_none
 from models.pixels import mix, pad_to_multiple
+from models.prompt_plan import PromptPlan, plan_for, wish_of, with_wish
 from models.prompt_words import understand
-from models.restoration_report import DIFFUSION, Change, PassReport, Report
+from models.restoration_report import Change, Report
 from models.restorer import (
     ENLARGING_REPAIR,
     NO_ENLARGING_REPAIR,
@@ -61,18 +65,16 @@ from models.restorer import (
     Shape,
     Track,
     Waits,
+    as_ordered,
     finished,
     untouched,
 )
+from models.safety.envelope import Envelope
 from models.tiles import Canvas, Tile
 from models.tracks import cut_into_tiles, of_family, rewound_on_failure
 from models.views import ASSESSED_TOGETHER, in_parts, weighted_views
 from models.vocabulary import CLEAN
-from models.warning_codes import CodedWarning
-
-PROMPT_IGNORED = CodedWarning(
-    "this bundle cannot be told what to repair, so the prompt had no effect", "ignored-prompt"
-)  # fmt: skip
+from models.warning_codes import PROMPT_IGNORED
 
 
 class DaCLIPRestorer:
@@ -87,6 +89,7 @@ class DaCLIPRestorer:
     ) -> None:
         self.config, self.controller, self.network, self.device = config, controller, network, device
         self._word_features: Tensor | None = None
+        self.envelope = Envelope()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,39 +119,53 @@ class DaCLIPRestorer:
             ControlsError: `only` or `skip` names an unknown degradation, comes together with a prompt, or cannot be
                 applied because the network takes no degradation embedding.
         """
-        allowed = [self._allowed_names(request.controls) for request in requests]
-        plans = [
-            (request, names if request.controls.blend > 0 else ())
-            for request, names in zip(requests, allowed, strict=True)
+        plans = [self._plan(request.controls) for request in requests]
+        allowed = [self._allowed_names(request.controls, plan) for request, plan in zip(requests, plans, strict=True)]
+        admitted = [
+            self.envelope.admitted(as_ordered(request, plan), names)
+            for request, names, plan in zip(requests, allowed, plans, strict=True)
         ]
-        embeddings = iter(self._averaged([request.assessed[-1] for request, names in plans if names], self.controller))
+        shown = [
+            request.assessed[-1] for request, (_, reason) in zip(requests, admitted, strict=True) if reason is None
+        ]
+        embeddings = iter(self._averaged(shown, self.controller))
         return [
-            self._begin(request, names, *next(embeddings)) if names else untouched(request) for request, names in plans
+            self._begin(request, names, plan, *next(embeddings)) if reason is None else untouched(request, reason, plan)
+            for request, (names, reason), plan in zip(requests, admitted, plans, strict=True)
         ]
 
-    def _begin(self, request: Request, allowed: tuple[str, ...], content: Tensor, degradation: Tensor) -> Outcome:
+    def _plan(self, controls: Controls) -> PromptPlan | None:
+        return plan_for(controls, self.config.prompts, self.names, lambda prompt: self._scores_of([prompt])[0])
+
+    def _begin(
+        self, request: Request, allowed: tuple[str, ...], plan: PromptPlan | None, content: Tensor, degradation: Tensor
+    ) -> Outcome:
         """Start an image; `content` and `degradation` are its embeddings, (1, D) each."""
         controls = request.controls
-        run = ImageRun(controls=controls, image=request.image, probabilities=self._probabilities(degradation))
-        if controls.prompt is not None:
+        run = ImageRun(
+            controls=controls, image=request.image, probabilities=self._probabilities(degradation),
+            original=request.image, tile_px=request.tile_px,
+        )  # fmt: skip
+        if plan is not None:
+            degradation = self._condition_from_plan(run, plan, allowed, degradation)
+        elif controls.prompt is not None:
             degradation = self._condition_from_prompt(run, controls.prompt, degradation)
         else:
             degradation = self._condition_from_names(run, allowed, degradation)
         run.constants = self.network.prepare(content, degradation)
         return self._start(run, request.tile_px)
 
-    def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
+    def _allowed_names(self, controls: Controls, plan: PromptPlan | None) -> tuple[str, ...]:
         if controls.prompt is not None and (controls.only or controls.skip):
             raise ControlsError("got a prompt together with only or skip; a prompt already says what to repair")
-        refuse_shares_with_prompt(controls)
+        if plan is None:
+            refuse_shares_with_prompt(controls)
         if (controls.only or controls.skip) and not self.takes_degradation:
             raise ControlsError("this bundle cannot be told what to repair; leave out only and skip")
         allowed = tuple(name for name in wanted_names((*self.names, CLEAN), controls) if name != CLEAN)
         if 0 < len(allowed) < len(self.names) and not self.takes_degradation:
-            raise ControlsError(
-                "this bundle cannot be told what to repair; leave out strength 0 of single degradations"
-            )
-        return allowed
+            raise ControlsError("this bundle cannot be told what to repair; leave out strength 0 of a degradation")
+        return allowed if plan is None else plan.allowed(allowed)
 
     def _condition_from_names(self, run: ImageRun, allowed: tuple[str, ...], degradation: Tensor) -> Tensor:
         """Choose the label; returns the degradation embedding (1, D) to use, the image's own or that of a word."""
@@ -160,13 +177,30 @@ class DaCLIPRestorer:
             return degradation
         return match_norm(self._features_of_words()[[self.names.index(run.label)]], degradation)
 
+    def _condition_from_plan(
+        self, run: ImageRun, plan: PromptPlan, allowed: tuple[str, ...], degradation: Tensor
+    ) -> Tensor:
+        """Choose the label of the first pass, and those that follow; returns the degradation embedding (1, D)."""
+        run.plan, run.understood, run.warnings = plan, plan.understood("label"), plan.warnings
+        if plan.action == "auto":
+            return self._condition_from_names(run, allowed, degradation)
+        run.source, limit = "user", run.controls.max_passes
+        run.label, *following = (name for name in plan.repairs if name in allowed)
+        run.asked = tuple(following if limit is None else following[: limit - 1])
+        run.cut = len(run.asked) < len(following)
+        return self._condition_from_label(run, degradation)
+
+    def _condition_from_label(self, run: ImageRun, degradation: Tensor) -> Tensor:
+        run.probability = run.probabilities[run.label]
+        return match_norm(self._features_of_words()[[self.names.index(run.label)]], degradation)
+
     def _condition_from_prompt(self, run: ImageRun, prompt: str, degradation: Tensor) -> Tensor:
         """Set the label to the name closest to the prompt; returns the degradation embedding (1, D) to use."""
         features = self.controller.word_features([prompt])
         similarity = self._probabilities(features)
         run.source, run.label = "user", max(similarity, key=lambda name: similarity[name])
         used: Literal["text", "nothing"] = "text" if self.takes_degradation else "nothing"
-        run.understood = understand(prompt, self._scores_of, used)
+        run.understood = with_wish(understand(prompt, self._scores_of, used), wish_of(prompt, self.names))
         run.probability = run.probabilities[run.label]
         if self.takes_degradation:
             return match_norm(features, degradation)
@@ -196,7 +230,11 @@ class DaCLIPRestorer:
 
     def _track(self, run: ImageRun, area: Tile, sde: IRSDE | None) -> DaCLIPTrack:
         padded = padded_size(area.height, area.width, self.network.config.stride)
-        return DaCLIPTrack(run, area, sde, padded, tile_noise(run.controls.seed, area))
+        done = len(run.passes)
+        return DaCLIPTrack(
+            run, area, sde, padded, tile_noise(run.controls.seed, area), pass_index=done,
+            passes=done + 1 + len(run.asked),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def step(self, tracks: Sequence[Track]) -> None:
@@ -276,15 +314,40 @@ class DaCLIPRestorer:
         if run.canvas is not None:  # a canvas gives its image once
             run.result, run.canvas = run.canvas.image().clamp_(-1, 1), None
         run.constants = run.embeddings = None
-        return self._restored(run, not_none(run.result), "prompt-done" if run.source == "user" else "max-passes")
+        result = self.envelope.shaped(run.controls, run.label, run.image, not_none(run.result))
+        if run.asked:
+            return self._next_pass(run, result)
+        if run.source == "user":
+            return self._restored(run, result, "max-passes" if run.cut else "prompt-done")
+        refusal = None if run.controls.strict else self.envelope.refusal(run.label, run.image, result, later=False)
+        run.kept = refusal is None
+        return self._restored(run, result if run.kept else run.image, refusal or "max-passes")
+
+    def _next_pass(self, run: ImageRun, result: Tensor) -> Outcome:
+        """Start the next repair that the prompt asks for, from the result of the last one."""
+        result = self._shared(run, result)
+        content, degradation = self._averaged([result], self.controller)[0]
+        following = replace(
+            run, image=result, result=None, probabilities=self._probabilities(degradation), label=run.asked[0],
+            asked=run.asked[1:], passes=(*run.passes, pass_report(run, result, drawn=self.config.unet is not None)),
+        )  # fmt: skip
+        following.first = run.first or run.probabilities
+        degradation = self._condition_from_label(following, degradation)
+        following.constants = self.network.prepare(content, degradation)
+        return self._start(following, run.tile_px)
+
+    def _shared(self, run: ImageRun, result: Tensor) -> Tensor:
+        """Returns the result of a pass, with the user's share of its repair."""
+        share = run.controls.share_of(run.label)
+        return mix(run.image, result, share) if share < 1 and run.kept else result
 
     def _restored(self, run: ImageRun, result: Tensor, stop_reason: str) -> Restored:
-        share = run.controls.share_of(run.label)
-        if share < 1:
-            result = mix(run.image, result, share)
+        result = self._shared(run, result)
+        last = pass_report(run, result, drawn=self.config.unet is not None)
+        done = replace(run, passes=(*run.passes, last))  # a copy: this may be tried again
         return finished(
-            run.image, result, run.controls,
-            lambda change, warnings: self._report(run, stop_reason, change, warnings),
+            not_none(run.original), result, run.controls,
+            lambda change, warnings: self._report(done, stop_reason, change, warnings),
         )  # fmt: skip
 
     def _report(
@@ -293,30 +356,7 @@ class DaCLIPRestorer:
         sde = self._schedule(run.controls)
         if run.controls.scale > 1 and ENLARGING_REPAIR not in self.names:
             warnings = (NO_ENLARGING_REPAIR, *warnings)
-        return Report(
-            degradations=dict(sorted(run.probabilities.items(), key=lambda item: -item[1])),
-            passes=() if change is None else (self._pass(run, change, drawn=sde is not None),),
-            stop_reason=stop_reason,
-            seed=run.controls.seed,
-            steps=sde.T if sde else 1,
-            warnings=(*run.warnings, *warnings),
-            understood=run.understood,
-            change=change,
-        )
-
-    def _pass(self, run: ImageRun, change: Change, *, drawn: bool) -> PassReport:
-        return PassReport(
-            label=run.label,
-            source=run.source,
-            by=DIFFUSION if drawn else "network",
-            probability_before=run.probability,
-            probability_after=None,  # assessing the result would cost more than a pass of the NAFNet
-            kept=True,
-            seconds=time.monotonic() - run.started_s,
-            max_change_levels=change.max_levels,
-            mean_change_levels=change.mean_levels,
-            changed_share=change.share,
-        )
+        return report_of(run, stop_reason, change, warnings, steps=sde.T if sde else 1)
 
     @property
     def _unet(self) -> ConditionalUNet:

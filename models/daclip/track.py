@@ -4,7 +4,7 @@ Shapes:  H W pixels, E embedding, T steps.  Images are RGB (3, H, W), see models
 in [0, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -12,18 +12,26 @@ from models.controls import Controls
 from models.daclip.conditional_unet import Constants
 from models.daclip.irsde import IRSDE
 from models.noise import NoiseStream
-from models.restoration_report import Understood
+from models.prompt_plan import PromptPlan
+from models.restoration_report import PassReport, Understood
 from models.restorer import Outcome
 from models.tiles import Canvas, Tile
 
 
 @dataclass(eq=False)
 class ImageRun:
-    """What the tiles of one image share during its pass."""
+    """What the tiles of one image share during a pass; only a prompt with several repairs has several passes."""
 
     controls: Controls
-    image: Tensor  # (3, H, W)
+    image: Tensor  # (3, H, W): the input of this pass
     probabilities: dict[str, float]
+    original: Tensor | None = None  # (3, H, W): the photo, where `image` is the result of an earlier pass
+    plan: PromptPlan | None = None  # of a prompt; None also for a free one
+    asked: tuple[str, ...] = ()  # the repairs that follow this pass
+    cut: bool = False  # the user's `max_passes` leaves some of what was asked for
+    passes: tuple[PassReport, ...] = ()  # those before
+    first: dict[str, float] = field(default_factory=dict)  # what was found before them
+    tile_px: int | None = None
     label: str = ""
     source: str = "auto"
     probability: float = 0.0
@@ -31,6 +39,7 @@ class ImageRun:
     embeddings: Tensor | None = None  # (T, E): time and prompt of every step, in the order of the steps
     canvas: Canvas | None = None
     result: Tensor | None = None  # (3, H, W), once all tiles are there
+    kept: bool = True
     tiles_left: int = 0
     started_s: float = 0.0
     warnings: tuple[str, ...] = ()

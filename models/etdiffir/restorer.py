@@ -21,6 +21,8 @@ from models.etdiffir.caption_embedding import caption_feature
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet
 from models.etdiffir.fusion import fuse
+from models.prompt_plan import PromptPlan, wish_of, with_wish
+from models.prompt_words import understand
 from models.restorer import Outcome, Request
 
 
@@ -36,12 +38,23 @@ class ETDiffIRRestorer(DaCLIPRestorer):
         super().__init__(shared, controller, network, device)
         self.etdiffir = config
 
-    def _allowed_names(self, controls: Controls) -> tuple[str, ...]:
-        return super()._allowed_names(replace(controls, prompt=None))  # a caption may come with only or skip
+    def _plan(self, controls: Controls) -> PromptPlan | None:
+        return None  # a caption asks for nothing
 
-    def _begin(self, request: Request, allowed: tuple[str, ...], content: Tensor, degradation: Tensor) -> Outcome:
+    def _allowed_names(self, controls: Controls, plan: PromptPlan | None) -> tuple[str, ...]:
+        return super()._allowed_names(replace(controls, prompt=None), plan)  # a caption may come with only or skip
+
+    def _begin(
+        self, request: Request, allowed: tuple[str, ...], plan: PromptPlan | None, content: Tensor, degradation: Tensor
+    ) -> Outcome:
         controls = request.controls
-        run = ImageRun(controls=controls, image=request.image, probabilities=self._probabilities(degradation))
+        run = ImageRun(
+            controls=controls, image=request.image, probabilities=self._probabilities(degradation),
+            original=request.image,
+        )  # fmt: skip
+        if controls.prompt is not None:
+            meant = understand(controls.prompt, self._scores_of)
+            run.understood = with_wish(meant, wish_of(controls.prompt, self.names))
         degradation = self._condition_from_names(run, allowed, degradation)
         config, word = self.etdiffir, self.config.words[run.label]
         caption = caption_feature(self.controller, controls.prompt, config.fallback, content, word)

@@ -16,6 +16,7 @@ from PIL import Image
 from models.controls import Crop
 from models.errors import UnfitControls
 from models.photo.read import Limits, Photo, Samples
+from models.photo.transparency import filled, hidden_mask
 
 Floats = NDArray[np.float32]
 
@@ -56,6 +57,7 @@ def prepared(photo: Photo, crop: Crop | None, scale: int, limits: Limits) -> Pho
     """Returns the photo to restore: the part of a crop, enlarged.
 
     Of a crop, `whole` holds the pixels that it was cut from, and of an enlarged photo `small`; but no transparent one.
+    Pixels that alpha hides are filled from visible ones, and kept in `hidden`.
 
     Raises:
         UnfitControls: the part is not within the photo, or the result would be over the limits.
@@ -64,9 +66,20 @@ def prepared(photo: Photo, crop: Crop | None, scale: int, limits: Limits) -> Pho
     size = check_part(width, height, crop)
     if scale != 1:
         check_enlarged(*size, scale, limits)
+    whole_alpha = photo.alpha
     if crop is not None and size != (width, height):
         photo = _cut(photo, crop)
-    return photo if scale == 1 else _enlarged(photo, scale)
+    return _without_hidden(photo if scale == 1 else _enlarged(photo, scale), whole_alpha)
+
+
+def _without_hidden(photo: Photo, whole_alpha: Samples | None) -> Photo:
+    """Returns the photo without pixels that cannot be seen, and its whole likewise; what they were is in `hidden`."""
+    mask, whole_mask = hidden_mask(photo.alpha), hidden_mask(whole_alpha)
+    if photo.whole is not None and whole_mask is not None:
+        photo = replace(photo, whole=filled(photo.whole, whole_mask))
+    if mask is None:
+        return photo
+    return replace(photo, pixels=filled(photo.pixels, mask), hidden=photo.pixels[mask])
 
 
 def _cut(photo: Photo, crop: Crop) -> Photo:

@@ -69,6 +69,7 @@ class Photo:
     whole: Samples | None = None  # (H', W', 3): the pixels that this photo was cut out of
     small: Samples | None = None  # (H / s, W / s, 3): what this opaque photo was enlarged from
     compressed: bool = False  # whether the file was quantized coarsely (JPEG)
+    hidden: Samples | None = None  # (N, 3): the pixels under alpha 0, where `pixels` are filled (transparency.py)
 
     @property
     def sixteen_bit(self) -> bool:

@@ -6,6 +6,7 @@ Shapes:  H W pixels.  Pixels are RGB (H, W, 3), uint8 or uint16.
 """
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from models.photo.read import Photo, Samples
 from models.photo.resolution import jfif_dpi
 from models.photo.sixteen_bit import encode_png
 from models.photo.tiff import encode_tiff
+from models.photo.transparency import hidden_mask, put_back
 from models.warning_codes import CodedWarning, coded
 
 DEFAULT_QUALITY = {"jpeg": 95, "webp": 90, "avif": 85}
@@ -39,7 +41,7 @@ def encode_photo(photo: Photo, format: str | None = None, quality: int | None = 
     Raises:
         PhotoError: the format cannot hold an image of this size (WebP and AVIF limit the sides).
     """
-    format = format or photo.format
+    format, photo = format or photo.format, _with_hidden(photo)
     metadata, icc = carried(photo.metadata, photo.exif, format), _matching_icc(photo, format)
     if format == "tiff":
         return encode_tiff(_samples(photo, format), icc, metadata)
@@ -48,6 +50,14 @@ def encode_photo(photo: Photo, format: str | None = None, quality: int | None = 
         return png_chunks.with_chunks(png, _png_metadata(icc, metadata))
     data = _encoded(photo, format, **_encoder_options(format, icc, metadata, quality))
     return jpeg_segments.with_segments(data, _jpeg_metadata(metadata)) if format == "jpeg" else data
+
+
+def _with_hidden(photo: Photo) -> Photo:
+    """Returns the photo with the pixels that alpha hides as they were in its file."""
+    mask = hidden_mask(photo.alpha)
+    if photo.hidden is None or mask is None:
+        return photo
+    return replace(photo, pixels=put_back(photo.pixels, mask, photo.hidden))
 
 
 def _encoded(photo: Photo, format: str, **options: bytes | int | bool | tuple[int, int]) -> bytes:

@@ -15,6 +15,7 @@ from service.desk import Desk
 from service.image_header import MAX_SIDE_PX, MEDIA_TYPES
 from service.limits.allowance import CallerLimits, caller_limits
 from service.negotiation import MAX_WAIT_S
+from service.prompts import style_of
 from service.request_fields import MAX_DEADLINE_S
 from service.routes.dependencies import CurrentDesk, problem_responses
 from service.system_view import System, worker_bodies, worker_problems
@@ -58,7 +59,11 @@ class DegradationBody(BaseModel):
 
 
 class ModelBody(BaseModel):
-    """A bundle that workers have loaded or are loading."""
+    """A bundle that workers have loaded or are loading.
+
+    `prompts`: `words` where a prompt is taken as words, and refused if they are not understood; `free` where it is free
+    text.
+    """
 
     name: str
     family: str
@@ -66,6 +71,7 @@ class ModelBody(BaseModel):
     license: str
     credit: str
     degradations: list[str]
+    prompts: str
     workers: int
     ready: int
 
@@ -155,6 +161,7 @@ def _model(workers: list[WorkerInfo]) -> ModelBody:
         license=first.license,
         credit=first.credit,
         degradations=sorted({entry.name for worker in workers for entry in worker.degradations}),
+        prompts=style_of(workers),
         workers=len(workers),
         ready=sum(worker.ready for worker in workers),
     )

@@ -176,6 +176,8 @@ def _reason_to_accept(failure: str, case: Any, response: Any) -> str | None:
     if case.operation.path == "/estimate" and isinstance(case.body, dict) and case.body.get("kind") == "detect":
         unknown = {entry["field"] for entry in problem["errors"] if entry["problem"].startswith("unknown field")}
         return "detect has no such field" if unknown and unknown <= set(case.body) else None
+    if problem["code"] == "prompt-not-understood":
+        return "the schema does not know the words of prompts"
     if problem["code"] == "invalid-request":
         texts = [_known_text(entry["problem"]) for entry in problem["errors"]]
         return None if None in texts else texts[0]

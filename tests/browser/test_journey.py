@@ -175,6 +175,37 @@ def test_a_prompt_is_sent_and_decides_alone(browse, served, photo):
     assert (params["prompt"], params["only"]) == ("remove the noise", [])
 
 
+def ask(page, words):
+    page.fill("#prompt", words)
+    page.keyboard.press("Enter")
+
+
+def test_words_that_ask_for_what_cannot_be_done_are_refused_with_what_can_be_done(browse, served, photo):
+    page = browse(served.url, quiet=False)  # the browser reports the refusal to its console
+    choose(page, photo("noisy.png"))
+    page.select_option("#language", "de")
+    page.click("#describe summary")
+    ask(page, "entferne den Schatten")
+    page.wait_for_selector(".notice.error[data-code=prompt-not-understood]")
+    assert "Das kann es nicht reparieren: Schatten" in page.inner_text(".notice.error")
+    page.click("[data-key=say-noise]")
+    page.wait_for_selector("#download")
+    assert page.input_value("#prompt") == served.newest()["params"]["prompt"] == "entferne das Rauschen"
+    assert page.inner_text("#understood") == "Verstanden: Rauschen"
+
+
+def test_what_is_possible_is_done_on_request(browse, served, photo):
+    page = browse(served.url, quiet=False)
+    choose(page, photo("noisy.png"))
+    page.click("#describe summary")
+    ask(page, "remove the noise and the shadow, but keep the fog")
+    page.click("#best-effort")
+    page.wait_for_selector("#download")
+    job = served.newest()
+    assert job["params"]["best_effort"] is True and [one["label"] for one in job["passes"]] == ["noise"]
+    assert "Left alone: Haze" in page.inner_text("#understood") and page.inner_text("#result .warning")
+
+
 def test_the_format_and_the_strength_are_sent(browse, served, photo):
     page = browse(served.url)
     choose(page, photo("noisy.png"))

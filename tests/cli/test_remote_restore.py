@@ -105,6 +105,14 @@ def test_an_option_that_the_server_does_not_have_is_refused_in_its_words(remote,
     assert not jobs(service)
 
 
+def test_a_prompt_that_the_server_does_not_understand_is_refused_in_its_words(undegrade, service, toy, photo):
+    assert toy(prompts="words").announced.wait(20)
+    words = ("restore", photo("a.png"), "--server", service.url, "--prompt", "remove the watermark")
+    refused = undegrade(*words)
+    assert refused.code == ExitCode.USAGE and "(prompt-not-understood)" in refused.err
+    assert not jobs(service) and undegrade(*words, "--best-effort").code == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [["--only", ""], ["--format", "gif"], ["-o", "-", "--json"], ["-o", "-", "--variants", "2"], ["--prompt", " "]],

@@ -1,5 +1,7 @@
 """The words about a photo are true: checked against the pixels and the probabilities themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from cli.summary import changed_visibly, summary
 from models.restoration_report import PassReport, Report
+from undegrade_client.views import Pass
 
 
 def report(stop_reason, *after):
@@ -19,12 +22,14 @@ def report(stop_reason, *after):
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), min_size=1), st.booleans())
-def test_a_visible_change_is_more_than_one_level_of_eight_bits(pairs, deep):
+def test_a_visible_change_is_more_than_a_level_on_average_or_large_somewhere(pairs, deep):
     kind, levels = (np.uint16, 257) if deep else (np.uint8, 1)
     before, after = (
         (np.array([pair[side] for pair in pairs]) * levels).astype(kind).reshape(1, -1, 1) for side in (0, 1)
     )
-    assert changed_visibly(before, after) == any(abs(a - b) > 1 for a, b in pairs)
+    steps = [abs(a - b) for a, b in pairs]
+    seen = max(steps) > 1 and (sum(steps) / len(steps) >= 1 or max(steps) >= 16)
+    assert changed_visibly(before, after) == seen
 
 
 @pytest.mark.parametrize("stop_reason", ["clean", "uncertain", "did-not-help", "max-passes", "strength-zero", "other"])
@@ -46,3 +51,24 @@ def test_clean_is_said_only_where_the_report_says_it(stop_reason):
     assert "already clean" in summary(report("clean"), changed=False)
     words = summary(report(stop_reason, 0.979), changed=True)
     assert "now clean" not in words and "already clean" not in words
+
+
+@pytest.mark.parametrize(
+    ("most", "mean", "seen"),
+    [(1, 1, False), (11, 0.97, False), (16, 0.1, True), (3, 1, True), (2, None, True), (None, None, True)],
+)
+def test_a_repair_that_nobody_sees_is_not_claimed(most, mean, seen):
+    """The client says the same: it cannot import the rule."""
+    numbers = {"max_change_levels": most, "mean_change_levels": mean}
+    entry = PassReport(
+        label="blur", source="auto", by="diffusion", probability_before=0.9, probability_after=0.1, kept=True,
+        seconds=1.0, **numbers,
+    )  # fmt: skip
+    line = summary(replace(report("clean", 0.1), passes=(entry,)), changed=seen)
+    assert ("repaired blur" in line, "now clean" in line) == (seen, seen)
+    assert ("repaired nothing (no visible change); already clean" in line) is not seen
+    theirs = Pass(
+        label="blur", kept=True, by="diffusion", probability_before=0.9, probability_after=0.1, seconds=1.0,
+        max_change_levels=most, raw=numbers,
+    )  # fmt: skip
+    assert entry.visible is theirs.visible is seen

@@ -19,6 +19,7 @@ from undegrade_client import (
     InvalidRequest,
     JobFailed,
     NotFound,
+    PromptNotUnderstood,
     UnexpectedAnswer,
 )
 
@@ -151,6 +152,17 @@ def test_refusals_have_their_class_code_hint_and_request_id(connect, serve, work
     assert unknown.value.errors[0]["field"] == "strenght"
     with pytest.raises(NotFound):
         client.job("nothing")
+
+
+def test_a_prompt_that_is_refused_says_what_can_be_done(connect, service, toy, picture):
+    assert toy(repairs=("noise", "rain"), prompts="words").announced.wait(20)
+    client = connect(service.url)
+    with pytest.raises(PromptNotUnderstood) as refused:
+        client.restore(picture(), prompt="entferne den Schatten")
+    assert (refused.value.can, refused.value.cannot) == (["noise", "rain"], ["shadow"])
+    assert isinstance(refused.value, InvalidRequest) and "Name one of" in str(refused.value)
+    job = client.restore(picture(), prompt="entferne den Schatten", best_effort=True).job
+    assert job.raw["params"]["best_effort"] is True
 
 
 def test_a_key_is_sent_and_a_wrong_one_is_an_error(connect, serve, worker, picture, monkeypatch):

@@ -73,6 +73,13 @@ def test_a_spec_is_of_version_2_only_if_it_asks_for_what_version_1_does_not_know
     assert least["version"] == 1 and set(least["controls"]) == set(WRITTEN["controls"])
 
 
+def test_only_the_best_effort_of_a_prompt_needs_a_newer_worker():
+    plain, best = (JobControls(prompt="remove the rain", best_effort=effort) for effort in (False, True))
+    assert (plain.version, best.version) == (1, 2) and "best_effort" not in plain.model_dump()
+    spec = JobSpec(**LEAST, controls=best)
+    assert load_spec(spec.dump()) == spec and spec.controls.best_effort
+
+
 def test_a_spec_of_version_2_is_written_and_read_as_the_golden_file():
     spec = JobSpec(**LEAST, controls=JobControls(**NEWER))
     assert json.loads(spec.dump()) == json.loads(V2_GOLDEN.read_text())

@@ -21,6 +21,7 @@ from models.convert.autodir.conversion import plan_autodir
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.networks.nafnet import NAFNet, NAFNetConfig
+from models.safety.envelope import Envelope
 from models.training.core.sources import TrainingData
 from models.training.data.photos import PhotoPool, decode_into
 from models.vocabulary import CLEAN
@@ -117,7 +118,10 @@ def autodir(random_networks: tuple[Assessor, AIR, NAFNet]) -> Callable[..., Auto
     def build(*, assessor=None, scm=None, fidelity=None, strength=None, **loop) -> AutoDIR:
         changed = replace(RANDOM, fidelity=fidelity or {}, strength=strength or {}, loop=replace(RANDOM.loop, **loop))
         default_assessor, air, default_scm = random_networks
-        return AutoDIR(changed, assessor or default_assessor, air, scm or default_scm, torch.device("cpu"))
+        model = AutoDIR(changed, assessor or default_assessor, air, scm or default_scm, torch.device("cpu"))
+        # Random networks move pixels anywhere, and tests of the loop show them noise
+        model.envelope = Envelope(photographs=False, bounds=False, surplus=False)
+        return model
 
     return build
 

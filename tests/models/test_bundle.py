@@ -48,7 +48,7 @@ def manifest(random_config):
     )
     return Manifest(
         family="autodir", name="tiny", version="1", description="Random weights.", license="Apache-2.0",
-        degradations=degradations, networks=networks, weights={}, files={},
+        degradations=degradations, networks=networks, weights={}, files={}, prompts="free",
     )  # fmt: skip
 
 

@@ -220,6 +220,7 @@ class ToyWorker:
     hold: bool = False
     failure: Failure | None = None
     repairs: tuple[str, ...] = ("noise",)
+    prompts: str = "free"
     go: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
     announced: threading.Event = field(default_factory=threading.Event)
@@ -250,7 +251,7 @@ class ToyWorker:
         return WorkerInfo(
             name="toy", host="here", bundle=BUNDLE, family="toy", bundle_version="1", device="cpu", lanes=LANES,
             degradations=tuple(Degradation(name=name, prompt=f"toy {name}", fidelity=0.5) for name in self.repairs),
-            max_batch=4, ready=True, started_ms=0, credit=CREDIT,
+            max_batch=4, ready=True, started_ms=0, credit=CREDIT, prompts=self.prompts,
         )  # fmt: skip
 
     async def _do(self, job: Leased, queue: Queue, store: Any) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from models.photo.part import check_part
 from models.vocabulary import DEGRADATIONS
+from models.words.wish import understand_wish
 from service.app import create_app
 from service.page import CONTENT_SECURITY_POLICY, page_files
 from service.settings import ServiceSettings
@@ -304,3 +305,11 @@ def test_a_part_of_a_photo_is_accepted_by_the_service_whatever_is_drawn(javascri
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_a_module_stays_small(path):
     assert len(path.read_text().splitlines()) < 250
+
+
+@pytest.mark.parametrize("language", sorted(path.stem for path in (WEB / "locales").glob("*.json")))
+def test_the_words_that_the_page_suggests_are_understood(language):
+    words = json.loads((WEB / "locales" / f"{language}.json").read_text())
+    said = {key.removeprefix("prompt.say."): text for key, text in words.items() if key.startswith("prompt.say.")}
+    assert {name: understand_wish(text).repairs for name, text in said.items()} == {name: (name,) for name in said}
+    assert set(said) == {entry.name for entry in DEGRADATIONS}

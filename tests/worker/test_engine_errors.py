@@ -8,10 +8,10 @@ from engine_bench import OUT_OF_MEMORY, Bench, named
 from fakes import FakeRestorer, FakeTrack
 
 from jobs.spec import JobControls
-from models.errors import ControlsError
+from models.errors import ControlsError, PromptNotUnderstood
 from models.pixels import floats
 from models.restorer import Request
-from worker.engine_errors import DeviceBroken
+from worker.engine_errors import DeviceBroken, to_failed
 from worker.messages import BatchStepped, Done, Failed
 
 
@@ -216,3 +216,9 @@ def test_tiles_of_an_abandoned_attempt_are_not_stepped():
     bench.admit(1, side=(512, 2048))
     bench.engine.turn()
     assert tried == [(None, 4), (None, 2), (None, 1)], "the first tile alone did not fit, so the image begins again"
+
+
+def test_a_prompt_that_the_bundle_cannot_do_fails_with_its_own_code():
+    failed = to_failed("1", PromptNotUnderstood("this bundle cannot repair shadow", ("noise",), ("shadow",)))
+    assert (failed.code, failed.detail) == ("prompt-not-understood", "this bundle cannot repair shadow")
+    assert "best_effort" in failed.hint

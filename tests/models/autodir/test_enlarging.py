@@ -206,3 +206,17 @@ def test_a_transparent_photo_is_enlarged_without_the_network():
 def test_of_an_enlarged_crop_the_part_before_the_enlargement_is_kept():
     photo = prepared(Photo(pixels=small_pixels(), format="png"), (2, 3, 10, 8), 2, Limits())
     assert np.array_equal(photo.small, small_pixels()[3:11, 2:12]) and photo.pixels.shape == (16, 20, 3)
+
+
+@pytest.mark.parametrize(("prompt", "done"), [
+    ("remove the noise", [("noise", "user", "diffusion"), ENLARGED]),
+    ("upscale it", [("low-resolution", "user", "specialist dat-x2")]),
+    ("upscale it, then denoise", [("low-resolution", "user", "specialist dat-x2"), ("noise", "user", "diffusion")]),
+])  # fmt: skip
+def test_what_a_prompt_asks_for_before_the_enlargement_is_done_in_the_photos_own_size(build, prompt, done):
+    model = build(sees(clean=0.9))
+    model.config = replace(model.config, prompts="words")
+    restored = restore_one(model, request_for(small_pixels(), prompt=prompt))
+    assert repairs(restored.report) == done and restored.report.stop_reason == "prompt-done"
+    assert tuple(restored.image.shape[1:]) == (40, 56)
+    assert tuple(model.assessor.shown[0].shape[1:]) == (20, 28)

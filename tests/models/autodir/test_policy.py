@@ -1,8 +1,10 @@
 """What the iterative loop decides, from probabilities alone."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.autodir.policy import choose, improved
+from models.autodir.policy import choose, choose_published, improved
 from models.vocabulary import AUTODIR_NAMES, CLEAN
 
 KNOWN = ("noise", "haze", "rain", CLEAN)
@@ -13,8 +15,8 @@ def test_the_most_probable_name_is_repaired():
     assert choose(SEEN, KNOWN, 0.0).label == "noise"
 
 
-def test_a_repaired_name_leaves_the_softmax():
-    choice = choose(SEEN, ("haze", "rain", CLEAN), 0.0)
+def test_a_repaired_name_leaves_the_published_softmax():
+    choice = choose_published(SEEN, ("haze", "rain", CLEAN))
     assert choice.probabilities == pytest.approx({"haze": 0.4, "rain": 0.2, CLEAN: 0.4})
 
 
@@ -34,8 +36,23 @@ def test_below_the_floor_the_image_is_left_alone():
     assert choose(SEEN, KNOWN, 0.5).label == "noise"
 
 
-def test_the_floor_is_compared_among_the_names_considered():
-    assert choose(SEEN, ("noise", CLEAN), 0.7).label == "noise"  # 0.5 of 0.7
+def test_a_floor_is_compared_among_the_names_that_the_user_named():
+    assert choose(SEEN, ("noise", CLEAN), 0.7, named=("noise",)).label == "noise"  # 0.5 of 0.7
+    assert choose(SEEN, ("noise", CLEAN), 0.7, named=("noise", "haze")).stop == "uncertain"  # 0.5 of 0.9
+
+
+@given(
+    shares=st.lists(st.floats(0.001, 1), min_size=len(KNOWN), max_size=len(KNOWN)),
+    gone=st.sets(st.sampled_from(KNOWN[:-1]), max_size=2),
+    floor=st.floats(0, 1),
+)
+def test_what_left_the_list_makes_no_other_damage_probable(shares, gone, floor):
+    """A skipped or repaired name never starts a repair that would not be probable enough beside it."""
+    seen = {name: share / sum(shares) for name, share in zip(KNOWN, shares, strict=True)}
+    remaining = tuple(name for name in KNOWN if name not in gone)
+    label = choose(seen, remaining, floor).label
+    if label is not None:
+        assert seen[label] >= floor and seen[label] == max(seen[name] for name in remaining)
 
 
 def test_an_empty_list_ends_the_loop():
@@ -47,7 +64,7 @@ def test_the_published_list_runs_dry_after_seven_repairs():
     """Each class at most once: with a strict floor of zero and never "clean", seven passes empty the list."""
     seen = {name: 1.0 for name in AUTODIR_NAMES} | {CLEAN: 0.0}
     remaining, repaired = (*AUTODIR_NAMES, CLEAN), []
-    while (label := choose(seen, remaining, 0.0).label) is not None:
+    while (label := choose_published(seen, remaining).label) is not None:
         repaired.append(label)
         remaining = tuple(name for name in remaining if name != label)
     assert repaired == list(AUTODIR_NAMES)

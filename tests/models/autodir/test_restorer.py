@@ -238,8 +238,13 @@ class TestWords:
         assert restored(autodir(assessor=script), picture(), only=("fog",)).report.labels == ("haze",)
 
     def test_skipped_names_are_never_repaired(self, autodir):
-        script = Script(sees(noise=0.8, haze=0.15, clean=0.04), sees(clean=0.9))
+        script = Script(sees(noise=0.5, haze=0.45, clean=0.04), sees(clean=0.9))
         assert restored(autodir(assessor=script), picture(), skip=("grain",)).report.labels == ("haze",)
+
+    def test_a_skipped_name_does_not_make_another_probable(self, autodir):
+        script = Script(sees(noise=0.8, haze=0.15, clean=0.04), sees(clean=0.9))
+        report = restored(autodir(assessor=script, floor=0.4), picture(), skip=("grain",)).report
+        assert (report.labels, report.stop_reason) == ((), "still-degraded")
 
     def test_a_prompt_is_one_pass_whatever_the_assessor_sees(self, autodir):
         report = restored(autodir(assessor=Script(sees(clean=0.95))), picture(), prompt="wash the fog away").report

@@ -18,6 +18,7 @@ from models.drive import restore_all, restore_one
 from models.errors import BundleError, ControlsError
 from models.families import load_restorer
 from models.restorer import Continues, Request, Restored
+from models.safety.envelope import Envelope
 
 CPU = torch.device("cpu")
 AMPLIFIED = 2e-3
@@ -25,19 +26,25 @@ AMPLIFIED = 2e-3
 them further.  The influence of another image would be as large as the image itself."""
 
 
+def unbounded(restorer):
+    """Random networks move pixels beyond all bounds."""
+    restorer.envelope = Envelope(bounds=False)
+    return restorer
+
+
 @pytest.fixture(scope="module")
 def restorer(checkpoint_file, tmp_path_factory) -> DaCLIPRestorer:
     """The converted random pair, loaded as the product does it."""
     bundle = tmp_path_factory.mktemp("bundles") / "daclip-random"
     convert_daclip([checkpoint_file("daclip"), checkpoint_file("unet", 64)], bundle, torch.float32)
-    return load_restorer(bundle, CPU)
+    return unbounded(load_restorer(bundle, CPU))
 
 
 @pytest.fixture(scope="module")
 def wild(checkpoint_file, tmp_path_factory) -> DaCLIPRestorer:
     bundle = tmp_path_factory.mktemp("bundles") / "daclip-wild-random"
     convert_daclip([checkpoint_file("daclip"), checkpoint_file("wild", 64)], bundle, torch.float32, wild=True)
-    return load_restorer(bundle, CPU)
+    return unbounded(load_restorer(bundle, CPU))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,7 @@ def one_step(restorer) -> DaCLIPRestorer:
         if name.endswith(("beta", "gamma", "proj_out.weight")):
             torch.nn.init.normal_(value, std=0.1)
     whole = DaCLIPConfig(words=restorer.config.words, controller=restorer.config.controller, nafnet=config)
-    return DaCLIPRestorer(whole, restorer.controller, network, CPU)
+    return unbounded(DaCLIPRestorer(whole, restorer.controller, network, CPU))
 
 
 def photo(height, width, seed=0):
@@ -331,3 +338,28 @@ def test_a_nafnet_is_converted_and_loaded(one_step, checkpoint_file, tmp_path):
     assert_parity(found.image, expected.image)
     assert found.report.labels == expected.report.labels
     assert not torch.allclose(found.image, own.image, atol=1e-2)
+
+
+def test_the_envelope_holds_for_this_family_too(one_step):
+    """What is no photograph is left alone, gray stays gray, and a pass beyond its bounds is taken back."""
+    frame = torch.zeros(3, 48, 48, dtype=torch.uint8)
+    untouched = restore_one(one_step, request(frame))
+    assert untouched.image is frame and untouched.report.stop_reason == "not-a-photograph"
+    gray = photo(41, 35).mean(0, keepdim=True).expand(3, -1, -1).contiguous()
+    found = restore_one(one_step, request(gray)).image
+    assert not torch.equal(found, gray) and torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+def test_a_pass_that_the_envelope_refuses_is_taken_back_unless_a_prompt_asked_for_it(one_step):
+    class Refusing(Envelope):
+        def refusal(self, label, before, after, *, later):
+            return "out-of-bounds"
+
+    bound = DaCLIPRestorer(one_step.config, one_step.controller, one_step.network, CPU)
+    bound.envelope = Refusing()
+    image = photo(41, 35)
+    taken = restore_one(bound, request(image, strength={name: 0.5 for name in bound.names}))
+    assert taken.image is image and taken.report.stop_reason == "out-of-bounds"
+    assert [entry.kept for entry in taken.report.passes] == [False]
+    for controls in ({"prompt": "rain"}, {"strict": True}):
+        assert not torch.equal(restore_one(bound, request(image, **controls)).image, image)

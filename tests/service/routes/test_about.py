@@ -39,7 +39,7 @@ def test_models_and_system_come_from_the_workers(client, worker, submitted, unti
     until_ready(client)
     assert client.get("/models").json() == [
         {"name": "toy", "family": "toy", "version": "1", "license": "", "credit": "Toy (A. Weaver 2026)",
-         "degradations": ["noise"], "workers": 1, "ready": 1}
+         "degradations": ["noise"], "prompts": "free", "workers": 1, "ready": 1}
     ]  # fmt: skip
     submitted(headers={"Prefer": "wait=20"})
     system = client.get("/system").json()

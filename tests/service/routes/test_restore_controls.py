@@ -42,7 +42,7 @@ def test_explicit_fields_win_over_a_preset(spec_of, fields, passes, strength):
     ({"strength": "nosie=0.3"}, 422, "Did you mean 'noise'"), ({"strength": "haze=0.3"}, 422, "does not know haze"),
     ({"strength": "noise=0"}, 200, ""), ({"crop": "0,0,9,1"}, 422, "8 x 8 px"), ({"crop": "1,2"}, 422, "x,y,width"),
     ({"scale": "3"}, 422, "1, 2 or 4"), ({"variants": "5"}, 422, "variants"), ({"preset": "best"}, 422, "'faithful'"),
-    ({"prompt": "rain", "strength": "noise=1"}, 422, "contradict prompt"),
+    ({"prompt": "rain", "strength": "noise=1"}, 422, "as free text"),
     ({"variants": "2", "seed": str(2**63 - 1)}, 422, "give a smaller one"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_refused_before_it_is_queued(client, worker, picture, fields, status, words):
@@ -83,7 +83,10 @@ def several(toy, monkeypatch):
         )
         return outcome.model_copy(update={
             "variants": variants, "change": change, "warnings": ("letters",), "warning_codes": ("redrawn-text",),
-            "understood": Understood(label="noise", score=0.9, ignored=("please",), used="label"),
+            "understood": Understood(
+                label="noise", score=0.9, ignored=("please",), used="label", answer="repairs",
+                repairs=("noise", "rain"), kept=("haze",), language="de", sure=0.9,
+            ),
         })  # fmt: skip
 
     monkeypatch.setattr(worker, "_restored", restored)
@@ -111,7 +114,10 @@ def test_all_variants_go_with_their_job(client, several, submitted):
 
 def test_the_report_is_in_the_job_and_in_short_in_the_headers_of_the_image(client, several, submitted, picture):
     job = submitted(headers={"Prefer": "wait=20"})
-    assert job["understood"] == {"label": "noise", "score": 0.9, "ignored": ["please"], "used": "label"}
+    assert job["understood"] == {
+        "label": "noise", "score": 0.9, "ignored": ["please"], "used": "label", "answer": "repairs",
+        "repairs": ["noise", "rain"], "kept": ["haze"], "language": "de", "sure": 0.9,
+    }  # fmt: skip
     assert (job["warnings"], job["warning_codes"]) == (["letters"], ["redrawn-text"])
     answer = client.post("/restore", files={"image": picture()}, headers={"Accept": "image/*"})
     assert answer.headers["x-warnings"] == "redrawn-text"
