@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.eight_bit import from_eight_bits
 from models.errors import BundleError
 from models.folders import MANIFEST, bundle_folders
 
@@ -169,7 +170,16 @@ def sha256_of(path: Path) -> str:
 
 
 def read_weights(bundle: Path, manifest: Manifest, network: str, device: torch.device) -> dict[str, Tensor]:
-    """Returns all tensors of one network, in the stored precision.
+    """Returns all tensors of one network, in the stored precision; those in 8 bits (models.eight_bit) as float32.
+
+    Raises:
+        BundleError: the manifest does not list the network, or a file cannot be read.
+    """
+    return from_eight_bits(read_stored(bundle, manifest, network, device))
+
+
+def read_stored(bundle: Path, manifest: Manifest, network: str, device: torch.device) -> dict[str, Tensor]:
+    """Returns all tensors of the files of one network, as `write_bundle` would write them again.
 
     Raises:
         BundleError: the manifest does not list the network, or a file cannot be read.

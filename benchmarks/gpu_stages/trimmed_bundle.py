@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from models import golden
+from models.autodir.clip_weights import branch_parts
 from models.bundle import Manifest, read_manifest, read_weights, write_bundle
 from models.device import Speed
 from models.families import load_restorer
-from models.networks.clip import tokenize
+from models.networks.clip import VOCABULARY, tokenize
 
 KEPT_SPECIALISTS = ("detail",)
 """Repairs noise, which the benchmarks' photo has."""
@@ -42,7 +43,8 @@ def trim_bundle(bundle: Path, out: Path, archive: Path) -> Manifest:
         BundleError: the bundle cannot be read, or the copy cannot be loaded.
     """
     manifest = read_manifest(bundle)
-    kept = [name for name in manifest.weights if _is_kept(name)]
+    asked = branch_parts(manifest.networks).values()  # the assessor looks through them
+    kept = [name for name in manifest.weights if _is_kept(name) or name in asked]
     prompts = [entry.prompt for entry in manifest.degradations] + list(PROMPTS)
     cpu = torch.device("cpu")
     networks = {name: rounded(without_words(read_weights(bundle, manifest, name, cpu), prompts)) for name in kept}
@@ -81,7 +83,7 @@ def _kept_networks(networks: Mapping[str, object]) -> dict[str, object]:
 def without_words(state: Mapping[str, Tensor], prompts: Sequence[str]) -> dict[str, Tensor]:
     """Returns the weights with a zero embedding for each token that no prompt has; networks without text unchanged."""
     embedding = state.get(EMBEDDING)
-    if embedding is None:
+    if embedding is None or len(embedding) != VOCABULARY:  # or has left words out already
         return dict(state)
     used = tokenize(prompts).unique()
     smaller = torch.zeros_like(embedding)
@@ -95,6 +97,8 @@ def rounded(state: Mapping[str, Tensor], bits: int = MANTISSA_BITS) -> dict[str,
 
 
 def _rounded(value: Tensor, bits: int) -> Tensor:
+    if value.dtype == torch.float32:  # from 8 bits
+        value = value.half()
     if value.dtype != torch.float16:
         return value
     cut = HALF_MANTISSA_BITS - bits
