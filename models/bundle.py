@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.eight_bit import from_eight_bits
 from models.errors import BundleError
-from models.folders import MANIFEST, bundle_folders
+from models.folders import DISTRIBUTIONS, MANIFEST, bundle_folders
 
 T = TypeVar("T")
 
@@ -112,6 +112,12 @@ def find_bundle(name: str | None = None) -> Path:
         if bundle.name == name:
             return bundle
     installed = ", ".join(bundle.name for bundle in bundles) or "none"
+    if name in DISTRIBUTIONS:
+        raise BundleError(
+            f"no bundle {name!r}: it is not part of undegrade's wheel; installed: {installed}. Install the wheel "
+            f"{DISTRIBUTIONS[name]} (docs/models.md), or copy models/bundles/{name} of undegrade's repository into a "
+            "folder and set UNDEGRADE_BUNDLES to that folder."
+        )
     raise BundleError(
         f"no bundle {name!r}: it is neither a folder with a {MANIFEST} nor an installed bundle ({installed}). "
         "Give a path, or set UNDEGRADE_BUNDLES to the folder that contains it."

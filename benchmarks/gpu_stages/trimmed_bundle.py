@@ -47,7 +47,8 @@ def trim_bundle(bundle: Path, out: Path, archive: Path) -> Manifest:
     kept = [name for name in manifest.weights if _is_kept(name) or name in asked]
     prompts = [entry.prompt for entry in manifest.degradations] + list(PROMPTS)
     cpu = torch.device("cpu")
-    networks = {name: rounded(without_words(read_weights(bundle, manifest, name, cpu), prompts)) for name in kept}
+    stored = {name: in_half(read_weights(bundle, manifest, name, cpu)) for name in kept}
+    networks = {name: rounded(without_words(state, prompts)) for name, state in stored.items()}
     smaller = manifest.model_copy(
         update={
             "networks": _kept_networks(manifest.networks),
@@ -91,14 +92,17 @@ def without_words(state: Mapping[str, Tensor], prompts: Sequence[str]) -> dict[s
     return {**state, EMBEDDING: smaller}
 
 
+def in_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the weights with those that were stored in 8 bits in half precision, as all others are."""
+    return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+
+
 def rounded(state: Mapping[str, Tensor], bits: int = MANTISSA_BITS) -> dict[str, Tensor]:
     """Returns the weights with every matrix in half precision rounded to this many bits of mantissa, ties to even."""
     return {name: _rounded(value, bits) if value.ndim > 1 else value for name, value in state.items()}
 
 
 def _rounded(value: Tensor, bits: int) -> Tensor:
-    if value.dtype == torch.float32:  # from 8 bits
-        value = value.half()
     if value.dtype != torch.float16:
         return value
     cut = HALF_MANTISSA_BITS - bits
