@@ -6,6 +6,8 @@ but takes as much room (docs/decisions/0051).
 Shapes:  N texts, L tokens, R kept tokens, D text width.
 """
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -61,6 +63,20 @@ def compact(embedding: Tensor, kept: Tensor) -> dict[str, Tensor]:
         "ids": ids.to(torch.int32),
         "weight": torch.cat([embedding[ids].float(), mean.expand(1, embedding.shape[1])]),
     }
+
+
+def expanded(state: Mapping[str, Tensor], prefix: str, vocabulary: int) -> dict[str, Tensor]:
+    """Returns the tensors of a CLIP with a row for every token; `prefix` is that of CLIP's names.
+
+    Without a `TokenTable` they stay as they are.
+    """
+    key = prefix + "token_embedding."
+    if key + "ids" not in state:
+        return dict(state)
+    table = state[key + "weight"]
+    whole = table[-1].expand(vocabulary, -1).clone()
+    whole[state[key + "ids"].long()] = table[:-1]
+    return {**{name: value for name, value in state.items() if name != key + "ids"}, key + "weight": whole}
 
 
 def _ascending(tokens: Tensor) -> Tensor:
