@@ -31,7 +31,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .PHONY: help demo demo-maxim test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
 .PHONY: page-test page-figures test-apart api-page api-snapshot recipes-test
-.PHONY: train-daclip-small s3-test client-js-test provenance-tools clean
+.PHONY: train-daclip-small wheels s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -147,6 +147,9 @@ compose-test: $(READY) ## Run docker-compose.yml end to end in an engine of its 
 
 constraints: $(PINS_READY) ## Write constraints.txt after a change of pyproject.toml; UPGRADE=1 takes the newest versions
 	$(PINS)/bin/python deploy/image/constraints.py $(if $(UPGRADE),--upgrade)
+
+wheels: $(READY) ## Build the wheels of undegrade and of the bundle daclip-small into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./distributions/daclip-small
 
 sbom: $(PINS_READY) ## Write a bill of materials of each image into sbom/ (CycloneDX)
 	$(PINS)/bin/python deploy/image/sbom.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(TAG),--tag $(TAG))

@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.eight_bit import from_eight_bits
 from models.errors import BundleError
-from models.folders import MANIFEST, bundle_folders
+from models.folders import DISTRIBUTIONS, MANIFEST, bundle_folders
 from models.prompt_plan import PromptStyle
 
 T = TypeVar("T")
@@ -115,6 +116,12 @@ def find_bundle(name: str | None = None) -> Path:
         if bundle.name == name:
             return bundle
     installed = ", ".join(bundle.name for bundle in bundles) or "none"
+    if name in DISTRIBUTIONS:
+        raise BundleError(
+            f"no bundle {name!r}: it is not part of undegrade's wheel; installed: {installed}. Install the wheel "
+            f"{DISTRIBUTIONS[name]} (docs/models.md), or copy models/bundles/{name} of undegrade's repository into a "
+            "folder and set UNDEGRADE_BUNDLES to that folder."
+        )
     raise BundleError(
         f"no bundle {name!r}: it is neither a folder with a {MANIFEST} nor an installed bundle ({installed}). "
         "Give a path, or set UNDEGRADE_BUNDLES to the folder that contains it."
@@ -173,7 +180,16 @@ def sha256_of(path: Path) -> str:
 
 
 def read_weights(bundle: Path, manifest: Manifest, network: str, device: torch.device) -> dict[str, Tensor]:
-    """Returns all tensors of one network, in the stored precision.
+    """Returns all tensors of one network, in the stored precision; those in 8 bits (models.eight_bit) as float32.
+
+    Raises:
+        BundleError: the manifest does not list the network, or a file cannot be read.
+    """
+    return from_eight_bits(read_stored(bundle, manifest, network, device))
+
+
+def read_stored(bundle: Path, manifest: Manifest, network: str, device: torch.device) -> dict[str, Tensor]:
+    """Returns all tensors of the files of one network, as `write_bundle` would write them again.
 
     Raises:
         BundleError: the manifest does not list the network, or a file cannot be read.

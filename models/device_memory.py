@@ -6,7 +6,7 @@ loaded.  Images come on top, so what passes here may still be too little for a p
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,15 @@ from safetensors import SafetensorError, safe_open
 
 from models.bundle import Manifest
 from models.device import CONTEXT_BYTES, ChosenDevice, device_memory_bytes, free_bytes, tensor_bytes
+from models.eight_bit import SCALE
 from models.errors import BundleError, DeviceError
 
 SETTING = "UNDEGRADE_DEVICE_MEMORY_GIB"
 GIB = 2**30
-FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-OTHERS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-"""Types of safetensors, with bytes a value.  Floats get the type of their network when they are loaded."""
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I8": 1}
+OTHERS = {"I64": 8, "I32": 4, "I16": 2, "U8": 1, "BOOL": 1}
+"""Types of safetensors, with bytes a value.  Floats get the type of their network when they are loaded; those in 8 bits
+(models.eight_bit), too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +45,15 @@ class WeightsMemory:
 NOTHING = WeightsMemory(loading_bytes=0, resident_bytes=0)
 
 
-def weights_memory(bundle: Path, manifest: Manifest, dtype_of: Callable[[str], torch.dtype]) -> WeightsMemory:
-    """Returns what a bundle's weights take; `dtype_of` says which type the floats of a network get.
+def weights_memory(bundle: Path, manifest: Manifest, parts: Iterable[tuple[str, torch.dtype]]) -> WeightsMemory:
+    """Returns what a bundle's weights take; `parts` are networks, and the type that the floats of each get.
 
     Raises:
         BundleError: a file cannot be read.
     """
     total = NOTHING
-    for network, names in manifest.weights.items():
-        float_bytes = dtype_of(network).itemsize
+    for network, dtype_of_floats in parts:
+        names, float_bytes = manifest.weights.get(network, ()), dtype_of_floats.itemsize
         stored = resident = copied = 0
         for dtype, values in (entry for name in names for entry in _tensors(bundle / name)):
             before = values * (FLOATS.get(dtype) or OTHERS.get(dtype, 1))
@@ -64,10 +66,11 @@ def weights_memory(bundle: Path, manifest: Manifest, dtype_of: Callable[[str], t
 
 
 def _tensors(path: Path) -> list[tuple[str, int]]:
-    """Returns the type and number of values of each tensor in a file, without reading the values."""
+    """Returns the type and number of values of each tensor in a file but scales, without reading the values."""
     try:
         with safe_open(path, framework="pt") as file:
-            slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - it is no mapping
+            names = [name for name in file.keys() if not name.endswith(SCALE)]  # noqa: SIM118 - it is no mapping
+            slices = [file.get_slice(name) for name in names]
             return [(each.get_dtype(), math.prod(each.get_shape())) for each in slices]
     except (OSError, SafetensorError) as error:
         raise BundleError(f"cannot read {path}: {error}. Download the bundle again.") from error

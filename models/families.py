@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from models.autodir.air import AIR
 from models.autodir.assessor import Assessor
+from models.autodir.clip_weights import branch_parts, read_clip
 from models.autodir.config import AutoDIRConfig
 from models.autodir.restorer import AutoDIR
 from models.autodir.specialists import SpecialistConfig, Specialists
@@ -62,7 +63,10 @@ def memory_needed(bundle: Path, speed: Speed) -> WeightsMemory:
         BundleError: the manifest or a weight file cannot be read.
     """
     manifest = read_manifest(bundle)
-    return weights_memory(bundle, manifest, lambda network: _dtype(manifest.family, network, speed))
+    parts = [(network, _dtype(manifest.family, network, speed)) for network in manifest.weights]
+    if speed.dtype != torch.float32:  # else the assessor computes with the tensors of the specialists
+        parts += [(network, torch.float32) for network in branch_parts(manifest.networks).values()]
+    return weights_memory(bundle, manifest, parts)
 
 
 def _dtype(family: str, network: str, speed: Speed) -> torch.dtype:
@@ -140,10 +144,12 @@ def load_autodir(bundle: Path, manifest: Manifest, device: torch.device, speed: 
         loop = config.loop
         assessor = Assessor(config.clip, config.names, loop.views, loop.overview, loop.wary)
         air, scm = AIR(config.air), NAFNet(config.scm)
-    for name, network in (("clip", assessor.clip), ("air", air), ("scm", scm)):
-        _fill(network, bundle, manifest, name, device, dtype=_dtype("autodir", name, speed))
-    assessor.eval()
+    for name, network in (("air", air), ("scm", scm)):
+        _fill(network, bundle, manifest, name, device, dtype=speed.dtype)
     specialists = _specialists(bundle, manifest, config, device, speed)
+    loaded = {f"specialist-{key}": network for key, network in specialists.networks.items()}
+    _assign(assessor.clip, read_clip(bundle, manifest, device, loaded), f"{bundle} (clip)")
+    assessor.eval()
     taught = {name: _taught(bundle, manifest, config, name, device, speed) for name in config.taught}
     model = AutoDIR(config, assessor, air, scm, device, specialists, taught)
     model.accelerate(speed)
@@ -199,7 +205,15 @@ def _fill(
     channels_last: bool = True, dtype: torch.dtype = torch.float32,
 ) -> None:  # fmt: skip
     """Load the weights of this part of the bundle into a network on the meta device, as this type."""
-    load_weights(network, read_weights(bundle, manifest, part, device), f"{bundle} ({part})", dtype)
+    state = read_weights(bundle, manifest, part, device)
+    _assign(network, state, f"{bundle} ({part})", channels_last=channels_last, dtype=dtype)
+
+
+def _assign(
+    network: nn.Module, state: Mapping[str, Tensor], source: str, *, channels_last: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> None:  # fmt: skip
+    load_weights(network, state, source, dtype)
     if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
 

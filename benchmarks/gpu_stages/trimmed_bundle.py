@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from models import golden
+from models.autodir.clip_weights import branch_parts
 from models.bundle import Manifest, read_manifest, read_weights, write_bundle
 from models.device import Speed
 from models.families import load_restorer
-from models.networks.clip import tokenize
+from models.networks.clip import VOCABULARY, tokenize
 
 KEPT_SPECIALISTS = ("detail",)
 """Repairs noise, which the benchmarks' photo has."""
@@ -42,10 +43,12 @@ def trim_bundle(bundle: Path, out: Path, archive: Path) -> Manifest:
         BundleError: the bundle cannot be read, or the copy cannot be loaded.
     """
     manifest = read_manifest(bundle)
-    kept = [name for name in manifest.weights if _is_kept(name)]
+    asked = branch_parts(manifest.networks).values()  # the assessor looks through them
+    kept = [name for name in manifest.weights if _is_kept(name) or name in asked]
     prompts = [entry.prompt for entry in manifest.degradations] + list(PROMPTS)
     cpu = torch.device("cpu")
-    networks = {name: rounded(without_words(read_weights(bundle, manifest, name, cpu), prompts)) for name in kept}
+    stored = {name: in_half(read_weights(bundle, manifest, name, cpu)) for name in kept}
+    networks = {name: rounded(without_words(state, prompts)) for name, state in stored.items()}
     smaller = manifest.model_copy(
         update={
             "networks": _kept_networks(manifest.networks),
@@ -81,12 +84,17 @@ def _kept_networks(networks: Mapping[str, object]) -> dict[str, object]:
 def without_words(state: Mapping[str, Tensor], prompts: Sequence[str]) -> dict[str, Tensor]:
     """Returns the weights with a zero embedding for each token that no prompt has; networks without text unchanged."""
     embedding = state.get(EMBEDDING)
-    if embedding is None:
+    if embedding is None or len(embedding) != VOCABULARY:  # or has left words out already
         return dict(state)
     used = tokenize(prompts).unique()
     smaller = torch.zeros_like(embedding)
     smaller[used] = embedding[used]
     return {**state, EMBEDDING: smaller}
+
+
+def in_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the weights with those that were stored in 8 bits in half precision, as all others are."""
+    return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
 
 
 def rounded(state: Mapping[str, Tensor], bits: int = MANTISSA_BITS) -> dict[str, Tensor]:

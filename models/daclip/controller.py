@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip, lengths, tokenize
+from models.networks.clip import VOCABULARY, ClipConfig, TextConfig, VisionConfig, build_clip, lengths, tokenize
 from models.pixels import to_pixels
 
-VOCABULARY = 49408
 TEMPERATURE = 100.0
 """The scale of the published classification, softmax(100 cos)."""
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.evidence_encoder import EvidenceEncoder, EvidenceEncoderConfig
+from models.networks.token_table import TokenTable
 from models.networks.torchvision_mend import mend_torchvision
 
+VOCABULARY = 49408
 END_OF_TEXT = 49407
 """CLIP's end token.  AutoDIR pads with it; open_clip pads with 0."""
 
@@ -35,8 +37,11 @@ class VisionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
+    """The text encoder.  With `kept_tokens`, its embeddings are a `TokenTable` of so many tokens."""
+
     context_length: int = 77
-    vocab_size: int = 49408
+    vocab_size: int = VOCABULARY
+    kept_tokens: int | None = None
     width: int = 768
     heads: int = 12
     layers: int = 12
@@ -64,12 +69,16 @@ def build_clip(config: ClipConfig) -> nn.Module:
     mend_torchvision()
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg  # after the mend: open_clip imports torchvision
 
+    text = asdict(config.text)
+    kept = text.pop("kept_tokens")
     clip: nn.Module = CLIP(
         embed_dim=config.embed_dim,
         vision_cfg=CLIPVisionCfg(**asdict(config.vision)),
-        text_cfg=CLIPTextCfg(**asdict(config.text)),
+        text_cfg=CLIPTextCfg(**text),
         quick_gelu=config.quick_gelu,
     )
+    if kept is not None:
+        clip.token_embedding = TokenTable(kept, config.text.width)
     if config.tower is not None:
         own = clip.get_submodule("visual")
         clip.visual = EvidenceEncoder(config.tower, own, config.embed_dim, config.mean, config.std)

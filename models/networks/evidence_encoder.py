@@ -25,9 +25,14 @@ CHANGES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceEncoderConfig:
-    """The restoration networks, and the width of the layer between evidence and joint space."""
+    """The restoration networks, and the width of the layer between evidence and joint space.
+
+    `parts` names, for each branch, the part of the bundle's weights that holds it, such as "specialist-detail".  ""
+    stands for the part of CLIP itself, as do no names at all.
+    """
 
     branches: tuple[DRUNetConfig, ...]
+    parts: tuple[str, ...] = ()
     hidden: int = 256
     dropout: float = 0.3
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from models.errors import ModelsError, TrainingError
-from models.training import chain, stages, text_stage
+from models.training import chain, slim, stages, text_stage, unpack
 from models.training.autodir import package as autodir_package
 from models.training.core import curves
 from models.training.core.processes import Place
@@ -87,6 +87,14 @@ COMMANDS = {
         example="package-daclip --daclip runs/daclip/best.safetensors --nafnet runs/nafnet-daclip/best.safetensors "
         "--out my-bundle",
         add_arguments=daclip_package.add_arguments, run=daclip_package.run,
+    ),
+    "slim": Command(
+        summary="write a smaller copy of a bundle, which restores the same pictures",
+        example="slim autodir-small --out smaller", add_arguments=slim.add_arguments, run=slim.run,
+    ),
+    "unpack": Command(
+        summary="write the networks of a bundle as files of the stages",
+        example="unpack autodir-small --out runs/autodir-small", add_arguments=unpack.add_arguments, run=unpack.run,
     ),
     "chain": Command(
         summary="run every stage of a small bundle, one after the other",

@@ -1,13 +1,16 @@
 """Bundles: what is written is read again, and every kind of damage is named."""
 
 import json
+import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 from parity_check import assert_parity
 from safetensors.torch import load_file, save_file
 
+from models import folders
 from models.autodir.assessor import prompt_of
 from models.bundle import (
     BundleDegradation,
@@ -31,6 +34,7 @@ from models.restorer import Request
 from models.vocabulary import CLEAN
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +234,23 @@ class TestFinding:
         monkeypatch.setenv("UNDEGRADE_BUNDLES", f"{other.parent}:{bundle.parent}")
         assert find_bundle("tiny") == other
         assert bundle not in list_bundles()
+
+
+def test_a_bundle_of_another_distribution_is_found(bundle, tmp_path, monkeypatch):
+    """As the wheel of distributions/daclip-small installs one: a folder of a namespace package, without code."""
+    for site in ("one", "other"):
+        shutil.copytree(bundle, tmp_path / site / "undegrade_bundles" / site)
+        monkeypatch.syspath_prepend(tmp_path / site)
+    assert find_bundle("one") == tmp_path / "one" / "undegrade_bundles" / "one"
+    assert {"one", "other"} <= {found.name for found in list_bundles()}
+
+
+def test_a_bundle_that_the_wheel_lacks_is_known_by_its_distribution(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "SHIPPED", tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(BundleError, match=r"daclip-small.*installed: none\. Install the wheel undegrade-daclip-small"):
+        find_bundle("daclip-small")
+    assert 'name = "undegrade-daclip-small"' in (ROOT / "distributions" / "daclip-small" / "pyproject.toml").read_text()
 
     def test_an_unknown_name_is_refused_with_the_installed_names(self, bundle, monkeypatch):
         monkeypatch.setenv("UNDEGRADE_BUNDLES", str(bundle.parent))

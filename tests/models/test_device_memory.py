@@ -54,7 +54,7 @@ def test_a_network_is_counted_twice_while_its_type_changes_and_once_where_it_doe
     manifest = read_manifest(find_bundle("autodir-small")).model_copy(update={"weights": {"air": ("a", "b")}})
     save_file({"w": torch.zeros(10, dtype=torch.float16), "n": torch.zeros(3, dtype=torch.int64)}, tmp_path / "a")
     save_file({"v": torch.zeros(6, dtype=torch.float32)}, tmp_path / "b")
-    counted = weights_memory(tmp_path, manifest, lambda _network: torch.float32)
+    counted = weights_memory(tmp_path, manifest, [("air", torch.float32)])
     assert counted == WeightsMemory(resident_bytes=40 + 24 + 24, loading_bytes=20 + 24 + 24 + 40)
 
 
@@ -63,7 +63,7 @@ def test_a_weight_file_that_is_damaged_is_named(tmp_path):
     for content in (b"", b"\xff" * 64):
         (tmp_path / "a").write_bytes(content)
         with pytest.raises(BundleError, match=re.escape(str(tmp_path / "a"))):
-            weights_memory(tmp_path, manifest, lambda _network: torch.float32)
+            weights_memory(tmp_path, manifest, [("air", torch.float32)])
 
 
 @given(needed=SIZES, total=SIZES, used=SIZES, bound_gib=st.none() | st.floats(1, 96))

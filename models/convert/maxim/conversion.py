@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.autodir.clip_weights import branch_parts
 from models.autodir.next_repair import VEIL
 from models.bundle import (
     MAX_FILE_BYTES,
@@ -134,9 +135,10 @@ def maxim_manifest(name: str, base: Manifest, configs: Mapping[str, MAXIMConfig]
     """
     default = {TASKS[key].label: TASKS[key] for key in configs if not TASKS[key].words}
     specialists = dict(_remaining(base, default))
+    asked = branch_parts(base.networks).values()  # the assessor looks through them, whoever repairs
     weights = {
         part: names for part, names in base.weights.items()
-        if not part.startswith("specialist-") or part.removeprefix("specialist-") in specialists
+        if not part.startswith("specialist-") or part.removeprefix("specialist-") in specialists or part in asked
     }  # fmt: skip
     kept = {name for names in weights.values() for name in names} | ({base.golden} if base.golden else set())
     for key, config in configs.items():

@@ -29,6 +29,7 @@ from models.training.autodir import autodir_small
 from models.training.autodir.calibration import fit_confidence, measure_floors, measure_strengths
 from models.training.autodir.package_published import write_published
 from models.training.core.run_config import RunConfig
+from models.training.core.slimming import slimmed
 from models.training.core.text_encoder import load_text_encoder
 from models.training.core.validation import validation_examples
 from models.training.core.weights_file import filled
@@ -112,7 +113,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for key, path in specialists.items():
         network = filled(DRUNet(autodir_small.SPECIALISTS[key].network), path)
         networks[f"specialist-{key}"] = network.state_dict()
-    written = write_bundle(arguments.out, manifest(arguments.version, specialists, loop), networks, torch.float16)
+    smaller = slimmed(manifest(arguments.version, specialists, loop), networks)
+    console.print("\n".join(smaller.notes), markup=False)
+    written = write_bundle(arguments.out, smaller.manifest, smaller.networks, torch.float16)
     if pool is not None:
         written = with_strengths_and_floors(arguments.out, written, pool)
         write_manifest(arguments.out, written)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models.autodir.air import AIR, AIRConfig
 from models.autodir.assessor import Assessor
+from models.autodir.clip_weights import CLIP, read_clip
 from models.bundle import read_manifest, read_weights
 from models.convert.autodir import rules
 from models.convert.autodir.conversion import plan_autodir
@@ -117,7 +118,8 @@ def _bundle(path: Path) -> PublishedBase:
     config = autodir_config(path, manifest)
 
     def read(network: str) -> State:
-        tensors = read_weights(path, manifest, network, torch.device("cpu"))
+        cpu = torch.device("cpu")
+        tensors = read_clip(path, manifest, cpu) if network == CLIP else read_weights(path, manifest, network, cpu)
         return {key: value.float() for key, value in tensors.items()}
 
     return PublishedBase(path=path, clip=config.clip, air=config.air, scm=config.scm, read=read)

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.eight_bit import from_eight_bits
 from models.errors import TrainingError
 
 N = TypeVar("N", bound=nn.Module)
@@ -25,7 +26,8 @@ def read_weights_file(path: Path, prefix: str = "") -> dict[str, Tensor]:
         raise TrainingError(
             f"cannot read {path}: {error}. Give a safetensors file, such as OUT/best.safetensors of a stage."
         ) from error
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    whole = from_eight_bits(state)  # as a file of a bundle may be
+    return {key.removeprefix(prefix): value for key, value in whole.items() if key.startswith(prefix)}
 
 
 def filled(network: N, path: Path, prefix: str = "") -> N:

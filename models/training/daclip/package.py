@@ -22,6 +22,7 @@ from models.daclip.irsde import SDEConfig
 from models.etdiffir.config import ETDiffIRConfig
 from models.etdiffir.erunet import EfficientUNet, EfficientUNetConfig
 from models.families import load_restorer
+from models.training.core.slimming import slimmed
 from models.training.core.weights_file import filled
 from models.training.daclip import daclip_small
 from models.training.daclip.recipes import trained_daclip
@@ -94,7 +95,8 @@ def package(arguments: argparse.Namespace) -> Manifest:
         trained_on=arguments.trained_on,
     )
     networks = {"daclip": trained_daclip(arguments).state_dict(), name: network.state_dict()}
-    written = write_bundle(arguments.out, manifest, networks, torch.float16)
+    smaller = slimmed(manifest, networks)
+    written = write_bundle(arguments.out, smaller.manifest, smaller.networks, torch.float16)
     return golden.record(load_restorer(arguments.out, torch.device("cpu")), arguments.out, written)
 
 

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from models import golden
 from models.autodir.assessor import Assessor, prompt_of
+from models.autodir.clip_weights import own_tensors
 from models.autodir.restorer import AutoDIR
-from models.bundle import BundleDegradation, Manifest, read_weights, write_bundle, write_manifest
+from models.bundle import BundleDegradation, Manifest, read_stored, write_bundle, write_manifest
 from models.families import load_restorer
+from models.networks.token_table import TokenTable
 from models.training.autodir.calibration import measure_floor, measure_strengths
 from models.training.core.sources import own_batch
 from models.training.core.validation import validation_examples
@@ -35,11 +37,11 @@ def write_learned(
 ) -> Manifest:  # fmt: skip
     """Write the bundle to `out`, without calibration; returns its manifest.  `count` is the number of pairs."""
     networks: dict[str, Mapping[str, Tensor]] = {
-        name: read_weights(plan.bundle, manifest, name, CPU) for name in manifest.weights
+        name: read_stored(plan.bundle, manifest, name, CPU) for name in manifest.weights
     }
     dtype = next(value.dtype for value in networks["clip"].values() if value.dtype.is_floating_point)
     networks |= {
-        "clip": assessor.clip.state_dict(),
+        "clip": own_tensors(manifest.networks, assessor.clip.state_dict()),
         f"specialist-{plan.name}": trained.network.state_dict(),
     }
     if system is not None:
@@ -50,6 +52,8 @@ def write_learned(
     specialists = {**manifest.networks.get("specialists", {}), plan.name: asdict(trained.config)}
     clip, hidden = manifest.networks["clip"], encoder_of(assessor).hidden.out_features
     clip = {**clip, "tower": {**clip["tower"], "hidden": hidden}}
+    if isinstance(table := assessor.clip.get_submodule("token_embedding"), TokenTable):  # the word's tokens joined it
+        clip["text"] = {**clip["text"], "kept_tokens": table.kept}
     taught = {} if system is None else {"taught": [*manifest.networks.get("taught", ()), plan.name]}
     described = f"{manifest.description.rstrip('.')}, and {plan.name}, learned from {count} pairs."
     changed = manifest.model_copy(

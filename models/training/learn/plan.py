@@ -84,6 +84,11 @@ def check_plan(plan: LearnPlan) -> Manifest:
         raise ControlsError(f"the bundle {manifest.name} has {plan.name!r} already; it repairs {', '.join(names[:-1])}")
     if is_known(plan.name) and degradation(plan.name).name != plan.name:
         raise ControlsError(f"got --name {plan.name!r}, which is another word for {degradation(plan.name).name!r}")
+    if plan.name in manifest.networks.get("specialists", {}):
+        raise ControlsError(
+            f"got --name {plan.name!r}, which is the name of a specialist of the bundle. Choose another, such as "
+            f"my-{plan.name}."
+        )
     degradation(plan.name)  # a word like a known one would be taken for a typing error
     if plan.out.exists():
         raise ControlsError(f"{plan.out} exists. Choose another --out, or delete it.")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models.autodir.assessor import prompt_of
 from models.errors import TrainingError
 from models.networks.clip import END_OF_TEXT, text_states, tokenize
+from models.networks.token_table import TokenTable
 from models.training.core.text_encoder import SCALE, class_embeddings
 from models.training.data.phrases import COMMANDS, phrase
 from models.vocabulary import degradation
@@ -49,8 +50,8 @@ def teach_word(clip: nn.Module, names: Sequence[str], name: str, seed: int = 0, 
     Raises:
         TrainingError: the word has no token of its own.
     """
-    rows = own_tokens(degradation(name).word, names)
-    table: Tensor = clip.get_parameter("token_embedding.weight")
+    own = own_tokens(degradation(name).word, names)
+    table, rows = _table_with(clip, own)
     embedding = nn.Parameter(table.detach()[rows].clone())
     optimizer = torch.optim.Adam([embedding], lr=RATE)
     classes = {entry: prompt_of(entry) for entry in (*names, name)}
@@ -58,7 +59,7 @@ def teach_word(clip: nn.Module, names: Sequence[str], name: str, seed: int = 0, 
     known = [entry for entry in names if entry in COMMANDS]
     for step in range(steps):
         optimizer.zero_grad()
-        with _RowsReplaced(clip, rows, embedding):
+        with _RowsReplaced(clip, own, embedding):
             loss, cosine = _loss(clip, classes, known, rng)
             if step >= LEAST_STEPS and cosine < CLOSE_ENOUGH:
                 break
@@ -70,14 +71,24 @@ def teach_word(clip: nn.Module, names: Sequence[str], name: str, seed: int = 0, 
         return float((prompts[:-1] @ prompts[-1]).max())
 
 
-class _RowsReplaced:
-    """Lets the token embedding read these rows from a parameter, so that gradients reach nothing else."""
+def _table_with(clip: nn.Module, tokens: Sequence[int]) -> tuple[Tensor, list[int]]:
+    """Give these tokens rows of their own; returns the embeddings, and which of their rows are those of the tokens."""
+    module = clip.get_submodule("token_embedding")
+    if not isinstance(module, TokenTable):
+        return clip.get_parameter("token_embedding.weight"), list(tokens)
+    wider = module.with_tokens(torch.tensor(tokens))
+    clip.token_embedding = wider
+    return wider.weight, wider.rows(torch.tensor(tokens)).tolist()
 
-    def __init__(self, clip: nn.Module, rows: Sequence[int], embedding: Tensor) -> None:
-        self.module, self.rows, self.embedding = clip.get_submodule("token_embedding"), rows, embedding
+
+class _RowsReplaced:
+    """Lets the token embedding read these tokens from a parameter, so that gradients reach nothing else."""
+
+    def __init__(self, clip: nn.Module, tokens: Sequence[int], embedding: Tensor) -> None:
+        self.module, self.tokens, self.embedding = clip.get_submodule("token_embedding"), tokens, embedding
 
     def __enter__(self) -> None:
-        index = torch.tensor(self.rows)
+        index = torch.tensor(self.tokens)
 
         def replaced(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             match = inputs[0][..., None] == index  # (N, L, R)

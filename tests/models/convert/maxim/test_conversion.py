@@ -9,10 +9,11 @@ import torch
 from maxim_packages import graph_model, released_constants, write_package
 from random_bundle import write_random_bundle
 from random_pictures import random_picture
+from tower_bundle import tower_bundle
 
 from models.autodir.assessor import prompt_of
 from models.autodir.specialists import Specialists
-from models.bundle import find_bundle, read_manifest, verify_bundle
+from models.bundle import find_bundle, read_manifest, verify_bundle, write_bundle
 from models.controls import Controls
 from models.convert.maxim.check import check_maxim
 from models.convert.maxim.conversion import convert_maxim, maxim_manifest
@@ -22,6 +23,7 @@ from models.errors import BundleError, ControlsError
 from models.families import autodir_config, load_restorer
 from models.maxim.config import MAXIMConfig
 from models.restorer import Request
+from models.training.core.slimming import slimmed
 from models.vocabulary import CLEAN
 
 CPU = torch.device("cpu")
@@ -108,6 +110,22 @@ def test_without_haze_the_guard_of_our_own_dehazing_stays():
     made = maxim_manifest("m", shipped, {"deraining": MAXIMConfig()}, "x")
     assert made.networks["loop"]["blackening"] == shipped.networks["loop"]["blackening"]
     assert made.networks["specialists"]["light"] == shipped.networks["specialists"]["light"]
+
+
+def test_a_replaced_specialist_stays_where_the_assessor_looks_through_it(tmp_path):
+    """The assessor was trained on its features, and not on MAXIM's."""
+    manifest, networks = tower_bundle()
+    prefix = "visual.branches.1."
+    branch = {name: value for name, value in networks["clip"].items() if name.startswith(prefix)}
+    networks["specialist-weather"] = {name.removeprefix(prefix): value for name, value in branch.items()}
+    smaller = slimmed(manifest, networks)
+    base = write_bundle(tmp_path / "base", smaller.manifest, smaller.networks)
+    made = maxim_manifest("m", base, {"deraining": MAXIMConfig()}, "x")
+    assert set(made.networks["specialists"]) == {"detail", "deraining"}
+    assert made.weights["specialist-weather"] == base.weights["specialist-weather"]
+    assert set(made.files) == {name for names in made.weights.values() for name in names}
+    alone = maxim_manifest("m", write_bundle(tmp_path / "old", *tower_bundle()), {"deraining": MAXIMConfig()}, "x")
+    assert "specialist-weather" not in alone.weights, "old bundles hold copies"
 
 
 @pytest.fixture(scope="module")

@@ -99,13 +99,20 @@ def test_the_bundle_verifies_and_restores_a_picture(pack, weights):
 
 
 def test_every_weight_is_the_trained_one_in_half_precision(pack, weights):
+    """But those of AIR are in 8 bits, and only some tokens have a row (tests/models/training/core/test_slimming.py)."""
     restorer = load_restorer(pack(weights), CPU)
     loaded = zip(STAGES, (restorer.assessor, restorer.air, restorer.scm), strict=True)
     for stage, state in ((stage, network.state_dict()) for stage, network in loaded):
         trained = load_file(weights[stage])
+        if stage == "assessor":
+            ids = state.pop("clip.token_embedding.ids").long()
+            rows = trained["clip.token_embedding.weight"]
+            trained = {**trained, "clip.token_embedding.weight": rows[ids]}
+            state["clip.token_embedding.weight"] = state["clip.token_embedding.weight"][:-1]
         assert state.keys() == trained.keys()
         for name, value in trained.items():
-            torch.testing.assert_close(state[name], value.half().float(), atol=0, rtol=0, msg=f"{stage} {name}")
+            step = float(value.abs().max()) / 200 if stage == "air" and value.ndim > 1 else 0
+            torch.testing.assert_close(state[name], value.half().float(), atol=step, rtol=0, msg=f"{stage} {name}")
 
 
 def test_the_manifest_states_version_origin_license_and_published_prompts(pack, weights):

@@ -18,6 +18,7 @@ from models.networks.clip import ClipConfig
 from models.networks.drunet import DRUNet, DRUNetConfig
 from models.networks.evidence_encoder import EvidenceEncoderConfig
 from models.networks.nafnet import NAFNet
+from models.training.core.slimming import slimmed
 from models.vocabulary import CLEAN
 
 NAMES = ("noise", "low-light", CLEAN)
@@ -34,13 +35,14 @@ def tower_config(random_config: AutoDIRConfig) -> ClipConfig:
 def tiny_bundle(
     random_config: AutoDIRConfig, tower_config: ClipConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A bundle with random networks and one specialist."""
+    """A bundle with random networks and one specialist, which the assessor asks, too; as small as shipped ones."""
     torch.manual_seed(0)
     assessor = Assessor(tower_config, NAMES)
     networks = {
         "clip": assessor.clip, "air": AIR(random_config.air), "scm": NAFNet(random_config.scm),
         "specialist-detail": DRUNet(NETWORK),
     }  # fmt: skip
+    networks["specialist-detail"].load_state_dict(assessor.clip.get_submodule("visual.branches.0").state_dict())
     manifest = Manifest(
         family="autodir", name="tiny", version="1", description="Random.", license="none",
         degradations=tuple(BundleDegradation(name=name, prompt=prompt_of(name), fidelity=1.0) for name in NAMES),
@@ -52,7 +54,9 @@ def tiny_bundle(
         weights={}, files={},
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    write_bundle(folder, manifest, {name: network.state_dict() for name, network in networks.items()})
+    smaller = slimmed(manifest, {name: network.state_dict() for name, network in networks.items()})
+    assert len(smaller.notes) == 3, "tokens, the branch, and 8 bits"
+    write_bundle(folder, smaller.manifest, smaller.networks)
     return folder
 
 

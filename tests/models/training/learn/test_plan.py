@@ -25,6 +25,7 @@ def plan(own, tiny_bundle, tmp_path):
         ({"name": "fog"}, "another word for 'haze'"),
         ({"name": "hazzy"}, "Did you mean 'haze'"),
         ({"name": "clean"}, "already"),
+        ({"name": "detail"}, "name of a specialist"),
         ({"start": "weather"}, "expected one of detail, scratch"),
     ],
     ids=lambda value: str(value)[:30],

@@ -69,6 +69,9 @@ def test_the_other_networks_are_the_same_and_the_old_bundle_is_not_changed(learn
     for network in ("air", "scm", "specialist-detail"):
         before, after = (read_weights(*pair, network, CPU) for pair in ((tiny_bundle, old), (plan.out, new)))
         assert all(torch.equal(before[key], after[key]) for key in before)
+    assert new.networks["clip"]["tower"]["parts"] == ["specialist-detail"], "the assessor asks it as before"
+    assert not any(name.startswith("visual.branches.") for name in read_weights(plan.out, new, "clip", CPU))
+    assert new.networks["clip"]["text"]["kept_tokens"] >= old.networks["clip"]["text"]["kept_tokens"]
     assert new.degradations[-1].name == CLEAN
     assert new.degradations[-2].prompt == "A photo needs stripes artifact reduction"
 
