@@ -4,7 +4,6 @@ Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.  The steps are th
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ class Float32Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # there is no closure in our loop
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # there is no closure in our loop
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
