@@ -32,7 +32,9 @@ def test_a_result_is_written_beside_its_photo(with_bundle, photo):
     assert pixels("a.restored.png").shape == pixels("a.png").shape
     assert (pixels("a.restored.png") != pixels("a.png")).any()
     assert sorted(os.listdir()) == ["a.png", "a.restored.png"]
-    line = next(line for line in result.err.splitlines() if line.startswith("a.png -> a.restored.png: found "))
+    line = next(
+        line for line in result.err.splitlines() if line.startswith("a.png -> a.restored.png: ") and "found " in line
+    )
     assert "%" in line
     assert "prompt applied" in line
     assert "autodir-small on cpu" in result.err

@@ -41,7 +41,9 @@ def build(autodir, network):
         bank = Specialists(
             {"dat-x2": SpecialistConfig(names=("low-resolution",), dat=CONFIG)}, {}, {"dat-x2": lambda: network}
         )
-        return AutoDIR(config, plain.assessor, plain.air, plain.scm, plain.device, bank)
+        model = AutoDIR(config, plain.assessor, plain.air, plain.scm, plain.device, bank)
+        model.envelope = plain.envelope
+        return model
 
     return make
 

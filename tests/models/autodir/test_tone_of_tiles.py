@@ -29,7 +29,9 @@ def build(autodir):
         loop = replace(plain.config.loop, native_px=tile_px**2, overlap_px=32, blackening=1.0)
         bank = Specialists({"one": SpecialistConfig(names=(label,), maxim=MAXIMConfig())}, {}, {"one": lambda: evened})
         config = replace(plain.config, loop=loop, names=NAMES, strength={})
-        return AutoDIR(config, plain.assessor, plain.air, plain.scm, plain.device, bank)
+        model = AutoDIR(config, plain.assessor, plain.air, plain.scm, plain.device, bank)
+        model.envelope = plain.envelope
+        return model
 
     return make
 
