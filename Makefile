@@ -76,8 +76,9 @@ test-apart: $(READY) ## Run the tests of manifests, rules and dashboards, client
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadfile $(APART) \
 		-m "not slow and not gpu and not full"
 
-test-all: $(READY) ## Run all tests, including the full size (10 GB); tests that cannot run on this machine say why
+test-all: $(READY) ## Run all tests, including the full size (10 GB), and api-fuzz; tests that cannot run here say why
 	$(BIN)/python -m pytest
+	$(MAKE) api-fuzz
 
 check: $(READY) ## Check lint, format, types, import contracts, manifests, and the hashes of the shipped weights
 	$(BIN)/ruff check .

@@ -17,8 +17,11 @@ KINDS = ("haze", "low-light")
 """Damage whose repair depends on the brightness of the whole photo."""
 OVERVIEW_PX = 2**19
 """Pixels of an overview: one small tile of work for a photo of many."""
-BROAD = 1 / 24
-"""Width of the regions that the overview decides on, as a share of its longer side: wider than a blended border."""
+BROAD = 1 / 60
+"""Width of the regions that the overview decides on, as a share of its longer side.
+
+With a 24th, tiles of a dark wall differ by 3.9 levels from the whole, with a 60th by 2.3; real pairs gain the same.
+"""
 
 
 def overview(image: Tensor) -> Tensor:
