@@ -20,7 +20,7 @@ from models.words.text import NAME, normalized
 FOLDER = Path(__file__).with_name("languages")
 EVERYWHERE = "any"
 """The file of terms that are used in every language: "denoise", "jpeg"."""
-KINDS = ("damage", "state", "good", "quality", "repair", "word")
+KINDS = ("damage", "state", "good", "quality", "repair", "vague", "word")
 TERMS = ("damage", "state", "good", "quality", "repair")
 REPAIRS = ("quality", "repair")
 NOUNS_WITH_CAPITALS = ("de",)
@@ -41,7 +41,8 @@ class Match:
 
     Attributes:
         kind: "damage" (a thing: noise), "state" (a property: noisy), "good" (the lack of it: sharp), "quality" (what is
-            lacking: sharpness), "repair" (what is done: denoise), or "word".
+            lacking: sharpness), "repair" (what is done: denoise), "vague" (what may come of it: "one hardly sees her"),
+            or "word".
         names: of the degradation, or the word's roles, such as "not": some have several.
         named: it is part of a name or a quotation.
     """

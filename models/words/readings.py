@@ -41,7 +41,7 @@ def read(clause: Clause, text: str) -> list[Reading]:
 
 def _read(term: Match, clause: Clause, text: str, elsewhere: bool) -> Reading:
     wanted = None if elsewhere else _is_wanted(term, clause, text)
-    place = -1 if clause.has("first", "after") else 1 if clause.has("last") else 0
+    place = -1 if clause.has("first") else 1 if clause.has("last") else 0
     level = _level(term, clause, text)
     return Reading(name=term.name, kind=term.kind, wanted=wanted, level=level, sentence=clause.sentence, place=place)
 
@@ -156,7 +156,7 @@ def _level(term: Match, clause: Clause, text: str) -> int:
         return ORDER
     if clause.has("bother", "too", "alas", "see") or _is_told(term, clause):
         return COMPLAINT
-    if clause.has("first", "then", "last"):
+    if clause.has("first", "then", "last", "before", "after"):
         return ORDER
     if clause.has("no", "without", "not"):
         return ORDER if len(text) < SHORT else STATEMENT
@@ -200,6 +200,9 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
     """Gives the members of lists the sense of the one with the verb: "remove noise and rain", "雨と霧を消して"."""
     done = [list(members) for members in readings]
     for index in range(1, len(clauses)):
+        after = clauses[index + 1] if index + 1 < len(clauses) else None
+        if after and after.head_last and after.has("only", "remove") and not after.terms and _parts_ways(clauses, index):
+            continue  # "keep the snow, and the blur: that only, remove"
         contrast = clauses[index].roles == {"not"} and clauses[index - 1].has("keep")
         if clauses[index].terms and (contrast or clauses[index].roles <= {"and", "then", "scene", "photo"}):
             done[index] = _like_before(done[index], clauses[index], done[index - 1], clauses[index - 1])
@@ -212,6 +215,10 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
             if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":
                 done[index] = [replace(reading, wanted=last.wanted, level=last.level) for reading in done[index]]
     return done
+
+
+def _parts_ways(clauses: Sequence[Clause], index: int) -> bool:
+    return clauses[index - 1].has("keep", "nothing", "not")
 
 
 def _is_listed(clause: Clause, after: Clause) -> bool:
