@@ -11,7 +11,8 @@ SPLITS = frozenset({"but", "without", "dont", "then", "and", "except", "instead"
 """Roles of words that begin a new clause; where they follow what they are about, a word that "ends" a clause does."""
 COMPOUNDING = ("en", "ja", "ko", "zh")
 E_IS_AND = ("it", "pt")
-VERBS = frozenset({"remove", "keep", "make", "dont", "without", "and", "only"})
+VERBS = frozenset({"remove", "keep", "make", "dont", "only"})
+JOINTS = frozenset({"and", "without"})
 HEAD_LAST = ("ja", "ko", "zh")
 ENDS = r"[.,;:!?\n()\u3002\u3001\uff0c\uff1b\uff1a\uff01\uff1f\u2026\u2014\u2013/&+\u00bf\u00a1]+|\s-+\s"
 """Where a clause ends; a hyphen within a word does not count."""
@@ -92,11 +93,15 @@ def clauses(text: str, found: Sequence[Match], language: Language) -> list[Claus
 
 def _with_ands(found: Sequence[Match], text: str, language: Language) -> list[Match]:
     """Returns the matches; "e" is "and", and not "is", before a verb: "keep the grain e remove the rain" in Italian."""
+    if language.code not in E_IS_AND:
+        return list(found)
     done = list(found)
     for index, (match, after) in enumerate(itertools.pairwise(found)):
-        joins = after.kind == "word" and after.names & VERBS and not text[match.end : after.start].strip()
-        if language.code in E_IS_AND and joins and text[match.start : match.end] == "e":
-            done[index] = replace(match, names=frozenset({"and"}))
+        if text[match.start : match.end] == "e" and not text[match.end : after.start].strip():
+            if after.names & VERBS:
+                done[index] = replace(match, names=frozenset({"and"}))
+            elif after.names & JOINTS:  # "and with" splits by itself
+                done[index] = replace(match, names=frozenset({"filler"}))
     return done
 
 

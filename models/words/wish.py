@@ -219,6 +219,7 @@ def _apply(
     part: Clause, last: int, grouped: list[list[Reading]], parts: Sequence[Clause], after: Clause | None
 ) -> None:
     """Applies one such order to the readings of the clause before it that names something."""
+    previous = parts[max(parts.index(part) - 1, 0)]
     if part.roles and part.roles <= {"no", "yes"} and not (part.strange or part.joined):  # "sharpening: no"
         grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
     elif part.has("show") or (part.has("see") and part.has("want", "hope") and not part.negates):
@@ -226,8 +227,8 @@ def _apply(
             grouped[last] = [replace(r, level=ORDER) if r.wanted and r.level >= MENTION else r for r in grouped[last]]
     elif part.has("object", "cannot", "ask", "see"):
         return
-    elif part.has("rest"):  # "keep the grain, for the rest do what you like"
-        return
+    elif part.has("rest") or (previous.has("rest") and not previous.terms and previous.sentence == part.sentence):
+        return  # "keep the grain, for the rest do what you like"
     elif _keeps(part):
         grouped[last] = [replace(r, wanted=False) if r.level < ORDER else r for r in grouped[last]]
     elif part.has("remove", "hate", "auto") and not part.negates and len(part.strange) <= 1:
@@ -261,7 +262,7 @@ def _is_meant(reading: Reading, readings: Sequence[Reading], part: Clause, least
 
 def _is_for_the_photo(part: Clause) -> bool:
     """Returns whether a clause asks to work on the photo itself: "take care of this picture"."""
-    return part.has("remove") and part.has("photo") and not part.has("object", "cannot") and not part.strange
+    return part.has("remove") and part.has("photo") and not part.has("object", "cannot", "from") and not part.strange
 
 
 def _is_impossible(part: Clause, text: str) -> bool:
