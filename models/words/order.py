@@ -88,7 +88,7 @@ def with_references(found: Sequence[Match]) -> list[Match]:
     named: list[Match] = []
     for match in found:
         if match.kind == "vague":
-            kind, names = ("word", frozenset({"alas"})) if clear else ("state", match.names)
+            kind, names = ("word", frozenset({"alas", "unseen"})) if clear else ("state", match.names)
             match = replace(match, kind=kind, names=names)  # noqa: PLW2901
         if match.is_term:
             named = [other for other in named if other.names != match.names] + [match]

@@ -210,6 +210,8 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
         after = clauses[index + 1]
         if after.roles == {"then"} and not after.terms:
             done[index] = [replace(reading, level=ORDER) if reading.wanted else reading for reading in done[index]]
+        if clauses[index].head_last and clauses[index].roles <= {"too"} and after.has("want") and after.has("make"):
+            done[index] = [replace(r, wanted=True) if r.kind == "good" else r for r in done[index]]
         if _is_listed(clauses[index], after) and done[index + 1]:
             last = done[index + 1][0]
             if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":

@@ -268,6 +268,8 @@ def _is_for_the_photo(part: Clause) -> bool:
 def _is_impossible(part: Clause, text: str) -> bool:
     if part.negates or part.has("nothing"):
         return False
+    if part.has("see", "unseen") and not part.has("remove", "make", "add"):  # "one hardly sees her smile"
+        return False
     if part.has("cannot", "opposite", "add") or is_about_an_object(part, text):
         return True
     return part.has("remove") and not part.has("auto") and not part.terms and len(part.strange) > 0
