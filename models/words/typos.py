@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 
-from models.words.lexicon import NOUNS_WITH_CAPITALS, Language, Match, languages
+from models.words.lexicon import NOUNS_WITH_CAPITALS, Language, Match, language_of
 from models.words.text import NAME
 
 SHORTEST = 4
@@ -54,7 +54,7 @@ def _known(code: str) -> dict[str, list[str]]:
 
 @cache
 def _words(code: str) -> frozenset[str]:
-    return next(language.words for language in languages() if language.code == code)
+    return language_of(code).words
 
 
 @cache
@@ -68,9 +68,18 @@ def _mended(word: str, code: str) -> str:
         mend
         for first in {word[0], word[1]}
         for known in _known(code).get(first, ())
-        if (first == word[0] or known[:2] == word[1] + word[0]) and (mend := _slip(word, known))
+        if (first == word[0] or known[:2] == word[1] + word[0])
+        and _is_likely(word, known)
+        and (mend := _slip(word, known))
     ]
     return min(near, key=lambda mend: (mend[0], -len(mend[1]), mend[1]))[1] if near else word
+
+
+def _is_likely(word: str, pattern: str) -> bool:
+    """Returns False where more than one slip is sure: one slip leaves one half of a word as it was."""
+    stem = pattern.rstrip("*")
+    half = len(stem) // 2
+    return len(stem) >= LONG or stem[half:] in word or word.startswith(stem[: half - 1])
 
 
 def _slip(word: str, pattern: str) -> tuple[int, str] | None:
