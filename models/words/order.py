@@ -1,4 +1,4 @@
-"""Puts what a user wants into the order that he gives: "sharpen it after removing the noise", "before you enlarge it"."""
+"""Puts what a user wants into the order that he gives: "sharpen it after removing the noise"."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -70,7 +70,7 @@ def _relation(part: Clause, parts: Sequence[Clause], index: int, text: str, earl
 
 def _by_end(readings: Sequence[Reading], parts: Sequence[Clause]) -> list[Reading]:
     """Returns a clause's readings, the last one first in "brighten it only when the noise is gone" in Japanese."""
-    if len(readings) < 2 or readings[0].kind != "repair":  # noqa: PLR2004
+    if len(readings) < 2 or readings[0].kind != "repair":
         return list(readings)
     now, after = parts[0], parts[1] if len(parts) > 1 else None
     late = now.head_last and after is not None and after.has("then") and not any(part.terms for part in parts[1:])
@@ -89,7 +89,7 @@ def with_references(found: Sequence[Match]) -> list[Match]:
     for match in found:
         if match.kind == "vague":
             kind, names = ("word", frozenset({"alas", "unseen"})) if clear else ("state", match.names)
-            match = replace(match, kind=kind, names=names)  # noqa: PLW2901
+            match = replace(match, kind=kind, names=names)
         if match.is_term:
             named = [other for other in named if other.names != match.names] + [match]
         elif match.kind == "word" and match.names & {"former", "latter"}:

@@ -206,7 +206,7 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
             and after.head_last
             and after.has("only", "remove")
             and not after.terms
-            and _parts_ways(clauses, index)
+            and _turns(clauses[index - 1])
         ):
             continue  # "keep the snow, and the blur: that only, remove"
         contrast = clauses[index].roles == {"not"} and clauses[index - 1].has("keep")
@@ -225,8 +225,8 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
     return done
 
 
-def _parts_ways(clauses: Sequence[Clause], index: int) -> bool:
-    return clauses[index - 1].has("keep", "nothing", "not")
+def _turns(before: Clause) -> bool:
+    return before.has("keep", "nothing", "not")
 
 
 def _is_listed(clause: Clause, after: Clause) -> bool:
