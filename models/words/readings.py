@@ -154,7 +154,7 @@ def _level(term: Match, clause: Clause, text: str) -> int:
         return MENTION
     if orders:
         return ORDER
-    if clause.has("bother", "too", "alas", "see") or _is_told(term, clause):
+    if clause.has("bother", "too", "alas", "see") or _is_told(term, clause) or _is_phrase(term, clause, text):
         return COMPLAINT
     if clause.has("first", "then", "last", "before", "after"):
         return ORDER
@@ -163,6 +163,11 @@ def _level(term: Match, clause: Clause, text: str) -> int:
     if clause.has("object", "cannot") and not clause.has("be"):
         return MENTION
     return STATEMENT if len(clause.strange) <= FEW else MENTION
+
+
+def _is_phrase(term: Match, clause: Clause, text: str) -> bool:
+    """Returns whether it takes several words to say it, which nobody does by the way: "my hand slipped"."""
+    return term.kind == "state" and (clause.head_last or " " in text[term.start : term.end])
 
 
 def _is_told(term: Match, clause: Clause) -> bool:
