@@ -225,7 +225,8 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
             done[index] = [replace(r, wanted=True) if r.kind == "good" else r for r in done[index]]
         if _is_listed(clauses[index], after) and done[index + 1]:
             last = done[index + 1][0]
-            if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":
+            kept = last.wanted is False and after.has("like", "keep") and not after.negates  # "X and Y may stay"
+            if (last.level > done[index][0].level or last.level == ATTRIBUTE or kept) and last.kind != "good":
                 done[index] = [replace(reading, wanted=last.wanted, level=last.level) for reading in done[index]]
     return done
 

@@ -224,7 +224,7 @@ def _apply(
         grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
     elif part.has("show") or (part.has("see") and part.has("want", "hope") and not part.negates):
         if not part.has("cannot", "ask", "add", "opposite"):  # "I'd love to see the mountains"
-            grouped[last] = [replace(r, level=ORDER) if r.wanted and r.level >= MENTION else r for r in grouped[last]]
+            grouped[last] = [replace(r, level=ORDER) if r.wanted and r.level >= STATEMENT else r for r in grouped[last]]
     elif part.has("object", "cannot", "ask", "see"):
         return
     elif part.has("rest") or (previous.has("rest") and not previous.terms and previous.sentence == part.sentence):
