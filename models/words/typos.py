@@ -42,13 +42,20 @@ def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
     return re.sub(r"[^\W\d_]+", mend, text)
 
 
+_Known = tuple[str, str, str]
+"""A word with a part of its beginning and of its end: one slip leaves one of them as it was."""
+
+
 @cache
-def _known(code: str) -> dict[str, list[str]]:
+def _known(code: str) -> dict[str, list[_Known]]:
     """Returns the words of a language that are long enough, by their first letter."""
-    index: dict[str, list[str]] = {}
+    index: dict[str, list[_Known]] = {}
     for word in _words(code):
+        stem = word.rstrip("*")
         if len(word.strip("*")) >= SHORTEST and word[0] != "*":
-            index.setdefault(word[0], []).append(word)
+            half = len(stem) // 2
+            start, end = ("", "") if len(stem) >= LONG else (stem[: half - 1], stem[half:])
+            index.setdefault(word[0], []).append((word, start, end))
     return index
 
 
@@ -67,19 +74,12 @@ def _mended(word: str, code: str) -> str:
     near = [
         mend
         for first in {word[0], word[1]}
-        for known in _known(code).get(first, ())
-        if (first == word[0] or known[:2] == word[1] + word[0])
-        and _is_likely(word, known)
+        for known, start, end in _known(code).get(first, ())
+        if (end in word or word.startswith(start))
+        and (first == word[0] or known[:2] == word[1] + word[0])
         and (mend := _slip(word, known))
     ]
     return min(near, key=lambda mend: (mend[0], -len(mend[1]), mend[1]))[1] if near else word
-
-
-def _is_likely(word: str, pattern: str) -> bool:
-    """Returns False where more than one slip is sure: one slip leaves one half of a word as it was."""
-    stem = pattern.rstrip("*")
-    half = len(stem) // 2
-    return len(stem) >= LONG or stem[half:] in word or word.startswith(stem[: half - 1])
 
 
 def _slip(word: str, pattern: str) -> tuple[int, str] | None:
