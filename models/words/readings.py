@@ -206,13 +206,7 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
     done = [list(members) for members in readings]
     for index in range(1, len(clauses)):
         after = clauses[index + 1] if index + 1 < len(clauses) else None
-        if (
-            after
-            and after.head_last
-            and after.has("only", "remove")
-            and not after.terms
-            and _turns(clauses[index - 1])
-        ):
+        if after and after.head_last and after.has("only", "remove") and not after.terms and _turns(clauses[index - 1]):
             continue  # "keep the snow, and the blur: that only, remove"
         contrast = clauses[index].roles == {"not"} and clauses[index - 1].has("keep")
         if clauses[index].terms and (contrast or clauses[index].roles <= {"and", "then", "scene", "photo"}):
