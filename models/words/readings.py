@@ -128,7 +128,7 @@ def _is_good_wanted(term: Match, clause: Clause, text: str) -> bool | None:
 
 def _is_damage_wanted(clause: Clause) -> bool | None:
     if not clause.negates:
-        return None if clause.has("want") and not clause.has("remove", "too", "be") else True
+        return None if clause.has("want") and not clause.has("remove", "too", "be", "first", "last") else True
     if clause.has("want", "like", "keep"):
         return True
     if clause.has("remove", "touch", "auto"):
