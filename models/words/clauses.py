@@ -1,14 +1,18 @@
 """Cuts a prompt into clauses, at punctuation and at words like "but", and says what each consists of."""
 
+import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.words.lexicon import Language, Match
 
-SPLITS = frozenset({"but", "without", "dont", "then", "and", "except", "instead", "after", "last"})
+SPLITS = frozenset({"but", "without", "dont", "then", "and", "except", "instead", "after", "last", "before"})
 """Roles of words that begin a new clause; where they follow what they are about, a word that "ends" a clause does."""
 COMPOUNDING = ("en", "ja", "ko", "zh")
+E_IS_AND = ("it", "pt")
+VERBS = frozenset({"remove", "keep", "make", "dont", "only"})
+JOINTS = frozenset({"and", "without"})
 HEAD_LAST = ("ja", "ko", "zh")
 ENDS = r"[.,;:!?\n()\u3002\u3001\uff0c\uff1b\uff1a\uff01\uff1f\u2026\u2014\u2013/&+\u00bf\u00a1]+|\s-+\s"
 """Where a clause ends; a hyphen within a word does not count."""
@@ -63,13 +67,14 @@ class Clause:
 
 def clauses(text: str, found: Sequence[Match], language: Language) -> list[Clause]:
     """Cuts the matches into clauses; clauses without a word of the lexicon are left out, except strange ones."""
+    found = _with_ands(found, text, language)
     fillers = [match for match in found if match.names == {"filler"}]
     parts: list[Clause] = [Clause(found=[])]
     position = 0
     for match in (match for match in found if match.names != {"filler"}):
         between = text[position : match.start]
         position = match.end
-        splitting = SPLITS if language.spaced else SPLITS - {"except", "without", "dont"}
+        splitting = SPLITS if language.spaced else SPLITS - {"except", "without", "dont", "before", "after"}
         splits = not match.is_term and bool(match.names & splitting)
         ended = bool(parts[-1].found) and "ends" in parts[-1].found[-1].names
         stop = STOPS.search(between)
@@ -84,6 +89,20 @@ def clauses(text: str, found: Sequence[Match], language: Language) -> list[Claus
     parts = [part for part in parts if part.found]
     _settle(parts, text, [*found, *fillers], language)
     return parts
+
+
+def _with_ands(found: Sequence[Match], text: str, language: Language) -> list[Match]:
+    """Returns the matches; "e" is "and", and not "is", before a verb: "keep the grain e remove the rain" in Italian."""
+    if language.code not in E_IS_AND:
+        return list(found)
+    done = list(found)
+    for index, (match, after) in enumerate(itertools.pairwise(found)):
+        if text[match.start : match.end] == "e" and not text[match.end : after.start].strip():
+            if after.names & VERBS:
+                done[index] = replace(match, names=frozenset({"and"}))
+            elif after.names & JOINTS:  # "and with" splits by itself
+                done[index] = replace(match, names=frozenset({"filler"}))
+    return done
 
 
 def _settle(parts: Sequence[Clause], text: str, found: Sequence[Match], language: Language) -> None:

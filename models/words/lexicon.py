@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.words.text import NAME, normalized
 
 FOLDER = Path(__file__).with_name("languages")
 EVERYWHERE = "any"
 """The file of terms that are used in every language: "denoise", "jpeg"."""
-KINDS = ("damage", "state", "good", "quality", "repair", "word")
+KINDS = ("damage", "state", "good", "quality", "repair", "vague", "word")
 TERMS = ("damage", "state", "good", "quality", "repair")
 REPAIRS = ("quality", "repair")
 NOUNS_WITH_CAPITALS = ("de",)
@@ -32,6 +32,7 @@ SCRIPTS = {
 """The languages of each script; Latin letters also write the others in romanized form."""
 KEPT_WORDS = 20_000
 _TOKEN = re.compile(r"\w+|'")
+_WORDS, _SIGNS = re.compile(r"\*?\w+\*?|'|\*"), re.compile(r"\^|\$|[^\s^$]+")
 _GAP = re.compile(rf"[\s\-{NAME}]*")
 
 
@@ -41,7 +42,8 @@ class Match:
 
     Attributes:
         kind: "damage" (a thing: noise), "state" (a property: noisy), "good" (the lack of it: sharp), "quality" (what is
-            lacking: sharpness), "repair" (what is done: denoise), or "word".
+            lacking: sharpness), "repair" (what is done: denoise), "vague" (what may come of it: "one hardly sees her"),
+            or "word".
         names: of the degradation, or the word's roles, such as "not": some have several.
         named: it is part of a name or a quotation.
     """
@@ -67,9 +69,9 @@ class Match:
         return self.kind in TERMS
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pattern:
+class _Pattern(NamedTuple):  # far faster to make than a data class; there are 23,000
     parts: tuple[str, ...]
+    head: str
     kind: str
     names: frozenset[str]
 
@@ -92,10 +94,10 @@ class Language:
         tokens = [(found[0], found.start(), found.end()) for found in _TOKEN.finditer(text)]
         index = 0
         while index < len(tokens):
-            best = max(
-                (pattern for pattern in _starting(self, tokens[index][0]) if _fits(pattern.parts, tokens, index, text)),
-                key=_weight, default=None,
-            )  # fmt: skip
+            fitting = [
+                pattern for pattern in _starting(self, tokens[index][0]) if _fits(pattern.parts, tokens, index, text)
+            ]
+            best = max(fitting, key=_weight) if len(fitting) > 1 else fitting[0] if fitting else None
             last = index + len(best.parts) - 1 if best else index
             if best:
                 start = tokens[index][1]
@@ -107,6 +109,8 @@ class Language:
         position = 0
         while position < len(text):
             for pattern in self.patterns.get(text[position], ()):
+                if not text.startswith(pattern.head, position):  # spares nearly all of the calls
+                    continue
                 end = _end(pattern.parts, text, position)
                 if end:
                     named = text[position - 1 : position] == NAME
@@ -164,45 +168,64 @@ def _end(parts: Sequence[str], text: str, start: int) -> int:
     return 0 if latin and text[position : position + 1].isalnum() else position
 
 
-@cache
 def languages() -> tuple[Language, ...]:
     """Returns all languages; English is the first."""
-    files = sorted(FOLDER.glob("*.toml"), key=lambda path: (path.stem != "en", path.stem))
-    contents = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in files}
-    everywhere = contents.pop(EVERYWHERE)
-    return tuple(_language(code, content, everywhere) for code, content in contents.items())
+    return tuple(map(language_of, _codes()))
 
 
 def languages_of(text: str) -> tuple[Language, ...]:
     """Returns the languages that are written in the script of a text, or all where it has several or none."""
     scripts = {script for sign in text if sign.isalpha() and (script := unicodedata.name(sign, "").split(" ")[0])}
     found = {code for script in scripts for code in SCRIPTS.get(script, ())}
-    return tuple(language for language in languages() if not found or language.code in found)
+    return tuple(language_of(code) for code in _codes() if not found or code in found)
 
 
-def _language(code: str, content: Mapping[str, Any], everywhere: Mapping[str, Any]) -> Language:
+@cache
+def language_of(code: str) -> Language:
+    """Returns the language of a code of two letters; it is read at the first call."""
+    content, everywhere = _content(code), _content(EVERYWHERE)
     spaced = bool(content.get("spaced", True))
+    listed = [
+        (kind, name, form)
+        for source, kind in itertools.product((content, everywhere), KINDS)
+        for name, patterns in source.get(kind, {}).items()
+        for pattern in patterns
+        for form in _forms(pattern, spaced)
+    ]
+    plain = _normalized_all([form for _, _, form in listed])
     meanings: dict[tuple[str, ...], tuple[str, frozenset[str]]] = {}
-    for source, kind in itertools.product((content, everywhere), KINDS):
-        for name, patterns in source.get(kind, {}).items():
-            for parts in (parts for pattern in patterns for parts in _forms(pattern, spaced)):
-                before = meanings.get(parts)
-                if before is None or before[1] == {"filler"}:
-                    meanings[parts] = kind, frozenset({name})
-                elif before[0] == kind == "word" and name != "filler":
-                    meanings[parts] = kind, before[1] | {name}
-    patterns = [_Pattern(parts=parts, kind=kind, names=names) for parts, (kind, names) in meanings.items()]
+    alone = {name: frozenset({name}) for _, name, _ in listed}
+    for (kind, name, _), form in zip(listed, plain, strict=True):
+        parts = _parts(form, spaced)
+        before = meanings.get(parts)
+        if before is None or before[1] == {"filler"}:
+            meanings[parts] = kind, alone[name]
+        elif before[0] == kind == "word" and name != "filler":
+            meanings[parts] = kind, before[1] | {name}
+    patterns = [
+        _Pattern(parts, parts[1 if parts[0] == "^" else 0], kind, names) for parts, (kind, names) in meanings.items()
+    ]
     return Language(
         code=code, spaced=spaced, patterns=_indexed(patterns, spaced),
         words=frozenset(pattern.parts[0] for pattern in patterns if len(pattern.parts) == 1),
     )  # fmt: skip
 
 
+@cache
+def _codes() -> tuple[str, ...]:
+    codes = sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != EVERYWHERE)
+    return ("en", *(code for code in codes if code != "en"))
+
+
+@cache
+def _content(code: str) -> Mapping[str, Any]:
+    return tomllib.loads((FOLDER / f"{code}.toml").read_text(encoding="utf-8"))
+
+
 def _indexed(patterns: Iterable[_Pattern], spaced: bool) -> dict[str, list[_Pattern]]:
     index: dict[str, list[_Pattern]] = {}
     for pattern in patterns:
-        first = pattern.parts[1 if pattern.parts[0] == "^" else 0]
-        index.setdefault(first if spaced else first[0], []).append(pattern)
+        index.setdefault(pattern.head if spaced else pattern.head[0], []).append(pattern)
     for found in index.values():
         found.sort(key=_weight_of_signs)
     return index
@@ -212,18 +235,23 @@ def _weight_of_signs(pattern: _Pattern) -> int:
     return -len("".join(pattern.parts))
 
 
-def _forms(pattern: str, spaced: bool) -> Iterator[tuple[str, ...]]:
-    """Returns the parts of a pattern, also as people write it who have no umlauts or leave out the apostrophe."""
+def _normalized_all(forms: Sequence[str]) -> list[str]:
+    """Returns the normalized forms of patterns, which takes far longer one by one."""
+    strange = dict.fromkeys(form for form in forms if not form.isascii())
+    plain = dict(zip(strange, normalized("\n".join(strange)).split("\n"), strict=True)) if strange else {}
+    return [plain[form] if form in plain else form.lower() for form in forms]
+
+
+def _forms(pattern: str, spaced: bool) -> Iterator[str]:
+    """Returns a pattern, also as people write it who have no umlauts or leave out the apostrophe."""
+    yield pattern
+    if spaced and not pattern.isascii() and re.search("[äöü]", pattern):
+        yield pattern.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")
+    if spaced and "'" in pattern:
+        yield pattern.replace("'", "")
+
+
+def _parts(plain: str, spaced: bool) -> tuple[str, ...]:
     if not spaced:
-        yield tuple(re.findall(r"\^|\$|[^\s^$]+", normalized(pattern)))
-        return
-    yield _parts(pattern)
-    if re.search("[äöü]", pattern):
-        yield _parts(pattern.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue"))
-    if "'" in pattern:
-        yield _parts(pattern.replace("'", ""))
-
-
-def _parts(pattern: str) -> tuple[str, ...]:
-    plain = pattern if pattern.isascii() else normalized(pattern)
-    return (plain,) if plain.isalpha() else tuple(re.findall(r"\*?\w+\*?|'|\*", plain.lower()))
+        return tuple(_SIGNS.findall(plain))
+    return (plain,) if plain.isalpha() else tuple(_WORDS.findall(plain))

@@ -41,7 +41,7 @@ def read(clause: Clause, text: str) -> list[Reading]:
 
 def _read(term: Match, clause: Clause, text: str, elsewhere: bool) -> Reading:
     wanted = None if elsewhere else _is_wanted(term, clause, text)
-    place = -1 if clause.has("first", "after") else 1 if clause.has("last") else 0
+    place = -1 if clause.has("first") else 1 if clause.has("last") else 0
     level = _level(term, clause, text)
     return Reading(name=term.name, kind=term.kind, wanted=wanted, level=level, sentence=clause.sentence, place=place)
 
@@ -128,7 +128,7 @@ def _is_good_wanted(term: Match, clause: Clause, text: str) -> bool | None:
 
 def _is_damage_wanted(clause: Clause) -> bool | None:
     if not clause.negates:
-        return None if clause.has("want") and not clause.has("remove", "too", "be") else True
+        return None if clause.has("want") and not clause.has("remove", "too", "be", "first", "last") else True
     if clause.has("want", "like", "keep"):
         return True
     if clause.has("remove", "touch", "auto"):
@@ -154,15 +154,20 @@ def _level(term: Match, clause: Clause, text: str) -> int:
         return MENTION
     if orders:
         return ORDER
-    if clause.has("bother", "too", "alas", "see") or _is_told(term, clause):
+    if clause.has("bother", "too", "alas", "see") or _is_told(term, clause) or _is_phrase(term, clause, text):
         return COMPLAINT
-    if clause.has("first", "then", "last"):
+    if clause.has("first", "then", "last", "before", "after"):
         return ORDER
     if clause.has("no", "without", "not"):
         return ORDER if len(text) < SHORT else STATEMENT
     if clause.has("object", "cannot") and not clause.has("be"):
         return MENTION
     return STATEMENT if len(clause.strange) <= FEW else MENTION
+
+
+def _is_phrase(term: Match, clause: Clause, text: str) -> bool:
+    """Returns whether it takes several words to say it, which nobody does by the way: "my hand slipped"."""
+    return term.kind == "state" and (clause.head_last or " " in text[term.start : term.end])
 
 
 def _is_told(term: Match, clause: Clause) -> bool:
@@ -200,6 +205,9 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
     """Gives the members of lists the sense of the one with the verb: "remove noise and rain", "雨と霧を消して"."""
     done = [list(members) for members in readings]
     for index in range(1, len(clauses)):
+        after = clauses[index + 1] if index + 1 < len(clauses) else None
+        if after and after.head_last and after.has("only", "remove") and not after.terms and _turns(clauses[index - 1]):
+            continue  # "keep the snow, and the blur: that only, remove"
         contrast = clauses[index].roles == {"not"} and clauses[index - 1].has("keep")
         if clauses[index].terms and (contrast or clauses[index].roles <= {"and", "then", "scene", "photo"}):
             done[index] = _like_before(done[index], clauses[index], done[index - 1], clauses[index - 1])
@@ -207,11 +215,18 @@ def with_lists(readings: Sequence[list[Reading]], clauses: Sequence[Clause]) -> 
         after = clauses[index + 1]
         if after.roles == {"then"} and not after.terms:
             done[index] = [replace(reading, level=ORDER) if reading.wanted else reading for reading in done[index]]
+        if clauses[index].head_last and clauses[index].roles <= {"too"} and after.has("want") and after.has("make"):
+            done[index] = [replace(r, wanted=True) if r.kind == "good" else r for r in done[index]]
         if _is_listed(clauses[index], after) and done[index + 1]:
             last = done[index + 1][0]
-            if (last.level > done[index][0].level or last.level == ATTRIBUTE) and last.kind != "good":
+            kept = last.wanted is False and after.has("like", "keep") and not after.negates  # "X and Y may stay"
+            if (last.level > done[index][0].level or last.level == ATTRIBUTE or kept) and last.kind != "good":
                 done[index] = [replace(reading, wanted=last.wanted, level=last.level) for reading in done[index]]
     return done
+
+
+def _turns(before: Clause) -> bool:
+    return before.has("keep", "nothing", "not")
 
 
 def _is_listed(clause: Clause, after: Clause) -> bool:

@@ -25,6 +25,7 @@ _ONE_FORM = str.maketrans(
 ) | str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "ʼ": "'", "‑": "-", "‐": "-", "ı": "i", "ł": "l", "ø": "o"})
 MOST = 0.4
 """Of a text's words, so many are in lower case where a capital says something."""
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 _QUOTES = re.compile('["“”„«»「」『』]')
 _QUOTED = re.compile(
     '"[^"\n]{1,60}"|“[^“”\n]{1,60}[”“]|„[^“”\n]{1,60}[“”]|«[^«»\n]{1,60}»|「[^」\n]{1,40}」|『[^』\n]{1,40}』'
@@ -35,8 +36,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 def normalized(text: str) -> str:
     """Returns the text in lower case, without accents, in simplified Chinese characters, with single spaces."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    bare = "".join(sign for sign in decomposed if not "\u0300" <= sign <= "\u036f")
-    plain = unicodedata.normalize("NFC", bare).translate(_ONE_FORM)
+    plain = unicodedata.normalize("NFC", _ACCENTS.sub("", decomposed)).translate(_ONE_FORM)
     return re.sub(r"[^\S\n]+", " ", plain).strip()
 
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 
-from models.words.lexicon import NOUNS_WITH_CAPITALS, Language, Match, languages
+from models.words.lexicon import NOUNS_WITH_CAPITALS, Language, Match, language_of
 from models.words.text import NAME
 
 SHORTEST = 4
@@ -42,19 +42,26 @@ def corrected(text: str, language: Language, found: Sequence[Match]) -> str:
     return re.sub(r"[^\W\d_]+", mend, text)
 
 
+_Known = tuple[str, str, str]
+"""A word with a part of its beginning and of its end: one slip leaves one of them as it was."""
+
+
 @cache
-def _known(code: str) -> dict[str, list[str]]:
+def _known(code: str) -> dict[str, list[_Known]]:
     """Returns the words of a language that are long enough, by their first letter."""
-    index: dict[str, list[str]] = {}
+    index: dict[str, list[_Known]] = {}
     for word in _words(code):
+        stem = word.rstrip("*")
         if len(word.strip("*")) >= SHORTEST and word[0] != "*":
-            index.setdefault(word[0], []).append(word)
+            half = len(stem) // 2
+            start, end = ("", "") if len(stem) >= LONG else (stem[: half - 1], stem[half:])
+            index.setdefault(word[0], []).append((word, start, end))
     return index
 
 
 @cache
 def _words(code: str) -> frozenset[str]:
-    return next(language.words for language in languages() if language.code == code)
+    return language_of(code).words
 
 
 @cache
@@ -67,8 +74,10 @@ def _mended(word: str, code: str) -> str:
     near = [
         mend
         for first in {word[0], word[1]}
-        for known in _known(code).get(first, ())
-        if (first == word[0] or known[:2] == word[1] + word[0]) and (mend := _slip(word, known))
+        for known, start, end in _known(code).get(first, ())
+        if (end in word or word.startswith(start))
+        and (first == word[0] or known[:2] == word[1] + word[0])
+        and (mend := _slip(word, known))
     ]
     return min(near, key=lambda mend: (mend[0], -len(mend[1]), mend[1]))[1] if near else word
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from models.words.clauses import Clause, clauses, strange
 from models.words.lexicon import Language, Match, languages_of
+from models.words.order import in_order, with_references
 from models.words.readings import (
     ATTRIBUTE,
     COMPLAINT,
@@ -73,7 +74,7 @@ def understand_wish(prompt: str, extra: Sequence[str] = ()) -> Wish:
     if not any(match.names != {"filler"} for match in found):
         return Wish(answer="unknown", ignored=tuple(word for _, word in strange(text, [], language.spaced)))
     left = tuple(word for _, word in strange(text, found, language.spaced))
-    wish = _decide(clauses(text, found, language), text, len(left))
+    wish = _decide(clauses(text, with_references(found), language), text, len(left))
     return replace(wish, language=language.code, ignored=left)
 
 
@@ -117,7 +118,7 @@ def _decide(parts: Sequence[Clause], text: str, left: int) -> Wish:
     if any(part.has("only") for part in parts):  # "no sharpness, only make it larger"
         for part, group in zip(parts, grouped, strict=True):
             group[:] = [replace(r, wanted=False) if r.kind == "quality" and part.has("no") else r for r in group]
-    readings = [reading for group in grouped for reading in group]
+    readings = in_order(grouped, parts, text)
     impossible = any(_is_impossible(part, text) for part in parts)
     refused = any(part.has("dont", "not") and part.has("touch", "auto", "remove", "make") for part in parts)
     nothing = any(part.has("nothing") and not part.has("see") for part in parts)
@@ -174,8 +175,7 @@ def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool, beside
     if level < (ORDER if nothing else COMPLAINT if impossible else ATTRIBUTE):
         return []
     sentences = {reading.sentence for reading in wanted if reading.level == level}
-    chosen = [r for r in wanted if r.level == level or (r.level >= beside and r.sentence in sentences)]
-    return sorted(chosen, key=lambda reading: reading.place)
+    return [r for r in wanted if r.level == level or (r.level >= beside and r.sentence in sentences)]
 
 
 def _mark_questions(parts: Sequence[Clause]) -> None:
@@ -219,10 +219,16 @@ def _apply(
     part: Clause, last: int, grouped: list[list[Reading]], parts: Sequence[Clause], after: Clause | None
 ) -> None:
     """Applies one such order to the readings of the clause before it that names something."""
+    previous = parts[max(parts.index(part) - 1, 0)]
     if part.roles and part.roles <= {"no", "yes"} and not (part.strange or part.joined):  # "sharpening: no"
         grouped[last] = [replace(r, wanted=part.has("yes"), level=ORDER) for r in grouped[last]]
+    elif part.has("show") or (part.has("see") and part.has("want", "hope") and not part.negates):
+        if not part.has("cannot", "ask", "add", "opposite"):  # "I'd love to see the mountains"
+            grouped[last] = [replace(r, level=ORDER) if r.wanted and r.level >= STATEMENT else r for r in grouped[last]]
     elif part.has("object", "cannot", "ask", "see"):
         return
+    elif part.has("rest") or (previous.has("rest") and not previous.terms and previous.sentence == part.sentence):
+        return  # "keep the grain, for the rest do what you like"
     elif _keeps(part):
         grouped[last] = [replace(r, wanted=False) if r.level < ORDER else r for r in grouped[last]]
     elif part.has("remove", "hate", "auto") and not part.negates and len(part.strange) <= 1:
@@ -256,11 +262,13 @@ def _is_meant(reading: Reading, readings: Sequence[Reading], part: Clause, least
 
 def _is_for_the_photo(part: Clause) -> bool:
     """Returns whether a clause asks to work on the photo itself: "take care of this picture"."""
-    return part.has("remove") and part.has("photo") and not part.has("object", "cannot") and not part.strange
+    return part.has("remove") and part.has("photo") and not part.has("object", "cannot", "from") and not part.strange
 
 
 def _is_impossible(part: Clause, text: str) -> bool:
     if part.negates or part.has("nothing"):
+        return False
+    if part.has("see", "unseen") and not part.has("remove", "make", "add"):  # "one hardly sees her smile"
         return False
     if part.has("cannot", "opposite", "add") or is_about_an_object(part, text):
         return True
