@@ -36,10 +36,17 @@ def only_blur(page):
 
 
 def place(page, x, y):
-    """Where a pixel of the photo is on the screen."""
+    """Where a pixel of the photo is on the screen, once the photo stands still: what appears above it moves it."""
     return page.evaluate(
-        """([x, y]) => {
-        const image = document.querySelector("#stage img"), box = image.getBoundingClientRect();
+        """async ([x, y]) => {
+        const image = document.querySelector("#stage img");
+        let box = image.getBoundingClientRect(), same = 0;
+        while (same < 5) {
+            await new Promise(requestAnimationFrame);
+            const now = image.getBoundingClientRect();
+            same = now.x === box.x && now.y === box.y && now.width === box.width ? same + 1 : 0;
+            box = now;
+        }
         const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
         return [box.x + box.width / 2 + (x - image.naturalWidth / 2) * scale,
                 box.y + box.height / 2 + (y - image.naturalHeight / 2) * scale];
