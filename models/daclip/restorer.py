@@ -11,7 +11,7 @@ How this family applies the user's controls:
     prompt       takes the place of that word.  Bundles that take prompts as words (models.prompt_plan) run a pass for
                  each repair that they ask for, with the embedding of its word.
     steps        the number of sampling steps.
-    strict, fidelity, max_passes and guidance have no effect, because the family always runs the one published pass.
+    strict       makes a prompt a free one, without the safety envelope.  fidelity and guidance have no effect.
 
 Networks without a degradation embedding (the wild ones) repair what they recognize: they refuse `only` and `skip`, and
 ignore a prompt with a warning.  No image is assessed as clean: the family always restores.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic Newton-Schulz iteration: five steps bring all singular values to about one (0.7 to 1.2)."""
+"""Of the quintic Newton-Schulz iteration: five steps bring singular values from 0.01 to 1 near one (0.68 to 1.14)."""
 ITERATIONS = 5
 MOMENTUM = 0.95
 

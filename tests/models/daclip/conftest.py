@@ -9,6 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
+from models.daclip.config import DaCLIPConfig
+from models.daclip.restorer import DaCLIPRestorer
+from models.prompt_plan import PromptStyle
+
 State = dict[str, Tensor]
 
 
@@ -53,3 +58,22 @@ def _file_content(name: str, state: State) -> object:
     settings = {"state": {}, "param_groups": [{"lr": np.float64(1e-5), "params": [0]}]}
     parallel = {f"module.{key}": value for key, value in state.items()}
     return {"epoch": 50, "name": "random", "state_dict": parallel, "optimizer": settings}
+
+
+@pytest.fixture(scope="session")
+def one_step_beside() -> Callable[..., DaCLIPRestorer]:
+    """Builds the controller of another restorer beside a random NAFNet whose zero gains are not zero."""
+
+    def build(published: DaCLIPRestorer, prompts: PromptStyle = "free") -> DaCLIPRestorer:
+        config = NAFNetConfig(width=32, encoder_blocks=(1, 1), middle_blocks=1, decoder_blocks=(1, 1), context_dim=64)
+        torch.manual_seed(0)
+        network = ConditionalNAFNet(config).eval().requires_grad_(False)
+        for name, value in network.named_parameters():
+            if name.endswith(("beta", "gamma", "proj_out.weight")):
+                torch.nn.init.normal_(value, std=0.1)
+        whole = DaCLIPConfig(
+            words=published.config.words, controller=published.config.controller, nafnet=config, prompts=prompts
+        )
+        return DaCLIPRestorer(whole, published.controller, network, torch.device("cpu"))
+
+    return build

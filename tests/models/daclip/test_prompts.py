@@ -5,8 +5,6 @@ import torch
 
 from models.controls import Controls
 from models.convert.daclip.conversion import convert_daclip
-from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
-from models.daclip.config import DaCLIPConfig
 from models.daclip.restorer import DaCLIPRestorer
 from models.drive import restore_one
 from models.errors import PromptNotUnderstood
@@ -25,18 +23,9 @@ def published(checkpoint_file, tmp_path_factory) -> DaCLIPRestorer:
 
 
 @pytest.fixture(scope="module")
-def words(published) -> DaCLIPRestorer:
-    """The same controller beside a NAFNet, as a bundle that takes prompts as words."""
-    config = NAFNetConfig(width=32, encoder_blocks=(1, 1), middle_blocks=1, decoder_blocks=(1, 1), context_dim=64)
-    torch.manual_seed(0)
-    network = ConditionalNAFNet(config).eval().requires_grad_(False)
-    for name, value in network.named_parameters():
-        if name.endswith(("beta", "gamma", "proj_out.weight")):
-            torch.nn.init.normal_(value, std=0.1)
-    whole = DaCLIPConfig(
-        words=published.config.words, controller=published.config.controller, nafnet=config, prompts="words"
-    )
-    return DaCLIPRestorer(whole, published.controller, network, CPU)
+def words(published, one_step_beside) -> DaCLIPRestorer:
+    """A bundle that takes prompts as words."""
+    return one_step_beside(published, "words")
 
 
 def photo(height=41, width=35):

@@ -9,9 +9,7 @@ from parity_check import assert_parity
 
 from models.controls import Controls
 from models.convert.daclip.conversion import convert_daclip
-from models.daclip.conditional_nafnet import ConditionalNAFNet, NAFNetConfig
 from models.daclip.conditional_unet import ConditionalUNet
-from models.daclip.config import DaCLIPConfig
 from models.daclip.controller import preprocess
 from models.daclip.restorer import DaCLIPRestorer
 from models.drive import restore_all, restore_one
@@ -48,16 +46,8 @@ def wild(checkpoint_file, tmp_path_factory) -> DaCLIPRestorer:
 
 
 @pytest.fixture(scope="module")
-def one_step(restorer) -> DaCLIPRestorer:
-    """The same controller beside a NAFNet whose zero gains are not zero."""
-    config = NAFNetConfig(width=32, encoder_blocks=(1, 1), middle_blocks=1, decoder_blocks=(1, 1), context_dim=64)
-    torch.manual_seed(0)
-    network = ConditionalNAFNet(config).eval().requires_grad_(False)
-    for name, value in network.named_parameters():
-        if name.endswith(("beta", "gamma", "proj_out.weight")):
-            torch.nn.init.normal_(value, std=0.1)
-    whole = DaCLIPConfig(words=restorer.config.words, controller=restorer.config.controller, nafnet=config)
-    return unbounded(DaCLIPRestorer(whole, restorer.controller, network, CPU))
+def one_step(restorer, one_step_beside) -> DaCLIPRestorer:
+    return unbounded(one_step_beside(restorer))
 
 
 def photo(height, width, seed=0):

@@ -1,4 +1,4 @@
-"""Prompts are understood as the people meant who wrote three lists of them without knowing the lexicon.
+"""Prompts are understood as their writers meant, language models that wrote three lists without knowing the lexicon.
 
 Columns: language, kind, prompt, answer, split.  The lexicon was made with the splits dev and dev2 in view; of held and
 held2 only totals were looked at.  A third list, dev3 and held3, was tried when all was done, and then its part in view
