@@ -23,6 +23,7 @@ from cli.options import RedisUrl
 from cli.probe_server import serve_probes
 from cli.server_urls import checked_redis_url
 from cli.settings import settings
+from jobs.end_tasks import end_tasks
 from jobs.json_log import log_as_json
 from jobs.record import WorkerInfo
 from jobs.redis_client import open_redis
@@ -121,8 +122,7 @@ class Marker:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stop.wait(), self.every_s)
         finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+            await end_tasks(beating)
         return True
 
     def _probes(self, dead: Callable[[], list[str]]) -> "Checks":

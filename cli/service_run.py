@@ -24,6 +24,7 @@ from cli.exit_codes import ExitCode
 from cli.listening import close, url_of
 from cli.worker_process import WorkerProcess
 from jobs.backoff import Backoff
+from jobs.end_tasks import end_tasks
 from jobs.tracing.spans import NO_TRACER, Tracer
 from processes.child_program import ChildProgram
 
@@ -94,9 +95,7 @@ class ServiceRun:
         except _Stopped:
             pass
         finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
+            await end_tasks(*watchers)
             await self._end()
         return self._code
 
@@ -141,8 +140,7 @@ class ServiceRun:
         stop.cancel()
         if task.done():
             return task.result()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
         raise _Stopped
 
     async def _keep_api(self) -> None:

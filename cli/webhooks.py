@@ -11,6 +11,7 @@ from cli.listening import check_metrics_port
 from cli.options import MetricsPort, RedisUrl, StoreUrl
 from cli.probe_server import serve_probes
 from cli.settings import settings
+from jobs.end_tasks import end_tasks
 from jobs.json_log import log_as_json
 
 if TYPE_CHECKING:
@@ -50,5 +51,4 @@ async def _run(service: "ServiceSettings") -> None:
     try:
         await run_webhooks(service, probe)
     finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        await end_tasks(beating)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from jobs.blob_store import open_store
+from jobs.end_tasks import end_tasks
 from jobs.queue import Queue
 from jobs.redis_client import open_redis
 from jobs.storage_limits import StorageLimits
@@ -22,7 +23,6 @@ from jobs.uploads import UploadRegistry
 from service.authentication import Authenticator
 from service.desk import Desk
 from service.direct_uploads import DirectUploads
-from service.end_task import end_task
 from service.forwarded import ForwardedHeaders, TrustedProxies
 from service.housekeeping import Housekeeping
 from service.image_fetch import ImageFetch, client_for
@@ -153,9 +153,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
             yield
     finally:
         waiters.close()
-        await end_task(app.state.listener)
-        await end_task(housekeeping)
-        await end_task(renewal)
+        await end_tasks(app.state.listener, housekeeping, renewal)
         await app.state.transcoder.close()
         app.state.images.close()
         await app.state.desk.close()

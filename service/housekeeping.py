@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from jobs.backoff import Backoff
 from jobs.blob_store import BlobStore
+from jobs.end_tasks import run_together
 from jobs.errors import StoreError
 from jobs.job_log import log_ends, log_released
 from jobs.queue import Queue
@@ -32,7 +33,7 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Work until canceled.  No part waits for another: a store that fails must not hold up a deadline."""
-        await asyncio.gather(
+        await run_together(
             _repeat(self._end_late_jobs, EXPIRE_S), _repeat(self._sweep, EXPIRE_S), _repeat(self._forget, FORGET_S)
         )
 

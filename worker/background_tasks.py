@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable
 
+from jobs.end_tasks import end_tasks
+
 
 class BackgroundTasks:
     """Keeps a reference to each running task, as asyncio asks for."""
@@ -23,7 +25,4 @@ class BackgroundTasks:
 
     async def cancel(self) -> None:
         """Cancel all tasks and wait for their end."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)

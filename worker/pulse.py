@@ -5,6 +5,7 @@ import time
 
 from redis.exceptions import RedisError
 
+from jobs.end_tasks import run_together
 from jobs.queue import Queue
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
@@ -29,7 +30,7 @@ class Pulse:
 
     async def run(self) -> None:
         """Measure until canceled."""
-        await asyncio.gather(self._tick(), self._compare_clocks())
+        await run_together(self._tick(), self._compare_clocks())
 
     async def _tick(self) -> None:
         while True:

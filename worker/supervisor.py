@@ -18,6 +18,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs.blob_store import BlobStore, open_store
+from jobs.end_tasks import end_tasks
 from jobs.queue import Queue
 from jobs.spec import LANES, Lane
 from jobs.tracing.spans import NO_TRACER, Tracer
@@ -156,9 +157,7 @@ class Supervisor:
             await self._lease_until_drained()
             await self._finish_held()
         finally:
-            for task in loops:
-                task.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await end_tasks(*loops)
             await self.background.cancel()
             await self._close()
         return self.keeper.failure
@@ -239,9 +238,7 @@ class Supervisor:
             if leasing.done():
                 leasing.result()
         finally:  # jobs of a lease whose reply never comes are put back at the end
-            for task in (leasing, drained):
-                task.cancel()
-            await asyncio.gather(leasing, drained, return_exceptions=True)
+            await end_tasks(leasing, drained)
 
     async def _finish_held(self) -> None:
         """Wait for the held jobs, for up to the grace, then put the rest back without counting an attempt."""

@@ -55,7 +55,7 @@ LABELS_BY_FILE_NAME: tuple[tuple[str, str], ...] = (
 """Expected labels in the mixed task `real`, by the first words of the file name (see `_match`)."""
 
 SUBSETS: tuple[tuple[str, str, str], ...] = (
-    ("denoise", r"cbsd68_\w+_s(\d+)", r"CBSD68 noise \1"),
+    ("denoise", r"cbsd68_\w+?_s(\d+)", r"CBSD68 noise \1"),
     ("denoise", r"nam", "Nam (camera noise)"),
     ("deblur", r"gopro", "GoPro"),
     ("derain", r"rain100l", "Rain100L"),
@@ -71,7 +71,7 @@ SUBSETS: tuple[tuple[str, str, str], ...] = (
     ("sr", r"set14", "Set14 x4"),
     ("sr", r"bsd100", "BSD100 x4"),
     ("sr", r"urban100", "Urban100 x4"),
-    ("jpeg", r"live1_\w+_q(\d+)", r"LIVE1 q\1"),
+    ("jpeg", r"live1_\w+?_q(\d+)", r"LIVE1 q\1"),
     ("shadow", r"srd", "SRD"),
     ("inpaint", r"celebahq", "CelebA-HQ thin masks"),
     ("inpaint", r"places2", "Places2"),

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from jobs.blob_store import open_store
 from jobs.deliveries import Outbox
+from jobs.end_tasks import end_tasks
 from jobs.redis_client import open_redis
 from service.outgoing.client import OutgoingClient
 from service.settings import ServiceSettings
@@ -40,8 +41,7 @@ async def run_webhooks(settings: ServiceSettings, started: Callable[[Sender], No
         try:
             await sender.run()
         finally:
-            alive.cancel()
-            await asyncio.gather(alive, return_exceptions=True)
+            await end_tasks(alive)
             clients.close()
             await store.close()
         log.info("webhooks.stopped")

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from jobs.backoff import Backoff
 from jobs.deliveries import DueDelivery, Outbox, Settlement
+from jobs.end_tasks import end_tasks
 from jobs.errors import StoreError
 from jobs.redis_keys import LEASE_MS
 from jobs.webhook_secrets import forget_revoked
@@ -77,9 +78,7 @@ class Sender:
                     await asyncio.sleep(failures.next_s())
             await self._end()
         finally:
-            for task in (*repeated, *self._held):
-                task.cancel()
-            await asyncio.gather(*repeated, *self._held, return_exceptions=True)
+            await end_tasks(*repeated, *self._held)
 
     async def _step(self) -> None:
         """Lease what there is room for; wait a moment where nothing is due, or where all places are taken."""
