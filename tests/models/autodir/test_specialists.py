@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from parity_check import PROGRAM, assert_parity
 
 from models.autodir.restorer import AutoDIR
@@ -88,6 +89,64 @@ def test_mirrored_repair_of_a_mirror_image_is_the_mirror_image_of_the_repair(bui
     done, turned = (restored(model, one, prompt=WORDS).image for one in (image, image.flip(-1)))
     assert_parity(turned.flip(-1), done)
     assert (done - once).abs().max() > 1e-3
+
+
+class StreakEraser(torch.nn.Module):
+    """Takes bright vertical runs of seven pixels or more away: it erases rain that falls, and no other."""
+
+    def forward(self, x):
+        middle = -F.max_pool2d(-x, (7, 1), 1, (3, 0))
+        return torch.where(F.max_pool2d(middle, (7, 1), 1, (3, 0)) > 0.5, torch.full_like(x, -0.5), x)
+
+
+def rainy(height, width, seed, streaks=12):
+    """A smooth ground with streaks that fall, as (3, H, W)."""
+    rng = torch.Generator().manual_seed(seed)
+    image = torch.full((3, height, width), -0.5)
+    for _ in range(streaks):
+        y, x = int(torch.randint(height - 9, (1,), generator=rng)), int(torch.randint(width, (1,), generator=rng))
+        image[:, y : y + 9, x] = 0.9
+    return image
+
+
+@pytest.fixture
+def bank():
+    def make(turned, mirrored=False):
+        config = SpecialistConfig(names=("rain",), network=NETWORK, turned=turned, mirrored=mirrored)
+        return Specialists({"weather": config}, {"weather": StreakEraser()})
+
+    return make
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_rain_that_falls_in_any_direction_is_erased_alike(bank, quarters, mirrored):
+    image = rainy(24, 36, seed=1)
+    upright = bank(True, mirrored).restore("weather", image[None])
+    assert (upright < 0).all() and torch.equal(upright, bank(False, mirrored).restore("weather", image[None]))
+    sideways = bank(True, mirrored).restore("weather", torch.rot90(image[None], quarters, (-2, -1)))
+    assert torch.equal(torch.rot90(sideways, -quarters, (-2, -1)), upright)
+
+
+def test_without_turns_rain_in_a_photo_stored_sideways_stays(bank):
+    sideways = torch.rot90(rainy(24, 36, seed=1)[None], 1, (-2, -1))
+    assert torch.equal(bank(False).restore("weather", sideways), sideways)
+
+
+def test_each_photo_of_a_batch_has_its_own_turn(bank):
+    images = [rainy(24, 24, seed=2), torch.rot90(rainy(24, 24, seed=3), 1, (-2, -1)), rainy(24, 24, seed=4)]
+    together = bank(True).restore("weather", torch.stack(images))
+    for image, one in zip(images, together, strict=True):
+        assert torch.equal(one, bank(True).restore("weather", image[None])[0])
+        assert (one < 0).all()
+
+
+def test_a_photo_that_both_turns_change_alike_is_repaired_upright(bank):
+    """Lines of the scene may lie; only clearly more change speaks for a photo stored sideways."""
+    image = torch.full((3, 40, 40), -0.5)
+    image[:, 2:11, 5] = image[:, 2:11, 15] = image[:, 30, 20:30] = 0.9
+    done = bank(True).restore("weather", image[None])[0]
+    assert (done[:, 2:11] < 0).all() and torch.equal(done[:, 20:], image[:, 20:])
 
 
 def test_fidelity_is_the_share_of_the_change_that_is_applied(model):
