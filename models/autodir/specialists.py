@@ -16,17 +16,11 @@ from models.dat.config import TILE_PX, DATConfig
 from models.maxim.config import MAXIMConfig
 from models.maxim.memory import tile_side_px
 from models.networks.drunet import DRUNet, DRUNetConfig
+from models.networks.turns import lies, turned
 from processes.memory_limits import memory
 
 KEPT = 2
 """Networks that are loaded on first use and stay; most photos have one kind of damage, and a batch of photos alike."""
-
-CLEARLY_MORE = 1.3
-"""How many times as much a network changes a photo that is stored sideways, once it sees it upright.
-
-Of 15 upright rainy photographs the mean change of the turned one was at most 1.2 times that of the upright one, and of
-the same photographs stored sideways at least 1.4 times in 12 (docs/decisions/0052).
-"""
 
 Load = Callable[[], nn.Module]
 
@@ -121,12 +115,12 @@ class Specialists:
         if not self._configs[key].turned:
             return self._repair(key, degraded, network(degraded))
         upright: Tensor = network(degraded)
-        sideways = _turned(network(_turned(degraded, 1)), -1)
-        turn = _change(sideways, degraded) > CLEARLY_MORE * _change(upright, degraded)  # (B,)
+        sideways = turned(network(turned(degraded, 1)), -1)
+        turn = lies(degraded, upright, sideways)
         if not bool(turn.all()):
             upright[~turn] = self._repair(key, degraded[~turn], upright[~turn])
         if bool(turn.any()):
-            upright[turn] = _turned(self._repair(key, _turned(degraded[turn], 1), _turned(sideways[turn], 1)), -1)
+            upright[turn] = turned(self._repair(key, turned(degraded[turn], 1), turned(sideways[turn], 1)), -1)
         return upright
 
     def _repair(self, key: str, degraded: Tensor, once: Tensor) -> Tensor:
@@ -155,12 +149,3 @@ class Specialists:
 def _words_in(prompt: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the words of a prompt that are among `words`, whatever their case and punctuation."""
     return tuple(word for word in (prompt or "").split() if re.sub(r"\W", "", word).lower() in words)
-
-
-def _turned(images: Tensor, quarters: int) -> Tensor:
-    return torch.rot90(images, quarters, (-2, -1))
-
-
-def _change(restored: Tensor, degraded: Tensor) -> Tensor:
-    """Returns the mean absolute change of each image, (B,)."""
-    return (restored.clamp(-1, 1) - degraded).abs().mean(dim=(1, 2, 3))

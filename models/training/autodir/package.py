@@ -26,7 +26,7 @@ from models.networks.drunet import DRUNet
 from models.networks.nafnet import NAFNet
 from models.restorer import Restorer
 from models.training.autodir import autodir_small
-from models.training.autodir.calibration import fit_confidence, measure_floors, measure_strengths
+from models.training.autodir.calibration import cautious_offset, fit_confidence, measure_floors, measure_strengths
 from models.training.autodir.package_published import write_published
 from models.training.core.run_config import RunConfig
 from models.training.core.slimming import slimmed
@@ -42,6 +42,9 @@ TRAINED_ON = (
     "Pop!_OS, "
     "deepin, Budgie, CyanogenMod, and others named in docs/model-card.md), with synthetic degradations"
 )
+
+CLEAN_CROPS = 120
+"""About four of each held-out photograph."""
 
 
 def manifest(version: str, specialists: Collection[str] = (), loop: LoopConfig = autodir_small.LOOP) -> Manifest:
@@ -107,7 +110,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if pool is not None:
         factor, offset = calibrate(assessor, pool)
         loop = replace(loop, wary=offset)
-        console.print(f'multiplied the logits of the assessor by {factor:.2f}; offset of "clean": -{offset:.2f}')
+        console.print(f'multiplied the logits of the assessor by {factor:.2f}; offset of "clean": {-offset:+.2f}')
     networks = {"clip": assessor.clip.state_dict(), "air": air.state_dict(), "scm": scm.state_dict()}
     specialists = {key: path for key in autodir_small.SPECIALISTS if (path := getattr(arguments, key)) is not None}
     for key, path in specialists.items():
@@ -144,7 +147,13 @@ def calibrate(assessor: Assessor, pool: PhotoPool) -> tuple[float, float]:
     examples = validation_examples(pool, autodir_small.NAMES, crop_px=3 * autodir_small.CLIP.vision.image_size, each=8)
     truth = [index for index, example in enumerate(examples) for _ in example["degraded"]]
     answers = [answer for example in examples for answer in assessor.view_logits(list(example["degraded"]))]
-    factor, offset = fit_confidence(answers, truth, autodir_small.NAMES.index(CLEAN))
+    factor, _ = fit_confidence(answers, truth, autodir_small.NAMES.index(CLEAN))
+    (clean,) = validation_examples(
+        pool, autodir_small.NAMES, crop_px=3 * autodir_small.CLIP.vision.image_size, each=CLEAN_CROPS, drawn=(CLEAN,)
+    )
+    looks = [look for image in clean["degraded"] for look in assessor.view_logits([image])]
+    floors = {name: max(autodir_small.LOOP.floor, autodir_small.FLOORS.get(name, 0)) for name in autodir_small.NAMES}
+    offset = cautious_offset(looks, factor, autodir_small.NAMES, floors)
     scale: Tensor = assessor.clip.get_parameter("logit_scale")
     scale += math.log(factor)
     return factor, offset

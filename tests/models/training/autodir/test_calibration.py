@@ -1,5 +1,6 @@
 """Calibration: strengths, floors and confidence, against values that are known in advance."""
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,9 +11,11 @@ from models.autodir.assessor import prompt_of
 from models.restoration_report import Report
 from models.restorer import Restored
 from models.training.autodir.calibration import (
+    CAUTION,
     LOGIT_FACTORS,
     best_strength,
     break_even_probability,
+    cautious_offset,
     fit_confidence,
     measure_floors,
     measure_strengths,
@@ -152,3 +155,36 @@ class TestCalibration:
         logits = torch.tensor([[1.0, 2.0]])
         fit_confidence([(logits, torch.ones(1))], [0], clean=1)
         assert torch.equal(logits, torch.tensor([[1.0, 2.0]]))
+
+
+class TestCaution:
+    """Clean pictures with known margins of "haze" over "clean": an offset w repairs those with a margin above -w."""
+
+    MARGINS = (-3.0, -2.0, -1.1, -0.6, -0.1, 0.4, 0.9, 1.4)
+
+    def looks(self, margins=MARGINS):
+        return [(torch.tensor([[-9.0, margin, 0.0]]), torch.ones(1)) for margin in margins]
+
+    def repaired(self, offset, factor=1.0, floor=0.0):
+        """Counted by hand: haze wins by its margin, and has the logistic of it as its probability."""
+        moved = [factor * margin + offset for margin in self.MARGINS]
+        return sum(margin > 0 and 1 / (1 + math.exp(-margin)) >= floor for margin in moved) / len(moved)
+
+    @pytest.mark.parametrize("at_most", [0.0, 0.125, 0.25, 0.375, 0.5])
+    @pytest.mark.parametrize(("factor", "floor"), [(1.0, 0.0), (1.5, 0.0), (1.0, 0.6), (1.5, 0.7)])
+    def test_the_offset_is_the_largest_that_repairs_few_clean_pictures(self, at_most, factor, floor):
+        found = cautious_offset(self.looks(), factor, NAMES, {"haze": floor}, at_most)
+        assert self.repaired(found, factor, floor) <= at_most
+        assert all(self.repaired(offset, factor, floor) > at_most for offset in CAUTION if offset > found)
+
+    def test_the_most_cautious_offset_is_the_last_resort(self):
+        assert cautious_offset(self.looks((9.0,)), 1.0, NAMES, {}, 0.0) == CAUTION[-1]
+
+    def test_views_count_by_their_shares(self):
+        """Of two views, one is sure of haze: with a share of 0.9 it decides, with 0.1 it does not."""
+        views = torch.tensor([[-9.0, 6.0, 0.0], [-9.0, -6.0, 0.0]])
+        offsets = [
+            cautious_offset([(views, torch.tensor([share, 1 - share]))], 1.0, NAMES, {"haze": 0.5}, 0.0)
+            for share in (0.1, 0.9)
+        ]
+        assert offsets == [CAUTION[0], CAUTION[-1]]
