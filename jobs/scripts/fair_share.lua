@@ -187,9 +187,23 @@ local function oldest_in_line(queue)
     return id and tonumber(redis.call('HGET', KEY.job .. id, 'enqueued_ms') or nil)
 end
 
+-- The same, as it was noted; false for an empty line.  One look for a line with jobs
+local function oldest_known(queue)
+    local since = redis.call('ZRANGE', KEY.firsts .. queue, 0, 0, 'WITHSCORES')[2]
+    if not since and redis.call('LLEN', KEY.rq_queue .. queue) > 0 then
+        adopt(queue)
+        since = redis.call('ZRANGE', KEY.firsts .. queue, 0, 0, 'WITHSCORES')[2]
+            or redis.call('HGET', KEY.job .. redis.call('LINDEX', KEY.rq_queue .. queue, 0), 'enqueued_ms') or '0'
+    end
+    return since and tonumber(since)
+end
+
 -- Returns the id of the first job of the tenant whose turn it is, and the tenant; or nothing for an empty line
 local function first_in_line(queue)
-    if redis.call('LLEN', KEY.rq_queue .. queue) == 0 then return end
+    if redis.call('LLEN', KEY.rq_queue .. queue) == 0 then
+        close_line(queue)
+        return
+    end
     for _ = 1, 3 do
         local complete = adopt(queue)
         local tenant = redis.call('ZRANGE', KEY.turns .. queue, 0, 0)[1]

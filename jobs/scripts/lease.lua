@@ -22,23 +22,27 @@ local function input(key)
     return redis.call('GET', key) or ''
 end
 
--- Notes the first job of a lane, and the lane's turn: since when its oldest job has waited beyond the lane's head start
+-- Notes the turn of a lane: since when its oldest job has waited beyond the lane's head start; false where it has no job.
+-- A worker may serve hundreds of lanes, so this asks as little as it can
 local function look_at(lane)
-    lane.id = nil
-    if paused[lane.lane] then return end
-    lane.id, lane.tenant = first_in_line(lane.queue)
-    if lane.id then lane.turn = (oldest_in_line(lane.queue) or 0) + lane.head_start_ms end
+    local since = not paused[lane.lane] and oldest_known(lane.queue)
+    lane.turn = since and since + lane.head_start_ms
 end
 
 for _, lane in ipairs(args.lanes) do look_at(lane) end
 
--- The lane whose turn comes first; nil where no lane has a job
-local function next_lane()
-    local best
-    for _, lane in ipairs(args.lanes) do
-        if lane.id and (not best or lane.turn < best.turn) then best = lane end
+-- The lane whose turn comes first, its first job, and the tenant of it; nothing where no lane has a job
+local function next_job()
+    while true do
+        local best
+        for _, lane in ipairs(args.lanes) do
+            if lane.turn and (not best or lane.turn < best.turn) then best = lane end
+        end
+        if not best then return end
+        local id, tenant = first_in_line(best.queue)
+        if id then return best, id, tenant end
+        best.turn = nil  -- a process of an earlier version has taken its last job
     end
-    return best
 end
 
 local function refuse(id, queue, row)
@@ -57,9 +61,9 @@ local function callbacks(id)
 end
 
 while #rows < args.max_jobs do
-    local lane = next_lane()
+    local lane, id, tenant = next_job()
     if not lane then break end
-    local queue, id = lane.queue, lane.id
+    local queue = lane.queue
     local job, rq = KEY.job .. id, KEY.rq_job .. id
     local known = redis.call('HMGET', job, 'spec', 'state', 'attempts', 'deaths', 'alone', 'cancel', 'deadline_ms',
         'carried', 'queued_ms', 'enqueued_ms', 'request')
@@ -84,7 +88,7 @@ while #rows < args.max_jobs do
     elseif state ~= 'queued' then
         leave_line(queue, id)  -- it is over already: only its place in the queue had to go
     else
-        charge(queue, lane.tenant)
+        charge(queue, tenant)
         leave_line(queue, id)
         redis.call('HSET', job, 'state', 'running', 'lease', args.token, 'worker', args.worker)
         redis.call('HINCRBY', job, 'attempts', 1)
