@@ -69,14 +69,14 @@ class Bench:
         """Returns the CPU time of Redis since its start, in microseconds."""
         info = await self.redis.info("cpu")
         # Not the threads that free memory of an earlier line
-        return 1e6 * (info["used_cpu_user_main_thread"] + info["used_cpu_sys_main_thread"])
+        return 1e6 * float(info["used_cpu_user_main_thread"] + info["used_cpu_sys_main_thread"])
 
-    async def cost_us(self, calls: Sequence[Callable[[], Awaitable[Any]]]) -> float:
-        """Returns the CPU time of Redis for one of these calls."""
+    async def cost_us(self, function: Callable[[Any], Awaitable[Any]], arguments: Sequence[Any]) -> float:
+        """Returns the CPU time of Redis for a call of the function, which is called with each of the arguments."""
         before = await self.cpu_us()
-        for call in calls:
-            await call()
-        return (await self.cpu_us() - before) / len(calls)
+        for argument in arguments:
+            await function(argument)
+        return (await self.cpu_us() - before) / len(arguments)
 
     async def fill(self, jobs: int, bundle: str = BUNDLE, lane: str = "standard", first: int = 1) -> None:
         """Write a line as an earlier version left it."""
@@ -124,18 +124,18 @@ async def measure(bench: Bench, jobs: int, calls: int) -> dict[str, float]:
     await bench.fill(jobs)
     costs["adopt"] = await bench.adopt(jobs)
     new = [bench.spec(UUID(int=draw.getrandbits(128)).hex, owner=OWNERS[i % 3]) for i in range(calls)]
-    costs["submit"] = await bench.cost_us([lambda spec=spec: queue.submit(spec, 10**8) for spec in new])
+    costs["submit"] = await bench.cost_us(lambda spec: queue.submit(spec, 10**8), new)
     numbers = draw.sample(range(jobs // 2, jobs + 1), 2 * calls)  # the older half is leased
     specs = [bench.spec(job_id(number)) for number in numbers]
-    costs["place"] = await bench.cost_us([lambda spec=spec: queue.forecast(spec) for spec in specs[calls:]])
+    costs["place"] = await bench.cost_us(queue.forecast, specs[calls:])
     before = await bench.cpu_us()
     leased = [job for _ in range(calls) for job in await bench.lease(1)]
     costs["lease"] = (await bench.cpu_us() - before) / calls
     ends = [Finished(id=job, state=State.SUCCEEDED, outcome=Outcome(), keep_s=60) for job in leased]
-    costs["commit"] = await bench.cost_us([lambda end=end: queue.commit(TOKEN, [end]) for end in ends])
-    costs["cancel"] = await bench.cost_us([lambda spec=spec: queue.cancel(spec.id) for spec in specs[:calls]])
+    costs["commit"] = await bench.cost_us(lambda end: queue.commit(TOKEN, [end]), ends)
+    costs["cancel"] = await bench.cost_us(lambda spec: queue.cancel(spec.id), specs[:calls])
     page = queue.listing.page
-    costs["list"] = await bench.cost_us([lambda: page(Filter(owner=OWNERS[0]), 20) for _ in range(calls)])
+    costs["list"] = await bench.cost_us(lambda owner: page(Filter(owner=owner), 20), [OWNERS[0]] * calls)
     return costs
 
 
@@ -148,7 +148,7 @@ async def measure_bundles(bench: Bench, bundles: int, calls: int) -> float:
         for at, lane in enumerate(LANES):
             await bench.fill(calls + 10, name, lane, 1 + 10_000 * (3 * place + at))
     await bench.lease(0, names)
-    return await bench.cost_us([lambda: bench.lease(1, names) for _ in range(calls)])
+    return await bench.cost_us(lambda bundles: bench.lease(1, bundles), [names] * calls)
 
 
 async def report(url: str, args: argparse.Namespace) -> None:
