@@ -25,7 +25,7 @@ KEY_PATTERN = re.compile(r"ud_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 SECRET_BYTES = 32
 LAST_USED_RESOLUTION_MS = 60_000
 """`last_used_ms` is written at most once in this time."""
-MAX_WEIGHT = 1000
+MAX_WEIGHT = redis_keys.MAX_WEIGHT
 
 REPLACE_IF_UNCHANGED = """
 local hash, id, read, replacement = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
@@ -53,7 +53,7 @@ class ApiKey(BaseModel):
     nothing.  Unknown fields stay when the record is written again.
 
     Attributes:
-        weight: the key's share of the workers beside other keys; nothing uses it yet.
+        weight: 1 to MAX_WEIGHT; the key's share of a lane beside other keys (scripts/fair_share.lua).
         quotas: by name, the texts of jobs.quotas; a quota that is missing is that of the settings.
     """
 

@@ -5,7 +5,7 @@ are queued before it.  Running jobs have no place in line, but their remaining s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.drain_rate import seconds_of_a_job, seconds_per_job
@@ -34,10 +34,11 @@ class LineSnapshot:
     """A bundle's jobs at one moment.
 
     Attributes:
-        place: the number of jobs before this one in its lane; None where it is not queued.
+        place: the number of jobs of its lane that workers take before this one; None where it is not queued.
         queued: jobs by lane.
         recent_ends: as jobs.drain_rate reads them.
         paused: lanes of which nobody takes jobs.
+        oldest_ms: by lane, when its oldest queued job was enqueued.
     """
 
     now_ms: int
@@ -46,6 +47,12 @@ class LineSnapshot:
     taken: Sequence[TakenJob]
     recent_ends: Sequence[bytes]
     paused: frozenset[Lane] = frozenset()
+    oldest_ms: Mapping[Lane, int] = field(default_factory=dict)
+
+    def oldest_s(self, lane: Lane) -> float | None:
+        """Returns how long the oldest queued job of a lane has waited; None for an empty lane."""
+        since_ms = self.oldest_ms.get(lane)
+        return None if since_ms is None else max(0, self.now_ms - since_ms) / 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +69,12 @@ class Forecast:
 
 def read_line(answer: Sequence[Any]) -> LineSnapshot:
     """Reads the answer of scripts/line.lua."""
-    now_ms, place, lengths, taken, recent_ends, paused = answer
+    now_ms, place, lengths, taken, recent_ends, paused, oldest = answer
     return LineSnapshot(
         now_ms=now_ms, place=place if place >= 0 else None, queued=dict(zip(LANES, lengths, strict=True)),
         taken=[_taken(*row) for row in taken], recent_ends=recent_ends,
         paused=frozenset(lane for lane in LANES if lane.encode() in paused),
+        oldest_ms={lane: since for lane, since in zip(LANES, oldest, strict=True) if since >= 0},
     )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from jobs import redis_keys
 
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
-OUTBOX, QUOTAS = ("outbox",), ("quotas",)
-ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
+OUTBOX, QUOTAS, LINES = ("outbox",), ("quotas",), ("fair_share",)
+ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, *LINES, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
 CLAIMS, LABELS, BATCHES, COSTS, PAGES = ("claims",), ("labels",), ("batches",), ("costs",), ("pages",)
 """`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -27,11 +27,12 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "list_batches": (*BATCHES, *PAGES),
     "seal_batch": (*CLAIMS, *BATCHES),
     "list_jobs": (*LABELS, *PAGES),
-    "submit": (*ADMITS, *QUOTAS, *CLAIMS, *LABELS, *BATCHES),
+    "submit": (*ADMITS, *QUOTAS, *LINES, *CLAIMS, *LABELS, *BATCHES),
     "open_upload": (*ADMITS, *CLAIMS),
+    "line": LINES,
     "reserve": ADMITS,
     "count_request": QUOTAS,
-    "forget": ("ledger", *OUTBOX, *LABELS, *BATCHES),
+    "forget": ("ledger", *OUTBOX, *LINES, *LABELS, *BATCHES),
     **dict.fromkeys(("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"), OUTBOX),
 }
 """The shared parts that precede each script, after the prelude."""

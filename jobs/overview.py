@@ -1,15 +1,13 @@
 """The queue by bundle and lane, and the workers, at one moment: for operators."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jobs import redis_keys
 from jobs.forecast import forecast
 from jobs.lane_pauses import queues_in_use
 from jobs.queue import Queue
 from jobs.record import OperatorMark, TolerantModel, WorkerInfo
-from jobs.spec import LANES, Lane, queue_name
+from jobs.spec import LANES, Lane
 
 
 class LaneView(TolerantModel):
@@ -56,14 +54,12 @@ async def take_overview(queue: Queue, bundles: Sequence[str] = ()) -> Overview:
 
 
 async def _lane(queue: Queue, bundle: str, lane: Lane, pause: OperatorMark | None, served: bool) -> LaneView:
-    name = queue_name(bundle, lane)
     line = await queue.line(bundle, lane)
     new_job = forecast("", lane, replace(line, place=line.queued[lane]))
-    head = await queue.redis.lindex(redis_keys.RQ_QUEUE + name, 0)
-    since_ms = await queue.redis.hget(redis_keys.JOB + head.decode(), "enqueued_ms") if head else None
+    oldest_s = line.oldest_s(lane)
     return LaneView(
         bundle=bundle, lane=lane, queued=line.queued[lane], running=sum(job.lane == lane for job in line.taken),
-        oldest_s=round(max(0.0, time.time() - int(since_ms) / 1000), 1) if since_ms else None,
+        oldest_s=None if oldest_s is None else round(oldest_s, 1),
         eta_s=new_job.eta_s if new_job and served else None, paused=pause is not None,
         paused_since_ms=pause.since_ms if pause else None, paused_by=pause.by if pause else "",
     )  # fmt: skip

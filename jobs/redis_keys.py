@@ -44,6 +44,19 @@ QUOTA_WAITS = "undegrade:quota:waits:"
 """+ subject of quotas: sorted set of its open waits by the millisecond at which their lease ends."""
 RECOUNTED = "undegrade:quota:recounted:"
 """+ subject of quotas: there while its jobs in line were recounted lately."""
+LINE = "undegrade:line:"
+"""+ name of a queue: sorted set of its queued jobs in the order of RQ's list, which cannot be searched quickly."""
+LINE_OF_TENANT = "undegrade:line-of-tenant:"
+"""+ name of a queue, `:` and a tenant (the owner of jobs, or ANYBODY): sorted set of its queued jobs, first in, first
+out."""
+TURNS = "undegrade:turns:"
+"""+ name of a queue: sorted set of the tenants with queued jobs by the virtual time at which their next job begins."""
+FIRSTS = "undegrade:firsts:"
+"""+ name of a queue: sorted set of the same tenants by the millisecond at which their first job was enqueued."""
+PAST_TURNS = "undegrade:past-turns:"
+"""+ name of a queue: the same as TURNS for tenants without queued jobs, while that time is in the future."""
+VIRTUAL_TIME = "undegrade:virtual-time:"
+"""+ name of a queue: the virtual time at which the job began that was leased last."""
 LEASES = "undegrade:leases"
 """Sorted set: ids of running jobs by the millisecond at which their lease ends."""
 EXPIRY = "undegrade:expiry"
@@ -115,6 +128,14 @@ RECOUNT_MS = 10_000
 MAX_DEATHS = 2
 """A job that was in this many workers or engines when they died fails as suspected poison."""
 MAX_EVENTS_PER_JOB = 500
+MAX_WEIGHT = 1000
+"""Of an API key: its share of a line beside other keys."""
+MAX_ADOPTED_AT_ONCE = 200
+"""Jobs that a process of an earlier version has put into a line."""
+MAX_SEARCHED = 500
+"""Entries of RQ's list, from its nearer end, among which a job is searched that leaves it."""
+MAX_TENANTS_COUNTED = 50
+"""For a place in line: of more tenants, these stand for the others."""
 MAX_RECENT_ENDS = 64
 MAX_ARRIVALS = 32
 MAX_COSTS = 128

@@ -4,7 +4,6 @@ Every API process reports the same queue, so aggregate with max(), not sum().
 """
 
 import asyncio
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -21,7 +20,7 @@ from jobs.metric_table import BY_NAME, FAILURE_CODES, OTHER_CODE
 from jobs.object_store import disk_room
 from jobs.queue import Backlog, Queue
 from jobs.record import WorkerInfo
-from jobs.spec import LANES, queue_name
+from jobs.spec import LANES
 from jobs.state import State
 from service.settings import ServiceSettings
 
@@ -91,17 +90,12 @@ async def take_snapshot(queue: Queue, store: BlobStore, settings: ServiceSetting
 
 
 async def _bundle_snapshot(queue: Queue, bundle: str) -> BundleSnapshot:
+    line = await queue.line(bundle)
     return BundleSnapshot(
         backlog=await queue.backlog(bundle),
-        oldest_s={lane: await _oldest_s(queue, queue_name(bundle, lane)) for lane in LANES},
-        device_s=backlog_device_s(await queue.line(bundle)),
+        oldest_s={lane: line.oldest_s(lane) or 0.0 for lane in LANES},
+        device_s=backlog_device_s(line),
     )
-
-
-async def _oldest_s(queue: Queue, name: str) -> float:
-    head = await queue.redis.lindex(redis_keys.RQ_QUEUE + name, 0)
-    since_ms = await queue.redis.hget(redis_keys.JOB + head.decode(), "enqueued_ms") if head else None
-    return max(0.0, time.time() - int(since_ms) / 1000) if since_ms else 0.0
 
 
 async def _store_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> StoreSnapshot:

@@ -47,8 +47,7 @@ local function finish(id, state, outcome, now, keep_s, cause)
     drop_what_is_over(id, state, expires_s, seconds + LIMIT.expiry_margin_s)
     if cause then redis.call('HSET', job, 'outcome', cjson.encode({failure = cause})) end
     redis.call('HDEL', job, 'lease', 'worker', 'alone', 'carried')
-    -- A running job is in no list, and to look for it would read the whole one
-    if known[5] == 'queued' then redis.call('LREM', KEY.rq_queue .. queue, 1, id) end
+    if known[5] == 'queued' then leave_line(queue, id) end
     redis.call('ZREM', KEY.leases, id)
     redis.call('ZREM', KEY.deadlines, id)
     redis.call('SREM', KEY.in_line .. (known[7] or KEY.anybody), id)
@@ -73,7 +72,7 @@ local function expire(id, now, doing)
         'submit it again with a later deadline_s, or in a faster lane'), now)
 end
 
--- Puts a running job back to the front of its queue.  A job that was canceled meanwhile, whose deadline has passed, or
+-- Puts a running job back to the front of its tenant's line.  A job that was canceled meanwhile, whose deadline has passed, or
 -- whose worker or engine died LIMIT.max_deaths times, ends instead: the last with the failure `cause`, or as suspected
 -- poison.
 -- Returns 'queued', 'canceled', 'expired' or 'poison'
@@ -104,7 +103,7 @@ local function requeue(id, deaths, now, cause)
     if deaths > 0 then redis.call('HSET', job, 'alone', '1') else redis.call('HINCRBY', job, 'attempts', -1) end
     redis.call('HDEL', job, 'lease', 'worker', 'started_ms', 'progress', 'outcome')
     redis.call('HSET', KEY.rq_job .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')
-    redis.call('LPUSH', KEY.rq_queue .. queue, id)
+    return_to_line(queue, id)
     if known[6] then redis.call('ZADD', KEY.deadlines, known[6], id) end
     add_event(id, 'queued', '{"again":true}')
     add_arrival(id, bundle)

@@ -22,18 +22,27 @@ local function input(key)
     return redis.call('GET', key) or ''
 end
 
--- The first job of the lane whose first job has waited longest beyond the lane's head start
+-- Notes the turn of a lane: since when its oldest job has waited beyond the lane's head start; false where it has no job.
+-- A worker may serve hundreds of lanes, so this asks as little as it can
+local function look_at(lane)
+    local since = not paused[lane.lane] and oldest_known(lane.queue)
+    lane.turn = since and since + lane.head_start_ms
+end
+
+for _, lane in ipairs(args.lanes) do look_at(lane) end
+
+-- The lane whose turn comes first, its first job, and the tenant of it; nothing where no lane has a job
 local function next_job()
-    local best, best_queue, best_id
-    for _, lane in ipairs(args.lanes) do
-        local id = not paused[lane.lane] and redis.call('LINDEX', KEY.rq_queue .. lane.queue, 0)
-        if id then
-            local since = tonumber(redis.call('HGET', KEY.job .. id, 'enqueued_ms') or 0)
-            local turn = since + lane.head_start_ms
-            if not best or turn < best then best, best_queue, best_id = turn, lane.queue, id end
+    while true do
+        local best
+        for _, lane in ipairs(args.lanes) do
+            if lane.turn and (not best or lane.turn < best.turn) then best = lane end
         end
+        if not best then return end
+        local id, tenant = first_in_line(best.queue)
+        if id then return best, id, tenant end
+        best.turn = nil  -- a process of an earlier version has taken its last job
     end
-    return best_queue, best_id
 end
 
 local function refuse(id, queue, row)
@@ -52,29 +61,35 @@ local function callbacks(id)
 end
 
 while #rows < args.max_jobs do
-    local queue, id = next_job()
-    if not id then break end
+    local lane, id, tenant = next_job()
+    if not lane then break end
+    local queue = lane.queue
     local job, rq = KEY.job .. id, KEY.rq_job .. id
     local known = redis.call('HMGET', job, 'spec', 'state', 'attempts', 'deaths', 'alone', 'cancel', 'deadline_ms',
         'carried', 'queued_ms', 'enqueued_ms', 'request')
     local spec, state, deadline_ms, alone = known[1], known[2], known[7], known[5] == '1'
     if alone and (#rows > 0 or args.held > 0) then break end
-    redis.call('LPOP', KEY.rq_queue .. queue)
     local size = redis.call('HSTRLEN', rq, 'data')
     if size > args.max_packed_bytes then
+        leave_line(queue, id)
         if spec then
             finish(id, 'failed', failure('refused', 'its body in the queue has ' .. size .. ' bytes',
                 'submit it through the API'), now)
         end
         refuse(id, queue, {id, 'oversized', tostring(size)})
     elseif not spec then
-        refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
+        -- A job that only the line had is one that a process of an earlier version has forgotten
+        if leave_line(queue, id) then
+            refuse(id, queue, {id, 'foreign', redis.call('HGET', rq, 'data') or '', callbacks(id)})
+        end
     elseif state == 'queued' and deadline_ms and now > tonumber(deadline_ms) then
         expire(id, now, 'was queued')
         expired[#expired + 1] = {id, 'expired'}
     elseif state ~= 'queued' then
-        -- it is over already: only its place in the queue had to go
+        leave_line(queue, id)  -- it is over already: only its place in the queue had to go
     else
+        charge(queue, tenant)
+        leave_line(queue, id)
         redis.call('HSET', job, 'state', 'running', 'lease', args.token, 'worker', args.worker)
         redis.call('HINCRBY', job, 'attempts', 1)
         redis.call('ZADD', KEY.leases, now + LIMIT.lease_ms, id)
@@ -88,6 +103,7 @@ while #rows < args.max_jobs do
             input(known[8]), string.format('%.0f', now - tonumber(known[9] or known[10] or now)), known[11] or ''}
         if alone then break end
     end
+    look_at(lane)
 end
 for _, row in ipairs(expired) do rows[#rows + 1] = row end
 return rows

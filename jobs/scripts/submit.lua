@@ -43,12 +43,12 @@ redis.call('HSET', KEY.rq_job .. id, 'created_at', args.iso, 'enqueued_at', args
     'success_callback_name', '', 'failure_callback_name', '', 'stopped_callback_name', '', 'started_at', '',
     'ended_at', '', 'last_heartbeat', '', 'worker_name', '', 'group_id', '')
 redis.call('SADD', KEY.rq_queues, KEY.rq_queue .. args.queue)
-redis.call('RPUSH', KEY.rq_queue .. args.queue, id)
 redis.call('ZADD', KEY.jobs, now, id)
 if args.owner then
     redis.call('HSET', job, 'owner', args.owner)
     redis.call('ZADD', KEY.jobs_of_owner .. args.owner, now, id)
 end
+join_line(args.queue, id)
 if args.unstored then redis.call('HSET', job, 'unstored', '1') end
 redis.call('ZADD', KEY.expiry, now + (args.unstored and LIMIT.unstored_s or LIMIT.queued_ttl_s) * 1000, id)
 count_submission(args.quotas, id, subject, args.pixels, now)

@@ -67,6 +67,9 @@ class QueueBench:
     async def set_arrival(self, job: JobSpec, arrival_s: float) -> None:
         """Set when a job arrived, so that no order depends on the test's own speed."""
         await self.redis.hset(redis_keys.JOB + job.id, "enqueued_ms", int(arrival_s * 1000))
+        tenant = job.owner or redis_keys.ANYBODY
+        if await self.redis.zrank(f"{redis_keys.LINE_OF_TENANT}{job.queue}:{tenant}", job.id) == 0:
+            await self.redis.zadd(redis_keys.FIRSTS + job.queue, {tenant: int(arrival_s * 1000)})
 
     async def end_lease(self, *jobs: JobSpec) -> None:
         """Let the leases of jobs end now."""
