@@ -31,6 +31,8 @@ QUERY_WORDS = TLS_WORDS | {
 }  # fmt: skip
 SENTINEL_WORDS = frozenset(("sentinel_username", "sentinel_password", "sentinel_ssl"))
 SECRET_WORDS = ("password", "ssl_password", "sentinel_password")
+_SHOWN = (QUERY_WORDS | SENTINEL_WORDS) - set(SECRET_WORDS)
+"""A misspelled word may have a password."""
 YES, NO = ("yes", "true", "1"), ("no", "false", "0")
 EXPECTED = (
     "redis://HOST:PORT/DB, rediss:// (TLS), valkey://, valkeys://, unix:///SOCKET or "
@@ -104,7 +106,7 @@ def read_url(url: str) -> RedisAddress:
 def shown_url(url: str) -> str:
     """Returns the URL for messages and logs, with *** for its passwords."""
     shown = re.sub(r"(?P<head>^(?:[^/?#]*://)?[^/?#@:]*:)[^@]*@", r"\g<head>***@", url)
-    return re.sub(rf"(?<=[?&])({'|'.join(SECRET_WORDS)})=[^&#]*", r"\1=***", shown)
+    return re.sub(r"(?<=[?&])([^&#=]*)=[^&#]*", lambda word: word[0] if word[1] in _SHOWN else f"{word[1]}=***", shown)
 
 
 def _read(own: str) -> RedisAddress:

@@ -1,5 +1,6 @@
 """Connections to the primary that Sentinels name.  They say what is wrong where none is named."""
 
+import copy
 import re
 from typing import Any, NoReturn
 
@@ -23,14 +24,31 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
             redis.exceptions.AuthenticationError: every Sentinel refuses this user or password.
             redis.exceptions.ConnectionError: no Sentinel names a primary that is alive.
         """
+        asked = copy.copy(self.sentinel_manager)  # it reorders its list: two that ask at once would lose a Sentinel
+        asked.sentinels = list(self.sentinel_manager.sentinels)
         try:
-            return await super().get_master_address()  # type: ignore[no-untyped-call]
+            address = await asked.discover_master(self.service_name)
         except MasterNotFoundError as error:
             await self._explain(str(error))
         except NoPermissionError as error:
             raise self._refused() from error
         except ResponseError as error:
             raise ResponseError(f"one of {self._places} is no Sentinel: {error}; give its port, often 26379") from None
+        self.sentinel_manager.sentinels = asked.sentinels  # the one that knew the primary comes first
+        if address != self.master_address:
+            self.master_address = address
+            await self._leave_idle()
+        return address
+
+    async def _leave_idle(self) -> None:
+        """Forget the idle connections, which lead to the primary before.
+
+        The client's own way closes them while they can be taken from the pool: whoever takes one meanwhile and connects
+        it again then loses the new connection.
+        """
+        idle, self._available_connections = self._available_connections, []
+        for connection in idle:
+            await connection.disconnect(nowait=True)
 
     async def aclose(self) -> None:
         """Close the connections, those to the Sentinels too."""

@@ -35,7 +35,8 @@ class Server:
 
     def start(self) -> None:
         command = [get_binary_path(), str(self.file), *(["--sentinel"] if self.sentinel else [])]
-        self.process = subprocess.Popen(command, stdout=(self.folder / "log").open("a"), stderr=subprocess.STDOUT)
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         until_s = time.monotonic() + READY_S
         while not self.answers():
             assert time.monotonic() < until_s and self.process.poll() is None, (self.folder / "log").read_text()
