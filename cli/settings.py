@@ -44,9 +44,9 @@ class Settings(BaseSettings):
     """Show tracebacks instead of error messages."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Redis of `api`, `worker`, `keys`, `workers`, `queue`, `top`; `serve` starts its own server unless this is set."""
-    redis_wait_replicas: int = Field(default=0, ge=0, le=16)
+    redis_wait_replicas: int = Field(default=ServiceSettings.redis_wait_replicas, ge=0, le=16)
     """Replicas of Redis that must have a submitted job, or a result, before it counts; see docs/deploy.md."""
-    redis_wait_s: float = Field(default=1.0, ge=0.05, le=MAX_WAIT_S)
+    redis_wait_s: float = Field(default=ServiceSettings.redis_wait_s, ge=0.05, le=MAX_WAIT_S)
     """How long to wait for those replicas."""
     store_url: str = "redis://"
     """Where images are stored: redis://, file:///FOLDER, s3://BUCKET/PREFIX, memory:// (one process only)."""

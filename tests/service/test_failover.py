@@ -76,7 +76,8 @@ class Worker(threading.Thread):
 @pytest.mark.parametrize(("how", "replication"), [("kill", WAITING), ("pause", WAITING), ("kill", NO_REPLICATION)])
 def test_every_accepted_job_ends_once_when_its_primary_dies(trio, how, replication, serve, picture, monkeypatch):
     monkeypatch.setattr(redis_keys, "LEASE_MS", 3000)  # jobs whose lease was answered by the old primary run again soon
-    service = serve(redis_url=trio.url(), store_url="redis://", replication=replication)
+    waits = {"redis_wait_replicas": replication.replicas, "redis_wait_s": replication.wait_s}
+    service = serve(redis_url=trio.url(), store_url="redis://", **waits)
     old, new = trio.servers
     worker = Worker(trio.url(), replication)
     worker.start()
