@@ -104,7 +104,8 @@ def service_settings(env: Settings, **options: object) -> "ServiceSettings":
         "url_ports": tuple(map(int, listed(env.url_ports))),
         "idle_s": env.idle_s, "head_s": env.head_s, "stall_s": env.stall_s,
         "access_log": env.access_log, "unix_socket": Path(env.unix_socket) if env.unix_socket else None,
-        "page": env.page == "on",
+        "page": env.page == "on", "redis_wait_replicas": env.redis_wait_replicas,
+        "redis_wait_s": env.redis_wait_s,
     }  # fmt: skip
     values |= {name: value for name, value in options.items() if value is not None}
     values["host"] = bare_host(str(values["host"]))

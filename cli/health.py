@@ -21,7 +21,8 @@ from cli.listening import bare_host, reachable_host, url_of
 from cli.options import RedisUrl
 from cli.server_urls import checked_redis_url
 from cli.settings import settings
-from jobs.redis_client import open_redis, shown_url
+from jobs.redis_client import open_redis
+from jobs.redis_url import shown_url
 
 MAX_ANSWER_BYTES = 1 << 20
 

@@ -41,9 +41,7 @@ UnixSocketMode = Annotated[
 ]
 RedisUrl = Annotated[
     str | None,
-    typer.Option(
-        help="redis://, rediss://, valkey://, valkeys:// or unix:// URL of Redis. Default: UNDEGRADE_REDIS_URL."
-    ),
+    typer.Option(help="redis://, rediss://, unix:// or redis+sentinel:// URL of Redis. Default: UNDEGRADE_REDIS_URL."),
 ]
 DataFolder = Annotated[
     Path | None,

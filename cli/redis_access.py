@@ -16,7 +16,8 @@ from cli.exit_codes import ExitCode
 from cli.private_files import default_folder
 from cli.server_urls import checked_redis_url
 from cli.settings import settings
-from jobs.redis_client import open_redis, shown_url
+from jobs.redis_client import open_redis
+from jobs.redis_url import shown_url
 from models.errors import ControlsError
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from jobs.blob_store import check_store_url
 from jobs.errors import RedisUrlError, StoreError
-from jobs.redis_client import checked_url
+from jobs.redis_url import checked_url
 from models.errors import ControlsError
 
 

@@ -14,7 +14,6 @@ import webbrowser
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from cli.api import check_open_port
@@ -25,6 +24,7 @@ from cli.listening import close, url_of
 from cli.worker_process import WorkerProcess
 from jobs.backoff import Backoff
 from jobs.end_tasks import end_tasks
+from jobs.redis_client import open_redis
 from jobs.tracing.spans import NO_TRACER, Tracer
 from processes.child_program import ChildProgram
 
@@ -120,7 +120,7 @@ class ServiceRun:
         if self.redis is not None:
             self.redis.spawn()
             await self._until_redis_answers(self.redis)
-        async with Redis.from_url(self.service.redis_url, socket_connect_timeout=10, socket_timeout=10) as client:
+        async with open_redis(self.service.redis_url, answer_s=10) as client:
             await check_open_port(self.service, client)
         self.worker.start()
 
@@ -294,7 +294,7 @@ async def _ready_worker(redis_url: str) -> tuple[list[str], str]:
     """Returns the bundles and the device of the first worker that is ready."""
     from jobs.queue import Queue
 
-    async with Redis.from_url(redis_url, socket_timeout=10) as client:
+    async with open_redis(redis_url, answer_s=10) as client:
         while True:
             with contextlib.suppress(RedisError, OSError):  # it is being restarted
                 ready = [entry for entry in await Queue(client).workers.alive() if entry.ready]

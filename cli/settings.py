@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cli.unix_socket import DEFAULT_MODE, socket_mode
 from jobs.quotas import FORMS, UNLIMITED, check_together, parse_quota
+from jobs.replication import MAX_WAIT_S, Replication
 from models.errors import ControlsError
 from service.settings import AccessLog, Auth, ServiceSettings, check_network_setting
 
@@ -43,6 +44,10 @@ class Settings(BaseSettings):
     """Show tracebacks instead of error messages."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Redis of `api`, `worker`, `keys`, `workers`, `queue`, `top`; `serve` starts its own server unless this is set."""
+    redis_wait_replicas: int = Field(default=ServiceSettings.redis_wait_replicas, ge=0, le=16)
+    """Replicas of Redis that must have a submitted job, or a result, before it counts; see docs/deploy.md."""
+    redis_wait_s: float = Field(default=ServiceSettings.redis_wait_s, ge=0.05, le=MAX_WAIT_S)
+    """How long to wait for those replicas."""
     store_url: str = "redis://"
     """Where images are stored: redis://, file:///FOLDER, s3://BUCKET/PREFIX, memory:// (one process only)."""
     host: str = ServiceSettings.host
@@ -160,6 +165,11 @@ class Settings(BaseSettings):
         if name == "burst" and text:
             check_together({name: text, "requests": info.data.get("quota_requests") or UNLIMITED})
         return text
+
+    @property
+    def replication(self) -> Replication:
+        """The replicas to wait for."""
+        return Replication(replicas=self.redis_wait_replicas, wait_s=self.redis_wait_s)
 
     @property
     def quotas(self) -> dict[str, str]:

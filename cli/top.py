@@ -81,8 +81,10 @@ def _without_user(url: str) -> str:
 
 
 def _place(client: "Redis") -> str:
-    words = client.connection_pool.connection_kwargs
-    return str(words["path"]) if "path" in words else f"{words.get('host')}:{words.get('port')}"
+    words, service = client.connection_pool.connection_kwargs, getattr(client.connection_pool, "service_name", None)
+    if service is not None:
+        return f"{service}, by Sentinel"
+    return str(words["path"]) if "path" in words else f"{words.get('host', 'localhost')}:{words.get('port', 6379)}"
 
 
 async def _with_api(url: str, key: str | None, watch: Callable[[Source], Awaitable[None]]) -> None:

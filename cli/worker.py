@@ -64,7 +64,7 @@ def worker(
             store_url=checked_store_url(store_url or env.store_url),
             lanes=_parse_lanes(lanes), grace_s=env.grace_s, max_megapixels=env.max_megapixels,
             metrics_port=wanted_port, metrics_host=env.host, decode_s=env.decode_s,
-            max_running_s=env.max_running_s, provenance=chosen_provenance(),
+            max_running_s=env.max_running_s, provenance=chosen_provenance(), replication=env.replication,
             engine=EngineConfig(
                 bundles=find_bundles(bundle or env.bundle_names), device=device or env.device, threads=env.threads,
                 max_batch=max_batch or env.max_batch, cuda_graphs=env.cuda_graphs,

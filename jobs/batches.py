@@ -89,8 +89,9 @@ class Batches:
 
         Raises:
             ClaimTaken: an earlier request has taken the claim; there is no such batch.
+            NotReplicated: the batch is made, but a failover could lose it.
         """
-        accepted, *rest = await self._scripts.run(
+        accepted, *rest = await self._scripts.run_replicated(
             "seal_batch", id=batch, owner=owner, items=[entry.model_dump_json() for entry in entries], keep_s=keep_s,
             claim=claim.arguments() if claim else None,
         )  # fmt: skip

@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 from jobs.errors import StoreError
 from jobs.object_store import OPENERS, ObjectStore, first_line, open_signer, read_options
 from jobs.redis_store import RedisStore
+from jobs.redis_url import SCHEMES
 
 __all__ = ["CARRIED_BYTES", "Blob", "BlobStore", "RedisStore", "check_store_url", "open_store"]
 ALLOWED = "memory://, file:///FOLDER, s3://BUCKET/PREFIX?region=R&endpoint=URL, gs://, az:// or redis://"
-IN_REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
+IN_REDIS = tuple(SCHEMES)
 CARRIED_BYTES = 1 << 20
 """The largest blob that a script of the queue takes along: Redis serves no other client while the script runs."""
 

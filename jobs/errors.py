@@ -16,6 +16,8 @@ JobsError
     ├── BlobMissing     there is no such blob, or it has expired
     ├── BlobUnwanted    the blob's job has ended or is deleted
     └── StoreFull       there is no room: memory, disk, or a limit on stored bytes
+
+NotReplicated, a RedisError: too few replicas have a write, so that a failover could lose it
 """
 
 from redis.exceptions import OutOfMemoryError, RedisError
@@ -62,6 +64,10 @@ class QuotaExceeded(JobsError):
     def __init__(self, quota: str, used: float, limit: float, whole_in_s: int | None) -> None:
         super().__init__(f"{used:g} of {limit:g} {quota} are used")
         self.quota, self.used, self.limit, self.whole_in_s = quota, used, limit, whole_in_s
+
+
+class NotReplicated(RedisError):
+    """Redis has done what it was told, but too few replicas have it yet, so that a failover could lose it."""
 
 
 class DuplicateJob(JobsError):

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from jobs import redis_keys
+from jobs.replication import NO_REPLICATION, Replication
 
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
@@ -44,7 +46,9 @@ ALLOW_OUT_OF_MEMORY = "#!lua flags=allow-oom\n"
 class LuaScripts:
     """The scripts of jobs/scripts by name.  Redis runs each one atomically."""
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", replication: Replication = NO_REPLICATION) -> None:
+        self._redis: Any = redis  # redis-py annotates for str and bytes clients at once
+        self.replication = replication
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
         prelude = _tables() + parts.pop(PRELUDE)
         shared = {name: parts.pop(name) for name in {part for needed in PARTS.values() for part in needed}}
@@ -58,10 +62,41 @@ class LuaScripts:
 
     async def run(self, script: str, binary: Mapping[str, bytes] | None = None, /, **arguments: object) -> Any:  # noqa: ANN401 - as Lua answers
         """Run a script: `arguments` are its `args` (None: nil); `binary`, which JSON cannot hold, is its `bytes`."""
-        words: list[str | bytes] = [json.dumps({key: value for key, value in arguments.items() if value is not None})]
-        for key, data in (binary or {}).items():
-            words += [key, data]
-        return await self._scripts[script](args=words)
+        return await self._scripts[script](args=_words(arguments, binary))
+
+    async def run_replicated(
+        self, script: str, binary: Mapping[str, bytes] | None = None, /, **arguments: object
+    ) -> Any:  # noqa: ANN401
+        """Run a script, and return its answer when the replicas have what it has written.
+
+        Raises:
+            NotReplicated: they do not answer in time; the script has run.
+        """
+        words = _words(arguments, binary)
+        if not self.replication.replicas:
+            return await self._scripts[script](args=words)
+        answers = await self._try_replicated(script, words)
+        if isinstance(answers[0], NoScriptError):  # after a failover, or a restart
+            await self._redis.script_load(self._scripts[script].script)
+            answers = await self._try_replicated(script, words)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        self.replication.check(answers[-1])
+        return answers[0]
+
+    async def _try_replicated(self, script: str, words: list[str | bytes]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipeline:  # WAIT belongs to the connection of the write
+            pipeline.evalsha(self._scripts[script].sha, 0, *words)
+            self.replication.add_to(pipeline)
+            return list(await pipeline.execute(raise_on_error=False))
+
+
+def _words(arguments: Mapping[str, object], binary: Mapping[str, bytes] | None) -> list[str | bytes]:
+    words: list[str | bytes] = [json.dumps({key: value for key, value in arguments.items() if value is not None})]
+    for key, data in (binary or {}).items():
+        words += [key, data]
+    return words
 
 
 def _tables() -> str:

@@ -8,7 +8,7 @@ Each method raises redis.exceptions.RedisError when Redis is away.
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from jobs import redis_keys
 from jobs.batches import Batches
 from jobs.blob_store import CARRIED_BYTES, Blob
+from jobs.changes import changes
 from jobs.claims import Claim, taken
 from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
@@ -34,6 +35,7 @@ from jobs.lua_scripts import LuaScripts
 from jobs.quota_counters import QuotaCounters, quota_exceeded, submission_quotas
 from jobs.quotas import NO_QUOTAS, Quotas
 from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
+from jobs.replication import NO_REPLICATION, Replication
 from jobs.request_context import NO_REQUEST, RequestContext
 from jobs.rq_format import MAX_PACKED_BYTES, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
@@ -72,10 +74,12 @@ class Queue:
     Making a Queue costs little; a process should share one Redis client.
     """
 
-    def __init__(self, redis: "Redis", storage: StorageLimits | None = None) -> None:
+    def __init__(
+        self, redis: "Redis", storage: StorageLimits | None = None, replication: Replication = NO_REPLICATION
+    ) -> None:  # fmt: skip
         self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
         self.storage = storage
-        self._scripts = LuaScripts(redis)
+        self.replication, self._scripts = replication, LuaScripts(redis, replication)
         self.workers, self.counters = WorkerRegistry(redis, self._scripts), Counters(redis)
         self.pauses, self.quotas = LanePauses(redis, self._scripts), QuotaCounters(redis, self._scripts)
         self.listing, self.batches = JobList(redis, self._scripts), Batches(redis, self._scripts)
@@ -88,8 +92,13 @@ class Queue:
         """
         if self.storage is None or spec.source is None:
             return
-        refused = await self._run_unless_full(
-            "reserve", id=spec.id, name=spec.source.blob, owner=spec.owner, room=self.storage.room(spec.source.bytes)
+        refused = await self._unless_full(
+            self._scripts.run,
+            "reserve",
+            id=spec.id,
+            name=spec.source.blob,
+            owner=spec.owner,
+            room=self.storage.room(spec.source.bytes),
         )
         if refused:
             raise store_full(refused)
@@ -98,11 +107,9 @@ class Queue:
         """Give back the room of inputs that became no job: of these jobs, and of all whose process has died."""
         await self._scripts.run("unreserve", ids=list(jobs))
 
-    async def _run_unless_full(
-        self, script: str, binary: Mapping[str, bytes] | None = None, /, **arguments: object
-    ) -> Any:  # noqa: ANN401 - as Lua answers
+    async def _unless_full(self, run: Callable[..., Awaitable[Any]], script: str, *words: Any, **arguments: Any) -> Any:  # noqa: ANN401 - as Lua answers
         try:
-            return await self._scripts.run(script, binary, **arguments)
+            return await run(script, *words, **arguments)
         except RedisError as error:
             if full := full_redis(error):
                 raise full from error
@@ -124,9 +131,10 @@ class Queue:
             QuotaExceeded: one of the quotas is used up; nothing has been kept or counted.
             DuplicateJob: there is a job with this id.
             ClaimTaken: an earlier request has taken the claim; nothing has been kept.
+            NotReplicated: the job is queued, but a failover could lose it; the same claim finds it again.
         """
-        accepted, queued, *rest = await self._run_unless_full(
-            "submit", {"packed": pack(spec.id), "input": blob.data if blob else b""},
+        accepted, queued, *rest = await self._unless_full(
+            self._scripts.run_replicated, "submit", {"packed": pack(spec.id), "input": blob.data if blob else b""},
             id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
             deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
@@ -189,7 +197,8 @@ class Queue:
         if running:
             outcome = Outcome(failure=Failure(code=refused.code, detail=refused.detail, hint=refused.hint))
             keep_s = redis_keys.DEFAULT_KEEP_S
-            await self.commit(token, [Finished(id=refused.id, state=State.FAILED, outcome=outcome, keep_s=keep_s)])
+            ended = Finished(id=refused.id, state=State.FAILED, outcome=outcome, keep_s=keep_s)
+            await self.commit(token, [ended], replicated=False)
 
     async def renew(self, token: str, ids: Sequence[str]) -> dict[str, str]:
         """Renew leases.  Returns for each id 'ok', 'cancel' (its user canceled it) or 'lost' (the lease has ended)."""
@@ -209,11 +218,16 @@ class Queue:
         )  # fmt: skip
         return bool(reported)
 
-    async def commit(self, token: str, finished: Sequence[Finished]) -> list[State | None]:
+    async def commit(
+        self, token: str, finished: Sequence[Finished], *, replicated: bool = True
+    ) -> list[State | None]:  # fmt: skip
         """End jobs, each with its result where it has one.
 
         Returns the state that each job ended in: a cancel that came first wins, and None says that the lease was lost,
         so that nothing has been published.  A commit may be repeated when its reply was lost: it answers as before.
+
+        Raises:
+            NotReplicated: the jobs have ended, but a failover could lose that; never where `replicated` is false.
         """
         jobs = [
             {
@@ -224,7 +238,8 @@ class Queue:
             for job in finished
         ]  # fmt: skip
         pictures = {job.id: job.blob.data for job in finished if job.blob}
-        answers = await self._scripts.run("commit", pictures, token=token, iso=_iso(), jobs=jobs)
+        run = self._scripts.run_replicated if replicated else self._scripts.run
+        answers = await run("commit", pictures, token=token, iso=_iso(), jobs=jobs)
         return [State(answer.decode()) if answer else None for answer in answers]
 
     async def release(
@@ -343,19 +358,9 @@ class Queue:
         rows = await self.redis.xrange(redis_keys.EVENTS + job, min=f"({after}")
         return [Event(id=i.decode(), type=f[b"type"].decode(), data=json.loads(f[b"data"])) for i, f in rows]
 
-    async def changes(self) -> AsyncIterator[tuple[str, bool]]:
-        """Yields each job that changes: (id, whether it has ended).  A lost connection raises.
-
-        The first item has an empty id: from then on, no change is missed.
-        """
-        async with self.redis.pubsub() as channel:
-            await channel.subscribe(redis_keys.CHANGES)
-            async for message in channel.listen():
-                if message["type"] == "subscribe":
-                    yield "", True
-                elif message["type"] == "message":
-                    job, _, over = message["data"].decode().partition(" ")
-                    yield job, over == "over"
+    def changes(self) -> AsyncIterator[tuple[str, bool]]:
+        """Yields each job that changes: (id, whether it has ended), as `jobs.changes`."""
+        return changes(self.redis)
 
     async def wait_for_work(self, bundles: Sequence[str], timeout_s: float) -> None:
         """Return when a job may have arrived, or after `timeout_s`."""

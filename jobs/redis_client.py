@@ -1,76 +1,88 @@
-"""The client of Redis: checks its URL, hides its password, and waits for a free connection instead of failing."""
+"""Opens Redis from its URL, for every process: a server, or the primary that Sentinels name.
 
-import re
-from urllib.parse import parse_qsl, urlsplit
+Commands wait for a free connection instead of failing.  No connection waits for ever: a server that hangs, or a host
+that is gone, is an error after seconds, and the next connection asks the Sentinels again.
+"""
 
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis import BlockingConnectionPool as ThreadPool
+from redis import Connection as ThreadConnection
+from redis import Redis as BlockingRedis
+from redis import SSLConnection as ThreadSSLConnection
+from redis import UnixDomainSocketConnection as ThreadSocketConnection
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import ReadOnlyError, ResponseError
+from redis.retry import Retry as ThreadRetry
+from redis.sentinel import Sentinel as ThreadSentinel
 
-from jobs.errors import RedisUrlError
+from jobs.redis_url import RedisAddress, read_url
+from jobs.sentinel_pool import SENTINEL_S, SentinelPool
 
-SCHEMES = {"redis": "redis", "rediss": "rediss", "unix": "unix", "valkey": "redis", "valkeys": "rediss"}
-"""Each accepted scheme, and the client's own word for it."""
-QUERY_WORDS = frozenset(
-    ("db", "username", "password", "protocol", "client_name", "max_connections", "health_check_interval",
-     "socket_timeout", "socket_connect_timeout", "socket_keepalive", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path",
-     "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname")
-)  # fmt: skip
-SECRET_WORDS = ("password", "ssl_password")
-EXPECTED = "redis://HOST:PORT/DB, rediss:// (TLS), valkey://, valkeys:// or unix:///SOCKET"
+if TYPE_CHECKING:
+    _Base = Connection
+else:
+    _Base = object
+
 MAX_CONNECTIONS = 64
 FREE_CONNECTION_S = 10.0
 """How long a command waits until one of the connections is free."""
+CONNECT_S = 2.0
+KEEPALIVE = {
+    number: seconds
+    for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if (number := getattr(socket, name, None)) is not None
+} | ({socket.TCP_USER_TIMEOUT: 15_000} if hasattr(socket, "TCP_USER_TIMEOUT") else {})
+"""A host that is gone ends its connections after 15 to 25 s, also those on which nothing is sent."""
 
 
-class _Reason(ValueError):
-    """A reason in our own words, which repeat no password."""
+class _OurConnection(_Base):
+    """Leaves a server that has become a replica, and lives with one that refuses CLIENT SETNAME."""
+
+    async def read_response(self, *words: Any, **named: Any) -> Any:  # noqa: ANN401 - as the client answers
+        try:
+            return await super().read_response(*words, **named)
+        except ReadOnlyError:  # behind a name that follows a failover: a new connection finds the new primary
+            await self.disconnect(nowait=True)
+            raise RedisAway("this server is a replica, which accepts no writes") from None
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        name, self.client_name = self.client_name, None
+        try:
+            await super().on_connect_check_health(check_health)
+        finally:
+            self.client_name = name
+        if name:  # only for people who look at CLIENT LIST
+            await self.send_command("CLIENT", "SETNAME", name, check_health=False)
+            with suppress(ResponseError):
+                await self.read_response()
 
 
-def checked_url(url: str) -> str:
-    """Returns the URL in the client's own words: `valkey://` becomes `redis://`.
-
-    Raises:
-        RedisUrlError: another scheme, an unknown word, or a value out of range.  The message hides the password.
-    """
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        raise RedisUrlError(f"got a Redis URL without a scheme, {shown_url(url)!r}; expected {EXPECTED}")
-    if scheme not in SCHEMES:
-        raise RedisUrlError(f"got a Redis URL with the scheme {scheme!r}; expected {EXPECTED}")
-    own = SCHEMES[scheme] + url[len(scheme) :]
-    try:
-        parts = urlsplit(own)
-        _check_query(parts.query)
-        if "@" in parts.path + parts.query:  # the error of a parser could show the password
-            raise _Reason("special characters of the password must be written as %XX")
-        if scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
-            raise _Reason(f"got the path {parts.path!r}, expected the number of a database, as /0")
-        if scheme == "unix" and not parts.path.strip("/"):
-            raise _Reason("got no path of a socket")
-        _ = parts.port  # raises where it is no port
-        BlockingConnectionPool.from_url(own)
-    except (ValueError, TypeError) as error:
-        # The client's own words may contain a part of the password
-        reason = str(error) if isinstance(error, _Reason) or "@" not in url else "a part of it cannot be read"
-        raise RedisUrlError(f"the Redis URL {shown_url(url)} is not valid: {reason}; expected {EXPECTED}") from None
-    return own
+class _Plain(_OurConnection, Connection):
+    pass
 
 
-def _check_query(query: str) -> None:
-    words = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
-    if unknown := sorted(set(words) - QUERY_WORDS):
-        raise _Reason(
-            f"it has the unknown word {', '.join(unknown)} after '?', known are {', '.join(sorted(QUERY_WORDS))}"
-        )
-    if query and not words:
-        raise _Reason("the part after '?' has no words")
+class _Tls(_OurConnection, SSLConnection):
+    pass
 
 
-def shown_url(url: str) -> str:
-    """Returns the URL for messages and logs, with *** for its password."""
-    shown = re.sub(r"(?P<head>^(?:[^/?#]*://)?[^/?#@:]*:)[^@]*@", r"\g<head>***@", url)
-    return re.sub(rf"(?<=[?&])({'|'.join(SECRET_WORDS)})=[^&#]*", r"\1=***", shown)
+class _Local(_OurConnection, UnixDomainSocketConnection):
+    pass
+
+
+class _Managed(_OurConnection, SentinelManagedConnection):
+    pass
+
+
+class _ManagedTls(_OurConnection, SentinelManagedSSLConnection):
+    pass
 
 
 def open_redis(url: str, *, answer_s: float = 5.0, retries: int = 2) -> "Redis":
@@ -78,13 +90,64 @@ def open_redis(url: str, *, answer_s: float = 5.0, retries: int = 2) -> "Redis":
 
     Args:
         answer_s: how long to wait for an answer; callers must not wait long for a dead server.
-        retries: of a command that failed because of the connection.
+        retries: of a command whose connection was lost.  One that was not answered in time is not repeated: the server
+            hangs, and the caller has waited enough.
 
     Raises:
         RedisUrlError: the URL is not valid.
     """
-    pool = BlockingConnectionPool.from_url(
-        checked_url(url), timeout=FREE_CONNECTION_S, max_connections=MAX_CONNECTIONS, socket_timeout=answer_s,
-        socket_connect_timeout=2.0, retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries),
-    )  # fmt: skip
+    address = read_url(url)
+    retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), retries, supported_errors=(RedisAway,))
+    words: dict[str, Any] = {
+        "timeout": FREE_CONNECTION_S, "max_connections": MAX_CONNECTIONS, "socket_timeout": answer_s, "retry": retry,
+        **_words(address),
+    }  # fmt: skip
+    if address.service is None:
+        kind = _Local if "path" in address.server else _Tls if address.tls else _Plain
+        return Redis.from_pool(BlockingConnectionPool(connection_class=kind, **words))
+    asked = {**_sentinel_words(address), "retry": Retry(NoBackoff(), 0)}
+    sentinel = Sentinel(address.sentinels, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    managed = _ManagedTls if address.tls else _Managed
+    pool = SentinelPool(address.service, sentinel, connection_class=managed, **words)  # type: ignore[no-untyped-call]
     return Redis.from_pool(pool)
+
+
+def open_blocking_redis(url: str, *, answer_s: float) -> BlockingRedis:
+    """Returns a client for threads, which repeats nothing.
+
+    Raises:
+        RedisUrlError: the URL is not valid.
+    """
+    address = read_url(url)
+    words: dict[str, Any] = {
+        "timeout": answer_s, "max_connections": MAX_CONNECTIONS, "socket_timeout": answer_s,
+        "retry": ThreadRetry(NoBackoff(), 0), **_words(address),
+    }  # fmt: skip
+    words.pop("client_name", None)  # RQ names the connection itself
+    if address.service is None:
+        kind: type[Any] = (
+            ThreadSocketConnection if "path" in address.server else ThreadSSLConnection if address.tls else
+            ThreadConnection
+        )  # fmt: skip
+        return BlockingRedis.from_pool(ThreadPool(connection_class=kind, **words))  # type: ignore[no-untyped-call]
+    asked = {**_sentinel_words(address), "retry": ThreadRetry(NoBackoff(), 0)}
+    sentinel = ThreadSentinel(address.sentinels, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    del words["timeout"]
+    return sentinel.master_for(address.service, ssl=address.tls, **words)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _words(address: RedisAddress) -> dict[str, Any]:
+    """Returns what every connection to the server takes; the URL has the last word."""
+    if "path" in address.server:
+        return {"socket_connect_timeout": CONNECT_S, **address.server}
+    found = {
+        "socket_connect_timeout": CONNECT_S, "socket_keepalive": True, "socket_keepalive_options": KEEPALIVE,
+        **address.server,
+    }  # fmt: skip
+    if not found["socket_keepalive"]:
+        del found["socket_keepalive_options"]
+    return found
+
+
+def _sentinel_words(address: RedisAddress) -> dict[str, Any]:
+    return {"socket_timeout": SENTINEL_S, "socket_connect_timeout": SENTINEL_S, **address.sentinel}

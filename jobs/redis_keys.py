@@ -118,6 +118,9 @@ DISABLED_WEBHOOKS = "undegrade:disabled-webhooks"
 CHANGES = "undegrade:wake"
 """Channel: the id of a job that changed, followed by ' over' when it has ended."""
 
+REPLICATED = "undegrade:replicated"
+"""Channel without listeners: its messages are writes for which WAIT waits."""
+
 ANYBODY = "-"
 """The subject of the quotas of all callers without an API key together; the subject of a key is its id."""
 

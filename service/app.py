@@ -134,7 +134,7 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
         max_bytes=settings.max_stored_bytes, max_owner_bytes=settings.max_stored_bytes_per_key,
         in_redis=store.beside_queue,
     )  # fmt: skip
-    queue = Queue(redis, storage)
+    queue = Queue(redis, storage, settings.replication)
     waiters = JobWaiters(queue, settings.max_waits)
     registry.register(QueueCollector(queue, store, settings, asyncio.get_running_loop()))
     app.state.desk = Desk(settings, queue, store, waiters)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from jobs import redis_keys
 from jobs.blob_store import BlobStore
@@ -57,8 +57,8 @@ class StoreSnapshot:
     limit: int
     free: int
     free_ratio: float
-    memory_used: int
-    memory_limit: int
+    memory_used: int | None
+    memory_limit: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +99,9 @@ async def _bundle_snapshot(queue: Queue, bundle: str) -> BundleSnapshot:
 
 
 async def _store_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> StoreSnapshot:
-    used, info = await queue.stored_bytes(), await queue.redis.info("memory")
-    memory_used, memory_limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    used, (memory_used, memory_limit) = await queue.stored_bytes(), await _redis_memory(queue)
     rooms = [(settings.max_stored_bytes - used, settings.max_stored_bytes)]
-    if memory_limit:
+    if memory_limit and memory_used is not None:
         for_submissions = memory_limit * redis_keys.MEMORY_PERCENT_FOR_SUBMISSIONS // 100
         rooms.append((for_submissions - memory_used, for_submissions))
     if disk := await store.disk_room():
@@ -115,6 +114,15 @@ async def _store_snapshot(queue: Queue, store: BlobStore, settings: ServiceSetti
         free_ratio=max(0.0, min(free / max(1, size) for free, size in rooms)), memory_used=memory_used,
         memory_limit=memory_limit,
     )  # fmt: skip
+
+
+async def _redis_memory(queue: Queue) -> tuple[int | None, int | None]:
+    """Returns the bytes in use and maxmemory; None where a managed Redis does not tell."""
+    try:
+        info = await queue.redis.info("memory")
+    except ResponseError:
+        return None, None
+    return int(info["used_memory"]), int(info.get("maxmemory", 0))
 
 
 class QueueCollector(Collector):
@@ -185,9 +193,13 @@ def _store_values(store: StoreSnapshot) -> dict[str, Values]:
     return {
         "undegrade_store_used_bytes": {(): store.used}, "undegrade_store_limit_bytes": {(): store.limit},
         "undegrade_store_free_bytes": {(): store.free}, "undegrade_store_free_ratio": {(): store.free_ratio},
-        "undegrade_redis_memory_used_bytes": {(): store.memory_used},
-        "undegrade_redis_memory_limit_bytes": {(): store.memory_limit},
+        "undegrade_redis_memory_used_bytes": _if_told(store.memory_used),
+        "undegrade_redis_memory_limit_bytes": _if_told(store.memory_limit),
     }  # fmt: skip
+
+
+def _if_told(value: int | None) -> Values:
+    return {} if value is None else {(): value}
 
 
 def _outbox_values(outbox: OutboxSnapshot) -> dict[str, Values]:

@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
+from jobs.replication import Replication
 from service.outgoing.host_rules import check_host_entry
 
 Auth = Literal["on", "off", "auto"]
@@ -55,6 +56,8 @@ class ServiceSettings:
         url_ports: ports of these hosts, where they are not named as an origin.
         page: whether `/` is the page for people; without it, `/` is 404.
         access_log: which requests are logged: "on" leaves out health checks that succeed, "all" does not.
+        redis_wait_replicas: replicas of Redis that must have a job before it is accepted.
+        redis_wait_s: how long they may take.
     """
 
     redis_url: str
@@ -90,6 +93,12 @@ class ServiceSettings:
     url_ports: tuple[int, ...] = (443,)
     page: bool = True
     access_log: AccessLog = "on"
+    redis_wait_replicas: int = Replication.replicas
+    redis_wait_s: float = Replication.wait_s
+
+    @property
+    def replication(self) -> Replication:
+        return Replication(replicas=self.redis_wait_replicas, wait_s=self.redis_wait_s)
 
 
 UNIX_PEER = "unix"

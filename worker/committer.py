@@ -1,10 +1,13 @@
 """Commits finished jobs, as many together as have finished meanwhile."""
 
 import asyncio
+import time
+from functools import partial
 
 import structlog
 from redis.exceptions import RedisError
 
+from jobs import redis_keys
 from jobs.errors import StoreError
 from jobs.job_log import log_end
 from jobs.lease import Finished
@@ -46,12 +49,20 @@ class Committer:
             batch = [await self._finished.get()]
             while len(batch) < MAX_JOBS_PER_COMMIT and not self._finished.empty():
                 batch.append(self._finished.get_nowait())
-            await self.retry("commit", lambda batch=batch: self._commit(batch))  # type: ignore[misc]
+            until_s = time.monotonic() + redis_keys.LEASE_MS / 1000
+            await self.retry("commit", partial(self._commit, batch, until_s))
             self.uncommitted -= len(batch)
 
-    async def _commit(self, batch: list[tuple[JobRun, Finished]]) -> None:
-        """Commit a batch; a repetition, after a reply that was lost, has the same answers."""
-        states = await self.queue.commit(self.token, [finished for _, finished in batch])
+    async def _commit(self, batch: list[tuple[JobRun, Finished]], replicated_until_s: float) -> None:
+        """Commit a batch; a repetition, after a reply that was lost, has the same answers.
+
+        A repetition also saves results whose replicas did not answer: after a failover, it ends the jobs once more.
+        Later than a lease, other workers would have the jobs, and this one goes on.
+        """
+        late = time.monotonic() >= replicated_until_s
+        states = await self.queue.commit(self.token, [finished for _, finished in batch], replicated=not late)
+        if late and self.queue.replication.replicas:
+            log.warning("commit.not-replicated", jobs=len(batch))
         for (run, finished), state in zip(batch, states, strict=True):
             self.held.remove(run)
             self.metrics.on_ended(run.spec, state or State.CANCELED, run.seconds)

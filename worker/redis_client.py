@@ -4,16 +4,15 @@ A worker waits for a Redis that is away.  A wrong password does not become right
 """
 
 import asyncio
+import ssl
 
 import structlog
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.retry import Retry as BlockingRetry
 
 from jobs.errors import RedisUrlError
-from jobs.redis_client import checked_url, open_redis
+from jobs.redis_client import open_blocking_redis, open_redis
 from worker.errors import RedisRefused
 
 log = structlog.get_logger()
@@ -40,10 +39,10 @@ def connect(url: str) -> Redis:
 
 def connect_blocking(url: str) -> BlockingRedis:
     """Returns a client for threads, which gives up soon."""
-    return BlockingRedis.from_url(
-        checked_url(url), socket_timeout=BLOCKING_TIMEOUT_S, socket_connect_timeout=BLOCKING_TIMEOUT_S,
-        retry=BlockingRetry(NoBackoff(), 0),
-    )  # fmt: skip
+    return open_blocking_redis(url, answer_s=BLOCKING_TIMEOUT_S)
+
+
+_REFUSALS = (AuthenticationError, ResponseError, ssl.SSLCertVerificationError)
 
 
 async def check_access(client: Redis) -> None:
@@ -60,6 +59,11 @@ async def check_access(client: Redis) -> None:
         if refusal is None:
             log.warning("redis.away", during="start", error=str(error))
             return
+        if isinstance(refusal, ssl.SSLCertVerificationError):
+            raise RedisRefused(
+                f"the certificate of Redis is not valid: {refusal.verify_message}. Give the file of its authority in "
+                "the Redis URL, as ?ssl_ca_certs=/etc/redis/ca.pem."
+            ) from None
         words = "it asks for a password" if "HELLO" in str(refusal) else str(refusal).rstrip(".")
         raise RedisRefused(
             f"Redis refuses this worker: {words}. Check user, password and database in the Redis URL."
@@ -68,6 +72,6 @@ async def check_access(client: Redis) -> None:
 
 def _refusal(error: BaseException | None) -> BaseException | None:
     """Returns the refusal in a chain of errors: the client reports one at its connection as a lost connection."""
-    while error is not None and not isinstance(error, AuthenticationError | ResponseError):
+    while error is not None and not isinstance(error, _REFUSALS):
         error = error.__cause__ or error.__context__
     return error

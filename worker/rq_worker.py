@@ -3,9 +3,11 @@
 RQ's own loop is not used: it takes jobs one by one, and either forks for each job or sends no heartbeat during it.
 """
 
+from contextlib import suppress
 from typing import Any, Literal
 
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
 
@@ -24,6 +26,13 @@ class UndegradeWorker(SimpleWorker):
             queues, name=name, connection=connection, worker_ttl=WORKER_TTL_S, serializer=JSONSerializer,
             log_job_description=False,
         )  # fmt: skip
+
+    def _set_ip_address(self, connection: Redis) -> None:
+        """Name the connection for `rq info`.  RQ warns where a Redis refuses that, and lists all connections."""
+        self.ip_address = "unknown"
+        with suppress(ResponseError):
+            self.ip_address = str(connection.client_info()["addr"])
+            connection.client_setname(self.name)
 
     def work(self, *words: Any, **named: Any) -> bool:  # noqa: ANN401 - RQ's signature
         raise RuntimeError("RQ's loop is not used: worker.supervisor leases the jobs of this worker")

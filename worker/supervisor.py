@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from jobs.blob_store import BlobStore, open_store
 from jobs.end_tasks import end_tasks
 from jobs.queue import Queue
+from jobs.replication import NO_REPLICATION, Replication
 from jobs.spec import LANES, Lane
 from jobs.tracing.spans import NO_TRACER, Tracer
 from models.photo.codec_pool import CodecPool
@@ -61,6 +62,7 @@ class WorkerConfig:
         decode_s: how long a file may take to decode.
         max_running_s: how long a job may run.
         provenance: how results are marked.
+        replication: the replicas of Redis that must have a result before it counts.
     """
 
     redis_url: str
@@ -75,6 +77,7 @@ class WorkerConfig:
     decode_s: float = 30.0
     provenance: Provenance = field(default_factory=Provenance)
     max_running_s: float = MAX_RUNNING_S
+    replication: Replication = NO_REPLICATION
 
     @property
     def bundles(self) -> tuple[str, ...]:
@@ -91,7 +94,8 @@ class Supervisor:
         self.heartbeat = probes.Heartbeat()
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
         self.redis = redis_client.connect(config.redis_url)
-        self.queue, self.metrics = Queue(self.redis), WorkerMetrics(config.bundles)
+        self.queue = Queue(self.redis, replication=config.replication)
+        self.metrics = WorkerMetrics(config.bundles)
         self.store: BlobStore = open_store(config.store_url, self.redis)
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)

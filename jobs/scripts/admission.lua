@@ -1,8 +1,10 @@
 -- A shared function that decides whether there is room for the input of one more job.
 -- room: {bytes, max_bytes, max_owner_bytes, in_redis}
 
+-- Bytes in use and maxmemory; a managed Redis may refuse to tell, and then refuses itself what does not fit
 local function memory()
-    local info = redis.call('INFO', 'memory')
+    local info = redis.pcall('INFO', 'memory')
+    if type(info) ~= 'string' then return 0, 0 end
     return tonumber(string.match(info, 'used_memory:(%d+)')), tonumber(string.match(info, '\nmaxmemory:(%d+)') or 0)
 end
 

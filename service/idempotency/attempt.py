@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
-from redis.asyncio import Redis
 
 from jobs.claims import Claim, claim_of, holder
 from jobs.errors import ClaimTaken
+from jobs.queue import Queue
 from service.authentication import AuthenticatedCaller
 from service.idempotency.fingerprint import Field, fingerprint
 from service.idempotency.key import HEADER, PATTERN, read_key
@@ -33,14 +33,15 @@ SCHEMA = {"type": "string", "pattern": PATTERN}
 class Attempt:
     """One attempt of a request; `key` is its Idempotency-Key."""
 
-    def __init__(self, request: Request, owner: str | None, key: str | None, redis: "Redis") -> None:
-        self._request, self._owner, self._key, self._redis = request, owner, key, redis
+    def __init__(self, request: Request, owner: str | None, key: str | None, queue: Queue) -> None:
+        self._request, self._owner, self._key, self._queue = request, owner, key, queue
         self.claim: Claim | None = None
 
     async def may_repeat(self) -> bool:
         """Return whether an earlier request had this key.  The body, which decides, has not been read yet."""
         return (
-            self._key is not None and await holder(self._redis, claim_of(self._owner, self._key, "").name) is not None
+            self._key is not None
+            and await holder(self._queue.redis, claim_of(self._owner, self._key, "").name) is not None
         )
 
     async def repeats(self, fields: Mapping[str, Field], content: str = "") -> str | None:
@@ -48,13 +49,15 @@ class Attempt:
 
         Raises:
             IdempotencyKeyReused: another request has used the key.
+            NotReplicated: a failover could still lose what it has made.
         """
         if self._key is None:
             return None
         self.claim = claim_of(self._owner, self._key, fingerprint(self._route(), fields, content))
-        known = await holder(self._redis, self.claim.name)
+        known = await holder(self._queue.redis, self.claim.name)
         if known is None:
             return None
+        await self._queue.replication.confirm(self._queue.redis)  # the first attempt may have ended without
         first, made = known
         return self.made_by(ClaimTaken(made if first == self.claim.digest else None))
 
@@ -84,7 +87,7 @@ async def _attempt(
     caller: AuthenticatedCaller,
     key: Annotated[str | None, Header(alias=HEADER, description=DESCRIPTION, json_schema_extra=SCHEMA)] = None,
 ) -> Attempt:
-    return Attempt(request, caller.owner, read_key(request.headers.getlist(HEADER)), request.app.state.desk.queue.redis)
+    return Attempt(request, caller.owner, read_key(request.headers.getlist(HEADER)), request.app.state.desk.queue)
 
 
 CurrentAttempt = Annotated[Attempt, Depends(_attempt)]

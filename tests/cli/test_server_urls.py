@@ -14,7 +14,7 @@ SECRET = "SECRETWRONG"
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
 @pytest.mark.parametrize(
     "url",
-    ["redis+sentinel://h:26379/mymaster/0", "localhost:6379", f"redis://:{SECRET}@127.0.0.1:6379/0?foo=bar", "redis://h:x"],
+    ["redis+sentinel://h:26379", "localhost:6379", f"redis://:{SECRET}@127.0.0.1:6379/0?foo=bar", "redis://h:x"],
 )  # fmt: skip
 def test_a_wrong_redis_url_is_a_usage_error(command, url):
     result = CliRunner().invoke(app, [*command, "--redis-url", url])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from jobs.errors import RedisUrlError
-from jobs.redis_client import MAX_CONNECTIONS, checked_url, open_redis, shown_url
+from jobs.redis_client import MAX_CONNECTIONS, open_redis
+from jobs.redis_url import checked_url, shown_url
 
 SECRET = "SECRETWRONG"
 
@@ -33,8 +34,8 @@ def test_a_url_of_redis_or_valkey_is_accepted(given_url, own):
 @pytest.mark.parametrize(
     "url",
     [
-        "", "localhost:6379", "127.0.0.1", f"user:{SECRET}@h:6379", "redis:/h", "redis+sentinel://h:26379/mymaster/0",
-        f"redis+sentinel://:{SECRET}@h:26379/mymaster/0", "sentinel://h", "http://h:6379", "redis-socket:///tmp/s",
+        "", "localhost:6379", "127.0.0.1", f"user:{SECRET}@h:6379", "redis:/h", "redis+sentinel://h:26379",
+        f"redis+sentinel://:{SECRET}@h:26379/mymaster/x", "sentinel://h", "http://h:6379", "redis-socket:///tmp/s",
         f"redis://:{SECRET}@h:6379/0?foo=bar", "redis://h/0?Db=1", "redis://h/0?decode_responses=true",
         f"redis://:{SECRET}@h:port/0", "redis://h:99999/0", "redis://h/mymaster", "redis://h/0/1", "redis://h/0?db=x",
         "redis://h?socket_timeout=soon", "redis://[::1/0", "unix://", "redis://h/0?foo",

@@ -28,7 +28,7 @@ class LossyQueue:
     def __init__(self, lost_replies=0, answers=None) -> None:
         self.lost_replies, self.answers, self.fences, self.commits = lost_replies, answers or {}, {}, 0
 
-    async def commit(self, token, finished):
+    async def commit(self, token, finished, *, replicated=True):
         self.commits += 1
         states = [self.fences.setdefault(job.id, self.answers.get(job.id, job.state)) for job in finished]
         if self.lost_replies:

@@ -1,0 +1,110 @@
+"""With replicas to wait for, a job is accepted when they have it, and a repeated request never makes a second one."""
+
+import asyncio
+
+import pytest
+from queue_bench import BUNDLE, DAY_S, MANY, spec
+from redis.asyncio import Redis
+from sentinel_trio import SentinelTrio, Server
+
+from jobs.claims import Claim
+from jobs.errors import ClaimTaken, NotReplicated
+from jobs.lease import Finished
+from jobs.queue import Queue
+from jobs.record import Outcome
+from jobs.replication import Replication
+from jobs.spec import LANES
+from jobs.state import State
+
+WAIT_S = 0.2
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A primary and its replica."""
+    primary = Server(tmp_path, "one", "repl-diskless-sync-delay 0\n")
+    replica = Server(tmp_path, "two", f"replicaof 127.0.0.1 {primary.port}\n")
+    with replica.client() as client:
+        SentinelTrio.wait(lambda: client.info("replication")["master_link_status"] == "up", "the replica has no link")
+    yield primary, replica
+    replica.resume()
+    replica.kill()
+    primary.kill()
+
+
+def run(pair, scenario, replicas=1):
+    async def main():
+        async with Redis(port=pair[0].port) as redis:
+            await scenario(Queue(redis, replication=Replication(replicas=replicas, wait_s=WAIT_S)))
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def stored_by(replica, job):
+    with replica.client() as client:
+        return client.exists(f"undegrade:job:{job.id}") == 1
+
+
+def test_an_accepted_job_is_on_the_replica(pair):
+    async def scenario(queue):
+        for _ in range(20):
+            job = spec()
+            await queue.submit(job, MANY)
+            assert stored_by(pair[1], job)
+
+    run(pair, scenario)
+
+
+def test_a_job_that_no_replica_has_is_not_accepted_and_is_found_again_by_its_claim(pair):
+    claim, job = Claim("undegrade:claim:x", "d"), spec()
+
+    async def scenario(queue):
+        pair[1].pause()
+        with pytest.raises(NotReplicated, match="0 of 1 replicas"):
+            await queue.submit(job, MANY, claim=claim)
+        with pytest.raises(NotReplicated):  # the repetition writes nothing, and still must not be accepted
+            await queue.submit(spec(), MANY, claim=claim)
+        with pytest.raises(NotReplicated):
+            await queue.replication.confirm(queue.redis)
+        pair[1].resume()
+        await queue.replication.confirm(queue.redis)
+        with pytest.raises(ClaimTaken) as taken:
+            await queue.submit(spec(), MANY, claim=claim)
+        assert taken.value.made == job.id and (await queue.backlog(BUNDLE)).total == 1
+        assert stored_by(pair[1], job)
+
+    run(pair, scenario)
+
+
+def test_a_commit_that_no_replica_has_is_repeated_with_the_same_answer(pair):
+    async def scenario(queue):
+        job = spec()
+        await queue.submit(job, MANY)
+        await queue.lease([BUNDLE], LANES, 1, worker="w", token="t", held=0)
+        ends = [Finished(id=job.id, state=State.SUCCEEDED, outcome=Outcome(), keep_s=DAY_S, fence="f")]
+        pair[1].pause()
+        with pytest.raises(NotReplicated):
+            await queue.commit("t", ends)
+        assert await queue.commit("t", ends, replicated=False) == [State.SUCCEEDED]
+        pair[1].resume()
+        assert await queue.commit("t", ends) == [State.SUCCEEDED]
+
+    run(pair, scenario)
+
+
+def test_a_server_that_has_forgotten_the_scripts_gets_them_again(pair):
+    async def scenario(queue):
+        await queue.submit(spec(), MANY)
+        await queue.redis.script_flush()
+        await queue.submit(spec(), MANY)
+        assert (await queue.backlog(BUNDLE)).total == 2
+
+    run(pair, scenario)
+
+
+def test_more_replicas_than_there_are_refuse_every_job(pair):
+    async def scenario(queue):
+        with pytest.raises(NotReplicated, match="1 of 2 replicas"):
+            await queue.submit(spec(), MANY)
+
+    run(pair, scenario, replicas=2)
