@@ -104,7 +104,7 @@ class QueueBench:
         ]
 
 
-def finished(job: JobSpec | str, state=State.SUCCEEDED, outcome=Outcome(), keep_s=DAY_S, blob: Blob | None = None):  # noqa: B008
+def finished(job: JobSpec | str, state=State.SUCCEEDED, outcome=Outcome(), keep_s=DAY_S, **fields):  # noqa: B008
     """How a job ended, with a picture of one megapixel."""
     job_id = job if isinstance(job, str) else job.id
-    return Finished(id=job_id, state=state, outcome=outcome, keep_s=keep_s, blob=blob)
+    return Finished(id=job_id, state=state, outcome=outcome, keep_s=keep_s, **fields)
