@@ -7,7 +7,6 @@ import re
 
 from undegrade_client.views import Event
 
-
 _DIGITS = re.compile(r"[0-9]{1,12}")  # str.isdigit() also takes digits that int() refuses
 
 

@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
 
 class Request(NamedTuple):
-    """`what`: lease | unheld | renew | commit | release.  `runs`: of (job, number of its lease).  `died`: of a release."""
+    """`what`: lease, unheld, renew, commit or release.  `runs`: (job, number of its lease).  `died`: of a release."""
 
     what: str
     runs: tuple[tuple[int, int], ...] = ()
@@ -105,17 +105,13 @@ class Step(NamedTuple):
     fault: bool = False
 
 
-def first_world(faults: int, cancels: int) -> World:
-    """Two jobs in the queue and two idle workers.  Time only passes by faults, of which there are so many."""
-    return World((Job(), Job()), JOBS, (Worker(), Worker()), (), faults, cancels)
-
-
 class LeaseModel:
     """The steps, without the guards in `removed`."""
 
     def __init__(self, removed: str = "", faults: int = 2, cancels: int = 1) -> None:
         assert not removed or removed in GUARDS, removed
-        self.removed, self.first = removed, first_world(faults, cancels)
+        self.removed = removed
+        self.first = World((Job(), Job()), JOBS, (Worker(), Worker()), (), faults, cancels)
 
     # The scripts: each takes the jobs and the queue, and returns them with its answer
 
@@ -274,7 +270,10 @@ class LeaseModel:
             request = Request("renew", held)
             after, answer = self.execute(world, index, request)
             told = tuple((*run, said) for run, said in zip(held, answer, strict=True))
-            yield Step("renew", index, request=request, answer=answer), _acting(after, index, worker._replace(renewed=told))
+            yield (
+                Step("renew", index, request=request, answer=answer),
+                _acting(after, index, worker._replace(renewed=told)),
+            )
         for run in dict.fromkeys((*worker.done, *held)):
             yield from self._committing(world, index, run)
         if worker.release is not None:

@@ -10,7 +10,7 @@ LIMIT = 3_000_000
 
 @dataclass
 class Exploration:
-    """Every state with the step and the state before it.  `before`: the states from which a harmless step leads here."""
+    """Each state with the step and the state before it.  `before`: the states that lead here without a fault."""
 
     ways: dict[Hashable, tuple[Any, Hashable] | None]
     before: dict[Hashable, list[Hashable]] = field(default_factory=dict)

@@ -5,7 +5,6 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from jobs import redis_keys
-from jobs.blob_store import Blob
 from jobs.lease import Finished, Leased
 from jobs.queue import Queue
 from jobs.record import Outcome, Progress
