@@ -13,6 +13,9 @@ CHECKOV := .checkov
 CHECKOV_READY := $(CHECKOV)/.installed
 FUZZ := .api-fuzz
 FUZZ_READY := $(FUZZ)/.installed
+ATHERIS := .fuzz
+ATHERIS_READY := $(ATHERIS)/.installed
+FUZZ_FLAGS ?= --minutes 2
 S3 := .s3-test
 S3_READY := $(S3)/.installed
 PAGE := .page-test
@@ -30,7 +33,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-maxim test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: page-test page-figures test-apart api-page api-snapshot recipes-test
+.PHONY: fuzz page-test page-figures test-apart api-page api-snapshot recipes-test
 .PHONY: train-daclip-small wheels s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
@@ -115,6 +118,15 @@ $(FUZZ_READY):
 	@echo "Installing schemathesis into $(FUZZ)" >&2
 	@$(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<4.33'
+	@touch $@
+
+# Beside .venv and not in it: it must see our packages, and nothing else needs it
+fuzz: $(READY) $(ATHERIS_READY) ## Fuzz uploads, photos, specs, reports, events and URLs with coverage guidance (FUZZ_FLAGS="--minutes 2")
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(ATHERIS):$(CURDIR):$(CURDIR)/client $(BIN)/python tests/fuzz/run.py $(FUZZ_FLAGS)
+
+$(ATHERIS_READY):
+	@echo "Installing atheris into $(ATHERIS)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --target $(ATHERIS) 'atheris>=3,<4'
 	@touch $@
 
 page-test: $(READY) $(PAGE_READY) ## Test the page in a real browser with a real worker (10 minutes; installs chromium as root on Debian)
@@ -213,5 +225,5 @@ train-daclip-small: $(READY) ## Train daclip-small in the same way
 	$(BIN)/python -m models.training chain daclip-small $(if $(IMAGES),--images $(IMAGES)) --share $(SHARE) --seed 0
 
 clean: ## Remove the virtual environment and the caches of the tools
-	rm -rf $(VENV) $(PAGE) $(FUZZ) $(S3) $(CHECKOV) $(PINS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) $(PAGE) $(FUZZ) $(ATHERIS) .fuzz-corpus $(S3) $(CHECKOV) $(PINS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache

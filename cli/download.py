@@ -246,13 +246,13 @@ def _check_head(response: httpx.Response, file: RemoteFile, part: PartialFile) -
     status_line = f"{status} {response.reason_phrase}".strip()
     if status in RETRYABLE_STATUSES:
         retry_after = response.headers.get("Retry-After", "")
-        after_s = float(retry_after) if retry_after.isdigit() else 0.0
+        after_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
         raise _RetryableError(f"the server answered {status_line}", after_s)
     raise DownloadError(f"{file.place} answered {status_line}. Check the URL in the registry, and any login it needs.")
 
 
 def _check_size(file: RemoteFile, part: PartialFile, stated: str) -> None:
-    if stated.isdigit() and int(stated) != file.bytes:
+    if stated.isascii() and stated.isdigit() and int(stated) != file.bytes:
         part.restart()
         raise BundleError(_wrong_size(file, f"{stated} bytes"))
 

@@ -14,7 +14,11 @@ from jobs.state import State
 
 @dataclass(frozen=True, kw_only=True)
 class Leased:
-    """A job that a worker holds until its lease ends.  `queued_s` is how long it was queued this time."""
+    """A job that a worker holds until its lease ends.  `queued_s` is how long it was queued this time.
+
+    `number` counts the leases of the job.  A worker names it with all that it does, so that an earlier attempt cannot
+    end a later lease of the same worker.
+    """
 
     spec: JobSpec
     attempts: int
@@ -24,6 +28,7 @@ class Leased:
     input: bytes | None = None  # the image, where it was submitted with the job; others are in the store
     queued_s: float = 0.0
     request: RequestContext = NO_REQUEST
+    number: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,7 @@ class Finished:
         keep_s: how long to keep its record and its result.
         work_s: seconds for which the engine worked on the job, without the time in which it waited for its turn.
         blob: the result, where it is stored together with the commit.
+        number: of its lease; None: any lease of the worker.
         fence: names this attempt, so that a commit whose reply was lost knows its own end when it is sent again.
     """
 
@@ -67,6 +73,7 @@ class Finished:
     work_s: float = 0.0
     blob: Blob | None = None
     fence: str | None = None
+    number: int | None = None
 
 
 def read_lease_row(row: Sequence[bytes], bundles: Sequence[str]) -> Leased | Refused:
@@ -86,10 +93,11 @@ def read_lease_row(row: Sequence[bytes], bundles: Sequence[str]) -> Leased | Ref
         return Refused(id=job, reason="spec-version", detail=f"job {job}: {error}")
     except SpecError as error:
         return Refused(id=job, reason="bad-spec", detail=f"job {job}: {error}")
-    attempts, deaths, alone, cancel, image, queued_ms, request = row[5:12]
+    attempts, deaths, alone, cancel, image, queued_ms, request, number = row[5:13]
     return Leased(
         spec=spec, attempts=int(attempts), deaths=int(deaths), run_alone=bool(alone), cancel=bool(cancel),
         input=image or None, queued_s=max(0, int(queued_ms)) / 1000, request=read_request_context(request),
+        number=int(number),
     )  # fmt: skip
 
 

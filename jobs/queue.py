@@ -44,6 +44,7 @@ from jobs.storage_limits import StorageLimits, store_full
 from jobs.worker_registry import WorkerRegistry
 
 MAX_FORGOTTEN_AT_ONCE = 200
+NO_NUMBERS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,19 +201,23 @@ class Queue:
             ended = Finished(id=refused.id, state=State.FAILED, outcome=outcome, keep_s=keep_s)
             await self.commit(token, [ended], replicated=False)
 
-    async def renew(self, token: str, ids: Sequence[str]) -> dict[str, str]:
-        """Renew leases.  Returns for each id 'ok', 'cancel' (its user canceled it) or 'lost' (the lease has ended)."""
+    async def renew(self, token: str, ids: Sequence[str], numbers: Mapping[str, int] = NO_NUMBERS) -> dict[str, str]:
+        """Renew leases.  Returns for each id 'ok', 'cancel' (its user canceled it) or 'lost' (the lease has ended).
+
+        `numbers`: of the leases, where they are known.  Another lease of the same worker counts as lost then.
+        """
         if not ids:
             return {}
-        answers = await self._scripts.run("renew", token=token, iso=_iso(), ids=list(ids))
+        answers = await self._scripts.run("renew", token=token, iso=_iso(), ids=list(ids), numbers=dict(numbers))
         return {job: answer.decode() for job, answer in zip(ids, answers, strict=True)}
 
     async def report(
-        self, token: str, job: str, progress: Progress, outcome: Outcome | None = None, event: Event | None = None
-    ) -> bool:
+        self, token: str, job: str, progress: Progress, outcome: Outcome | None = None, event: Event | None = None,
+        number: int | None = None,
+    ) -> bool:  # fmt: skip
         """Publish a job's progress, with the outcome so far and an event.  Returns False where the lease is lost."""
         reported = await self._scripts.run(
-            "report_progress", token=token, id=job, progress=progress.model_dump_json(),
+            "report_progress", token=token, id=job, number=number, progress=progress.model_dump_json(),
             outcome=outcome.model_dump_json() if outcome else None,
             event={"type": event.type, "data": json.dumps(event.data)} if event else None,
         )  # fmt: skip
@@ -234,6 +239,7 @@ class Queue:
                 "id": job.id, "state": job.state.value, "outcome": job.outcome.model_dump_json(), "keep_s": job.keep_s,
                 "work_ms": round(1000 * job.work_s),
                 **({"result": _placed(job.blob)} if job.blob else {}), **({"fence": job.fence} if job.fence else {}),
+                **({"number": job.number} if job.number is not None else {}),
             }
             for job in finished
         ]  # fmt: skip
@@ -243,13 +249,15 @@ class Queue:
         return [State(answer.decode()) if answer else None for answer in answers]
 
     async def release(
-        self, token: str, ids: Sequence[str], *, died: bool, failure: Failure | None = None
-    ) -> dict[str, str]:
+        self, token: str, ids: Sequence[str], *, died: bool, failure: Failure | None = None,
+        numbers: Mapping[str, int] = NO_NUMBERS,
+    ) -> dict[str, str]:  # fmt: skip
         """Put jobs back to the front of their queues.
 
         Args:
             died: the engine died with the jobs in it.  The death counts; without it, the attempt does not.
             failure: how a job ends that has died too often; by default as suspected poison.
+            numbers: of the leases, where they are known.  With them, a release may be repeated when its reply was lost.
 
         Returns:
             For each id 'queued', 'canceled', 'lost', 'expired', or 'poison' after too many deaths.
@@ -258,14 +266,18 @@ class Queue:
             return {}
         newest_first = list(reversed(ids))
         answers = await self._scripts.run(
-            "release", token=token, iso=_iso(), deaths=int(died), ids=newest_first,
+            "release", token=token, iso=_iso(), deaths=int(died), ids=newest_first, numbers=dict(numbers),
             failure=failure.model_dump() if failure else None,
         )  # fmt: skip
         return {job: answer.decode() for job, answer in zip(newest_first, answers, strict=True)}
 
-    async def release_unheld(self, token: str, held: Sequence[str]) -> list[str]:
+    async def release_unheld(
+        self, token: str, held: Sequence[str], numbers: Mapping[str, int] = NO_NUMBERS
+    ) -> list[str]:  # fmt: skip
         """Put back jobs that were leased in a reply that never arrived.  `held` are the others.  Returns the ids."""
-        answers = await self._scripts.run("release_unheld", token=token, iso=_iso(), held=list(held))
+        answers = await self._scripts.run(
+            "release_unheld", token=token, iso=_iso(), held=list(held), numbers=dict(numbers)
+        )
         return [job.decode() for job in answers]
 
     async def reclaim(self, *, ending_only: bool = False) -> dict[str, str]:

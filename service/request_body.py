@@ -22,7 +22,7 @@ BASE64_FROM = 1 << 16
 def content_length(request: Request) -> int | None:
     """Return the Content-Length of a request, or None where it states none."""
     length = request.headers.get("content-length", "")
-    return int(length) if length.isdigit() else None
+    return int(length) if length.isascii() and length.isdigit() else None
 
 
 def check_encoding(request: Request) -> None:

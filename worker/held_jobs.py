@@ -1,7 +1,7 @@
 """The jobs that this worker holds, by id."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from worker.job_run import JobRun
 
@@ -43,6 +43,11 @@ class HeldJobs:
         return list(self._runs)
 
     @property
+    def numbers(self) -> dict[str, int]:
+        """The number of each held job's lease."""
+        return lease_numbers(self._runs.values())
+
+    @property
     def one_runs_alone(self) -> bool:
         """A job that must run alone is held, so no other may be leased."""
         return any(run.leased.run_alone for run in self)
@@ -65,3 +70,8 @@ class HeldJobs:
         if self.holds(run):
             del self._runs[run.spec.id]
         self.freed.set()
+
+
+def lease_numbers(runs: Iterable[JobRun]) -> dict[str, int]:
+    """Returns the number of the lease of each run, by its job."""
+    return {run.spec.id: run.leased.number for run in runs if run.leased.number is not None}

@@ -166,7 +166,7 @@ class JobRun:
         return Finished(
             id=self.spec.id, state=state, outcome=outcome or self._outcome, keep_s=self.spec.keep_s,
             work_s=self.work_s, blob=self.pictures.carried,
-            fence=self.task_id,
+            fence=self.task_id, number=self.leased.number,
         )  # fmt: skip
 
     def _update(self, **changes: object) -> None:
@@ -282,7 +282,7 @@ class JobRun:
         self.seconds["turn"] = round(now_s - self._begun_s, 4)
         self._begun_s = self._reported_s = now_s  # a job that ends soon needs no more progress
         self._call_in(self.services.max_running_s, self.time_out)
-        await self.services.queue.report(self.services.token, self.spec.id, Progress())
+        await self._report(Progress())
 
     async def _publish_step(self, at: StepProgress, number: int) -> None:
         now_s = self.clock()
@@ -294,7 +294,7 @@ class JobRun:
             fraction=round(fraction, 4), pass_index=at.pass_index, passes=at.passes, step=at.step, steps=at.steps
         )
         event = Event(id="", type="step.progress", data=progress.model_dump())
-        await self.services.queue.report(self.services.token, self.spec.id, progress, event=event)
+        await self._report(progress, event=event)
 
     async def _publish_pass(self, photo: Photo, at: PassProgress) -> None:
         """A pass has ended, or the first begins."""
@@ -318,7 +318,11 @@ class JobRun:
             id="", type="pass.completed" if done else "detected",
             data={"passes": done, "degradations": {**self._outcome.degradations}},
         )  # fmt: skip
-        await self.services.queue.report(self.services.token, self.spec.id, progress, self._outcome, event)
+        await self._report(progress, self._outcome, event)
+
+    async def _report(self, progress: Progress, outcome: Outcome | None = None, event: Event | None = None) -> None:
+        services, number = self.services, self.leased.number
+        await services.queue.report(services.token, self.spec.id, progress, outcome, event, number=number)
 
     def _take_outcome(self, outcome: Outcome) -> None:
         """Take over the engine's outcome, with the pictures of earlier passes, which only this process knows."""

@@ -118,7 +118,7 @@ class LeaseLoop:
         """Returns the jobs that are leased now, and how many others were no jobs of ours.  Sets `drained`."""
         queue = self.services.queue
         if self._reply_lost:
-            orphans = await queue.release_unheld(self.services.token, self.held.ids)
+            orphans = await queue.release_unheld(self.services.token, self.held.ids, self.held.numbers)
             self._reply_lost = False
             for orphan in orphans:
                 log.warning("job.released", job=orphan, error="the reply to its lease was lost")
@@ -167,4 +167,4 @@ class LeaseLoop:
         if not self.held.holds(run):  # leased again meanwhile: a release would end that lease
             return
         self.held.remove(run)
-        await self.retry("release", partial(release, self.services.queue, self.services.token, [run.spec.id]))
+        await self.retry("release", partial(release, self.services.queue, self.services.token, [run]))

@@ -25,11 +25,12 @@ class LeaseRenewal:
             await self.retry("renew", self._renew)
 
     async def _renew(self) -> None:
-        answers = await self.queue.renew(self.token, self.held.ids)
+        asked = {run.spec.id: run for run in self.held}
+        answers = await self.queue.renew(self.token, list(asked), self.held.numbers)
         now_ms = time.time() * 1000
         for job, answer in answers.items():
-            run = self.held.get(job)
-            if run is None:
+            run = asked[job]
+            if not self.held.holds(run):  # it has ended; a later attempt of the job was not asked for
                 continue
             if answer == "lost":
                 self.metrics.leases_lost.inc()

@@ -225,9 +225,8 @@ class Supervisor:
         for run in inside:
             run.abandon("engine-died")
             self.held.remove(run)
-        jobs = [run.spec.id for run in inside]
         self.background.spawn(  # without waiting for Redis: jobs that are being decoded need an engine soon
-            self.retry("release", partial(release, self.queue, self.token, jobs, died=True, failure=death.failure))
+            self.retry("release", partial(release, self.queue, self.token, inside, died=True, failure=death.failure))
         )
         await self.keeper.replace(death)
 
@@ -257,7 +256,7 @@ class Supervisor:
         with contextlib.suppress(RedisError, OSError):
             async with asyncio.timeout(CLOSE_S):
                 self._redis_answers = False
-                await release(self.queue, self.token, [run.spec.id for run in left])
+                await release(self.queue, self.token, left)
                 await self.queue.release_unheld(self.token, ())
                 self._redis_answers = True
         if self._redis_answers:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 from undegrade_client.views import Event
+
+_DIGITS = re.compile(r"[0-9]{1,12}")  # str.isdigit() also takes digits that int() refuses
 
 
 class EventParser:
@@ -34,7 +37,7 @@ class EventParser:
             self._type = value
         elif name == "data":
             self._data.append(value)
-        elif name == "retry" and value.isdigit():
+        elif name == "retry" and _DIGITS.fullmatch(value):
             self.retry_s = int(value) / 1000
         return None  # lines of other names and comments (":...") are no part of an event
 
@@ -45,6 +48,6 @@ class EventParser:
             return None
         try:
             content = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):  # the second: it is nested too deeply
             content = {"text": data}
         return Event(id=self._id, type=kind, data=content if isinstance(content, dict) else {"value": content})

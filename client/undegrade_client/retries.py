@@ -112,7 +112,7 @@ def retry_after_s(value: str | None, now_s: Callable[[], float] = time.time) -> 
     """Return the seconds of a Retry-After header, which has seconds or a date; None where it has neither."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now_s())

@@ -4,7 +4,7 @@
 -- args: max_jobs, worker, host (of the worker) or nil, token, iso, held (jobs that the worker holds), max_packed_bytes,
 --       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, lane, head_start_ms})
 -- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or '', milliseconds in the
---      queue, request or ''} or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}; at the end {id, 'expired'};
+--      queue, request or '', number of the lease} or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}; at the end {id, 'expired'};
 --      {{'', 'drained'}} to a worker that is drained
 local now, rows, expired, input_bytes_left = now_ms(), {}, {}, args.max_input_bytes
 local paused = {}
@@ -92,6 +92,7 @@ while #rows < args.max_jobs do
         leave_line(queue, id)
         redis.call('HSET', job, 'state', 'running', 'lease', args.token, 'worker', args.worker)
         redis.call('HINCRBY', job, 'attempts', 1)
+        local number = redis.call('HINCRBY', job, 'lease_number', 1)
         redis.call('ZADD', KEY.leases, now + LIMIT.lease_ms, id)
         redis.call('ZREM', KEY.deadlines, id)
         redis.call('HSET', rq, 'status', 'started', 'started_at', args.iso, 'worker_name', args.worker,
@@ -100,7 +101,8 @@ while #rows < args.max_jobs do
             id .. ':' .. args.token)
         rows[#rows + 1] = {id, 'leased', spec, redis.call('HGET', rq, 'data') or '', callbacks(id),
             tostring(tonumber(known[3] or 0) + 1), known[4] or '0', alone and '1' or '', known[6] or '',
-            input(known[8]), string.format('%.0f', now - tonumber(known[9] or known[10] or now)), known[11] or ''}
+            input(known[8]), string.format('%.0f', now - tonumber(known[9] or known[10] or now)), known[11] or '',
+            tostring(number)}
         if alone then break end
     end
     look_at(lane)

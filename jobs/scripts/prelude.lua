@@ -10,6 +10,12 @@ local function now_ms()
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Whether a lease is still the one that its worker means.  known: {lease, state, lease_number} of the job; number: of the
+-- lease, or nil for any lease of the token.  A worker may lease a job again whose earlier lease has ended unnoticed
+local function holds(known, token, number)
+    return known[1] == token and known[2] == 'running' and (not number or known[3] == string.format('%.0f', number))
+end
+
 local function add_event(id, kind, data)
     redis.call('XADD', KEY.events .. id, 'MAXLEN', '~', LIMIT.max_events_per_job, '*', 'type', kind, 'data', data)
 end

@@ -1,15 +1,15 @@
 -- Publishes a job's progress; only the holder of the lease may.  The first report says that the job has started.
--- args: token, id, progress, outcome (so far) or nil, event or nil: {type, data}
+-- args: token, id, number (of the lease) or nil, progress, outcome (so far) or nil, event or nil: {type, data}
 -- Returns 1, or 0 where the lease is lost
 local id, job = args.id, KEY.job .. args.id
-local known = redis.call('HMGET', job, 'lease', 'state', 'started_ms')
-if known[1] ~= args.token or known[2] ~= 'running' then return 0 end
+local known = redis.call('HMGET', job, 'lease', 'state', 'lease_number', 'started_ms')
+if not holds(known, args.token, args.number) then return 0 end
 redis.call('HSET', job, 'progress', args.progress)
 if args.outcome then redis.call('HSET', job, 'outcome', args.outcome) end
-if not known[3] then
+if not known[4] then
     redis.call('HSET', job, 'started_ms', now_ms())
     add_event(id, 'started', '{}')
 end
 if args.event then add_event(id, args.event.type, args.event.data) end
-if args.event or not known[3] then redis.call('PUBLISH', KEY.changes, id) end
+if args.event or not known[4] then redis.call('PUBLISH', KEY.changes, id) end
 return 1

@@ -72,7 +72,7 @@ class AnswerStream:
         length = self.answer.headers.get("content-length", "0")
         read = 0
         too_large = UrlBodyTooLarge(f"the URL's file has more than {self._max_bytes} bytes")
-        if length.isdigit() and int(length) > self._max_bytes:
+        if length.isascii() and length.isdigit() and int(length) > self._max_bytes:
             raise too_large
         async for chunk in self._chunks:
             read += len(chunk)

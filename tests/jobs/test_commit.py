@@ -204,3 +204,22 @@ def test_an_unknown_job_cannot_be_canceled(run):
         assert await bench.keyspace() == {}
 
     run(scenario)
+
+
+def test_an_earlier_attempt_cannot_end_the_next_lease_of_its_worker(run):
+    """Its lease ended while Redis was away, and its pictures went with that."""
+
+    async def scenario(bench):
+        (job,) = await bench.submit("standard")
+        first = await bench.lease_one()
+        await bench.end_lease(job)
+        assert await bench.queue.reclaim() == {job.id: "queued"}
+        second = await bench.lease_one()
+        numbers = [first.number, second.number]
+        assert await bench.queue.renew("a", [job.id], {job.id: first.number}) == {job.id: "lost"}
+        assert not await bench.queue.report("a", job.id, Progress(), number=first.number)
+        early, late = [finished(job, fence=f"{number}", number=number) for number in numbers]
+        assert await bench.queue.commit("a", [early]) == [None]
+        assert await bench.queue.commit("a", [late]) == [State.SUCCEEDED]
+
+    run(scenario)

@@ -252,3 +252,33 @@ def test_a_job_that_died_too_often_ends_with_the_cause_that_its_worker_gives(run
         assert (record.state, record.outcome.failure) == (State.FAILED, cause)
 
     run(scenario)
+
+
+def test_a_release_that_is_sent_again_does_not_end_the_next_lease_of_its_worker(run):
+    """The reply to a release was lost, and the worker has leased the job again before it repeats the release."""
+
+    async def scenario(bench):
+        (job,) = await bench.submit("standard")
+        first = await bench.lease_one()
+        sent = {"died": True, "numbers": {job.id: first.number}}
+        assert await bench.queue.release("a", [job.id], **sent) == {job.id: "queued"}
+        second = await bench.lease_one()
+        assert (second.deaths, second.number) == (1, first.number + 1)
+        assert await bench.queue.release("a", [job.id], **sent) == {job.id: "lost"}
+        assert await bench.queue.renew("a", [job.id], {job.id: second.number}) == {job.id: "ok"}
+        assert await bench.commit(job) is State.SUCCEEDED
+
+    run(scenario)
+
+
+def test_a_lease_without_an_answer_is_put_back_although_its_worker_holds_an_earlier_one(run):
+    async def scenario(bench):
+        (job,) = await bench.submit("standard")
+        first = await bench.lease_one()
+        await bench.end_lease(job)
+        assert await bench.queue.reclaim() == {job.id: "queued"}
+        assert await bench.lease() == [job.id]
+        assert await bench.queue.release_unheld("a", [job.id], {job.id: first.number}) == [job.id]
+        assert (await bench.lease_one()).number == first.number + 2
+
+    run(scenario)

@@ -35,7 +35,7 @@ class FakeQueue:
     error: Exception | None = None
     reports: list[tuple[Progress, Outcome | None, str]] = field(default_factory=list)
 
-    async def report(self, token, job, progress, outcome=None, event=None):
+    async def report(self, token, job, progress, outcome=None, event=None, number=None):
         if self.error:
             raise self.error
         self.reports.append((progress, outcome, event.type if event else "started"))

@@ -5,7 +5,6 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from jobs import redis_keys
-from jobs.blob_store import Blob
 from jobs.lease import Finished, Leased
 from jobs.queue import Queue
 from jobs.record import Outcome, Progress
@@ -107,7 +106,7 @@ class QueueBench:
         ]
 
 
-def finished(job: JobSpec | str, state=State.SUCCEEDED, outcome=Outcome(), keep_s=DAY_S, blob: Blob | None = None):  # noqa: B008
+def finished(job: JobSpec | str, state=State.SUCCEEDED, outcome=Outcome(), keep_s=DAY_S, **fields):  # noqa: B008
     """How a job ended, with a picture of one megapixel."""
     job_id = job if isinstance(job, str) else job.id
-    return Finished(id=job_id, state=state, outcome=outcome, keep_s=keep_s, blob=blob)
+    return Finished(id=job_id, state=state, outcome=outcome, keep_s=keep_s, **fields)
