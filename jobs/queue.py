@@ -94,13 +94,9 @@ class Queue:
         if self.storage is None or spec.source is None:
             return
         refused = await self._unless_full(
-            self._scripts.run,
-            "reserve",
-            id=spec.id,
-            name=spec.source.blob,
-            owner=spec.owner,
+            self._scripts.run, "reserve", id=spec.id, name=spec.source.blob, owner=spec.owner,
             room=self.storage.room(spec.source.bytes),
-        )
+        )  # fmt: skip
         if refused:
             raise store_full(refused)
 
@@ -223,9 +219,7 @@ class Queue:
         )  # fmt: skip
         return bool(reported)
 
-    async def commit(
-        self, token: str, finished: Sequence[Finished], *, replicated: bool = True
-    ) -> list[State | None]:  # fmt: skip
+    async def commit(self, token: str, finished: Sequence[Finished], *, replicated: bool = True) -> list[State | None]:
         """End jobs, each with its result where it has one.
 
         Returns the state that each job ended in: a cancel that came first wins, and None says that the lease was lost,
