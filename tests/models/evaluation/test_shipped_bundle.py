@@ -33,9 +33,6 @@ SCENES: dict[str, tuple[Color, Color, float]] = {
 }
 """Two colors of a smooth gradient, and the standard deviation of its grain in levels."""
 
-GRID = "the DRUNet of version 6 prints a grid of 8 px (issue 21); new weights"
-DRIFT = "each tile of version 6 chooses its own brightness (issue 21); the tone of the whole picture"
-
 
 def scene(name: str, height: int = 128, width: int = 128) -> NDArray[np.uint8]:
     top, bottom, grain = SCENES[name]
@@ -53,16 +50,16 @@ def restorer():
 
 def told(restorer, picture, kind, tile_px=None):
     request = Request(image=to_tensor(picture), tile_px=tile_px, controls=Controls(prompt=prompt_of(kind)))
-    return to_pixels(restore_one(restorer, request).image)
+    done = restore_one(restorer, request)
+    assert [one.label for one in done.report.passes if one.kept] == [kind], "nothing was done: there is no grid of ours"
+    return to_pixels(done.image)
 
 
 def test_every_specialist_of_the_bundle_is_measured(restorer):
     assert set(restorer.specialists.networks) == {"detail", "weather", "light"}
 
 
-@pytest.mark.parametrize(
-    "key", ["detail", "weather", pytest.param("light", marks=pytest.mark.xfail(strict=True, reason=GRID))]
-)
+@pytest.mark.parametrize("key", ["detail", "weather", "light"])
 def test_a_specialist_prints_no_grid_into_flat_regions(restorer, key):
     pictures = [scene(name) for name in SCENES]
     with torch.inference_mode():
@@ -75,21 +72,13 @@ def test_a_specialist_prints_no_grid_into_flat_regions(restorer, key):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("noise", "dark wall"),
-        pytest.param("haze", "hazy sky", marks=pytest.mark.xfail(strict=True, reason=GRID)),
-        pytest.param("low-light", "dark wall", marks=pytest.mark.xfail(strict=True, reason=GRID)),
-    ],
-)
+@pytest.mark.parametrize(("kind", "name"), [("noise", "dark wall"), ("haze", "hazy sky"), ("low-light", "dark wall")])
 def test_tiles_print_no_grid_into_flat_regions(restorer, kind, name):
     picture = scene(name)
     assert compare_peaks(picture, told(restorer, picture, kind, tile_px=96)).growth <= MOST_GROWTH
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason=DRIFT)
 def test_the_tiles_of_a_dark_wall_agree_in_brightness(restorer):
     picture = scene("dark wall", 240, 360)
     whole, tiled = (told(restorer, picture, "low-light", tile_px) for tile_px in (None, 160))
@@ -98,7 +87,6 @@ def test_the_tiles_of_a_dark_wall_agree_in_brightness(restorer):
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)  # two minutes on a quiet core
-@pytest.mark.xfail(strict=True, reason=DRIFT)
 def test_a_dark_wall_of_12_megapixels_is_as_bright_as_its_small_copy(restorer):
     picture = scene("dark wall", 3000, 4000)
     small = np.asarray(Image.fromarray(picture).resize((500, 375), Image.Resampling.BOX))
