@@ -86,7 +86,7 @@ two kinds of damage, 0.8 gains 0.4 dB over 0.65, and 0.65 gains much over no suc
 `glimpsed` 0.2 and 0.3 give the same result there.
 """
 
-FLOORS = {"haze": 0.5, "low-light": 0.6, "rain": 0.5, "raindrop": 0.65}
+FLOORS = {"haze": 0.6, "low-light": 0.6, "rain": 0.5, "raindrop": 0.65}
 """These values replace the measured ones.
 
 Haze and low light: a clean picture that is repaired by mistake losses 20 dB, so uncertain repairs are not tried.
