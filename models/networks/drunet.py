@@ -27,7 +27,8 @@ class DRUNetConfig:
     `lines` is for damage of whole rows or columns, which a few dozen pixels cannot tell from a straight edge: each
     level ends with the means of its rows and columns.  `even` is for repairs that reach into flat regions: features
     are enlarged by interpolation, and pixels are written in the picture's own size, so no weight belongs to one place
-    of a grid, and a flat picture stays flat (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    of a grid, and a flat picture stays flat (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").  It sees
+    the picture with a reflected margin, since the zeros beyond a border would print a frame.
     """
 
     width: int = 64
@@ -133,10 +134,14 @@ class DRUNet(nn.Module):
         """
         height, width = degraded.shape[-2:]
         pixels = pad_to_multiple(degraded.to(self.head.weight.dtype), self.config.stride, "reflect")
+        margin = self.config.stride if self.config.even else 0
+        if margin:
+            shorter = min(pixels.shape[-2:])
+            pixels = F.pad(pixels, (margin,) * 4, "reflect" if shorter > margin else "replicate")
         x = self.head(fold(pixels, self.config.patch).contiguous(memory_format=torch.channels_last))
         x = down_and_up(x, self.encoders, self.downs, self._bottom, self.ups, self.decoders, levels)
         x = self.tail(x, pixels) if self.config.even else unfold(self.tail(x), self.config.patch)
-        return degraded + x[..., :height, :width].to(degraded.dtype)
+        return degraded + x[..., margin : margin + height, margin : margin + width].to(degraded.dtype)
 
     def start_unchanged(self) -> None:
         """Give the last layer zeros, so that the network changes nothing."""

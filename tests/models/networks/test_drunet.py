@@ -144,3 +144,14 @@ def test_only_a_network_with_lines_depends_on_distant_pixels_of_the_same_row():
         stripe[..., 5, 100:] += 0.5
         same = torch.equal(restore(image)[..., :16, :16], restore(stripe)[..., :16, :16])
         assert same is not lines
+
+
+@pytest.mark.parametrize("size", [(16, 16), (24, 40), (64, 48)])
+def test_the_border_of_an_even_result_is_that_of_a_picture_which_goes_on(size):
+    """Zeros beyond the border would print a frame: the outermost pixels must agree with those of a larger canvas."""
+    restore, image, far = network(replace(SMALL, even=True)).double(), picture(*size).double(), 48
+    rows, columns = ([abs(i) % (2 * n - 2) for i in range(-far, n + far)] for n in size)
+    rows, columns = ([min(i, 2 * n - 2 - i) for i in at] for at, n in zip((rows, columns), size, strict=True))
+    larger = restore(image[..., rows, :][..., columns])[..., far:-far, far:-far]
+    inner, outer = (larger - image).abs().mean(), (restore(image) - larger).abs().mean()
+    assert outer < 0.1 * inner
