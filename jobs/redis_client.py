@@ -34,7 +34,7 @@ else:
 MAX_CONNECTIONS = 64
 FREE_CONNECTION_S = 10.0
 """How long a command waits until one of the connections is free."""
-CONNECT_S = 2.0
+CONNECT_S = 5.0
 KEEPALIVE = {
     number: seconds
     for name, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))

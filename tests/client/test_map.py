@@ -89,7 +89,7 @@ def test_an_iteration_that_is_closed_cancels_what_is_under_way(connect, service,
     next(results)
     worker.hold = True
     results.close()
-    assert not {"queued", "running"} & set(states(service))
+    eventually(lambda: not {"queued", "running"} & set(states(service)))  # a worker ends what it has begun
 
 
 def test_jobs_that_ended_are_left_alone_when_the_reader_stops(connect, service, toy, picture):

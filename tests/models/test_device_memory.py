@@ -19,7 +19,9 @@ SIZES = st.integers(1, 96 * GIB)
 
 
 def bytes_of(*networks):
-    return sum(value.nbytes for network in networks for value in network.state_dict().values())
+    """Counts tensors that networks share once."""
+    tensors = {value.data_ptr(): value for network in networks for value in network.state_dict().values()}
+    return sum(value.nbytes for value in tensors.values())
 
 
 def card(total, free=None, bound_gib=None):
