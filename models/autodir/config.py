@@ -27,7 +27,7 @@ class LoopConfig:
             repair is taken back.  Black pixels hold no detail, and dehazing turns a picture without haze black.
         views: largest number of native-scale crops that the assessor sees.
         overview: share of the shrunk whole image in the assessor's answer, in [0, 1).
-        wary: subtracted from the assessor's logit of "clean", which is the most frequent class in training.
+        wary: subtracted from the assessor's logit of "clean"; below 0, fewer pictures are repaired.
         cache_every: the U-Net's deep features are computed at every n-th step and reused between; 1 is exact.
         guidance_every: the guidance offset is computed at every n-th step and reused between; 1 is exact.  Both are
             approximations (docs/performance-autodir.md) that strict mode ignores.

@@ -16,7 +16,7 @@ from models.dat.config import TILE_PX, DATConfig
 from models.maxim.config import MAXIMConfig
 from models.maxim.memory import tile_side_px
 from models.networks.drunet import DRUNet, DRUNetConfig
-from models.networks.turns import lies, turned
+from models.networks.turns import is_sideways, turned
 from processes.memory_limits import memory
 
 KEPT = 2
@@ -116,7 +116,7 @@ class Specialists:
             return self._repair(key, degraded, network(degraded))
         upright: Tensor = network(degraded)
         sideways = turned(network(turned(degraded, 1)), -1)
-        turn = lies(degraded, upright, sideways)
+        turn = is_sideways(degraded, upright, sideways)
         if not bool(turn.all()):
             upright[~turn] = self._repair(key, degraded[~turn], upright[~turn])
         if bool(turn.any()):

@@ -19,7 +19,7 @@ def turned(pictures: Tensor, quarters: int) -> Tensor:
     return torch.rot90(pictures, quarters, (-2, -1))
 
 
-def lies(degraded: Tensor, upright: Tensor, sideways: Tensor) -> Tensor:
+def is_sideways(degraded: Tensor, upright: Tensor, sideways: Tensor) -> Tensor:
     """Returns, for each picture, whether the repair of its quarter turn is the right one: 3 x (B, 3, H, W) -> (B,).
 
     `sideways` is that repair, turned back.
