@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.drunet import DRUNet, DRUNetConfig
+from models.networks.turns import turned
 
 GRID = 8
 """The extremes of a level are taken over GRID x GRID blocks, because a drop is in one place."""
@@ -28,13 +29,22 @@ class EvidenceEncoderConfig:
     """The restoration networks, and the width of the layer between evidence and joint space.
 
     `parts` names, for each branch, the part of the bundle's weights that holds it, such as "specialist-detail".  ""
-    stands for the part of CLIP itself, as do no names at all.
+    stands for the part of CLIP itself, as do no names at all.  `turned` tells, for each branch, whether it also sees
+    the quarter turn of a view, for damage with a direction, as rain in a photo that is stored sideways; without it, no
+    branch does.
     """
 
     branches: tuple[DRUNetConfig, ...]
     parts: tuple[str, ...] = ()
+    turned: tuple[bool, ...] = ()
     hidden: int = 256
     dropout: float = 0.3
+
+    @property
+    def looks(self) -> tuple[tuple[int, int], ...]:
+        """The looks at a view, in the order of the features: the branch, and the quarter turns of the view."""
+        seen = (*self.turned, *[False] * len(self.branches))
+        return tuple((index, turn) for index in range(len(self.branches)) for turn in (0, 1)[: 1 + seen[index]])
 
 
 class EvidenceEncoder(nn.Module):
@@ -51,8 +61,9 @@ class EvidenceEncoder(nn.Module):
             *(f"branches.{i}.{end}" for i in range(len(self.branches)) for end in DRUNet.PIXEL_LAYERS),
         )
         self.mean, self.std = tuple(mean), tuple(std)
-        channels = sum(branch.width * 2 ** len(branch.blocks) for branch in config.branches)
-        features = embed_dim + 4 * channels + CHANGES * len(config.branches)
+        self.looks = config.looks
+        channels = sum(_channels(config.branches[index]) for index, _ in self.looks)
+        features = embed_dim + 4 * channels + CHANGES * len(self.looks)
         self.norm = nn.BatchNorm1d(features)
         self.hidden = nn.Linear(features, config.hidden)
         self.project = nn.Linear(config.hidden, embed_dim)
@@ -67,10 +78,11 @@ class EvidenceEncoder(nn.Module):
         mean, std = (views.new_tensor(value)[:, None, None] for value in (self.mean, self.std))
         pictures = (views * std + mean) * 2 - 1
         found = [F.normalize(self.own(views).float(), dim=-1)]
-        for branch in self.branches:
+        for index, turn in self.looks:
             levels: list[Tensor] = []
-            restored = branch(pictures, levels)
-            found += [*(pool(level) for level in levels), change(pictures, restored)]
+            seen = turned(pictures, turn)
+            restored = self.branches[index](seen, levels)
+            found += [*(pool(level) for level in levels), change(seen, restored)]
         # levels differ by orders of magnitude, as noise of sigma 3 and 50 do
         return torch.asinh(COMPRESSION * torch.cat(found, dim=1))
 
@@ -78,6 +90,11 @@ class EvidenceEncoder(nn.Module):
         """Embed evidence in the joint space: (B, F) -> (B, E)."""
         x = F.gelu(self.hidden(self.dropout(self.norm(evidence))))
         return self.project(self.dropout(x))  # type: ignore[no-any-return]
+
+
+def _channels(config: DRUNetConfig) -> int:
+    """Returns the channels of all levels of a network together."""
+    return config.width * 2 ** len(config.blocks)
 
 
 def pool(level: Tensor) -> Tensor:

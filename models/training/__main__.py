@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from models.errors import ModelsError, TrainingError
-from models.training import chain, slim, stages, text_stage, unpack
+from models.training import chain, evidence, slim, stages, text_stage, unpack
 from models.training.autodir import package as autodir_package
 from models.training.core import curves
 from models.training.core.processes import Place
@@ -30,7 +30,7 @@ example, stage by stage:
   {PROGRAM} glance --images photos/ --text runs/text/text.safetensors --out runs/glance --minutes 40
   {PROGRAM} assessor --images photos/ --text runs/text/text.safetensors --out runs/assessor \\
       --glance runs/glance/best.safetensors --specialist detail=runs/detail/best.safetensors \\
-      --specialist weather=runs/weather/best.safetensors
+      --specialist weather=runs/weather/best.safetensors --specialist light=runs/light/best.safetensors
   {PROGRAM} air --images photos/ --text runs/text/text.safetensors --out runs/air --minutes 60
   {PROGRAM} scm --images photos/ --text runs/text/text.safetensors --out runs/scm --air runs/air/best.safetensors
   {PROGRAM} package-autodir --assessor runs/assessor/best.safetensors --air runs/air/best.safetensors \\
@@ -43,7 +43,8 @@ STAGE_EXAMPLES = {
     "weather": "--specialist detail=runs/detail/best.safetensors",
     "glance": "--text runs/text/text.safetensors",
     "assessor": "--text runs/text/text.safetensors --glance runs/glance/best.safetensors "
-    "--specialist detail=runs/detail/best.safetensors --specialist weather=runs/weather/best.safetensors",
+    "--specialist detail=runs/detail/best.safetensors --specialist weather=runs/weather/best.safetensors "
+    "--specialist light=runs/light/best.safetensors",
     "air": "--text runs/text/text.safetensors",
     "scm": "--text runs/text/text.safetensors --air runs/air/best.safetensors",
     "irsde": "--daclip runs/daclip/best.safetensors",
@@ -76,6 +77,11 @@ COMMANDS = {
         add_arguments=text_stage.add_arguments, run=text_stage.run,
     ),
     **{name: _stage(name) for name in stages.STAGES},
+    "evidence": Command(
+        summary="store what the assessor's frozen networks find in training pictures, for the stage assessor",
+        example="evidence --images photos/ --out runs/evidence --seed 1 " + STAGE_EXAMPLES["assessor"],
+        add_arguments=evidence.add_arguments, run=evidence.run,
+    ),
     "package-autodir": Command(
         summary="write an AutoDIR bundle from trained networks",
         example="package-autodir --assessor runs/assessor/best.safetensors --air runs/air/best.safetensors "

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from models.autodir.assessor import Assessor
 from models.autodir.specialists import Specialists
+from models.errors import TrainingError
 from models.networks.clip import ClipConfig
 from models.networks.drunet import DRUNet
 from models.networks.evidence_encoder import EvidenceEncoder
+from models.training.autodir.evidence_store import ROWS, drawn_rows
 from models.training.autodir.second_pass import repair_batch
 from models.training.core.replay import ReplayBuffer
 from models.training.core.run_config import RunConfig
@@ -124,23 +126,42 @@ class AssessorStage:
             learns = name.startswith("visual.") and not (config.replay and name.startswith(FEATURE_EXTRACTORS))
             parameter.requires_grad_(learns or name == "logit_scale")
         self._replay = ReplayBuffer(config.replay_capacity)
+        self._stored: Tensor | None = None
         self.pairs = data.examples(run, names)
         self.clean = names.index(CLEAN)
         self.held_out = data.held_out(names, crop_px=config.network.vision.image_size, each=32)
 
+    def use_stored(self, rows: Tensor) -> None:
+        """Train on evidence that the command `evidence` has stored, (N, F + 2 K), instead of on fresh pictures.
+
+        Raises:
+            TrainingError: the rows are not as long as those of this assessor.
+        """
+        expected = _branch_tower(self.assessor).norm.num_features + 2 * len(self.names)
+        if rows.shape[1] != expected:
+            raise TrainingError(
+                f"got stored evidence of {rows.shape[1]} figures an example, expected {expected}: it is that of other "
+                "networks. Run the command evidence again with these."
+            )
+        self._stored = rows
+
     def examples(self, start: int, share: Share = ALONE) -> Iterator[Example]:
         run = self.run
+        if self._stored is not None:
+            return drawn_rows(self._stored, start // run.batch, run.batch * (1 + self.config.replay), run.seed)
         return batches(
             self.pairs, start=start, batch=run.batch, loaders=run.loaders, pin=run.device != "cpu", share=share
         )
 
     def loss(self, batch: Example, draws: Draws) -> Tensor:
+        if ROWS in batch:
+            return self._rows_loss(batch[ROWS])
+        if self.config.replay:
+            fresh = self.evidence_rows(batch, draws.share)
+            return self._rows_loss(self._replay.join(fresh, self.config.replay, Draws(draws.generator)))
         share = draws.share
         degraded, labels, offsets = self._partly_repaired(batch, share)
-        twins = math.ceil(self.config.twins * len(labels) * share.count)
-        own_twins = batch["clean"][: share.before(twins, len(labels))]
-        if self.config.replay:
-            return self._replay_loss(degraded, labels, offsets, own_twins, draws)
+        twins, own_twins = self._twins(batch, share)
         views = torch.cat([degraded, own_twins]).add(1).div(2)
         features = self.assessor.image_features(views)
         features, twin_features = (share.gather(part) for part in (features[: len(labels)], features[len(labels) :]))
@@ -157,27 +178,37 @@ class AssessorStage:
                 loss = loss + self.config.clean_weight * self._classification_loss(twin_logits, is_clean)
         return loss
 
-    def _replay_loss(self, degraded: Tensor, labels: Tensor, offsets: Tensor, twins: Tensor, draws: Draws) -> Tensor:
-        """Returns the loss of fresh pictures and stored features; clean twins count as pictures labeled "clean".
+    @torch.no_grad()
+    def evidence_rows(self, batch: Example, share: Share = ALONE) -> Tensor:
+        """Returns evidence, labels, and offsets for the logits of the whole batch, (N, F + 2 K).
 
-        Finding evidence is nearly all of the work, and processes share it.  The last layers are small, so each process
-        trains them on the evidence of all.
+        The clean twins come last; here they count as pictures labeled "clean".  Finding evidence is nearly all of the
+        work, and processes share it.  The last layers are small, so each process trains them on the evidence of all.
         """
-        tower = _branch_tower(self.assessor)
-        tower.own.eval()  # its norms are frozen too
-        with torch.no_grad():
-            evidence = self.assessor.evidence(torch.cat([degraded, twins]).add(1).div(2))
-        share, count = draws.share, len(labels)
+        degraded, labels, offsets = self._partly_repaired(batch, share)
+        _, twins = self._twins(batch, share)
+        _branch_tower(self.assessor).own.eval()  # its norms are frozen too
+        evidence, count = self.assessor.evidence(torch.cat([degraded, twins]).add(1).div(2)), len(labels)
         evidence = torch.cat([share.gather(evidence[:count]), share.gather(evidence[count:])])
         labels, offsets = share.gather(labels), share.gather(offsets)
         are_clean = torch.zeros_like(labels[: len(evidence) - len(labels)])
         are_clean[:, self.clean] = 1
         answers = torch.cat([torch.cat([labels, are_clean]), torch.cat([offsets, torch.zeros_like(are_clean)])], dim=1)
-        joined = self._replay.join(torch.cat([evidence, answers], dim=1), self.config.replay, Draws(draws.generator))
-        figures, names = evidence.shape[1], len(self.names)
-        evidence, labels, offsets = torch.split(joined, [figures, names, names], dim=1)
-        features = F.normalize(tower.embed(evidence).float(), dim=-1)
+        return torch.cat([evidence, answers], dim=1)
+
+    def _rows_loss(self, rows: Tensor) -> Tensor:
+        """Returns the loss of the last layers on `evidence_rows`, (N, F + 2 K) on any device."""
+        names = len(self.names)
+        rows = rows.to(self.assessor.device, torch.float32)
+        evidence, labels, offsets = torch.split(rows, [rows.shape[1] - 2 * names, names, names], dim=1)
+        features = F.normalize(_branch_tower(self.assessor).embed(evidence).float(), dim=-1)
         return self._classification_loss(self.assessor.logits(features) + offsets, labels)
+
+    def _twins(self, batch: Example, share: Share) -> tuple[int, Tensor]:
+        """Returns how many clean twins the whole batch has, and those of this process."""
+        own = len(batch["labels"])
+        count = math.ceil(self.config.twins * own * share.count)
+        return count, batch["clean"][: share.before(count, own)]
 
     def _partly_repaired(self, batch: Example, share: Share) -> tuple[Tensor, Tensor, Tensor]:
         """Repair the last pictures of the whole batch; returns pictures, labels, and offsets for the logits."""

@@ -49,12 +49,15 @@ GLANCE = ClipConfig(
 )
 """A CLIP ResNet on native-scale crops of 128 px, and a two-layer text encoder on the tokens of CLIP."""
 
-ASSESSOR_SPECIALISTS = ("detail", "weather")
-"""The specialists whose features the assessor uses beside its ResNet; *light* added nothing."""
+ASSESSOR_SPECIALISTS = ("detail", "weather", "light")
+"""The specialists whose features the assessor uses beside its ResNet."""
 
 CLIP = replace(
     GLANCE,
-    tower=EvidenceEncoderConfig(branches=tuple(SPECIALISTS[name].network for name in ASSESSOR_SPECIALISTS)),
+    tower=EvidenceEncoderConfig(
+        branches=tuple(SPECIALISTS[name].network for name in ASSESSOR_SPECIALISTS),
+        turned=tuple(SPECIALISTS[name].turned for name in ASSESSOR_SPECIALISTS),
+    ),
 )
 
 AIR = AIRConfig(

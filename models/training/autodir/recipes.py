@@ -17,6 +17,7 @@ from models.networks.nafnet import NAFNetConfig
 from models.training.autodir import autodir_small
 from models.training.autodir.air_stage import AIRStage, AIRStageConfig, Contexts
 from models.training.autodir.assessor_stage import AssessorStage, AssessorStageConfig, load_trained_encoders
+from models.training.autodir.evidence_store import read_evidence
 from models.training.autodir.frozen_air import FrozenAIR
 from models.training.autodir.published_base import PublishedBase, open_base
 from models.training.autodir.scm_stage import SCMStage, SCMStageConfig
@@ -42,8 +43,8 @@ RESTORATION_MIXTURE = Mixture(
 )  # fmt: skip
 ASSESSMENT_MIXTURE = Mixture(
     weights={
-        "noise": 2.0, "blur": 2.0, "rain": 2.2, "low-light": 0.7, "haze": 1.8,
-        "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 0.9, "snow": 0.8, "clean": 1.2,
+        "noise": 2.0, "blur": 2.0, "rain": 2.2, "low-light": 0.7, "haze": 2.2,
+        "low-resolution": 1.0, "raindrop": 1.4, "jpeg": 0.9, "snow": 0.8, "clean": 2.4,
     },
     two_kinds=0.12,
     saved_as_jpeg=0.25,
@@ -68,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("AutoDIR stages")
     options.add_argument("--mixture", help="weights of the degradations to draw, as haze=1.3,clean=0.2")
     options.add_argument("--glance", type=Path, help="assessor: weights of the stage glance")
+    options.add_argument(
+        "--evidence", type=Path, action="append", default=[],
+        help="assessor: folder that the command evidence has filled, instead of fresh pictures; repeatable",
+    )  # fmt: skip
     options.add_argument(
         "--specialist", action="append", default=[],
         help="weather, assessor: NAME=FILE, weights of a specialist's stage; repeatable",
@@ -261,7 +266,8 @@ def assessor(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) 
     )
     files = parse_specialists(arguments.specialist)
     specialists = load_specialists(autodir_small.SPECIALISTS, files, run.device)
-    stage = AssessorStage(config, run, data, data.with_own(autodir_small.NAMES), text_file(arguments.text), specialists)
+    names = data.with_own(autodir_small.NAMES)
+    stage = AssessorStage(config, run, data, names, text_file(arguments.text), specialists)
     if arguments.glance is None:
         raise TrainingError("got no --glance. Train it first: python -m models.training glance --out DIR")
     missing = [name for name in autodir_small.ASSESSOR_SPECIALISTS if name not in files]
@@ -271,6 +277,8 @@ def assessor(run: RunConfig, data: TrainingData, arguments: argparse.Namespace) 
         )
     restorers = [specialists.networks[name] for name in autodir_small.ASSESSOR_SPECIALISTS]
     load_trained_encoders(stage.assessor, arguments.glance, restorers)
+    if arguments.evidence:
+        stage.use_stored(read_evidence(arguments.evidence, names))
     return stage, config
 
 

@@ -96,6 +96,24 @@ def test_a_restoration_network_gets_the_picture_and_not_its_normalized_form():
     assert_parity(asked[0], pictures())
 
 
+def test_a_branch_with_a_direction_also_sees_the_quarter_turn():
+    torch.manual_seed(6)
+    upright = EvidenceEncoder(TOWER, torch.nn.Flatten(), 16, (0.5,) * 3, (0.5,) * 3).eval()
+    both = EvidenceEncoder(replace(TOWER, turned=(True, False)), torch.nn.Flatten(), 16, (0.5,) * 3, (0.5,) * 3).eval()
+    both.branches.load_state_dict(upright.branches.state_dict())
+    views, side = pictures(), 16 * 3 * 32 * 32 // 16  # Flatten passes the picture itself through
+    fine = 4 * 4 * 2**2 + 5  # mean, deviation and two extremes of 4 + 4 + 8 channels, and five figures of the change
+    wide = 4 * 6 * 2**3 + 5
+    found, turned, known = (
+        tower.evidence(x) for tower, x in ((both, views), (upright, views.rot90(1, (2, 3))), (upright, views))
+    )
+    assert known.shape[1] == side + fine + wide and found.shape[1] == side + 2 * fine + wide
+    assert both.norm.num_features == 16 + 2 * fine + wide
+    own, first, second, last = found.split([side, fine, fine, wide], dim=1)
+    assert_parity(torch.cat([own, first, last], dim=1), known)
+    assert_parity(second, turned[:, side : side + fine])
+
+
 def glance(folder):
     path = folder / "glance.safetensors"
     torch.manual_seed(5)
@@ -160,3 +178,9 @@ def test_a_manifest_stores_the_configuration():
     read = TypeAdapter(ClipConfig).validate_python(stated)
     assert read == CLIP
     assert build_clip(read).visual.branches[1].config == WIDE
+
+
+def test_a_manifest_of_an_earlier_version_names_no_turns():
+    stated = json.loads(json.dumps(asdict(CLIP)))
+    del stated["tower"]["turned"]
+    assert TypeAdapter(ClipConfig).validate_python(stated).tower.looks == ((0, 0), (1, 0))

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from parity_check import assert_parity
 from safetensors.torch import save_file
 
+from models.errors import TrainingError
 from models.networks.clip import ClipConfig, TextConfig, VisionConfig, build_clip
 from models.networks.drunet import DRUNetConfig
 from models.networks.evidence_encoder import EvidenceEncoderConfig
@@ -17,6 +19,7 @@ from models.training.autodir.assessor_stage import (
     fidelity_loss,
     semantic_agnostic_loss,
 )
+from models.training.autodir.evidence_store import ROWS, read_evidence, write_evidence
 from models.training.core.run_config import RunConfig
 from models.training.core.sources import TrainingData
 from models.training.core.text_encoder import text_parameters
@@ -165,3 +168,47 @@ def test_without_replay_all_layers_learn(make):
     trained(stage, steps=2)
     assert not torch.equal(tower.branches[0].head.weight, before[0])
     assert not torch.equal(tower.own.conv1.weight, before[1])
+
+
+def test_stored_evidence_trains_like_the_pictures_that_it_is_of(make):
+    """One step on the rows of a batch is one step on the batch, where nothing is drawn from the buffer."""
+    batch, stage = three_classes(), make(replace(CONFIG, replay=1))
+    stage.network.train()
+    rows = stage.evidence_rows(batch)
+    fresh = stage.loss(batch, Draws(torch.Generator()))
+    assert rows.shape == (8 + 2, stage.assessor.clip.visual.norm.num_features + 2 * len(NAMES))
+    stored = stage.loss({ROWS: rows}, Draws(torch.Generator()))
+    assert float(stored.detach()) == pytest.approx(float(fresh.detach()), rel=1e-4)
+
+
+def test_files_of_evidence_are_drawn_again_in_the_same_order(make, tmp_path):
+    stage = make()
+    rows = stage.evidence_rows(three_classes())
+    for index in range(2):
+        write_evidence(tmp_path / "store" / f"0-{index}.safetensors", rows, NAMES)
+    stored = read_evidence([tmp_path / "store"], NAMES)
+    assert_parity(stored.float(), torch.cat([rows, rows]), 1e-3)  # half precision
+    stage.use_stored(stored)
+    drawn = [next(stage.examples(start))[ROWS] for start in (0, 0, stage.run.batch)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert len(drawn[0]) == stage.run.batch * (1 + CONFIG.replay)
+    several = stage.examples(0)
+    next(several)
+    assert torch.equal(next(several)[ROWS], drawn[2])
+
+
+def test_evidence_that_does_not_fit_is_refused_with_a_remedy(make, tmp_path):
+    stage, folder = make(), tmp_path / "store"
+    with pytest.raises(TrainingError, match=r"found no evidence in .*Make it first"):
+        read_evidence([folder], NAMES)
+    write_evidence(folder / "0-0.safetensors", torch.zeros(4, 30), NAMES)
+    with pytest.raises(TrainingError, match=r"has the names low-light,haze,clean, expected low-light,clean"):
+        read_evidence([folder], TWO_NAMES)
+    with pytest.raises(TrainingError, match=r"30 figures an example, expected .* other networks"):
+        stage.use_stored(read_evidence([folder], NAMES))
+    write_evidence(folder / "1-0.safetensors", torch.zeros(4, 31), NAMES)
+    with pytest.raises(TrainingError, match="different networks"):
+        read_evidence([folder], NAMES)
+    (folder / "1-0.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(TrainingError, match=r"cannot read .*1-0\.safetensors"):
+        read_evidence([folder], NAMES)
