@@ -94,7 +94,7 @@ class EvidenceEncoder(nn.Module):
 
 def _channels(config: DRUNetConfig) -> int:
     """Returns the channels of all levels of a network together."""
-    return config.width * 2 ** len(config.blocks)
+    return config.width << len(config.blocks)
 
 
 def pool(level: Tensor) -> Tensor:
