@@ -95,6 +95,5 @@ FLOORS = {"haze": 0.4, "low-light": 0.6, "rain": 0.45, "raindrop": 0.65}
 Low light: a clean picture that is brightened by mistake loses 20 dB, so uncertain repairs are not tried.
 Haze and rain: with the evidence of *light* and of the quarter turn, 0.4 and 0.45 find more real haze and rain than 0.6
 and 0.5, at equally many clean pictures that are repaired (docs/decisions/0060).
-Raindrop: this bundle gains little
-there yet, so an uncertain repair is not worth its risk.
+Raindrop: this bundle gains little there yet, so an uncertain repair is not worth its risk.
 """
