@@ -108,7 +108,8 @@ def rates_of(rows: Sequence[Any], memory: dict[int, float], api: Any) -> tuple[R
     def redis_us(what: str) -> float:
         return 1e6 * costs[what].redis_s / max(1, costs[what].calls)
 
-    worked = {name: sum(row.requests.get(name, 0) for row in rows) / jobs for name in ("put", "get", "delete")}
+    stored = sum(row.jobs + row.warm_jobs for row in rows)
+    worked = {name: sum(row.requests.get(name, 0) for row in rows) / stored for name in ("put", "get", "delete")}
     published = sum(row.busy.calls.get("publish", 0) for row in rows) / jobs
     rates = Rates(
         redis_job_us=max(0.0, job_us), redis_worker_us=max(0.0, worker_us), redis_look_us=redis_us("look"),

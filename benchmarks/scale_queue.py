@@ -25,7 +25,7 @@ from jobs.storage_limits import StorageLimits
 LIMITS = StorageLimits(max_bytes=10**12, max_owner_bytes=10**12, in_redis=False)
 PROCESSES = 2
 """Of workers: more than a machine has cores would only take turns."""
-START_S, DRAIN_S = 180.0, 120.0
+START_S, DRAIN_S, WARM_UP_S = 180.0, 120.0, 1.0
 SUBMITTERS = 8
 
 
@@ -35,8 +35,8 @@ class QueueRow:
 
     Attributes:
         idle: during `idle_s`; busy: from the first submission to the end of the last job, `busy_s` later.
-        ended_bytes: memory of Redis for a job that has ended.
-        requests: of workers and submissions to the store, during `busy`.
+        warm_jobs: before, so that scripts were loaded and connections open.
+        requests: of workers and submissions to the store, for these and for `jobs`.
     """
 
     servers: int
@@ -46,7 +46,7 @@ class QueueRow:
     idle_s: float
     busy: Load
     busy_s: float
-    ended_bytes: float
+    warm_jobs: int
     requests: dict[str, int]
 
 
@@ -119,31 +119,36 @@ async def measure(servers: int, workers: int, seconds: float, pace: Pace, photo:
         queues = [Queue(client, LIMITS) for client in clients]
         stores = [open_store(store_url, client) for client in clients]
         async with workers_on(urls, store_url, workers, pace) as requests:
-            await asyncio.sleep(1)
+            most = workers * pace.together * 3
+            warm = await feed(queues, stores, photo, clients, most, time.monotonic() + WARM_UP_S)
+            await wait_for_ends(clients, warm)
             start, start_s = await load_of_all(clients), time.monotonic()
             await asyncio.sleep(seconds / 2)
             begun, begun_s = await load_of_all(clients), time.monotonic()
-            memory = [int((await client.info("memory"))["used_memory"]) for client in clients]
-            submitted = await feed(queues, stores, photo, clients, workers * pace.together * 3, begun_s + seconds)
-            until_s = time.monotonic() + DRAIN_S
-            while (jobs := await ended_jobs(clients)) < submitted:
-                if time.monotonic() > until_s:
-                    raise RuntimeError(f"{submitted - jobs} of {submitted} jobs have not ended after {DRAIN_S:g} s")
-                await asyncio.sleep(0.1)
+            jobs = await feed(queues, stores, photo, clients, most, begun_s + seconds)
+            await wait_for_ends(clients, warm + jobs)
             ended, ended_s = await load_of_all(clients), time.monotonic()
-            after = [int((await client.info("memory"))["used_memory"]) for client in clients]
         return QueueRow(
             servers=servers, workers=workers, jobs=jobs, idle=begun - start, idle_s=begun_s - start_s,
-            busy=ended - begun, busy_s=ended_s - begun_s, ended_bytes=(sum(after) - sum(memory)) / jobs,
-            requests={**requests, "put": requests["put"] + submitted},
+            busy=ended - begun, busy_s=ended_s - begun_s, warm_jobs=warm,
+            requests={**requests, "put": requests["put"] + warm + jobs},
         )  # fmt: skip
+
+
+async def wait_for_ends(clients: Sequence[Any], jobs: int) -> None:
+    """Return when so many jobs have ended.  Raises RuntimeError after DRAIN_S."""
+    until_s = time.monotonic() + DRAIN_S
+    while (ended := await ended_jobs(clients)) < jobs:
+        if time.monotonic() > until_s:
+            raise RuntimeError(f"{jobs - ended} of {jobs} jobs have not ended after {DRAIN_S:g} s")
+        await asyncio.sleep(0.1)
 
 
 async def feed(
     queues: Sequence[Queue], stores: Sequence[Any], photo: bytes, clients: Sequence[Any], most: int, until_s: float
 ) -> int:  # fmt: skip
-    """Keep up to `most` jobs in the system, until a moment.  Returns how many have been submitted."""
-    numbers = count()
+    """Keep up to about `most` jobs in the system, until a moment.  Returns how many have been submitted."""
+    numbers, before = count(), await ended_jobs(clients)
     submitted = ended = 0
 
     async def submitter() -> None:
@@ -159,7 +164,7 @@ async def feed(
     async def watch() -> None:
         nonlocal ended
         while time.monotonic() < until_s:
-            ended = await ended_jobs(clients)
+            ended = await ended_jobs(clients) - before
             await asyncio.sleep(0.2)
 
     await asyncio.gather(watch(), *(submitter() for _ in range(SUBMITTERS)))

@@ -43,10 +43,10 @@ def queue_tables(rows: Sequence[Any], rates: Rates, explained: float) -> Iterato
         ["command of Redis", "calls a job", "µs a job, by a clock"],
         [[name, f"{calls[name] / jobs:.1f}", f"{microseconds[name] / jobs:.0f}"] for name in most],
     )
-    operations = ("put", "get", "delete", "head")
+    operations, stored = ("put", "get", "delete", "head"), sum(row.jobs + row.warm_jobs for row in rows)
     yield table(
         ["requests to the object store", "a job"],
-        [[name, f"{sum(row.requests.get(name, 0) for row in rows) / jobs:.2f}"] for name in operations],
+        [[name, f"{sum(row.requests.get(name, 0) for row in rows) / stored:.2f}"] for name in operations],
     )
 
 
