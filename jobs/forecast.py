@@ -89,7 +89,9 @@ def read_line(answer: Sequence[Any]) -> LineSnapshot:
     )  # fmt: skip
 
 
-def _taken(job: bytes, lane: int, enqueued_ms: bytes, started_ms: bytes, progress: bytes, stands_for: bytes) -> TakenJob:
+def _taken(
+    job: bytes, lane: int, enqueued_ms: bytes, started_ms: bytes, progress: bytes, stands_for: bytes
+) -> TakenJob:
     return TakenJob(
         id=job.decode(), lane=LANES[lane], enqueued_ms=int(enqueued_ms),
         started_ms=int(started_ms) if started_ms else None,
@@ -105,7 +107,9 @@ def forecast(job: str, lane: Lane, line: LineSnapshot) -> Forecast | None:
         position = round(sum(entry.stands_for for entry in held[: holds.index(job)]))
     elif line.place is not None:
         before = [other for other in LANES[: LANES.index(lane)] if other not in line.paused]
-        position = round(sum(entry.stands_for for entry in held)) + sum(line.queued[other] for other in before) + line.place
+        position = (
+            round(sum(entry.stands_for for entry in held)) + sum(line.queued[other] for other in before) + line.place
+        )
         if lane in line.paused:
             return Forecast(position=position, eta_s=None, paused=True)
     else:

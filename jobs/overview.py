@@ -57,8 +57,9 @@ async def _lane(queue: Queue, bundle: str, lane: Lane, pause: OperatorMark | Non
     line = await queue.line(bundle, lane)
     new_job = forecast("", lane, line.with_new_job(lane))
     oldest_s = line.oldest_s(lane)
+    running = round(sum(job.stands_for for job in line.taken if job.lane == lane))
     return LaneView(
-        bundle=bundle, lane=lane, queued=line.queued[lane], running=round(sum(job.stands_for for job in line.taken if job.lane == lane)),
+        bundle=bundle, lane=lane, queued=line.queued[lane], running=running,
         oldest_s=None if oldest_s is None else round(oldest_s, 1),
         eta_s=new_job.eta_s if new_job and served else None, paused=pause is not None,
         paused_since_ms=pause.since_ms if pause else None, paused_by=pause.by if pause else "",
