@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-MAX_CELLS = 10_000
+MAX_CELLS = 2000
 SECONDS_OF_MONTH = 30 * 24 * 3600
 
 
@@ -74,6 +74,7 @@ class Demand:
         queued: jobs that wait in the worst hour, for the memory.
         busy: the share of a core that is planned to be used.
         redis_memory_gb: of one server, for its data.
+        cells: how many deployments share the fleet; 0: as many as need the fewest servers and pods.
     """
 
     gpus: int
@@ -87,6 +88,7 @@ class Demand:
     queued: int = 1_000_000
     busy: float = 0.5
     redis_memory_gb: float = 32.0
+    cells: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,15 +157,16 @@ def check(demand: Demand, prices: Prices = Prices()) -> None:
 
 
 def plan(rates: Rates, demand: Demand) -> Plan:
-    """Returns the plan with the fewest cells.
+    """Returns the plan with the fewest servers and pods together; of such plans, that with the fewest cells.
 
     Raises:
         PlanError: a number makes no sense, or no number of cells suffices.
     """
     check(demand)
-    for cells in range(1, min(MAX_CELLS, demand.gpus) + 1):
-        if found := _plan_with(rates, demand, cells):
-            return found
+    numbers = [demand.cells] if demand.cells else range(1, min(MAX_CELLS, demand.gpus) + 1)
+    plans = [found for cells in numbers if (found := _plan_with(rates, demand, cells))]
+    if plans:
+        return min(plans, key=lambda found: found.redis + found.pods)
     raise PlanError(
         f"{demand.photos_per_second:g} photos a second on {demand.gpus} GPUs do not fit into any number of cells: "
         "a core cannot do the work of a GPU's photos. Plan more GPUs, fewer photos, or a higher share than "

@@ -199,7 +199,7 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument("--figure", type=Path, help="also write servers and pods by photos a second (SVG) to this file")
     for entry in fields(Demand):
         if entry.name not in ("streams", "queued"):
-            kind = int if entry.name == "gpus" else float
+            kind = int if entry.name in ("gpus", "cells") else float
             group.add_argument(
                 f"--{entry.name.replace('_', '-')}", type=kind, default=DEMAND.get(entry.name, entry.default)
             )

@@ -49,19 +49,22 @@ def test_looks_and_results_are_requests_too(capacity, rates):
 
 def test_each_server_pays_for_all_workers_that_ask_it(capacity, rates):
     """1,000 workers take 0.3 of each core, which leaves 0.2 of the half: five servers for one core of jobs."""
-    found = capacity.plan(replace(rates, redis_worker_us=300), demand(capacity, gpus=1000))
+    found = capacity.plan(replace(rates, redis_worker_us=300), demand(capacity, gpus=1000, cells=1))
     assert found.redis == 5 and found.redis_busy == pytest.approx(0.2 + 0.3)
 
 
 def test_each_pod_hears_of_all_jobs_so_a_large_fleet_becomes_cells(capacity, rates):
-    """6 changes x 100 µs x 1,000 photos/s are 0.6 of a core, above the half.  With two cells it is 0.3.
+    """6 changes x 100 µs x 1,000 photos/s are 0.6 of a core, above the half.
 
-    That leaves 0.2 of each core for 500 x 4 ms: ten pods in each cell.
+    With two cells it is 0.3, which leaves 0.2 of each core for 500 x 4 ms: ten pods in each.  With four it is 0.15, and
+    0.35 are left for one core: three pods in each, which needs fewer cores in all, with a server in each.
     """
     rates = replace(rates, api_change_us=100, changes=6)
-    found = capacity.plan(rates, demand(capacity))
-    assert (found.cells, found.pods_of_cell, found.pods) == (2, 10, 20)
-    assert found.pod_busy == pytest.approx(0.5)
+    two, best = capacity.plan(rates, demand(capacity, cells=2)), capacity.plan(rates, demand(capacity))
+    assert (two.pods_of_cell, two.redis, two.pod_busy) == (10, 2, pytest.approx(0.5))
+    assert (best.cells, best.pods_of_cell, best.redis) == (4, 3, 4)
+    with pytest.raises(capacity.PlanError):
+        capacity.plan(rates, demand(capacity, cells=1))
 
 
 def test_streams_cost_time_and_the_events_of_their_jobs(capacity, rates):
