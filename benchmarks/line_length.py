@@ -1,98 +1,77 @@
-"""Measure what each script of the queue costs with lines of different lengths.
+"""Measure what each script of the queue costs in a short line and in long ones.
 
-    submit   a job of one of two keys, or without a key
-    lease    one job
-    commit   a job that was leased
-    cancel   a queued job, anywhere in the line
-    place    the place in line of a queued job, anywhere in the line (its forecast)
-    list     the first page of jobs of a key
+    submit         a job of one of two keys, or without a key
+    lease          one job
+    commit         a job that was leased
+    cancel         a queued job, anywhere in the line
+    place          the place in line of a queued job, anywhere in the line (its forecast)
+    list           the first page of jobs of a key
+    list deep      a page of them from anywhere in the line
+    list by state  a page of jobs in a state that no job has: a call looks at a bounded number of jobs and gives up
 
-A first table has the CPU time of Redis for a call, and its ratio to the shortest line.  It is the time of the process,
-not that of a clock, so that other programs on the machine disturb little.  A second table has a lease of a worker that
-serves many bundles.  The lines are written as an earlier version left them, so the time to adopt them is measured, too.
+The servers run side by side and take turns, a block of calls each, so that other programs on the machine disturb all
+alike.  A cell has the CPU time of Redis' main thread for a call, the median over the blocks, and its ratio to that of
+the first line in the same block, again the median.  It is the time of the process, not that of a clock.
+
+Further tables: the memory of a queued job; a lease of a worker that serves many bundles; a place in line beside many
+running jobs.
 
 `--repository PATH` measures the scripts of another checkout: one of before, for comparison.
 
-Example: python benchmarks/line_length.py --jobs 1000 10000 100000
+Example: python benchmarks/line_length.py --jobs 1000 100000 1000000
 """
 
 import argparse
 import asyncio
 import random
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any
 from uuid import UUID
 
 from local_valkey import local_valkey
+from queued_jobs import BUNDLE, OWNERS, fill, job_id, make_spec
+from redis_load import main_thread_us
 
-FILL = """
-local first, bundle, lane, spec = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local queue = bundle .. '.' .. lane
-for number = first, first + #ARGV - 5 do
-    local id = string.format('%08x', (number * 2654435761) % 4294967296) .. string.format('%024x', number)
-    local owner = ({'aaaaaaaaaaaa', 'bbbbbbbbbbbb'})[number % 3]
-    redis.call('HSET', 'undegrade:job:' .. id, 'spec', (string.gsub(spec, string.rep('0', 32), id)), 'state', 'queued',
-        'queue', queue, 'bundle', bundle, 'enqueued_ms', number, 'keep_s', 60, 'request', '{}')
-    redis.call('HSET', 'rq:job:' .. id, 'data', ARGV[5 + number - first], 'status', 'queued', 'origin', queue)
-    redis.call('RPUSH', 'rq:queue:' .. queue, id)
-    redis.call('ZADD', 'undegrade:jobs', number, id)
-    redis.call('ZADD', 'undegrade:expiry', number + 604800000, id)
-    redis.call('SADD', 'undegrade:in-line:' .. (owner or '-'), id)
-    if owner then
-        redis.call('HSET', 'undegrade:job:' .. id, 'owner', owner)
-        redis.call('ZADD', 'undegrade:jobs:' .. owner, number, id)
-    end
-end
-redis.call('SADD', 'rq:queues', 'rq:queue:' .. queue)
-"""
-"""What the submit of an earlier version has written, many jobs at a time."""
-OWNERS = ("aaaaaaaaaaaa", "bbbbbbbbbbbb", None)
-BUNDLE, TOKEN, FILLED_AT_ONCE = "bench", "t", 1000
-OPERATIONS = ("submit", "lease", "commit", "cancel", "place", "list")
-
-
-def job_id(number: int) -> str:
-    """Returns the id that the filling script gives to a job."""
-    return f"{(number * 2654435761) % 2**32:08x}{number:024x}"
+TOKEN = "t"
+Costs = dict[str, float]
 
 
 class Bench:
-    """A queue on a Redis of its own."""
+    """A line of jobs on a Redis of its own.
 
-    def __init__(self, redis: Any) -> None:  # noqa: ANN401 - redis-py annotates for sync and async clients at once
+    Attributes:
+        jobs: its length at the start.  Leases take the oldest, and the benchmark draws from the others.
+    """
+
+    def __init__(self, redis: Any, jobs: int) -> None:  # noqa: ANN401 - redis-py annotates for sync and async clients at once
         from jobs.queue import Queue  # of the checkout that --repository names
 
-        self.redis, self.queue = redis, Queue(redis)
-
-    async def cpu_us(self) -> float:
-        """Returns the CPU time of Redis since its start, in microseconds."""
-        info = await self.redis.info("cpu")
-        # Not the threads that free memory of an earlier line
-        return 1e6 * float(info["used_cpu_user_main_thread"] + info["used_cpu_sys_main_thread"])
+        self.redis, self.queue, self.jobs = redis, Queue(redis), jobs
+        self.draw, self.numbers, self.costs = random.Random(jobs), count(), list[Costs]()
+        self.taken: set[int] = set()
 
     async def cost_us(self, function: Callable[[Any], Awaitable[Any]], arguments: Sequence[Any]) -> float:
         """Returns the CPU time of Redis for a call of the function, which is called with each of the arguments."""
-        before = await self.cpu_us()
+        before = await main_thread_us(self.redis)
         for argument in arguments:
             await function(argument)
-        return (await self.cpu_us() - before) / len(arguments)
+        return (await main_thread_us(self.redis) - before) / len(arguments)
 
-    async def fill(self, jobs: int, bundle: str = BUNDLE, lane: str = "standard", first: int = 1) -> None:
-        """Write a line as an earlier version left it."""
-        from jobs.rq_format import pack
-
-        text = self.spec("0" * 32, bundle=bundle, lane=lane).dump()
-        for start in range(first, first + jobs, FILLED_AT_ONCE):
-            ids = [job_id(number) for number in range(start, min(start + FILLED_AT_ONCE, first + jobs))]
-            await self.redis.eval(FILL, 0, start, bundle, lane, text, *map(pack, ids))
-
-    def spec(self, job: str, **fields: Any) -> Any:  # noqa: ANN401
-        """Returns the spec of a job without an image."""
-        from jobs.spec import JobSpec
-
-        return JobSpec(**{"id": job, "bundle": BUNDLE, "lane": "standard", "kind": "noop", "submitted_ms": 1, **fields})
+    def somewhere(self, calls: int) -> list[str]:
+        """Returns the ids of jobs anywhere in the line, each once, but for the fifth that leases may reach."""
+        found: list[str] = []
+        while len(found) < calls:
+            number = self.draw.randint(self.jobs // 5, self.jobs)
+            if number not in self.taken:
+                self.taken.add(number)
+                found.append(job_id(number))
+        return found
 
     async def lease(self, max_jobs: int, bundles: Sequence[str] = (BUNDLE,)) -> list[str]:
         """Lease as a worker does."""
@@ -102,94 +81,140 @@ class Bench:
         assert refused == []
         return [job.spec.id for job in leased]
 
-    async def adopt(self, jobs: int) -> float:
-        """Let the scripts take the whole line over, while a worker leases one job again and again.
+    async def block(self, calls: int) -> None:
+        """Measure so many calls of each operation.  The line is as long afterwards as before."""
+        from jobs.job_list import Cursor, Filter
+        from jobs.lease import Finished
+        from jobs.record import Outcome
+        from jobs.state import State
 
-        Returns the CPU time of Redis for a job of the line, in microseconds.
-        """
-        before = await self.cpu_us()
-        for _ in range(jobs // 200 + 1):
-            await self.queue.release(TOKEN, await self.lease(1), died=False)
-        return (await self.cpu_us() - before) / jobs
+        queue, costs, page = self.queue, dict[str, float](), self.queue.listing.page
+        new = [
+            make_spec(UUID(int=self.draw.getrandbits(128)).hex, owner=OWNERS[next(self.numbers) % 3])
+            for _ in range(2 * calls)
+        ]
+        costs["submit"] = await self.cost_us(lambda spec: queue.submit(spec, 10**8), new)
+        costs["place"] = await self.cost_us(lambda job: queue.forecast(make_spec(job)), self.somewhere(calls))
+        leased: list[str] = []
 
+        async def take(_: int) -> None:
+            leased.extend(await self.lease(1))
 
-async def measure(bench: Bench, jobs: int, calls: int) -> dict[str, float]:
-    """Returns microseconds of Redis for a call of each operation, with about so many queued jobs."""
-    from jobs.job_list import Filter
-    from jobs.lease import Finished
-    from jobs.record import Outcome
-    from jobs.state import State
-
-    draw, costs = random.Random(jobs), {}
-    queue = bench.queue
-    await bench.fill(jobs)
-    costs["adopt"] = await bench.adopt(jobs)
-    new = [bench.spec(UUID(int=draw.getrandbits(128)).hex, owner=OWNERS[i % 3]) for i in range(calls)]
-    costs["submit"] = await bench.cost_us(lambda spec: queue.submit(spec, 10**8), new)
-    numbers = draw.sample(range(jobs // 2, jobs + 1), 2 * calls)  # the older half is leased
-    specs = [bench.spec(job_id(number)) for number in numbers]
-    costs["place"] = await bench.cost_us(queue.forecast, specs[calls:])
-    before = await bench.cpu_us()
-    leased = [job for _ in range(calls) for job in await bench.lease(1)]
-    costs["lease"] = (await bench.cpu_us() - before) / calls
-    ends = [Finished(id=job, state=State.SUCCEEDED, outcome=Outcome(), keep_s=60) for job in leased]
-    costs["commit"] = await bench.cost_us(lambda end: queue.commit(TOKEN, [end]), ends)
-    costs["cancel"] = await bench.cost_us(lambda spec: queue.cancel(spec.id), specs[:calls])
-    page = queue.listing.page
-    costs["list"] = await bench.cost_us(lambda owner: page(Filter(owner=owner), 20), [OWNERS[0]] * calls)
-    return costs
+        costs["lease"] = await self.cost_us(take, range(calls))
+        ends = [Finished(id=job, state=State.SUCCEEDED, outcome=Outcome(), keep_s=60) for job in leased]
+        costs["commit"] = await self.cost_us(lambda end: queue.commit(TOKEN, [end]), ends)
+        costs["cancel"] = await self.cost_us(queue.cancel, self.somewhere(calls))
+        of_key, failed = Filter(owner=OWNERS[0]), Filter(owner=OWNERS[0], state=State.FAILED)
+        costs["list"] = await self.cost_us(lambda _: page(of_key, 20), range(calls))
+        times = await self.redis.zmscore("undegrade:jobs", self.somewhere(calls))
+        after = [Cursor(int(ms)) for ms in times]
+        costs["list deep"] = await self.cost_us(lambda cursor: page(of_key, 20, cursor), after)
+        few = range(max(1, calls // 10))  # milliseconds each
+        costs["list by state"] = await self.cost_us(lambda _: page(failed, 20), few)
+        self.costs.append(costs)
 
 
-async def measure_bundles(bench: Bench, bundles: int, calls: int) -> float:
+async def lease_of_many(redis: Any, bundles: int, calls: int) -> float:  # noqa: ANN401
     """Returns microseconds of Redis for a lease of one job, by a worker of so many bundles with jobs in each lane."""
     from jobs.spec import LANES
 
+    bench = Bench(redis, 0)
     names = [f"bundle-{number}" for number in range(bundles)]
     for place, name in enumerate(names):
         for at, lane in enumerate(LANES):
-            await bench.fill(calls + 10, name, lane, 1 + 10_000 * (3 * place + at))
+            await fill(redis, calls + 10, 1 + 10_000 * (3 * place + at), bundle=name, lane=lane)
     await bench.lease(0, names)
     return await bench.cost_us(lambda bundles: bench.lease(1, bundles), [names] * calls)
 
 
-async def report(url: str, args: argparse.Namespace) -> None:
-    """Print both tables."""
+async def place_beside_running(redis: Any, running: int, calls: int) -> float:  # noqa: ANN401
+    """Returns microseconds of Redis for a place in line, while workers hold so many jobs of its bundle."""
+    bench = Bench(redis, running + calls)
+    await fill(redis, bench.jobs)
+    for _ in range(0, running, 100):
+        await bench.lease(100)
+    (last,) = await redis.lrange(f"rq:queue:{BUNDLE}.standard", -1, -1)
+    return await bench.cost_us(lambda job: bench.queue.forecast(make_spec(job)), [last.decode()] * calls)
+
+
+async def lines(clients: Sequence[Any], args: argparse.Namespace) -> None:
+    """Measure the operations in all lines, in turn, and print the table."""
+    benches = [Bench(redis, jobs) for redis, jobs in zip(clients, args.jobs, strict=True)]
+    filled = []
+    for bench in benches:
+        memory = await memory_bytes(bench.redis)
+        start_s, start_us = time.monotonic(), await main_thread_us(bench.redis)
+        await fill(bench.redis, bench.jobs)
+        bytes_each = (await memory_bytes(bench.redis) - memory) / bench.jobs
+        cost_us = (await main_thread_us(bench.redis) - start_us) / bench.jobs
+        filled.append((bytes_each, time.monotonic() - start_s, cost_us))
+    for number in range(args.blocks + 1):
+        for bench in benches if number % 2 else reversed(benches):
+            await bench.block(args.calls)
+    for bench in benches:
+        del bench.costs[0]  # the first block warms up
+    print_operations(benches)
+    print("\n| queued jobs | memory of Redis, bytes a job | filled in s | CPU of Redis, µs a job |\n|---|---|---|---|")
+    for bench, (bytes_each, fill_s, cost_us) in zip(benches, filled, strict=True):
+        print(f"| {bench.jobs:,} | {bytes_each:.0f} | {fill_s:.0f} | {cost_us:.0f} |")
+
+
+def print_operations(benches: Sequence[Bench]) -> None:
+    names, shortest = list(benches[0].costs[0]), benches[0]
+    print(f"| queued jobs | {' | '.join(f'{name} µs' for name in names)} |")
+    print(f"|---|{'---|' * len(names)}", flush=True)
+    for bench in benches:
+        cells = []
+        for name in names:
+            ratios = [own[name] / other[name] for own, other in zip(bench.costs, shortest.costs, strict=True)]
+            cells.append(f"{median(costs[name] for costs in bench.costs):.0f} ({median(ratios):.2f}x)")
+        print(f"| {bench.jobs:,} | {' | '.join(cells)} |", flush=True)
+
+
+async def memory_bytes(redis: Any) -> int:  # noqa: ANN401
+    return int((await redis.info("memory"))["used_memory"])
+
+
+async def report(urls: Sequence[str], args: argparse.Namespace) -> None:
+    """Print all tables."""
     from redis.asyncio import Redis
 
-    async with Redis.from_url(url) as redis:
-        leases = {}
-        for bundles in args.bundles:  # before the long lines, whose memory is given back for a while
-            await redis.flushall()
-            leases[bundles] = await measure_bundles(Bench(redis), bundles, args.calls // 2)
-        rows: dict[int, dict[str, float]] = {}
-        for jobs in args.jobs:
-            await redis.flushall()
-            rows[jobs] = await measure(Bench(redis), jobs, args.calls)
-        shortest = rows[args.jobs[0]]
-        print(f"| queued jobs | {' | '.join(f'{name} µs' for name in OPERATIONS)} | adopt µs a job |")
-        print(f"|---|{'---|' * len(OPERATIONS)}---|")
-        for jobs, costs in rows.items():
-            cells = [f"{costs[name]:.0f} ({costs[name] / shortest[name]:.2f}x)" for name in OPERATIONS]
-            print(f"| {jobs:,} | {' | '.join(cells)} | {costs['adopt']:.1f} |")
-        print("\n| bundles, 3 lanes each | lease µs |\n|---|---|")
-        for bundles, lease_us in leases.items():
-            print(f"| {bundles} | {lease_us:.0f} |")
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Redis.from_url(url)) for url in urls]
+        first = clients[0]
+        print("| bundles, 3 lanes each | lease µs |\n|---|---|")
+        for bundles in args.bundles:
+            await first.flushall()
+            print(f"| {bundles} | {await lease_of_many(first, bundles, 2 * args.calls):.0f} |", flush=True)
+        print("\n| jobs that workers hold | place µs |\n|---|---|")
+        for running in args.running:
+            await first.flushall()
+            print(f"| {running:,} | {await place_beside_running(first, running, args.calls):.0f} |", flush=True)
+        await first.flushall()
+        print()
+        await lines(clients, args)
 
 
 def main() -> None:
-    """Start a Valkey, and measure."""
+    """Start a Valkey for each line, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, nargs="+", default=[1000, 10_000, 100_000], help="lengths, to 1,000,000")
-    parser.add_argument("--calls", type=int, default=150, help="calls of each operation")
-    parser.add_argument("--bundles", type=int, nargs="+", default=[1, 10, 50], help="bundles of a worker")
+    parser.add_argument("--calls", type=int, default=25, help="calls of each operation in a block")
+    parser.add_argument("--blocks", type=int, default=5, help="blocks of each line")
+    parser.add_argument("--bundles", type=int, nargs="*", default=[1, 20, 50], help="bundles of a worker")
+    parser.add_argument("--running", type=int, nargs="*", default=[0, 100, 5000], help="jobs that workers hold")
     parser.add_argument("--repository", type=Path, help="checkout whose scripts are measured; by default this one")
     args = parser.parse_args()
-    if min(args.jobs) < 5 * args.calls or max(args.jobs) > 10**6 or min([*args.bundles, args.calls - 1]) < 1:
-        parser.error("expected --jobs from 5 times --calls to 1,000,000, --bundles from 1, and --calls from 2")
+    least = 5 * args.calls * (args.blocks + 1)
+    if min([args.calls, args.blocks, *args.bundles]) < 1 or min([0, *args.running]) < 0:
+        parser.error("expected --calls, --blocks and --bundles from 1, and --running from 0")
+    if min(args.jobs) < least or max(args.jobs) > 10**6:
+        parser.error(f"expected --jobs from {least:,} (for so many calls) to 1,000,000, got {args.jobs}")
     if args.repository:
         sys.path.insert(0, str(args.repository))
-    with local_valkey() as url:
-        asyncio.run(report(url, args))
+    with ExitStack() as stack:
+        urls = [stack.enter_context(local_valkey()) for _ in args.jobs]
+        asyncio.run(report(urls, args))
 
 
 if __name__ == "__main__":

@@ -200,6 +200,7 @@ class EmbeddedRedis(ChildProgram):
             str(get_binary_path()), "--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700", "--dir",
             str(self.folder.resolve()), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
             "--maxmemory", str(max_memory_bytes(self.max_megabytes)),
+            "--stream-node-max-bytes", "512",  # each job has a short stream; Redis would reserve 4 KB for it
         ]  # fmt: skip
         try:
             with self.log_file.open("ab") as output:

@@ -38,10 +38,10 @@ def backlog_device_s(line: LineSnapshot) -> float:
     queued = sum(jobs for lane, jobs in line.queued.items() if lane not in line.paused)
     work_s, usual_s = work_of_a_job_s(line.recent_ends), seconds_of_a_job(line.recent_ends)
     if work_s is None or usual_s is None:
-        return ASSUMED_JOB_S * (queued + len(line.taken))
-    waiting = queued + sum(entry.started_ms is None for entry in line.taken)
+        return ASSUMED_JOB_S * (queued + sum(entry.stands_for for entry in line.taken))
+    waiting = queued + sum(entry.stands_for for entry in line.taken if entry.started_ms is None)
     left = sum(
-        _share_left(max(0, line.now_ms - entry.started_ms) / 1000, entry.fraction, usual_s)
+        entry.stands_for * _share_left(max(0, line.now_ms - entry.started_ms) / 1000, entry.fraction, usual_s)
         for entry in line.taken
         if entry.started_ms is not None
     )

@@ -5,7 +5,7 @@ are queued before it.  Running jobs have no place in line, but their remaining s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobs.drain_rate import seconds_of_a_job, seconds_per_job
@@ -20,6 +20,8 @@ class TakenJob:
     Attributes:
         started_ms: None while it is held: its worker's engine has not begun with it.
         fraction: of all its possible passes, 0 to 1.
+        stands_for: how many jobs it stands for, with itself: of many taken jobs, only some are read.  0: it is itself
+            one of those that another stands for.
     """
 
     id: str
@@ -27,6 +29,7 @@ class TakenJob:
     enqueued_ms: int
     started_ms: int | None = None
     fraction: float = 0.0
+    stands_for: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class LineSnapshot:
         recent_ends: as jobs.drain_rate reads them.
         paused: lanes of which nobody takes jobs.
         oldest_ms: by lane, when its oldest queued job was enqueued.
+        new_place: the number of queued jobs of its lane that workers take before a job that would come now; None where
+            nobody has asked, which means behind all of them.
     """
 
     now_ms: int
@@ -48,6 +53,11 @@ class LineSnapshot:
     recent_ends: Sequence[bytes]
     paused: frozenset[Lane] = frozenset()
     oldest_ms: Mapping[Lane, int] = field(default_factory=dict)
+    new_place: int | None = None
+
+    def with_new_job(self, lane: Lane) -> "LineSnapshot":
+        """Returns the same moment as a job that comes to this lane now would find it."""
+        return replace(self, place=self.queued[lane] if self.new_place is None else self.new_place)
 
     def oldest_s(self, lane: Lane) -> float | None:
         """Returns how long the oldest queued job of a lane has waited; None for an empty lane."""
@@ -69,20 +79,23 @@ class Forecast:
 
 def read_line(answer: Sequence[Any]) -> LineSnapshot:
     """Reads the answer of scripts/line.lua."""
-    now_ms, place, lengths, taken, recent_ends, paused, oldest = answer
+    now_ms, place, lengths, taken, recent_ends, paused, oldest, new_place = answer
     return LineSnapshot(
         now_ms=now_ms, place=place if place >= 0 else None, queued=dict(zip(LANES, lengths, strict=True)),
         taken=[_taken(*row) for row in taken], recent_ends=recent_ends,
         paused=frozenset(lane for lane in LANES if lane.encode() in paused),
         oldest_ms={lane: since for lane, since in zip(LANES, oldest, strict=True) if since >= 0},
+        new_place=new_place,
     )  # fmt: skip
 
 
-def _taken(job: bytes, lane: int, enqueued_ms: bytes, started_ms: bytes, progress: bytes) -> TakenJob:
+def _taken(
+    job: bytes, lane: int, enqueued_ms: bytes, started_ms: bytes, progress: bytes, stands_for: bytes
+) -> TakenJob:
     return TakenJob(
         id=job.decode(), lane=LANES[lane], enqueued_ms=int(enqueued_ms),
         started_ms=int(started_ms) if started_ms else None,
-        fraction=Progress.model_validate_json(progress or b"{}").fraction,
+        fraction=Progress.model_validate_json(progress or b"{}").fraction, stands_for=float(stands_for),
     )  # fmt: skip
 
 
@@ -91,10 +104,12 @@ def forecast(job: str, lane: Lane, line: LineSnapshot) -> Forecast | None:
     held = sorted((entry for entry in line.taken if entry.started_ms is None), key=_turn)
     holds = [entry.id for entry in held]
     if job in holds:
-        position = holds.index(job)
+        position = round(sum(entry.stands_for for entry in held[: holds.index(job)]))
     elif line.place is not None:
         before = [other for other in LANES[: LANES.index(lane)] if other not in line.paused]
-        position = len(held) + sum(line.queued[other] for other in before) + line.place
+        position = (
+            round(sum(entry.stands_for for entry in held)) + sum(line.queued[other] for other in before) + line.place
+        )
         if lane in line.paused:
             return Forecast(position=position, eta_s=None, paused=True)
     else:
@@ -104,7 +119,7 @@ def forecast(job: str, lane: Lane, line: LineSnapshot) -> Forecast | None:
         return Forecast(position=position, eta_s=None)
     at_once = max(1.0, usual_s / per_job_s)  # jobs that run at the same time
     running_s = sum(
-        remaining_s(max(0, line.now_ms - entry.started_ms) / 1000, entry.fraction, usual_s)
+        entry.stands_for * remaining_s(max(0, line.now_ms - entry.started_ms) / 1000, entry.fraction, usual_s)
         for entry in line.taken
         if entry.started_ms is not None
     )

@@ -1,7 +1,6 @@
 """The queue by bundle and lane, and the workers, at one moment: for operators."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from jobs.forecast import forecast
 from jobs.lane_pauses import queues_in_use
@@ -16,8 +15,9 @@ class LaneView(TolerantModel):
     Attributes:
         running: jobs that workers have taken.
         oldest_s: how long its first job has waited.
-        eta_s: in how many seconds a job that arrives now would have ended; None before a job has ended, while the lane
-            is paused, and while no worker takes jobs of it.
+        eta_s: in how many seconds a job of a caller without an API key that arrives now would have ended: behind all
+            others where nobody uses keys, and otherwise where its share puts it; None before a job has ended, while
+            the lane is paused, and while no worker takes jobs of it.
     """
 
     bundle: str
@@ -55,10 +55,11 @@ async def take_overview(queue: Queue, bundles: Sequence[str] = ()) -> Overview:
 
 async def _lane(queue: Queue, bundle: str, lane: Lane, pause: OperatorMark | None, served: bool) -> LaneView:
     line = await queue.line(bundle, lane)
-    new_job = forecast("", lane, replace(line, place=line.queued[lane]))
+    new_job = forecast("", lane, line.with_new_job(lane))
     oldest_s = line.oldest_s(lane)
+    running = round(sum(job.stands_for for job in line.taken if job.lane == lane))
     return LaneView(
-        bundle=bundle, lane=lane, queued=line.queued[lane], running=sum(job.lane == lane for job in line.taken),
+        bundle=bundle, lane=lane, queued=line.queued[lane], running=running,
         oldest_s=None if oldest_s is None else round(oldest_s, 1),
         eta_s=new_job.eta_s if new_job and served else None, paused=pause is not None,
         paused_since_ms=pause.since_ms if pause else None, paused_by=pause.by if pause else "",

@@ -337,10 +337,12 @@ class Queue:
         """Returns where a waiting job stands and when it will have ended; None once its engine has begun with it."""
         return forecast(spec.id, spec.lane, await self.line(spec.bundle, spec.lane, spec.id))
 
-    async def line(self, bundle: str, lane: Lane = "standard", job: str = "") -> LineSnapshot:
-        """Returns the jobs of a bundle at one moment, with the place of one job of a lane."""
-        queues = [queue_name(bundle, each) for each in LANES]
-        answer = await self._scripts.run("line", id=job, queue=queue_name(bundle, lane), bundle=bundle, queues=queues)
+    async def line(self, bundle: str, lane: Lane = "standard", job: str = "", owner: str | None = None) -> LineSnapshot:
+        """Returns a bundle's jobs at one moment, with the places of a job of the lane and of the owner's next one."""
+        answer = await self._scripts.run(
+            "line", id=job, queue=queue_name(bundle, lane), bundle=bundle, newcomer=owner or redis_keys.ANYBODY,
+            queues=[queue_name(bundle, each) for each in LANES],
+        )  # fmt: skip
         return read_line(answer)
 
     async def backlog(self, bundle: str) -> Backlog:
@@ -374,13 +376,12 @@ class Queue:
 
     async def now_ms(self) -> int:
         """Returns the time by Redis' clock, the only one that all processes share."""
-        seconds, micros = await self.redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+        seconds, micros = map(int, await self.redis.time())
+        return seconds * 1000 + micros // 1000
 
     async def clock_skew_s(self) -> float:
         """Returns this machine's clock minus Redis', in the middle of the call."""
-        before_s = time.time()
-        redis_s = await self.now_ms() / 1000
+        before_s, redis_s = time.time(), await self.now_ms() / 1000
         return (before_s + time.time()) / 2 - redis_s
 
 

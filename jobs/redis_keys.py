@@ -139,6 +139,8 @@ MAX_SEARCHED = 500
 """Entries of RQ's list, from its nearer end, among which a job is searched that leaves it."""
 MAX_TENANTS_COUNTED = 50
 """For a place in line: of more tenants, these stand for the others."""
+MAX_TAKEN_COUNTED = 50
+"""For a forecast: of more jobs that workers have taken of a lane, these stand for the others."""
 MAX_RECENT_ENDS = 64
 MAX_ARRIVALS = 32
 MAX_COSTS = 128

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pydantic import BaseModel
 
@@ -82,9 +81,9 @@ class EstimateBody(BaseModel):
 
 
 async def estimate(
-    queue: Queue, kind: Kind, bundle: str, options: Options, sizes: Sequence[tuple[int, int]]
+    queue: Queue, kind: Kind, bundle: str, options: Options, sizes: Sequence[tuple[int, int]], owner: str | None = None
 ) -> EstimateBody:
-    """Return what images of these sizes would cost with these options.
+    """Return what images of these sizes would cost with these options, from this owner (None: without an API key).
 
     Raises:
         redis.exceptions.RedisError: Redis is away.
@@ -92,7 +91,7 @@ async def estimate(
     lane: Lane = options.lane or "standard"
     model = learn(await recent_costs(queue.redis, bundle), kind)
     workers = [worker for worker in await queue.workers.alive() if worker.bundle == bundle and worker.takes_jobs]
-    place = await _place(queue, bundle, lane)
+    place = await _place(queue, bundle, lane, owner)
     passes = await asyncio.to_thread(passes_asked, workers, options.controls)
     images = [_image(model, options.controls.steps, passes, width, height) for width, height in sizes]
     device_s = sum(image.device_seconds or 0.0 for image in images) if model else None
@@ -129,9 +128,9 @@ def _elapsed_s(images: Sequence[ImageEstimate], workers: int) -> float:
     return max(sum(seconds) / max(1, workers), max(seconds, default=0.0))
 
 
-async def _place(queue: Queue, bundle: str, lane: Lane) -> QueueEstimate:
-    line = await queue.line(bundle, lane)
-    there = forecast("", lane, replace(line, place=line.queued[lane]))
+async def _place(queue: Queue, bundle: str, lane: Lane, owner: str | None) -> QueueEstimate:
+    line = await queue.line(bundle, lane, owner=owner)
+    there = forecast("", lane, line.with_new_job(lane))
     assert there, "a job with a place has a forecast"
     per_job_s = seconds_per_job(line.recent_ends)
     empty = not there.position and not line.taken

@@ -217,22 +217,13 @@ local function first_in_line(queue)
     end
 end
 
--- Jobs that workers will take before this one if no other job comes: those of its tenant that are older, and as many of
--- each other tenant as its share allows.  Of many tenants, the first LIMIT.max_tenants_counted stand for the others.
--- Returns nil where it is not queued
-local function place_in_line(queue, id)
-    local tenant, turns = tenant_of(id), KEY.turns .. queue
-    local own = redis.call('ZRANK', tenant_line(queue, tenant), id)
-    if not own then
-        -- A job that an earlier version has put there, and that has not been adopted yet
-        if redis.call('ZCARD', KEY.line .. queue) == redis.call('LLEN', KEY.rq_queue .. queue) then return nil end
-        return redis.call('HGET', KEY.job .. id, 'state') == 'queued' and redis.call('LPOS', KEY.rq_queue .. queue, id)
-            or nil
-    end
-    local start = start_of(queue, tenant) + own / weight_of(tenant)
+-- Jobs of other tenants that workers take before one of this tenant that starts at `start`: as many of each as its share
+-- allows.  Of many tenants, the first LIMIT.max_tenants_counted stand for the others
+local function others_before(queue, tenant, start)
+    local turns = KEY.turns .. queue
     local others = redis.call('ZRANGEBYSCORE', turns, '-inf', exact(start), 'WITHSCORES', 'LIMIT', 0,
         LIMIT.max_tenants_counted + 1)
-    local before, counted = 0, 0
+    local before, counted, own_turn = 0, 0, start_of(queue, tenant) and 1 or 0
     for i = 1, #others, 2 do
         local other = others[i]
         if other ~= tenant then
@@ -244,7 +235,36 @@ local function place_in_line(queue, id)
         end
     end
     if counted >= LIMIT.max_tenants_counted then
-        before = before * (redis.call('ZCOUNT', turns, '-inf', exact(start)) - 1) / counted
+        before = before * (redis.call('ZCOUNT', turns, '-inf', exact(start)) - own_turn) / counted
     end
-    return math.min(own + math.floor(before), redis.call('LLEN', KEY.rq_queue .. queue) - 1)
+    return math.floor(before)
+end
+
+-- Jobs that workers will take before this one if no other job comes: those of its tenant that are older, and those of
+-- others_before.
+-- Returns nil where it is not queued
+local function place_in_line(queue, id)
+    local tenant = tenant_of(id)
+    local own = redis.call('ZRANK', tenant_line(queue, tenant), id)
+    if not own then
+        -- A job that an earlier version has put there, and that has not been adopted yet
+        if redis.call('ZCARD', KEY.line .. queue) == redis.call('LLEN', KEY.rq_queue .. queue) then return nil end
+        return redis.call('HGET', KEY.job .. id, 'state') == 'queued' and redis.call('LPOS', KEY.rq_queue .. queue, id)
+            or nil
+    end
+    local start = start_of(queue, tenant) + own / weight_of(tenant)
+    return math.min(own + others_before(queue, tenant, start), redis.call('LLEN', KEY.rq_queue .. queue) - 1)
+end
+
+-- The same for a job that would come now, of this tenant
+local function place_of_newcomer(queue, tenant)
+    local own, start = redis.call('ZCARD', tenant_line(queue, tenant)), start_of(queue, tenant)
+    if start then
+        start = start + own / weight_of(tenant)
+    else
+        start = math.max(virtual_time(queue), tonumber(redis.call('ZSCORE', KEY.past_turns .. queue, tenant) or 0))
+    end
+    local length = redis.call('LLEN', KEY.rq_queue .. queue)
+    local not_adopted = math.max(0, length - redis.call('ZCARD', KEY.line .. queue))
+    return math.min(own + others_before(queue, tenant, start) + not_adopted, length)
 end

@@ -58,7 +58,7 @@ async def estimate_images(request: Request, desk: CurrentDesk, caller: Authentic
     bundle = options.bundle or desk.settings.bundle
     await check_degradations(desk.queue, bundle, options)
     _check_pixels(sizes, desk.settings.max_megapixels)
-    return await estimate(desk.queue, kind, bundle, options, sizes)
+    return await estimate(desk.queue, kind, bundle, options, sizes, caller.owner)
 
 
 def _kind(value: object) -> Kind:

@@ -76,6 +76,7 @@ def test_redis_keeps_jobs_and_drops_none():
     command = services()["redis"]["command"]
     options = dict(zip(command[1::2], command[2::2], strict=True))
     assert (options["--appendonly"], options["--maxmemory-policy"]) == ("yes", "noeviction")
+    assert options["--stream-node-max-bytes"] == "512", "4 KB of memory for each job otherwise"
     assert options["--dir"] == services()["redis"]["volumes"][0]["target"]
 
 

@@ -60,6 +60,8 @@ def test_redis_keeps_jobs_refuses_strangers_and_never_drops_a_key(started):
     settings = client.config_get("*")
     assert settings["appendonly"] == "yes" and settings["appendfsync"] == "everysec"
     assert settings["maxmemory-policy"] == "noeviction"
+    client.xadd("events", {"type": "queued", "data": "{}"})
+    assert client.memory_usage("events") < 2000, "each job has such a stream; by default it takes 5 KB"
     limit = quantity(container(name)["resources"]["limits"]["memory"])
     assert int(settings["maxmemory"]) <= limit / 2, "a rewrite of the file may copy all of it"
     with pytest.raises(AuthenticationError), Redis(port=port) as stranger:

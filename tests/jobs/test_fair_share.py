@@ -113,6 +113,29 @@ def test_the_place_of_a_job_is_the_number_of_jobs_that_workers_take_before_it(ru
     run(scenario)
 
 
+@settings(ON_VALKEY, max_examples=8)
+@given(
+    lines=st.lists(st.tuples(st.sampled_from([1, 2, 4]), st.integers(1, 6)), min_size=1, max_size=4),
+    before=st.integers(0, 12), newcomer=st.integers(0, 4),
+)  # fmt: skip
+def test_the_place_of_a_newcomer_is_told_before_it_comes(run, lines, before, newcomer):
+    """Of a tenant with jobs in line, of one whose jobs have all been leased, or of one who never came before."""
+    owner = f"key{newcomer}"
+
+    async def scenario(bench):
+        await bench.redis.flushall()
+        for number, (weight, jobs) in enumerate(lines):
+            await set_weight(bench, f"key{number}", weight)
+            for _ in range(jobs):
+                await submit(bench, f"key{number}")
+        await bench.lease(before)
+        told = (await bench.queue.line(BUNDLE, "standard", owner=owner)).new_place
+        (job,) = await submit(bench, owner)
+        assert (await bench.lease(100)).index(job) == told
+
+    run(scenario)
+
+
 def test_a_single_job_is_next_although_another_key_has_flooded_the_lane(run):
     async def scenario(bench):
         await submit(bench, "flood", 300)

@@ -1,11 +1,14 @@
 """Where a job stands and when it will have ended.  The oracle plays the queue out on a simulated clock."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from queue_bench import BUNDLE, spec
 
 from jobs import redis_keys
+from jobs.device_backlog import backlog_device_s
 from jobs.forecast import LineSnapshot, TakenJob, forecast, remaining_s
 from jobs.record import Progress
 from jobs.spec import LANES
@@ -126,5 +129,48 @@ def test_the_queue_reads_the_whole_line_at_one_moment(run):
         assert eta_s == pytest.approx(2000, abs=130), "almost all of the job that runs, and itself"
         await bench.queue.report("a", first.id, Progress(fraction=0.999))
         assert (await bench.queue.forecast(second)).eta_s == pytest.approx(1000, abs=130)
+
+    run(scenario)
+
+
+@given(
+    copies=st.lists(st.integers(1, 5), min_size=1, max_size=6), starts=st.lists(st.booleans(), min_size=6, max_size=6),
+    elapsed_s=st.integers(0, 9),
+)  # fmt: skip
+def test_a_job_that_stands_for_others_counts_as_often(copies, starts, elapsed_s):
+    entries = [
+        replace(running(elapsed_s, 0.3), id=str(number)) if started else held(str(number), enqueued_ms=number)
+        for number, (started, _) in enumerate(zip(starts, copies, strict=False))
+    ]
+    few = [replace(entry, stands_for=count) for entry, count in zip(entries, copies, strict=True)]
+    many = [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
+    known = [entry + b" 2000" for entry in ends(3)]  # with the work of each
+    found, expected = (forecast("j", "standard", line(*taken, place=2, recent_ends=known)) for taken in (few, many))
+    assert found.position == expected.position and found.eta_s == pytest.approx(expected.eta_s, abs=0.11)
+    found_s, expected_s = (backlog_device_s(line(*taken, recent_ends=known)) for taken in (few, many))
+    assert found_s == pytest.approx(expected_s)
+
+
+def test_of_many_jobs_that_workers_hold_some_are_read_and_stand_for_all(run):
+    """A look at each of the 24,000 jobs that 1,000 workers hold would take Redis a quarter of a second."""
+    taken = 4 * redis_keys.MAX_TAKEN_COUNTED + 7
+
+    async def scenario(bench):
+        jobs = [spec(id=f"{number:032x}") for number in range(taken + 1)]
+        for job in jobs:
+            await bench.queue.submit(job, 10**6)
+        leased = await bench.lease(taken)
+        waiting = next(job for job in jobs if job.id not in leased)
+        for job in leased[: taken // 2]:
+            await bench.begin(spec(id=job))
+        snapshot = await bench.queue.line(BUNDLE)
+        assert len(snapshot.taken) == redis_keys.MAX_TAKEN_COUNTED
+        assert sum(entry.stands_for for entry in snapshot.taken) == pytest.approx(taken)
+        position = (await bench.queue.forecast(waiting)).position
+        assert position == pytest.approx(taken - taken // 2, abs=taken / redis_keys.MAX_TAKEN_COUNTED)
+        held_jobs = leased[taken // 2 :]
+        positions = [(await bench.queue.forecast(spec(id=job))).position for job in held_jobs]
+        assert all(0 <= place < position + 5 for place in positions), "each knows its place, read or not"
+        assert await bench.queue.forecast(spec(id=leased[0])) is None, "it runs"
 
     run(scenario)
