@@ -13,12 +13,13 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError, ResponseError
 
 from jobs import redis_keys
+from jobs.backlog import Backlog
 from jobs.blob_store import BlobStore
 from jobs.deliveries import ATTEMPT_OUTCOMES, Outbox, OutboxSnapshot
 from jobs.device_backlog import backlog_device_s
 from jobs.metric_table import BY_NAME, FAILURE_CODES, OTHER_CODE
 from jobs.object_store import disk_room
-from jobs.queue import Backlog, Queue
+from jobs.queue import Queue
 from jobs.record import WorkerInfo
 from jobs.spec import LANES
 from jobs.state import State
