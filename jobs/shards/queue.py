@@ -45,7 +45,7 @@ class ShardedQueue(Queue):
     """Jobs on several servers.  A method that needs a shard which is away raises ShardAway, a RedisError."""
 
     def __init__(self, shards: Shards) -> None:
-        self.shards, self.storage, self.replication = shards, shards.storage, shards.replication
+        self.shards, self.storage, self.replication = shards, None, shards.replication
         self.records = KeyRecords(shards)
         self.workers, self.counters = ShardedWorkers(shards), ShardedCounters(shards)
         self._quotas = self.quotas = ShardedQuotas(shards)
@@ -206,11 +206,7 @@ class ShardedQueue(Queue):
 
 
 async def open_sharded(shards: Shards) -> ShardedQueue:
-    """Returns the queue after the first check of all servers, and after the copies of the keys where that is possible.
-
-    Raises:
-        ShardAway: no server answers.
-    """
+    """Returns the queue after the first check of all servers.  Where that is possible, the keys are copied, too."""
     await shards.check()
     queue = ShardedQueue(shards)
     with suppress(RedisError, OSError):

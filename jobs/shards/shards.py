@@ -35,15 +35,15 @@ class Shards:
 
     Args:
         bundle: the default bundle of the service.
-        storage: limits of the whole store; each shard gets what the others leave.
         open_client: opens the client of a URL.
     """
 
     def __init__(
-        self, text: str, *, bundle: str = "", storage: StorageLimits | None = None,
-        replication: Replication = NO_REPLICATION, open_client: "Callable[[str], Redis]" = open_redis,
+        self, text: str, *, bundle: str = "", replication: Replication = NO_REPLICATION,
+        open_client: "Callable[[str], Redis]" = open_redis,
     ) -> None:  # fmt: skip
-        self.text, self.bundle, self.storage, self.replication = text, bundle, storage, replication
+        self.text, self.bundle, self.replication = text, bundle, replication
+        self.storage: StorageLimits | None = None
         self._open = open_client
         self._by_number: dict[int, Shard] = {}
         self._changed = asyncio.Event()
@@ -167,6 +167,9 @@ class Shards:
     async def check(self) -> None:
         """Ask all servers for their state, at the same time."""
         await asyncio.gather(*(shard.check(self.bundle) for shard in self.all))
+        self._share_room()
+
+    def _share_room(self) -> None:
         if self.storage is not None:
             total = sum(shard.load.stored_bytes for shard in self.all)
             for shard in self.all:
@@ -179,9 +182,7 @@ class Shards:
     async def _watch_one(self, shard: Shard) -> None:
         while True:
             await shard.check(self.bundle)
-            if self.storage is not None:
-                elsewhere = sum(other.load.stored_bytes for other in self.all if other is not shard)
-                shard.queue.storage = replace(self.storage, elsewhere=elsewhere)
+            self._share_room()
             await asyncio.sleep(CHECK_S)
 
     async def _watch_file(self) -> None:
@@ -221,6 +222,12 @@ class Shards:
                 task.add_done_callback(self._closing.discard)
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
+
+    def limit(self, storage: StorageLimits) -> None:
+        """Set the limits of the whole store; each shard gets what the others leave."""
+        self.storage = storage
+        for shard in self.all:
+            shard.queue.storage = storage
 
     def _shard(self, number: int, url: str) -> Shard:
         redis = self._open(url)

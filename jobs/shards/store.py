@@ -3,7 +3,6 @@
 An object store is one place for all; each shard counts and sweeps the blobs of its own jobs there.
 """
 
-from collections.abc import Callable
 from typing import Literal
 
 from jobs.blob_names import job_of
@@ -12,7 +11,6 @@ from jobs.claims import Claim
 from jobs.shards.numbers import shard_of
 from jobs.shards.shard import Shard
 from jobs.shards.shards import Shards
-from jobs.storage_limits import StorageLimits
 from jobs.uploads import UploadRecord, UploadRegistry
 
 
@@ -94,12 +92,12 @@ class ShardedStore:
 class ShardedUploads(UploadRegistry):
     """Open uploads, each on the shard that its id names."""
 
-    def __init__(self, shards: Shards, limits: Callable[[Shard], StorageLimits | None]) -> None:
-        self.shards, self._limits = shards, limits
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
 
     def _of(self, upload_id: str) -> UploadRegistry:
         shard = self.shards.numbered(shard_of(upload_id)).checked()
-        return UploadRegistry(shard.redis, self._limits(shard))
+        return UploadRegistry(shard.redis, shard.queue.storage)
 
     async def open(self, upload_id: str, record: UploadRecord, size: int, claim: Claim | None) -> None:
         await self._of(upload_id).open(upload_id, record, size, claim)
