@@ -105,11 +105,9 @@ class Queue:
         """
         if self.storage is None or spec.source is None:
             return
-        refused = await self._unless_full(
-            self._scripts.run, "reserve", id=spec.id, name=spec.source.blob, owner=spec.owner,
-            room=self.storage.room(spec.source.bytes),
-        )  # fmt: skip
-        if refused:
+        name, room = spec.source.blob, self.storage.room(spec.source.bytes)
+        run = self._scripts.run
+        if refused := await self._unless_full(run, "reserve", id=spec.id, name=name, owner=spec.owner, room=room):
             raise store_full(refused)
 
     async def unreserve(self, *jobs: str) -> None:
@@ -167,18 +165,20 @@ class Queue:
 
     async def lease(
         self, bundles: Sequence[str], lanes: Sequence[Lane], max_jobs: int, *, worker: str, token: str, held: int,
-        host: str | None = None,
+        host: str | None = None, on_alone: Callable[[], None] | None = None,
     ) -> tuple[list[Leased], list[Refused]]:  # fmt: skip
         """Lease up to `max_jobs` jobs for a worker that holds `held` jobs already.
 
         The lane goes first whose first job has waited longest beyond the lane's head start; paused lanes have no turn.
-        Jobs that are not ours, or that a later version has written, are failed and returned apart.
+        Jobs that are not ours, or that a later version has written, are failed and returned apart.  `on_alone` is
+        called where the next job must run alone.
 
         Raises:
             WorkerDrained: an operator drains the worker, or its host.
         """
         rows = await self._scripts.run(
             "lease", max_jobs=max_jobs, worker=worker, host=host, token=token, iso=iso_now(), held=held,
+            tell_alone=on_alone is not None or None,
             max_packed_bytes=MAX_PACKED_BYTES, max_input_bytes=CARRIED_BYTES,
             lanes=[
                 {"queue": queue_name(bundle, lane), "lane": lane, "head_start_ms": int(HEAD_START_S[lane] * 1000)}
@@ -190,6 +190,9 @@ class Queue:
             raise WorkerDrained(f"an operator drains {worker}")
         leased, refused = [], []
         for row in rows:
+            if row[1] == b"alone" and on_alone:
+                on_alone()
+                continue
             if row[1] == b"expired":
                 await log_ends(self, {row[0].decode(): State.EXPIRED})
                 continue
@@ -281,10 +284,9 @@ class Queue:
         self, token: str, held: Sequence[str], numbers: Mapping[str, int] = NO_NUMBERS
     ) -> list[str]:  # fmt: skip
         """Put back jobs that were leased in a reply that never arrived.  `held` are the others.  Returns the ids."""
-        answers = await self._scripts.run(
-            "release_unheld", token=token, iso=iso_now(), held=list(held), numbers=dict(numbers)
-        )
-        return [job.decode() for job in answers]
+        named = dict(numbers)
+        jobs = await self._scripts.run("release_unheld", token=token, iso=iso_now(), held=list(held), numbers=named)
+        return [job.decode() for job in jobs]
 
     async def reclaim(self, *, ending_only: bool = False) -> dict[str, str]:
         """Put the jobs of dead workers back into their queues.  Returns the answers of `release`.
@@ -364,12 +366,9 @@ class Queue:
                 pipeline.zcard(redis_keys.RQ_STARTED + queue_name(bundle, lane))
             pipeline.lrange(redis_keys.RECENT_ENDS + bundle, 0, -1)
             answers = await pipeline.execute()
-        count = len(LANES)
-        return Backlog(
-            queued={str(lane): int(answers[i]) for i, lane in enumerate(LANES)},
-            running=sum(int(answer) for answer in answers[count : 2 * count]),
-            seconds_per_job=seconds_per_job(answers[-1]),
-        )
+        queued = {str(lane): int(length) for lane, length in zip(LANES, answers, strict=False)}
+        running = sum(map(int, answers[len(LANES) : -1]))
+        return Backlog(queued=queued, running=running, seconds_per_job=seconds_per_job(answers[-1]))
 
     async def events(self, job: str, after: str = "0-0") -> list[Event]:
         """Returns the job's events after the one with this id."""

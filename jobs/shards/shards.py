@@ -36,13 +36,14 @@ class Shards:
     Args:
         bundle: the default bundle of the service.
         open_client: opens the client of a URL.
+        linger_s: how long the connections of a shard stay that is removed from the file.
     """
 
     def __init__(
         self, text: str, *, bundle: str = "", replication: Replication = NO_REPLICATION,
-        open_client: "Callable[[str], Redis]" = open_redis,
+        open_client: "Callable[[str], Redis]" = open_redis, linger_s: float = LINGER_S,
     ) -> None:  # fmt: skip
-        self.text, self.bundle, self.replication = text, bundle, replication
+        self.text, self.bundle, self.replication, self._linger_s = text, bundle, replication, linger_s
         self.storage: StorageLimits | None = None
         self._open = open_client
         self._by_number: dict[int, Shard] = {}
@@ -217,7 +218,7 @@ class Shards:
         if before and (new or gone):
             log.info("shards.changed", shards=list(self._by_number), added=list(new), removed=[g.number for g in gone])
             for shard in gone:
-                task = asyncio.get_running_loop().create_task(_close_later(shard))
+                task = asyncio.get_running_loop().create_task(_close_later(shard, self._linger_s))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
             changed, self._changed = self._changed, asyncio.Event()
@@ -271,9 +272,9 @@ async def _in_time(work: Callable[[Shard], Awaitable[T]], shard: Shard) -> T:
         return await work(shard)
 
 
-async def _close_later(shard: Shard) -> None:
+async def _close_later(shard: Shard, after_s: float) -> None:
     try:
-        await asyncio.sleep(LINGER_S)
+        await asyncio.sleep(after_s)
     finally:
         await shard.redis.aclose()
 

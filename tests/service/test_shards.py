@@ -82,7 +82,9 @@ def test_while_a_server_is_down_only_its_jobs_wait(sharded, submit, two_valkeys,
     assert away.status_code == 503 and "shard 1 is away" in away.json()["detail"] and "Retry-After" in away.headers
     assert {job["id"] for job in client.get("/jobs").json()["jobs"]} == set(jobs[0])
     assert {shard_of(submit()) for _ in range(4)} == {0}
-    assert any("shard 1 is away" in note for note in client.get("/readyz", params={"exclude": "worker"}).json()["notes"])
+    assert any(
+        "shard 1 is away" in note for note in client.get("/readyz", params={"exclude": "worker"}).json()["notes"]
+    )
     assert client.get("/readyz", params={"exclude": "worker"}).status_code == 200
     toy(url=two_valkeys[0].url)
     assert client.get(f"/jobs/{jobs[0][0]}", params={"wait": 20}).json()["status"] == "succeeded"
@@ -149,8 +151,9 @@ def test_a_batch_and_its_jobs_are_on_one_server(sharded, picture):
     files = [("image", (f"{number}.png", picture())) for number in range(3)]
     for _ in range(4):
         batch = sharded.client.post("/batches", files=files).json()
-        assert {shard_of(item["job"]["id"] if isinstance(item["job"], dict) else item["job"])
-                for item in batch["images"]} == {shard_of(batch["id"])}
+        assert {
+            shard_of(item["job"]["id"] if isinstance(item["job"], dict) else item["job"]) for item in batch["images"]
+        } == {shard_of(batch["id"])}
         assert sharded.client.get(f"/batches/{batch['id']}").json()["id"] == batch["id"]
     assert len(sharded.client.get("/batches").json()["batches"]) == 4
 
