@@ -60,7 +60,8 @@ class KeyRecords:
         epoch = max(map(_epoch, self.shards.all)) + 1
         await best.redis.set(redis_keys.SHARD_ROLE, f"{HOME} {epoch}")
         best.role = f"{HOME} {epoch}"
-        log.info("home.chosen", shard=best.number, epoch=epoch)
+        if not self.shards.quiet:
+            log.info("home.chosen", shard=best.number, epoch=epoch)
 
     async def _read(self, work: Callable[[Any], Awaitable[T]]) -> T:
         try:

@@ -51,7 +51,8 @@ class Shard:
         role: 'home 3' or 'copy 3' of the records of API keys (jobs.shards.keys); "" before it has one.
     """
 
-    def __init__(self, number: int, url: str, redis: "Redis", queue: Queue) -> None:
+    def __init__(self, number: int, url: str, redis: "Redis", queue: Queue, quiet: bool = False) -> None:
+        self._quiet = quiet
         self.number, self.url, self.queue, self.scripts = number, url, queue, LuaScripts(redis)
         self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
         self.trouble: str | None = NOT_ASKED
@@ -97,7 +98,9 @@ class Shard:
         self._say(f"it does not answer ({type(error).__name__})")
 
     def _say(self, trouble: str | None) -> None:
-        if trouble is not None and self.trouble in (None, NOT_ASKED):
+        if self._quiet:
+            pass
+        elif trouble is not None and self.trouble in (None, NOT_ASKED):
             log.warning("shard.away", shard=self.number, why=trouble)
         elif trouble is None and (self.trouble is not None or not self.seen):
             log.info("shard.answers", shard=self.number)

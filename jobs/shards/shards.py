@@ -1,7 +1,6 @@
 """All shards of a service: watches them, reads the file that names them again, and tells which one has an id."""
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from jobs.errors import RedisUrlError, ShardAway, UnknownShard
 from jobs.queue import Queue
 from jobs.redis_client import open_redis
 from jobs.replication import NO_REPLICATION, Replication
-from jobs.shards.numbers import shard_of
+from jobs.shards.numbers import ranked, shard_of
 from jobs.shards.shard import ANSWER_S, CHECK_S, Shard
 from jobs.shards.urls import FILE_MARK, read_shards
 from jobs.storage_limits import StorageLimits
@@ -36,16 +35,18 @@ class Shards:
     Args:
         bundle: the default bundle of the service.
         open_client: opens the client of a URL.
+        quiet: log nothing, as a command does.
         linger_s: how long the connections of a shard stay that is removed from the file.
     """
 
     def __init__(
         self, text: str, *, bundle: str = "", replication: Replication = NO_REPLICATION,
         open_client: "Callable[[str], Redis]" = open_redis, linger_s: float = LINGER_S,
+        quiet: bool = False,
     ) -> None:  # fmt: skip
         self.text, self.bundle, self.replication, self._linger_s = text, bundle, replication, linger_s
         self.storage: StorageLimits | None = None
-        self._open = open_client
+        self._open, self.quiet = open_client, quiet
         self._by_number: dict[int, Shard] = {}
         self._changed = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
@@ -95,11 +96,8 @@ class Shards:
         return self.numbered(shard_of(an_id)).checked()
 
     def ranked(self, subject: str) -> Sequence[Shard]:
-        """Returns all shards in an order that depends on the subject alone (rendezvous hashing).
-
-        A new shard comes first for its share of the subjects, and changes nothing for the others.
-        """
-        return sorted(self.all, key=lambda shard: _rank(subject, shard.number), reverse=True)
+        """Returns all shards in the order of this subject, as `numbers.ranked`."""
+        return [self._by_number[number] for number in ranked(subject, self._by_number)]
 
     def least_loaded(self) -> Shard:
         """Returns the shard for a new job: the least backlog of those that take jobs, by chance among equal ones.
@@ -232,7 +230,7 @@ class Shards:
 
     def _shard(self, number: int, url: str) -> Shard:
         redis = self._open(url)
-        return Shard(number, url, redis, Queue(redis, self.storage, self.replication))
+        return Shard(number, url, redis, Queue(redis, self.storage, self.replication), self.quiet)
 
     async def for_each(self, work: Callable[[Shard], Coroutine[Any, Any, None]]) -> None:
         """Run an endless work for each shard, also for those that are added later; end it for those that are removed.
@@ -277,7 +275,3 @@ async def _close_later(shard: Shard, after_s: float) -> None:
         await asyncio.sleep(after_s)
     finally:
         await shard.redis.aclose()
-
-
-def _rank(subject: str, number: int) -> bytes:
-    return hashlib.sha256(f"{number} {subject}".encode()).digest()

@@ -149,13 +149,11 @@ def test_a_claim_is_found_after_a_shard_is_added(two_valkeys, serve, picture):
 
 def test_a_batch_and_its_jobs_are_on_one_server(sharded, picture):
     files = [("image", (f"{number}.png", picture())) for number in range(3)]
-    for _ in range(4):
+    for _ in range(3):
         batch = sharded.client.post("/batches", files=files).json()
-        assert {
-            shard_of(item["job"]["id"] if isinstance(item["job"], dict) else item["job"]) for item in batch["images"]
-        } == {shard_of(batch["id"])}
+        assert {shard_of(item["job_id"]) for item in batch["items"]} == {shard_of(batch["id"])}
         assert sharded.client.get(f"/batches/{batch['id']}").json()["id"] == batch["id"]
-    assert len(sharded.client.get("/batches").json()["batches"]) == 4
+    assert len(sharded.client.get("/batches").json()["batches"]) == 3
 
 
 def test_the_quota_of_jobs_counts_on_both_servers_together(two_valkeys, serve, picture):

@@ -1,4 +1,4 @@
-"""The room of a worker is shared by the loops of its servers: none starves, and one that hangs holds it for a second."""
+"""The room of a worker is shared by the loops of its servers; none starves, and one that hangs holds it for 1 s."""
 
 from hypothesis import given
 from hypothesis import strategies as st
