@@ -26,6 +26,7 @@ from jobs.shards.shards import Shards
 from jobs.spec import LANES
 from jobs.state import State
 from service.settings import ServiceSettings
+from service.shard_view import shard_values
 
 log = structlog.get_logger()
 SCRAPE_TIMEOUT_S = 3.0
@@ -156,7 +157,7 @@ class QueueCollector(Collector):
         except (RedisError, TimeoutError, RuntimeError) as error:
             future.cancel()
             log.warning("metrics.incomplete", error=type(error).__name__)
-            shards = _shard_values(self.shards.all if self.shards else ())
+            shards = shard_values(self.shards.all if self.shards else ())
             return [_family("undegrade_redis_up", {(): 0}), *(_family(name, by) for name, by in shards.items())]
         return list(families(taken))
 
@@ -166,7 +167,7 @@ def families(snapshot: QueueSnapshot) -> Iterator[Metric]:
     values: dict[str, Values] = {
         "undegrade_redis_up": {(): 1.0}, "undegrade_api_clock_skew_seconds": {(): snapshot.clock_skew_s},
         **_queue_values(snapshot), **_store_values(snapshot.store), **_outbox_values(snapshot.outbox),
-        **_counter_values(snapshot.counters, snapshot.bundles), **_shard_values(snapshot.shards),
+        **_counter_values(snapshot.counters, snapshot.bundles), **shard_values(snapshot.shards),
     }  # fmt: skip
     for name, by_labels in values.items():
         yield _family(name, by_labels)
@@ -209,16 +210,6 @@ def _store_values(store: StoreSnapshot) -> dict[str, Values]:
         "undegrade_redis_memory_used_bytes": _if_told(store.memory_used),
         "undegrade_redis_memory_limit_bytes": _if_told(store.memory_limit),
     }  # fmt: skip
-
-
-def _shard_values(shards: Sequence[Shard]) -> dict[str, Values]:
-    """Returns the metrics of each of several Redis servers; of one that is away what it said last."""
-    return {
-        "undegrade_shard_up": {(str(shard.number),): float(shard.trouble is None) for shard in shards},
-        "undegrade_shard_drained": {(str(shard.number),): float(shard.drain is not None) for shard in shards},
-        "undegrade_shard_jobs_queued": {(str(s.number),): float(sum(s.load.queued.values())) for s in shards},
-        "undegrade_shard_backlog_device_seconds": {(str(shard.number),): shard.backlog_s for shard in shards},
-    }
 
 
 def _if_told(value: int | None) -> Values:

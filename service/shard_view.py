@@ -1,4 +1,6 @@
-"""The JSON view of the Redis servers of a service that has several."""
+"""The JSON view and the metrics of the Redis servers of a service that has several."""
+
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -51,3 +53,13 @@ def shard_problems(shards: Shards, bodies: list[ShardBody]) -> list[str]:
         for entry in (body.redis.problems if body.redis else ())
     ]
     return [*shards.sentences(), *settings]
+
+
+def shard_values(shards: Sequence[Shard]) -> dict[str, Mapping[tuple[str, ...], float]]:
+    """Returns the metrics of each of several Redis servers; of one that is away what it said last."""
+    return {
+        "undegrade_shard_up": {(str(shard.number),): float(shard.trouble is None) for shard in shards},
+        "undegrade_shard_drained": {(str(shard.number),): float(shard.drain is not None) for shard in shards},
+        "undegrade_shard_jobs_queued": {(str(s.number),): float(sum(s.load.queued.values())) for s in shards},
+        "undegrade_shard_backlog_device_seconds": {(str(shard.number),): shard.backlog_s for shard in shards},
+    }

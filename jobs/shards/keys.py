@@ -30,7 +30,8 @@ HOME, COPY = "home", "copy"
 class KeyRecords:
     """Looks to jobs.api_keys and jobs.webhook_secrets like a Redis: reads and writes the home.
 
-    Where the home is away, it reads a copy, and every write raises ShardAway.
+    Where the home is away, it reads a copy, and every write raises ShardAway.  Before there is a home, all shards must
+    have answered once, so that an empty one is not taken for a service without keys.
     """
 
     def __init__(self, shards: Shards) -> None:
@@ -73,7 +74,7 @@ class KeyRecords:
                 raise
         except (RedisError, OSError):
             for copy in self.shards.all:
-                if copy.trouble is None and copy.role.startswith(COPY):
+                if copy.trouble is None and (copy.role.startswith(COPY) or await _has_keys(copy)):
                     return await work(copy.redis)
             raise
 
@@ -125,6 +126,11 @@ class KeyRecords:
         others = [shard for shard in self.shards.all if shard is not home and shard.trouble is None]
         role = f"{COPY} {_epoch(home)}"
         await asyncio.gather(*(_bring_to(shard, records, role) for shard in others))
+
+
+async def _has_keys(shard: Shard) -> bool:
+    """Whether it is the server of a service that had one: an empty one must not open the service to everybody."""
+    return not shard.role and bool(await shard.redis.exists(redis_keys.API_KEYS))
 
 
 async def _bring_to(shard: Shard, records: dict[str, dict[bytes, bytes]], role: str) -> None:
