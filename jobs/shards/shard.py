@@ -17,8 +17,10 @@ from jobs.record import OperatorMark
 
 log = structlog.get_logger()
 CHECK_S = 1.0
-ANSWER_S = 2.0
-"""A server that does not answer a check in this time counts as away."""
+ANSWER_S = 3.0
+"""How long a server may take for an answer."""
+MAX_LATE = 2
+"""A server that has been too slow so often, one after the other, counts as away.  One that refuses does so at once."""
 NOT_ASKED = "it has not answered yet"
 
 
@@ -60,7 +62,7 @@ class Shard:
         self.drain: OperatorMark | None = None
         self.role = ""
         self.load = Load()
-        self._new_s, self._new_jobs = 0.0, 0
+        self._new_s, self._new_jobs, self._late = 0.0, 0, 0
 
     def __repr__(self) -> str:
         return f"shard {self.number}"
@@ -94,8 +96,10 @@ class Shard:
         return self
 
     def failed(self, error: BaseException) -> None:
-        """Take the server for away until the next check: it has just failed."""
-        self._say(f"it does not answer ({type(error).__name__})")
+        """Take the server for away until the next check: it has just failed, or was too slow once more."""
+        self._late = self._late + 1 if isinstance(error, TimeoutError) else MAX_LATE
+        if self._late >= MAX_LATE or not self.seen:
+            self._say(f"it does not answer ({type(error).__name__})")
 
     def _say(self, trouble: str | None) -> None:
         if self._quiet:
@@ -120,6 +124,7 @@ class Shard:
             self.failed(error)
             return
         self._say(other)
+        self._late = 0
         self.seen = self.seen or other is None
         self.load, self._new_s, self._new_jobs = load, 0.0, 0
 
