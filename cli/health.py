@@ -20,9 +20,9 @@ from cli.exit_codes import ExitCode, exit_on_error
 from cli.listening import bare_host, reachable_host, url_of
 from cli.options import RedisUrl
 from cli.server_urls import checked_redis_url
+from cli.servers import open_servers, queue_of, refresh
 from cli.settings import settings
-from jobs.redis_client import open_redis
-from jobs.redis_url import shown_url
+from jobs.shards.urls import shown_urls
 
 MAX_ANSWER_BYTES = 1 << 20
 
@@ -136,17 +136,16 @@ def _reasons(status: int, body: bytes) -> str:
 
 async def _worker(url: str, live: bool, timeout_s: float) -> str:
     """Look up the workers of this host name.  Raises Unhealthy."""
-    from jobs.worker_registry import WorkerRegistry  # only here: its imports take a while
-
     host = socket.gethostname()
     try:
-        async with asyncio.timeout(timeout_s), open_redis(url, answer_s=timeout_s, retries=0) as client:
-            workers = [worker for worker in await WorkerRegistry(client).alive() if worker.host == host]
+        async with asyncio.timeout(timeout_s), open_servers(url, answer_s=timeout_s, retries=0) as client:
+            await refresh(client)
+            workers = [worker for worker in await queue_of(client).workers.alive() if worker.host == host]
     except (RedisError, OSError, TimeoutError) as error:
         if live:  # a restart of the worker would not bring Redis back
-            return f"Redis at {shown_url(url)} does not answer, so nothing is known against the worker"
+            return f"Redis at {shown_urls(url)} does not answer, so nothing is known against the worker"
         cause = str(error).rstrip(".") or type(error).__name__
-        raise Unhealthy(f"Redis at {shown_url(url)} does not answer: {cause}. Give --redis-url.") from error
+        raise Unhealthy(f"Redis at {shown_urls(url)} does not answer: {cause}. Give --redis-url.") from error
     if not workers:
         raise Unhealthy(f"no worker of the host {host} is announced in Redis. Is one running, with this Redis?")
     waiting = [worker for worker in workers if not worker.ready and not live]
@@ -162,13 +161,15 @@ async def _webhooks(url: str, live: bool, timeout_s: float) -> str:
 
     host = socket.gethostname()
     try:
-        async with asyncio.timeout(timeout_s), open_redis(url, answer_s=timeout_s, retries=0) as client:
-            alive = await Outbox(client).is_process_alive(host)
+        async with asyncio.timeout(timeout_s), open_servers(url, answer_s=timeout_s, retries=0) as client:
+            await refresh(client)
+            parts = queue_of(client).parts()
+            alive = any([await Outbox(part.redis).is_process_alive(host) for part in parts])
     except (RedisError, OSError, TimeoutError) as error:
         if live:
-            return f"Redis at {shown_url(url)} does not answer, so nothing is known against the webhook process"
+            return f"Redis at {shown_urls(url)} does not answer, so nothing is known against the webhook process"
         cause = str(error).rstrip(".") or type(error).__name__
-        raise Unhealthy(f"Redis at {shown_url(url)} does not answer: {cause}. Give --redis-url.") from error
+        raise Unhealthy(f"Redis at {shown_urls(url)} does not answer: {cause}. Give --redis-url.") from error
     if not alive:
         raise Unhealthy(f"no webhook process of the host {host} is announced in Redis. Is one running?")
     return f"the webhook process of the host {host} is {'alive' if live else 'ready'}"

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("cli.keys", "app"),
     "workers": ("cli.workers", "app"),
     "queue": ("cli.queue", "app"),
+    "shards": ("cli.shards", "app"),
     "top": ("cli.top", "top"),
     "scale-in": ("cli.scale_in", "scale_in"),
 }

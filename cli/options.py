@@ -41,7 +41,10 @@ UnixSocketMode = Annotated[
 ]
 RedisUrl = Annotated[
     str | None,
-    typer.Option(help="redis://, rediss://, unix:// or redis+sentinel:// URL of Redis. Default: UNDEGRADE_REDIS_URL."),
+    typer.Option(
+        help="redis://, rediss://, unix:// or redis+sentinel:// URL of Redis; several, or @FILE, for shards. "
+        "Default: UNDEGRADE_REDIS_URL."
+    ),
 ]
 DataFolder = Annotated[
     Path | None,

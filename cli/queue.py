@@ -11,10 +11,10 @@ from cli.operator_name import operator_name
 from cli.operator_tables import lanes_table, table_width
 from cli.options import DataFolder, JsonRows, RedisUrl
 from cli.redis_access import run_on_redis
+from cli.servers import queue_of
 from jobs.lane_pauses import known_lane
 from jobs.overview import Overview, take_overview
 from jobs.purge import MAX_REASON_CHARACTERS, Selection, count, purge
-from jobs.queue import Queue
 from models.errors import ControlsError
 
 app = typer.Typer(
@@ -41,7 +41,7 @@ def show(as_json: JsonRows = False, redis_url: RedisUrl = None, data: DataFolder
 
 
 async def _overview(client: "Redis") -> Overview:
-    return await take_overview(Queue(client))
+    return await take_overview(queue_of(client))
 
 
 @app.command()
@@ -54,7 +54,7 @@ def pause(lane: LaneName, redis_url: RedisUrl = None, data: DataFolder = None) -
     """
     with exit_on_error():
         by = operator_name()
-        mark = run_on_redis(redis_url, data, lambda client: Queue(client).pauses.pause(lane, by))
+        mark = run_on_redis(redis_url, data, lambda client: queue_of(client).pauses.pause(lane, by))
     print_message(f"lane {lane} is paused" + (f" (by {mark.by}, earlier)" if mark.by != by else ""))
 
 
@@ -65,7 +65,7 @@ def resume(lane: LaneName, redis_url: RedisUrl = None, data: DataFolder = None) 
     Example: undegrade queue resume bulk
     """
     with exit_on_error():
-        was = run_on_redis(redis_url, data, lambda client: Queue(client).pauses.resume(lane))
+        was = run_on_redis(redis_url, data, lambda client: queue_of(client).pauses.resume(lane))
     print_message(f"lane {lane} is open again" if was else f"lane {lane} was not paused")
 
 
@@ -92,12 +92,12 @@ def purge_jobs(
         selection = _selection(lane, bundle, key)
         if len(reason) > MAX_REASON_CHARACTERS or not reason.isprintable():
             raise ControlsError(f"got a --reason that is not one line of up to {MAX_REASON_CHARACTERS} characters.")
-        found = run_on_redis(redis_url, data, lambda client: count(Queue(client), selection))
+        found = run_on_redis(redis_url, data, lambda client: count(queue_of(client), selection))
         print_message(f"{found} queued {'job matches' if found == 1 else 'jobs match'}")
         if dry_run or not found:
             return
         _confirm(yes)
-        ended = run_on_redis(redis_url, data, lambda client: purge(Queue(client), selection, reason))
+        ended = run_on_redis(redis_url, data, lambda client: purge(queue_of(client), selection, reason))
     print_message(f"{ended} of them are canceled and their images erased")
 
 

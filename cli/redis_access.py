@@ -10,14 +10,14 @@ import typer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from cli.console import print_error
+from cli.console import print_error, print_warning
 from cli.embedded_redis import EmbeddedRedisError, running_server, server_on
 from cli.exit_codes import ExitCode
 from cli.private_files import default_folder
 from cli.server_urls import checked_redis_url
+from cli.servers import copy_records, open_servers, refresh, troubles
 from cli.settings import settings
-from jobs.redis_client import open_redis
-from jobs.redis_url import shown_url
+from jobs.shards.urls import shown_urls
 from models.errors import ControlsError
 
 T = TypeVar("T")
@@ -33,14 +33,19 @@ def run_with_redis(url: str | None, action: "Callable[[Redis], Awaitable[T]]") -
     checked = checked_redis_url(url or settings().redis_url)
 
     async def run() -> T:
-        async with open_redis(checked) as client:
-            return await action(client)
+        async with open_servers(checked) as client:
+            await refresh(client)
+            for problem in troubles(client):
+                print_warning(problem)
+            answer = await action(client)
+            await copy_records(client)
+            return answer
 
     try:
         return asyncio.run(run())
     except (RedisError, OSError) as error:
         cause = str(error).rstrip(".") or type(error).__name__
-        print_error(f"cannot reach Redis at {shown_url(checked)}: {cause}. Give --redis-url or --data.")
+        print_error(f"cannot reach Redis at {shown_urls(checked)}: {cause}. Give --redis-url or --data.")
         raise typer.Exit(ExitCode.SERVER) from None
 
 
@@ -67,7 +72,7 @@ def run_on_redis(url: str | None, data: Path | None, action: "Callable[[Redis], 
 def redis_place(url: str | None, data: Path | None) -> str:
     """Returns the place on which `run_on_redis` works, for messages: never with a password."""
     if data is None and (url or os.environ.get("UNDEGRADE_REDIS_URL")):
-        return f"Redis at {shown_url(checked_redis_url(url or settings().redis_url))}"
+        return f"Redis at {shown_urls(checked_redis_url(url or settings().redis_url))}"
     return f"the data folder {data or serve_folder()}"
 
 

@@ -11,6 +11,7 @@ from cli.server_urls import checked_redis_url
 from cli.settings import settings
 from jobs.redis_client import open_redis
 from jobs.redis_health import RedisHealth, public_url, read_health
+from jobs.shards.urls import is_sharded, read_shards
 
 
 class RedisUnhealthy(Exception):
@@ -28,7 +29,20 @@ def check_redis(url: str | None) -> tuple[str, bool]:
     wanted = url or own
     if wanted is None:
         return "not checked: UNDEGRADE_REDIS_URL is not set, and `undegrade serve` does not run", False
-    health = asyncio.run(_read(checked_redis_url(wanted)))
+    checked = checked_redis_url(wanted)
+    if not is_sharded(checked):
+        return _judged(asyncio.run(_read(checked)))
+    found = []
+    for number, one in read_shards(checked).items():
+        try:
+            details, warned = _judged(asyncio.run(_read(one)))
+        except RedisUnhealthy as error:
+            raise RedisUnhealthy(f"shard {number}: {error}") from error
+        found.append((f"shard {number}: {details}", warned))
+    return "\n".join(details for details, _ in found), any(warned for _, warned in found)
+
+
+def _judged(health: RedisHealth) -> tuple[str, bool]:
     errors = [f"{entry.problem}: {entry.remedy}" for entry in health.problems if entry.severity == "error"]
     warnings = [f"{entry.problem}: {entry.remedy}" for entry in health.problems if entry.severity == "warning"]
     if errors:

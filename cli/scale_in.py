@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
@@ -22,12 +22,11 @@ from cli.listening import check_metrics_port
 from cli.options import RedisUrl
 from cli.probe_server import serve_probes
 from cli.server_urls import checked_redis_url
+from cli.servers import open_servers, queue_of, refresh
 from cli.settings import settings
 from jobs.end_tasks import end_tasks
 from jobs.json_log import log_as_json
 from jobs.record import WorkerInfo
-from jobs.redis_client import open_redis
-from jobs.worker_registry import WorkerRegistry
 
 if TYPE_CHECKING:
     from cli.kubernetes_pods import Cluster, Pods
@@ -114,9 +113,9 @@ class Marker:
         if address is not None:
             serve_probes(*address, self._probes(heartbeat.reasons))
         try:
-            async with open_redis(self.redis_url) as redis, Pods(self.cluster, self.label) as pods:
+            async with open_servers(self.redis_url) as redis, Pods(self.cluster, self.label) as pods:
                 while not self._stop.is_set():
-                    await self._round(WorkerRegistry(redis), pods)
+                    await self._round(redis, pods)
                     if once:
                         return not self.trouble
                     with contextlib.suppress(TimeoutError):
@@ -134,13 +133,14 @@ class Marker:
 
         return {"/livez": dead, "/readyz": unready, "/startupz": unstarted}
 
-    async def _round(self, workers: WorkerRegistry, pods: "Pods") -> None:
+    async def _round(self, redis: Any, pods: "Pods") -> None:  # noqa: ANN401 - of `open_servers`
         """Look at the workers, and write the costs that have changed; a failure is tried again in the next round."""
         from cli.kubernetes_pods import KubernetesError
 
         try:
             async with asyncio.timeout(ROUND_S):
-                await self._mark(held_jobs(await workers.alive()), pods)
+                await refresh(redis)
+                await self._mark(held_jobs(await queue_of(redis).workers.alive()), pods)
         except TimeoutError:
             trouble = f"a round took longer than {ROUND_S:.0f} s"
         except (RedisError, OSError) as error:

@@ -2,18 +2,18 @@
 
 from jobs.blob_store import check_store_url
 from jobs.errors import RedisUrlError, StoreError
-from jobs.redis_url import checked_url
+from jobs.shards.urls import checked_urls
 from models.errors import ControlsError
 
 
 def checked_redis_url(url: str) -> str:
-    """Returns the URL in the words of the Redis client.
+    """Returns the URL in the words of the Redis client, or several URLs, or the file that has them (jobs.shards.urls).
 
     Raises:
         ControlsError: it is not valid; the message names the allowed schemes and hides the password.
     """
     try:
-        return checked_url(url)
+        return checked_urls(url)
     except RedisUrlError as error:
         raise ControlsError(f"{error}. Change --redis-url or UNDEGRADE_REDIS_URL.") from None
 

@@ -21,10 +21,10 @@ from cli.console import print_error, print_message, print_warning
 from cli.embedded_redis import END_S, EmbeddedRedis, EmbeddedRedisError, StartWait
 from cli.exit_codes import ExitCode
 from cli.listening import close, url_of
+from cli.servers import open_servers, queue_of, refresh
 from cli.worker_process import WorkerProcess
 from jobs.backoff import Backoff
 from jobs.end_tasks import end_tasks
-from jobs.redis_client import open_redis
 from jobs.tracing.spans import NO_TRACER, Tracer
 from processes.child_program import ChildProgram
 
@@ -120,7 +120,8 @@ class ServiceRun:
         if self.redis is not None:
             self.redis.spawn()
             await self._until_redis_answers(self.redis)
-        async with open_redis(self.service.redis_url, answer_s=10) as client:
+        async with open_servers(self.service.redis_url, answer_s=10) as client:
+            await refresh(client)
             await check_open_port(self.service, client)
         self.worker.start()
 
@@ -292,12 +293,11 @@ class _Pauses:
 
 async def _ready_worker(redis_url: str) -> tuple[list[str], str]:
     """Returns the bundles and the device of the first worker that is ready."""
-    from jobs.queue import Queue
-
-    async with open_redis(redis_url, answer_s=10) as client:
+    async with open_servers(redis_url, answer_s=10) as client:
         while True:
             with contextlib.suppress(RedisError, OSError):  # it is being restarted
-                ready = [entry for entry in await Queue(client).workers.alive() if entry.ready]
+                await refresh(client)
+                ready = [entry for entry in await queue_of(client).workers.alive() if entry.ready]
                 if ready:
                     return [entry.bundle for entry in ready], ready[0].device
             await asyncio.sleep(POLL_S)

@@ -81,6 +81,8 @@ def _without_user(url: str) -> str:
 
 
 def _place(client: "Redis") -> str:
+    if hasattr(client, "shards"):
+        return f"{len(client.shards.all)} shards"
     words, service = client.connection_pool.connection_kwargs, getattr(client.connection_pool, "service_name", None)
     if service is not None:
         return f"{service}, by Sentinel"

@@ -9,8 +9,8 @@ import httpx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from cli.servers import queue_of, refresh
 from jobs.overview import take_overview
-from jobs.queue import Queue
 from service.system_view import worker_bodies
 
 TIMEOUT_S = 10.0
@@ -48,10 +48,11 @@ class RedisSource:
     """Reads Redis."""
 
     def __init__(self, client: "Redis", place: str) -> None:
-        self.queue, self.place = Queue(client), place
+        self.client, self.queue, self.place = client, queue_of(client), place
 
     async def read(self) -> Snapshot:
         try:
+            await refresh(self.client)
             overview = await take_overview(self.queue)
         except (RedisError, OSError) as error:
             raise SourceAway(f"Redis does not answer: {str(error).rstrip('.') or type(error).__name__}") from error

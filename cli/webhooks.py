@@ -17,6 +17,7 @@ from jobs.json_log import log_as_json
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
     from service.webhooks.sender import Sender
+    from service.webhooks.senders import Senders
 
 
 def webhooks(redis_url: RedisUrl = None, store_url: StoreUrl = None, metrics_port: MetricsPort = None) -> None:
@@ -44,7 +45,7 @@ async def _run(service: "ServiceSettings") -> None:
     heartbeat = Heartbeat()
     beating = asyncio.create_task(heartbeat.run())
 
-    def probe(sender: "Sender") -> None:
+    def probe(sender: "Sender | Senders") -> None:
         checks = {"/livez": heartbeat.reasons, "/readyz": sender.trouble, "/startupz": sender.start_trouble}
         serve_probes(service.host, service.metrics_port, checks)
 

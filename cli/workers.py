@@ -13,7 +13,7 @@ from cli.operator_name import operator_name
 from cli.operator_tables import table_width, workers_table
 from cli.options import DataFolder, JsonRows, RedisUrl
 from cli.redis_access import run_on_redis
-from jobs.queue import Queue
+from cli.servers import queue_of
 from jobs.record import WorkerInfo
 from service.system_view import worker_bodies
 
@@ -47,7 +47,7 @@ def list_all(as_json: JsonRows = False, redis_url: RedisUrl = None, data: DataFo
 
 
 async def _workers(client: "Redis") -> tuple[list[WorkerInfo], set[str]]:
-    registry = Queue(client).workers
+    registry = queue_of(client).workers
     return await registry.alive(), set(await registry.drains())
 
 
@@ -74,7 +74,7 @@ def drain(
         by = operator_name()
 
         async def act(client: "Redis") -> list[WorkerInfo]:
-            registry = Queue(client).workers
+            registry = queue_of(client).workers
             workers = await registry.drain(name, by)
             until_s = time.monotonic() + (wait_s or 0)
             while any(worker.state == "draining" for worker in workers) and time.monotonic() < until_s:
@@ -96,7 +96,7 @@ def resume(name: WorkerName, redis_url: RedisUrl = None, data: DataFolder = None
     Example: undegrade workers resume gpu-7
     """
     with exit_on_error():
-        workers = run_on_redis(redis_url, data, lambda client: Queue(client).workers.resume(name))
+        workers = run_on_redis(redis_url, data, lambda client: queue_of(client).workers.resume(name))
         _print_states(name, workers)
         for worker in workers:
             if worker.drain is not None:

@@ -69,10 +69,11 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPage:
-    """`next`: where the next page begins, None at the end."""
+    """`next`: where the next page begins, None at the end.  `missing`: the shards whose batches it cannot have."""
 
     batches: list[Batch]
     next: Cursor | None
+    missing: tuple[int, ...] = ()
 
 
 class Batches:

@@ -216,6 +216,15 @@ class Outbox:
         )
 
 
+def merged_outbox(snapshots: Sequence[OutboxSnapshot]) -> OutboxSnapshot:
+    """Returns the outboxes of several Redis servers as one."""
+    return OutboxSnapshot(
+        waiting=sum(one.waiting for one in snapshots),
+        oldest_s=max((one.oldest_s for one in snapshots), default=0.0),
+        overdue_s=max((one.overdue_s for one in snapshots), default=0.0),
+    )
+
+
 def webhook_id(job: str, number: int) -> str:
     """Returns the id of a delivery's message: the same with each try, so receivers can tell repeats."""
     return f"msg_{job}_{number}"

@@ -10,6 +10,7 @@ JobsError
 ├── RefusedJob      an RQ job did not come through the API
 ├── WorkerDrained   an operator drains the worker that asks for jobs
 ├── UnknownName     there is no worker, host or lane of this name
+├── UnknownShard    an id names a shard that this service does not have
 ├── RedisUrlError   the URL of Redis is not valid
 ├── TracingError    the OTEL_* variables ask for what cannot be done
 └── StoreError      the blob store failed
@@ -18,8 +19,10 @@ JobsError
     └── StoreFull       there is no room: memory, disk, or a limit on stored bytes
 
 NotReplicated, a RedisError: too few replicas have a write, so that a failover could lose it
+ShardAway, a RedisError: one of several servers does not answer, and only it has what is asked for
 """
 
+from redis.exceptions import ConnectionError as RedisAway
 from redis.exceptions import OutOfMemoryError, RedisError
 
 
@@ -88,6 +91,14 @@ class RefusedJob(JobsError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class UnknownShard(JobsError):
+    """An id names a shard that this service does not have."""
+
+
+class ShardAway(RedisAway):
+    """One of several servers does not answer, and only it has what is asked for; the message names the shard."""
 
 
 class RedisUrlError(JobsError):

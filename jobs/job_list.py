@@ -51,10 +51,11 @@ class Filter:
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """`next`: where the next page begins, None at the end.  A page may have fewer jobs than asked for, and a next one:
-    then the call has looked at LOOKS jobs of which few fit."""
+    then the call has looked at LOOKS jobs of which few fit.  `missing`: the shards whose jobs it cannot have."""
 
     records: list[JobRecord]
     next: Cursor | None
+    missing: tuple[int, ...] = ()
 
 
 class JobList:

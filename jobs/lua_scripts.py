@@ -33,7 +33,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "open_upload": (*ADMITS, *CLAIMS),
     "line": LINES,
     "reserve": ADMITS,
-    "count_request": QUOTAS,
+    **dict.fromkeys(("count_request", "take_quota", "settle_quota"), QUOTAS),
     "forget": ("ledger", *OUTBOX, *LINES, *LABELS, *BATCHES),
     **dict.fromkeys(("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"), OUTBOX),
 }

@@ -27,6 +27,7 @@ LABELS: dict[str, str] = {
     "an unknown code of a job counts as `other`",
     "route": "method and path template, such as `GET /jobs/{job_id}`; `unmatched` for unknown paths",
     "reason": "`oversized`, `not-json`, `function-not-listed`, `callback`, `bad-spec`",
+    "shard": "the number of a Redis server ([shards](shards.md)); there where the service has several",
     "quota": "`requests`, `jobs`, `megapixels`, `waits` ([API](api.md#limits-of-a-key))",
     "stage": "the [stages](logs.md#stages) of a job: `queued`, `fetch`, `decode`, `turn`, `assess`, `steps`, `finish`, "
     "`restore` (which contains the three before it), `encode`, `store`",
@@ -95,6 +96,13 @@ METRICS: tuple[MetricSpec, ...] = (
             "Requests refused because a quota of the caller was used up",
         ),
         ("redis_up", "gauge", "0 or 1", (), "1 if Redis answers, else 0, and no metric of the queue is there"),
+        ("shard_up", "gauge", "0 or 1", ("shard",), "1 if this one of several Redis servers answers, else 0"),
+        ("shard_drained", "gauge", "0 or 1", ("shard",), "1 while operators keep new jobs away from it, else 0"),
+        ("shard_jobs_queued", "gauge", "jobs", ("shard",), "Queued jobs of all bundles there, at the last check"),
+        (
+            "shard_backlog_device_seconds", "gauge", "seconds", ("shard",),
+            "Estimated device time that its jobs still need, at the last check; a new job goes to the smallest",
+        ),
         ("redis_memory_used_bytes", "gauge", "bytes", (), "Memory that Redis uses"),
         ("redis_memory_limit_bytes", "gauge", "bytes", (), "Redis' maxmemory; 0 where it has no limit"),
         ("api_clock_skew_seconds", "gauge", "seconds", (), "The clock of this API minus the clock of Redis"),

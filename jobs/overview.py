@@ -42,7 +42,7 @@ async def take_overview(queue: Queue, bundles: Sequence[str] = ()) -> Overview:
     """Returns the lanes of these bundles, of those that workers have, and of all that have jobs."""
     workers, pauses = await queue.workers.alive(), await queue.pauses.paused()
     served = {*bundles, *(worker.bundle for worker in workers)}
-    names = sorted(served | {bundle for bundle, _ in await queues_in_use(queue.redis)})
+    names = sorted(served | {bundle for part in queue.parts() for bundle, _ in await queues_in_use(part.redis)})
     takers = {(worker.bundle, lane) for worker in workers if worker.takes_jobs for lane in worker.lanes}
     lanes = [
         await _lane(queue, bundle, lane, pauses.get(lane), (bundle, lane) in takers)

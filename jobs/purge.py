@@ -53,12 +53,13 @@ async def purge(queue: Queue, selection: Selection, reason: str = "") -> int:
 
 async def _selected(queue: Queue, selection: Selection) -> AsyncIterator[dict[str, JobSpec | None]]:
     """Yields the queued jobs in groups; a spec that this version cannot read is None."""
-    for bundle, lane in await queues_in_use(queue.redis):
-        if selection.lane not in (None, lane) or selection.bundle not in (None, bundle):
-            continue
-        ids = await queue.redis.lrange(redis_keys.RQ_QUEUE + queue_name(bundle, lane), 0, -1)
-        for start in range(0, len(ids), JOBS_AT_ONCE):
-            yield await _group(queue, ids[start : start + JOBS_AT_ONCE], selection.owner)
+    for part in queue.parts():
+        for bundle, lane in await queues_in_use(part.redis):
+            if selection.lane not in (None, lane) or selection.bundle not in (None, bundle):
+                continue
+            ids = await part.redis.lrange(redis_keys.RQ_QUEUE + queue_name(bundle, lane), 0, -1)
+            for start in range(0, len(ids), JOBS_AT_ONCE):
+                yield await _group(part, ids[start : start + JOBS_AT_ONCE], selection.owner)
 
 
 async def _group(queue: Queue, ids: list[bytes], owner: str | None) -> dict[str, JobSpec | None]:

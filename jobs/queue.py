@@ -8,9 +8,8 @@ Each method raises redis.exceptions.RedisError when Redis is away.
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import JsonValue
@@ -18,10 +17,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from jobs import redis_keys
+from jobs.backlog import Backlog
 from jobs.batches import Batches
 from jobs.blob_store import CARRIED_BYTES, Blob
 from jobs.changes import changes
-from jobs.claims import Claim, taken
+from jobs.claims import Claim, holder, taken
 from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
 from jobs.errors import DuplicateJob, QueueFull, WorkerDrained, full_redis
@@ -37,7 +37,7 @@ from jobs.quotas import NO_QUOTAS, Quotas
 from jobs.record import Failure, JobRecord, Outcome, Progress, read_record
 from jobs.replication import NO_REPLICATION, Replication
 from jobs.request_context import NO_REQUEST, RequestContext
-from jobs.rq_format import MAX_PACKED_BYTES, pack
+from jobs.rq_format import MAX_PACKED_BYTES, iso_now, pack
 from jobs.spec import HEAD_START_S, LANES, JobSpec, Lane, queue_name
 from jobs.state import State
 from jobs.storage_limits import StorageLimits, store_full
@@ -45,19 +45,6 @@ from jobs.worker_registry import WorkerRegistry
 
 MAX_FORGOTTEN_AT_ONCE = 200
 NO_NUMBERS: Mapping[str, int] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backlog:
-    """How many jobs of a bundle are queued and running, and how fast jobs have ended lately."""
-
-    queued: dict[str, int]  # lane -> jobs
-    running: int
-    seconds_per_job: float | None  # while at least one job runs; None before a job has ended
-
-    @property
-    def total(self) -> int:
-        return sum(self.queued.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +72,31 @@ class Queue:
         self.pauses, self.quotas = LanePauses(redis, self._scripts), QuotaCounters(redis, self._scripts)
         self.listing, self.batches = JobList(redis, self._scripts), Batches(redis, self._scripts)
 
+    @property
+    def keys(self) -> Any:  # noqa: ANN401 - as `redis`
+        """The Redis with the API keys and what belongs to them."""
+        return self.redis
+
+    def place(self, claim: Claim | None = None) -> int:
+        """Returns the shard for a new id: here is one server, in jobs.shards.queue are several."""
+        return 0
+
+    def part(self, an_id: str) -> "Queue":
+        """Returns the queue of the one server that has the job, batch or upload with this id."""
+        return self
+
+    def parts(self) -> "Sequence[Queue]":
+        """Returns the queue of each server that answers."""
+        return [self]
+
+    async def for_each_part(self, work: "Callable[[Queue], Coroutine[Any, Any, None]]") -> None:
+        """Run an endless work for each server."""
+        await work(self)
+
+    async def claim_holder(self, claim: Claim) -> tuple[str, str] | None:
+        """Returns the digest of the request that has taken a claim, and the id of what it has made; None: nobody."""
+        return await holder(self.redis, claim.name)
+
     async def reserve(self, spec: JobSpec) -> None:
         """Make room for an input that is stored before its job is submitted.
 
@@ -93,11 +105,9 @@ class Queue:
         """
         if self.storage is None or spec.source is None:
             return
-        refused = await self._unless_full(
-            self._scripts.run, "reserve", id=spec.id, name=spec.source.blob, owner=spec.owner,
-            room=self.storage.room(spec.source.bytes),
-        )  # fmt: skip
-        if refused:
+        name, room = spec.source.blob, self.storage.room(spec.source.bytes)
+        run = self._scripts.run
+        if refused := await self._unless_full(run, "reserve", id=spec.id, name=name, owner=spec.owner, room=room):
             raise store_full(refused)
 
     async def unreserve(self, *jobs: str) -> None:
@@ -133,7 +143,7 @@ class Queue:
         accepted, queued, *rest = await self._unless_full(
             self._scripts.run_replicated, "submit", {"packed": pack(spec.id), "input": blob.data if blob else b""},
             id=spec.id, queue=spec.queue, bundle=spec.bundle, spec=spec.dump(), keep_s=spec.keep_s,
-            deadline_ms=spec.deadline_ms, owner=spec.owner, iso=_iso(), max_queued=max_queued, input=_placed(blob),
+            deadline_ms=spec.deadline_ms, owner=spec.owner, iso=iso_now(), max_queued=max_queued, input=_placed(blob),
             queues=[queue_name(spec.bundle, lane) for lane in LANES], request=request.dump(),
             hooks=hooks.dump() if hooks else None,
             room=self.storage.room(len(blob.data) if blob else 0) if self.storage else None,
@@ -155,18 +165,20 @@ class Queue:
 
     async def lease(
         self, bundles: Sequence[str], lanes: Sequence[Lane], max_jobs: int, *, worker: str, token: str, held: int,
-        host: str | None = None,
+        host: str | None = None, on_alone: Callable[[], None] | None = None,
     ) -> tuple[list[Leased], list[Refused]]:  # fmt: skip
         """Lease up to `max_jobs` jobs for a worker that holds `held` jobs already.
 
         The lane goes first whose first job has waited longest beyond the lane's head start; paused lanes have no turn.
-        Jobs that are not ours, or that a later version has written, are failed and returned apart.
+        Jobs that are not ours, or that a later version has written, are failed and returned apart.  `on_alone` is
+        called where the next job must run alone.
 
         Raises:
             WorkerDrained: an operator drains the worker, or its host.
         """
         rows = await self._scripts.run(
-            "lease", max_jobs=max_jobs, worker=worker, host=host, token=token, iso=_iso(), held=held,
+            "lease", max_jobs=max_jobs, worker=worker, host=host, token=token, iso=iso_now(), held=held,
+            tell_alone=on_alone is not None or None,
             max_packed_bytes=MAX_PACKED_BYTES, max_input_bytes=CARRIED_BYTES,
             lanes=[
                 {"queue": queue_name(bundle, lane), "lane": lane, "head_start_ms": int(HEAD_START_S[lane] * 1000)}
@@ -178,6 +190,9 @@ class Queue:
             raise WorkerDrained(f"an operator drains {worker}")
         leased, refused = [], []
         for row in rows:
+            if row[1] == b"alone" and on_alone:
+                on_alone()
+                continue
             if row[1] == b"expired":
                 await log_ends(self, {row[0].decode(): State.EXPIRED})
                 continue
@@ -204,7 +219,7 @@ class Queue:
         """
         if not ids:
             return {}
-        answers = await self._scripts.run("renew", token=token, iso=_iso(), ids=list(ids), numbers=dict(numbers))
+        answers = await self._scripts.run("renew", token=token, iso=iso_now(), ids=list(ids), numbers=dict(numbers))
         return {job: answer.decode() for job, answer in zip(ids, answers, strict=True)}
 
     async def report(
@@ -239,7 +254,7 @@ class Queue:
         ]  # fmt: skip
         pictures = {job.id: job.blob.data for job in finished if job.blob}
         run = self._scripts.run_replicated if replicated else self._scripts.run
-        answers = await run("commit", pictures, token=token, iso=_iso(), jobs=jobs)
+        answers = await run("commit", pictures, token=token, iso=iso_now(), jobs=jobs)
         return [State(answer.decode()) if answer else None for answer in answers]
 
     async def release(
@@ -260,7 +275,7 @@ class Queue:
             return {}
         newest_first = list(reversed(ids))
         answers = await self._scripts.run(
-            "release", token=token, iso=_iso(), deaths=int(died), ids=newest_first, numbers=dict(numbers),
+            "release", token=token, iso=iso_now(), deaths=int(died), ids=newest_first, numbers=dict(numbers),
             failure=failure.model_dump() if failure else None,
         )  # fmt: skip
         return {job: answer.decode() for job, answer in zip(newest_first, answers, strict=True)}
@@ -269,17 +284,16 @@ class Queue:
         self, token: str, held: Sequence[str], numbers: Mapping[str, int] = NO_NUMBERS
     ) -> list[str]:  # fmt: skip
         """Put back jobs that were leased in a reply that never arrived.  `held` are the others.  Returns the ids."""
-        answers = await self._scripts.run(
-            "release_unheld", token=token, iso=_iso(), held=list(held), numbers=dict(numbers)
-        )
-        return [job.decode() for job in answers]
+        named = dict(numbers)
+        jobs = await self._scripts.run("release_unheld", token=token, iso=iso_now(), held=list(held), numbers=named)
+        return [job.decode() for job in jobs]
 
     async def reclaim(self, *, ending_only: bool = False) -> dict[str, str]:
         """Put the jobs of dead workers back into their queues.  Returns the answers of `release`.
 
         With `ending_only`, take only those that end now: they were canceled, or their deadline has passed.
         """
-        rows = await self._scripts.run("reclaim", iso=_iso(), ending_only=ending_only)
+        rows = await self._scripts.run("reclaim", iso=iso_now(), ending_only=ending_only)
         return {job.decode(): answer.decode() for job, answer in rows}
 
     async def cancel(self, job: str, keep_s: int | None = None, spec: JobSpec | None = None) -> State | None:
@@ -288,8 +302,8 @@ class Queue:
         A running job ends when its worker renews the lease.  `keep_s` shortens how long a queued job's record is kept.
         Nothing of the job's content stays: no image, and where `spec` is given, no prompt either.
         """
-        text = _without_prompt(spec).dump() if spec else None
-        before = await self._scripts.run("cancel", id=job, iso=_iso(), keep_s=keep_s, spec=text)
+        text = spec.without_prompt().dump() if spec else None
+        before = await self._scripts.run("cancel", id=job, iso=iso_now(), keep_s=keep_s, spec=text)
         return State(before.decode()) if before else None
 
     async def forget(self, *jobs: str) -> int:
@@ -304,13 +318,13 @@ class Queue:
 
         Their images and, where the spec is given, their prompts are erased.
         """
-        rows = [{"id": job, **({"spec": _without_prompt(spec).dump()} if spec else {})} for job, spec in jobs.items()]
-        ended = await self._scripts.run("purge", iso=_iso(), jobs=rows, cause=cause.model_dump())
+        rows = [{"id": job, **({"spec": spec.without_prompt().dump()} if spec else {})} for job, spec in jobs.items()]
+        ended = await self._scripts.run("purge", iso=iso_now(), jobs=rows, cause=cause.model_dump())
         return [job.decode() for job in ended]
 
     async def expire(self) -> list[str]:
         """End queued jobs whose deadline has passed.  Returns their ids."""
-        return [job.decode() for job in await self._scripts.run("expire", iso=_iso())]
+        return [job.decode() for job in await self._scripts.run("expire", iso=iso_now())]
 
     async def forget_expired(self) -> list[str]:
         """Forget jobs that have been kept long enough, up to MAX_FORGOTTEN_AT_ONCE.  Returns their ids."""
@@ -354,12 +368,9 @@ class Queue:
                 pipeline.zcard(redis_keys.RQ_STARTED + queue_name(bundle, lane))
             pipeline.lrange(redis_keys.RECENT_ENDS + bundle, 0, -1)
             answers = await pipeline.execute()
-        count = len(LANES)
-        return Backlog(
-            queued={str(lane): int(answers[i]) for i, lane in enumerate(LANES)},
-            running=sum(int(answer) for answer in answers[count : 2 * count]),
-            seconds_per_job=seconds_per_job(answers[-1]),
-        )
+        queued = {str(lane): int(length) for lane, length in zip(LANES, answers, strict=False)}
+        running = sum(map(int, answers[len(LANES) : -1]))
+        return Backlog(queued=queued, running=running, seconds_per_job=seconds_per_job(answers[-1]))
 
     async def events(self, job: str, after: str = "0-0") -> list[Event]:
         """Returns the job's events after the one with this id."""
@@ -385,16 +396,6 @@ class Queue:
         return (before_s + time.time()) / 2 - redis_s
 
 
-def _without_prompt(spec: JobSpec) -> JobSpec:
-    controls = spec.controls.model_copy(update={"prompt": None})
-    return spec.model_copy(update={"controls": controls, "file_name": None})
-
-
 def _placed(blob: Blob | None) -> dict[str, object] | None:
     """Where a script stores a blob; its bytes go apart."""
     return {"key": redis_keys.BLOB + blob.name, "name": blob.name, "ttl_s": blob.ttl_s} if blob else None
-
-
-def _iso() -> str:
-    """The time as RQ writes it."""
-    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

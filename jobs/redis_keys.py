@@ -42,6 +42,15 @@ QUOTA_PIXELS = "undegrade:quota:pixels:"
 """+ subject of quotas, `:` and the number of the day: pixels of the images that it has submitted on that day."""
 QUOTA_WAITS = "undegrade:quota:waits:"
 """+ subject of quotas: sorted set of its open waits by the millisecond at which their lease ends."""
+QUOTA_PENDING = "undegrade:quota:pending:"
+"""+ subject of quotas: sorted set of the ids of its jobs that are being submitted on another shard, by the millisecond
+after which they do not count."""
+SHARD_NUMBER = "undegrade:shard:number"
+"""The number of this shard: a server that is named by another number is not used."""
+SHARD_DRAINED = "undegrade:shard:drained"
+"""JSON of jobs.record.OperatorMark, while an operator keeps new jobs away from this shard."""
+SHARD_ROLE = "undegrade:shard:role"
+"""'home 3' on the shard that keeps the records of API keys, 'copy 3' on the others; the number counts the homes."""
 RECOUNTED = "undegrade:quota:recounted:"
 """+ subject of quotas: there while its jobs in line were recounted lately."""
 LINE = "undegrade:line:"
@@ -127,6 +136,8 @@ ANYBODY = "-"
 LEASE_MS = 15_000
 WAIT_LEASE_MS = 30_000
 """An open wait that no API process renews for so long does not count any more."""
+QUOTA_PENDING_MS = 30_000
+"""A submission on another shard has ended by then, or its process has died."""
 RECOUNT_MS = 10_000
 MAX_DEATHS = 2
 """A job that was in this many workers or engines when they died fails as suspected poison."""

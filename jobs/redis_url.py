@@ -31,7 +31,7 @@ QUERY_WORDS = TLS_WORDS | {
 }  # fmt: skip
 SENTINEL_WORDS = frozenset(("sentinel_username", "sentinel_password", "sentinel_ssl"))
 SECRET_WORDS = ("password", "ssl_password", "sentinel_password")
-_SHOWN = (QUERY_WORDS | SENTINEL_WORDS) - set(SECRET_WORDS)
+_SHOWN = (QUERY_WORDS | SENTINEL_WORDS | {"shard"}) - set(SECRET_WORDS)
 """A misspelled word may have a password."""
 YES, NO = ("yes", "true", "1"), ("no", "false", "0")
 EXPECTED = (

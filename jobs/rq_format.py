@@ -5,8 +5,10 @@ never import the name in a job: they compare it with the list here, and refuse e
 """
 
 import json
+import time
 import zlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from redis import Redis
@@ -21,6 +23,11 @@ FUNCTIONS = frozenset({FUNCTION})
 MAX_PACKED_BYTES = 64 * 1024
 MAX_BYTES = 256 * 1024
 CALLBACKS = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"webhooks")
+
+
+def iso_now() -> str:
+    """Returns the time as RQ writes it."""
+    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def pack(job_id: str) -> bytes:

@@ -194,6 +194,11 @@ class JobSpec(FrozenModel):
         of_part = controls.crop[2] * controls.crop[3] / 1e6 if controls.crop else of_source
         return max(of_source, of_part * controls.scale**2)
 
+    def without_prompt(self) -> "JobSpec":
+        """Returns the spec without what its user has written: the prompt and the name of the file."""
+        controls = self.controls.model_copy(update={"prompt": None})
+        return self.model_copy(update={"controls": controls, "file_name": None})
+
     def dump(self) -> str:
         return self.model_dump_json()
 

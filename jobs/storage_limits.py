@@ -12,18 +12,24 @@ from jobs.errors import StoreFull
 class StorageLimits:
     """How many bytes the store may hold of all jobs, and of the jobs of one API key.
 
-    `in_redis`: the store is Redis itself, so a new input also needs room in Redis' memory.
+    Attributes:
+        in_redis: the store is Redis itself, so a new input also needs room in Redis' memory.
+        elsewhere: bytes on other shards, which count as well.
+        owner_elsewhere: the same of the API key.
     """
 
     max_bytes: int
     max_owner_bytes: int
     in_redis: bool
+    elsewhere: int = 0
+    owner_elsewhere: int = 0
 
     def room(self, size: int) -> dict[str, object]:
         """Returns `room` of scripts/admission.lua for an input of `size` bytes."""
         return {
             "bytes": size, "max_bytes": self.max_bytes, "max_owner_bytes": self.max_owner_bytes,
-            "in_redis": self.in_redis,
+            "in_redis": self.in_redis, **({"elsewhere": self.elsewhere} if self.elsewhere else {}),
+            **({"owner_elsewhere": self.owner_elsewhere} if self.owner_elsewhere else {}),
         }  # fmt: skip
 
 

@@ -13,18 +13,13 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from jobs.blob_store import open_store
 from jobs.end_tasks import end_tasks
-from jobs.queue import Queue
-from jobs.redis_client import open_redis
-from jobs.storage_limits import StorageLimits
 from jobs.tracing.spans import NO_TRACER, Tracer
-from jobs.uploads import UploadRegistry
 from service.authentication import Authenticator
+from service.backend import Backend, open_backend
 from service.desk import Desk
 from service.direct_uploads import DirectUploads
 from service.forwarded import ForwardedHeaders, TrustedProxies
-from service.housekeeping import Housekeeping
 from service.image_fetch import ImageFetch, client_for
 from service.job_waiters import JobWaiters
 from service.limits.headers import RateLimitHeaders
@@ -128,25 +123,29 @@ def _api() -> APIRouter:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: CollectorRegistry) -> AsyncIterator[None]:
-    redis = open_redis(settings.redis_url)
-    store = open_store(settings.store_url, redis)
-    storage = StorageLimits(
-        max_bytes=settings.max_stored_bytes, max_owner_bytes=settings.max_stored_bytes_per_key,
-        in_redis=store.beside_queue,
-    )  # fmt: skip
-    queue = Queue(redis, storage, settings.replication)
+    async with open_backend(settings) as backend, _parts(app, settings, registry, backend):
+        yield
+
+
+@asynccontextmanager
+async def _parts(
+    app: FastAPI, settings: ServiceSettings, registry: CollectorRegistry, backend: Backend
+) -> AsyncIterator[None]:
+    """Make the parts of the application on its backend."""
+    queue, store = backend.queue, backend.store
+    app.state.shards = backend.shards
     waiters = JobWaiters(queue, settings.max_waits)
-    registry.register(QueueCollector(queue, store, settings, asyncio.get_running_loop()))
+    registry.register(QueueCollector(queue, store, settings, asyncio.get_running_loop(), backend.shards))
     app.state.desk = Desk(settings, queue, store, waiters)
-    app.state.authenticator = Authenticator(redis, settings.auth, settings.quotas)
+    app.state.authenticator = Authenticator(backend.keys, settings.auth, settings.quotas)
     app.state.request_limits = RequestLimits(queue.quotas)
     app.state.transcoder = Transcoder()
     app.state.images = ImageFetch(
-        settings, DirectUploads(settings, UploadRegistry(redis, storage), store), client_for(settings)
+        settings, DirectUploads(settings, backend.uploads, store, queue.place), client_for(settings)
     )
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)
-    housekeeping = asyncio.create_task(Housekeeping(queue, store).run())
+    housekeeping = asyncio.create_task(backend.keep_house())
     renewal = asyncio.create_task(app.state.desk.wait_slots.renew())
     try:
         async with serve_metrics(registry, settings.host, settings.metrics_port) as app.state.metrics_port:
@@ -158,8 +157,6 @@ async def _lifespan(app: FastAPI, settings: ServiceSettings, registry: Collector
         app.state.images.close()
         await app.state.desk.close()
         await app.state.authenticator.close()
-        await store.close()
-        await redis.aclose()
 
 
 def _internal_error(scope: Scope) -> ASGIApp:

@@ -14,6 +14,7 @@ from jobs.errors import ClaimTaken, DuplicateJob, QueueFull, QuotaExceeded
 from jobs.job_log import log_ends
 from jobs.queue import Queue
 from jobs.record import JobRecord
+from jobs.shards.numbers import shard_of
 from jobs.spec import JobSpec, Lane, Source
 from jobs.state import State
 from jobs.tracing.spans import child_span
@@ -101,9 +102,11 @@ class Desk:
             IdempotencyKeyReused: another request has used the key meanwhile.
         """
         await check_served(self.queue, upload.options.bundle, self.settings.bundle)
-        spec = self._spec(upload, caller, "interactive" if wait_s > 0 else "standard")
+        claim = attempt.claim if attempt else None
+        shard = shard_of(upload.batch) if upload.batch else self.queue.place(claim)
+        spec = self._spec(upload, caller, "interactive" if wait_s > 0 else "standard", new_job_id(shard=shard))
         try:
-            record = await self._enqueue(upload, spec, caller, attempt.claim if attempt else None)
+            record = await self._enqueue(upload, spec, caller, claim)
         except ClaimTaken as earlier:
             assert attempt, "only an attempt has a claim"
             return await self.replay(attempt.made_by(earlier), caller, wait_s, receive)
@@ -131,8 +134,8 @@ class Desk:
             log.warning("wait.ended", error=type(error).__name__, job=record.spec.id)
             return WaitedJob(record)
 
-    def _spec(self, upload: Upload, caller: Caller, default_lane: Lane) -> JobSpec:
-        job_id, now_ms, options = new_job_id(), time.time_ns() // 10**6, upload.options
+    def _spec(self, upload: Upload, caller: Caller, default_lane: Lane, job_id: str) -> JobSpec:
+        now_ms, options = time.time_ns() // 10**6, upload.options
         return JobSpec(
             id=job_id,
             kind=upload.kind,
@@ -188,7 +191,8 @@ class Desk:
         record = await self.queue.record(job_id)
         note(job=job_id if record else None)
         if record is not None and record.is_late(time.time()):
-            await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
+            part = self.queue.part(job_id)
+            await log_ends(part, dict.fromkeys(await part.expire(), State.EXPIRED))
             record = await self.queue.record(job_id)
         if record is None:
             raise self._missing(job_id)

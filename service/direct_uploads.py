@@ -6,6 +6,7 @@ reads the image, checks it as any other, and stores a copy for the job: what the
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -55,10 +56,13 @@ class OpenUpload:
 
 
 class DirectUploads:
-    """Opens and reads uploads."""
+    """Opens and reads uploads.  `place` returns the shard of a new one."""
 
-    def __init__(self, settings: ServiceSettings, registry: UploadRegistry, store: ServedStore) -> None:
-        self.settings, self.registry, self.store = settings, registry, store
+    def __init__(
+        self, settings: ServiceSettings, registry: UploadRegistry, store: ServedStore,
+        place: Callable[[Claim | None], int] = lambda claim: 0,
+    ) -> None:  # fmt: skip
+        self.settings, self.registry, self.store, self._place = settings, registry, store, place
 
     def check_available(self) -> None:
         """Raise UploadsUnavailable where the store gives no URLs."""
@@ -76,7 +80,7 @@ class DirectUploads:
             ClaimTaken: the same request has opened one before.
         """
         check_bytes(size or 0, self.settings.max_bytes)
-        upload_id, now_s = new_job_id(), time.time()
+        upload_id, now_s = new_job_id(shard=self._place(claim)), time.time()
         record = UploadRecord(owner=caller.owner, file_name=file_name, opened_s=now_s)
         await self.registry.open(upload_id, record, size or self.settings.max_bytes, claim)
         return await self._signed(upload_id, record)

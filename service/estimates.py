@@ -89,7 +89,7 @@ async def estimate(
         redis.exceptions.RedisError: Redis is away.
     """
     lane: Lane = options.lane or "standard"
-    model = learn(await recent_costs(queue.redis, bundle), kind)
+    model = learn([cost for part in queue.parts() for cost in await recent_costs(part.redis, bundle)], kind)
     workers = [worker for worker in await queue.workers.alive() if worker.bundle == bundle and worker.takes_jobs]
     place = await _place(queue, bundle, lane, owner)
     passes = await asyncio.to_thread(passes_asked, workers, options.controls)

@@ -211,10 +211,14 @@ class JobBody(_Body):
 
 
 class JobPage(BaseModel):
-    """Jobs, newest first; `next` is the cursor of the next page, null on the last page."""
+    """Jobs, newest first; `next` is the cursor of the next page, null on the last page.
+
+    `missing_shards`: the numbers of Redis servers that do not answer; their jobs are missing in this list.
+    """
 
     jobs: list[JobBody]
     next: str | None
+    missing_shards: list[int] = []
 
 
 class DetectBody(BaseModel):

@@ -102,10 +102,13 @@ class JobWaiters:
 
     async def listen(self) -> None:
         """Notify the waiters of changed jobs until canceled; subscribe again whenever Redis was away."""
+        await self.queue.for_each_part(self._listen_to)
+
+    async def _listen_to(self, part: Queue) -> None:
         backoff = Backoff()
         while True:
             try:
-                async for job_id, over in self.queue.changes():
+                async for job_id, over in part.changes():
                     backoff.reset()
                     if not job_id:  # subscribed: changes before this moment were missed
                         self._notify_all()

@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from jobs.errors import NewerSpec, StoreError, StoreFull, full_redis
+from jobs.errors import NewerSpec, ShardAway, StoreError, StoreFull, UnknownShard, full_redis
 from service.busy_refusals import NewerJob, RedisUnavailable, StorageFull, StoreUnavailable
 from service.proxies import path_prefix
-from service.refusals import InvalidRequest, MethodNotAllowed, NotFound, Refusal
+from service.refusals import InvalidRequest, MethodNotAllowed, NoSuchShard, NotFound, Refusal
 from service.request_log import request_id
 
 log = structlog.get_logger()
@@ -76,6 +76,7 @@ def add_handlers(app: FastAPI) -> None:
     app.exception_handler(StoreError)(_store_away)
     app.exception_handler(StoreFull)(_store_full)
     app.exception_handler(NewerSpec)(_newer_job)
+    app.exception_handler(UnknownShard)(_unknown_shard)
 
 
 async def _refused(request: Request, error: Refusal) -> Response:
@@ -128,8 +129,12 @@ async def _redis_away(request: Request, error: RedisError) -> Response:
     if full := full_redis(error):
         return await _store_full(request, full)
     log.warning("redis.away", error=type(error).__name__, detail=str(error))
-    refusal = RedisUnavailable("the job queue does not answer", headers=retry_after(UNAVAILABLE_RETRY_S))
-    return await _refused(request, refusal)
+    detail = str(error) if isinstance(error, ShardAway) else "the job queue does not answer"
+    return await _refused(request, RedisUnavailable(detail, headers=retry_after(UNAVAILABLE_RETRY_S)))
+
+
+async def _unknown_shard(request: Request, error: UnknownShard) -> Response:
+    return await _refused(request, NoSuchShard(str(error)))
 
 
 async def _store_away(request: Request, error: StoreError) -> Response:

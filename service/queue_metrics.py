@@ -4,7 +4,7 @@ Every API process reports the same queue, so aggregate with max(), not sum().
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -13,16 +13,20 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError, ResponseError
 
 from jobs import redis_keys
+from jobs.backlog import Backlog
 from jobs.blob_store import BlobStore
-from jobs.deliveries import ATTEMPT_OUTCOMES, Outbox, OutboxSnapshot
+from jobs.deliveries import ATTEMPT_OUTCOMES, Outbox, OutboxSnapshot, merged_outbox
 from jobs.device_backlog import backlog_device_s
 from jobs.metric_table import BY_NAME, FAILURE_CODES, OTHER_CODE
 from jobs.object_store import disk_room
-from jobs.queue import Backlog, Queue
+from jobs.queue import Queue
 from jobs.record import WorkerInfo
+from jobs.shards.shard import Shard
+from jobs.shards.shards import Shards
 from jobs.spec import LANES
 from jobs.state import State
 from service.settings import ServiceSettings
+from service.shard_view import shard_values
 
 log = structlog.get_logger()
 SCRAPE_TIMEOUT_S = 3.0
@@ -72,9 +76,12 @@ class QueueSnapshot:
     clock_skew_s: float
     paused: frozenset[str] = frozenset()
     outbox: OutboxSnapshot = field(default_factory=OutboxSnapshot)
+    shards: Sequence[Shard] = ()
 
 
-async def take_snapshot(queue: Queue, store: BlobStore, settings: ServiceSettings) -> QueueSnapshot:
+async def take_snapshot(
+    queue: Queue, store: BlobStore, settings: ServiceSettings, shards: Shards | None = None
+) -> QueueSnapshot:
     """Read the queue of the API's bundle and of every bundle that a worker has."""
     workers = await queue.workers.alive()
     names = sorted({settings.bundle, *(worker.bundle for worker in workers)})
@@ -85,7 +92,8 @@ async def take_snapshot(queue: Queue, store: BlobStore, settings: ServiceSetting
         store=await _store_snapshot(queue, store, settings),
         clock_skew_s=await queue.clock_skew_s(),
         paused=frozenset(await queue.pauses.paused()),
-        outbox=await Outbox(queue.redis).snapshot(await queue.now_ms()),
+        outbox=merged_outbox([await Outbox(part.redis).snapshot(await part.now_ms()) for part in queue.parts()]),
+        shards=shards.all if shards else (),
     )
 
 
@@ -118,33 +126,39 @@ async def _store_snapshot(queue: Queue, store: BlobStore, settings: ServiceSetti
 
 async def _redis_memory(queue: Queue) -> tuple[int | None, int | None]:
     """Returns the bytes in use and maxmemory; None where a managed Redis does not tell."""
-    try:
-        info = await queue.redis.info("memory")
-    except ResponseError:
-        return None, None
-    return int(info["used_memory"]), int(info.get("maxmemory", 0))
+    used, limits = 0, []
+    for part in queue.parts():
+        try:
+            info = await part.redis.info("memory")
+        except ResponseError:
+            return None, None
+        used += int(info["used_memory"])
+        limits.append(int(info.get("maxmemory", 0)))
+    return used, sum(limits) if all(limits) else 0
 
 
 class QueueCollector(Collector):
     """Reads the queue on the service's event loop at each scrape; a scrape runs in the metrics server's thread."""
 
     def __init__(
-        self, queue: Queue, store: BlobStore, settings: ServiceSettings, loop: asyncio.AbstractEventLoop
+        self, queue: Queue, store: BlobStore, settings: ServiceSettings, loop: asyncio.AbstractEventLoop,
+        shards: Shards | None = None,
     ) -> None:  # fmt: skip
-        self.queue, self.store, self.settings, self.loop = queue, store, settings, loop
+        self.queue, self.store, self.settings, self.loop, self.shards = queue, store, settings, loop, shards
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterable[Metric]:
-        snapshot = take_snapshot(self.queue, self.store, self.settings)
+        snapshot = take_snapshot(self.queue, self.store, self.settings, self.shards)
         future = asyncio.run_coroutine_threadsafe(snapshot, self.loop)
         try:
             taken = future.result(SCRAPE_TIMEOUT_S)
         except (RedisError, TimeoutError, RuntimeError) as error:
             future.cancel()
             log.warning("metrics.incomplete", error=type(error).__name__)
-            return [_family("undegrade_redis_up", {(): 0})]
+            shards = shard_values(self.shards.all if self.shards else ())
+            return [_family("undegrade_redis_up", {(): 0}), *(_family(name, by) for name, by in shards.items())]
         return list(families(taken))
 
 
@@ -153,7 +167,7 @@ def families(snapshot: QueueSnapshot) -> Iterator[Metric]:
     values: dict[str, Values] = {
         "undegrade_redis_up": {(): 1.0}, "undegrade_api_clock_skew_seconds": {(): snapshot.clock_skew_s},
         **_queue_values(snapshot), **_store_values(snapshot.store), **_outbox_values(snapshot.outbox),
-        **_counter_values(snapshot.counters, snapshot.bundles),
+        **_counter_values(snapshot.counters, snapshot.bundles), **shard_values(snapshot.shards),
     }  # fmt: skip
     for name, by_labels in values.items():
         yield _family(name, by_labels)

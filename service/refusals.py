@@ -16,6 +16,7 @@ ServiceError
     │   ├── NoSuchBatch          no-such-batch
     │   ├── NoSuchWorker         no-such-worker
     │   ├── NoSuchLane           no-such-lane
+    │   ├── NoSuchShard          no-such-shard
     │   ├── NoSuchPass           no-such-step
     │   ├── NoSuchVariant        no-such-variant
     │   └── NoSuchDelivery       no-such-delivery
@@ -149,6 +150,13 @@ class NoSuchLane(NotFound):
 
     code = "no-such-lane"
     hint = "GET /queue lists the lanes"
+
+
+class NoSuchShard(NotFound):
+    """The id names a Redis server that this service does not have."""
+
+    code = "no-such-shard"
+    hint = "check the id; operators: UNDEGRADE_REDIS_URL names the shards, and one of them was removed"
 
 
 class NoSuchPass(NotFound):

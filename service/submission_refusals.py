@@ -1,7 +1,7 @@
 """The refusals of a submission that the queue does not take: it is full, or a quota of the caller is used up."""
 
+from jobs.backlog import Backlog
 from jobs.errors import QueueFull, QuotaExceeded
-from jobs.queue import Backlog
 from jobs.spec import JobSpec
 from service.busy_refusals import QueueIsFull
 from service.limits.request_limits import quota_refusal

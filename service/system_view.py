@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from jobs.record import OperatorMark, WorkerInfo, WorkerState
 from jobs.redis_health import RedisHealth
+from service.shard_view import ShardBody
 
 RESUME = "undegrade workers resume"
 
@@ -46,7 +47,8 @@ class WorkerBody(BaseModel):
 class System(BaseModel):
     """The workers, the queue of the default bundle, and what is wrong.
 
-    `store` and `redis` are null for a key that is not an admin key.
+    `store`, `redis` and `shards` are null for a key that is not an admin key; `shards` also where one plain Redis
+    server has all jobs.  With several, `redis` is the first that answers.
     """
 
     version: str
@@ -58,6 +60,7 @@ class System(BaseModel):
     seconds_per_job: float | None
     store: str | None
     redis: RedisHealth | None
+    shards: list[ShardBody] | None = None
     problems: list[str]
 
 

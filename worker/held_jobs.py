@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from weakref import WeakSet
 
 from worker.job_run import JobRun
 
@@ -11,11 +12,28 @@ MOST_AHEAD_MP = 100.0
 """Megapixels of all held images from which on no more are held than needed: decoded images lie in memory."""
 
 
+class Freed:
+    """Tells every loop that there may be room: each has an event of its own, so none misses what another has seen."""
+
+    def __init__(self) -> None:
+        self._events: WeakSet[asyncio.Event] = WeakSet()
+
+    def listen(self) -> asyncio.Event:
+        """Returns an event for one loop, which clears it."""
+        event = asyncio.Event()
+        self._events.add(event)
+        return event
+
+    def set(self) -> None:
+        for event in self._events:
+            event.set()
+
+
 class HeldJobs:
     """Runs from their lease until they are committed or put back.  `freed` is set when there may be room for more."""
 
     def __init__(self) -> None:
-        self.freed = asyncio.Event()
+        self.freed = Freed()
         self._runs: dict[str, JobRun] = {}
 
     def __len__(self) -> int:

@@ -21,6 +21,7 @@ from worker.held_jobs import HeldJobs
 from worker.job_end import Abandoned, EngineAway
 from worker.job_run import JobRun
 from worker.job_services import JobServices
+from worker.lease_turns import NOBODY, LeaseTurns
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
 from worker.releases import release
@@ -46,9 +47,10 @@ class LeaseLoop:
         self, *, worker: str, bundles: Sequence[str], lanes: Sequence[Lane], ahead: int, services: JobServices,
         link: EngineLink, keeper: EngineKeeper, held: HeldJobs, committer: Committer, metrics: WorkerMetrics,
         retry: RedisRetry, background: BackgroundTasks, host: str | None = None,
-        on_drain: Callable[[], None] = lambda: None,
+        on_drain: Callable[[], None] = lambda: None, turns: LeaseTurns | None = None,
     ) -> None:  # fmt: skip
-        self.host, self.on_drain = host, on_drain
+        self.host, self.on_drain, self.turns = host, on_drain, turns or LeaseTurns()
+        self._freed_event = held.freed.listen()
         self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
         self.services, self.link, self.keeper, self.held, self.committer = services, link, keeper, held, committer
         self.metrics, self.retry, self.background = metrics, retry, background
@@ -58,38 +60,78 @@ class LeaseLoop:
 
     async def run(self, draining: asyncio.Event) -> None:
         """Lease until the worker drains."""
-        while not draining.is_set():
-            ready = self.link.ready
-            room = self.held.room(ready.max_batch, self.ahead) if ready else 0
-            if ready is None and (failure := self.keeper.cannot_load):
-                await self.retry("refuse", partial(self._refuse, failure), until_drain=True)
-            if ready is None or room <= 0 or self.held.one_runs_alone:
-                await self._freed(WAIT_FOR_ROOM_S)
-                continue
-            full = len(self.held) >= ready.max_batch
-            if full:
-                await self._freed(LET_OTHERS_S)
-            await self.retry("lease", partial(self._lease_up_to, room, wait=not full), until_drain=True)
+        try:
+            while not draining.is_set():
+                await self._turn()
+        finally:
+            self.turns.leaves(self)
+
+    async def _turn(self) -> None:
+        ready = self.link.ready
+        if ready is None and (failure := self.keeper.cannot_load):
+            await self.retry("refuse", partial(self._refuse, failure), until_drain=True)
+        if ready is None or self._room() <= 0:
+            await self._freed(WAIT_FOR_ROOM_S)
+            return
+        full = len(self.held) >= ready.max_batch
+        if full:
+            await self._freed(LET_OTHERS_S)
+        await self.retry("lease", partial(self._lease_share, wait=not full), until_drain=True)
+
+    def _room(self) -> int:
+        """Returns how many jobs to lease now."""
+        ready = self.link.ready
+        if ready is None or self.held.one_runs_alone or (self.turns.alone is self and self.held):
+            return 0
+        return self.turns.share(self, self.held.room(ready.max_batch, self.ahead))
 
     async def _freed(self, timeout_s: float) -> None:
         """Return when a held job has ended, or after `timeout_s`."""
-        self.held.freed.clear()
+        self._freed_event.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.held.freed.wait(), timeout_s)
+            await asyncio.wait_for(self._freed_event.wait(), timeout_s)
 
-    async def _lease_up_to(self, room: int, *, wait: bool) -> None:
+    async def _lease_share(self, *, wait: bool) -> None:
         """Lease jobs and start them; where the lanes are empty and `wait` is set, wait for a new job.
 
         An arrival wakes one worker only, so a worker with a full batch, or one that is drained, must not wait for it.
         """
-        leased, refused = await self._lease(self.bundles, self.lanes, room)
+        if (room := self._room()) <= 0:  # it was taken while Redis was away
+            return
+        leased: Sequence[Leased] = ()
+        refused, taken = 0, False
+        if self.turns.alone is self:
+            self.turns.alone = NOBODY  # the answer says so again
+        self.turns.asks(self, room)
+        try:
+            leased, refused = await self._lease(self.bundles, self.lanes, room)
+            taken = not self.drained and (self.turns.alone is self or len(leased) + refused >= room)
+        finally:
+            self.turns.answered(self, len(leased), more=taken)
+            if len(leased) < room:
+                self.held.freed.set()  # for the loops of other servers
         if self.drained:
             await self._freed(WAIT_FOR_ROOM_S)
             return
+        if await self._gave_back(leased):
+            return
         for entry in leased:
             self.background.spawn(self._run(self._hold(entry)))
-        if wait and len(leased) + refused < room:
+        if wait and len(leased) + refused < room and self.turns.alone is not self:
             await self.services.queue.wait_for_work(self.bundles, WAIT_FOR_WORK_S)
+
+    async def _gave_back(self, leased: Sequence[Leased]) -> bool:
+        """Give jobs back that must not run beside what another server has handed out at the same time."""
+        alone = any(entry.run_alone for entry in leased)
+        if not leased or not (self.held.one_runs_alone or (alone and self.held)):
+            return False
+        numbers = {entry.spec.id: entry.number for entry in leased if entry.number is not None}
+        await self.services.queue.release(self.services.token, list(numbers), died=False, numbers=numbers)
+        return True
+
+    def _next_runs_alone(self) -> None:
+        """The next job of this server must run alone, and the worker holds others: nobody leases until it is empty."""
+        self.turns.alone = self
 
     def _set_drained(self, drained: bool) -> None:
         """Tell everybody when a drain begins or ends, and when the last held job is gone."""
@@ -126,8 +168,10 @@ class LeaseLoop:
         begin_s = time.time()
         try:
             leased, refused = await queue.lease(
-                bundles, lanes, room, worker=self.worker, token=self.services.token, held=len(self.held), host=self.host
-            )
+                bundles, lanes, room, worker=self.worker, token=self.services.token, host=self.host,
+                held=len(self.held) + self.turns.in_flight(self),
+                on_alone=self._next_runs_alone if self.turns.several else None,
+            )  # fmt: skip
         except WorkerDrained:
             self._reply_lost = False
             self._set_drained(True)

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from jobs.queue import Queue
-from worker.held_jobs import HeldJobs
+from worker.held_jobs import HeldJobs, lease_numbers
 from worker.metrics import WorkerMetrics
 from worker.redis_retry import RedisRetry
 
@@ -13,7 +13,7 @@ RENEW_S = 0.5
 
 
 class LeaseRenewal:
-    """Renews every RENEW_S."""
+    """Renews the leases of the jobs of one queue every RENEW_S."""
 
     def __init__(self, queue: Queue, token: str, held: HeldJobs, metrics: WorkerMetrics, retry: RedisRetry) -> None:
         self.queue, self.token, self.held, self.metrics, self.retry = queue, token, held, metrics, retry
@@ -25,8 +25,8 @@ class LeaseRenewal:
             await self.retry("renew", self._renew)
 
     async def _renew(self) -> None:
-        asked = {run.spec.id: run for run in self.held}
-        answers = await self.queue.renew(self.token, list(asked), self.held.numbers)
+        asked = {run.spec.id: run for run in self.held if run.services.queue is self.queue}
+        answers = await self.queue.renew(self.token, list(asked), lease_numbers(asked.values()))
         now_ms = time.time() * 1000
         for job, answer in answers.items():
             run = asked[job]

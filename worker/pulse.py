@@ -2,11 +2,11 @@
 
 import asyncio
 import time
+from typing import Protocol
 
 from redis.exceptions import RedisError
 
 from jobs.end_tasks import run_together
-from jobs.queue import Queue
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
 from worker.metrics import WorkerMetrics
@@ -17,6 +17,12 @@ CLOCK_S = 5.0
 """How often the clock is compared with Redis', and how long Redis may take to answer."""
 
 
+class Clock(Protocol):
+    """The queue, or the work on several servers."""
+
+    async def clock_skew_s(self) -> float: ...
+
+
 class Pulse:
     """Writes the gauges that no event of a job would update, and tells the probes that the loop runs.
 
@@ -24,7 +30,7 @@ class Pulse:
     """
 
     def __init__(
-        self, queue: Queue, link: EngineLink, held: HeldJobs, metrics: WorkerMetrics, heartbeat: Heartbeat
+        self, queue: Clock, link: EngineLink, held: HeldJobs, metrics: WorkerMetrics, heartbeat: Heartbeat
     ) -> None:  # fmt: skip
         self.queue, self.link, self.held, self.metrics, self.heartbeat = queue, link, held, metrics, heartbeat
 

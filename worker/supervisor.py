@@ -6,7 +6,6 @@ kept until they can be committed.
 """
 
 import asyncio
-import contextlib
 import math
 import socket
 import time
@@ -15,36 +14,32 @@ from functools import partial
 from uuid import uuid4
 
 import structlog
-from redis.exceptions import RedisError
 
-from jobs.blob_store import BlobStore, open_store
 from jobs.end_tasks import end_tasks
-from jobs.queue import Queue
 from jobs.replication import NO_REPLICATION, Replication
+from jobs.shards.urls import is_sharded
 from jobs.spec import LANES, Lane
 from jobs.tracing.spans import NO_TRACER, Tracer
 from models.photo.codec_pool import CodecPool
 from models.photo.marking import Provenance
 from models.photo.read import Limits
-from worker import probes, redis_client
-from worker.announcer import LOADING, Announcer
+from worker import probes
+from worker.announcer import LOADING
 from worker.background_tasks import BackgroundTasks
 from worker.batch_traces import BatchTraces
-from worker.committer import Committer
 from worker.engine_config import EngineConfig
 from worker.engine_keeper import EngineKeeper
 from worker.engine_link import EngineLink
 from worker.held_jobs import HeldJobs
-from worker.job_services import MAX_RUNNING_S, JobServices
-from worker.lease_loop import LeaseLoop
-from worker.lease_renewal import LeaseRenewal
+from worker.job_services import MAX_RUNNING_S
+from worker.lease_turns import LeaseTurns
 from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady, PassProgress, Ready, StepProgress
 from worker.metrics import WorkerMetrics
 from worker.pace import Pace
 from worker.pulse import Pulse
 from worker.redis_retry import RedisRetry
-from worker.releases import release
-from worker.upkeep import Upkeep
+from worker.shard_work import ShardWork, SharedParts, check_access
+from worker.shard_works import ShardWorks
 
 log = structlog.get_logger()
 DRAIN_POLL_S = 0.02
@@ -93,38 +88,27 @@ class Supervisor:
         self.name = f"{self.host}-{uuid4().hex[:8]}"
         self.heartbeat = probes.Heartbeat()
         self.token = uuid4().hex  # no colon: RQ's registry holds id:execution
-        self.redis = redis_client.connect(config.redis_url)
-        self.queue = Queue(self.redis, replication=config.replication)
         self.metrics = WorkerMetrics(config.bundles)
-        self.store: BlobStore = open_store(config.store_url, self.redis)
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
         self.link = EngineLink(config.engine, self._on_answer)
         self.held, self.background, self.pace = HeldJobs(), BackgroundTasks(), Pace()
         self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
-        self._grace_ends_s, self._redis_answers = math.inf, True
+        self._grace_ends_s = math.inf
+        self._silent: set[ShardWork] = set()
         self.keeper = EngineKeeper(self.link, self._draining, self._announce_soon)
         self.retry = RedisRetry(self.metrics, self._draining)
-        self.committer = Committer(self.queue, self.token, self.held, self.metrics, self.retry)
-        self.renewal = LeaseRenewal(self.queue, self.token, self.held, self.metrics, self.retry)
-        self.announcer = Announcer(
-            name=self.name, bundles=config.bundles, lanes=config.lanes, registry=self.queue.workers,
-            redis_url=config.redis_url, link=self.link, held=self.held, keeper=self.keeper, pace=self.pace,
-            metrics=self.metrics, drained=lambda: self.leasing.drained,
-        )  # fmt: skip
-        self.pulse = Pulse(self.queue, self.link, self.held, self.metrics, self.heartbeat)
-        self.upkeep = Upkeep(self.queue, self.store, self.announcer, self.retry)
-        services = JobServices(
-            queue=self.queue, store=self.store, codec=self.codec, engine=self.link, token=self.token,
-            max_running_s=config.max_running_s, tracer=tracer, worker=self.name, provenance=config.provenance,
-            version_of=self.link.version_of,
-        )  # fmt: skip
         self.batches = BatchTraces(tracer, self.held)
-        self.leasing = LeaseLoop(
-            worker=self.name, bundles=config.bundles, lanes=config.lanes, ahead=config.ahead, services=services,
-            link=self.link, keeper=self.keeper, held=self.held, committer=self.committer, metrics=self.metrics,
-            retry=self.retry, background=self.background, host=self.host, on_drain=self._announce_soon,
+        shared = SharedParts(
+            name=self.name, host=self.host, token=self.token, bundles=config.bundles, lanes=config.lanes,
+            ahead=config.ahead, store_url=config.store_url, max_running_s=config.max_running_s,
+            provenance=config.provenance, replication=config.replication, tracer=tracer, link=self.link,
+            keeper=self.keeper, held=self.held, codec=self.codec, metrics=self.metrics, retry=self.retry,
+            background=self.background, pace=self.pace, turns=LeaseTurns(several=is_sharded(config.redis_url)),
+            on_drain=self._announce_soon,
         )  # fmt: skip
+        self.works = ShardWorks(shared, config.redis_url)
+        self.pulse = Pulse(self.works, self.link, self.held, self.metrics, self.heartbeat)
 
     def drain(self) -> None:
         """Stop leasing, finish what fits into the grace, and put the rest back.  For signal handlers.
@@ -149,19 +133,19 @@ class Supervisor:
         """
         loops: list[asyncio.Task[None]] = []
         try:
-            await redis_client.check_access(self.redis)
+            await check_access(self.works.all)
             self.metrics.serve(self.config.metrics_port, self.config.metrics_host, self._probes())
             if not self._draining.is_set():
                 await self.keeper.start()
                 self.background.spawn(self.codec.warm_up())
-            parts = (self.renewal, self.committer, self.upkeep, self.keeper, self.pulse)
-            loops += [asyncio.create_task(part.run()) for part in parts]
+            loops += [asyncio.create_task(part.run()) for part in (self.keeper, self.pulse)] + self.works.start()
             self.heartbeat.watch(loops)
             await self._ready.wait()
             await self._lease_until_drained()
             await self._finish_held()
         finally:
             await end_tasks(*loops)
+            await self.works.end()
             await self.background.cancel()
             await self._close()
         return self.keeper.failure
@@ -205,7 +189,8 @@ class Supervisor:
         self._announce_soon()
 
     def _announce_soon(self) -> None:
-        self.background.spawn(self.retry("announce", self.announcer.announce, until_drain=True))
+        for work in self.works.all:
+            self.background.spawn(work.announce())
 
     async def _replace_engine(self) -> None:
         """The child has ended: put its jobs back into the queue, to run alone, and start another."""
@@ -225,14 +210,14 @@ class Supervisor:
         for run in inside:
             run.abandon("engine-died")
             self.held.remove(run)
-        self.background.spawn(  # without waiting for Redis: jobs that are being decoded need an engine soon
-            self.retry("release", partial(release, self.queue, self.token, inside, died=True, failure=death.failure))
-        )
+        for work in self.works.all:  # without waiting for Redis: jobs that are being decoded need an engine soon
+            put_back = partial(work.release, inside, died=True, failure=death.failure)
+            self.background.spawn(self.retry("release", put_back))
         await self.keeper.replace(death)
 
     async def _lease_until_drained(self) -> None:
         """Lease until the worker drains, and start the time of grace then, even where Redis does not answer a lease."""
-        leasing = asyncio.create_task(self.leasing.run(self._draining))
+        leasing = asyncio.create_task(self.works.lease(self._draining))
         drained = asyncio.create_task(self._draining.wait())
         try:
             await asyncio.wait((leasing, drained), return_when=asyncio.FIRST_COMPLETED)
@@ -242,10 +227,11 @@ class Supervisor:
                 leasing.result()
         finally:  # jobs of a lease whose reply never comes are put back at the end
             await end_tasks(leasing, drained)
+            await self.works.end_leases()
 
     async def _finish_held(self) -> None:
         """Wait for the held jobs, for up to the grace, then put the rest back without counting an attempt."""
-        while (self.held or self.committer.busy) and time.monotonic() < self._grace_ends_s:
+        while (self.held or self.works.busy) and time.monotonic() < self._grace_ends_s:
             if self.keeper.failure is not None or self._hurry:
                 break
             await asyncio.sleep(DRAIN_POLL_S)
@@ -253,13 +239,9 @@ class Supervisor:
         for run in left:
             run.abandon("released")
             self.held.remove(run)  # the end of the engine is no loss to it, and needs no other engine
-        with contextlib.suppress(RedisError, OSError):
-            async with asyncio.timeout(CLOSE_S):
-                self._redis_answers = False
-                await release(self.queue, self.token, left)
-                await self.queue.release_unheld(self.token, ())
-                self._redis_answers = True
-        if self._redis_answers:
+        answers = await self.works.on_each(lambda work: work.give_back(left, CLOSE_S))
+        self._silent = {work for work, answered in zip(self.works.all, answers, strict=True) if not answered}
+        if not self._silent:
             log.info("worker.drained", released=len(left))
         else:
             log.warning("worker.drained", left=len(left), why="Redis does not answer; their leases will run out")
@@ -268,10 +250,4 @@ class Supervisor:
         self.batches.close()
         await self.link.stop()
         await self.codec.close()
-        if self._redis_answers:  # else the worker's entry ends by itself
-            with contextlib.suppress(RedisError, OSError):
-                async with asyncio.timeout(CLOSE_S):
-                    await self.announcer.withdraw()
-        await self.store.close()
-        with contextlib.suppress(RedisError, OSError):
-            await self.redis.aclose()
+        await self.works.close(CLOSE_S, lambda work: work not in self._silent)

@@ -51,6 +51,7 @@ REFUSALS: Mapping[str, type[e.ApiError]] = {
     "no-such-step": e.NotFound,
     "no-such-worker": e.NotFound,
     "no-such-lane": e.NotFound,
+    "no-such-shard": e.NotFound,
     "no-such-upload": e.NotFound,
     "no-such-variant": e.NotFound,
     "no-such-batch": e.NotFound,

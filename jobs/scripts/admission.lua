@@ -1,5 +1,5 @@
 -- A shared function that decides whether there is room for the input of one more job.
--- room: {bytes, max_bytes, max_owner_bytes, in_redis}
+-- room: {bytes, max_bytes, max_owner_bytes, in_redis, elsewhere and owner_elsewhere (bytes on other shards) or nil}
 
 -- Bytes in use and maxmemory; a managed Redis may refuse to tell, and then refuses itself what does not fit
 local function memory()
@@ -20,10 +20,10 @@ end
 
 -- Returns nil where there is room, or {what is full: 'store', 'owner' or 'memory', bytes in use, limit}
 local function refusal(room, owner, now)
-    local stored = tonumber(redis.call('HGET', KEY.stored_totals, '*') or 0)
+    local stored = tonumber(redis.call('HGET', KEY.stored_totals, '*') or 0) + (room.elsewhere or 0)
     if stored + room.bytes > room.max_bytes then return {'store', stored, room.max_bytes} end
     if owner then
-        local own = tonumber(redis.call('HGET', KEY.stored_totals, owner) or 0)
+        local own = tonumber(redis.call('HGET', KEY.stored_totals, owner) or 0) + (room.owner_elsewhere or 0)
         if own + room.bytes > room.max_owner_bytes then return {'owner', own, room.max_owner_bytes} end
     end
     local used, limit = memory()

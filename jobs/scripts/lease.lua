@@ -2,10 +2,10 @@
 -- started yet: workers take jobs ahead and decode them.  Its first report of progress starts it.
 -- Nothing is leased to a worker that an operator drains, and nothing of a lane that an operator has paused.
 -- args: max_jobs, worker, host (of the worker) or nil, token, iso, held (jobs that the worker holds), max_packed_bytes,
---       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, lane, head_start_ms})
+--       max_input_bytes (inputs to hand over, in all), lanes (list of {queue, lane, head_start_ms}), tell_alone or nil
 -- Returns rows of {id, 'leased', spec, data, callbacks, attempts, deaths, alone, cancel, input or '', milliseconds in the
 --      queue, request or '', number of the lease} or {id, 'foreign', data, callbacks} or {id, 'oversized', bytes}; at the end {id, 'expired'};
---      {{'', 'drained'}} to a worker that is drained
+--      {'', 'alone'} with tell_alone, where the next job must run alone; {{'', 'drained'}} to a worker that is drained
 local now, rows, expired, input_bytes_left = now_ms(), {}, {}, args.max_input_bytes
 local paused = {}
 for _, lane in ipairs(redis.call('HKEYS', KEY.paused)) do paused[lane] = true end
@@ -68,7 +68,10 @@ while #rows < args.max_jobs do
     local known = redis.call('HMGET', job, 'spec', 'state', 'attempts', 'deaths', 'alone', 'cancel', 'deadline_ms',
         'carried', 'queued_ms', 'enqueued_ms', 'request')
     local spec, state, deadline_ms, alone = known[1], known[2], known[7], known[5] == '1'
-    if alone and (#rows > 0 or args.held > 0) then break end
+    if alone and (#rows > 0 or args.held > 0) then
+        if args.tell_alone then rows[#rows + 1] = {'', 'alone'} end
+        break
+    end
     local size = redis.call('HSTRLEN', rq, 'data')
     if size > args.max_packed_bytes then
         leave_line(queue, id)

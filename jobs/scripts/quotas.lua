@@ -41,11 +41,13 @@ local function over_quota(quotas, subject, pixels, now)
     return nil
 end
 
+local function count_pixels(subject, pixels, now)
+    local key = pixels_key(subject, now)
+    redis.call('INCRBY', key, string.format('%.0f', pixels))
+    redis.call('EXPIRE', key, 2 * DAY_MS / 1000)
+end
+
 local function count_submission(quotas, id, subject, pixels, now)
     redis.call('SADD', KEY.in_line .. subject, id)
-    if quotas and quotas.pixels then
-        local key = pixels_key(subject, now)
-        redis.call('INCRBY', key, string.format('%.0f', pixels))
-        redis.call('EXPIRE', key, 2 * DAY_MS / 1000)
-    end
+    if quotas and quotas.pixels then count_pixels(subject, pixels, now) end
 end

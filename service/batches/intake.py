@@ -52,7 +52,7 @@ class Intake:
         self.desk, self.images, self.caller, self.attempt, self.dry = desk, images, caller, attempt, dry
         self._request_id, self._prefix = request_id(request.scope), path_prefix(request)
         self._hooks: Hooks | None = None
-        self.id = new_job_id()
+        self.id = new_job_id(shard=desk.queue.place(attempt.named_claim))
         self.options: Options | None = None
         self._fields: Mapping[str, Any] = {}
         self._entries: list[BatchEntry] = []
@@ -71,7 +71,7 @@ class Intake:
             raise invalid_field("store", "false needs a request that waits, and a batch does not; use POST /restore")
         if options.hooks.get("result_url"):
             raise invalid_field("result_url", "makes no sense for several images; fetch results.zip instead")
-        settings, redis = self.desk.settings, self.desk.queue.redis
+        settings, redis = self.desk.settings, self.desk.queue.keys
         self._hooks = await accepted_hooks(options.hooks, settings, redis, self.caller.owner, self._prefix)
         await check_degradations(self.desk.queue, options.bundle or self.desk.settings.bundle, options)
         self._fields = {**texts, **(json_fields or {})}

@@ -63,10 +63,14 @@ class BatchBody(BatchSummary):
 
 
 class BatchList(BaseModel):
-    """A page of batches.  `next` is the cursor of the next page; null at the end."""
+    """A page of batches.  `next` is the cursor of the next page; null at the end.
+
+    `missing_shards`: the numbers of Redis servers that do not answer; their batches are missing in this list.
+    """
 
     batches: list[BatchSummary]
     next: str | None
+    missing_shards: list[int] = []
 
 
 def batch_url(batch_id: str, prefix: str = "") -> str:

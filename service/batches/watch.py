@@ -70,9 +70,11 @@ async def ends(
 async def _latest(desk: Desk, batch: Batch) -> Batch | None:
     """Return the batch as it is now; one that was deleted has ended as it was known.  None while Redis is away."""
     try:
-        latest = await desk.queue.batches.read(batch.id)
-        return latest or Batch(
-            id=batch.id, owner=batch.owner, created_ms=batch.created_ms, now_ms=await desk.queue.now_ms(),
+        if latest := await desk.queue.batches.read(batch.id):
+            return latest
+        now_ms = await desk.queue.part(batch.id).now_ms()
+        return Batch(
+            id=batch.id, owner=batch.owner, created_ms=batch.created_ms, now_ms=now_ms,
             items=[_gone(item, batch.created_ms) for item in batch.items],
         )  # fmt: skip
     except RedisError:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from jobs.claims import Claim, claim_of, holder
+from jobs.claims import Claim, claim_of
 from jobs.errors import ClaimTaken
 from jobs.queue import Queue
 from service.authentication import AuthenticatedCaller
@@ -39,10 +39,13 @@ class Attempt:
 
     async def may_repeat(self) -> bool:
         """Return whether an earlier request had this key.  The body, which decides, has not been read yet."""
-        return (
-            self._key is not None
-            and await holder(self._queue.redis, claim_of(self._owner, self._key, "").name) is not None
-        )
+        claim = self.named_claim
+        return claim is not None and await self._queue.claim_holder(claim) is not None
+
+    @property
+    def named_claim(self) -> Claim | None:
+        """The claim before the body has been read, which tells where the thing is made; None without a key."""
+        return None if self._key is None else claim_of(self._owner, self._key, "")
 
     async def repeats(self, fields: Mapping[str, Field], content: str = "") -> str | None:
         """Return the id of what the same request made before, or None: then `claim` is the claim of this one.
@@ -54,11 +57,11 @@ class Attempt:
         if self._key is None:
             return None
         self.claim = claim_of(self._owner, self._key, fingerprint(self._route(), fields, content))
-        known = await holder(self._queue.redis, self.claim.name)
+        known = await self._queue.claim_holder(self.claim)
         if known is None:
             return None
-        await self._queue.replication.confirm(self._queue.redis)  # the first attempt may have ended without
         first, made = known
+        await self._queue.replication.confirm(self._queue.part(made).redis)  # the first attempt may have ended without
         return self.made_by(ClaimTaken(made if first == self.claim.digest else None))
 
     def forget(self) -> None:

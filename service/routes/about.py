@@ -2,11 +2,12 @@
 
 from importlib.metadata import version
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from jobs.record import WorkerInfo
 from jobs.redis_health import public_url, read_health
+from jobs.shards.shards import Shards
 from jobs.spec import LANES
 from models.vocabulary import DEGRADATIONS, degradation, is_known
 from service.authentication import AnyCaller
@@ -18,6 +19,7 @@ from service.negotiation import MAX_WAIT_S
 from service.prompts import style_of
 from service.request_fields import MAX_DEADLINE_S
 from service.routes.dependencies import CurrentDesk, problem_responses
+from service.shard_view import shard_bodies, shard_problems
 from service.system_view import System, worker_bodies, worker_problems
 
 router = APIRouter(tags=["about"])
@@ -128,12 +130,20 @@ async def models(desk: CurrentDesk, caller: AnyCaller) -> list[ModelBody]:
 
 
 @router.get("/system", responses=problem_responses(401, 503))
-async def system(desk: CurrentDesk, caller: AnyCaller) -> System:
+async def system(request: Request, desk: CurrentDesk, caller: AnyCaller) -> System:
     """Return the workers and the backlog; with an admin key, or while no key is needed, also Redis and the store."""
     settings, backlog = desk.settings, await desk.queue.backlog(desk.settings.bundle)
     workers = await desk.queue.workers.alive()
-    redis = await read_health(desk.queue.redis, settings.redis_url) if caller.sees_system else None
-    of_redis = [f"Redis: {entry.problem}; {entry.remedy}" for entry in redis.problems] if redis else []
+    shards: Shards | None = request.app.state.shards
+    if not caller.sees_system:
+        redis, of_shards, of_redis = None, None, []
+    elif shards is None:
+        redis, of_shards = await read_health(desk.queue.redis, settings.redis_url), None
+        of_redis = [f"Redis: {entry.problem}; {entry.remedy}" for entry in redis.problems]
+    else:
+        of_shards = await shard_bodies(shards)
+        redis = next((body.redis for body in of_shards if body.redis), None)
+        of_redis = shard_problems(shards, of_shards)
     return System(
         version=version("undegrade"),
         bundle=settings.bundle,
@@ -144,6 +154,7 @@ async def system(desk: CurrentDesk, caller: AnyCaller) -> System:
         seconds_per_job=backlog.seconds_per_job,
         store=public_url(settings.store_url) if caller.sees_system else None,
         redis=redis,
+        shards=of_shards,
         problems=[*of_redis, *worker_problems(workers, settings.bundle)],
     )
 

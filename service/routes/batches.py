@@ -101,7 +101,8 @@ async def batches(
     after = read_cursor(cursor) if cursor else None
     page = await desk.queue.batches.page(listed_owner(caller, owner), limit, milliseconds(since), after)
     bodies = [batch_summary(found, path_prefix(request)) for found in page.batches]
-    return BatchList(batches=bodies, next=str(page.next) if page.next else None)
+    following = str(page.next) if page.next else None
+    return BatchList(batches=bodies, next=following, missing_shards=list(page.missing))
 
 
 @router.get("/batches/{batch_id}", responses=problem_responses(401, 404, 410, 422, 503))

@@ -55,7 +55,7 @@ class DeliveryList(BaseModel):
 async def deliveries(job_id: JobId, desk: CurrentDesk, caller: AuthenticatedCaller) -> DeliveryList:
     """List what was sent to the job's `webhook_url` and `result_url`, with every try."""
     job = (await desk.find(job_id, caller)).spec.id
-    outbox = Outbox(desk.queue.redis)
+    outbox = Outbox(desk.queue.part(job).redis)
     hooks = await outbox.hooks(job)
     return DeliveryList(deliveries=[_body(job, delivery, hooks) for delivery in await outbox.of_job(job)])
 
@@ -76,7 +76,7 @@ async def redeliver(
     A webhook keeps its `webhook-id`.  It is sent to a disabled URL, too, and enables it if the receiver accepts it.
     """
     job = (await desk.find(job_id, caller)).spec.id
-    outbox = Outbox(desk.queue.redis)
+    outbox = Outbox(desk.queue.part(job).redis)
     answer = await outbox.redeliver(job, number)
     if not answer:
         raise NoSuchDelivery(f"job {job} has no delivery {number}", job_id=job)

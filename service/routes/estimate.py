@@ -53,7 +53,7 @@ async def estimate_images(request: Request, desk: CurrentDesk, caller: Authentic
     fields = await read_json(request, MAX_BODY_BYTES)
     sizes, kind = _sizes(fields.pop("images", None)), _kind(fields.pop("kind", "restore"))
     options = read_options(kind, {}, fields)
-    await accepted_hooks(options.hooks, desk.settings, desk.queue.redis, caller.owner, path_prefix(request))
+    await accepted_hooks(options.hooks, desk.settings, desk.queue.keys, caller.owner, path_prefix(request))
     await check_served(desk.queue, options.bundle, desk.settings.bundle)
     bundle = options.bundle or desk.settings.bundle
     await check_degradations(desk.queue, bundle, options)

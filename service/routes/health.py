@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from jobs.errors import full_redis
+from jobs.shards.shards import Shards
 from service.routes.dependencies import CurrentDesk, OpenAPIResponses, problem_responses
 
 router = APIRouter(tags=["health"])
@@ -80,8 +81,12 @@ async def readyz(
         full = full_redis(error)
         return _readiness([str(full) if full else f"Redis does not answer: {type(error).__name__}"], [])
     reasons = [reason] if (reason := await probe.reason()) else []
+    shards: Shards | None = request.app.state.shards
+    of_shards = shards.sentences() if shards else []
+    if shards and not any(shard.takes_jobs for shard in shards.all):
+        reasons.append("no shard takes new jobs")
     if exclude == "worker":
-        return _readiness(reasons, [])
+        return _readiness(reasons, of_shards)
     if not workers:
         reasons.append(f"there is no worker for {bundle}")
     elif not any(worker.ready for worker in workers):
@@ -91,4 +96,4 @@ async def readyz(
         reasons.append(f"operators drain every worker of {bundle}; `undegrade workers resume NAME` ends that")
     drained = sum(worker.drain is not None for worker in workers)
     notes = [f"operators drain {drained} of {len(workers)} workers of {bundle}"] if drained else []
-    return _readiness(reasons, notes + [f"lane {lane} is paused" for lane in paused])
+    return _readiness(reasons, [*of_shards, *notes, *(f"lane {lane} is paused" for lane in paused)])

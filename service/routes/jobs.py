@@ -42,7 +42,7 @@ async def jobs(
     wanted = wanted_jobs(caller, owner, status, label or (), since, batch)
     page = await desk.queue.listing.page(wanted, limit, read_cursor(cursor) if cursor else None)
     bodies = [job_body(shown(record, caller), path_prefix=path_prefix(request)) for record in page.records]
-    return JobPage(jobs=bodies, next=str(page.next) if page.next else None)
+    return JobPage(jobs=bodies, next=str(page.next) if page.next else None, missing_shards=list(page.missing))
 
 
 @router.get("/jobs/{job_id}", responses=problem_responses(401, 404, 410, 422, 429, 503))

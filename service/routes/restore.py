@@ -129,7 +129,7 @@ class _Order:
             return await self.desk.replay(made, self.caller, wait_s, receive)
         await check_degradations(self.desk.queue, parcel.options.bundle or self.desk.settings.bundle, parcel.options)
         desk, prefix = self.desk, path_prefix(self.request)
-        hooks = await accepted_hooks(parcel.options.hooks, desk.settings, desk.queue.redis, self.caller.owner, prefix)
+        hooks = await accepted_hooks(parcel.options.hooks, desk.settings, desk.queue.keys, self.caller.owner, prefix)
         upload = replace(await self.images.opened(parcel, self.caller), hooks=hooks)
         await check_output(upload.data, upload.header, upload.options.controls, desk.settings.max_megapixels)
         if accept is not None:

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
@@ -37,10 +38,17 @@ STOP_S = 20.0
 
 
 class Sender:
-    """`try_once` sends a delivery and returns what to note (`Sending.try_once`)."""
+    """`try_once` sends a delivery and returns what to note (`Sending.try_once`).
 
-    def __init__(self, outbox: Outbox, try_once: Callable[[DueDelivery], Awaitable[Settlement]]) -> None:
-        self.outbox, self._try_once = outbox, try_once
+    `keys` is the Redis of API keys, where it is another one; `on_settled` is called after each try.
+    """
+
+    def __init__(
+        self, outbox: Outbox, try_once: Callable[[DueDelivery], Awaitable[Settlement]], keys: Any = None,  # noqa: ANN401
+        on_settled: Callable[[DueDelivery, Settlement], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
+        self.outbox, self._try_once, self._on_settled = outbox, try_once, on_settled
+        self._keys = outbox.redis if keys is None else keys
         self.token = secrets.token_hex(8)
         self._held: dict[asyncio.Task[None], DueDelivery] = {}
         self._results = asyncio.Semaphore(RESULTS_AT_ONCE)
@@ -110,6 +118,8 @@ class Sender:
             else:
                 settlement = await self._try_once(due)
             await self.outbox.settle(self.token, due, settlement)
+            if self._on_settled is not None:
+                await self._on_settled(due, settlement)
         except (RedisError, StoreError, OSError) as error:  # the lease ends, and somebody sends it again
             log.warning("delivery.postponed", job=due.job, number=due.number, error=type(error).__name__)
         else:
@@ -123,7 +133,7 @@ class Sender:
             log.info("deliveries.adopted", jobs=adopted)
 
     async def _forget(self) -> None:
-        await forget_revoked(self.outbox.redis)
+        await forget_revoked(self._keys)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:

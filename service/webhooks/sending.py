@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -43,8 +44,9 @@ class NothingToSend(Exception):
 class Sending:
     """Sends deliveries.  Neither a URL nor an answer's text is kept or logged: both may contain credentials."""
 
-    def __init__(self, redis: "Redis", store: BlobStore, clients: Clients) -> None:
-        self.redis, self.store, self.clients, self.outbox = redis, store, clients, Outbox(redis)
+    def __init__(self, redis: "Redis", store: BlobStore, clients: Clients, keys: Any = None) -> None:  # noqa: ANN401
+        self.keys: Any = redis if keys is None else keys  # the Redis of API keys
+        self.store, self.clients, self.outbox = store, clients, Outbox(redis)
 
     async def try_once(self, due: DueDelivery) -> Settlement:
         """Send a delivery, and return what to note.
@@ -53,7 +55,7 @@ class Sending:
             redis.exceptions.RedisError, jobs.errors.StoreError: the lease ends, and it is sent again.
         """
         url = due.hooks.webhook_url or ""
-        if due.kind == "webhook" and not due.again and await is_disabled(self.redis, due.owner_key, url):
+        if due.kind == "webhook" and not due.again and await is_disabled(self.keys, due.owner_key, url):
             return Settlement(state="disabled", outcome="disabled")
         at_ms, began_s = time.time_ns() // 10**6, time.monotonic()
         try:
@@ -84,10 +86,10 @@ class Sending:
         return Settlement(state="waiting", outcome="retried", attempt=attempt, retry_s=pause_s)
 
     async def _post(self, due: DueDelivery) -> Answer:
-        if not await owner_exists(self.redis, due.owner_key):
+        if not await owner_exists(self.keys, due.owner_key):
             raise NothingToSend("key-revoked", "the API key of the job was revoked, so its webhooks are not signed")
         now_s = time.time()
-        secrets = (await secrets_of(self.redis, due.owner_key)).valid(int(now_s * 1000))
+        secrets = (await secrets_of(self.keys, due.owner_key)).valid(int(now_s * 1000))
         deliveries = await self.outbox.of_job(due.job) if due.hooks.result_url else []
         body = payload(due, deliveries)
         headers = signed_headers(due.webhook_id, now_s, body, secrets)

@@ -336,6 +336,7 @@ CHANGE_NO_JOB = {
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs"), "pictures alone: test_blobs_of_jobs.py"),
     **dict.fromkeys(("reserve", "unreserve"), "room before there is a job: tests/service/test_storage_full.py"),
     "open_upload": "uploads before there is a job: tests/service/test_direct_uploads.py",
+    **dict.fromkeys(("take_quota", "settle_quota"), "quotas over several servers: test_sharded_queue.py"),
     **dict.fromkeys(("count_request", "hold_wait", "renew_waits"), "quotas alone: test_quota_counters.py"),
     **dict.fromkeys(
         ("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"),

@@ -133,6 +133,15 @@ def mortal_valkey() -> Iterator[Valkey]:
     server.close()
 
 
+@pytest.fixture
+def two_valkeys() -> Iterator[list[Valkey]]:
+    """Two servers that only this test uses and may kill."""
+    servers = [Valkey(), Valkey()]
+    yield servers
+    for server in servers:
+        server.close()
+
+
 @dataclass
 class Service:
     """A running service."""

@@ -15,6 +15,7 @@ class Run:
     def __init__(self, number: int) -> None:
         self.spec = SimpleNamespace(id=JOB, deadline_ms=None)
         self.leased, self.abandoned = SimpleNamespace(number=number), False
+        self.services = SimpleNamespace(queue=None)
 
     def abandon(self) -> None:
         self.abandoned = True
@@ -34,6 +35,8 @@ class LateQueue:
 
 def renew_once(held: HeldJobs, meanwhile) -> LateQueue:
     queue = LateQueue(meanwhile)
+    for run in held:
+        run.services.queue = queue
     metrics = SimpleNamespace(leases_lost=SimpleNamespace(inc=lambda: None))
     asyncio.run(LeaseRenewal(queue, "token", held, metrics, None)._renew())
     return queue
@@ -56,3 +59,15 @@ def test_an_answer_to_an_earlier_attempt_does_not_end_the_next_one():
 
     renew_once(held, leased_again)
     assert not second.abandoned and held.holds(second)
+
+
+def test_only_the_jobs_of_its_own_server_are_renewed():
+    held, here, elsewhere = HeldJobs(), Run(1), Run(2)
+    elsewhere.spec = SimpleNamespace(id="1" * 32, deadline_ms=None)
+    queue = LateQueue(lambda: None)
+    here.services.queue = queue
+    held.add(here)
+    held.add(elsewhere)
+    metrics = SimpleNamespace(leases_lost=SimpleNamespace(inc=lambda: None))
+    asyncio.run(LeaseRenewal(queue, "token", held, metrics, None)._renew())
+    assert queue.asked == {JOB: 1} and not elsewhere.abandoned

@@ -28,9 +28,10 @@ def test_a_drain_does_not_wait_for_a_lease_that_is_never_answered(config, monkey
 
     async def drain() -> None:
         supervisor = Supervisor(config)
-        supervisor.leasing.run = never
-        supervisor.queue.release = supervisor.queue.release_unheld = never
-        supervisor.announcer.withdraw = never
+        (work,) = supervisor.works.all
+        work.leasing.run = never
+        work.queue.release = work.queue.release_unheld = never
+        work.announcer.withdraw = never
         supervisor.drain()
         async with asyncio.timeout(HANG_S):
             await supervisor._lease_until_drained()
@@ -46,7 +47,7 @@ def test_an_error_of_leasing_is_not_lost(config):
 
     async def run() -> None:
         supervisor = Supervisor(config)
-        supervisor.leasing.run = broken
+        supervisor.works.all[0].leasing.run = broken
         async with asyncio.timeout(HANG_S):
             await supervisor._lease_until_drained()
 
