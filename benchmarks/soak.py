@@ -128,8 +128,8 @@ def report(rows: Rows, account: Account, options: argparse.Namespace) -> tuple[l
         header(f"{options.minutes:g} minutes", f"{options.rate:g} requests/s", f"seed {options.seed}"), "",
         f"{account.jobs} jobs; requests: {requests}. {len(rows)} samples, warm-up {warm_up_s / 60:g} minutes left out.",
         "", *table(found, options.goal), "",
-        f"Goal: at most {options.goal:g} % a day. `holds`: the whole interval is within it. `grows`: the whole interval is",
-        "above it. `open`: this run is too short to tell.", "",
+        f"Goal: at most {options.goal:g} % a day. `holds`: the whole interval is within it. `grows`: the whole",
+        "interval is above it. `open`: this run is too short to tell.", "",
         f"Failures: {len(account.failures)}. Series that grow: {', '.join(growing) or 'none'}.",
         *(f"- {failure[:300]}" for failure in account.failures[:20]),
     ]  # fmt: skip
@@ -142,13 +142,13 @@ def main() -> int:
     account = Account()
     sys.path.append(str(SUPPORT))
     from random_bundle import write_random_bundle
-    from webhook_receiver import Receiver
+    from webhook_receiver import Received, Receiver
 
     with tempfile.TemporaryDirectory() as folder, Receiver().listening() as receiver:
         bundle = Path(folder) / "autodir-small"
         write_random_bundle(bundle)
 
-        def on_request(request) -> None:  # type: ignore[no-untyped-def]  # of a module for tests, without types
+        def on_request(request: Received) -> None:
             account.heard(request.body)
             receiver.requests.clear()
 

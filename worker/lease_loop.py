@@ -21,7 +21,9 @@ from worker.held_jobs import HeldJobs
 from worker.job_end import Abandoned, EngineAway
 from worker.job_run import JobRun
 from worker.job_services import JobServices
+from worker.messages import Stop
 from worker.metrics import WorkerMetrics
+from worker.recycling import NO_RECYCLING, Recycling
 from worker.redis_retry import RedisRetry
 from worker.releases import release
 
@@ -39,15 +41,17 @@ class LeaseLoop:
     `drained`: an operator drains the worker or its host; `on_drain` is called when that changes, and when the last job
     that it holds is gone.
 
-    While its memory does not suffice for an engine, it fails the jobs that no other worker could take.
+    While its memory does not suffice for an engine, it fails the jobs that no other worker could take.  An engine that
+    should be replaced (`recycling`) gets no more jobs, and is asked to end when none is held.
     """
 
     def __init__(
         self, *, worker: str, bundles: Sequence[str], lanes: Sequence[Lane], ahead: int, services: JobServices,
         link: EngineLink, keeper: EngineKeeper, held: HeldJobs, committer: Committer, metrics: WorkerMetrics,
         retry: RedisRetry, background: BackgroundTasks, host: str | None = None,
-        on_drain: Callable[[], None] = lambda: None,
+        on_drain: Callable[[], None] = lambda: None, recycling: Recycling | None = None,
     ) -> None:  # fmt: skip
+        self.recycling = recycling or Recycling(NO_RECYCLING, link)
         self.host, self.on_drain = host, on_drain
         self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
         self.services, self.link, self.keeper, self.held, self.committer = services, link, keeper, held, committer
@@ -63,6 +67,12 @@ class LeaseLoop:
             room = self.held.room(ready.max_batch, self.ahead) if ready else 0
             if ready is None and (failure := self.keeper.cannot_load):
                 await self.retry("refuse", partial(self._refuse, failure), until_drain=True)
+            if ready is not None and self.recycling.due():
+                if not self.held and not self.recycling.ending:  # only this loop adds jobs, so none comes between
+                    self.recycling.ending = True
+                    self.link.send(Stop())
+                await self._freed(WAIT_FOR_ROOM_S)
+                continue
             if ready is None or room <= 0 or self.held.one_runs_alone:
                 await self._freed(WAIT_FOR_ROOM_S)
                 continue

@@ -42,6 +42,7 @@ from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady,
 from worker.metrics import WorkerMetrics
 from worker.pace import Pace
 from worker.pulse import Pulse
+from worker.recycling import NO_RECYCLING, RecycleLimits, Recycling
 from worker.redis_retry import RedisRetry
 from worker.releases import release
 from worker.upkeep import Upkeep
@@ -61,6 +62,7 @@ class WorkerConfig:
         grace_s: how long a worker that drains waits for the jobs that it holds.
         decode_s: how long a file may take to decode.
         max_running_s: how long a job may run.
+        recycle: when an engine is replaced by a fresh one.
         provenance: how results are marked.
         replication: the replicas of Redis that must have a result before it counts.
     """
@@ -78,6 +80,7 @@ class WorkerConfig:
     provenance: Provenance = field(default_factory=Provenance)
     max_running_s: float = MAX_RUNNING_S
     replication: Replication = NO_REPLICATION
+    recycle: RecycleLimits = NO_RECYCLING
 
     @property
     def bundles(self) -> tuple[str, ...]:
@@ -100,6 +103,7 @@ class Supervisor:
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
         self.link = EngineLink(config.engine, self._on_answer)
+        self.recycling = Recycling(config.recycle, self.link)
         self.held, self.background, self.pace = HeldJobs(), BackgroundTasks(), Pace()
         self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
         self._grace_ends_s, self._redis_answers = math.inf, True
@@ -124,6 +128,7 @@ class Supervisor:
             worker=self.name, bundles=config.bundles, lanes=config.lanes, ahead=config.ahead, services=services,
             link=self.link, keeper=self.keeper, held=self.held, committer=self.committer, metrics=self.metrics,
             retry=self.retry, background=self.background, host=self.host, on_drain=self._announce_soon,
+            recycling=self.recycling,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -192,6 +197,8 @@ class Supervisor:
             self.batches.on_batch(answer)
             self.pace.on_batch(answer)
         elif isinstance(answer, Begun | StepProgress | PassProgress | Done | Failed):
+            if isinstance(answer, Done | Failed):
+                self.recycling.on_job()
             run = self.held.get(answer.id.partition(".")[0])
             if run is not None and run.task_id == answer.id:
                 run.answers.put_nowait(answer)
@@ -200,6 +207,7 @@ class Supervisor:
         budgets = {bundle.name: bundle.budget_mp for bundle in ready.bundles}
         log.info("engine.ready", device=ready.device, why=ready.why, budget_mp=budgets)
         self.metrics.on_loaded(ready)
+        self.recycling.on_ready()
         self._ready.set()
         self.held.freed.set()
         self._announce_soon()
@@ -214,6 +222,11 @@ class Supervisor:
             self.drain()
             return
         if self._draining.is_set() and not self.held:
+            return
+        if self.recycling.ending:
+            self.metrics.recycles.labels(self.recycling.reason).inc()
+            self.batches.close()
+            await self.keeper.renew(self.recycling.why)
             return
         death = await self.keeper.death()
         if self.keeper.cannot_load is not None:  # the jobs need not wait for an engine
