@@ -45,10 +45,10 @@ def start_engine(send, config: EngineConfig) -> Engine:
         os._exit(EXIT_CODE)
     restorer = FakeRestorer(at_step=partial(fail, folder, []), result=spoil)
     loaded = Loaded(
-        name=BUNDLE, family="fake", version="1", license="", degradations=(), max_batch=8, budget_mp=100.0, load_s=0.0
+        name=BUNDLE, family="fake", version="1", license="", degradations=(), max_batch=2, budget_mp=100.0, load_s=0.0
     )
     send(Ready(device="cpu", why="for a test", bundles=(loaded,)))
-    return Engine({BUNDLE: Resident(restorer, BatchLimits(max_batch=8, megapixels=100.0))}, send)
+    return Engine({BUNDLE: Resident(restorer, BatchLimits(max_batch=2, megapixels=100.0))}, send)
 
 
 def fail(folder: Path, leaked: list[bytearray], tracks: list) -> None:
