@@ -126,7 +126,8 @@ def report(rows: Rows, account: Account, options: argparse.Namespace) -> tuple[l
     requests = ", ".join(f"{kind} {count}" for kind, count in sorted(account.requests.items()))
     lines = [
         header(f"{options.minutes:g} minutes", f"{options.rate:g} requests/s", f"seed {options.seed}"), "",
-        f"{account.jobs} jobs; requests: {requests}. {len(rows)} samples, warm-up {warm_up_s / 60:g} minutes left out.",
+        f"{account.jobs} jobs, {len(rows)} samples, warm-up of {warm_up_s / 60:g} minutes left out. Requests:",
+        f"{requests}.",
         "", *table(found, options.goal), "",
         f"Goal: at most {options.goal:g} % a day. `holds`: the whole interval is within it. `grows`: the whole",
         "interval is above it. `open`: this run is too short to tell.", "",
