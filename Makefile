@@ -16,6 +16,7 @@ FUZZ_READY := $(FUZZ)/.installed
 ATHERIS := .fuzz
 ATHERIS_READY := $(ATHERIS)/.installed
 FUZZ_FLAGS ?= --minutes 2
+SOAK ?= --minutes 60
 S3 := .s3-test
 S3_READY := $(S3)/.installed
 PAGE := .page-test
@@ -33,7 +34,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-maxim test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: fuzz page-test page-figures test-apart api-page api-snapshot recipes-test
+.PHONY: fuzz soak page-test page-figures test-apart api-page api-snapshot recipes-test
 .PHONY: train-daclip-small wheels s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
@@ -178,6 +179,9 @@ bench: $(READY) ## Measure seconds and peak memory for 1, 6 and 24 megapixels
 
 bench-service: $(READY) ## Measure the service: latency, queue throughput, batching per step
 	$(BIN)/python benchmarks/service.py
+
+soak: $(READY) ## Load the service steadily, and measure growth of memory, descriptors and latency (SOAK="--minutes 60")
+	$(BIN)/python benchmarks/soak.py $(SOAK)
 
 gpu-kit: $(READY) ## Prepare what must travel to a GPU machine without a network (at most 64 MiB), and print the commands
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/gpu_kit.py --out .gpu-kit

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     """How long a worker may take to decode an image; an image that takes longer fails."""
     max_running_s: float = Field(default=21_600.0, gt=0, le=30 * 24 * 3600)
     """How long a job may run; a job that runs longer fails."""
+    max_jobs: int | None = Field(default=None, ge=1, le=10**9)
+    """Jobs after which a worker replaces its engine process; never when unset."""
+    max_rss_gib: float | None = Field(default=None, gt=0, le=10_000)
+    """Resident memory of the engine process at which a worker replaces it, in GiB; never when unset."""
     allowed_hosts: str = ""
     """Further names under which clients reach the API, with commas; checked while no API key is needed."""
     allowed_origins: str = ""

@@ -57,6 +57,7 @@ def worker(
         check_metrics_port(env.host, wanted_port)
         from worker.engine_config import EngineConfig
         from worker.errors import WorkerError
+        from worker.recycling import RecycleLimits
         from worker.supervisor import Supervisor, WorkerConfig
 
         config = WorkerConfig(
@@ -65,6 +66,7 @@ def worker(
             lanes=_parse_lanes(lanes), grace_s=env.grace_s, max_megapixels=env.max_megapixels,
             metrics_port=wanted_port, metrics_host=env.host, decode_s=env.decode_s,
             max_running_s=env.max_running_s, provenance=chosen_provenance(), replication=env.replication,
+            recycle=RecycleLimits(max_jobs=env.max_jobs, max_rss_gib=env.max_rss_gib),
             engine=EngineConfig(
                 bundles=find_bundles(bundle or env.bundle_names), device=device or env.device, threads=env.threads,
                 max_batch=max_batch or env.max_batch, cuda_graphs=env.cuda_graphs,

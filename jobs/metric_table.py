@@ -206,7 +206,11 @@ METRICS: tuple[MetricSpec, ...] = (
             "Loading, golden image and memory probe of a bundle",
         ),
         ("engine_ready", "gauge", "0 or 1", (), "1 while the engine can work, else 0"),
-        ("engine_restarts_total", "counter", "engines", (), "Engine processes that were replaced"),
+        ("engine_restarts_total", "counter", "engines", (), "Engine processes that died and were replaced"),
+        (
+            "engine_recycles_total", "counter", "engines", ("reason",),
+            "Engine processes that were replaced between jobs, by UNDEGRADE_MAX_JOBS or UNDEGRADE_MAX_RSS_GIB",
+        ),
     ),
 )  # fmt: skip
 

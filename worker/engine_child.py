@@ -14,12 +14,11 @@ from jobs.json_log import log_as_json
 from models.errors import DeviceError, ModelsError
 from processes.parent_death import die_with_parent, prefer_as_victim
 from worker.engine_config import EngineConfig
+from worker.engine_death import DEVICE_BROKEN_EXIT_CODE, MEMORY_EXIT_CODE
 from worker.messages import Cancel, Command, NotReady, Ping, Pong, Stop, Task
 
 if TYPE_CHECKING:
     from worker.engine import Engine  # loads torch
-
-DEVICE_BROKEN_EXIT_CODE = 70
 
 
 def main(connection: Connection, config: EngineConfig, parent: int) -> None:
@@ -65,5 +64,7 @@ def _work(connection: Connection, engine: "Engine") -> None:
         except DeviceBroken as error:
             print(f"the device is broken: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends here
             os._exit(DEVICE_BROKEN_EXIT_CODE)
+        except MemoryError:  # outside of the work for one image: while it takes a picture in, for example
+            os._exit(MEMORY_EXIT_CODE)
         except (BrokenPipeError, ConnectionResetError):
             return

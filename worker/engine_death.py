@@ -7,6 +7,8 @@ from jobs.record import Failure
 from processes.memory_limits import Memory
 
 OUT_OF_MEMORY = "out-of-memory"
+DEVICE_BROKEN_EXIT_CODE, MEMORY_EXIT_CODE = 70, 71
+"""With which an engine ends itself."""
 MEMORY_HINT = "scale the image down, or use a worker with more memory"
 
 
@@ -28,7 +30,7 @@ def explain_death(
     """Returns the cause of a death.
 
     Args:
-        exit_code: of the child; negative: the signal that killed it.
+        exit_code: of the child; negative: the signal that killed it; None: it did not end by itself.
         hang: why the watchdog killed it, if it did.
         kills: how often the kernel had killed for lack of memory when the child started, and now; None: unknown.
         of: the memory of this machine.
@@ -42,9 +44,28 @@ def explain_death(
         surely = "was killed for lack of memory" if now is not None else "was killed, probably for lack of memory"
         detail = f"the engine {surely}{limit}, twice, while it ran this job"
         return EngineDeath(surely + limit, Failure(code=OUT_OF_MEMORY, detail=detail, hint=MEMORY_HINT))
+    if exit_code == MEMORY_EXIT_CODE:
+        detail = "the engine had no memory left, twice, while it ran this job"
+        return EngineDeath("had no memory left", Failure(code=OUT_OF_MEMORY, detail=detail, hint=MEMORY_HINT))
+    if exit_code is None:
+        detail = "two workers or engines stopped answering while they ran this job"
+        return EngineDeath("closed its pipe, did not end and was killed", _poison(detail))
     return EngineDeath(
-        f"ended with exit code {exit_code}", _poison("two workers or engines died while they ran this job")
+        f"ended with exit code {exit_code}{_meaning(exit_code)}",
+        _poison("two workers or engines died while they ran this job"),
     )
+
+
+def _meaning(exit_code: int) -> str:
+    """Returns in brackets what an exit code says; "" where it says nothing."""
+    if exit_code == -signal.SIGKILL:
+        return " (SIGKILL; the kernel did not send it for lack of memory)"
+    if exit_code == DEVICE_BROKEN_EXIT_CODE:
+        return " (an error of the device)"
+    try:
+        return f" ({signal.Signals(-exit_code).name})"
+    except ValueError:
+        return ""
 
 
 def cannot_load(death: EngineDeath, loads: int) -> Failure:

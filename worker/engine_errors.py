@@ -1,9 +1,20 @@
 """Tells apart the errors that the engine meets: out of memory, of the device, or of one image."""
 
+import re
+
 import torch
 
 from models.errors import ControlsError, PromptNotUnderstood
 from worker.messages import Failed
+
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|CUDA (?:driver )?error: out of memory|\[CUDA\]: out of memory|_ALLOC_FAILED"
+)
+"""Memory that is short outside of torch's allocator, as for a library's workspace, is told in these words."""
+_DEVICE = re.compile(
+    r"CUDA (?:driver )?error|CUBLAS|cuDNN error|CUDNN_STATUS|CUSOLVER_|CUFFT_|HIP error|Triton Error \[CUDA\]|"
+    r"device-side assert|illegal memory access|unspecified launch failure"
+)
 
 
 class DeviceBroken(Exception):
@@ -11,14 +22,15 @@ class DeviceBroken(Exception):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def is_device_error(error: Exception) -> bool:
     """CUDA's own errors leave a context that answers with errors or with garbage (text-generation-inference#965)."""
     accelerator_error = getattr(torch, "AcceleratorError", None)  # newer versions of torch have it
-    named = any(text in str(error) for text in ("CUDA error", "CUBLAS", "cuDNN error"))
-    return named or (accelerator_error is not None and isinstance(error, accelerator_error))
+    return _DEVICE.search(str(error)) is not None or (
+        accelerator_error is not None and isinstance(error, accelerator_error)
+    )
 
 
 def to_failed(task_id: str, error: Exception) -> Failed:

@@ -105,13 +105,23 @@ class EngineKeeper:
 
     async def replace(self, death: EngineDeath) -> None:
         """Start another child after a pause, and try again while the operating system refuses; not during a drain."""
-        why = death.why + (" while it loaded" if self._ready_s is None else "")
+        await self._start_another(death.why + (" while it loaded" if self._ready_s is None else ""))
+
+    async def renew(self, why: str) -> None:
+        """Start another child at once, after one that was asked to end; `why` is a sentence."""
+        await asyncio.to_thread(self.link.exit_code)
+        log.info("engine.recycled", why=why)
+        await self._start_another(f"was replaced: {why}", pause=False)
+
+    async def _start_another(self, why: str, *, pause: bool = True) -> None:
         while True:
-            pause_s = self._pauses.next_s()
-            self.trouble = f"the engine {why}; a new one starts in {pause_s:g} s"
-            self.on_change()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.draining.wait(), pause_s)
+            if pause:
+                pause_s = self._pauses.next_s()
+                self.trouble = f"the engine {why}; a new one starts in {pause_s:g} s"
+                self.on_change()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.draining.wait(), pause_s)
+            pause = True
             try:
                 await self.start()
             except OSError as error:

@@ -20,6 +20,8 @@ from worker.messages import Answer, Command, NotReady, Ready, Stop
 from worker.watchdog import Vitals
 
 END_S = 2.0
+EXIT_S = 15.0
+"""Python and torch may take seconds to end on a busy machine, after the pipe is closed."""
 
 
 class EngineLink:
@@ -103,10 +105,17 @@ class EngineLink:
             self._process.kill()
 
     def exit_code(self) -> int | None:
-        """Wait for the child's end and return its exit code; blocks for up to END_S."""
+        """Wait for the end of a child that has closed its pipe, and return its exit code; blocks for up to EXIT_S.
+
+        One that does not end is killed, as it holds memory that the next one needs; its code is then None.
+        """
         assert self._process is not None
-        self._process.join(END_S)
-        return self._process.exitcode
+        self._process.join(EXIT_S)
+        code = self._process.exitcode
+        if code is None:
+            self._process.kill()
+            self._process.join(END_S)
+        return code
 
     async def stop(self) -> None:
         """Ask the child to end, and kill it if it does not.  A child that still loads is killed at once."""

@@ -22,7 +22,9 @@ from worker.job_end import Abandoned, EngineAway
 from worker.job_run import JobRun
 from worker.job_services import JobServices
 from worker.lease_turns import NOBODY, LeaseTurns
+from worker.messages import Stop
 from worker.metrics import WorkerMetrics
+from worker.recycling import NO_RECYCLING, Recycling
 from worker.redis_retry import RedisRetry
 from worker.releases import release
 
@@ -40,7 +42,8 @@ class LeaseLoop:
     `drained`: an operator drains the worker or its host; `on_drain` is called when that changes, and when the last job
     that it holds is gone.
 
-    While its memory does not suffice for an engine, it fails the jobs that no other worker could take.
+    While its memory does not suffice for an engine, it fails the jobs that no other worker could take.  An engine that
+    should be replaced (`recycling`) gets no more jobs, and is asked to end when none is held.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class LeaseLoop:
         link: EngineLink, keeper: EngineKeeper, held: HeldJobs, committer: Committer, metrics: WorkerMetrics,
         retry: RedisRetry, background: BackgroundTasks, host: str | None = None,
         on_drain: Callable[[], None] = lambda: None, turns: LeaseTurns | None = None,
+        recycling: Recycling | None = None,
     ) -> None:  # fmt: skip
+        self.recycling = recycling or Recycling(NO_RECYCLING, link)
         self.host, self.on_drain, self.turns = host, on_drain, turns or LeaseTurns()
         self._freed_event = held.freed.listen()
         self.worker, self.bundles, self.lanes, self.ahead = worker, bundles, lanes, ahead
@@ -70,18 +75,28 @@ class LeaseLoop:
         ready = self.link.ready
         if ready is None and (failure := self.keeper.cannot_load):
             await self.retry("refuse", partial(self._refuse, failure), until_drain=True)
-        if ready is None or self._room() <= 0:
-            await self._freed(WAIT_FOR_ROOM_S)
+        if ready is not None and self.recycling.due():
+            self._recycle()
+        elif ready is not None and self._room() > 0:
+            full = len(self.held) >= ready.max_batch
+            if full:
+                await self._freed(LET_OTHERS_S)
+            await self.retry("lease", partial(self._lease_share, wait=not full), until_drain=True)
             return
-        full = len(self.held) >= ready.max_batch
-        if full:
-            await self._freed(LET_OTHERS_S)
-        await self.retry("lease", partial(self._lease_share, wait=not full), until_drain=True)
+        await self._freed(WAIT_FOR_ROOM_S)
+
+    def _recycle(self) -> None:
+        """Ask the engine to end once no job is held, and none is on its way to a loop of another server."""
+        self.turns.rests(self)
+        if not self.held and not self.turns.in_flight(self) and not self.recycling.ending:
+            self.recycling.ending = True
+            self.link.send(Stop())
 
     def _room(self) -> int:
         """Returns how many jobs to lease now."""
         ready = self.link.ready
-        if ready is None or self.held.one_runs_alone or (self.turns.alone is self and self.held):
+        alone = self.held.one_runs_alone or (self.turns.alone is self and self.held)
+        if ready is None or alone or self.recycling.reason:
             return 0
         return self.turns.share(self, self.held.room(ready.max_batch, self.ahead))
 

@@ -53,6 +53,9 @@ class WorkerMetrics:
         self._memory_used, self._memory_limit = gauge("device_memory_used_bytes"), gauge("device_memory_limit_bytes")
         self._budget_mp, self._load = gauge("batch_budget_megapixels"), gauge("model_load_seconds")
         self.restarts, self.engine_ready = counter("engine_restarts_total"), gauge("engine_ready")
+        self.recycles = counter("engine_recycles_total")
+        for reason in ("jobs", "memory"):
+            self.recycles.labels(reason)
         self.leases_lost, self.redis_errors = counter("worker_leases_lost_total"), counter("redis_errors_total")
         self.held = gauge("worker_jobs_held")
         self.oldest_start = gauge("worker_oldest_job_start_timestamp_seconds")

@@ -35,6 +35,7 @@ from worker.lease_renewal import LeaseRenewal
 from worker.lease_turns import LeaseTurns
 from worker.metrics import WorkerMetrics
 from worker.pace import Pace
+from worker.recycling import Recycling
 from worker.redis_retry import RedisRetry
 from worker.releases import release
 from worker.upkeep import Upkeep
@@ -65,6 +66,7 @@ class SharedParts:
     pace: Pace
     turns: LeaseTurns
     on_drain: Callable[[], None]
+    recycling: Recycling
 
 
 class ShardWork:
@@ -92,7 +94,7 @@ class ShardWork:
             worker=shared.name, bundles=shared.bundles, lanes=shared.lanes, ahead=shared.ahead,
             services=self.services, link=shared.link, keeper=shared.keeper, held=held, committer=self.committer,
             metrics=metrics, retry=retry, background=shared.background, host=shared.host, on_drain=shared.on_drain,
-            turns=shared.turns,
+            turns=shared.turns, recycling=shared.recycling,
         )  # fmt: skip
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:

@@ -16,6 +16,7 @@ from uuid import uuid4
 import structlog
 
 from jobs.end_tasks import end_tasks
+from jobs.record import Failure
 from jobs.replication import NO_REPLICATION, Replication
 from jobs.shards.urls import is_sharded
 from jobs.spec import LANES, Lane
@@ -37,6 +38,7 @@ from worker.messages import Answer, BatchStepped, Begun, Done, Failed, NotReady,
 from worker.metrics import WorkerMetrics
 from worker.pace import Pace
 from worker.pulse import Pulse
+from worker.recycling import NO_RECYCLING, RecycleLimits, Recycling
 from worker.redis_retry import RedisRetry
 from worker.shard_work import ShardWork, SharedParts, check_access
 from worker.shard_works import ShardWorks
@@ -56,6 +58,7 @@ class WorkerConfig:
         grace_s: how long a worker that drains waits for the jobs that it holds.
         decode_s: how long a file may take to decode.
         max_running_s: how long a job may run.
+        recycle: when an engine is replaced by a fresh one.
         provenance: how results are marked.
         replication: the replicas of Redis that must have a result before it counts.
     """
@@ -73,6 +76,7 @@ class WorkerConfig:
     provenance: Provenance = field(default_factory=Provenance)
     max_running_s: float = MAX_RUNNING_S
     replication: Replication = NO_REPLICATION
+    recycle: RecycleLimits = NO_RECYCLING
 
     @property
     def bundles(self) -> tuple[str, ...]:
@@ -92,6 +96,7 @@ class Supervisor:
         limits = Limits(pixels=round(config.max_megapixels * 1e6))
         self.codec = CodecPool(workers=2, limits=limits, decode_s=config.decode_s)
         self.link = EngineLink(config.engine, self._on_answer)
+        self.recycling = Recycling(config.recycle, self.link)
         self.held, self.background, self.pace = HeldJobs(), BackgroundTasks(), Pace()
         self._draining, self._ready, self._hurry = asyncio.Event(), asyncio.Event(), False
         self._grace_ends_s = math.inf
@@ -105,7 +110,7 @@ class Supervisor:
             provenance=config.provenance, replication=config.replication, tracer=tracer, link=self.link,
             keeper=self.keeper, held=self.held, codec=self.codec, metrics=self.metrics, retry=self.retry,
             background=self.background, pace=self.pace, turns=LeaseTurns(several=is_sharded(config.redis_url)),
-            on_drain=self._announce_soon,
+            on_drain=self._announce_soon, recycling=self.recycling,
         )  # fmt: skip
         self.works = ShardWorks(shared, config.redis_url)
         self.pulse = Pulse(self.works, self.link, self.held, self.metrics, self.heartbeat)
@@ -176,6 +181,8 @@ class Supervisor:
             self.batches.on_batch(answer)
             self.pace.on_batch(answer)
         elif isinstance(answer, Begun | StepProgress | PassProgress | Done | Failed):
+            if isinstance(answer, Done | Failed):
+                self.recycling.on_job()
             run = self.held.get(answer.id.partition(".")[0])
             if run is not None and run.task_id == answer.id:
                 run.answers.put_nowait(answer)
@@ -184,6 +191,7 @@ class Supervisor:
         budgets = {bundle.name: bundle.budget_mp for bundle in ready.bundles}
         log.info("engine.ready", device=ready.device, why=ready.why, budget_mp=budgets)
         self.metrics.on_loaded(ready)
+        self.recycling.on_ready()
         self._ready.set()
         self.held.freed.set()
         self._announce_soon()
@@ -200,20 +208,29 @@ class Supervisor:
             return
         if self._draining.is_set() and not self.held:
             return
+        if self.recycling.ending:
+            self.metrics.recycles.labels(self.recycling.reason).inc()
+            self._take_back("released")  # one that another server handed out late
+            await self.keeper.renew(self.recycling.why)
+            return
         death = await self.keeper.death()
         if self.keeper.cannot_load is not None:  # the jobs need not wait for an engine
             self._ready.set()
             self.held.freed.set()
         self.metrics.restarts.inc()
+        self._take_back("engine-died", death.failure)
+        await self.keeper.replace(death)
+
+    def _take_back(self, why: str, failure: Failure | None = None) -> None:
+        """Put the jobs in the engine back into the queue; with a failure, they count its death."""
         self.batches.close()
         inside = [run for run in self.held if run.in_engine]
         for run in inside:
-            run.abandon("engine-died")
+            run.abandon(why)
             self.held.remove(run)
         for work in self.works.all:  # without waiting for Redis: jobs that are being decoded need an engine soon
-            put_back = partial(work.release, inside, died=True, failure=death.failure)
+            put_back = partial(work.release, inside, died=why == "engine-died", failure=failure)
             self.background.spawn(self.retry("release", put_back))
-        await self.keeper.replace(death)
 
     async def _lease_until_drained(self) -> None:
         """Lease until the worker drains, and start the time of grace then, even where Redis does not answer a lease."""

@@ -15,14 +15,17 @@ class EventParser:
 
     def __init__(self) -> None:
         self.retry_s: float | None = None
-        self._rest = b""
+        self._pieces: list[bytes] = []  # of a line that is not complete
         self._id = self._type = ""
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take bytes of the stream."""
-        self._rest += chunk
-        *lines, self._rest = self._rest.replace(b"\r\n", b"\n").split(b"\n")
+        self._pieces.append(chunk)
+        if b"\n" not in chunk:  # a long line is joined once, not with each of its chunks
+            return []
+        *lines, rest = b"".join(self._pieces).replace(b"\r\n", b"\n").split(b"\n")
+        self._pieces = [rest]
         events = [self._take(line.decode("utf-8", "replace")) for line in lines]
         return [event for event in events if event is not None]
 

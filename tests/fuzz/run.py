@@ -2,16 +2,21 @@
 
     make fuzz FUZZ_FLAGS="--minutes 2 --target upload"
 
+    make fuzz FUZZ_FLAGS="--runs 1000000"
+
 Each target starts from its own seeds and from tests/fuzz/corpus/TARGET.  A crash, or an input that takes more than 2 s,
-is written to fuzz-crashes/ with the command that repeats it, and the exit code is 1.
+is written to fuzz-crashes/ with the command that repeats it, and the exit code is 1.  A slow input is one of more than
+2 s of processor time, so that a busy machine invents none; one that waits is a hang after 2 to 4 s by the clock.
 """
 
 import argparse
 import importlib
 import re
+import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -65,19 +70,29 @@ def _fuzz(name: str, options: argparse.Namespace) -> int:
         f"-rss_limit_mb={MEMORY_MIB}", f"-artifact_prefix={crashes}/", "-print_final_stats=1",
     ]  # fmt: skip
     (CORPUS / name).mkdir(exist_ok=True)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    log = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
+    log_file, began_s = FOUND / f"{name}.log", _children_cpu_s()
+    with log_file.open("wb") as output:  # not into memory: libraries write a line about many an input
+        done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=output, check=False)
+    cpu_s = max(0.01, _children_cpu_s() - began_s)
+    log = log_file.read_text(errors="replace")
     found = sorted(set(crashes.iterdir()) - before)
     edges = [int(number) for number in re.findall(r"\bcov: (\d+)", log)]
     ran = re.search(r"number_of_executed_units: (\d+)", log)
     count = int(ran[1]) if ran else max((int(number) for number in re.findall(r"^#(\d+)", log, re.M)), default=0)
     covered = f"{edges[0]} -> {edges[-1]} edges" if edges else "no coverage"
-    _say(f"{name}: {count:,} inputs, {covered}, {len(found)} crashes or slow inputs")
+    rate = f"{count / cpu_s:,.0f} for a second of processor time"
+    _say(f"{name}: {count:,} inputs ({rate}), {covered}, {len(found)} crashes or slow inputs")
     for path in found:
         _say(f"  {path.name}: {sys.executable} {Path(__file__)} --target {name} --replay {path}")
     if found or done.returncode:
         _say("\n".join(log.splitlines()[-40:]))
     return int(bool(found or done.returncode))
+
+
+def _children_cpu_s() -> float:
+    """Returns the processor time of the processes that have ended; the clock would measure the other programs too."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _say(line: str) -> None:
@@ -90,9 +105,22 @@ def _child(name: str, arguments: Sequence[str]) -> int:
 
     with atheris.instrument_imports(include=["jobs", "service", "models", "undegrade_client", "starlette", "PIL"]):
         module = target(name)
-    atheris.Setup([sys.argv[0], *arguments], module.run)
+    atheris.Setup([sys.argv[0], *arguments], timed(module.run))
     atheris.Fuzz()
     return 0
+
+
+def timed(run: Callable[[bytes], None], clock: Callable[[], float] = time.process_time) -> Callable[[bytes], None]:
+    """Returns `run` that raises where an input takes more than MAX_INPUT_S; atheris notices only some that end."""
+
+    def run_timed(data: bytes) -> None:
+        start_s = clock()
+        run(data)
+        took_s = clock() - start_s
+        if took_s > MAX_INPUT_S:
+            raise TimeoutError(f"an input of {len(data)} bytes took {took_s:.1f} s, expected at most {MAX_INPUT_S} s")
+
+    return run_timed
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+import torch
 from engine_bench import OUT_OF_MEMORY, Bench, named
 from fakes import FakeRestorer, FakeTrack
 
@@ -11,7 +12,7 @@ from jobs.spec import JobControls
 from models.errors import ControlsError, PromptNotUnderstood
 from models.pixels import floats
 from models.restorer import Request
-from worker.engine_errors import DeviceBroken, to_failed
+from worker.engine_errors import DeviceBroken, is_device_error, is_out_of_memory, to_failed
 from worker.messages import BatchStepped, Done, Failed
 
 
@@ -222,3 +223,27 @@ def test_a_prompt_that_the_bundle_cannot_do_fails_with_its_own_code():
     failed = to_failed("1", PromptNotUnderstood("this bundle cannot repair shadow", ("noise",), ("shadow",)))
     assert (failed.code, failed.detail) == ("prompt-not-understood", "this bundle cannot repair shadow")
     assert "best_effort" in failed.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "device"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True, False),
+        (
+            torch.AcceleratorError("CUDA error: out of memory"),
+            True,
+            True,
+        ),  # a graph or a library, not torch's allocator
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, True),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), True, True),
+        (RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"), False, True),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), False, True),
+        (torch.AcceleratorError("HIP error: unspecified launch failure"), False, True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False, True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False, False),
+    ],
+)
+def test_errors_of_memory_of_the_device_and_of_an_image_are_told_apart(error, memory, device):
+    """Memory is asked for first: it leaves the device whole, so the engine goes on."""
+    assert is_out_of_memory(error) == memory
+    assert memory or is_device_error(error) == device

@@ -12,7 +12,7 @@ from jobs.state import State
 from worker.messages import BatchStepped
 from worker.metrics import WorkerMetrics
 
-BOUNDED = {"bundle", "lane", "outcome", "stage", "le"}
+BOUNDED = {"bundle", "lane", "outcome", "stage", "le", "reason"}
 
 
 def spec(number):
