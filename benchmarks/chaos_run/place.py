@@ -24,7 +24,7 @@ from chaos_run.parts import MARK, ROOT, Part, free_port, processes_of, python
 from chaos_run.pictures import bundle_folder
 from chaos_run.schedule import APIS, WORKERS
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 STORE_DISK_MIB, REDIS_DISK_MIB = 256, 768
 READY_S = 900.0
 """A machine whose cores are busy needs minutes for what takes 15 s on an idle one."""
@@ -38,7 +38,7 @@ class Wish:
 
     redis: str = "one"
     store: str = "folder"
-    clock: bool = True
+    clock: bool = False
 
 
 class Place:
@@ -127,7 +127,7 @@ class Place:
 
     def _offer_clock(self) -> None:
         if not self.wish.clock or not FAKETIME.exists():
-            why = "libfaketime is not installed (make observe-tools)" if self.wish.clock else "--no-clock"
+            why = "libfaketime is not installed (make observe-tools)" if self.wish.clock else "not asked for (--clock)"
             self.without.append(f"no jumps of the clock: {why}")
             return
         self.have.add("clock")
