@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--redis", choices=("one", "sentinel"), default="one", help="one server, or a Sentinel trio")
     parser.add_argument("--store", choices=("folder", "s3"), default="folder", help="s3 is SeaweedFS (make s3-test)")
     parser.add_argument("--only", help="kinds of faults, with commas, instead of all: " + ", ".join(KINDS))
-    parser.add_argument("--clock", action="store_true", help="also jumps of the clock of an API and a worker (libfaketime)")
+    parser.add_argument("--clock", action="store_true", help="also jumps of the clock (libfaketime)")
     parser.add_argument("--schedule", type=Path, metavar="FILE", help="these faults instead of drawn ones")
     parser.add_argument("--shrink-minutes", type=float, default=0.0, help="time to look for a smaller failing schedule")
     parser.add_argument("--table", type=Path, metavar="FILE", help="append the figures to this file")
@@ -140,4 +140,7 @@ def _shrunk(plan: Plan, base: Path, expected: dict[int, str], first: Report, min
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the parts were started, or a second Ctrl-C
+        sys.exit(INTERRUPTED)

@@ -16,9 +16,8 @@ EXPLAINED_FAILURES = {
     "store-unavailable": ("store",),
     "storage-full": ("store", "redis"),
 }
-"""Codes with which a healthy job may fail, and the words in the names of faults that explain them (docs/architecture.md,
-"What happens when a part dies"): a job fails whose worker, engine or decoder died twice, and for which the store refused
-8 tries."""
+"""Codes with which a healthy job may fail, and the words in the names of faults that explain them.  A job fails whose
+worker, engine or decoder died twice, or for which the store refused 8 tries (docs/architecture.md)."""
 EVENT_OF_STATE = {"succeeded": "completed", "failed": "failed", "canceled": "canceled", "expired": "expired"}
 REGISTRY_OF_STATE = {"succeeded": "finished", "failed": "failed", "canceled": "canceled", "expired": "failed"}
 MORE_FILES = 24

@@ -37,10 +37,11 @@ EXPIRING = 40
 
 
 class Observer:
-    """Looks at a service as an operator can.  `headers`: those of an admin's key."""
+    """Looks at a service as the owners of its jobs and its operator can.  `tenants`: the headers of each owner."""
 
-    def __init__(self, urls: Sequence[str], headers: dict[str, str], redis: "Redis", store_url: str) -> None:
-        self.urls, self.headers, self.store_url = list(urls), headers, store_url
+    def __init__(self, urls: Sequence[str], tenants: Sequence[dict[str, str]], redis: "Redis", store_url: str) -> None:
+        self.urls, self.tenants, self.store_url = list(urls), tenants, store_url
+        self._owners: dict[str, dict[str, str]] = {}
         self.redis: Any = redis
         self._limit = asyncio.Semaphore(AT_ONCE)
 
@@ -67,8 +68,12 @@ class Observer:
 
     async def jobs(self, known: Sequence[str]) -> dict[str, SeenJob]:
         """Returns all jobs: those of the list, and those of `known` that the list leaves out and the API has."""
-        async with httpx.AsyncClient(base_url=self.urls[0], headers=self.headers, timeout=30) as client:
-            bodies = {body["id"]: body for body in await self._list(client)}
+        async with httpx.AsyncClient(base_url=self.urls[0], timeout=30) as client:
+            bodies: dict[str, dict[str, Any]] = {}
+            for headers in self.tenants:
+                of_tenant = await self._list(client, headers)
+                self._owners |= {body["id"]: headers for body in of_tenant}
+                bodies |= {body["id"]: body for body in of_tenant}
             missing = [job for job in known if job not in bodies]
             for body in await asyncio.gather(*(self._one(client, job) for job in missing)):
                 if body is not None:
@@ -81,12 +86,12 @@ class Observer:
                 )
             }
 
-    async def _list(self, client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    async def _list(self, client: httpx.AsyncClient, headers: dict[str, str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         cursor = None
         while True:
             params = {"limit": 200, **({"cursor": cursor} if cursor else {})}
-            answer = await client.get("/jobs", params=params)
+            answer = await client.get("/jobs", params=params, headers=headers)
             answer.raise_for_status()
             page = answer.json()
             found += page["jobs"]
@@ -94,9 +99,13 @@ class Observer:
                 return found
 
     async def _one(self, client: httpx.AsyncClient, job: str) -> dict[str, Any] | None:
-        async with self._limit:
-            answer = await client.get(f"/jobs/{job}")
-        return answer.json() if answer.status_code == 200 else None
+        for headers in self.tenants:
+            async with self._limit:
+                answer = await client.get(f"/jobs/{job}", headers=headers)
+            if answer.status_code == 200:
+                self._owners[job] = headers
+                return answer.json()  # type: ignore[no-any-return]
+        return None
 
     async def _in_redis(self, jobs: Sequence[str]) -> dict[str, tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]:
         """Returns the events and the registries of each job."""
@@ -125,7 +134,7 @@ class Observer:
         pixels = error = None
         if body["status"] == "succeeded":
             async with self._limit:
-                answer = await client.get(f"/jobs/{body['id']}/result")
+                answer = await client.get(f"/jobs/{body['id']}/result", headers=self._owners[body["id"]])
             if answer.status_code == 200:
                 pixels = pixels_hash(answer.content)
             else:
@@ -173,11 +182,11 @@ class Observer:
         seen.blobs = sorted({*unowned, *left[1]} & set(await asyncio.to_thread(self._blobs)))
 
     async def _delete(self, jobs: Sequence[str]) -> None:
-        async with httpx.AsyncClient(base_url=self.urls[-1], headers=self.headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=self.urls[-1], timeout=30) as client:
 
             async def delete(job: str) -> None:
                 async with self._limit:
-                    await client.delete(f"/jobs/{job}")
+                    await client.delete(f"/jobs/{job}", headers=self._owners[job])
 
             await asyncio.gather(*(delete(job) for job in jobs))
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import signal
 import statistics
 import time
 from collections import Counter
@@ -85,12 +86,14 @@ class Run:
 
     async def go(self) -> Report:
         """Run the plan.  What it has started has ended when this returns."""
-        begun_s = time.monotonic()
+        begun_s, task = time.monotonic(), asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         try:
             self.place.open()
             self.report.without = self.place.without
             await self._work()
-        except (asyncio.CancelledError, KeyboardInterrupt):
+        except asyncio.CancelledError:
             self.report.interrupted = True
         finally:
             for task in self._background:
@@ -105,21 +108,22 @@ class Run:
     async def _work(self) -> None:
         async with open_redis(self.place.redis_url, answer_s=10) as redis:
             keys = [(await api_keys.create(redis, f"tenant-{number}"))[1] for number in range(TENANTS)]
-            admin = (await api_keys.create(redis, "admin", "admin"))[1]
         self.say("starting 2 API processes, 3 workers, webhooks")
         await self.place.start_parts()
         source = random.Random(self.plan.seed + 1)
         load = Load(self.place.api_urls, keys, self.place.receiver.origin, self.pictures, self.journal, source)
         sending = self._spawn(load.run(lambda: self.plan.rate, MOST_AT_ONCE))
         self._spawn(self._watch(load))
-        headers = {"Authorization": f"Bearer {admin}"}
+        tenants = [{"Authorization": f"Bearer {key}"} for key in keys]
         try:
             await self._faults_under_load(load)
-        except (asyncio.CancelledError, KeyboardInterrupt):  # Ctrl-C: check what there is
+        except asyncio.CancelledError:  # Ctrl-C or SIGTERM: check what there is
             self.report.interrupted = True
+            if task := asyncio.current_task():
+                task.uncancel()
         load.stop()
         async with open_redis(self.place.redis_url, answer_s=10) as redis:
-            observer = Observer(self.place.api_urls, headers, redis, self.place.store_url)
+            observer = Observer(self.place.api_urls, tenants, redis, self.place.store_url)
             await self._settle(observer, load)
             load.give_up()
             with contextlib.suppress(asyncio.CancelledError):
