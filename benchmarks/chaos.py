@@ -35,6 +35,7 @@ from chaos_run.report import broken, last_line, say, write_table  # noqa: E402
 from chaos_run.run import Plan, Report, run_plan  # noqa: E402
 from chaos_run.schedule import KINDS, Fault, draw, read_schedule, write_schedule  # noqa: E402
 from chaos_run.shrink import shrink  # noqa: E402
+from s3_servers import WEED  # noqa: E402
 
 JOBS_PER_REQUEST, RATE = 1.1, 4.0
 INTERRUPTED = 130
@@ -94,6 +95,8 @@ def _options() -> argparse.Namespace:
     for name in ("minutes", "jobs", "rate"):
         if (value := getattr(options, name)) is not None and value <= 0:
             parser.error(f"--{name}: got {value:g}, expected more than 0")
+    if options.store == "s3" and not (WEED.exists() or shutil.which("weed")):
+        parser.error("--store s3: SeaweedFS is not installed; `make s3-test` installs it")
     if options.minutes is None:
         needs = [options.jobs / JOBS_PER_REQUEST / RATE / 60 if options.jobs else 0, (options.faults or 0) * 4 / 60]
         options.minutes = max(needs) or 3.0
@@ -102,14 +105,14 @@ def _options() -> argparse.Namespace:
 
 def _schedule(options: argparse.Namespace) -> tuple[list[Fault], float]:
     """Returns the faults and the seconds that they take."""
-    if options.schedule:
-        try:
+    try:
+        if options.schedule:
             faults = read_schedule(options.schedule)
-        except (OSError, ValueError) as error:
-            raise SystemExit(str(error)) from None
-        return faults, max((fault.at_s for fault in faults), default=0.0) + 1
-    have = _possible(options)
-    faults = draw(options.seed, options.minutes, options.faults, have, (options.only or "").split(","))
+            return faults, max((fault.at_s for fault in faults), default=0.0) + 1
+        only = (options.only or "").split(",")
+        faults = draw(options.seed, options.minutes, options.faults, _possible(options), only)
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from None
     return faults, options.minutes * 60
 
 

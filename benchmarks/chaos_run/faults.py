@@ -15,7 +15,7 @@ from sentinel_trio import SERVICE, Server
 
 from chaos_run.parts import END_S, Part
 from chaos_run.place import Place
-from chaos_run.schedule import Fault
+from chaos_run.schedule import KINDS, Fault
 
 DECODER_WAIT_S = 2.0
 BALLAST = "ballast"
@@ -55,6 +55,8 @@ class Faults:
         Raises:
             Skipped: what it needs is in another fault's hands, or is not there.
         """
+        if missing := KINDS[fault.kind].needs - self.place.have:
+            raise Skipped(f"this run has no {', '.join(sorted(missing))}")
         held = self._hold(fault)
         if taken := held & self._busy:
             raise Skipped(f"{', '.join(sorted(taken))} is in another fault")

@@ -101,6 +101,7 @@ class Place:
             if "store" in self.disks:
                 self.have.add("store-disk")
             return f"file://{folder}/blobs", folder / "blobs"
+        os.environ |= CREDENTIALS  # the runner itself lists the store at the end
         data = self.folder / "seaweed"
         data.mkdir()
         serving = seaweed_server(data)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from chaos_run.clients import Load
 from chaos_run.faults import Faults, Skipped
 from chaos_run.invariants import Terms, Violation, violations
@@ -164,9 +166,9 @@ class Run:
     async def _inject(self, faults: Faults, fault: Fault) -> None:
         try:
             await faults.inject(fault)
-        except Skipped as why:
+        except (Skipped, RedisError, OSError, AssertionError) as why:  # an assertion: no start in 30 s
             self.report.skipped[fault.kind] += 1
-            self.say(f"skipped {fault}: {why}")
+            self.say(f"skipped {fault}: {str(why)[:200]}")
             return
         self.report.injected[fault.kind] += 1
         self.ends_s.append(time.monotonic())
