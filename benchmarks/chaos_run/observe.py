@@ -23,11 +23,11 @@ BUNDLE = "autodir-small"
 LASTING = (
     redis_keys.API_KEYS, redis_keys.COUNTERS, redis_keys.COSTS, redis_keys.RECENT_ENDS, redis_keys.ARRIVALS,
     redis_keys.WORKERS, redis_keys.RQ_QUEUES, redis_keys.WEBHOOK_SECRETS, redis_keys.VIRTUAL_TIME,
-    redis_keys.PAST_TURNS, redis_keys.OUTBOX_BELL,
+    redis_keys.PAST_TURNS, redis_keys.OUTBOX_BELL, "rq:workers",
 )  # fmt: skip
 """Keys that do not grow with the number of jobs, and may stay for ever."""
 ENDING = (
-    redis_keys.WORKER, redis_keys.WEBHOOK_PROCESS, redis_keys.CLAIM, redis_keys.QUOTA_REQUESTS,
+    "rq:worker:", redis_keys.WORKER, redis_keys.WEBHOOK_PROCESS, redis_keys.CLAIM, redis_keys.QUOTA_REQUESTS,
     redis_keys.QUOTA_PIXELS, redis_keys.QUOTA_WAITS, redis_keys.RECOUNTED,
 )  # fmt: skip
 """Keys that Redis deletes by itself; without a time to live, they are leaks."""

@@ -1,6 +1,7 @@
 """The real parts of a run on this machine: Redis or Sentinels, a store, APIs, workers, and a webhook process."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from sentinel_trio import SERVICE, SentinelTrio, Server
 from webhook_receiver import Receiver
 
 from chaos_run.links import Link, Links
-from chaos_run.parts import MARK, ROOT, Part, free_port, processes_of, python
+from chaos_run.parts import MARK, ROOT, Part, free_port, processes_of, python, until
 from chaos_run.pictures import bundle_folder
 from chaos_run.schedule import APIS, WORKERS
 
@@ -255,7 +256,8 @@ class Place:
             part.busy = True
             part.send(signal.SIGCONT)
             part.kill()
-        time.sleep(0.3)  # children of parts end with their parents
+        with contextlib.suppress(TimeoutError):  # children of parts end with their parents
+            until(lambda: not processes_of(self.run), "the end of all processes", 10)
         left = []
         for process in processes_of(self.run):
             try:
