@@ -58,9 +58,10 @@ def main() -> int:
     for line in [*report.without, *broken(report)]:
         say(line)
     if report.violations:
+        (base / "violations.txt").write_text("".join(f"{violation}\n" for violation in report.violations))
         schedule = base / "schedule.jsonl"
         write_schedule(schedule, faults)
-        say(f"seed {options.seed} failed; its schedule is {schedule}, its logs are in {base / 'run'}")
+        say(f"seed {options.seed} failed; its schedule, journal, logs and violations.txt are in {base}")
         if options.shrink_minutes:
             smaller = _shrunk(plan, base, expected, report, options.shrink_minutes)
             write_schedule(schedule.with_name("minimal.jsonl"), smaller)

@@ -170,6 +170,7 @@ def test_a_failover_may_lose_a_cancel_but_no_accepted_job():
     late = job(CANCELED, state="succeeded", pixels="right-1", events=(("7-0", "completed"),), registries=("finished",))
     assert rules(late, replicated=True) == []
     assert rules(gone(JOB), replicated=True) == ["lost"]
+    assert rules(lambda seen: seen.blobs.append("b"), replicated=True) == []
 
 
 ALL = ("one-redis", "links", "store-disk", "redis-disk", "clock")
