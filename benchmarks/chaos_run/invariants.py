@@ -20,8 +20,8 @@ EXPLAINED_FAILURES = {
 worker, engine or decoder died twice, or for which the store refused 8 tries (docs/architecture.md)."""
 EVENT_OF_STATE = {"succeeded": "completed", "failed": "failed", "canceled": "canceled", "expired": "expired"}
 REGISTRY_OF_STATE = {"succeeded": "finished", "failed": "failed", "canceled": "canceled", "expired": "failed"}
-MORE_FILES = 60
-"""Descriptors beyond those of the calm time: a burst fills pools of up to 50 connections, which stay open."""
+MORE_FILES = 72
+"""Descriptors beyond those of the calm time: a burst fills a pool of up to 64 connections, which stay open."""
 CHILDREN = {"worker": {"engine": 1, "decoder": 2, "tracker": 1}}
 RECOVERED_FACTOR, RECOVERED_EXTRA_S = 3.0, 2.0
 
