@@ -34,7 +34,7 @@ PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_cou
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-maxim test test-all check manifests manifests-observe manifests-checkov api-fuzz bench bench-service gpu-kit
 .PHONY: image image-test compose-test constraints sbom observe-tools alerts-test metrics-page figures train-small
-.PHONY: fuzz soak page-test page-figures test-apart api-page api-snapshot recipes-test
+.PHONY: fuzz soak chaos page-test page-figures test-apart api-page api-snapshot recipes-test
 .PHONY: train-daclip-small wheels s3-test client-js-test provenance-tools clean
 
 help: ## Print this list
@@ -129,6 +129,9 @@ $(ATHERIS_READY):
 	@echo "Installing atheris into $(ATHERIS)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --target $(ATHERIS) 'atheris>=3,<4'
 	@touch $@
+
+chaos: $(READY) ## Kill, pause and cut off the real parts under load, and check that nothing is lost (CHAOS="--minutes 3 --seed 7")
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/chaos.py $(CHAOS)
 
 page-test: $(READY) $(PAGE_READY) ## Test the page in a real browser with a real worker (10 minutes; installs chromium as root on Debian)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q tests/browser

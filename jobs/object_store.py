@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_SWEPT_AT_ONCE = 500
+DOUBTFUL_S = 600.0
+"""A write that failed may have been done: its answer was lost.  The sweep deletes it after this, unless it is written
+once more meanwhile."""
+PROBE_S = 600.0
+"""After this, the sweep deletes the probe of a process that was killed."""
 CONCURRENT_DELETES = 4
 """Each delete takes a thread of the loop's pool; the other threads serve requests that clients wait for."""
 RETRY: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=8)}
@@ -163,7 +168,7 @@ class ObjectStore:
         try:
             await self._call(obstore.put, self.store, name, data, **self._attributes(data))
         except (BaseError, OSError) as error:
-            await self._forget([name])
+            await self._forget([name], expires_s=time.time() + DOUBTFUL_S)
             raise self._put_error(name, error) from error
         if job and await self.redis.zscore(redis_keys.BLOBS, name) in (None, 0.0):  # its job was deleted meanwhile
             await self.delete(name)
@@ -227,12 +232,14 @@ class ObjectStore:
 
     async def probe(self) -> None:
         name = f"{PROBE}-{os.getpid()}"
+        await self._scripts.run("mark_blob", name=name, size=0, expires_s=time.time() + PROBE_S)
         try:
             await self._call(obstore.put, self.store, name, b"probe")
             await self._call(self._read, name)
             await self._call(obstore.delete, self.store, name)
         except (BaseError, OSError) as error:
             raise self._put_error("a blob", error) from error
+        await self._forget([name])
 
     async def sweep(self, now_s: float) -> int:
         due = await self.redis.zrangebyscore(redis_keys.BLOBS, "-inf", now_s, start=0, num=MAX_SWEPT_AT_ONCE)
@@ -261,8 +268,9 @@ class ObjectStore:
         """Returns what S3 notes with a blob: a browser shows what a presigned URL leads to by its type."""
         return {"attributes": {"Content-Type": media_type(data)}} if self.kind == "s3" else {}
 
-    async def _forget(self, names: list[str]) -> None:
-        await self._scripts.run("drop_blobs", names=names, ids=[job_of(name) or "" for name in names])
+    async def _forget(self, names: list[str], expires_s: float | None = None) -> None:
+        ids = [job_of(name) or "" for name in names]
+        await self._scripts.run("drop_blobs", names=names, ids=ids, expires_s=expires_s)
 
     async def _delete(self, names: list[str]) -> tuple[int, list[StoreError]]:
         """Delete blobs and their expiry.  Returns how many were deleted, and the errors of the others."""
@@ -276,7 +284,7 @@ class ObjectStore:
     async def _delete_one(self, name: str, limit: asyncio.Semaphore) -> StoreError | None:
         async with limit:
             try:
-                await self._call(obstore.delete, self.store, name)
+                await self._call(self._delete_now, name)
             except FileNotFoundError:
                 pass
             except (BaseError, OSError, ValueError, StoreError) as error:
@@ -284,6 +292,30 @@ class ObjectStore:
                 failure.__cause__ = error
                 return failure
         return None
+
+    def _delete_now(self, name: str) -> None:
+        try:
+            obstore.delete(self.store, name)
+        finally:
+            if isinstance(self.store, LocalStore):
+                remove_unfinished(Path(unquote(str(self.store.prefix))), name)
+
+
+def remove_unfinished(folder: Path, name: str) -> None:
+    """Delete what processes that were killed have left of a blob: obstore writes NAME#1, NAME#2 ... and renames that.
+
+    A process that is still writing the blob meets FileNotFoundError: the blob is unwanted.
+    """
+    parent, left = (folder / name).parent, False
+    for file in parent.glob(f"{Path(name).name}#*"):  # names of blobs have no '#'
+        file.unlink(missing_ok=True)
+        left = True
+    while left and parent != folder:
+        try:
+            parent.rmdir()
+        except OSError:  # another blob is there
+            return
+        parent = parent.parent
 
 
 async def check_disk(folder: Path, size: int, kept: int = 0) -> None:

@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
+from rq.worker_registration import clean_worker_registry
 
 from jobs.rq_format import ListedJob
 
@@ -38,8 +39,15 @@ class UndegradeWorker(SimpleWorker):
         raise RuntimeError("RQ's loop is not used: worker.supervisor leases the jobs of this worker")
 
     def register(self) -> None:
-        """Add this worker to RQ's registry."""
+        """Add this worker to RQ's registry, and remove workers that were killed: their entries have no time to live.
+
+        It may be called again after a Redis whose answer was lost.  RQ would refuse the second birth of a name, but
+        names of our workers are unique.
+        """
+        self.connection.delete(self.key)
         self.register_birth()  # type: ignore[no-untyped-call]
+        for queue in self.queues:
+            clean_worker_registry(queue)
 
     def unregister(self) -> None:
         """Remove this worker from RQ's registry."""

@@ -125,6 +125,7 @@ class ShardedCounters(Counters):
 
 def merged_line(lines: Sequence[LineSnapshot]) -> LineSnapshot:
     """Returns the jobs of a bundle on all shards.  It has no place of a job: that is within its own shard."""
+    places = [line.new_place for line in lines if line.new_place is not None]
     return LineSnapshot(
         now_ms=max(line.now_ms for line in lines), place=None,
         queued={lane: sum(line.queued[lane] for line in lines) for lane in LANES},
@@ -136,6 +137,7 @@ def merged_line(lines: Sequence[LineSnapshot]) -> LineSnapshot:
             for lane in LANES
             if any(lane in line.oldest_ms for line in lines)
         },
+        new_place=sum(places) if len(places) == len(lines) else None,
     )  # fmt: skip
 
 

@@ -178,10 +178,13 @@ class ShardedQueue(Queue):
         """Returns where a job stands in the line of its shard."""
         return await self.part(spec.id).forecast(spec)
 
-    async def line(self, bundle: str, lane: Lane = "standard", job: str = "") -> LineSnapshot:
+    async def line(
+        self, bundle: str, lane: Lane = "standard", job: str = "", owner: str | None = None
+    ) -> LineSnapshot:  # fmt: skip
         if job:
-            return await self.part(job).line(bundle, lane, job)
-        return merged_line([line for _, line in await self.shards.ask(lambda shard: shard.queue.line(bundle, lane))])
+            return await self.part(job).line(bundle, lane, job, owner)
+        lines = await self.shards.ask(lambda shard: shard.queue.line(bundle, lane, owner=owner))
+        return merged_line([line for _, line in lines])
 
     async def backlog(self, bundle: str) -> Backlog:
         return merged_backlog([one for _, one in await self.shards.ask(lambda shard: shard.queue.backlog(bundle))])

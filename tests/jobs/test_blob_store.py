@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+import obstore
 import pytest
 import redis.exceptions
 from redis.asyncio import Redis
@@ -254,3 +255,74 @@ def test_a_missing_bucket_does_not_pass_the_probe(valkey_url, bucket):
             await store.probe()
 
     run(valkey_url, bucket.replace("s3://bucket", "s3://nobodys"), scenario)
+
+
+WRITE_AND_DIE = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import obstore
+from obstore.store import LocalStore
+
+folder = Path(sys.argv[1])
+store = LocalStore(str(folder), mkdir=True, automatic_cleanup=True)
+threading.Thread(target=obstore.put, args=(store, "job/input", bytes(200_000_000)), daemon=True).start()
+while not list(folder.rglob("input*")):
+    time.sleep(0.001)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_what_a_process_has_written_of_a_blob_before_it_was_killed_goes_with_the_blob(valkey_url, url):
+    folder = Path(url.removeprefix("file://"))
+
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        await client.zadd("undegrade:blobs", {"job/input": time.time() + HOUR_S})  # as a put does before it writes
+        killed = subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(folder)], check=False)
+        assert killed.returncode == -9 and [path.name for path in folder.rglob("*") if path.is_file()] == ["input#1"]
+        await store.put("job/result", b"another", HOUR_S)
+        await store.delete("job/input")
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["result"]
+        await store.put("job/input-1", b"a name of ours", HOUR_S)
+        assert await store.sweep(time.time() + 2 * HOUR_S) == 2
+
+    run(valkey_url, url, scenario)
+    assert list(folder.rglob("*")) == []
+
+
+@swept_backends
+def test_a_write_whose_answer_was_lost_is_deleted_later_unless_it_is_repeated(valkey_url, url, monkeypatch):
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        put = obstore.put
+
+        def lost(*arguments, **named):
+            put(*arguments, **named)
+            raise OSError("connection reset")
+
+        monkeypatch.setattr(obstore, "put", lost)
+        for name in ("job/once", "job/again"):
+            with pytest.raises(StoreError, match="connection reset"):
+                await store.put(name, b"x", 2 * HOUR_S)
+        monkeypatch.undo()
+        await store.put("job/again", b"x", 2 * HOUR_S)
+        assert await store.sweep(time.time()) == 0, "a worker may be about to write it once more"
+        assert await store.sweep(time.time() + HOUR_S) == 1
+        assert await store.get("job/again") == b"x"
+        with pytest.raises(BlobMissing):
+            await store.get("job/once")
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_the_probe_of_a_process_that_was_killed_is_swept(valkey_url, url, monkeypatch):
+    async def scenario(store: BlobStore, _: Redis) -> None:
+        monkeypatch.setattr(obstore, "delete", lambda *arguments: 1 / 0)  # the process ends here
+        with pytest.raises(ZeroDivisionError):
+            await store.probe()
+        monkeypatch.undo()
+        assert await store.sweep(time.time()) == 0
+        assert await store.sweep(time.time() + HOUR_S) == 1
+
+    run(valkey_url, url, scenario)
+    assert list(Path(url.removeprefix("file://")).rglob("*")) == []
