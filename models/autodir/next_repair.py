@@ -18,6 +18,9 @@ some, and with up to 0.49 in the patterns of clean small photos (docs/decisions/
 
 VEIL = "haze"
 """The repair that may remove too much: it subtracts light."""
+BLUR, BLURRED = "blur", 0.15
+"""A photo that is this probably blurred is not dehazed.  Blur, too, takes contrast from details: two blurred photos had
+haze at 0.5 with blur at 0.2 to 0.4, and lost 10 dB; of 35 hazy ones, one had blur above 0.1 (docs/decisions/0060)."""
 
 
 def max_passes(run: ImageRun, config: AutoDIRConfig) -> int:
@@ -84,10 +87,12 @@ def _hides_compression(run: ImageRun) -> bool:
 
 
 def _choices(run: ImageRun) -> tuple[str, ...]:
-    """Returns what the assessor may choose; in a photo's own size, one of `FALLING` only where the user named it."""
-    if run.factor == 1:
-        return run.remaining
-    unlikely = {ENLARGING_REPAIR, *FALLING} - ({*names(run.controls.only)} - {ENLARGING_REPAIR})
+    """Returns what the assessor may choose; what is left out needs the user's word (`only`), or strict mode."""
+    unlikely: set[str] = set()
+    if run.before.get(BLUR, 0.0) >= BLURRED and not run.controls.strict:
+        unlikely |= {VEIL} - {*names(run.controls.only)}
+    if run.factor > 1:
+        unlikely |= {ENLARGING_REPAIR, *FALLING} - ({*names(run.controls.only)} - {ENLARGING_REPAIR})
     return tuple(name for name in run.remaining if name not in unlikely)
 
 

@@ -48,6 +48,22 @@ def test_nothing_looks_at_an_image_whose_repairs_all_have_share_zero(autodir):
     assert (outcome.report.stop_reason, outcome.report.change.share) == ("strength-zero", 0)
 
 
+@pytest.mark.parametrize(
+    ("seen", "blur", "controls", "labels"),
+    [
+        ({"haze": 0.8}, 0.16, {}, ()),
+        ({"haze": 0.8}, 0.14, {}, ("haze",)),
+        ({"haze": 0.8}, 0.16, {"only": ("haze",)}, ("haze",)),
+        ({"haze": 0.8}, 0.16, {"prompt": "haze"}, ("haze",)),
+        ({"haze": 0.8}, 0.16, {"strict": True}, ("haze",)),
+        ({"noise": 0.6, "haze": 0.38}, 0.3, {}, ("noise",)),
+    ],
+)
+def test_a_photo_that_may_be_blurred_is_dehazed_only_on_the_users_word(autodir, seen, blur, controls, labels):
+    model = autodir(assessor=Script({**sees(**seen), "blur": blur}, *[sees(clean=0.9)] * 3), floor=0.35)
+    assert restored(model, picture(), **controls).report.labels == labels
+
+
 def test_a_repair_that_was_judged_as_a_whole_is_looked_at_again_before_the_next(autodir):
     script = Script(sees(noise=0.8), sees(haze=0.8), sees(clean=0.9))
     report = restored(autodir(assessor=script), picture(), strength={"noise": 0.5}).report
