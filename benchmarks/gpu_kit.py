@@ -22,7 +22,8 @@ from models.bundle import DEFAULT_BUNDLE, find_bundle, read_manifest, sha256_of
 
 ROOT = Path(__file__).parents[1]
 LIMIT_BYTES = 64 * 2**20
-BUNDLES = "models/bundles"
+STAYS = ("models/bundles/", "models/training/learn/replay.safetensors", "tests/parity/")
+"""What the run on the GPU does not need: shipped bundles, evidence for `learn`, and vectors of published networks."""
 WHEELS, ARCHIVE, MANIFEST = "wheels", "bundle.tar.bz2", "manifest.json"
 THERE, SITE = "/tmp/bundles", "/tmp/site"
 
@@ -32,10 +33,10 @@ class TooLarge(Exception):
 
 
 def source_files(root: Path = ROOT) -> list[Path]:
-    """Returns what travels of the working tree: tracked and new files that git does not ignore, without the bundles."""
+    """Returns what travels of the working tree: tracked and new files that git does not ignore, without what STAYS."""
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(words, cwd=root, check=True, capture_output=True, text=True).stdout
-    files = [root / name for name in sorted(set(listed.split("\0"))) if name and not name.startswith(f"{BUNDLES}/")]
+    files = [root / name for name in sorted(set(listed.split("\0"))) if name and not name.startswith(STAYS)]
     return [file for file in files if file.is_file()]
 
 
@@ -66,7 +67,7 @@ def commands(kit: str, arguments: Sequence[str] = ("--minutes", "8")) -> dict[st
         f"python3 benchmarks/gpu.py {' '.join(arguments)} --out $OUT",
     ]
     return {
-        "before": f"git sparse-checkout set --no-cone '/*' '!/{BUNDLES}/*'",
+        "before": " ".join(["git sparse-checkout set --no-cone '/*'", *(f"'!/{path}'" for path in STAYS)]),
         "there": " && ".join(there),
         "after": "git sparse-checkout disable",
     }

@@ -23,6 +23,7 @@ from worker.held_jobs import HeldJobs
 from worker.lease_turns import LeaseTurns
 from worker.metrics import WorkerMetrics
 from worker.pace import Pace
+from worker.recycling import NO_RECYCLING, Recycling
 from worker.redis_retry import RedisRetry
 from worker.shard_work import SharedParts
 from worker.shard_works import ShardWorks
@@ -64,6 +65,7 @@ def works_of(text: str, max_batch: int = 2) -> tuple[ShardWorks, asyncio.Event]:
         max_running_s=60, provenance=Provenance(), replication=NO_REPLICATION, tracer=NO_TRACER, link=link,
         keeper=keeper, held=held, codec=None, metrics=metrics, retry=RedisRetry(metrics, draining),
         background=BackgroundTasks(), pace=Pace(), turns=LeaseTurns(several=True), on_drain=lambda: None,
+        recycling=Recycling(NO_RECYCLING, link),
     )  # fmt: skip
     return ShardWorks(shared, text), draining
 
