@@ -28,7 +28,7 @@ PINS_READY := $(PINS)/.installed
 THREADS := $(or $(OMP_NUM_THREADS),1)
 # Rooms that `make check` tests, so that `make test` stays below six minutes on two cores
 APART = tests/deploy tests/observe tests/client tests/docs tests/models/training tests/models/convert \
-	tests/models/evaluation tests/models/maxim
+	tests/models/evaluation tests/models/maxim tests/benchmarks
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) * 3 // 2 // $(THREADS))))")
 
 .DEFAULT_GOAL := help
