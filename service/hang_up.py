@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
+from jobs.end_tasks import end_tasks
+
 T = TypeVar("T")
 
 
@@ -22,9 +24,7 @@ async def until_hang_up(work: Coroutine[Any, Any, T], receive: Receive | None, o
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else otherwise
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        await end_tasks(working, leaving)  # a work that reads Redis may swallow its first cancellation
 
 
 async def _hang_up(receive: Receive) -> None:

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from service.hang_up import until_hang_up
+
 REQUESTS = {
     "poll": ("GET", "/jobs/{job}?wait=60", b""),
     "events": ("GET", "/jobs/{job}/events", b""),
@@ -32,6 +34,30 @@ def test_a_wait_ends_when_its_client_hangs_up(service, submitted, picture, kind,
     for connection in sockets:
         connection.close()
     eventually(lambda: waiters.count() == 0, deadline_s=10)
+
+
+@pytest.mark.parametrize("swallowed", [0, 1, 3])
+def test_a_wait_ends_whose_work_swallows_its_cancellation(swallowed):
+    """redis-py does so while it connects; the wait then kept its place until its own end."""
+
+    async def work() -> str:
+        for left in range(swallowed, -1, -1):
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if not left:
+                    raise
+        return "the client was gone"
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def scenario() -> None:
+        async with asyncio.timeout(30):
+            assert await until_hang_up(work(), receive, "hung up") == "hung up"
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(scenario())
 
 
 async def _answers(port: int, count: int, path: str) -> list[int]:
