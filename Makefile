@@ -28,7 +28,8 @@ PINS_READY := $(PINS)/.installed
 THREADS := $(or $(OMP_NUM_THREADS),1)
 # Rooms that `make check` tests, so that `make test` stays below six minutes on two cores
 APART = tests/deploy tests/observe tests/client tests/docs tests/models/training tests/models/convert \
-	tests/models/evaluation tests/models/maxim tests/benchmarks
+	tests/models/evaluation tests/models/maxim tests/models/daclip tests/models/etdiffir tests/models/dat \
+	tests/benchmarks
 PROCESSES = $(shell $(BIN)/python -c "import os; print(max(1, min(8, (os.cpu_count() or 1) * 3 // 2 // $(THREADS))))")
 
 .DEFAULT_GOAL := help
@@ -76,7 +77,7 @@ test: $(READY) ## Run the tests that take seconds, all cores busy; `make check` 
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile \
 		$(addprefix --ignore ,$(APART)) -m "not slow and not gpu and not full"
 
-test-apart: $(READY) ## Run the tests of manifests, rules and dashboards, client, and training
+test-apart: $(READY) ## Run the tests of manifests, dashboards, client, training, benchmarks, and the other families
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadfile $(APART) \
 		-m "not slow and not gpu and not full"
 
