@@ -353,11 +353,10 @@ class Queue:
 
     async def line(self, bundle: str, lane: Lane = "standard", job: str = "", owner: str | None = None) -> LineSnapshot:
         """Returns a bundle's jobs at one moment, with the places of a job of the lane and of the owner's next one."""
-        answer = await self._scripts.run(
+        return read_line(await self._scripts.run(
             "line", id=job, queue=queue_name(bundle, lane), bundle=bundle, newcomer=owner or redis_keys.ANYBODY,
             queues=[queue_name(bundle, each) for each in LANES],
-        )  # fmt: skip
-        return read_line(answer)
+        ))  # fmt: skip
 
     async def backlog(self, bundle: str) -> Backlog:
         """Returns how much work there is for a bundle."""
