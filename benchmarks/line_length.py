@@ -82,7 +82,7 @@ class Bench:
         return [job.spec.id for job in leased]
 
     async def block(self, calls: int) -> None:
-        """Measure so many calls of each operation.  The line is as long afterwards as before."""
+        """Measure `calls` calls of each operation.  The line is as long afterwards as before."""
         from jobs.job_list import Cursor, Filter
         from jobs.lease import Finished
         from jobs.record import Outcome

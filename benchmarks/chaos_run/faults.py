@@ -255,7 +255,7 @@ class _filled:
                 try:
                     while file.write(block) == len(block):
                         pass
-                except OSError:
+                except OSError:  # full: what is left may take a smaller block
                     pass
                 block = block[: len(block) // 2] if len(block) > FULL_BYTES_LEFT else b""
 

@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """
     if arguments.evidence:
         raise TrainingError("got --evidence, which the stage assessor reads. This command writes it to --out.")
+    if arguments.examples < 1:
+        raise TrainingError(f"got --examples {arguments.examples}, expected at least 1")
     device = choose_device(arguments.device).device
     arguments.command = "assessor"
     stage, settings, _ = stages.build(arguments, device)

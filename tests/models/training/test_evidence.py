@@ -70,3 +70,5 @@ def test_a_folder_without_evidence_and_evidence_for_the_command_itself_are_refus
     assert "found no evidence" in capsys.readouterr().err
     assert call("evidence", "--evidence", tmp_path / "evidence", "--out", tmp_path / "other") == 3
     assert "which the stage assessor reads" in " ".join(capsys.readouterr().err.split())
+    assert call("evidence", "--out", tmp_path / "other", "--examples", 0) == 3
+    assert "--examples 0, expected at least 1" in " ".join(capsys.readouterr().err.split())
