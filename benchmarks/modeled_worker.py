@@ -153,7 +153,7 @@ class CountingStore(ObjectStore):
 
 
 async def run_workers(urls: list[str], store_url: str, pace: Pace, ending: asyncio.Event, requests: Requests) -> None:
-    """Run a worker for each URL of a Redis, until `ending` is set."""
+    """Run a worker for each of these settings, which name one Redis or several, until `ending` is set."""
     supervisor.EngineLink = partial(ModeledEngine, pace)  # type: ignore[misc, assignment]
     supervisor.CodecPool = ModeledCodec  # type: ignore[misc, assignment]
     supervisor.open_store = requests.open_store
