@@ -1,9 +1,10 @@
 """What a number of GPUs and photos a second need, by arithmetic from measured rates: no clock, no Redis.
 
-The model has four sums.  A core of Redis pays for jobs, for looks at jobs, and for each worker that asks it for work.
-A core of an API pod pays for its share of requests and streams, and for *all* changes of *all* jobs, because each API
-process hears of them.  So neither part grows without limit, and the model divides a fleet that is too large into cells:
-deployments of their own, with servers, pods and GPUs of their own.
+A core of Redis pays for its share of jobs, looks and waits, and for *each* worker and *each* pod, which ask it all the
+time.  A core of an API pod pays for its share of requests and streams, and for *each* server, which it checks.  A pod
+hears only of the jobs that somebody waits for in it.  Because of what is paid for each, neither part grows without
+limit, and the model divides a fleet that is too large into cells: deployments of their own, with servers, pods and GPUs
+of their own.
 """
 
 import math
@@ -22,15 +23,15 @@ class Rates:
 
     Attributes:
         redis_job_us: all that Redis does for a job, from its submission to its end.
-        redis_worker_us: what Redis does in a second for a worker that asks for work, renews and reclaims.
+        redis_worker_us: what one server does in a second for a worker that asks for work, renews and reclaims there.
+        redis_pod_us: what one server does in a second for an API process that checks it and ends late jobs there.
         redis_look_us: what Redis does for `GET /jobs/{id}`.
         redis_result_us: what Redis does for `GET /jobs/{id}/result`.
-        redis_change_us: what Redis does to send one change to one API process.
-        api_job_us, api_look_us, api_result_us: what an API process does for one such request.
-        api_change_us: what an API process does with one change of any job.
+        redis_wait_us: what Redis does for `GET /jobs/{id}?wait=`, with its subscription.
+        api_job_us, api_look_us, api_result_us, api_wait_us: what an API process does for one such request.
+        api_server_us: what an API process does in a second for each server.
         api_stream_us: what an API process does in a second for an event stream that is open.
         api_event_us: what an API process does for an event that it sends to a stream.
-        changes: of a job, published to all API processes.
         events: of a job, sent to its event stream.
         redis_job_bytes: to and from Redis for a job.
         queued_bytes, ended_bytes: memory of Redis for a job that waits, and for one that has ended.
@@ -43,14 +44,15 @@ class Rates:
     redis_worker_us: float
     redis_look_us: float
     redis_result_us: float
-    redis_change_us: float
+    redis_wait_us: float
+    redis_pod_us: float
     api_job_us: float
     api_look_us: float
     api_result_us: float
-    api_change_us: float
+    api_wait_us: float
+    api_server_us: float
     api_stream_us: float
     api_event_us: float
-    changes: float
     events: float
     redis_job_bytes: float
     queued_bytes: float
@@ -67,6 +69,7 @@ class Demand:
 
     Attributes:
         looks: requests `GET /jobs/{id}` for a job.
+        waits: requests `GET /jobs/{id}?wait=` for a job.
         results: downloads of a result through the API.
         streams: event streams that are open at the same time.
         photo_mb, result_mb: megabytes of an input, and of a result.
@@ -80,6 +83,7 @@ class Demand:
     gpus: int
     photos_per_second: float
     looks: float = 2.0
+    waits: float = 1.0
     results: float = 1.0
     streams: int = 0
     photo_mb: float = 3.0
@@ -177,25 +181,34 @@ def plan(rates: Rates, demand: Demand) -> Plan:
 def _plan_with(rates: Rates, demand: Demand, cells: int) -> Plan | None:
     """Returns the plan with so many cells; None where a part of a cell cannot do its work on any number of cores."""
     photos, workers, streams = demand.photos_per_second / cells, demand.gpus / cells, demand.streams / cells
-    changes = photos * rates.changes
-    shared_us = photos * (rates.api_job_us + demand.looks * rates.api_look_us + demand.results * rates.api_result_us)
+    pod_us = photos * (
+        rates.api_job_us + demand.looks * rates.api_look_us + demand.waits * rates.api_wait_us
+        + demand.results * rates.api_result_us
+    )  # fmt: skip
     share_streamed = min(1.0, streams / photos)
-    shared_us += streams * rates.api_stream_us + photos * share_streamed * rates.events * rates.api_event_us
-    pods = _parts(shared_us, changes * rates.api_change_us, demand.busy)
-    if pods is None:
-        return None
-    job_us = rates.redis_job_us + demand.looks * rates.redis_look_us + demand.results * rates.redis_result_us
-    job_us += rates.changes * pods * rates.redis_change_us
-    servers = _parts(photos * job_us, workers * rates.redis_worker_us, demand.busy)
-    if servers is None:
-        return None
+    pod_us += streams * rates.api_stream_us + photos * share_streamed * rates.events * rates.api_event_us
+    server_us = photos * (
+        rates.redis_job_us + demand.looks * rates.redis_look_us + demand.waits * rates.redis_wait_us
+        + demand.results * rates.redis_result_us
+    )  # fmt: skip
     redis_gb = (demand.photos_per_second * demand.keep_s * rates.ended_bytes + demand.queued * rates.queued_bytes) / 1e9
-    servers = max(servers, math.ceil(redis_gb / cells / demand.redis_memory_gb))
+    servers = max(1, math.ceil(redis_gb / cells / demand.redis_memory_gb))
+    while True:  # more servers need more pods, which need more servers: both only grow
+        pods = _parts(pod_us, servers * rates.api_server_us, demand.busy)
+        if pods is None:
+            return None
+        asking_us = workers * rates.redis_worker_us + pods * rates.redis_pod_us
+        needed = _parts(server_us, asking_us, demand.busy)
+        if needed is None:
+            return None
+        if needed <= servers:
+            break
+        servers = needed
     all_photos = demand.photos_per_second
     return Plan(
         cells=cells, redis_of_cell=servers, pods_of_cell=pods,
-        redis_busy=(photos * job_us / servers + workers * rates.redis_worker_us) / 1e6,
-        pod_busy=(shared_us / pods + changes * rates.api_change_us) / 1e6,
+        redis_busy=(server_us / servers + asking_us) / 1e6,
+        pod_busy=(pod_us / pods + servers * rates.api_server_us) / 1e6,
         redis_gb=redis_gb, redis_mb_per_s=all_photos * rates.redis_job_bytes / 1e6,
         in_mb_per_s=all_photos * demand.photo_mb, out_mb_per_s=all_photos * demand.results * demand.result_mb,
         store_mb_per_s=all_photos * (2 * demand.photo_mb + (1 + demand.results) * demand.result_mb),

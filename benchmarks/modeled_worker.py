@@ -22,7 +22,7 @@ from jobs import blob_store
 from jobs.object_store import ObjectStore
 from jobs.record import Outcome, PassRecord
 from models.photo.read import Photo
-from worker import supervisor
+from worker import shard_work, supervisor
 from worker.engine_config import EngineConfig
 from worker.engine_link import EngineLink
 from worker.messages import Answer, Begun, Cancel, Command, Done, Loaded, PassProgress, Ready, StepProgress, Task
@@ -153,10 +153,10 @@ class CountingStore(ObjectStore):
 
 
 async def run_workers(urls: list[str], store_url: str, pace: Pace, ending: asyncio.Event, requests: Requests) -> None:
-    """Run a worker for each URL of a Redis, until `ending` is set."""
+    """Run a worker for each of these settings, which name one Redis or several, until `ending` is set."""
     supervisor.EngineLink = partial(ModeledEngine, pace)  # type: ignore[misc, assignment]
     supervisor.CodecPool = ModeledCodec  # type: ignore[misc, assignment]
-    supervisor.open_store = requests.open_store
+    shard_work.open_store = requests.open_store
     engine = EngineConfig(bundles={BUNDLE: Path()})
     workers = [Supervisor(WorkerConfig(redis_url=url, store_url=store_url, engine=engine, grace_s=5.0)) for url in urls]
     running = [asyncio.create_task(worker.run()) for worker in workers]

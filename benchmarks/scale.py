@@ -7,7 +7,7 @@
     --plan   print what a number of GPUs and photos a second need, from the rates of the newest result
 
 Workers are those of `undegrade worker` but for engine and codec, whose seconds are modeled (modeled_worker.py).
-Servers are independent so far: each worker belongs to one of them.
+Several servers are shards of one service: each worker leases from all of them, and each asks all of them all the time.
 
 Example: python benchmarks/scale.py --quick
 Example: python benchmarks/scale.py --plan --gpus 1000 --photos-per-second 10000
@@ -96,8 +96,10 @@ async def measure_memory(jobs: int) -> dict[int, float]:
 
 def rates_of(rows: Sequence[Any], memory: dict[int, float], api: Any) -> tuple[Rates, float]:  # noqa: ANN401
     """Returns the rates of the model, and how well the fit explains the CPU time of Redis (R squared)."""
-    spans = [(0, row.workers * row.idle_s, row.idle.cpu_s) for row in rows]
-    spans += [(row.jobs, row.workers * row.busy_s, row.busy.cpu_s) for row in rows]
+    from scale_api import PUBLISHED
+
+    spans = [(0, row.workers * row.servers * row.idle_s, row.idle.cpu_s) for row in rows]
+    spans += [(row.jobs, row.workers * row.servers * row.busy_s, row.busy.cpu_s) for row in rows]
     job_us, worker_us, explained = fit(*map(list, zip(*spans, strict=True)))
     jobs = sum(row.jobs for row in rows)
     costs = {cost.what: cost for cost in api.costs}
@@ -110,21 +112,20 @@ def rates_of(rows: Sequence[Any], memory: dict[int, float], api: Any) -> tuple[R
 
     stored = sum(row.jobs + row.warm_jobs for row in rows)
     worked = {name: sum(row.requests.get(name, 0) for row in rows) / stored for name in ("put", "get", "delete")}
-    published = sum(row.busy.calls.get("publish", 0) for row in rows) / jobs
+    published = sum(row.busy.calls.get("publish", 0) for row in rows) / PUBLISHED / jobs
     rates = Rates(
         redis_job_us=max(0.0, job_us), redis_worker_us=max(0.0, worker_us), redis_look_us=redis_us("look"),
-        redis_result_us=redis_us("result"), redis_change_us=REDIS_CHANGE_US, api_job_us=api_us("submission"),
-        api_look_us=api_us("look"), api_result_us=api_us("result"), api_change_us=api_us("change"),
-        api_stream_us=api_us("stream second"), api_event_us=api_us("event delivered"), changes=published,
-        events=published, redis_job_bytes=sum(row.busy.in_bytes + row.busy.out_bytes for row in rows) / jobs,
+        redis_result_us=redis_us("result"), redis_wait_us=redis_us("wait"), redis_pod_us=redis_us("server second"),
+        api_job_us=api_us("submission"), api_look_us=api_us("look"), api_result_us=api_us("result"),
+        api_wait_us=api_us("wait"), api_server_us=api_us("server second"), api_stream_us=api_us("stream second"),
+        api_event_us=api_us("event delivered"), events=published,
+        redis_job_bytes=sum(row.busy.in_bytes + row.busy.out_bytes for row in rows) / jobs,
         queued_bytes=memory[4096], ended_bytes=api.job_bytes + INDEX_BYTES, stream_bytes=max(0.0, api.stream_bytes),
         store_puts=worked["put"], store_gets=worked["get"], store_deletes=worked["delete"] + SWEPT,
     )  # fmt: skip
     return rates, explained
 
 
-REDIS_CHANGE_US = 2.0
-"""Assumed: to write some 40 bytes to one more connection."""
 INDEX_BYTES = 600.0
 """Assumed: the entries of an ended job in six sorted sets and sets, about 100 bytes each."""
 SWEPT = 1.0
@@ -146,10 +147,15 @@ def conditions(args: argparse.Namespace) -> str:
 async def measure_all(args: argparse.Namespace) -> None:
     """Measure, print the tables, and write files where a folder is given."""
     from scale_api import measure_api
+    from scale_pods import measure_servers
 
     before = conditions(args)
     api = await measure_api(args.requests, args.streams, args.idle_s)
+    api.costs.append(await measure_servers(args.shards, args.asking, args.idle_s))
     tell("api: done")
+    if args.only_api:
+        print("\n\n".join([f"Measured on: {before}", *api_tables(api)]))
+        return
     memory = await measure_memory(args.queued)
     tell("memory: done")
     rows = await measure_queue(args)
@@ -183,6 +189,7 @@ def print_plan(args: argparse.Namespace) -> None:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rows, in less than two minutes on a machine at rest")
+    parser.add_argument("--only-api", action="store_true", help="print the tables of the API alone, and write nothing")
     parser.add_argument("--servers", type=int, nargs="+", help="numbers of Valkey servers (1 2 4)")
     parser.add_argument("--workers", type=int, nargs="+", help="numbers of workers (1 10 50 200 500)")
     parser.add_argument("--seconds", type=float, help="of submissions in a row (15)")
@@ -191,6 +198,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests", type=int, help="requests of each kind to the API (1000)")
     parser.add_argument("--streams", type=int, help="open event streams; with --plan: in the whole fleet (0)")
     parser.add_argument("--idle-s", type=float, default=5.0, help="seconds for which the streams are left alone")
+    parser.add_argument("--shards", type=int, default=4, help="servers that an idle API process checks (4)")
+    parser.add_argument("--asking", type=int, default=100, help="announced workers on each of them (100)")
     parser.add_argument("--queued", type=int, help="queued jobs for the memory (20,000); with --plan (1,000,000)")
     parser.add_argument("--out", type=Path, help="write the rates (JSON) and the tables (markdown) into this folder")
     group = parser.add_argument_group("plan")
@@ -211,7 +220,7 @@ def make_parser() -> argparse.ArgumentParser:
 DEMAND = {"gpus": 1000, "photos_per_second": 10_000.0}
 FULL = {"servers": [1, 2, 4], "workers": [1, 10, 50, 200, 500], "seconds": 15.0, "requests": 1000, "streams": 1000,
         "queued": 20_000}  # fmt: skip
-QUICK = {"servers": [1, 2], "workers": [2, 8], "seconds": 5.0, "requests": 100, "streams": 200, "queued": 2000}
+QUICK = {"servers": [1, 2, 4], "workers": [2, 8], "seconds": 5.0, "requests": 100, "streams": 200, "queued": 2000}
 FLEET = {"streams": 0, "queued": 1_000_000}
 
 

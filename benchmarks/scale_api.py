@@ -23,12 +23,15 @@ from redis_load import Load, load_of
 from scale_queue import ended_jobs, workers_on
 from served import free_port
 
+from jobs import redis_keys
 from jobs.queue import Event, Queue
 from jobs.record import Progress
 from jobs.spec import LANES
 
 CLIENTS = 8
-START_S, END_S = 120.0, 120.0
+PUBLISHED = 2 if hasattr(redis_keys, "END_OF_JOB") else 1
+"""Messages of a change: also one for processes of earlier versions, and in those one alone."""
+START_S, END_S, OPENING_S = 120.0, 120.0, 1.5
 SETTINGS = {"UNDEGRADE_MAX_QUEUED": "1000000", "UNDEGRADE_QUOTA_WAITS": "100000", "UNDEGRADE_ACCESS_LOG": "off"}
 
 
@@ -135,17 +138,31 @@ class Meter:
 
     def __init__(self, redis: Any, api: psutil.Process) -> None:  # noqa: ANN401
         self.redis, self.api, self.costs = redis, api, list[Cost]()
+        self.idle_s = 0.0
 
     def api_s(self) -> float:
-        times = self.api.cpu_times()
-        return float(times.user + times.system)
+        """Returns the CPU time of the API's threads; `cpu_times` counts in hundredths of a second."""
+        tasks = Path(f"/proc/{self.api.pid}/task")
+        if not (tasks / str(self.api.pid) / "schedstat").exists():  # no Linux
+            times = self.api.cpu_times()
+            return float(times.user + times.system)
+        return sum(int(task.read_text().split()[0]) for task in tasks.glob("*/schedstat")) / 1e9
 
-    async def measure(self, what: str, work: Callable[[], Awaitable[int]]) -> Load:
-        """Measure some work, which returns how many calls it has made.  Returns what Redis did."""
+    async def rest(self, seconds: float) -> None:
+        """Measure what the API spends while nobody asks: `measure` can leave it out."""
+        await self.measure("idle second", lambda: asyncio.sleep(seconds, round(seconds)))
+        self.idle_s = self.costs[-1].api_s / self.costs[-1].wall_s
+
+    async def measure(self, what: str, work: Callable[[], Awaitable[int]], net: bool = False) -> Load:
+        """Measure some work, which returns how many calls it has made.  Returns what Redis did.
+
+        `net`: without what the API spends in the same time while nobody asks.
+        """
         before, api_s, start_s = await load_of(self.redis), self.api_s(), time.monotonic()
         calls = await work()
         spent, wall_s = await load_of(self.redis) - before, time.monotonic() - start_s
-        cost = Cost(what=what, calls=calls, api_s=self.api_s() - api_s, redis_s=spent.cpu_s, wall_s=wall_s)
+        api_s = self.api_s() - api_s - (self.idle_s * wall_s if net else 0.0)
+        cost = Cost(what=what, calls=calls, api_s=api_s, redis_s=spent.cpu_s, wall_s=wall_s)
         self.costs.append(cost)
         return spent
 
@@ -180,6 +197,7 @@ async def measure_api(requests: int, streams: int, idle_s: float) -> ApiRows:
         for connection in connections:
             await connection.open()
         submission, jobs = await ask_for_photos(meter, connections, requests)
+        await meter.rest(idle_s)
         await run_to_end(meter, url, store_url, len(jobs) + CLIENTS)
 
         async def results() -> int:
@@ -187,6 +205,7 @@ async def measure_api(requests: int, streams: int, idle_s: float) -> ApiRows:
 
         await meter.measure("result", results)
         job_bytes = await memory_of(redis, jobs[: min(20, len(jobs))])
+        await measure_waits(meter, port, url, store_url, requests)
         stream_bytes = await open_streams(meter, connections[0], port, streams, idle_s)
         return ApiRows(
             costs=meter.costs, streams=streams, stream_bytes=stream_bytes, job_bytes=job_bytes, submission=submission
@@ -219,7 +238,7 @@ async def run_to_end(meter: Meter, url: str, store_url: str, jobs: int) -> None:
     async with workers_on([url], store_url, 1, Pace(0.05, 8)):
 
         async def changes() -> int:
-            return (await load_of(meter.redis)).calls.get("publish", 0)
+            return (await load_of(meter.redis)).calls.get("publish", 0) // PUBLISHED
 
         async def ends() -> int:
             before, until_s = await changes(), time.monotonic() + END_S
@@ -229,7 +248,45 @@ async def run_to_end(meter: Meter, url: str, store_url: str, jobs: int) -> None:
                 await asyncio.sleep(0.05)
             return await changes() - before
 
-        await meter.measure("change", ends)
+        await meter.measure("change", ends, net=True)
+
+
+async def measure_waits(meter: Meter, port: int, url: str, store_url: str, waits: int) -> None:
+    """Measure waits for the ends of jobs, from their beginning to their answers.
+
+    Of Redis, only the beginning can be told from the work of jobs; the end is taken to cost the same.
+    """
+    async with workers_on([url], store_url, 1, Pace(0.05, 8)):
+        queue, readers = Queue(meter.redis), [Connection(port) for _ in range(waits)]
+        await queue.pauses.pause("standard", "a benchmark")
+        for reader in readers:
+            await reader.open()
+        bodies = await ask_all(readers, [("POST", "/restore", small_photo())] * waits)
+        asking: list[asyncio.Task[tuple[int, bytes]]] = []
+
+        async def opening() -> int:
+            for reader, body in zip(readers, bodies, strict=True):
+                words = reader.ask("GET", f"/jobs/{json.loads(body)['id']}?wait=60")
+                asking.append(asyncio.create_task(words))
+            await asyncio.sleep(OPENING_S)
+            return waits
+
+        async def ending() -> int:
+            await queue.pauses.resume("standard")
+            answers = await asyncio.gather(*asking)
+            assert all(json.loads(body)["status"] == "succeeded" for _, body in answers)
+            return waits
+
+        await meter.measure("wait begun", opening, net=True)
+        begun = meter.costs[-1]
+        await meter.measure("wait ended", ending, net=True)
+        ended = meter.costs.pop()
+    meter.costs[-1] = Cost(
+        what="wait", calls=waits, api_s=begun.api_s + ended.api_s, redis_s=2 * begun.redis_s,
+        wall_s=begun.wall_s + ended.wall_s,
+    )  # fmt: skip
+    for reader in readers:
+        reader.writer.close()
 
 
 async def memory_of(redis: Any, jobs: Sequence[str]) -> float:  # noqa: ANN401

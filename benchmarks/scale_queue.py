@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from itertools import count, cycle
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from redis_load import NO_LOAD, Load, load_of
 
 from jobs.blob_store import open_store
 from jobs.queue import Queue
+from jobs.shards.numbers import numbered
 from jobs.spec import JobSpec, Source
 from jobs.storage_limits import StorageLimits
 
@@ -32,6 +33,8 @@ SUBMITTERS = 8
 @dataclass(frozen=True, kw_only=True)
 class QueueRow:
     """What some servers have done while some workers were idle, and then while jobs came as fast as they ended.
+
+    Each worker leases from all servers; the loads are of all servers together.
 
     Attributes:
         idle: during `idle_s`; busy: from the first submission to the end of the last job, `busy_s` later.
@@ -52,9 +55,11 @@ class QueueRow:
 
 @asynccontextmanager
 async def workers_on(urls: Sequence[str], store_url: str, workers: int, pace: Pace) -> AsyncIterator[Counter[str]]:
-    """Run so many workers, one server after the other.  Yields a counter of their store's requests, full at the end."""
+    """Run so many workers, each of which leases from all servers.  Yields a counter of their store's requests, full at
+    the end.
+    """
     context, counted = multiprocessing.get_context("spawn"), Counter[str]()
-    places = [url for _, url in zip(range(workers), cycle(urls), strict=False)]
+    places = [" ".join(urls)] * workers
     children = []
     for number in range(min(PROCESSES, workers)):
         ours, theirs = context.Pipe()
@@ -67,7 +72,7 @@ async def workers_on(urls: Sequence[str], store_url: str, workers: int, pace: Pa
         async with AsyncExitStack() as stack:
             queues = [Queue(await stack.enter_async_context(Redis.from_url(url))) for url in urls]
             until_s = time.monotonic() + START_S
-            while sum([len(await queue.workers.alive()) for queue in queues]) < workers:
+            while sum([len(await queue.workers.alive()) for queue in queues]) < workers * len(urls):
                 if time.monotonic() > until_s or not all(child.is_alive() for child, _ in children):
                     raise RuntimeError(f"not all of {workers} modeled workers have started within {START_S:g} s")
                 await asyncio.sleep(0.2)
@@ -82,9 +87,9 @@ async def workers_on(urls: Sequence[str], store_url: str, workers: int, pace: Pa
             child.kill()
 
 
-async def submit(queue: Queue, store: Any, data: bytes) -> None:  # noqa: ANN401
+async def submit(queue: Queue, store: Any, data: bytes, shard: int) -> None:  # noqa: ANN401
     """Submit a photo, with the calls of the API."""
-    job = uuid4().hex
+    job = numbered(uuid4().hex, shard)
     source = Source(blob=f"{job}/input", bytes=len(data), sha256="", format="jpeg", width_px=8, height_px=8)
     now_ms = time.time_ns() // 10**6
     spec = JobSpec(id=job, bundle=BUNDLE, source=source, submitted_ms=now_ms, keep_s=3600)
@@ -159,7 +164,7 @@ async def feed(
                 continue
             submitted += 1
             at = next(numbers) % len(queues)
-            await submit(queues[at], stores[at], photo)
+            await submit(queues[at], stores[at], photo, at)
 
     async def watch() -> None:
         nonlocal ended

@@ -8,7 +8,7 @@ Each method raises redis.exceptions.RedisError when Redis is away.
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from jobs import redis_keys
 from jobs.backlog import Backlog
 from jobs.batches import Batches
 from jobs.blob_store import CARRIED_BYTES, Blob
-from jobs.changes import changes
 from jobs.claims import Claim, holder, taken
 from jobs.counters import Counters
 from jobs.drain_rate import seconds_per_job
@@ -89,9 +88,13 @@ class Queue:
         """Returns the queue of each server that answers."""
         return [self]
 
-    async def for_each_part(self, work: "Callable[[Queue], Coroutine[Any, Any, None]]") -> None:
-        """Run an endless work for each server."""
-        await work(self)
+    async def for_each_part(self, work: "Callable[[int, Queue], Coroutine[Any, Any, None]]") -> None:
+        """Run an endless work for each server, with its number."""
+        await work(0, self)
+
+    def shard_number(self, an_id: str) -> int:
+        """Returns the number of the server that has the job, batch or upload with this id."""
+        return 0
 
     async def claim_holder(self, claim: Claim) -> tuple[str, str] | None:
         """Returns the digest of the request that has taken a claim, and the id of what it has made; None: nobody."""
@@ -375,10 +378,6 @@ class Queue:
         """Returns the job's events after the one with this id."""
         rows = await self.redis.xrange(redis_keys.EVENTS + job, min=f"({after}")
         return [Event(id=i.decode(), type=f[b"type"].decode(), data=json.loads(f[b"data"])) for i, f in rows]
-
-    def changes(self) -> AsyncIterator[tuple[str, bool]]:
-        """Yields each job that changes: (id, whether it has ended), as `jobs.changes`."""
-        return changes(self.redis)
 
     async def wait_for_work(self, bundles: Sequence[str], timeout_s: float) -> None:
         """Return when a job may have arrived, or after `timeout_s`."""

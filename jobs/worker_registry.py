@@ -54,6 +54,10 @@ class WorkerRegistry:
         drains = await self.drains()
         return [_with_drain(WorkerInfo.model_validate_json(info), drains) for info in infos if info is not None]
 
+    async def bundles(self) -> set[str]:
+        """Returns the bundles of the workers that were alive lately, without reading what each of them says."""
+        return {entry.decode().partition("/")[2] for entry in await self.redis.smembers(redis_keys.WORKERS)}
+
     async def drains(self) -> dict[str, OperatorMark]:
         """Returns the names of the workers and hosts that an operator drains."""
         marks = await self.redis.hgetall(redis_keys.DRAINED)

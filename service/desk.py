@@ -222,7 +222,8 @@ class Desk:
     async def _end(self, record: JobRecord, wait_s: float) -> WaitedJob:
         job_id, until_s = record.spec.id, time.monotonic() + wait_s
         with self.waiters.register(job_id, record.spec.owner, only_end=True) as waiter:
-            while True:  # read after registering: a job that ended before wakes nobody
+            await waiter.ready()  # a job that ended before wakes nobody
+            while True:
                 latest, image = await self.queue.record_with_result(record.spec)
                 if latest is None:
                     raise Gone(f"job {job_id} was deleted during the wait")

@@ -64,7 +64,7 @@ local function finish(id, state, outcome, now, keep_s, cause)
     add_deliveries(id, state, EVENT[state], known[6], seconds + LIMIT.expiry_margin_s, now)
     redis.call('HINCRBY', KEY.counters, 'ended:' .. bundle .. ':' .. state, 1)
     if state == 'failed' or state == 'expired' then count_failure(bundle, outcome) end
-    redis.call('PUBLISH', KEY.changes, id .. ' over')
+    tell_change(id, true)
 end
 
 local function expire(id, now, doing)
@@ -107,6 +107,6 @@ local function requeue(id, deaths, now, cause)
     if known[6] then redis.call('ZADD', KEY.deadlines, known[6], id) end
     add_event(id, 'queued', '{"again":true}')
     add_arrival(id, bundle)
-    redis.call('PUBLISH', KEY.changes, id)
+    tell_change(id, false)
     return 'queued'
 end

@@ -23,7 +23,7 @@ for _, id in ipairs(args.ids) do
     drop_all_blobs(id)
     add_stored(id, -math.huge)  -- also where the list of its blobs has expired
     for _, set in ipairs({KEY.jobs, KEY.expiry, KEY.leases, KEY.deadlines}) do redis.call('ZREM', set, id) end
-    if state then redis.call('PUBLISH', KEY.changes, id .. ' over') end
+    if state then tell_change(id, true) end
     redis.call('DEL', KEY.job .. id, KEY.events .. id, KEY.rq_job .. id, KEY.rq_results .. id, KEY.blobs_of_job .. id)
 end
 return count

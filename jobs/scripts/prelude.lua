@@ -20,6 +20,12 @@ local function add_event(id, kind, data)
     redis.call('XADD', KEY.events .. id, 'MAXLEN', '~', LIMIT.max_events_per_job, '*', 'type', kind, 'data', data)
 end
 
+-- Tells those who wait for a job that it has changed, or that it is over; API processes of earlier versions hear of all jobs
+local function tell_change(id, over)
+    redis.call('PUBLISH', (over and KEY.end_of_job or KEY.changes_of_job) .. id, '')
+    redis.call('PUBLISH', KEY.changes, over and id .. ' over' or id)
+end
+
 -- Wakes an idle worker
 local function add_arrival(id, bundle)
     redis.call('LPUSH', KEY.arrivals .. bundle, id)

@@ -11,5 +11,5 @@ if not known[4] then
     add_event(id, 'started', '{}')
 end
 if args.event then add_event(id, args.event.type, args.event.data) end
-if args.event or not known[4] then redis.call('PUBLISH', KEY.changes, id) end
+if args.event or not known[4] then tell_change(id, false) end
 return 1

@@ -7,7 +7,7 @@ Workers do not use it: they lease from the queue of each shard (worker/shard_wor
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -78,8 +78,11 @@ class ShardedQueue(Queue):
     def parts(self) -> Sequence[Queue]:
         return [shard.queue for shard in self.shards.up]
 
-    async def for_each_part(self, work: Callable[[Queue], Coroutine[Any, Any, None]]) -> None:
-        await self.shards.for_each(lambda shard: work(shard.queue))
+    async def for_each_part(self, work: Callable[[int, Queue], Coroutine[Any, Any, None]]) -> None:
+        await self.shards.for_each(lambda shard: work(shard.number, shard.queue))
+
+    def shard_number(self, an_id: str) -> int:
+        return shard_of(an_id)
 
     async def claim_holder(self, claim: Claim) -> tuple[str, str] | None:
         """Returns who has taken a claim.
@@ -198,9 +201,6 @@ class ShardedQueue(Queue):
     async def clock_skew_s(self) -> float:
         skews = [skew for _, skew in await self.shards.ask(lambda shard: shard.queue.clock_skew_s())]
         return max(skews, key=abs)
-
-    def changes(self) -> AsyncIterator[tuple[str, bool]]:
-        raise NotImplementedError(OWN_QUEUE)
 
     async def lease(self, *words: Any, **named: Any) -> NoReturn:  # noqa: ANN401
         raise NotImplementedError(OWN_QUEUE)

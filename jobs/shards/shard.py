@@ -1,6 +1,7 @@
 """One of several Redis servers: whether it answers, whether it takes new jobs, and how much work it has."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ ANSWER_S = 3.0
 """How long a server may take for an answer."""
 MAX_LATE = 2
 """A server that has been too slow so often, one after the other, counts as away.  One that refuses does so at once."""
+BUNDLES_S = 5.0
+"""How often the bundles of the workers are read: each API process does so on each server."""
 NOT_ASKED = "it has not answered yet"
 
 
@@ -63,6 +66,7 @@ class Shard:
         self.role = ""
         self.load = Load()
         self._new_s, self._new_jobs, self._late = 0.0, 0, 0
+        self._bundles: tuple[float, set[str]] = (0.0, set())
 
     def __repr__(self) -> str:
         return f"shard {self.number}"
@@ -147,7 +151,11 @@ class Shard:
 
     async def _read_load(self, default: str) -> Load:
         device_s, queued, works = 0.0, {}, []
-        for bundle in sorted({default, *(worker.bundle for worker in await self.queue.workers.alive())}):
+        until_s, bundles = self._bundles
+        if time.monotonic() >= until_s:
+            bundles = await self.queue.workers.bundles()
+            self._bundles = time.monotonic() + BUNDLES_S, bundles
+        for bundle in sorted({default, *bundles}):
             line = await self.queue.line(bundle)
             device_s += backlog_device_s(line)
             queued[bundle] = sum(line.queued.values())

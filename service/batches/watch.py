@@ -48,8 +48,9 @@ async def ends(
     jobs = [item.entry.job for item in batch.items if item.entry.job and item.ended_ms is None]
     with desk.waiters.register_all(jobs, batch.owner) as waiter:
         quiet_since_s = time.monotonic()
+        await waiter.ready()  # a job that ended before wakes nobody
         while not desk.waiters.closed:
-            latest = await _latest(desk, batch)  # after registering: a job that ended before wakes nobody
+            latest = await _latest(desk, batch)
             if latest is not None:
                 batch, new = latest, latest.ended(after)
                 if new:

@@ -45,6 +45,7 @@ async def _stream(desk: Desk, record: JobRecord, after: str, url: str) -> AsyncI
     job_id = record.spec.id
     with desk.waiters.register(job_id, record.spec.owner) as waiter:
         yield RETRY_LINE
+        await waiter.ready()
         quiet_since_s = time.monotonic()
         over = False
         while not over and not desk.waiters.closed:

@@ -30,7 +30,9 @@ def rates(capacity):
 
 
 def demand(capacity, **fields):
-    return capacity.Demand(**{"gpus": 10, "photos_per_second": 1000, "looks": 0, "keep_s": 100, "queued": 0, **fields})
+    return capacity.Demand(
+        **{"gpus": 10, "photos_per_second": 1000, "looks": 0, "waits": 0, "keep_s": 100, "queued": 0, **fields}
+    )
 
 
 def test_cores_are_work_by_the_share_that_is_planned(capacity, rates):
@@ -40,11 +42,16 @@ def test_cores_are_work_by_the_share_that_is_planned(capacity, rates):
     assert (found.redis_busy, found.pod_busy) == (pytest.approx(0.5), pytest.approx(0.5))
 
 
-def test_looks_and_results_are_requests_too(capacity, rates):
-    """Two looks of 1 ms each, and half a result of 4 ms: 4 + 2 + 2 ms, so sixteen pods; Redis 1 + 2 x 0.5 ms: four."""
-    rates = replace(rates, api_look_us=1000, api_result_us=4000, redis_look_us=500)
+def test_looks_waits_and_results_are_requests_too(capacity, rates):
+    """Two looks of 1 ms each, and half a result of 4 ms: 4 + 2 + 2 ms, so sixteen pods; Redis 1 + 2 x 0.5 ms: four.
+
+    With a wait of 2 ms, 0.5 ms of Redis: twenty pods, five servers.
+    """
+    rates = replace(rates, api_look_us=1000, api_result_us=4000, api_wait_us=2000, redis_look_us=500, redis_wait_us=500)
     found = capacity.plan(rates, demand(capacity, looks=2, results=0.5))
     assert (found.redis, found.pods) == (4, 16)
+    found = capacity.plan(rates, demand(capacity, looks=2, waits=1, results=0.5))
+    assert (found.redis, found.pods) == (5, 20)
 
 
 def test_each_server_pays_for_all_workers_that_ask_it(capacity, rates):
@@ -53,18 +60,36 @@ def test_each_server_pays_for_all_workers_that_ask_it(capacity, rates):
     assert found.redis == 5 and found.redis_busy == pytest.approx(0.2 + 0.3)
 
 
-def test_each_pod_hears_of_all_jobs_so_a_large_fleet_becomes_cells(capacity, rates):
-    """6 changes x 100 µs x 1,000 photos/s are 0.6 of a core, above the half.
+def test_pods_do_not_pay_for_what_nobody_waits_for_in_them(capacity, rates):
+    """Ten times the photos are ten times the pods, in one cell: 1,000/s are eight (above), 10,000/s are eighty."""
+    found = capacity.plan(rates, demand(capacity, photos_per_second=10_000, cells=1))
+    assert (found.pods, found.redis, found.pod_busy) == (80, 20, pytest.approx(0.5))
 
-    With two cells it is 0.3, which leaves 0.2 of each core for 500 x 4 ms: ten pods in each.  With four it is 0.15, and
-    0.35 are left for one core: three pods in each, which needs fewer cores in all, with a server in each.
+
+def test_servers_pay_for_each_pod_and_pods_for_each_server(capacity, rates):
+    """One cell: 1 core of Redis, 4 of pods.  Each server costs a pod 0.05 of a core, each pod a server 0.02.
+
+    With two servers, a pod has 0.4 left: ten pods, which take 0.2 of each server and leave 0.3: four servers.  Then a
+    pod has 0.3 left: fourteen pods, which leave 0.22 of a server: five.  0.25 left: sixteen pods, 0.18: six servers.
+    0.2 left: twenty pods, 0.1: ten servers.  Nothing is left of a pod then, so that one cell cannot do it.
     """
-    rates = replace(rates, api_change_us=100, changes=6)
-    two, best = capacity.plan(rates, demand(capacity, cells=2)), capacity.plan(rates, demand(capacity))
-    assert (two.pods_of_cell, two.redis, two.pod_busy) == (10, 2, pytest.approx(0.5))
-    assert (best.cells, best.pods_of_cell, best.redis) == (4, 3, 4)
+    rates = replace(rates, api_server_us=50_000, redis_pod_us=20_000)
     with pytest.raises(capacity.PlanError):
         capacity.plan(rates, demand(capacity, cells=1))
+    found = capacity.plan(rates, demand(capacity, cells=2))
+    # Half a core of Redis, two of pods: 1 server, 0.45 left: 5 pods, which leave 0.4: 2 servers; 0.4: 5 pods. Enough
+    assert (found.pods_of_cell, found.redis_of_cell) == (5, 2)
+    assert found.redis_busy == pytest.approx(0.5 / 2 + 5 * 0.02) and found.pod_busy == pytest.approx(2 / 5 + 2 * 0.05)
+
+
+def test_each_server_of_a_cell_is_asked_by_all_of_its_workers_so_a_large_fleet_becomes_cells(capacity, rates):
+    """1,000 workers take 0.6 of each core, above the half; in two cells 0.3, in four 0.15, which leaves 0.35."""
+    rates = replace(rates, redis_worker_us=600)
+    with pytest.raises(capacity.PlanError):
+        capacity.plan(rates, demand(capacity, gpus=1000, cells=1))
+    two, four = (capacity.plan(rates, demand(capacity, gpus=1000, cells=cells)) for cells in (2, 4))
+    assert (two.redis_of_cell, four.redis_of_cell) == (3, 1), "0.5 / 0.2 and 0.25 / 0.35 of a core"
+    assert capacity.plan(rates, demand(capacity, gpus=1000)).redis == 4
 
 
 def test_streams_cost_time_and_the_events_of_their_jobs(capacity, rates):
@@ -119,7 +144,7 @@ def test_the_fit_finds_what_rows_were_made_of(capacity):
 )
 def test_a_demand_that_makes_no_sense_is_refused(capacity, rates, wrong, message):
     with pytest.raises(capacity.PlanError, match=message):
-        capacity.plan(replace(rates, api_change_us=100, changes=6), demand(capacity, **wrong))
+        capacity.plan(replace(rates, redis_worker_us=1e6), demand(capacity, **wrong))
 
 
 def run_scale(*words: object) -> subprocess.CompletedProcess[str]:
@@ -130,7 +155,7 @@ def run_scale(*words: object) -> subprocess.CompletedProcess[str]:
 def test_the_program_prints_a_plan_and_draws_it(capacity, rates, tmp_path):
     file, picture = tmp_path / "rates.json", tmp_path / "plan.svg"
     file.write_text(json.dumps({"rates": asdict(rates)}))
-    words = ("--gpus", 10, "--photos-per-second", 1000, "--looks", 0, "--keep-s", 100, "--queued", 0)
+    words = ("--gpus", 10, "--photos-per-second", 1000, "--looks", 0, "--waits", 0, "--keep-s", 100, "--queued", 0)
     done = run_scale("--plan", "--rates", file, "--figure", picture, *words)
     assert done.returncode == 0, done.stderr
     assert "| Redis servers | 2 | 50 % of a core |" in done.stdout and "| API pods, a core each | 8 |" in done.stdout
