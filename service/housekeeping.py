@@ -34,12 +34,15 @@ class Housekeeping:
     async def run(self) -> None:
         """Work until canceled.  No part waits for another: a store that fails must not hold up a deadline."""
         await run_together(
-            _repeat(self._end_late_jobs, EXPIRE_S), _repeat(self._sweep, EXPIRE_S), _repeat(self._forget, FORGET_S),
+            _repeat(self._end_late_jobs, EXPIRE_S),
+            _repeat(self._sweep, EXPIRE_S),
+            _repeat(self._forget, FORGET_S),
             _repeat(self._index_states, EXPIRE_S),
         )
 
     async def _end_late_jobs(self) -> None:
-        await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
+        while ended := await self.queue.expire():  # a limited number at once
+            await log_ends(self.queue, dict.fromkeys(ended, State.EXPIRED))
         await log_released(self.queue, await self.queue.reclaim(ending_only=True))
 
     async def _sweep(self) -> None:

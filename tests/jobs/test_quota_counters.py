@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from queue_bench import MANY, finished, spec
+from queue_bench import MANY, QueueBench, finished, spec
 from redis.asyncio import Redis
 
 from jobs import redis_keys

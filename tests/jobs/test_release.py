@@ -1,7 +1,9 @@
 """Released and reclaimed jobs: jobs whose worker stops, or whose engine or worker died."""
 
+import asyncio
+
 import pytest
-from queue_bench import BUNDLE, spec
+from queue_bench import BUNDLE, QueueBench, spec
 
 from jobs import redis_keys
 from jobs.blob_store import RedisStore
