@@ -59,8 +59,8 @@ local function rows_of_batch()
     return rows
 end
 
-local function rows_from(offset)
-    return redis.call('ZREVRANGEBYSCORE', indexes[1], top, bottom, 'WITHSCORES', 'LIMIT', offset, 200)
+local function rows_from(offset, count)
+    return redis.call('ZREVRANGEBYSCORE', indexes[1], top, bottom, 'WITHSCORES', 'LIMIT', offset, count)
 end
 
 local function ids_of(rows)
@@ -70,8 +70,9 @@ local function ids_of(rows)
 end
 
 local found, looked, offset, last_ms, last_id, more = {}, 0, 0, 0, '', 0
+local at_once = math.min(args.count + 2, 200)  -- with a single index, a page needs no more
 while true do
-    local rows = args.batch and rows_of_batch() or rows_from(offset)
+    local rows = args.batch and rows_of_batch() or rows_from(offset, at_once)
     local has = #rows > 0 and in_all_indexes(ids_of(rows))
     for i = 1, #rows, 2 do
         local id, ms = rows[i], rows[i + 1]
@@ -84,8 +85,8 @@ while true do
             if has[id] and is_wanted(id) then found[#found + 1] = id end
         end
     end
-    if more == 1 or args.batch or #rows < 400 then break end
-    offset = offset + 200
+    if more == 1 or args.batch or #rows < 2 * at_once then break end
+    offset, at_once = offset + at_once, 200
 end
 for _, id in ipairs(gone) do forget_of_owner(id) end
 return {more, last_ms, last_id, found}
