@@ -2,12 +2,17 @@
 
     submit         a job of one of two keys, or without a key
     lease          one job
+    start          the first report of a worker that has leased a job
     commit         a job that was leased
+    delete         a job that has ended
     cancel         a queued job, anywhere in the line
+    expire         a queued job whose deadline has passed, at the end of the line
     place          the place in line of a queued job, anywhere in the line (its forecast)
     list           the first page of jobs of a key
     list deep      a page of them from anywhere in the line
-    list by state  a page of jobs in a state that no job has: a call looks at a bounded number of jobs and gives up
+    list failed    a page of jobs of a key in a state that none of them has
+    list queued    a page of the queued jobs of a key, from anywhere in the line
+    metrics        what /metrics asks of a bundle
 
 The servers run side by side and take turns, a block of calls each, so that other programs on the machine disturb all
 alike.  A cell has the CPU time of Redis' main thread for a call, the median over the blocks, and its ratio to that of
@@ -16,6 +21,7 @@ the first line in the same block, again the median.  It is the time of the proce
 Further tables: the memory of a queued job; a lease of a worker that serves many bundles; a place in line beside many
 running jobs.
 
+The servers have the settings of our Compose file and manifests, SETTINGS; `--server-defaults` leaves them out.
 `--repository PATH` measures the scripts of another checkout: one of before, for comparison.
 
 Example: python benchmarks/line_length.py --jobs 1000 100000 1000000
@@ -39,6 +45,9 @@ from queued_jobs import BUNDLE, OWNERS, fill, job_id, make_spec
 from redis_load import main_thread_us
 
 TOKEN = "t"
+SETTINGS = {"stream-node-max-bytes": 512, "list-max-listpack-size": -4}
+PATIENCE_S = 120
+"""For an answer, beside other programs that use all cores."""
 Costs = dict[str, float]
 
 
@@ -81,11 +90,16 @@ class Bench:
         assert refused == []
         return [job.spec.id for job in leased]
 
+    async def look(self) -> None:
+        """Look as /metrics does."""
+        await self.queue.line(BUNDLE)
+        await self.queue.backlog(BUNDLE)
+
     async def block(self, calls: int) -> None:
         """Measure `calls` calls of each operation.  The line is as long afterwards as before."""
         from jobs.job_list import Cursor, Filter
         from jobs.lease import Finished
-        from jobs.record import Outcome
+        from jobs.record import Outcome, Progress
         from jobs.state import State
 
         queue, costs, page = self.queue, dict[str, float](), self.queue.listing.page
@@ -101,16 +115,23 @@ class Bench:
             leased.extend(await self.lease(1))
 
         costs["lease"] = await self.cost_us(take, range(calls))
+        costs["start"] = await self.cost_us(lambda job: queue.report(TOKEN, job, Progress()), leased)
         ends = [Finished(id=job, state=State.SUCCEEDED, outcome=Outcome(), keep_s=60) for job in leased]
         costs["commit"] = await self.cost_us(lambda end: queue.commit(TOKEN, [end]), ends)
+        costs["delete"] = await self.cost_us(queue.forget, leased)
         costs["cancel"] = await self.cost_us(queue.cancel, self.somewhere(calls))
-        of_key, failed = Filter(owner=OWNERS[0]), Filter(owner=OWNERS[0], state=State.FAILED)
+        for number in range(calls):
+            late = make_spec(UUID(int=self.draw.getrandbits(128)).hex, owner=OWNERS[number % 3], deadline_ms=1)
+            await queue.submit(late, 10**8)
+        costs["expire"] = await self.cost_us(lambda _: queue.expire(), [0]) / calls
+        of_key, failed, queued = (Filter(owner=OWNERS[0], state=state) for state in (None, State.FAILED, State.QUEUED))
         costs["list"] = await self.cost_us(lambda _: page(of_key, 20), range(calls))
         times = await self.redis.zmscore("undegrade:jobs", self.somewhere(calls))
         after = [Cursor(int(ms)) for ms in times]
         costs["list deep"] = await self.cost_us(lambda cursor: page(of_key, 20, cursor), after)
-        few = range(max(1, calls // 10))  # milliseconds each
-        costs["list by state"] = await self.cost_us(lambda _: page(failed, 20), few)
+        costs["list failed"] = await self.cost_us(lambda _: page(failed, 20), range(calls))
+        costs["list queued"] = await self.cost_us(lambda cursor: page(queued, 20, cursor), after)
+        costs["metrics"] = await self.cost_us(lambda _: self.look(), range(calls))
         self.costs.append(costs)
 
 
@@ -180,7 +201,10 @@ async def report(urls: Sequence[str], args: argparse.Namespace) -> None:
     from redis.asyncio import Redis
 
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Redis.from_url(url)) for url in urls]
+        clients = [await stack.enter_async_context(Redis.from_url(url, socket_timeout=PATIENCE_S)) for url in urls]
+        for client in () if args.server_defaults else clients:
+            for name, value in SETTINGS.items():
+                await client.config_set(name, value)
         first = clients[0]
         print("| bundles, 3 lanes each | lease µs |\n|---|---|")
         for bundles in args.bundles:
@@ -204,6 +228,7 @@ def main() -> None:
     parser.add_argument("--bundles", type=int, nargs="*", default=[1, 20, 50], help="bundles of a worker")
     parser.add_argument("--running", type=int, nargs="*", default=[0, 100, 5000], help="jobs that workers hold")
     parser.add_argument("--repository", type=Path, help="checkout whose scripts are measured; by default this one")
+    parser.add_argument("--server-defaults", action="store_true", help="leave the servers' settings alone")
     args = parser.parse_args()
     least = 5 * args.calls * (args.blocks + 1)
     if min([args.calls, args.blocks, *args.bundles]) < 1 or min([0, *args.running]) < 0:

@@ -201,6 +201,7 @@ class EmbeddedRedis(ChildProgram):
             str(self.folder.resolve()), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
             "--maxmemory", str(max_memory_bytes(self.max_megabytes)),
             "--stream-node-max-bytes", "512",  # each job has a short stream; Redis would reserve 4 KB for it
+            "--list-max-listpack-size", "-4",  # a job leaves the middle of a long line in few steps
         ]  # fmt: skip
         try:
             with self.log_file.open("ab") as output:

@@ -26,6 +26,8 @@ DeliveryState = Literal["held", "waiting", "delivered", "failed", "disabled"]
 AttemptOutcome = Literal["delivered", "retried", "failed", "disabled"]
 ATTEMPT_OUTCOMES: tuple[AttemptOutcome, ...] = get_args(AttemptOutcome)
 ADOPTED_AT_ONCE = 200
+OLDEST_ADOPTED, OTHERS_ADOPTED = 1000, 1000
+"""Jobs with webhooks that one call asks whether an earlier version has ended them."""
 
 
 class Attempt(BaseModel):
@@ -114,6 +116,7 @@ class Outbox:
     def __init__(self, redis: "Redis") -> None:
         self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
         self._scripts = LuaScripts(redis)
+        self._adopted_to = 0
 
     async def claim(
         self,
@@ -160,8 +163,15 @@ class Outbox:
         await self.redis.blpop([redis_keys.OUTBOX_BELL], timeout=timeout_s)
 
     async def adopt(self) -> int:
-        """Write the deliveries of jobs that a process of an earlier version has ended.  Returns how many."""
-        hooked = [job.decode() for job in await self.redis.zrange(redis_keys.HOOKED, 0, -1)]
+        """Write the deliveries of jobs that a process of an earlier version has ended.  Returns how many.
+
+        A call asks the oldest jobs, which end first, and some others, which are the next ones at the next call.
+        """
+        oldest = await self.redis.zrange(redis_keys.HOOKED, 0, OLDEST_ADOPTED - 1)
+        first = max(OLDEST_ADOPTED, self._adopted_to)
+        others = await self.redis.zrange(redis_keys.HOOKED, first, first + OTHERS_ADOPTED - 1)
+        self._adopted_to = first + OTHERS_ADOPTED if len(others) == OTHERS_ADOPTED else 0
+        hooked = [job.decode() for job in (*oldest, *others)]
         adopted = 0
         for start in range(0, len(hooked), ADOPTED_AT_ONCE):
             adopted += await self._scripts.run("adopt_hooks", ids=hooked[start : start + ADOPTED_AT_ONCE])

@@ -18,7 +18,8 @@ from jobs.replication import NO_REPLICATION, Replication
 FOLDER = Path(__file__).with_name("scripts")
 PRELUDE = "prelude"
 OUTBOX, QUOTAS, LINES = ("outbox",), ("quotas",), ("fair_share",)
-ENDS, LEDGER, ADMITS = ("ledger", *OUTBOX, *LINES, "finish_and_requeue"), ("ledger",), ("ledger", "admission")
+STATES, LEDGER, ADMITS = ("states",), ("ledger",), ("ledger", "admission")
+ENDS = (*LEDGER, *OUTBOX, *LINES, *STATES, "finish_and_requeue")
 CLAIMS, LABELS, BATCHES, COSTS, PAGES = ("claims",), ("labels",), ("batches",), ("costs",), ("pages",)
 """`CLAIMS`: of each script that makes what a client may ask for twice with one Idempotency-Key."""
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -28,13 +29,14 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "forget_batch": BATCHES,
     "list_batches": (*BATCHES, *PAGES),
     "seal_batch": (*CLAIMS, *BATCHES),
-    "list_jobs": (*LABELS, *PAGES),
-    "submit": (*ADMITS, *QUOTAS, *LINES, *CLAIMS, *LABELS, *BATCHES),
+    "list_jobs": (*LABELS, *STATES, *PAGES),
+    "submit": (*ADMITS, *QUOTAS, *LINES, *STATES, *CLAIMS, *LABELS, *BATCHES),
     "open_upload": (*ADMITS, *CLAIMS),
     "line": LINES,
+    **dict.fromkeys(("report_progress", "index_states"), STATES),
     "reserve": ADMITS,
     **dict.fromkeys(("count_request", "take_quota", "settle_quota"), QUOTAS),
-    "forget": ("ledger", *OUTBOX, *LINES, *LABELS, *BATCHES),
+    "forget": (*LEDGER, *OUTBOX, *LINES, *STATES, *LABELS, *BATCHES),
     **dict.fromkeys(("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"), OUTBOX),
 }
 """The shared parts that precede each script, after the prelude."""

@@ -5,6 +5,7 @@ A purge is of the jobs that are queued when it begins.  A job that a worker leas
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from jobs import redis_keys
 from jobs.errors import SpecError
@@ -54,23 +55,42 @@ async def purge(queue: Queue, selection: Selection, reason: str = "") -> int:
 async def _selected(queue: Queue, selection: Selection) -> AsyncIterator[dict[str, JobSpec | None]]:
     """Yields the queued jobs in groups; a spec that this version cannot read is None."""
     for part in queue.parts():
+        began_ms = await part.now_ms()
         for bundle, lane in await queues_in_use(part.redis):
             if selection.lane not in (None, lane) or selection.bundle not in (None, bundle):
                 continue
-            ids = await part.redis.lrange(redis_keys.RQ_QUEUE + queue_name(bundle, lane), 0, -1)
-            for start in range(0, len(ids), JOBS_AT_ONCE):
-                yield await _group(part, ids[start : start + JOBS_AT_ONCE], selection.owner)
+            async for ids in _queued(part.redis, queue_name(bundle, lane)):
+                yield await _group(part, ids, selection.owner, began_ms)
 
 
-async def _group(queue: Queue, ids: list[bytes], owner: str | None) -> dict[str, JobSpec | None]:
+async def _queued(redis: Any, queue: str) -> AsyncIterator[list[bytes]]:  # noqa: ANN401 - the client answers in bytes
+    """Yields the ids of a line in groups, from its end to its begin.
+
+    A job that leaves the middle of a line has its place taken by the last one, so from end to begin none is missed.
+    """
+    line, list_of_rq = redis_keys.LINE + queue, redis_keys.RQ_QUEUE + queue
+    if await redis.zcard(line) != await redis.llen(list_of_rq):  # an earlier version works on the line, too
+        ids = await redis.lrange(list_of_rq, 0, -1)
+        for start in range(0, len(ids), JOBS_AT_ONCE):
+            yield ids[start : start + JOBS_AT_ONCE]
+        return
+    top: float | str = "+inf"
+    while rows := await redis.zrevrangebyscore(line, top, "-inf", start=0, num=JOBS_AT_ONCE, withscores=True):
+        yield [job for job, _ in rows]
+        top = f"({rows[-1][1]:.17g}"
+
+
+async def _group(
+    queue: Queue, ids: list[bytes], owner: str | None, began_ms: int
+) -> dict[str, JobSpec | None]:  # fmt: skip
     async with queue.redis.pipeline(transaction=False) as pipeline:
         for job in ids:
-            pipeline.hmget(redis_keys.JOB + job.decode(errors="replace"), "state", "owner", "spec")
+            pipeline.hmget(redis_keys.JOB + job.decode(errors="replace"), "state", "owner", "spec", "enqueued_ms")
         rows = await pipeline.execute()
     return {
         job.decode(): _readable(spec)
-        for job, (state, of, spec) in zip(ids, rows, strict=True)
-        if state == b"queued" and (owner is None or of == owner.encode())
+        for job, (state, of, spec, since_ms) in zip(ids, rows, strict=True)
+        if state == b"queued" and (owner is None or of == owner.encode()) and int(since_ms or 0) <= began_ms
     }
 
 

@@ -22,6 +22,10 @@ JOBS = "undegrade:jobs"
 """Sorted set: the id of each job by the millisecond of its arrival."""
 JOBS_OF_OWNER = "undegrade:jobs:"
 """+ owner: the same for the jobs of one API key."""
+JOBS_IN_STATE = "undegrade:jobs-in:"
+"""+ owner (`*`: all owners together), `:` and a state as clients see it: sorted set, the same for the jobs in it."""
+STATES_CHECK = "undegrade:states-check"
+"""Hash: where a pass is that compares JOBS_IN_STATE with the jobs, and the difference that no pass can explain."""
 LABELED = "undegrade:labeled:"
 """+ owner (`*`: all owners together):key:value: sorted set, the same for the jobs with a label."""
 BATCH = "undegrade:batch:"
@@ -68,6 +72,8 @@ VIRTUAL_TIME = "undegrade:virtual-time:"
 """+ name of a queue: the virtual time at which the job began that was leased last."""
 LEASES = "undegrade:leases"
 """Sorted set: ids of running jobs by the millisecond at which their lease ends."""
+LEASES_OF = "undegrade:leases-of:"
+"""+ token of a worker: set of the ids of the jobs that are leased to it."""
 EXPIRY = "undegrade:expiry"
 """Sorted set: ids by the millisecond at which the job is forgotten."""
 ARRIVALS = "undegrade:bell:"
@@ -143,6 +149,12 @@ WAIT_LEASE_MS = 30_000
 QUOTA_PENDING_MS = 30_000
 """A submission on another shard has ended by then, or its process has died."""
 RECOUNT_MS = 10_000
+MAX_RECOUNTED = 500
+"""Of more jobs of a caller, so many are drawn."""
+MAX_RUNNING_COMPARED = 100
+"""Running jobs that are compared with the index of states at once."""
+MAX_LEASES_LOOKED_AT = 1000
+"""Leases that have ended, of which those are searched that end their jobs."""
 MAX_DEATHS = 2
 """A job that was in this many workers or engines when they died fails as suspected poison."""
 MAX_EVENTS_PER_JOB = 500

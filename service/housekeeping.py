@@ -15,7 +15,7 @@ from jobs.blob_store import BlobStore
 from jobs.end_tasks import run_together
 from jobs.errors import StoreError
 from jobs.job_log import log_ends, log_released
-from jobs.queue import Queue
+from jobs.queue import MAX_FORGOTTEN_AT_ONCE, Queue
 from jobs.state import State
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ LONGEST_PAUSE_S = 5.0
 
 
 class Housekeeping:
-    """Ends late jobs and sweeps the store every EXPIRE_S, forgets old jobs every FORGET_S."""
+    """Ends late jobs, sweeps the store and mends the index of states every EXPIRE_S; forgets jobs every FORGET_S."""
 
     def __init__(self, queue: Queue, store: BlobStore) -> None:
         self.queue, self.store = queue, store
@@ -34,19 +34,27 @@ class Housekeeping:
     async def run(self) -> None:
         """Work until canceled.  No part waits for another: a store that fails must not hold up a deadline."""
         await run_together(
-            _repeat(self._end_late_jobs, EXPIRE_S), _repeat(self._sweep, EXPIRE_S), _repeat(self._forget, FORGET_S)
+            _repeat(self._end_late_jobs, EXPIRE_S),
+            _repeat(self._sweep, EXPIRE_S),
+            _repeat(self._forget, FORGET_S),
+            _repeat(self._index_states, EXPIRE_S),
         )
 
     async def _end_late_jobs(self) -> None:
-        await log_ends(self.queue, dict.fromkeys(await self.queue.expire(), State.EXPIRED))
+        while ended := await self.queue.expire():  # a limited number at once
+            await log_ends(self.queue, dict.fromkeys(ended, State.EXPIRED))
         await log_released(self.queue, await self.queue.reclaim(ending_only=True))
 
     async def _sweep(self) -> None:
         await self.store.sweep(time.time())
 
     async def _forget(self) -> None:
-        await self.queue.forget_expired()
+        while len(await self.queue.forget_expired()) == MAX_FORGOTTEN_AT_ONCE:  # a fleet ends more than that meanwhile
+            pass
         await self.queue.unreserve()
+
+    async def _index_states(self) -> None:
+        await self.queue.listing.index_states()
 
 
 async def _repeat(action: Callable[[], Awaitable[None]], every_s: float) -> None:

@@ -33,6 +33,12 @@ local function drop_what_is_over(id, state, expires_s, lives_s)
     if state == 'canceled' then redis.call('HDEL', KEY.job .. id, 'outcome', 'picture') end
 end
 
+local function end_lease(id, queue, token)
+    redis.call('ZREM', KEY.leases, id)
+    redis.call('SREM', KEY.leases_of .. token, id)
+    redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. token)
+end
+
 -- outcome nil: what is known stays.  keep_s can only shorten the job's own keep_s; nil does not.  cause: {code, detail,
 -- hint} of a job that an operator ends; waiting clients are told
 local function finish(id, state, outcome, now, keep_s, cause)
@@ -48,10 +54,11 @@ local function finish(id, state, outcome, now, keep_s, cause)
     if cause then redis.call('HSET', job, 'outcome', cjson.encode({failure = cause})) end
     redis.call('HDEL', job, 'lease', 'worker', 'alone', 'carried')
     if known[5] == 'queued' then leave_line(queue, id) end
-    redis.call('ZREM', KEY.leases, id)
+    redis.call('ZREM', KEY.leases, id)  -- also where nobody holds it
     redis.call('ZREM', KEY.deadlines, id)
     redis.call('SREM', KEY.in_line .. (known[7] or KEY.anybody), id)
-    if lease then redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease) end
+    change_state(id, known[7] or nil, state)
+    if lease then end_lease(id, queue, lease) end
     redis.call('ZADD', KEY.expiry, expires_s * 1000, id)
     redis.call('ZADD', REGISTRY[state] .. queue, expires_s, id)
     redis.call('HSET', rq, 'status', STATUS[state], 'ended_at', args.iso)
@@ -78,7 +85,7 @@ end
 -- Returns 'queued', 'canceled', 'expired' or 'poison'
 local function requeue(id, deaths, now, cause)
     local job = KEY.job .. id
-    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'cancel', 'deaths', 'deadline_ms')
+    local known = redis.call('HMGET', job, 'queue', 'bundle', 'lease', 'cancel', 'deaths', 'deadline_ms', 'owner')
     local queue, bundle, lease, canceled = known[1], known[2], known[3], known[4]
     local total_deaths = tonumber(known[5] or 0) + deaths
     if canceled then
@@ -97,9 +104,9 @@ local function requeue(id, deaths, now, cause)
         return 'expired'
     end
     drop_pictures(id)
-    redis.call('ZREM', KEY.leases, id)
-    redis.call('ZREM', KEY.rq_started .. queue, id .. ':' .. lease)
+    end_lease(id, queue, lease)
     redis.call('HSET', job, 'state', 'queued', 'queued_ms', now)
+    change_state(id, known[7] or nil, 'queued')
     if deaths > 0 then redis.call('HSET', job, 'alone', '1') else redis.call('HINCRBY', job, 'attempts', -1) end
     redis.call('HDEL', job, 'lease', 'worker', 'started_ms', 'progress', 'outcome')
     redis.call('HSET', KEY.rq_job .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')

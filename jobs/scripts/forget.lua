@@ -10,6 +10,8 @@ for _, id in ipairs(args.ids) do
     if known[4] then redis.call('LREM', KEY.arrivals .. known[4], 0, id) end
     if owner then redis.call('ZREM', KEY.jobs_of_owner .. owner, id) end
     redis.call('SREM', KEY.in_line .. (owner or KEY.anybody), id)
+    leave_states(id, owner or nil, STATES)
+    if lease then redis.call('SREM', KEY.leases_of .. lease, id) end
     if state == 'queued' and known[5] then leave_line(known[5], id) end
     -- All queues, which are few: a job whose hash has expired no longer says which was its own
     for _, key in ipairs(queues) do

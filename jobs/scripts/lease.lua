@@ -97,6 +97,7 @@ while #rows < args.max_jobs do
         redis.call('HINCRBY', job, 'attempts', 1)
         local number = redis.call('HINCRBY', job, 'lease_number', 1)
         redis.call('ZADD', KEY.leases, now + LIMIT.lease_ms, id)
+        redis.call('SADD', KEY.leases_of .. args.token, id)
         redis.call('ZREM', KEY.deadlines, id)
         redis.call('HSET', rq, 'status', 'started', 'started_at', args.iso, 'worker_name', args.worker,
             'last_heartbeat', args.iso)

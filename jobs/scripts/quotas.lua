@@ -13,13 +13,13 @@ local function seconds_of_day_left(now)
 end
 
 -- Jobs in line.  A worker of an earlier version ends a job without taking it out of the set: where the set seems full,
--- it is compared with the jobs, at most once in LIMIT.recount_ms
+-- it is compared with the jobs, LIMIT.max_recounted of them, at most once in LIMIT.recount_ms
 local function jobs_in_line(subject, quota)
     local set = KEY.in_line .. subject
     local count = redis.call('SCARD', set)
     if count < quota then return count end
     if not redis.call('SET', KEY.recounted .. subject, '1', 'NX', 'PX', LIMIT.recount_ms) then return count end
-    for _, id in ipairs(redis.call('SMEMBERS', set)) do
+    for _, id in ipairs(redis.call('SRANDMEMBER', set, LIMIT.max_recounted)) do
         local state = redis.call('HGET', KEY.job .. id, 'state')
         if state ~= 'queued' and state ~= 'running' then redis.call('SREM', set, id) end
     end

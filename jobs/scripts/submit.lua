@@ -48,6 +48,7 @@ if args.owner then
     redis.call('HSET', job, 'owner', args.owner)
     redis.call('ZADD', KEY.jobs_of_owner .. args.owner, now, id)
 end
+enter_state(id, args.owner, 'queued')
 join_line(args.queue, id)
 if args.unstored then redis.call('HSET', job, 'unstored', '1') end
 redis.call('ZADD', KEY.expiry, now + (args.unstored and LIMIT.unstored_s or LIMIT.queued_ttl_s) * 1000, id)

@@ -77,6 +77,7 @@ def test_redis_keeps_jobs_and_drops_none():
     options = dict(zip(command[1::2], command[2::2], strict=True))
     assert (options["--appendonly"], options["--maxmemory-policy"]) == ("yes", "noeviction")
     assert options["--stream-node-max-bytes"] == "512", "4 KB of memory for each job otherwise"
+    assert options["--list-max-listpack-size"] == "-4", "a cancel in the middle of a long line costs more otherwise"
     assert options["--dir"] == services()["redis"]["volumes"][0]["target"]
 
 

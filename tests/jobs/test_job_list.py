@@ -28,7 +28,8 @@ async def everything(bench, wanted=Filter(), count=3, looks=2000):  # noqa: B008
 async def set_arrivals(bench, arrivals):
     """Give jobs the milliseconds of their arrival: {job: ms}."""
     for job, ms in arrivals.items():
-        indexes = [redis_keys.JOBS, *[key async for key in bench.redis.scan_iter(redis_keys.LABELED + "*")]]
+        patterns = (redis_keys.LABELED + "*", redis_keys.JOBS_IN_STATE + "*")
+        indexes = [redis_keys.JOBS, *[key for each in patterns async for key in bench.redis.scan_iter(each)]]
         for index in indexes:
             await bench.redis.zadd(index, {job: ms}, xx=True)
 
@@ -101,11 +102,28 @@ def test_filters_find_what_a_plain_list_of_the_jobs_has(run):
 
 
 def test_one_call_looks_at_a_limited_number_of_jobs_and_the_next_goes_on(run):
+    """Many jobs have the one label, many have the other, and few have both: the only case that needs many looks."""
+
+    async def scenario(bench):
+        jobs = [spec(labels={"team": "x", "album": "a"})]
+        jobs += [spec(labels={"team": "x"} if number % 2 else {"album": "a"}) for number in range(48)]
+        for job in jobs:
+            await bench.queue.submit(job, MANY)
+        await set_arrivals(bench, {job.id: 1000 + number for number, job in enumerate(jobs)})
+        wanted = Filter(labels=[("team", "x"), ("album", "a")])
+        found, pages = await everything(bench, wanted, count=3, looks=10)
+        assert found == [jobs[0].id] and pages == 3
+
+    run(scenario)
+
+
+def test_a_state_that_no_job_has_needs_no_looks(run):
     async def scenario(bench):
         jobs = [job.id for job in await bench.submit(*["standard"] * 25)]
-        await bench.queue.cancel(jobs[0])  # the oldest: 24 looks before it
-        found, pages = await everything(bench, Filter(state=State.CANCELED), count=3, looks=10)
-        assert found == [jobs[0]] and pages == 3
+        await bench.queue.cancel(jobs[0])  # the oldest
+        found, pages = await everything(bench, Filter(state=State.CANCELED), count=3, looks=1)
+        assert found == [jobs[0]] and pages == 1
+        assert await everything(bench, Filter(state=State.FAILED), count=3, looks=1) == ([], 1)
 
     run(scenario)
 

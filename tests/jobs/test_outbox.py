@@ -366,3 +366,20 @@ def test_the_snapshot_tells_how_long_deliveries_wait(run):
 def test_the_hooks_are_json_that_the_scripts_read():
     assert json.loads(WITH_RESULT.dump())["events"] == list(WEBHOOK_EVENTS)
     assert json.loads(Hooks().dump()) == {"events": [], "path_prefix": ""}
+
+
+def test_of_many_waiting_jobs_a_call_asks_the_oldest_and_some_others(run, monkeypatch):
+    monkeypatch.setattr("jobs.deliveries.OLDEST_ADOPTED", 2)
+    monkeypatch.setattr("jobs.deliveries.OTHERS_ADOPTED", 3)
+
+    async def scenario(bench):
+        jobs = [await submitted(bench) for _ in range(12)]
+        for number, job in enumerate(jobs):
+            await bench.redis.zadd(redis_keys.HOOKED, {job.id: number})
+        outbox = Outbox(bench.redis)
+        for ended, calls in (jobs[0], 1), (jobs[11], 4):
+            await bench.redis.hset(redis_keys.JOB + ended.id, mapping={"state": "succeeded", "ended_ms": 7})
+            assert sum([await outbox.adopt() for _ in range(calls)]) == 1
+        assert await bench.redis.zcard(redis_keys.HOOKED) == 10
+
+    run(scenario)

@@ -117,3 +117,61 @@ def test_a_purge_leaves_entries_that_are_no_jobs_of_ours(run):
         assert await bench.redis.llen(redis_keys.RQ_QUEUE + f"{BUNDLE}.bulk") == 2
 
     run(scenario)
+
+
+def test_a_purge_misses_no_job_of_a_long_line_whose_order_changes_meanwhile(run, monkeypatch):
+    """A job that leaves the middle has its place taken by the last one."""
+    monkeypatch.setattr(redis_keys, "MAX_SEARCHED", 3)
+    monkeypatch.setattr("jobs.purge.JOBS_AT_ONCE", 7)
+
+    async def scenario(bench):
+        bench = QueueBench(bench.redis)  # its scripts know the limit
+        jobs = [spec("bulk", owner=("ada", "bob", "eve")[number % 3]) for number in range(90)]
+        for job in jobs:
+            await bench.queue.submit(job, MANY)
+        own = bench.queue.purge
+
+        async def while_others_cancel(selected, cause):
+            ended = await own(selected, cause)
+            queued = [job for job in jobs[10:60] if job.owner == "eve" and await bench.state(job) is State.QUEUED]
+            for job in queued[:2]:
+                await bench.queue.cancel(job.id)
+            return ended
+
+        bench.queue.purge = while_others_cancel
+        selection = Selection(lane="bulk", owner="ada")
+        assert await count(bench.queue, selection) == 30
+        assert await purge(bench.queue, selection) == 30
+        assert set(await states(bench, [job for job in jobs if job.owner == "ada"])) == {State.CANCELED}
+        assert set(await states(bench, [job for job in jobs if job.owner == "bob"])) == {State.QUEUED}
+        assert State.CANCELED in await states(bench, [job for job in jobs if job.owner == "eve"])
+
+    run(scenario)
+
+
+def test_a_job_that_comes_during_a_purge_stays(run):
+    async def scenario(bench):
+        await bench.submit("bulk")
+        own, late = bench.queue.now_ms, spec("bulk")
+
+        async def then_comes_another():
+            began_ms = await own()
+            while await own() == began_ms:
+                pass
+            await bench.queue.submit(late, MANY)
+            return began_ms
+
+        bench.queue.now_ms = then_comes_another
+        assert await purge(bench.queue, Selection(lane="bulk")) == 1
+        assert await states(bench, [late]) == [State.QUEUED]
+
+    run(scenario)
+
+
+def test_a_line_that_an_earlier_version_has_changed_is_purged_whole(run):
+    async def scenario(bench):
+        jobs = await bench.submit(*["bulk"] * 5)
+        await bench.redis.delete(redis_keys.LINE + jobs[0].queue)  # an earlier version knows RQ's list only
+        assert await purge(bench.queue, Selection(lane="bulk")) == 5
+
+    run(scenario)

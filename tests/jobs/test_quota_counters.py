@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from queue_bench import MANY, finished, spec
+from queue_bench import MANY, QueueBench, finished, spec
 from redis.asyncio import Redis
 
 from jobs import redis_keys
@@ -230,5 +230,25 @@ def test_without_quotas_nothing_of_a_request_is_kept(run):
         before = await bench.keyspace()
         await bench.queue.quotas.count_request(OWNER, Quotas(jobs=1, megapixels=1, waits=1))
         assert await bench.keyspace() == before
+
+    run(scenario)
+
+
+def test_a_recount_draws_a_limited_number_of_jobs_and_gets_all_in_the_end(run, monkeypatch):
+    """A worker of an earlier version has ended jobs without taking them out of line."""
+    monkeypatch.setattr(redis_keys, "MAX_RECOUNTED", 4)
+
+    async def scenario(bench):
+        bench = QueueBench(bench.redis)  # its scripts know the limit
+        in_line, recounted = redis_keys.IN_LINE + OWNER, redis_keys.RECOUNTED + OWNER
+        await bench.redis.sadd(in_line, *(f"{number:032x}" for number in range(20)))
+        sizes = []
+        for _ in range(200):
+            await bench.redis.delete(recounted)
+            usage = await bench.queue.quotas.count_request(OWNER, Quotas(jobs=1))
+            sizes.append(usage.jobs)
+            if not usage.jobs:
+                break
+        assert sizes[0] == 16 and sizes[-1] == 0
 
     run(scenario)

@@ -1,7 +1,9 @@
 """Released and reclaimed jobs: jobs whose worker stops, or whose engine or worker died."""
 
+import asyncio
+
 import pytest
-from queue_bench import BUNDLE, spec
+from queue_bench import BUNDLE, QueueBench, spec
 
 from jobs import redis_keys
 from jobs.blob_store import RedisStore
@@ -280,5 +282,44 @@ def test_a_lease_without_an_answer_is_put_back_although_its_worker_holds_an_earl
         assert await bench.lease() == [job.id]
         assert await bench.queue.release_unheld("a", [job.id], {job.id: first.number}) == [job.id]
         assert (await bench.lease_one()).number == first.number + 2
+
+    run(scenario)
+
+
+def test_leases_beyond_the_first_ones_end_too_while_no_worker_is_there(run, monkeypatch):
+    """Jobs that wait for a worker must not hide those that end without it."""
+    monkeypatch.setattr(redis_keys, "MAX_LEASES_LOOKED_AT", 3)
+
+    async def scenario(bench):
+        bench = QueueBench(bench.redis)  # its scripts know the limit
+        jobs = await bench.submit(*["standard"] * 10)
+        assert len(await bench.lease(10)) == 10
+        await bench.end_lease(*jobs)
+        canceled = jobs[7]
+        await bench.queue.cancel(canceled.id)
+        ended = {}
+        for _ in range(200):
+            ended |= await bench.queue.reclaim(ending_only=True)
+            if ended:
+                break
+            await asyncio.sleep(0.05)
+        assert ended == {canceled.id: "canceled"}
+        assert len(await bench.redis.zrange(redis_keys.LEASES, 0, -1)) == 9
+
+    run(scenario)
+
+
+def test_only_the_jobs_of_the_worker_itself_are_looked_at_when_it_lost_an_answer(run):
+    async def scenario(bench):
+        for token in "ab":
+            await bench.submit(*["standard"] * 4)
+            await bench.lease(4, token=token)
+        own = await bench.redis.smembers(redis_keys.LEASES_OF + "a")
+        assert len(own) == 4
+        lost, gone, *held = [job.decode() for job in own]
+        await bench.redis.hset(redis_keys.JOB + gone, "lease", "c")  # by a version that keeps no such set
+        assert await bench.queue.release_unheld("a", held) == [lost]
+        assert {job.decode() for job in await bench.redis.smembers(redis_keys.LEASES_OF + "a")} == set(held)
+        assert len(await bench.redis.smembers(redis_keys.LEASES_OF + "b")) == 4
 
     run(scenario)

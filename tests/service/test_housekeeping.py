@@ -7,7 +7,12 @@ import pytest
 from redis import Redis
 
 from jobs import redis_keys
-from jobs.spec import LANES
+from jobs.end_tasks import end_tasks
+from jobs.queue import Queue
+from jobs.redis_store import RedisStore
+from jobs.spec import LANES, JobSpec
+from jobs.state import State
+from service.housekeeping import Housekeeping
 
 
 @pytest.mark.parametrize("why", ["late", "canceled"])
@@ -43,3 +48,35 @@ def test_a_store_that_hangs_holds_up_no_deadline(service, submitted, eventually,
     job = submitted(deadline_s=0.1)
     # Not through the API: it ends a late job that it is asked for
     eventually(lambda: service.queued()(lambda queue: queue.record(job["id"])).state == "expired")
+
+
+@pytest.mark.parametrize("of", ["late jobs", "old jobs"])
+def test_a_round_ends_with_all_that_is_due_and_not_with_a_limited_number(service, monkeypatch, of):
+    monkeypatch.setattr(redis_keys, "MAX_EXPIRED_AT_ONCE", 4)
+    monkeypatch.setattr("service.housekeeping.MAX_FORGOTTEN_AT_ONCE", 4)
+    monkeypatch.setattr("jobs.queue.MAX_FORGOTTEN_AT_ONCE", 4)
+    monkeypatch.setattr("service.housekeeping.FORGET_S", 0.01)
+
+    async def scenario(queue: Queue) -> None:
+        queue = Queue(queue.redis)  # its scripts know the limits
+        jobs = [JobSpec(id=f"{number:032x}", bundle="nobody's", submitted_ms=1, deadline_ms=1) for number in range(10)]
+        rounds = asyncio.Event()
+        for job in jobs:
+            await queue.submit(job, 100)
+
+        async def after_a_round(*words: object, **named: object) -> dict[str, str]:
+            rounds.set()
+            return {}
+
+        if of == "late jobs":
+            queue.reclaim = after_a_round  # type: ignore[method-assign]
+        else:
+            await queue.redis.zadd(redis_keys.EXPIRY, {job.id: 1 for job in jobs}, xx=True)
+            queue.unreserve = after_a_round  # type: ignore[method-assign]
+        work = asyncio.create_task(Housekeeping(queue, RedisStore(queue.redis)).run())
+        await asyncio.wait_for(rounds.wait(), 30)
+        await end_tasks(work)
+        records = [await queue.record(job.id) for job in jobs]
+        assert all(record is None or (of == "late jobs" and record.state is State.EXPIRED) for record in records)
+
+    service.queued()(scenario)
