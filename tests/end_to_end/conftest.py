@@ -25,7 +25,7 @@ from jobs.spec import JobControls, JobSpec, Output, Source
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "models" / "bundles" / "autodir-small"
 PHOTO = ROOT / "examples" / "raccoon-noisy.jpg"
-READY_S = 120
+READY_S = 300
 
 
 def noisy_crop(index: int) -> bytes:

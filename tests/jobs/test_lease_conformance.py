@@ -2,7 +2,8 @@
 
 import random
 
-from lease_model import JOBS, WORKERS, LeaseModel, Step, World
+from lease_model import LeaseModel
+from lease_world import JOBS, WORKERS, Step, World
 from model_check import Exploration, explore
 from queue_bench import BUNDLE, LANES, MANY, QueueBench, finished, spec
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from queue_bench import BUNDLE, DAY_S, MANY, QueueBench, finished, spec
 from redis.asyncio import Redis
+from script_rules import CHANGE_NO_JOB, RUN_BY_RULES
 
 from jobs import redis_keys
 from jobs.batches import BatchEntry
@@ -331,21 +332,6 @@ def _noted(run, ran):
     return run_noted
 
 
-CHANGE_NO_JOB = {
-    **dict.fromkeys(("announce",), "workers alone: test_worker_registry.py"),
-    **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs"), "pictures alone: test_blobs_of_jobs.py"),
-    **dict.fromkeys(("reserve", "unreserve"), "room before there is a job: tests/service/test_storage_full.py"),
-    "open_upload": "uploads before there is a job: tests/service/test_direct_uploads.py",
-    **dict.fromkeys(("take_quota", "settle_quota"), "quotas over several servers: test_sharded_queue.py"),
-    **dict.fromkeys(("count_request", "hold_wait", "renew_waits"), "quotas alone: test_quota_counters.py"),
-    **dict.fromkeys(
-        ("claim_deliveries", "renew_deliveries", "settle_delivery", "redeliver", "adopt_hooks"),
-        "deliveries after the end of a job: test_outbox.py",
-    ),
-}
-"""Scripts that no rule runs, with the reason and where they are tested."""
-
-
 def test_any_life_of_jobs_agrees_with_the_model(valkey_url):
     machine = type("LifeOnAServer", (Life,), {"url": valkey_url, "ran": set()})
     run_state_machine_as_test(
@@ -356,13 +342,6 @@ def test_any_life_of_jobs_agrees_with_the_model(valkey_url):
         ),
     )  # fmt: skip
     assert machine.ran <= RUN_BY_RULES
-
-
-RUN_BY_RULES = {
-    "submit", "lease", "report_progress", "commit", "cancel", "release", "reclaim", "renew", "forget", "purge",
-    "expire", "release_unheld", "resume_lane", "seal_batch", "forget_batch", "list_jobs", "list_batches", "read_batch",
-    "record_with_result", "line",
-}  # fmt: skip
 
 
 def test_each_script_is_run_by_a_rule_or_listed_with_a_reason():

@@ -1,203 +1,22 @@
 """A model of leases that is small enough to be explored whole: two workers, two jobs, requests that come late or never.
 
-Its steps are those of the scripts lease, renew, release, release_unheld, reclaim, commit, cancel and expire, and of the
-worker's four tasks: the lease loop, the renewal, the committer and the releases.  A job has the fields that Redis has,
-and a few that only the checker sees (`blame`, `ends`, `published`).  `model_check` explores it.
-
-A `guard` is a condition of the real scripts or of the worker that the model can leave out: see GUARDS.
+Its steps are those of the scripts (lease_scripts.py), of time, and of the worker's four tasks: the lease loop, the
+renewal, the committer and the releases.  What it knows is in lease_world.py.  `model_check` explores it.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import cache
 
-MAX_DEATHS = 2
-JOBS = WORKERS = (0, 1)
-FINAL = ("succeeded", "failed", "canceled", "expired")
-
-GUARDS = {
-    "commit-lease": "commit.lua: only with the lease",
-    "commit-number": "commit.lua: only with the lease of this attempt, not with a later one of the same worker",
-    "commit-cancel": "commit.lua: a cancel that came first wins",
-    "commit-fence": "commit.lua: a repeated commit answers as before",
-    "renew-lease": "renew.lua: only with the lease",
-    "release-lease": "release.lua: only with the lease",
-    "release-number": "release.lua: only with the lease of this attempt",
-    "requeue-cancel": "requeue: a canceled job ends",
-    "requeue-deaths": "requeue: a job that died too often ends",
-    "lease-alone": "lease.lua: a job that must run alone waits for a worker without others",
-    "cancel-leaves-queue": "finish: a queued job leaves its queue",
-    "finish-leaves-leases": "finish: a job that has ended has no lease",
-    "answer-of-this-run": "lease_renewal.py: the answer counts for the run that asked, not for a later one",
-    "orphans-first": "lease_loop.py: jobs of a lost answer are put back before the next lease",
-}
-"""Each guard that a test removes, with the place where it is."""
+from lease_scripts import LeaseScripts
+from lease_world import FINAL, JOBS, WORKERS, Job, Request, Step, Worker, World
 
 
-class Job(NamedTuple):
-    """`lease`: None (in no list of leases), "fresh" or "over".  `blame`: how often its worker or engine really died."""
-
-    state: str = "queued"
-    holder: int = -1
-    number: int = 0
-    lease: str | None = None
-    cancel: bool = False
-    late: bool = False
-    deaths: int = 0
-    alone: bool = False
-    fence: tuple[int, int] | None = None
-    ends: int = 0
-    published: int = 0
-    dropped: int = 0
-    blame: int = 0
-
-
-class Request(NamedTuple):
-    """`what`: lease, unheld, renew, commit or release.  `runs`: (job, number of its lease).  `died`: of a release."""
-
-    what: str
-    runs: tuple[tuple[int, int], ...] = ()
-    held: int = 0
-    died: bool = False
-
-
-class Worker(NamedTuple):
-    """What a worker knows.
-
-    Attributes:
-        runs: by job, (number of its lease, whether it must run alone).
-        done: (job, number) of ended runs whose commit had no answer.
-        orphans: a lease had no answer.
-        leased: an answer to a lease that has not arrived yet.
-        renewed: the same for a renewal: (job, number, answer) of each job.
-        release: the release that has to be sent.
-        discarded: (job, number) of runs whose pictures it has deleted.
-    """
-
-    alive: bool = True
-    runs: tuple[tuple[int, bool] | None, ...] = (None, None)
-    done: tuple[tuple[int, int], ...] = ()
-    orphans: bool = False
-    leased: tuple[tuple[int, int, bool], ...] | None = None
-    renewed: tuple[tuple[int, int, str], ...] | None = None
-    release: Request | None = None
-    discarded: frozenset[tuple[int, int]] = frozenset()
-
-
-class World(NamedTuple):
-    """`late`: requests that their worker has given up, and that Redis may still get.  `faults`, `cancels`: left."""
-
-    jobs: tuple[Job, ...]
-    queue: tuple[int, ...]
-    workers: tuple[Worker, ...]
-    late: tuple[tuple[int, Request], ...]
-    faults: int
-    cancels: int
-
-
-class Step(NamedTuple):
-    """What happens: its name, who and what it concerns, and what the script answers.  `fault`: it need not happen."""
-
-    name: str
-    worker: int = -1
-    job: int = -1
-    request: Request | None = None
-    answer: tuple = ()
-    fault: bool = False
-
-
-class LeaseModel:
-    """The steps, without the guards in `removed`."""
+class LeaseModel(LeaseScripts):
+    """The steps, without the guard `removed`."""
 
     def __init__(self, removed: str = "", faults: int = 2, cancels: int = 1) -> None:
-        assert not removed or removed in GUARDS, removed
-        self.removed = removed
+        super().__init__(removed)
         self.first = World((Job(), Job()), JOBS, (Worker(), Worker()), (), faults, cancels)
-
-    # The scripts: each takes the jobs and the queue, and returns them with its answer
-
-    def finish(self, job: Job, state: str, queue: tuple[int, ...], index: int) -> tuple[Job, tuple[int, ...]]:
-        """`finish` of finish_and_requeue.lua."""
-        if job.state == "queued" and self.removed != "cancel-leaves-queue":
-            queue = tuple(other for other in queue if other != index)
-        lease = job.lease if self.removed == "finish-leaves-leases" else None
-        ended = job._replace(state=state, holder=-1, lease=lease, alone=False, ends=job.ends + 1)
-        return ended, queue
-
-    def requeue(self, jobs: list[Job], queue: tuple[int, ...], index: int, deaths: int) -> tuple[tuple[int, ...], str]:
-        """`requeue` of finish_and_requeue.lua."""
-        job = jobs[index]
-        if job.cancel and self.removed != "requeue-cancel":
-            jobs[index], queue = self.finish(job, "canceled", queue, index)
-            return queue, "canceled"
-        job = job._replace(deaths=job.deaths + deaths)
-        if job.deaths >= MAX_DEATHS and self.removed != "requeue-deaths":
-            jobs[index], queue = self.finish(job, "failed", queue, index)
-            return queue, "poison"
-        if job.late:
-            jobs[index], queue = self.finish(job, "expired", queue, index)
-            return queue, "expired"
-        jobs[index] = job._replace(
-            state="queued", holder=-1, lease=None, alone=job.alone or deaths > 0, dropped=job.number
-        )
-        return (index, *queue), "queued"
-
-    def holds(self, job: Job, worker: int, number: int, script: str) -> bool:
-        """`holds` of prelude.lua."""
-        if self.removed == f"{script}-lease":
-            return True
-        same = job.number == number or self.removed == f"{script}-number"
-        return job.state == "running" and job.holder == worker and same
-
-    def execute(self, world: World, worker: int, request: Request) -> tuple[World, tuple]:
-        """One run of a script.  Returns its answer, too."""
-        jobs, queue, answer = list(world.jobs), world.queue, []
-        if request.what == "lease":
-            queue, answer = self._lease(world, jobs, worker, request)
-        for index, number in request.runs if request.what in ("renew", "commit", "release") else ():
-            job = jobs[index]
-            if request.what == "commit" and job.fence == (worker, number) and self.removed != "commit-fence":
-                answer.append(job.state)
-            elif not self.holds(job, worker, number, request.what):
-                answer.append("lost")
-            elif request.what == "renew":
-                jobs[index] = job._replace(lease="fresh")
-                answer.append("cancel" if job.cancel else "ok")
-            elif request.what == "release":
-                queue, said = self.requeue(jobs, queue, index, int(request.died))
-                answer.append(said)
-            else:
-                state = "canceled" if job.cancel and self.removed != "commit-cancel" else "succeeded"
-                ended, queue = self.finish(job, state, queue, index)
-                jobs[index] = ended._replace(fence=(worker, number), published=number if state == "succeeded" else 0)
-                answer.append(state)
-        if request.what == "unheld":
-            for index in JOBS:
-                known = (index, jobs[index].number) in request.runs
-                if jobs[index].state == "running" and jobs[index].holder == worker and not known:
-                    queue, _ = self.requeue(jobs, queue, index, 0)
-                    answer.append(index)
-        return world._replace(jobs=tuple(jobs), queue=queue), tuple(answer)
-
-    def _lease(self, world: World, jobs: list[Job], worker: int, request: Request) -> tuple[tuple[int, ...], list]:
-        queue: tuple[int, ...] = world.queue
-        while queue:
-            index, job = queue[0], jobs[queue[0]]
-            if job.alone and request.held and self.removed != "lease-alone":
-                return queue, []
-            queue = queue[1:]
-            if job.state != "queued":
-                continue
-            if job.late:
-                jobs[index], queue = self.finish(job, "expired", queue, index)
-                continue
-            jobs[index] = job._replace(
-                state="running", holder=worker, number=job.number + 1, lease="fresh",
-                blame=job.blame + (not world.workers[worker].alive),
-            )  # fmt: skip
-            return queue, [(index, job.number + 1, job.alone)]
-        return queue, []
-
-    # The worlds that may follow
 
     def steps(self, world: World) -> Iterator[tuple[Step, World]]:
         """Yields each step that is possible, with the world after it."""
@@ -374,25 +193,27 @@ def _plain(world: World) -> World:
     """Returns the world without what cannot matter any more, so that fewer worlds differ."""
     if not any(job.state in FINAL for job in world.jobs):
         return world
-    jobs = tuple(
-        job._replace(deaths=0, blame=0, late=False, dropped=0 if job.published > job.dropped else job.dropped)
-        if job.state in FINAL and job.deaths <= job.blame
-        else job
-        for job in world.jobs
+    jobs = tuple(map(_plain_job, world.jobs))
+    workers = tuple(
+        worker._replace(discarded=kept)
+        if worker.discarded != (kept := _that_matter(worker.discarded, jobs))
+        else worker
+        for worker in world.workers
     )
-    workers = world.workers
-    if any(worker.discarded for worker in workers):
-        workers = tuple(
-            worker._replace(
-                discarded=frozenset(
-                    (job, number)
-                    for job, number in worker.discarded
-                    if jobs[job].state not in FINAL or jobs[job].published == number
-                )
-            )
-            for worker in workers
-        )
-    return world._replace(jobs=jobs, workers=workers)
+    return World(jobs, world.queue, workers, world.late, world.faults, world.cancels)
+
+
+@cache
+def _plain_job(job: Job) -> Job:
+    if job.state not in FINAL or job.deaths > job.blame:
+        return job
+    return job._replace(deaths=0, blame=0, late=False, dropped=0 if job.published > job.dropped else job.dropped)
+
+
+def _that_matter(discarded: frozenset[tuple[int, int]], jobs: tuple[Job, ...]) -> frozenset[tuple[int, int]]:
+    return frozenset(
+        (job, number) for job, number in discarded if jobs[job].state not in FINAL or jobs[job].published == number
+    )
 
 
 def _acting(world: World, index: int, worker: Worker) -> World:

@@ -1,7 +1,9 @@
 """Explores a model whole, breadth first: every state that can be reached, by the shortest way."""
 
+import gc
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,19 +48,10 @@ def explore(
         AssertionError: there are more than LIMIT states, so the model is not small.
     """
     found = Exploration({first: None})
-    waiting = deque([first])
-    while waiting:
-        state = waiting.popleft()
-        if why := complaint(state):
-            found.fault = (why, state)
-            return found
-        for step, after in steps(state):
-            if not step.fault:
-                found.before.setdefault(after, []).append(state)
-            if after not in found.ways:
-                found.ways[after] = (step, state)
-                waiting.append(after)
-        assert len(found.ways) <= LIMIT, "the model is not small"
+    with _without_collector():
+        _reach_all(found, steps, complaint)
+    if found.fault is not None:
+        return found
     ends = [state for state in found.ways if is_end(state)]
     reaches = set(ends)
     while ends:
@@ -70,3 +63,36 @@ def explore(
     if stuck is not None:
         found.fault = ("no end can be reached any more", stuck)
     return found
+
+
+def _reach_all(
+    found: Exploration,
+    steps: Callable[[Any], Iterable[tuple[Any, Any]]],
+    complaint: Callable[[Any], str | None],
+) -> None:
+    waiting = deque(found.ways)
+    ways, before = found.ways, found.before
+    while waiting:
+        state = waiting.popleft()
+        if why := complaint(state):
+            found.fault = (why, state)
+            return
+        for step, after in steps(state):
+            if after not in ways:
+                ways[after] = (step, state)
+                waiting.append(after)
+            if not step.fault:
+                before.setdefault(after, []).append(state)
+        assert len(ways) <= LIMIT, "the model is not small"
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """States are in no circles, so that the collector would only look at all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
