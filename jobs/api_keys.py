@@ -15,11 +15,12 @@ import secrets
 import time
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from jobs import redis_keys
+from jobs.stored_model import StoredModel
 
 KEY_PATTERN = re.compile(r"ud_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 SECRET_BYTES = 32
@@ -45,7 +46,7 @@ _RESTRICTED = "restricted"
 """The word in `scope` that no version knows, so that earlier ones refuse keys that they would let do too much."""
 
 
-class ApiKey(BaseModel):
+class ApiKey(StoredModel):
     """A key as Redis keeps it.  `sha256` is the digest of the whole key; times are milliseconds since 1970.
 
     `scopes` is empty in records of earlier versions, where `scope` is the only one: "restore" meant what "restore" and
@@ -68,7 +69,7 @@ class ApiKey(BaseModel):
     scopes: tuple[str, ...] = ()
     expires_ms: int | None = None
     weight: int = 1
-    quotas: dict[str, str] = {}
+    quotas: dict[str, str] = Field(default_factory=dict)
 
     @property
     def rights(self) -> frozenset[str]:

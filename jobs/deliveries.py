@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from redis.asyncio import Redis
 
 from jobs import redis_keys
@@ -19,6 +19,7 @@ from jobs.hooks import NO_OWNER, Hooks
 from jobs.lua_scripts import LuaScripts
 from jobs.record import Outcome
 from jobs.state import State
+from jobs.stored_model import StoredModel
 from jobs.webhook_secrets import DisabledUrl, disabled_field
 
 DeliveryKind = Literal["result", "webhook"]
@@ -30,7 +31,7 @@ OLDEST_ADOPTED, OTHERS_ADOPTED = 1000, 1000
 """Jobs with webhooks that one call asks whether an earlier version has ended them."""
 
 
-class Attempt(BaseModel):
+class Attempt(StoredModel):
     """One try: when it began, the receiver's status, or why there is none (`code` and a sentence), and its duration."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -261,7 +262,7 @@ def _due(row: Sequence[Any]) -> DueDelivery:
     )
 
 
-class Kind(BaseModel):
+class Kind(StoredModel):
     """The kind of a job, read from a spec of any version."""
 
     model_config = ConfigDict(extra="ignore")

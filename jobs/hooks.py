@@ -6,7 +6,9 @@ credentials, are read by nobody but the webhook process.
 
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from jobs.stored_model import StoredModel
 
 WebhookEvent = Literal["completed", "failed", "canceled", "expired"]
 """The last event of a job, as in its event stream."""
@@ -15,7 +17,7 @@ NO_OWNER = "none"
 """The owner of jobs that were submitted without an API key."""
 
 
-class Hooks(BaseModel):
+class Hooks(StoredModel):
     """The URLs of one job.
 
     Attributes:

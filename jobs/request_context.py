@@ -1,11 +1,12 @@
 """Where a job came from: the id of its request, and its place in a trace.  It travels beside the spec in the record."""
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
+from jobs.stored_model import StoredModel
 from jobs.tracing.context import TraceContext, read_context
 
 
-class RequestContext(BaseModel):
+class RequestContext(StoredModel):
     """The request that submitted a job.
 
     Unknown fields are ignored and a damaged context is an empty one: another version may have written it, and it must

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
@@ -24,6 +23,7 @@ from pydantic_core import ErrorDetails
 from jobs.blob_names import belongs_to
 from jobs.errors import NewerSpec, SpecError
 from jobs.labels import check_labels
+from jobs.stored_model import StoredModel
 
 Lane = Literal["interactive", "standard", "bulk"]
 Kind = Literal["restore", "detect", "noop"]
@@ -41,7 +41,7 @@ MAX_KEEP_S = 10**11
 """Redis takes times to live of at most about 2^63 ms."""
 
 
-class FrozenModel(BaseModel):
+class FrozenModel(StoredModel):
     """A pydantic model that cannot change, refuses unknown fields and holds no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -12,11 +12,12 @@ import secrets
 import time
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from redis.asyncio import Redis
 
 from jobs import redis_keys
 from jobs.hooks import NO_OWNER
+from jobs.stored_model import StoredModel
 
 SECRET_BYTES = 32
 OVERLAP_S = 24 * 3600
@@ -31,7 +32,7 @@ return 1
 """
 
 
-class Secrets(BaseModel):
+class Secrets(StoredModel):
     """The secret of an API key, and the one before it, which signs as well until `old_until_ms`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,7 +46,7 @@ class Secrets(BaseModel):
         return (self.current, self.old) if self.old and now_ms < self.old_until_ms else (self.current,)
 
 
-class DisabledUrl(BaseModel):
+class DisabledUrl(StoredModel):
     """A URL whose receiver answered 410.  Only its origin is kept: its path may be a credential."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
