@@ -15,7 +15,7 @@ import secrets
 import time
 from typing import Any, Literal, get_args
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
@@ -69,7 +69,7 @@ class ApiKey(StoredModel):
     scopes: tuple[str, ...] = ()
     expires_ms: int | None = None
     weight: int = 1
-    quotas: dict[str, str] = Field(default_factory=dict)
+    quotas: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     @property
     def rights(self) -> frozenset[str]:
