@@ -152,7 +152,7 @@ RECOUNT_MS = 10_000
 MAX_RECOUNTED = 500
 """Of more jobs of a caller, so many are drawn."""
 MAX_RUNNING_COMPARED = 100
-"""Running jobs that are compared with the index of states at once."""
+"""Running jobs, and newest jobs, that are compared with the index of states at once."""
 MAX_LEASES_LOOKED_AT = 1000
 """Leases that have ended, of which those are searched that end their jobs."""
 MAX_DEATHS = 2

@@ -39,6 +39,12 @@ local function jobs_after(number, ms, id)
     return redis.call('ZRANGE', index, first, first + args.count - 1, 'WITHSCORES')
 end
 
+-- Counts do not change where as many jobs were added as forgotten, so the newest ones are compared at each call, too
+local function mend_newest()
+    for _, id in ipairs(redis.call('ZRANGE', KEY.jobs, -LIMIT.max_running_compared, -1)) do mend_state(id) end
+end
+
+mend_newest()
 mend_some(KEY.leases)
 mend_some(state_index(nil, 'running'))
 local at = redis.call('HMGET', check, 'number', 'ms', 'id', 'accepted')

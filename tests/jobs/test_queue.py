@@ -22,18 +22,6 @@ def test_events_are_read_after_the_last_one_that_was_seen(run):
     run(scenario)
 
 
-def test_changes_are_published_as_they_happen(run):
-    async def scenario(bench):
-        job = await bench.running()
-        changes = bench.queue.changes()
-        assert await anext(changes) == ("", True), "from here on, no change is missed"
-        await bench.commit(job)
-        assert await anext(changes) == (job.id, True)
-        await changes.aclose()
-
-    run(scenario)
-
-
 def test_a_record_is_read_together_with_its_result(run):
     async def scenario(bench):
         job, picture = await bench.running(), b"\n\x00\xff 7" * 999
