@@ -92,6 +92,8 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
     if clause.has("except", "instead") or (clause.has("nothing") and not clause.has("see")):
         return False
     if clause.has("hate") or _is_in_the_way(term, clause) or _hides(clause):
+        if term.kind == "good" and not clause.negates and any(other.kind != "good" for other in clause.terms):
+            return None  # "the big drops ruin it"
         return not (clause.has("refuse") and (term.is_repair or term.kind == "good"))  # "I don't want it larger"
     if clause.has("bother"):
         return not clause.negates

@@ -39,6 +39,8 @@ PHOTO_FAULTS = frozenset({"blur", "jpeg", "low-light", "low-resolution", "noise"
 """What is wrong with a photo, and not with the weather."""
 CONTENT = ("allgood", "ask", "dont", "keep", "like", "nothing")
 """Who says one of these in a story may like the photo as it is."""
+FAREWELL = 40
+"""What follows the last sentence that tells something is no longer than "With kind regards" and a name."""
 MENDED = 2
 """A word that had to be mended tells less of the language, by so many letters."""
 MANY = 3
@@ -183,7 +185,8 @@ def _is_fault_of_photo(wanted: Sequence[Reading], parts: Sequence[Clause], text:
     """Returns whether a story of a photo ends with what only photos have: "so I ran, and of course it's all blurred"."""
     faults = all(reading.name in PHOTO_FAULTS and reading.level >= COMPLAINT for reading in wanted)
     ends = max(reading.sentence for reading in wanted) == parts[-1].sentence
-    if not (faults and ends) or re.search(r"[.!?\n\u3002\uff01\uff1f]\s*\w", text[parts[-1].found[-1].end :]):
+    rest = re.split(r"[.!?\n\u3002\uff01\uff1f]\s*", text[parts[-1].found[-1].end :], maxsplit=1)[1:]
+    if not (faults and ends) or len("".join(rest)) > FAREWELL:
         return False
     english = parts[0].compounds and not parts[0].head_last  # its words are also said of streets, beds and hearts
     return not english and any(p.has("photo") for p in parts) and not any(p.has(*CONTENT) for p in parts)
