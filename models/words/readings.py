@@ -153,8 +153,10 @@ def _is_damage_wanted(clause: Clause) -> bool | None:
 def _level(term: Match, clause: Clause, text: str) -> int:
     if clause.has("lack", "enough") and (term.is_repair or term.kind == "good"):
         return COMPLAINT
-    if term.kind == "quality" and (clause.has("be") or len(text) > SHORT) and not (
-        clause.adds or clause.has("make", "want", "remove")
+    if (
+        term.kind == "quality"
+        and (clause.has("be") or len(text) > SHORT)
+        and not (clause.adds or clause.has("make", "want", "remove"))
     ):
         return STATEMENT
     if term.is_repair or clause.has("allgood"):

@@ -182,7 +182,7 @@ def _is_story(parts: Sequence[Clause], left: int) -> bool:
 
 
 def _is_fault_of_photo(wanted: Sequence[Reading], parts: Sequence[Clause], text: str) -> bool:
-    """Returns whether a story of a photo ends with what only photos have: "so I ran, and of course it's all blurred"."""
+    """Returns whether a story of a photo ends with what only photos have: "so I ran, and it's all blurred"."""
     faults = all(reading.name in PHOTO_FAULTS and reading.level >= COMPLAINT for reading in wanted)
     ends = max(reading.sentence for reading in wanted) == parts[-1].sentence
     rest = re.split(r"[.!?\n\u3002\uff01\uff1f]\s*", text[parts[-1].found[-1].end :], maxsplit=1)[1:]
