@@ -31,7 +31,17 @@ LEAST_BY_KIND = {
               "impossible": 1.0, "typo": 0.88, "long": 0.72, "scope": 0.94},
 }  # fmt: skip
 LEAST_BY_LANGUAGE = {"held": 0.85, "held2": 0.55, "held3": 0.8, "held4": 0.84}
-MOST_WRONG_REPAIRS = {"dev": 0, "held": 0, "dev2": 0, "held2": 4, "dev3": 0, "held3": 0, "dev4": 0, "held4": 1, "own": 9}
+MOST_WRONG_REPAIRS = {
+    "dev": 0,
+    "held": 0,
+    "dev2": 0,
+    "held2": 4,
+    "dev3": 0,
+    "held3": 0,
+    "dev4": 0,
+    "held4": 1,
+    "own": 9,
+}
 """Prompts that ask for nothing, or for what nobody can do, and get a repair all the same."""
 
 
