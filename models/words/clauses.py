@@ -1,18 +1,15 @@
 """Cuts a prompt into clauses, at punctuation and at words like "but", and says what each consists of."""
 
-import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from models.words.lexicon import Language, Match
+from models.words.senses import in_context
 
 SPLITS = frozenset({"but", "without", "dont", "then", "and", "except", "instead", "after", "last", "before"})
 """Roles of words that begin a new clause; where they follow what they are about, a word that "ends" a clause does."""
 COMPOUNDING = ("en", "ja", "ko", "zh")
-E_IS_AND = ("it", "pt")
-VERBS = frozenset({"remove", "keep", "make", "dont", "only"})
-JOINTS = frozenset({"and", "without"})
 HEAD_LAST = ("ja", "ko", "zh")
 ENDS = r"[.,;:!?\n()\u3002\u3001\uff0c\uff1b\uff1a\uff01\uff1f\u2026\u2014\u2013/&+\u00bf\u00a1]+|\s-+\s"
 """Where a clause ends; a hyphen within a word does not count."""
@@ -56,6 +53,14 @@ class Clause:
         return self.has("not", "dont", "without", "no") or (self.has("see") and self.has("nothing"))
 
     @property
+    def adds(self) -> bool:
+        """It asks for more of something that a repair gives: "add some light"."""
+        return (
+            self.has("add") and not self.has("opposite", "cannot") and bool(self.terms)
+            and all(term.is_repair for term in self.terms)
+        )  # fmt: skip
+
+    @property
     def bare(self) -> bool:
         """It only names degradations, as the member of a list does."""
         return (
@@ -67,7 +72,7 @@ class Clause:
 
 def clauses(text: str, found: Sequence[Match], language: Language) -> list[Clause]:
     """Cuts the matches into clauses; clauses without a word of the lexicon are left out, except strange ones."""
-    found = _with_ands(found, text, language)
+    found = in_context(found, text, language)
     fillers = [match for match in found if match.names == {"filler"}]
     parts: list[Clause] = [Clause(found=[])]
     position = 0
@@ -89,20 +94,6 @@ def clauses(text: str, found: Sequence[Match], language: Language) -> list[Claus
     parts = [part for part in parts if part.found]
     _settle(parts, text, [*found, *fillers], language)
     return parts
-
-
-def _with_ands(found: Sequence[Match], text: str, language: Language) -> list[Match]:
-    """Returns the matches; "e" is "and", and not "is", before a verb: "keep the grain e remove the rain" in Italian."""
-    if language.code not in E_IS_AND:
-        return list(found)
-    done = list(found)
-    for index, (match, after) in enumerate(itertools.pairwise(found)):
-        if text[match.start : match.end] == "e" and not text[match.end : after.start].strip():
-            if after.names & VERBS:
-                done[index] = replace(match, names=frozenset({"and"}))
-            elif after.names & JOINTS:  # "and with" splits by itself
-                done[index] = replace(match, names=frozenset({"filler"}))
-    return done
 
 
 def _settle(parts: Sequence[Clause], text: str, found: Sequence[Match], language: Language) -> None:

@@ -247,7 +247,7 @@ def _forms(pattern: str, spaced: bool) -> Iterator[str]:
     yield pattern
     if spaced and not pattern.isascii() and re.search("[äöü]", pattern):
         yield pattern.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")
-    if spaced and "'" in pattern:
+    if spaced and "'" in pattern and not re.search(r"\w\w'[eè]\b", pattern):  # "com'è" is not "come" in Italian
         yield pattern.replace("'", "")
 
 

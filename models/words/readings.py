@@ -51,6 +51,8 @@ def is_about_an_object(clause: Clause, text: str) -> bool:
     objects = [match for match in clause.found if match.kind == "word" and "object" in match.names]
     if not objects or clause.has("auto") or not clause.has("remove", "touch", "make", "hate", "cannot"):
         return False
+    if _hides(clause):
+        return False
     terms = [term for term in clause.terms if not _is_attribute(term, clause, text)]
     if not terms:
         return True
@@ -61,6 +63,12 @@ def is_about_an_object(clause: Clause, text: str) -> bool:
     ):
         return False
     return objects[-1].start > terms[-1].start if clause.head_last else objects[0].start < terms[0].start
+
+
+def _hides(clause: Clause) -> bool:
+    """Returns whether a degradation hides something: "the snowflakes cover her face"."""
+    hiding = [match for match in clause.found if match.kind == "word" and "hides" in match.names]
+    return bool(hiding) and any(term.start < hiding[-1].start or clause.head_last for term in clause.terms)
 
 
 def _listed_together(term: Match, object_: Match, text: str) -> bool:
@@ -83,9 +91,13 @@ def _is_wanted(term: Match, clause: Clause, text: str) -> bool | None:
         return True
     if clause.has("except", "instead") or (clause.has("nothing") and not clause.has("see")):
         return False
-    if clause.has("hate") or _is_in_the_way(term, clause):
-        return True
+    if clause.has("hate") or _is_in_the_way(term, clause) or _hides(clause):
+        if term.kind == "good" and not clause.negates and any(other.kind != "good" for other in clause.terms):
+            return None  # "the big drops ruin it"
+        return not (clause.has("refuse") and (term.is_repair or term.kind == "good"))  # "I don't want it larger"
     if clause.has("bother"):
+        return not clause.negates
+    if clause.adds and term.is_repair:  # "add some sharpness"
         return not clause.negates
     if clause.has("opposite", "add"):
         return False if clause.negates else None
@@ -141,13 +153,17 @@ def _is_damage_wanted(clause: Clause) -> bool | None:
 def _level(term: Match, clause: Clause, text: str) -> int:
     if clause.has("lack", "enough") and (term.is_repair or term.kind == "good"):
         return COMPLAINT
-    if term.kind == "quality" and (clause.has("be") or len(text) > SHORT) and not clause.has("make", "want", "remove"):
+    if (
+        term.kind == "quality"
+        and (clause.has("be") or len(text) > SHORT)
+        and not (clause.adds or clause.has("make", "want", "remove"))
+    ):
         return STATEMENT
     if term.is_repair or clause.has("allgood"):
         return ORDER
     if term.kind == "good":
         return ORDER if clause.has("make", "want") or not clause.negates else STATEMENT
-    orders = clause.has("remove", "hate", "only") or (clause.negates and clause.has("keep", "want", "touch"))
+    orders = clause.has("remove", "hate", "hides", "only") or (clause.negates and clause.has("keep", "want", "touch"))
     if _is_attribute(term, clause, text):
         return ATTRIBUTE
     if term.named and not orders:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from models.words.lexicon import NOUNS_WITH_CAPITALS, Language, Match, language_of
+from models.words.sounds import sound
 from models.words.text import NAME
 
 SHORTEST = 4
@@ -71,6 +72,9 @@ def _mended(word: str, code: str) -> str:
     single = re.sub(r"(.)\1+", r"\1", word)
     if single in _words(code):
         return single
+    heard = _heard(word, code)
+    if heard:
+        return heard
     near = [
         mend
         for first in {word[0], word[1]}
@@ -80,6 +84,30 @@ def _mended(word: str, code: str) -> str:
         and (mend := _slip(word, known))
     ]
     return min(near, key=lambda mend: (mend[0], -len(mend[1]), mend[1]))[1] if near else word
+
+
+def _heard(word: str, code: str) -> str:
+    """Returns the word of the lexicon that sounds like this one, with its ending; "" if none does."""
+    heard, index = sound(word, code), _sounds(code)
+    whole = index.get(heard, "")
+    if whole:
+        return whole.rstrip("*")
+    for length in range(len(heard) - 1, SURE - 1, -1):
+        stem = index.get(heard[:length], "")
+        if stem.endswith("*"):
+            return stem[:-1] + heard[length:]
+    return ""
+
+
+@cache
+def _sounds(code: str) -> dict[str, str]:
+    """Returns the words of a language by their sound, without those that sound like others."""
+    index: dict[str, str] = {}
+    for word in sorted(_words(code)):
+        heard = sound(word.rstrip("*"), code)
+        if len(word.strip("*")) > SHORTEST and len(heard) >= SHORTEST and word[0] != "*":
+            index[heard] = word if heard not in index else ""
+    return index
 
 
 def _slip(word: str, pattern: str) -> tuple[int, str] | None:

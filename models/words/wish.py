@@ -35,6 +35,14 @@ Answer = Literal["repairs", "nothing", "auto", "unknown"]
 ORDERS = ("remove", "auto", "hate", "keep", "nothing", "make")
 FILLER_WEIGHT = 0.7
 """How much an unspecific word ("the") tells of the language, against a word for damage."""
+PHOTO_FAULTS = frozenset({"blur", "jpeg", "low-light", "low-resolution", "noise"})
+"""What is wrong with a photo, and not with the weather."""
+CONTENT = ("allgood", "ask", "dont", "keep", "like", "nothing")
+"""Who says one of these in a story may like the photo as it is."""
+FAREWELL = 40
+"""What follows the last sentence that tells something is no longer than "With kind regards" and a name."""
+MENDED = 2
+"""A word that had to be mended tells less of the language, by so many letters."""
 MANY = 3
 """More unknown words than these tell a story."""
 LIKELY, RIVALS = 0.4, 4
@@ -93,7 +101,12 @@ def _best(text: str, extra: Sequence[str]) -> tuple[str, Language, list[Match]]:
         (done, language, _with_extra(done, language.matches(done), extra)) if done != text else reading
         for (done, language), reading in zip(mended, likely, strict=True)
     ]
-    return max(likely, key=lambda reading: _covered(reading[2]))
+    return max(likely, key=lambda reading: _covered(reading[2]) - MENDED * _changes(text, reading[0]))
+
+
+def _changes(text: str, done: str) -> int:
+    """Returns how many words of a text were mended."""
+    return sum(one != other for one, other in zip(text.split(), done.split(), strict=False)) if done != text else 0
 
 
 def _covered(found: Sequence[Match]) -> float:
@@ -143,7 +156,7 @@ def _decide(parts: Sequence[Clause], text: str, left: int) -> Wish:
     if (
         repairs
         and not (level <= MENTION and (general or left > FEW))
-        and not (level < ORDER and _is_story(parts, left))
+        and not (level < ORDER and _is_story(parts, left) and not _is_fault_of_photo(wanted, parts, text))
         and not asked
     ):
         sure = (0.5, 0.7, 0.85, 0.95)[max(level, MENTION)] - 0.02 * min(left, 10)
@@ -166,6 +179,17 @@ def _is_story(parts: Sequence[Clause], left: int) -> bool:
     """Returns whether a prompt without orders tells a story: many unknown words, or no photo in several sentences."""
     several = parts[-1].sentence > 0 and not any(part.has("photo", *ORDERS) for part in parts)
     return left > (FEW if several else MANY)
+
+
+def _is_fault_of_photo(wanted: Sequence[Reading], parts: Sequence[Clause], text: str) -> bool:
+    """Returns whether a story of a photo ends with what only photos have: "so I ran, and it's all blurred"."""
+    faults = all(reading.name in PHOTO_FAULTS and reading.level >= COMPLAINT for reading in wanted)
+    ends = max(reading.sentence for reading in wanted) == parts[-1].sentence
+    rest = re.split(r"[.!?\n\u3002\uff01\uff1f]\s*", text[parts[-1].found[-1].end :], maxsplit=1)[1:]
+    if not (faults and ends) or len("".join(rest)) > FAREWELL:
+        return False
+    english = parts[0].compounds and not parts[0].head_last  # its words are also said of streets, beds and hearts
+    return not english and any(p.has("photo") for p in parts) and not any(p.has(*CONTENT) for p in parts)
 
 
 def _chosen(readings: Sequence[Reading], impossible: bool, nothing: bool, beside: int) -> list[Reading]:
@@ -270,6 +294,6 @@ def _is_impossible(part: Clause, text: str) -> bool:
         return False
     if part.has("see", "unseen") and not part.has("remove", "make", "add"):  # "one hardly sees her smile"
         return False
-    if part.has("cannot", "opposite", "add") or is_about_an_object(part, text):
+    if part.has("cannot", "opposite") or (part.has("add") and not part.adds) or is_about_an_object(part, text):
         return True
     return part.has("remove") and not part.has("auto") and not part.terms and len(part.strange) > 0
