@@ -40,6 +40,7 @@ from models.errors import ModelsError
 from models.evaluation.measurements import fingerprint
 from models.families import load_restorer
 from models.pixels import to_pixels, to_tensor
+from models.presets import PRESETS, PresetName, preset_values
 from models.psnr import psnr
 from models.restorer import Request, Restorer
 
@@ -59,6 +60,7 @@ class Run:
     damaged: int
     images: tuple[str, ...]
     pairs: str
+    preset: PresetName = "auto"
 
     @property
     def sides(self) -> Sides:
@@ -76,7 +78,10 @@ def measure(example: Example, run: Run, folder: Path | None = None) -> Outcome:
     started_s = time.monotonic()
     try:
         drawn = draw(example, run.sides, run.seed)
-        restored = restore_one(_restorer(run.bundle), Request(image=to_tensor(drawn.degraded), controls=Controls()))
+        values = preset_values(run.preset, ())
+        controls = Controls(preset=run.preset, **values)  # type: ignore[arg-type]
+        request = Request(image=to_tensor(drawn.degraded), controls=controls)
+        restored = restore_one(_restorer(run.bundle), request)
     except (ModelsError, OSError, RuntimeError, ValueError) as error:  # one picture must not end the run
         return Outcome(key=example.key, part=example.part, group=example.group, place=str(example.source),
                        error=f"{type(error).__name__}: {error}")  # fmt: skip
@@ -180,6 +185,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     add("--images", type=Path, action="append", required=True, help="the training's --images, in its order; repeatable")
     add("--pairs", type=Path, default=EVAL_SET, help="folder of test pairs; one that does not exist: none")
     add("--bundle", default="autodir-small", help="name or folder of a bundle")
+    add("--preset", choices=PRESETS, default="auto", help="of the restorations (auto)")
     add("--clean", type=whole, default=1000, metavar="N", help="number of clean photographs (1000)")
     add("--damaged", type=whole, default=1000, metavar="N", help="number of damaged pictures (1000)")
     add("--seed", type=whole, default=0, help="seed of crops and damage (0)")
@@ -212,6 +218,7 @@ def main(words: Sequence[str] | None = None) -> int:
         smallest_px=arguments.sides[0], largest_px=arguments.sides[1],
         clean=arguments.clean, damaged=arguments.damaged,
         images=tuple(str(folder.resolve()) for folder in arguments.images), pairs=str(pairs and pairs.resolve()),
+        preset=arguments.preset,
     )  # fmt: skip
     if arguments.show:
         return show(examples, run, arguments)
@@ -221,7 +228,8 @@ def main(words: Sequence[str] | None = None) -> int:
         rows = run_all(examples, run, arguments.out, arguments.workers)
     except KeyboardInterrupt:
         rows, interrupted = list(read_rows(arguments.out, run).values()), True
-    facts = f"{manifest.name} {manifest.version} · {len(photos)} held-out photographs · seed {run.seed}"
+    bundle_facts = f"{manifest.name} {manifest.version} · preset {run.preset}"
+    facts = f"{bundle_facts} · {len(photos)} held-out photographs · seed {run.seed}"
     counts = f"{len(rows)} of {len(examples)} pictures"
     code = report(rows, header(facts, f"sides {run.smallest_px} to {run.largest_px} px", counts), arguments)
     if interrupted:
@@ -246,7 +254,8 @@ def report(rows: Sequence[Outcome], head: str, arguments: argparse.Namespace) ->
     summary = summarize(rows)
     options = (f"--images {folder}" for folder in arguments.images)
     again = (
-        f"python benchmarks/never_worse.py {' '.join(options)} --bundle {arguments.bundle} --clean {arguments.clean} "
+        f"python benchmarks/never_worse.py {' '.join(options)} --bundle {arguments.bundle} --preset {arguments.preset} "
+        f"--clean {arguments.clean} "
         f"--damaged {arguments.damaged} --seed {arguments.seed} --sides {arguments.sides[0]} {arguments.sides[1]}"
     )
     text = markdown(summary, rows, head, again)

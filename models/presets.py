@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 PresetName = Literal["auto", "faithful", "strong", "preview"]
+SURE = 0.9
+"""A repair of this probability is begun with every preset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class Preset:
     Attributes:
         controls: values of `models.controls.Controls` that the preset sets, unless the user sets them.
         steps_limit: a bundle that takes more denoising steps per pass takes this many, unless the user sets `steps`.
-        floor_share: the share of the bundle's least probability at which a repair is begun.
+        floor_share: a repair is begun at so many times the bundle's least probability, but always at SURE.
     """
 
     description: str
@@ -30,8 +32,10 @@ class Preset:
 PRESETS: dict[PresetName, Preset] = {
     "auto": Preset(description="The bundle's own defaults."),
     "faithful": Preset(
-        description="Stays close to the photo: at most two passes, and a fifth of the original is mixed in.",
+        description="Stays close to the photo: only repairs that are rather sure, at most two, and a fifth of the "
+        "original is mixed in.",
         controls=MappingProxyType({"strength": 0.8, "fidelity": 1.0, "max_passes": 2}),
+        floor_share=1.6,
     ),
     "strong": Preset(
         description="Repairs more: up to seven passes, each begun at half the probability that the bundle asks for.",

@@ -6,6 +6,7 @@ from models.autodir.config import AutoDIRConfig
 from models.autodir.policy import Choice, choose, choose_published, improved
 from models.autodir.track import ImageRun
 from models.pixels import newly_black_share
+from models.presets import SURE
 from models.restorer import ENLARGING_REPAIR
 from models.vocabulary import names
 
@@ -50,14 +51,18 @@ def next_repair(run: ImageRun, config: AutoDIRConfig) -> tuple[Choice, str]:
     if run.controls.strict:
         choice = choose_published(run.before, remaining)
     else:
-        share = run.controls.floor_share
-        floors = {name: floor * share for name, floor in _floors(run, config).items()}
-        choice = choose(run.before, remaining, config.loop.floor * share, floors, names(run.controls.only))
+        floors = {name: _shared(floor, run) for name, floor in _floors(run, config).items()}
+        choice = choose(run.before, remaining, _shared(config.loop.floor, run), floors, names(run.controls.only))
     if left > 1 and _hides_compression(run):
         return Choice(probabilities={COMPRESSION: 1.0}, label=COMPRESSION), "scale"
     if owes_enlarging_repair(run, config) and (left == 1 or choice.label is None):
         return Choice(probabilities={ENLARGING_REPAIR: 1.0}, label=ENLARGING_REPAIR), "scale"
     return choice, "auto"
+
+
+def _shared(floor: float, run: ImageRun) -> float:
+    """Returns the least probability that the preset makes of a floor."""
+    return min(floor * run.controls.floor_share, max(floor, SURE))
 
 
 def _next_asked(run: ImageRun, config: AutoDIRConfig, left: int) -> tuple[Choice, str]:

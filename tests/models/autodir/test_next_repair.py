@@ -141,6 +141,21 @@ def test_the_strong_preset_repairs_what_the_bundle_is_less_sure_of(autodir, pres
     assert len(report.passes) == repairs
 
 
+@pytest.mark.parametrize(("found", "repairs"), [(0.7, 0), (0.89, 0), (0.91, 1)])
+def test_the_faithful_preset_repairs_only_what_is_rather_sure(autodir, found, repairs):
+    """1.6 times a floor of 0.6 is more than 0.9, where every preset repairs."""
+    script = Script(sees(noise=found, clean=(1 - found) / 2), sees(clean=0.9))
+    report = restored(autodir(assessor=script, floor=0.6), picture(), preset="faithful").report
+    assert len(report.passes) == repairs
+
+
+@pytest.mark.parametrize(("found", "repairs"), [(0.6, 0), (0.66, 1)])
+def test_the_faithful_preset_asks_for_a_greater_probability(autodir, found, repairs):
+    script = Script(sees(noise=found, clean=(1 - found) / 2), sees(clean=0.9))
+    report = restored(autodir(assessor=script, floor=0.4), picture(), preset="faithful").report
+    assert len(report.passes) == repairs
+
+
 def test_the_report_has_the_change_of_the_result_as_numpy_counts_it(autodir):
     levels = (picture().add(1).mul(127.5)).round().to(torch.uint8)
     outcome = restored(autodir(assessor=Script(*ONE_PASS)), levels)
