@@ -45,8 +45,8 @@ class Terms:
     Attributes:
         pixels: hash of the right result of each input, by its number.
         faults: names of the injected kinds of faults.
-        replicated: a failover may lose cancels, deletions, events, and the notes of blobs in the store that no
-            replica had; accepted jobs and results are waited for.
+        replicated: a failover may lose cancels, deletions and events that no replica had; accepted jobs, results, and
+            the notes of blobs in the store are waited for.
     """
 
     pixels: Mapping[int, str]
@@ -58,7 +58,7 @@ def violations(model: Model, seen: Observed, terms: Terms) -> list[Violation]:
     """Returns every promise that was broken, jobs first."""
     found = [*_jobs(model, seen, terms), *_orders(model, seen, terms), *_published_once(model, seen, terms)]
     found += [*_readers(model, seen, terms), *_webhooks(model, seen), *_fetched(model, terms)]
-    return [*found, *_leaks(seen, terms), *_recovery(seen)]
+    return [*found, *_leaks(seen), *_recovery(seen)]
 
 
 def _jobs(model: Model, seen: Observed, terms: Terms) -> Iterator[Violation]:
@@ -185,9 +185,9 @@ def _fetched(model: Model, terms: Terms) -> Iterator[Violation]:
             yield Violation("wrong-result", job, f"a client got pixels {pixels[:12]}")
 
 
-def _leaks(seen: Observed, terms: Terms) -> Iterator[Violation]:
+def _leaks(seen: Observed) -> Iterator[Violation]:
     """Nothing stays of jobs that are gone, and no part keeps more files and processes than it needs."""
-    for name in () if terms.replicated else seen.blobs:
+    for name in seen.blobs:
         yield Violation("leaked-blob", name, "in the store, and of no job")
     for key in seen.keys:
         yield Violation("leaked-key", key, "in Redis, and of no job")

@@ -34,22 +34,34 @@ class Part:
         self.name, self.kind, self.words, self.log, self.env = name, kind, list(words), log, dict(env)
         self.process: subprocess.Popen[bytes] | None = None
         self.busy = False
-        self.starts = 0
+        self.starts, self._log_begins = 0, 0
 
     @property
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self.process.poll() if self.process is not None else None
 
     def start(self) -> None:
         """Start it, unless it runs."""
         if self.running:
             return
         with self.log.open("ab") as output:
+            self._log_begins = output.tell()
             self.process = subprocess.Popen(
                 self.words, cwd=ROOT, env={**os.environ, **self.env}, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output, start_new_session=True, preexec_fn=end_with_parent(signal.SIGKILL),
             )  # fmt: skip
         self.starts += 1
+
+    def output(self) -> bytes:
+        """Returns what it has written since its last start."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_begins)
+            return log.read()
 
     def send(self, number: int) -> None:
         """Send it a signal, if it runs."""

@@ -219,6 +219,26 @@ class Place:
             self.start_part(part)
         await self.until_ready(READY_S)
 
+    async def until_part_ready(self, part: Part, within_s: float) -> None:
+        """Wait until a part that has just been started can work; a webhook process tells nobody.
+
+        Raises:
+            TimeoutError: it cannot in time.
+        """
+        until_s = time.monotonic() + within_s
+        async with httpx.AsyncClient(timeout=5) as client:
+            while not await self._ready(client, part):
+                if time.monotonic() > until_s:
+                    raise TimeoutError(f"{part.name} is not ready after {within_s:g} s; see {part.log}")
+                await asyncio.sleep(0.2)
+
+    async def _ready(self, client: httpx.AsyncClient, part: Part) -> bool:
+        if part.kind == "api":
+            with contextlib.suppress(httpx.TransportError):
+                return (await client.get(f"http://127.0.0.1:{self.ports[part.name]}/readyz")).status_code == 200
+            return False
+        return part.kind != "worker" or b'"engine.ready"' in part.output()
+
     async def until_ready(self, within_s: float) -> None:
         """Wait until all workers are known and ready, and both APIs answer.
 
@@ -226,21 +246,8 @@ class Place:
             TimeoutError: they are not; the message names the logs.
         """
         until_s = time.monotonic() + within_s
-        async with httpx.AsyncClient(timeout=5) as client:
-            for url in self.api_urls:
-                while True:
-                    try:
-                        if (await client.get(f"{url}/readyz")).status_code == 200:
-                            break
-                    except httpx.TransportError:
-                        pass
-                    if time.monotonic() > until_s:
-                        raise TimeoutError(f"{url} is not ready after {within_s:g} s; see {self.folder}/*.log")
-                    await asyncio.sleep(0.2)
-        while not all("engine" in part.children() for part in self.of_kind("worker")):
-            if time.monotonic() > until_s:
-                raise TimeoutError(f"a worker has no engine after {within_s:g} s; see {self.folder}/*.log")
-            await asyncio.sleep(0.2)
+        for part in self.parts.values():
+            await self.until_part_ready(part, max(0.0, until_s - time.monotonic()))
 
     def keep_running(self) -> None:
         """Start again what has ended although no fault did that, and remember it."""

@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import json
+import math
+import os
+import resource
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -136,6 +141,7 @@ PLANTED = {
         lambda seen: seen.parts.append(replace(seen.parts[0], children=(("engine", 2),))), "leaked-process",
     ),
     "jobs stay slow": (lambda seen: setattr(seen, "recovered_s", 3.1), "slow"),
+    "no job succeeds any more": (lambda seen: setattr(seen, "recovered_s", math.inf), "slow"),
 }  # fmt: skip
 
 
@@ -170,12 +176,13 @@ def test_a_failover_may_lose_a_cancel_but_no_accepted_job():
     late = job(CANCELED, state="succeeded", pixels="right-1", events=(("7-0", "completed"),), registries=("finished",))
     assert rules(late, replicated=True) == []
     assert rules(gone(JOB), replicated=True) == ["lost"]
-    assert rules(lambda seen: seen.blobs.append("b"), replicated=True) == []
+    assert rules(lambda seen: seen.blobs.append("b"), replicated=True) == ["leaked-blob"]
 
 
 ALL = ("one-redis", "links", "store-disk", "redis-disk", "clock")
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
 def test_a_seed_repeats_its_faults_and_a_file_keeps_them(tmp_path_factory, seed, count):
     from chaos_run.schedule import KINDS, draw, read_schedule, write_schedule
@@ -211,6 +218,7 @@ def test_a_bad_schedule_names_its_line(tmp_path, line):
         read_schedule(path)
 
 
+@settings(deadline=None)
 @given(count=st.integers(2, 40), data=st.data())
 def test_shrinking_keeps_exactly_the_faults_that_are_needed_together(count, data):
     from chaos_run.schedule import draw
@@ -283,6 +291,7 @@ def test_a_link_that_holds_bytes_delivers_them_late_and_whole(mode):
         await link.hurt(mode)
         writer.write(b"two")
         assert await answer(reader, 3) is None
+        assert link.hits == 1
         await link.hurt("open")
         assert await answer(reader, 3, 5) == b"two"
         writer.close()
@@ -314,6 +323,7 @@ def test_a_cut_link_ends_connections_refuses_new_ones_and_comes_back_on_its_port
         assert await answer(reader, 3, 5) == b"one"
         port = link.port
         await link.hurt("cut")
+        assert link.hits == 1
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await asyncio.wait_for(reader.readexactly(1), 5)
         with pytest.raises(ConnectionError):
@@ -326,6 +336,61 @@ def test_a_cut_link_ends_connections_refuses_new_ones_and_comes_back_on_its_port
             end.close()
 
     through_link(scenario)
+
+
+def test_a_full_disk_stays_full_while_files_are_deleted(tmp_path):
+    """With a limit on the size of files in the place of a full disk, which needs root."""
+    from chaos_run.faults import BALLAST, _filled, _write_error
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with _filled(tmp_path) as filled:
+            assert (tmp_path / BALLAST).stat().st_size == 1 << 20
+            os.truncate(tmp_path / BALLAST, 1000)
+            filled.fill()
+            assert (1 << 20) - (tmp_path / BALLAST).stat().st_size <= 4096
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not list(tmp_path.iterdir()) and _write_error(tmp_path) == "no error"
+    assert _write_error(Path("/proc/self")) not in ("no error", "?")
+
+
+def test_the_files_of_a_store_are_listed_while_folders_come_and_go(tmp_path):
+    from chaos_run.observe import Observer
+
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "result#1").write_bytes(b"")
+    observer = Observer(["http://127.0.0.1:1"], [], None, f"file://{tmp_path}")
+    assert observer._blobs() == ["a/b/result#1"]
+    shutil.rmtree(tmp_path)
+    assert observer._blobs() == []
+
+
+def test_a_fault_waits_for_what_another_one_has_in_its_hands():
+    from chaos_run.faults import _Hands
+
+    class Place:
+        def __init__(self) -> None:
+            self.parts = {}
+
+    async def main():
+        hands, order = _Hands(Place()), []
+
+        async def take(name, names):
+            async with hands.holding(names):
+                order.append(f"{name} begins")
+                await asyncio.sleep(0.01)
+                order.append(f"{name} ends")
+
+        await asyncio.gather(take("one", {"api-0", "redis"}), take("two", {"redis"}), take("three", {"store"}))
+        return order
+
+    order = asyncio.run(main())
+    assert order.index("one ends") < order.index("two begins")
+    assert order.index("three begins") < order.index("one ends")
 
 
 def test_the_program_explains_itself_and_refuses_what_it_does_not_know():
