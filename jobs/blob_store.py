@@ -81,7 +81,11 @@ class BlobStore(Protocol):
         ...
 
     async def sweep(self, now_s: float) -> int:
-        """Delete expired blobs.  Returns how many."""
+        """Delete expired blobs.  Returns how many.
+
+        Raises:
+            NotReplicated: a failover could take back what has ended their time, so nothing has been deleted.
+        """
         ...
 
     async def close(self) -> None: ...

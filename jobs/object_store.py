@@ -248,6 +248,8 @@ class ObjectStore:
 
     async def sweep(self, now_s: float) -> int:
         due = await self.redis.zrangebyscore(redis_keys.BLOBS, "-inf", now_s, start=0, num=MAX_SWEPT_AT_ONCE)
+        if due:  # a failover could take back the end of a job whose input is due with it
+            await self.replication.confirm(self.redis)
         deleted, failures = await self._delete([name.decode() for name in due])
         if failures:
             raise failures[0]

@@ -145,6 +145,27 @@ def test_a_picture_that_no_replica_knows_of_can_be_written_on_demand(pair, tmp_p
     run(pair, scenario)
 
 
+def test_an_input_stays_until_the_replica_knows_that_its_job_has_ended(pair, tmp_path):
+    """Otherwise a failover would bring the job back without its picture, and it would fail."""
+
+    async def scenario(queue):
+        store, job = open_store(f"file://{tmp_path}/blobs", queue.redis, queue.replication), spec()
+        await store.put(f"{job.id}/input", b"pixels", DAY_S)
+        await queue.submit(job, MANY)
+        await queue.lease([BUNDLE], LANES, 1, worker="w", token="t", held=0)
+        pair[1].pause()
+        with pytest.raises(NotReplicated):
+            await queue.commit("t", [Finished(id=job.id, state=State.SUCCEEDED, outcome=Outcome(), keep_s=DAY_S)])
+        with pytest.raises(NotReplicated):
+            await store.sweep(time.time())
+        assert await store.get(f"{job.id}/input") == b"pixels"
+        pair[1].resume()
+        await queue.replication.confirm(queue.redis)
+        assert await store.sweep(time.time()) == 1 and kept(tmp_path / "blobs") == []
+
+    run(pair, scenario)
+
+
 def test_a_picture_in_redis_is_stored_when_the_replica_has_it(pair):
     async def scenario(queue):
         store = open_store("redis://", queue.redis, queue.replication)
