@@ -30,7 +30,7 @@ CALM_S, QUIET_S, MEASURE_S = 12.0, 20.0, 12.0
 """Before the first fault; from the last one until everything must be as before; and the time that is measured then."""
 SETTLE_S = 300.0
 NEWS_S = 10.0
-MOST_AT_ONCE = 60
+MOST_AT_ONCE = 100
 TENANTS = 3
 
 
