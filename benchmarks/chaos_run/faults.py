@@ -12,17 +12,15 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-import httpx
 import psutil
 from redis.exceptions import RedisError
 from sentinel_trio import SERVICE, Server
 
 from chaos_run.links import Link
 from chaos_run.parts import END_S, Part
-from chaos_run.place import Place
+from chaos_run.place import CLOCKS, Place
 from chaos_run.schedule import KINDS, Fault
 
 CHILD_WAIT_S = 30.0
@@ -34,7 +32,7 @@ READY_S = 90.0
 FAILED_OVER_S = 20.0
 BALLAST = "ballast"
 FULL_BYTES_LEFT = 4096
-CLOCK_JUMPS = ("-40", "-5", "+5", "+40")
+CLOCK_JUMPS = (-40, -5, 5, 40)
 """Seconds: more than two leases in both directions."""
 
 
@@ -329,25 +327,15 @@ class Faults:
             await asyncio.sleep(0.05)
 
     async def _clock_jump(self, fault: Fault) -> str:
-        name, jump = ("api-1", "worker-2")[fault.target], self.random.choice(CLOCK_JUMPS)
-        self.place.clock_file(name).write_text(jump)
+        name, jump = CLOCKS[fault.target], self.random.choice(CLOCK_JUMPS)
+        self.place.clocks[name].shift(jump)
         try:
             await asyncio.sleep(fault.lasts_s)
-            seen = await self._clock_of(name)
+            seen = self.place.parts[name].last_line_s()
         finally:
-            self.place.clock_file(name).write_text("+0")
-        return f"{name} {jump} s{seen}"
-
-    async def _clock_of(self, name: str) -> str:
-        """Returns how far the clock of an API is from ours, as its answer says."""
-        if name not in self.place.ports:
-            return ""
-        with contextlib.suppress(httpx.HTTPError, KeyError):
-            async with httpx.AsyncClient(timeout=3) as client:
-                answer = await client.get(f"http://127.0.0.1:{self.place.ports[name]}/livez")
-            theirs = parsedate_to_datetime(answer.headers["date"]).timestamp()
-            return f", its clock is {theirs - time.time():+.0f} s off"
-        return ", no answer"
+            self.place.clocks[name].shift(0)
+        ahead = "empty" if seen is None else f"{seen - time.time():+.0f} s ahead"
+        return f"{name} {jump:+} s, its log is {ahead}"
 
 
 async def _stopped(process: psutil.Process) -> str:

@@ -20,12 +20,14 @@ from s3_servers import CREDENTIALS, seaweed_server
 from sentinel_trio import SERVICE, SentinelTrio, Server
 from webhook_receiver import Receiver
 
+from chaos_run.clock import Clock, build, can_shift
 from chaos_run.links import Link, Links
 from chaos_run.parts import MARK, ROOT, Part, free_port, processes_of, python, until
 from chaos_run.pictures import bundle_folder
 from chaos_run.schedule import APIS, WORKERS
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+CLOCKS = ("api-1", "worker-2")
+"""The parts whose clocks may jump."""
 STORE_DISK_MIB, REDIS_DISK_MIB = 256, 768
 READY_S = 900.0
 """A machine whose cores are busy needs minutes for what takes 15 s on an idle one."""
@@ -53,6 +55,7 @@ class Place:
         self.links: dict[int, Link] = {}
         self.surprises: list[str] = []
         self.version = 0
+        self.clocks: dict[str, Clock] = {}
         self.ports: dict[str, int] = {}
         self._closers: list[Callable[[], object]] = []
         self.net = Links()
@@ -128,10 +131,12 @@ class Place:
         return folder
 
     def _offer_clock(self) -> None:
-        if not self.wish.clock or not FAKETIME.exists():
-            why = "libfaketime is not installed (make observe-tools)" if self.wish.clock else "not asked for (--clock)"
+        if not self.wish.clock or not can_shift():
+            why = "there is no C compiler (cc)" if self.wish.clock else "not asked for (--clock)"
             self.without.append(f"no jumps of the clock: {why}")
             return
+        library = build(self.folder)
+        self.clocks = {name: Clock(library, self.folder / f"clock-{name}") for name in CLOCKS}
         self.have.add("clock")
 
     def _make_parts(self) -> None:
@@ -155,17 +160,9 @@ class Place:
         if kind == "api":
             self.ports[name] = free_port()
         words = {"api": ["--port", str(self.ports.get(name))], "worker": ["--device", "cpu"]}.get(kind, [])
-        if "clock" in self.have and name in ("api-1", "worker-2"):
-            self.clock_file(name).write_text("+0")
-            env |= {
-                "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock_file(name)),
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1", "FAKETIME_NO_CACHE": "0",
-            }  # fmt: skip
+        if name in self.clocks:
+            env |= self.clocks[name].env
         self.parts[name] = Part(name, kind, python(kind, *words), self.folder / f"{name}.log", env)
-
-    def clock_file(self, name: str) -> Path:
-        """Returns the file with the offset of a part's clock."""
-        return self.folder / f"clock-{name}"
 
     def _redis_url(self, number: int) -> str:
         if self.trio is not None:
