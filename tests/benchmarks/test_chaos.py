@@ -170,6 +170,13 @@ def test_a_failover_may_lose_a_cancel_but_no_accepted_job():
     late = job(CANCELED, state="succeeded", pixels="right-1", events=(("7-0", "completed"),), registries=("finished",))
     assert rules(late, replicated=True) == []
     assert rules(gone(JOB), replicated=True) == ["lost"]
+    failed = {
+        "state": "failed", "code": "input-missing", "pixels": None, "events": (("7-0", "failed"),),
+        "registries": ("failed",),
+    }  # fmt: skip
+    assert rules(job(CANCELED, **failed), replicated=True) == [], "its input went with the cancel"
+    assert rules(job(CANCELED, **failed)) == ["failed"]
+    assert rules(job(UNANSWERED, **failed), replicated=True) == ["failed"]
     assert rules(lambda seen: seen.blobs.append("b"), replicated=True) == ["leaked-blob"]
 
 
