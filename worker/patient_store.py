@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from jobs import redis_keys
 from jobs.backoff import Backoff
 from jobs.blob_store import Blob, BlobStore
-from jobs.errors import BlobMissing, BlobUnwanted, StoreError, StoreFull
+from jobs.errors import BlobMissing, BlobUnwanted, NotReplicated, StoreError, StoreFull
 from worker.job_end import canceled, failed
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class PatientStore:
         await self._patiently("written", put)
 
     async def _patiently(self, done: str, action: Callable[[], Awaitable[T]]) -> T:
-        backoff, tries = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S), 0
+        refused, away, tries = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S), Backoff(), 0
         while True:
             try:
                 return await action()
@@ -67,8 +67,8 @@ class PatientStore:
                 raise
             except BlobUnwanted as error:
                 raise canceled() from error
-            except (RedisAway, RedisTimeout) as error:
-                reason = str(error)
+            except (RedisAway, RedisTimeout, NotReplicated) as error:
+                reason, pause_s = str(error), away.next_s()
             except (StoreError, RedisError, OSError) as error:
                 reason, tries = str(error), tries + 1
                 if tries >= MAX_TRIES:
@@ -76,6 +76,6 @@ class PatientStore:
                     detail = f"the blob store could not be {done}, {tries} times"
                     code = "storage-full" if isinstance(error, StoreFull) else "store-unavailable"
                     raise failed(code, detail, "submit the image again later") from error
-            pause_s = backoff.next_s()
+                pause_s = refused.next_s()
             log.warning("store.away", job=self.job, error=reason, again_in_s=pause_s)
             await self.sleep(pause_s)
