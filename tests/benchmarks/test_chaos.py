@@ -177,6 +177,13 @@ def test_a_failover_may_lose_a_cancel_but_no_accepted_job():
     assert rules(job(CANCELED, **failed), replicated=True) == [], "its input went with the cancel"
     assert rules(job(CANCELED, **failed)) == ["failed"]
     assert rules(job(UNANSWERED, **failed), replicated=True) == ["failed"]
+
+
+def test_a_failover_may_bring_back_jobs_of_a_batch_that_was_refused_halfway():
+    batch = [{**line, "inputs": [1, 1]} if line["what"] == "order" and line["op"] == "o4" else line for line in JOURNAL]
+    emptied = job(UNANSWERED, pixels=None, error="410 gone")
+    assert rules(emptied, journal=batch, replicated=True) == []
+    assert rules(emptied, replicated=True) == ["lost"] and rules(emptied, journal=batch) == ["lost"]
     assert rules(lambda seen: seen.blobs.append("b"), replicated=True) == ["leaked-blob"]
 
 
