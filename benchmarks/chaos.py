@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 for folder in (ROOT, ROOT / "tests" / "support"):
     sys.path.append(str(folder))
 
-from chaos_run.place import FAKETIME, Wish, make_pictures  # noqa: E402
+from chaos_run.clock import can_shift  # noqa: E402
+from chaos_run.place import Wish, make_pictures  # noqa: E402
 from chaos_run.report import broken, last_line, say, write_table  # noqa: E402
 from chaos_run.run import Plan, Report, run_plan  # noqa: E402
 from chaos_run.schedule import KINDS, Fault, draw, read_schedule, write_schedule  # noqa: E402
@@ -86,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--redis", choices=("one", "sentinel"), default="one", help="one server, or a Sentinel trio")
     parser.add_argument("--store", choices=("folder", "s3"), default="folder", help="s3 is SeaweedFS (make s3-test)")
     parser.add_argument("--only", help="kinds of faults, with commas, instead of all: " + ", ".join(KINDS))
-    parser.add_argument("--clock", action="store_true", help="also jumps of the clock (libfaketime)")
+    parser.add_argument("--clock", action="store_true", help="also jumps of the clock (needs cc)")
     parser.add_argument("--schedule", type=Path, metavar="FILE", help="these faults instead of drawn ones")
     parser.add_argument("--shrink-minutes", type=float, default=0.0, help="time to look for a smaller failing schedule")
     parser.add_argument("--table", type=Path, metavar="FILE", help="append the figures to this file")
@@ -123,7 +124,7 @@ def _possible(options: argparse.Namespace) -> set[str]:
     root = os.geteuid() == 0
     have |= {"store-front"} if options.store == "s3" else {"store-disk"} if root else set()
     have |= {"redis-disk"} if root and options.redis == "one" else set()
-    return have | ({"clock"} if options.clock and FAKETIME.exists() else set())
+    return have | ({"clock"} if options.clock and can_shift() else set())
 
 
 def _shrunk(plan: Plan, base: Path, expected: dict[int, str], first: Report, minutes: float) -> list[Fault]:

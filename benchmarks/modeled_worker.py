@@ -132,12 +132,12 @@ class Requests:
 
     counted: Counter[str] = field(default_factory=Counter)
 
-    def open_store(self, url: str, redis: Any) -> Any:  # noqa: ANN401 - as jobs.blob_store.open_store
+    def open_store(self, url: str, redis: Any, *words: Any) -> Any:  # noqa: ANN401 - as jobs.blob_store.open_store
         """Returns the store at a URL; an object store counts its requests here."""
-        store = blob_store.open_store(url, redis)
+        store = blob_store.open_store(url, redis, *words)
         if not isinstance(store, ObjectStore):
             return store
-        counting = CountingStore(store.store, redis, store.kind, store.signer)
+        counting = CountingStore(store.store, redis, store.kind, store.signer, *words)
         counting.requests = self.counted
         return counting
 

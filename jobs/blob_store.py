@@ -14,6 +14,7 @@ from jobs.errors import StoreError
 from jobs.object_store import OPENERS, ObjectStore, first_line, open_signer, read_options
 from jobs.redis_store import RedisStore
 from jobs.redis_url import SCHEMES
+from jobs.replication import NO_REPLICATION, Replication
 
 __all__ = ["CARRIED_BYTES", "Blob", "BlobStore", "RedisStore", "check_store_url", "open_store"]
 ALLOWED = "memory://, file:///FOLDER, s3://BUCKET/PREFIX?region=R&endpoint=URL, gs://, az:// or redis://"
@@ -44,12 +45,14 @@ class BlobStore(Protocol):
         """The kind of store for messages: 'redis', 'file', 's3', ..."""
         ...
 
-    async def put(self, name: str, data: bytes, ttl_s: int) -> None:
+    async def put(self, name: str, data: bytes, ttl_s: int, *, replicated: bool = True) -> None:
         """Store a blob.
 
         Raises:
             StoreFull: there is no room.
             BlobUnwanted: its job has ended or is deleted.
+            NotReplicated: a failover could lose the blob, or leave it in an object store for ever, so it is not stored
+                there; never where `replicated` is false.
         """
         ...
 
@@ -78,7 +81,11 @@ class BlobStore(Protocol):
         ...
 
     async def sweep(self, now_s: float) -> int:
-        """Delete expired blobs.  Returns how many."""
+        """Delete expired blobs.  Returns how many.
+
+        Raises:
+            NotReplicated: a failover could take back what has ended their time, so nothing has been deleted.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -117,8 +124,11 @@ class ServedStore(BlobStore, Protocol):
         ...
 
 
-def open_store(url: str, redis: "Redis") -> ServedStore:
+def open_store(url: str, redis: "Redis", replication: Replication = NO_REPLICATION) -> ServedStore:
     """Returns the store at a URL.  obstore reads the credentials from the environment.
+
+    Args:
+        replication: the replicas of Redis that must know of a blob before it is stored.
 
     Raises:
         StoreError: unknown kind of store, or it cannot be opened.  The message never repeats the URL, which may hold a
@@ -126,10 +136,11 @@ def open_store(url: str, redis: "Redis") -> ServedStore:
     """
     opened = _open(url)
     if opened is None:
-        return RedisStore(redis)
+        return RedisStore(redis, replication)
     kind, _, rest = url.partition("://")
     location, _, query = rest.partition("?")
-    return ObjectStore(opened, redis, kind, open_signer(kind, f"{kind}://{location}", read_options(query)))
+    signer = open_signer(kind, f"{kind}://{location}", read_options(query))
+    return ObjectStore(opened, redis, kind, signer, replication)
 
 
 def check_store_url(url: str) -> None:

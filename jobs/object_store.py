@@ -25,6 +25,7 @@ from jobs import redis_keys
 from jobs.blob_names import checked_name, job_of
 from jobs.errors import BlobMissing, BlobUnwanted, StoreError, StoreFull
 from jobs.lua_scripts import LuaScripts
+from jobs.replication import NO_REPLICATION, Replication
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config  # obstore has them for type checkers only
@@ -147,9 +148,11 @@ class ObjectStore:
 
     beside_queue = False
 
-    def __init__(self, store: Any, redis: "Redis", kind: str, signer: Any = None) -> None:  # noqa: ANN401 - obstore's own union of stores
+    def __init__(
+        self, store: Any, redis: "Redis", kind: str, signer: Any = None, replication: Replication = NO_REPLICATION  # noqa: ANN401 - obstore's own union of stores
+    ) -> None:  # fmt: skip
         """`signer` signs URLs: the same bucket at the endpoint that clients reach; None where nothing can be signed."""
-        self.store, self.kind, self.signer = store, kind, signer
+        self.store, self.kind, self.signer, self.replication = store, kind, signer, replication
         self.redis: Any = redis
 
     @property
@@ -158,12 +161,14 @@ class ObjectStore:
 
     @cached_property
     def _scripts(self) -> LuaScripts:
-        return LuaScripts(self.redis)
+        return LuaScripts(self.redis, self.replication)
 
-    async def put(self, name: str, data: bytes, ttl_s: int) -> None:
-        # The expiry first: the sweep ignores a blob that was never written, but never finds a blob without expiry
+    async def put(self, name: str, data: bytes, ttl_s: int, *, replicated: bool = True) -> None:
+        # The expiry first, and on the replicas, too: the sweep ignores a blob that was never written, but never finds
+        # a blob whose expiry a failover has lost
         job, expires_s = job_of(checked_name(name)), time.time() + ttl_s
-        if not await self._scripts.run("mark_blob", name=name, size=len(data), expires_s=expires_s, id=job):
+        run = self._scripts.run_replicated if replicated else self._scripts.run
+        if not await run("mark_blob", name=name, size=len(data), expires_s=expires_s, id=job):
             raise BlobUnwanted(f"{name} is not stored: its job has ended or is deleted")
         try:
             await self._call(obstore.put, self.store, name, data, **self._attributes(data))
@@ -243,6 +248,8 @@ class ObjectStore:
 
     async def sweep(self, now_s: float) -> int:
         due = await self.redis.zrangebyscore(redis_keys.BLOBS, "-inf", now_s, start=0, num=MAX_SWEPT_AT_ONCE)
+        if due:  # a failover could take back the end of a job whose input is due with it
+            await self.replication.confirm(self.redis)
         deleted, failures = await self._delete([name.decode() for name in due])
         if failures:
             raise failures[0]

@@ -10,6 +10,7 @@ from jobs import redis_keys
 from jobs.blob_names import checked_name, job_of
 from jobs.errors import BlobMissing, BlobUnwanted, StoreError, full_redis
 from jobs.lua_scripts import LuaScripts
+from jobs.replication import NO_REPLICATION, Replication
 
 PROBE_TTL_S = 10
 
@@ -20,15 +21,14 @@ class RedisStore:
     beside_queue = True
     kind, signs = "redis", False
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", replication: Replication = NO_REPLICATION) -> None:
         self.redis: Any = redis
-        self._scripts = LuaScripts(redis)
+        self._scripts = LuaScripts(redis, replication)
 
-    async def put(self, name: str, data: bytes, ttl_s: int) -> None:
+    async def put(self, name: str, data: bytes, ttl_s: int, *, replicated: bool = True) -> None:
+        run = self._scripts.run_replicated if replicated else self._scripts.run
         try:
-            stored = await self._scripts.run(
-                "put_blob", {"data": data}, name=checked_name(name), ttl_s=ttl_s, id=job_of(name)
-            )
+            stored = await run("put_blob", {"data": data}, name=checked_name(name), ttl_s=ttl_s, id=job_of(name))
         except RedisError as error:
             if full := full_redis(error):
                 raise full from error

@@ -1,5 +1,6 @@
 """Connections to the primary that Sentinels name.  They say what is wrong where none is named."""
 
+import asyncio
 import copy
 import re
 from typing import Any, NoReturn
@@ -17,13 +18,29 @@ NEEDED_RIGHTS = "+sentinel|masters +auth +hello +ping"
 class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """The client's pool for Sentinels, whose commands wait for a free connection."""
 
+    _asking: "asyncio.Task[Any] | None" = None
+
     async def get_master_address(self) -> Any:  # noqa: ANN401 - host and port
         """Returns host and port of the primary.
+
+        After a failover, all connections ask at once.  They share one question: each of its own would open a connection
+        to each Sentinel, which would stay open.
 
         Raises:
             redis.exceptions.AuthenticationError: every Sentinel refuses this user or password.
             redis.exceptions.ConnectionError: no Sentinel names a primary that is alive.
         """
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(self._asked)
+        return await asyncio.shield(self._asking)
+
+    def _asked(self, asking: "asyncio.Task[Any]") -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # whoever has asked may have gone
+
+    async def _ask(self) -> Any:  # noqa: ANN401 - host and port
         asked = copy.copy(self.sentinel_manager)  # it reorders its list: two that ask at once would lose a Sentinel
         asked.sentinels = list(self.sentinel_manager.sentinels)
         try:
@@ -52,6 +69,8 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
 
     async def aclose(self) -> None:
         """Close the connections, those to the Sentinels too."""
+        if self._asking is not None:
+            await asyncio.gather(self._asking, return_exceptions=True)
         await super().aclose()
         await self.sentinel_manager.aclose()
 

@@ -13,6 +13,7 @@ from jobs import redis_keys
 from jobs.claims import Claim, taken
 from jobs.lua_scripts import LuaScripts
 from jobs.record import TolerantModel
+from jobs.replication import NO_REPLICATION, Replication
 from jobs.storage_limits import StorageLimits, store_full
 
 UPLOAD_TTL_S = 3600
@@ -30,10 +31,12 @@ class UploadRecord(TolerantModel):
 class UploadRegistry:
     """The open uploads, in Redis."""
 
-    def __init__(self, redis: "Redis", storage: StorageLimits | None) -> None:
+    def __init__(
+        self, redis: "Redis", storage: StorageLimits | None, replication: Replication = NO_REPLICATION
+    ) -> None:  # fmt: skip
         self.redis: Any = redis  # redis-py annotates for str and bytes clients at once; ours answers in bytes
         self.storage = storage
-        self._scripts = LuaScripts(redis)
+        self._scripts = LuaScripts(redis, replication)
 
     async def open(self, upload_id: str, record: UploadRecord, size: int, claim: Claim | None) -> None:
         """Keep the room of an upload and note whose it is.
@@ -41,8 +44,9 @@ class UploadRegistry:
         Raises:
             StoreFull: there is no room, and nothing has been kept.
             ClaimTaken: the same or another request has taken the claim.
+            NotReplicated: the upload is open, but a failover could lose that, and its image would stay for ever.
         """
-        answer = await self._scripts.run(
+        answer = await self._scripts.run_replicated(
             "open_upload", id=upload_id, name=upload_blob(upload_id), record=record.model_dump_json(), size=size,
             ttl_s=UPLOAD_TTL_S, expires_s=record.opened_s + UPLOAD_TTL_S, owner=record.owner,
             room=self.storage.room(size) if self.storage else None, claim=claim.arguments() if claim else None,

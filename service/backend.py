@@ -58,11 +58,12 @@ async def open_backend(settings: ServiceSettings) -> AsyncIterator[Backend]:
             yield backend
         return
     redis = open_redis(settings.redis_url)
-    store = open_store(settings.store_url, redis)
+    store = open_store(settings.store_url, redis, settings.replication)
     storage = _limits(settings, store)
     queue = Queue(redis, storage, settings.replication)
+    uploads = UploadRegistry(redis, storage, settings.replication)
     try:
-        yield Backend(queue=queue, store=store, uploads=UploadRegistry(redis, storage), keys=redis)
+        yield Backend(queue=queue, store=store, uploads=uploads, keys=redis)
     finally:
         await store.close()
         await redis.aclose()

@@ -60,8 +60,9 @@ class Committer:
         Later than a lease, other workers would have the jobs, and this one goes on.
         """
         late = time.monotonic() >= replicated_until_s
+        lasting = not (late and self.queue.replication.replicas)  # else a failover could take these ends back
         states = await self.queue.commit(self.token, [finished for _, finished in batch], replicated=not late)
-        if late and self.queue.replication.replicas:
+        if not lasting:
             log.warning("commit.not-replicated", jobs=len(batch))
         for (run, finished), state in zip(batch, states, strict=True):
             self.held.remove(run)
@@ -70,7 +71,7 @@ class Committer:
             # Pictures count for nothing where the job did not succeed, the lease was lost, or a cancel came first
             discard, over = state is not State.SUCCEEDED, state is not None
             retried = state is State.FAILED and run.spec.store  # its input stays, so that it can be tried again
-            self.cleaning.spawn(clean_up(run, discard=discard, delete_input=over and not retried))
+            self.cleaning.spawn(clean_up(run, discard=discard, delete_input=over and not retried and lasting))
 
     def _log(self, run: JobRun, finished: Finished, state: State | None) -> None:
         """Write the job's line, and end its trace: both tell how it ended, which a cancel may have decided."""

@@ -55,5 +55,7 @@ class UndegradeWorker(SimpleWorker):
 
     def heartbeat_as(self, state: Literal["busy", "idle", "suspended"]) -> None:
         """Say that this worker is alive, and what it does; suspended: it takes no jobs."""
-        self.heartbeat()
-        self.set_state(state)
+        with self.connection.pipeline() as pipeline:  # else one might stay without a time to live
+            self.set_state(state, pipeline)
+            self.heartbeat(pipeline=pipeline)
+            pipeline.execute()

@@ -75,7 +75,7 @@ class ShardWork:
     def __init__(self, shared: SharedParts, url: str, redis: "Redis") -> None:
         self.shared, self.redis = shared, redis
         self.queue = Queue(redis, replication=shared.replication)
-        self.store: BlobStore = open_store(shared.store_url, redis)
+        self.store: BlobStore = open_store(shared.store_url, redis, shared.replication)
         token, held, metrics, retry = shared.token, shared.held, shared.metrics, shared.retry
         self.committer = Committer(self.queue, token, held, metrics, retry)
         self.renewal = LeaseRenewal(self.queue, token, held, metrics, retry)

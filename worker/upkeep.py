@@ -6,6 +6,7 @@ import time
 import structlog
 
 from jobs.blob_store import BlobStore
+from jobs.errors import NotReplicated, StoreError
 from jobs.job_log import log_released
 from jobs.queue import Queue
 from worker.announcer import Announcer
@@ -45,4 +46,7 @@ class Upkeep:
 
     async def _sweep(self) -> None:
         await self.queue.forget_expired()
-        await self.store.sweep(time.time())
+        try:
+            await self.store.sweep(time.time())
+        except (StoreError, NotReplicated) as error:  # what is due stays so, and jobs to reclaim must not wait for it
+            log.warning("sweep.failed", error=str(error))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from chaos_run.records import FINAL_EVENTS, OVER, JobModel, Model, Observed, SeenJob
+from chaos_run.records import FINAL_EVENTS, OVER, JobModel, Model, Observed, SeenJob, Sure
 
 EXPLAINED_FAILURES = {
     "poison-suspected": ("kill", "pause", "engine", "decoder", "deploy", "scale", "redis", "link", "failover"),
@@ -45,8 +45,8 @@ class Terms:
     Attributes:
         pixels: hash of the right result of each input, by its number.
         faults: names of the injected kinds of faults.
-        replicated: a failover may lose cancels, deletions, events, and the notes of blobs in the store that no
-            replica had; accepted jobs and results are waited for.
+        replicated: a failover may lose cancels, deletions and events that no replica had; accepted jobs, results, and
+            the notes of blobs in the store are waited for.
     """
 
     pixels: Mapping[int, str]
@@ -58,7 +58,7 @@ def violations(model: Model, seen: Observed, terms: Terms) -> list[Violation]:
     """Returns every promise that was broken, jobs first."""
     found = [*_jobs(model, seen, terms), *_orders(model, seen, terms), *_published_once(model, seen, terms)]
     found += [*_readers(model, seen, terms), *_webhooks(model, seen), *_fetched(model, terms)]
-    return [*found, *_leaks(seen, terms), *_recovery(seen)]
+    return [*found, *_leaks(seen), *_recovery(seen)]
 
 
 def _jobs(model: Model, seen: Observed, terms: Terms) -> Iterator[Violation]:
@@ -78,8 +78,9 @@ def _jobs(model: Model, seen: Observed, terms: Terms) -> Iterator[Violation]:
             continue
         if order is None:
             yield Violation("unknown-job", job, f"{now.state}, and no client has sent it")
-        else:  # the answer was lost
-            yield from _state(JobModel(order.op, -1, canceled="no"), now, terms, order.inputs)
+        else:  # the answer was lost, or a batch was refused halfway and erased, which a failover may take back
+            erased: Sure = "maybe" if terms.replicated and len(order.inputs) > 1 else "no"
+            yield from _state(JobModel(order.op, -1, deleted=erased), now, terms, order.inputs)
 
 
 def _state(known: JobModel, now: SeenJob, terms: Terms, inputs: Sequence[int] = ()) -> Iterator[Violation]:
@@ -88,8 +89,12 @@ def _state(known: JobModel, now: SeenJob, terms: Terms, inputs: Sequence[int] = 
         return
     if now.registries != (REGISTRY_OF_STATE[now.state],):
         yield Violation("two-states", now.id, f"{now.state}, and RQ has it in {list(now.registries)}")
+    # A failover may take back the end of a job, and not the deletion of its pictures, which somebody has asked for
+    emptied = terms.replicated and (known.canceled != "no" or known.deleted != "no")
     if now.state == "succeeded":
         right = {terms.pixels[number] for number in (inputs or [known.input])}
+        if now.pixels is None and emptied:
+            return
         if now.pixels is None:
             yield Violation("lost", now.id, f"succeeded, and its result cannot be read: {now.error}")
         elif now.pixels not in right:
@@ -101,6 +106,8 @@ def _state(known: JobModel, now: SeenJob, terms: Terms, inputs: Sequence[int] = 
             yield Violation("canceled", now.id, "canceled by nobody")
     elif now.state == "failed":
         words = EXPLAINED_FAILURES.get(now.code or "", ())
+        if emptied and now.code == "input-missing":
+            return
         if not any(word in fault for word in words for fault in terms.faults):
             yield Violation("failed", now.id, f"failed with {now.code}, which no fault explains")
     else:
@@ -113,7 +120,8 @@ def _orders(model: Model, seen: Observed, terms: Terms) -> Iterator[Violation]:
     gone = Counter(known.op for job, known in model.jobs.items() if job not in seen.jobs)
     for op, order in model.orders.items():
         most = len(order.inputs) * (1 if order.idempotent else max(1, order.attempts))
-        if terms.replicated and order.idempotent and not order.accepted:
+        if order.idempotent and (len(order.inputs) > 1 or (terms.replicated and not order.accepted)):
+            # A batch that is interrupted has some jobs already.  They stay where an API dies, or cannot reach Redis
             most *= max(1, order.attempts)
         if (got := found[op] + gone[op]) > most:
             yield Violation(
@@ -185,9 +193,9 @@ def _fetched(model: Model, terms: Terms) -> Iterator[Violation]:
             yield Violation("wrong-result", job, f"a client got pixels {pixels[:12]}")
 
 
-def _leaks(seen: Observed, terms: Terms) -> Iterator[Violation]:
+def _leaks(seen: Observed) -> Iterator[Violation]:
     """Nothing stays of jobs that are gone, and no part keeps more files and processes than it needs."""
-    for name in () if terms.replicated else seen.blobs:
+    for name in seen.blobs:
         yield Violation("leaked-blob", name, "in the store, and of no job")
     for key in seen.keys:
         yield Violation("leaked-key", key, "in Redis, and of no job")

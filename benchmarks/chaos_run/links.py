@@ -19,11 +19,15 @@ ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection:
 
 
 class Link:
-    """One listener before one server.  Its methods run on the loop of `Links`."""
+    """One listener before one server.  Its methods run on the loop of `Links`.
+
+    `hits`: how many connections, answers or reads the last hurt has met.
+    """
 
     def __init__(self, target_port: int, slow_s: tuple[float, float]) -> None:
         self.target_port, self.slow_s, self.port = target_port, slow_s, 0
         self.mode: Mode = "open"
+        self.hits = 0
         self.gates = (asyncio.Event(), asyncio.Event())
         for gate in self.gates:
             gate.set()
@@ -37,11 +41,12 @@ class Link:
 
     async def hurt(self, mode: Mode) -> None:
         """Switch to another mode; "open" heals."""
-        before, self.mode = self.mode, mode
+        before, self.mode, self.hits = self.mode, mode, 0
         for gate, name in zip(self.gates, ("requests-lost", "answers-lost"), strict=True):
             gate.clear() if mode == name else gate.set()
         if mode in ("cut", "error"):
             for pair in list(self._connections):
+                self.hits += mode == "cut"
                 for end in pair:
                     end.transport.abort()
         if mode == "cut" and self._server is not None:
@@ -52,6 +57,7 @@ class Link:
 
     async def half_open(self) -> None:
         """Let all connections of now fall silent for ever; new ones work."""
+        self.hits = len(self._connections)
         for pair in self._connections:
             self._half_open.update(pair)
 
@@ -60,6 +66,7 @@ class Link:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await reader.read(65_536)
                 writer.write(ERROR)
+                self.hits += 1
                 await writer.drain()
             writer.close()
             return
@@ -87,6 +94,7 @@ class Link:
             while data := await reader.read(65_536):
                 if writer in self._half_open:
                     continue
+                self.hits += not self.gates[direction].is_set() or self.mode == "slow"
                 await self.gates[direction].wait()
                 if self.mode == "slow":
                     await asyncio.sleep(random.uniform(*self.slow_s))

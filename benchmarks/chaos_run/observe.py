@@ -1,10 +1,10 @@
 """Reads at the end what is there: jobs by the API, their events and registries in Redis, and the blobs of the store."""
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -162,8 +162,9 @@ class Observer:
 
     def _blobs(self) -> list[str]:
         if self.store_url.startswith("file://"):  # with the files that a store never shows
-            folder = Path(self.store_url.removeprefix("file://"))
-            return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+            folder = self.store_url.removeprefix("file://")
+            walk = os.walk(folder)  # it passes over folders that go meanwhile
+            return [os.path.relpath(os.path.join(at, name), folder) for at, _, names in walk for name in names]
         store: Any = open_store(self.store_url, self.redis)
         return [entry["path"] for page in obstore.list(store.store) for entry in page]
 

@@ -1,6 +1,7 @@
 """The processes of a run: each can be started, killed, paused and started again, and none outlives the runner."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -34,22 +36,41 @@ class Part:
         self.name, self.kind, self.words, self.log, self.env = name, kind, list(words), log, dict(env)
         self.process: subprocess.Popen[bytes] | None = None
         self.busy = False
-        self.starts = 0
+        self.starts, self._log_begins = 0, 0
 
     @property
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self.process.poll() if self.process is not None else None
 
     def start(self) -> None:
         """Start it, unless it runs."""
         if self.running:
             return
         with self.log.open("ab") as output:
+            self._log_begins = output.tell()
             self.process = subprocess.Popen(
                 self.words, cwd=ROOT, env={**os.environ, **self.env}, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output, start_new_session=True, preexec_fn=end_with_parent(signal.SIGKILL),
             )  # fmt: skip
         self.starts += 1
+
+    def output(self) -> bytes:
+        """Returns what it has written since its last start."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_begins)
+            return log.read()
+
+    def last_line_s(self) -> float | None:
+        """Returns when its last line was written by its own clock, in seconds since 1970; None before the first one."""
+        for line in reversed(self.output().splitlines()):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
+        return None
 
     def send(self, number: int) -> None:
         """Send it a signal, if it runs."""
@@ -67,6 +88,8 @@ class Part:
         found: dict[str, list[psutil.Process]] = {}
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(self.process.pid if self.process else -1).children():
+                if child.status() == psutil.STATUS_ZOMBIE:  # it has ended; the next start of a child takes note of it
+                    continue
                 found.setdefault(child_kind(child), []).append(child)
         return found
 

@@ -20,12 +20,16 @@ from s3_servers import CREDENTIALS, seaweed_server
 from sentinel_trio import SERVICE, SentinelTrio, Server
 from webhook_receiver import Receiver
 
+from chaos_run.clock import Clock, build, can_shift
 from chaos_run.links import Link, Links
 from chaos_run.parts import MARK, ROOT, Part, free_port, processes_of, python, until
 from chaos_run.pictures import bundle_folder
 from chaos_run.schedule import APIS, WORKERS
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+CLOCKS = ("api-1", "worker-2")
+"""The parts whose clocks may jump."""
+NO_REDIS = 5
+"""The exit code of an API that is started while Redis is away: whoever runs it starts it again."""
 STORE_DISK_MIB, REDIS_DISK_MIB = 256, 768
 READY_S = 900.0
 """A machine whose cores are busy needs minutes for what takes 15 s on an idle one."""
@@ -53,6 +57,7 @@ class Place:
         self.links: dict[int, Link] = {}
         self.surprises: list[str] = []
         self.version = 0
+        self.clocks: dict[str, Clock] = {}
         self.ports: dict[str, int] = {}
         self._closers: list[Callable[[], object]] = []
         self.net = Links()
@@ -128,10 +133,12 @@ class Place:
         return folder
 
     def _offer_clock(self) -> None:
-        if not self.wish.clock or not FAKETIME.exists():
-            why = "libfaketime is not installed (make observe-tools)" if self.wish.clock else "not asked for (--clock)"
+        if not self.wish.clock or not can_shift():
+            why = "there is no C compiler (cc)" if self.wish.clock else "not asked for (--clock)"
             self.without.append(f"no jumps of the clock: {why}")
             return
+        library = build(self.folder)
+        self.clocks = {name: Clock(library, self.folder / f"clock-{name}") for name in CLOCKS}
         self.have.add("clock")
 
     def _make_parts(self) -> None:
@@ -155,17 +162,9 @@ class Place:
         if kind == "api":
             self.ports[name] = free_port()
         words = {"api": ["--port", str(self.ports.get(name))], "worker": ["--device", "cpu"]}.get(kind, [])
-        if "clock" in self.have and name in ("api-1", "worker-2"):
-            self.clock_file(name).write_text("+0")
-            env |= {
-                "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock_file(name)),
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1", "FAKETIME_NO_CACHE": "0",
-            }  # fmt: skip
+        if name in self.clocks:
+            env |= self.clocks[name].env
         self.parts[name] = Part(name, kind, python(kind, *words), self.folder / f"{name}.log", env)
-
-    def clock_file(self, name: str) -> Path:
-        """Returns the file with the offset of a part's clock."""
-        return self.folder / f"clock-{name}"
 
     def _redis_url(self, number: int) -> str:
         if self.trio is not None:
@@ -219,6 +218,26 @@ class Place:
             self.start_part(part)
         await self.until_ready(READY_S)
 
+    async def until_part_ready(self, part: Part, within_s: float) -> None:
+        """Wait until a part that has just been started can work; a webhook process tells nobody.
+
+        Raises:
+            TimeoutError: it cannot in time.
+        """
+        until_s = time.monotonic() + within_s
+        async with httpx.AsyncClient(timeout=5) as client:
+            while not await self._ready(client, part):
+                if time.monotonic() > until_s:
+                    raise TimeoutError(f"{part.name} is not ready after {within_s:g} s; see {part.log}")
+                await asyncio.sleep(0.2)
+
+    async def _ready(self, client: httpx.AsyncClient, part: Part) -> bool:
+        if part.kind == "api":
+            with contextlib.suppress(httpx.TransportError):
+                return (await client.get(f"http://127.0.0.1:{self.ports[part.name]}/readyz")).status_code == 200
+            return False
+        return part.kind != "worker" or b'"engine.ready"' in part.output()
+
     async def until_ready(self, within_s: float) -> None:
         """Wait until all workers are known and ready, and both APIs answer.
 
@@ -226,28 +245,15 @@ class Place:
             TimeoutError: they are not; the message names the logs.
         """
         until_s = time.monotonic() + within_s
-        async with httpx.AsyncClient(timeout=5) as client:
-            for url in self.api_urls:
-                while True:
-                    try:
-                        if (await client.get(f"{url}/readyz")).status_code == 200:
-                            break
-                    except httpx.TransportError:
-                        pass
-                    if time.monotonic() > until_s:
-                        raise TimeoutError(f"{url} is not ready after {within_s:g} s; see {self.folder}/*.log")
-                    await asyncio.sleep(0.2)
-        while not all("engine" in part.children() for part in self.of_kind("worker")):
-            if time.monotonic() > until_s:
-                raise TimeoutError(f"a worker has no engine after {within_s:g} s; see {self.folder}/*.log")
-            await asyncio.sleep(0.2)
+        for part in self.parts.values():
+            await self.until_part_ready(part, max(0.0, until_s - time.monotonic()))
 
     def keep_running(self) -> None:
         """Start again what has ended although no fault did that, and remember it."""
         for part in self.parts.values():
             if not part.busy and not part.running:
-                code = part.process.poll() if part.process else None
-                self.surprises.append(f"{part.name} ended with code {code}; see {part.log}")
+                if not (part.code == NO_REDIS and b"cannot reach Redis" in part.output()):
+                    self.surprises.append(f"{part.name} ended with code {part.code}; see {part.log}")
                 self.start_part(part)
 
     def close(self) -> list[str]:

@@ -82,6 +82,8 @@ class Model:
                 reader.ended = reader.ended or entry["ended"]
             case "result":
                 self.results.append((entry["job"], entry["pixels"]))
+            case "fault":  # for people: a run is judged by its jobs
+                pass
             case other:
                 raise ValueError(f"got a line of the journal of the kind {other!r}")
 
@@ -152,7 +154,8 @@ class Observed:
         blobs, keys: what is left in store and Redis after all jobs are deleted or have expired.
         strays: processes of this run that belong to no part.
         surprises: parts that ended although no fault did that.
-        usual_s, recovered_s: p95 of the latency before the first fault, and from 20 s after the last one.
+        usual_s, recovered_s: p95 of the latency before the first fault, and of jobs that were sent from 20 s after the
+            last one on; infinite where none of those has succeeded.
     """
 
     jobs: dict[str, SeenJob] = field(default_factory=dict)

@@ -19,9 +19,10 @@ def say(text: str) -> None:
     print(f"{time.monotonic() - _begun_s:7.1f}  {text}", file=sys.stderr, flush=True)
 
 
-def recovery_p95_s(report: Report) -> float | None:
-    """Returns the 95th percentile of the recoveries, in seconds; None without any."""
-    times = report.recoveries_s
+def recovery_p95_s(report: Report, kind: str | None = None) -> float | None:
+    """Returns the 95th percentile of the recoveries from all faults, or from those of a kind; None without any."""
+    kinds = report.recoveries_s if kind is None else {kind}
+    times = [time_s for each in kinds for time_s in report.recoveries_s.get(each, [])]
     if not times:
         return None
     return statistics.quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
@@ -51,8 +52,7 @@ def write_table(path: Path, report: Report, command: str) -> None:
     rows = []
     if not path.exists():
         rows += ["# Chaos", ""]
-    usual = "-" if report.usual_s is None else f"{report.usual_s:.2f}"
-    recovered = "-" if report.recovered_s is None else f"{report.recovered_s:.2f}"
+    usual, recovered = _seconds(report.usual_s), _seconds(report.recovered_s)
     rows += [
         f"## {time.strftime('%Y-%m-%d %H:%M')}", "", f"`{command}`, {platform.machine()}, {os.cpu_count()} cores, "
         f"load {os.getloadavg()[1]:.1f}.", "", last_line(report) + ".", "", "| figure | value |", "|---|---|",
@@ -60,10 +60,14 @@ def write_table(path: Path, report: Report, command: str) -> None:
         *(f"| jobs {state} | {count} |" for state, count in sorted(report.states.items()) if count),
         f"| webhooks received | {report.webhooks} |", f"| readers of events | {report.readers} |",
         f"| p95 s before the faults | {usual} |", f"| p95 s from 20 s after the last fault | {recovered} |", "",
-        "| fault | injected | skipped |", "|---|---|---|",
-        *(f"| {kind} | {report.injected[kind]} | {report.skipped[kind]} |"
+        "| fault | injected | skipped | recovery p95 s |", "|---|---|---|---|",
+        *(f"| {kind} | {report.injected[kind]} | {report.skipped[kind]} | {_seconds(recovery_p95_s(report, kind))} |"
           for kind in sorted(report.injected | report.skipped)), "",
     ]  # fmt: skip
     rows += [f"- {why}" for why in report.without]
     with path.open("a") as file:
         file.write("\n".join(rows).rstrip() + "\n\n")
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

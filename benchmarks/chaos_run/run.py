@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import shutil
 import signal
@@ -29,7 +30,7 @@ CALM_S, QUIET_S, MEASURE_S = 12.0, 20.0, 12.0
 """Before the first fault; from the last one until everything must be as before; and the time that is measured then."""
 SETTLE_S = 300.0
 NEWS_S = 10.0
-MOST_AT_ONCE = 60
+MOST_AT_ONCE = 100
 TENANTS = 3
 
 
@@ -47,14 +48,17 @@ class Plan:
 
 @dataclass
 class Report:
-    """How a run went.  `recoveries_s`: for each fault, from its end until a job that came after it had succeeded."""
+    """How a run went.
+
+    `recoveries_s`: by kind of fault, from the end of each one until a job that came after it had succeeded.
+    """
 
     accepted: int = 0
     states: Counter[str] = field(default_factory=Counter)
     injected: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
-    recoveries_s: list[float] = field(default_factory=list)
+    recoveries_s: dict[str, list[float]] = field(default_factory=dict)
     usual_s: float | None = None
     recovered_s: float | None = None
     webhooks: int = 0
@@ -81,8 +85,9 @@ class Run:
         self.plan, self.folder, self.expected, self.say = plan, folder, expected, say
         self.place = Place(folder, pictures, plan.wish)
         self.pictures, self.report = pictures, Report()
-        self.ends_s: list[float] = []
+        self.ends: list[tuple[str, float]] = []
         self.seen = Observed()
+        self._quiet_from_s: float | None = None
         self.journal = Journal(folder / "journal.jsonl")
         self._background: set[asyncio.Task[None]] = set()
 
@@ -155,23 +160,25 @@ class Run:
         await asyncio.sleep(max(0.0, begun_s + self.plan.lasts_s - time.monotonic()))
         while self.plan.jobs is not None and len(self.journal.model.jobs) < self.plan.jobs:
             await asyncio.sleep(0.5)
-        last_s = max(self.ends_s, default=time.monotonic())
+        last_s = max((end_s for _, end_s in self.ends), default=time.monotonic())
         await asyncio.sleep(max(0.0, last_s + QUIET_S - time.monotonic()))
-        from_s = time.monotonic()
+        self._quiet_from_s = time.monotonic()
         await asyncio.sleep(MEASURE_S)
-        after = [latency.seconds for latency in load.latencies if latency.begun_s >= from_s]
-        if self.plan.faults and after:
-            self.report.recovered_s = self.seen.recovered_s = _p95(after)
 
     async def _inject(self, faults: Faults, fault: Fault) -> None:
+        begun_s = time.monotonic()
         try:
-            await faults.inject(fault)
+            seen = await faults.inject(fault)
         except (Skipped, RedisError, OSError, AssertionError) as why:  # an assertion: no start in 30 s
             self.report.skipped[fault.kind] += 1
+            self.journal.note("fault", fault=str(fault), skipped=str(why)[:200])
             self.say(f"skipped {fault}: {str(why)[:200]}")
             return
         self.report.injected[fault.kind] += 1
-        self.ends_s.append(time.monotonic())
+        self.ends.append((fault.kind, time.monotonic()))
+        took_s = round(time.monotonic() - begun_s, 1)
+        self.journal.note("fault", fault=str(fault), seen=seen, took_s=took_s, at=time.strftime("%H:%M:%S"))
+        self.say(f"  {fault}: {seen}")
 
     async def _watch(self, load: Load) -> None:
         begun_s = said_s = time.monotonic()
@@ -230,6 +237,9 @@ class Run:
 
     def _judge(self, load: Load) -> None:
         model, report = self.journal.model, self.report
+        if self.plan.faults and self._quiet_from_s is not None:  # now that also the slow ones have ended
+            after = [latency.seconds for latency in load.latencies if latency.begun_s >= self._quiet_from_s]
+            report.recovered_s = self.seen.recovered_s = _p95(after) if after else math.inf
         terms = Terms(
             pixels=self.expected, faults=frozenset(report.injected), replicated=self.place.trio is not None
         )  # fmt: skip
@@ -238,10 +248,10 @@ class Run:
         report.states = Counter(job.state for job in self.seen.jobs.values())
         report.states["deleted"] = sum(job not in self.seen.jobs for job in model.jobs)
         report.webhooks, report.readers = len(self.seen.webhooks), len(model.readers)
-        for end_s in self.ends_s:
+        for kind, end_s in self.ends:
             later = [latency.ended_s for latency in load.latencies if latency.begun_s >= end_s]
             if later:
-                report.recoveries_s.append(min(later) - end_s)
+                report.recoveries_s.setdefault(kind, []).append(min(later) - end_s)
 
 
 def _p95(values: Sequence[float]) -> float:

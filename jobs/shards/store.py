@@ -25,7 +25,7 @@ class ShardedStore:
     def part(self, shard: Shard) -> ServedStore:
         """Returns the store of the blobs of one shard."""
         if shard not in self._stores:
-            self._stores[shard] = open_store(self._url, shard.redis)
+            self._stores[shard] = open_store(self._url, shard.redis, self.shards.replication)
         return self._stores[shard]
 
     def _of(self, name: str) -> ServedStore:
@@ -44,8 +44,8 @@ class ShardedStore:
     def signs(self) -> bool:
         return self._first.signs
 
-    async def put(self, name: str, data: bytes, ttl_s: int) -> None:
-        await self._of(name).put(name, data, ttl_s)
+    async def put(self, name: str, data: bytes, ttl_s: int, *, replicated: bool = True) -> None:
+        await self._of(name).put(name, data, ttl_s, replicated=replicated)
 
     async def get(self, name: str) -> bytes:
         return await self._of(name).get(name)
@@ -97,7 +97,7 @@ class ShardedUploads(UploadRegistry):
 
     def _of(self, upload_id: str) -> UploadRegistry:
         shard = self.shards.numbered(shard_of(upload_id)).checked()
-        return UploadRegistry(shard.redis, shard.queue.storage)
+        return UploadRegistry(shard.redis, shard.queue.storage, self.shards.replication)
 
     async def open(self, upload_id: str, record: UploadRecord, size: int, claim: Claim | None) -> None:
         await self._of(upload_id).open(upload_id, record, size, claim)

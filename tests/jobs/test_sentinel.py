@@ -195,6 +195,25 @@ def test_sentinels_that_are_all_away_are_named():
     asyncio.run(scenario())
 
 
+def test_connections_that_are_all_opened_at_once_share_one_question_to_the_sentinels(trio):
+    """Each question of its own would leave a connection to a Sentinel open for ever."""
+
+    def clients():
+        found = 0
+        for sentinel in trio.sentinels:
+            with sentinel.client() as client:
+                found += client.info("clients")["connected_clients"]
+        return found
+
+    async def scenario():
+        async with open_redis(trio.url()) as redis:
+            before = clients()
+            await asyncio.gather(*(redis.blpop(["nothing"], timeout=0.5) for _ in range(50)))
+            assert clients() - before <= 3
+
+    asyncio.run(scenario())
+
+
 def test_a_hung_sentinel_is_passed_over(trio):
     trio.sentinels[0].pause()
 

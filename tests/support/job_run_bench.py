@@ -52,7 +52,7 @@ class FakeStore:
             raise BlobMissing(f"there is no blob {name}")
         return self.blobs[name]
 
-    async def put(self, name, data, keep_s):
+    async def put(self, name, data, keep_s, *, replicated=True):
         self.blobs[name] = data
 
     async def delete(self, *names):

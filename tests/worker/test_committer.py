@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from jobs.errors import StoreError
 from jobs.lease import Finished, Leased
 from jobs.record import Outcome
+from jobs.replication import Replication
 from jobs.spec import JobSpec
 from jobs.state import State
 from worker.committer import Committer
@@ -83,6 +84,21 @@ def test_a_commit_whose_reply_is_lost_does_not_delete_its_own_result():
     commit(queue, run)
     assert queue.commits == 3
     assert (run.discarded, run.input_deleted) == (False, True)
+
+
+def test_a_job_whose_end_no_replica_has_keeps_its_input_for_the_case_that_it_runs_again():
+    async def main(replicas):
+        metrics, run, queue = WorkerMetrics(), FakeRun(A), LossyQueue()
+        queue.replication = Replication(replicas=replicas)
+        committer = Committer(queue, "t", HeldJobs(), metrics, RedisRetry(metrics, asyncio.Event()))
+        with capture_logs() as logs:
+            await committer._commit([(run, finished(A))], replicated_until_s=0.0)
+        while committer.cleaning:
+            await asyncio.sleep(0)
+        return run.input_deleted, [line["event"] for line in logs if line["log_level"] == "warning"]
+
+    assert asyncio.run(main(1)) == (False, ["commit.not-replicated"])
+    assert asyncio.run(main(0)) == (True, [])
 
 
 @pytest.mark.parametrize("error", [StoreError("gone"), RedisAway("gone"), RedisFull("full"), OSError("gone")])

@@ -364,7 +364,7 @@ def test_the_engines_seconds_are_the_jobs_work_and_its_attempt_has_a_name():
 
 def test_a_result_that_cannot_be_stored_is_kept_until_it_can_and_nothing_is_computed_again():
     class OnceFull(FakeStore):
-        async def put(self, name, data, keep_s):
+        async def put(self, name, data, keep_s, *, replicated=True):
             if not failures:
                 failures.append(name)
                 raise StoreError("no space")

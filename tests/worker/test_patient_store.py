@@ -6,8 +6,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAway
 from redis.exceptions import OutOfMemoryError as RedisFull
 
+from jobs import redis_keys
 from jobs.blob_store import Blob
-from jobs.errors import BlobMissing, StoreError
+from jobs.errors import BlobMissing, NotReplicated, StoreError
 from worker.job_end import Ended
 from worker.patient_store import MAX_TRIES, PatientStore
 
@@ -24,7 +25,7 @@ class FailingStore:
         self._fail()
         return self.blobs.get(name, b"file")
 
-    async def put(self, name, data, ttl_s):
+    async def put(self, name, data, ttl_s, *, replicated=True):
         self._fail()
         self.blobs[name] = data
 
@@ -65,8 +66,31 @@ def test_a_store_that_recovers_gets_the_result(error):
 
 def test_a_redis_that_does_not_answer_is_waited_for_as_long_as_the_lease():
     store = FailingStore(*[RedisAway("gone")] * 100)
-    use(store, lambda store: store.put(BLOB))[0]()
+    run, pauses = use(store, lambda store: store.put(BLOB))
+    run()
     assert store.blobs == {BLOB.name: BLOB.data}
+    assert max(pauses) <= 5, "a result is stored soon after Redis is back, however long that took"
+
+
+class NoReplicas(FailingStore):
+    """Its Redis has no replica that answers."""
+
+    async def put(self, name, data, ttl_s, *, replicated=True):
+        self.calls += 1
+        if replicated:
+            raise NotReplicated("0 of 1 replicas have the write")
+        self.blobs[name] = data
+
+
+def test_replicas_that_do_not_answer_are_waited_for_as_long_as_a_commit_waits_and_not_for_ever():
+    store, now_s = NoReplicas(), [0.0]
+
+    async def sleep(seconds):
+        now_s[0] += seconds
+
+    asyncio.run(PatientStore(store, "job", sleep, lambda: now_s[0]).put(BLOB))
+    assert store.blobs == {BLOB.name: BLOB.data}
+    assert store.calls > 1 and now_s[0] >= redis_keys.LEASE_MS / 1000
 
 
 def test_a_missing_blob_is_missing_at_once():

@@ -1,7 +1,10 @@
 """The entry of a worker in RQ's own registry, in a real Valkey."""
 
+from contextlib import suppress
+
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisAway
 from rq import Queue
 from rq.worker import Worker
 
@@ -34,6 +37,30 @@ def test_a_worker_whose_registration_was_not_answered_registers_again(client):
     again.heartbeat_as("idle")
     assert [worker.name for worker in Worker.all(connection=client)] == ["worker-a"]
     assert 0 < client.ttl("rq:worker:worker-a") <= 80
+
+
+class Breaking(Redis):
+    """Its connection is lost after so many commands."""
+
+    left = 1000
+
+    def execute_command(self, *words, **named):
+        self.left -= 1
+        if self.left < 0:
+            raise RedisAway("the connection was lost")
+        return super().execute_command(*words, **named)
+
+
+@pytest.mark.parametrize("commands", range(4))
+def test_an_entry_that_had_expired_never_comes_back_without_a_time_to_live(valkey_url, commands):
+    with Breaking.from_url(valkey_url) as client:
+        worker = registered(client)
+        client.delete(worker.key)
+        client.left = commands
+        with suppress(RedisAway):
+            worker.heartbeat_as("busy")
+        client.left = 1000
+        assert client.ttl(worker.key) != -1
 
 
 def test_a_worker_that_was_killed_leaves_rqs_sets_when_the_next_one_starts(client):
