@@ -15,15 +15,6 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 JOB, CANCELED, DELETED, UNANSWERED = (f"{number:032x}" for number in range(1, 5))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def chaos():
-    """Makes `chaos_run` importable."""
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(BENCHMARKS))
-    yield
-    patch.undo()
-
-
 JOURNAL = [
     {"what": "order", "op": "o1", "inputs": [0], "idempotent": True, "webhook": True},
     {"what": "sent", "op": "o1"},

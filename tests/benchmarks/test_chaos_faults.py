@@ -13,17 +13,6 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def chaos():
-    """Makes `chaos_run` importable."""
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(BENCHMARKS))
-    yield
-    patch.undo()
-
 
 class Echo:
     """A server that sends everything back, in a loop of the test's own."""

@@ -3,14 +3,10 @@
 import argparse
 import io
 import json
-import sys
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: it has a service.py
 from soak import report
 from soak_load import Account, photo
 

@@ -1,14 +1,9 @@
 """The arithmetic of a soak run against series whose slope is known, and quantiles of a printed table."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # last: it has a service.py
 from soak_figure import draw
 from soak_slopes import DAY_S, LEAST_SAMPLES, independent_samples, slope, student_quantile
 
