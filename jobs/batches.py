@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import JsonValue
 from redis.asyncio import Redis
 
+from jobs import redis_keys
 from jobs.claims import Claim, taken
+from jobs.errors import BatchWithdrawn
 from jobs.job_list import LOOKS, Cursor
 from jobs.lua_scripts import LuaScripts
 from jobs.record import Failure, Outcome, TolerantModel
@@ -90,6 +92,7 @@ class Batches:
 
         Raises:
             ClaimTaken: an earlier request has taken the claim; there is no such batch.
+            BatchWithdrawn: the batch was withdrawn meanwhile, with its jobs.
             NotReplicated: the batch is made, but a failover could lose it.
         """
         accepted, *rest = await self._scripts.run_replicated(
@@ -98,6 +101,31 @@ class Batches:
         )  # fmt: skip
         if claim and accepted == -3:
             raise taken(claim.digest, rest[0].decode())
+        if accepted == -2:
+            raise BatchWithdrawn(f"batch {batch} was withdrawn: its request stood still for too long")
+
+    async def hold(self, batch: str) -> None:
+        """Hold a batch open whose request is being read; without this, it counts as broken off after a minute."""
+        await self._scripts.run("hold_batch", id=batch)
+
+    async def broken_off(self, count: int) -> list[str]:
+        """Returns the ids of up to `count` batches that were never made, and whose request has broken off."""
+        seconds, micros = await self.redis.time()
+        due = await self.redis.zrangebyscore(
+            redis_keys.OPEN_BATCHES, "-inf", seconds * 1000 + micros // 1000, start=0, num=count
+        )
+        return [batch.decode() for batch in due]
+
+    async def withdraw(self, batch: str, *, broken: bool = False) -> list[str]:
+        """Keep a batch from being made.  Returns the ids of its jobs, which are to be forgotten then.
+
+        A batch that is made stays, and the answer is empty.  Ask again until it is: then the batch is gone.
+
+        Args:
+            broken: only where its request counts as broken off now.
+        """
+        jobs = await self._scripts.run("withdraw_batch", id=batch, broken=broken or None)
+        return [job.decode() for job in jobs]
 
     async def read(self, batch: str) -> Batch | None:
         """Returns a batch with the states of its jobs."""

@@ -7,6 +7,7 @@ JobsError
 ├── QuotaExceeded   a quota of the caller is used up
 ├── DuplicateJob    there is a job with this id
 ├── ClaimTaken      an earlier request has used the Idempotency-Key
+├── BatchWithdrawn  the request of a batch has broken off, and its jobs are removed
 ├── RefusedJob      an RQ job did not come through the API
 ├── WorkerDrained   an operator drains the worker that asks for jobs
 ├── UnknownName     there is no worker, host or lane of this name
@@ -83,6 +84,10 @@ class ClaimTaken(JobsError):
     def __init__(self, made: str | None) -> None:
         super().__init__(f"an earlier request has made {made}" if made else "another request has used the key")
         self.made = made
+
+
+class BatchWithdrawn(JobsError):
+    """The batch cannot be made: its request counted as broken off, and its jobs are removed."""
 
 
 class RefusedJob(JobsError):

@@ -26,7 +26,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("lease", "release", "release_unheld", "reclaim", "cancel", "expire", "purge"), ENDS),
     **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs", "unreserve"), LEDGER),
     "commit": (*ENDS, *COSTS),
-    "forget_batch": BATCHES,
+    **dict.fromkeys(("forget_batch", "hold_batch", "withdraw_batch"), BATCHES),
     "list_batches": (*BATCHES, *PAGES),
     "seal_batch": (*CLAIMS, *BATCHES),
     "list_jobs": (*LABELS, *STATES, *PAGES),

@@ -36,6 +36,11 @@ BATCH_ITEMS = "undegrade:batch-items:"
 """+ id of a batch: list of JSON of jobs.batches.BatchEntry, one for each image in the order of the request."""
 BATCH_JOBS = "undegrade:batch-jobs:"
 """+ id of a batch: set of the ids of its jobs that are not forgotten."""
+OPEN_BATCHES = "undegrade:open-batches"
+"""Sorted set: id of a batch that has jobs and is not made yet, by the millisecond at which its request counts as
+broken off."""
+WITHDRAWN_BATCH = "undegrade:withdrawn-batch:"
+"""+ id: there where the jobs of a batch that was never made are being removed; it cannot be made any more."""
 API_KEYS = "undegrade:api-keys"
 """Hash: id of an API key -> JSON of jobs.api_keys.ApiKey without its id."""
 IN_LINE = "undegrade:in-line:"
@@ -144,6 +149,10 @@ ANYBODY = "-"
 """The subject of the quotas of all callers without an API key together; the subject of a key is its id."""
 
 LEASE_MS = 15_000
+OPEN_BATCH_MS = 60_000
+"""A batch that no API process holds open for so long is withdrawn: the process died, or could not reach Redis."""
+WITHDRAWN_BATCH_TTL_S = 24 * 3600
+"""Longer than a request takes."""
 WAIT_LEASE_MS = 30_000
 """An open wait that no API process renews for so long does not count any more."""
 QUOTA_PENDING_MS = 30_000

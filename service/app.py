@@ -145,7 +145,7 @@ async def _parts(
     )
     app.state.listener = asyncio.create_task(waiters.listen())
     app.state.store_probe = StoreProbe(store)
-    housekeeping = asyncio.create_task(backend.keep_house())
+    housekeeping = asyncio.create_task(backend.keep_house(app.state.desk.eraser))
     renewal = asyncio.create_task(app.state.desk.wait_slots.renew())
     try:
         async with serve_metrics(registry, settings.host, settings.metrics_port) as app.state.metrics_port:

@@ -17,6 +17,7 @@ from jobs.shards.store import ShardedStore, ShardedUploads
 from jobs.shards.urls import is_sharded
 from jobs.storage_limits import StorageLimits
 from jobs.uploads import UploadRegistry
+from service.eraser import Eraser
 from service.housekeeping import Housekeeping
 from service.settings import ServiceSettings
 
@@ -36,16 +37,16 @@ class Backend:
     keys: Any
     shards: Shards | None = None
 
-    async def keep_house(self) -> None:
+    async def keep_house(self, eraser: Eraser) -> None:
         """End late jobs and delete what is over, on every server, until canceled."""
         shards, store = self.shards, self.store
         if shards is None:
-            await Housekeeping(self.queue, store).run()
+            await Housekeeping(self.queue, store, eraser).run()
             return
         assert isinstance(store, ShardedStore), "it is made with the shards"
 
         async def keep(shard: Shard) -> None:
-            await Housekeeping(shard.queue, store.part(shard)).run()
+            await Housekeeping(shard.queue, store.part(shard), eraser).run()
 
         await shards.for_each(keep)
 

@@ -1,14 +1,19 @@
 """Erases what users delete: records, events, images, prompts, and the file in which an embedded Valkey keeps them."""
 
 import asyncio
+from contextlib import suppress
+
+import structlog
 
 from jobs.blob_store import BlobStore
+from jobs.errors import SpecError
 from jobs.job_log import log_end_of
 from jobs.queue import Queue
 from jobs.record import JobRecord
 from jobs.state import State
 from service.file_rewrite import FileRewrite
 
+log = structlog.get_logger()
 CANCELED_WITHIN_S = 5.0
 """A running job ends within this after its cancellation."""
 
@@ -36,12 +41,29 @@ class Eraser:
         self.rewrite_file(again=before is State.RUNNING)
         return before
 
-    async def erase(self, record: JobRecord) -> None:
+    async def erase(self, job_id: str) -> None:
         """Remove every trace of a job, whatever its state.  Its worker lets it go when it next renews the lease."""
-        names = await self._blob_names(await self.queue.record(record.spec.id) or record)
-        await self.queue.forget(record.spec.id)
+        names = await self.store.names_of_job(job_id)
+        with suppress(SpecError):  # a later version has written it
+            record = await self.queue.record(job_id)
+            names = await self._blob_names(record) if record else names
+        await self.queue.forget(job_id)
         await self.store.delete(*names)
         self.rewrite_file()
+
+    async def withdraw(self, batch_id: str, *, broken: bool = False) -> None:
+        """Remove a batch that was not made, with all that its request has queued; one that is made stays.
+
+        Args:
+            broken: only where its request counts as broken off (jobs.batches.Batches.broken_off).
+        """
+        count = 0
+        while jobs := await self.queue.batches.withdraw(batch_id, broken=broken):
+            for job_id in jobs:
+                await self.erase(job_id)
+            count += len(jobs)
+        if count:
+            log.warning("batch.withdrawn", batch=batch_id, jobs=count, broken_off=broken)
 
     def rewrite_file(self, again: bool = False) -> None:
         """Have an embedded Valkey write its file without what was deleted.  `again`: images go later, too."""

@@ -17,19 +17,24 @@ from jobs.errors import StoreError
 from jobs.job_log import log_ends, log_released
 from jobs.queue import MAX_FORGOTTEN_AT_ONCE, Queue
 from jobs.state import State
+from service.eraser import Eraser
 
 log = structlog.get_logger()
 EXPIRE_S = 0.5
 FORGET_S = 30.0
+MAX_WITHDRAWN_AT_ONCE = 20
 LONGEST_PAUSE_S = 5.0
 """Beyond the usual pause, while Redis or the store fails."""
 
 
 class Housekeeping:
-    """Ends late jobs, sweeps the store and mends the index of states every EXPIRE_S; forgets jobs every FORGET_S."""
+    """Ends late jobs, sweeps the store and mends the index of states every EXPIRE_S.
 
-    def __init__(self, queue: Queue, store: BlobStore) -> None:
-        self.queue, self.store = queue, store
+    Every FORGET_S, forgets old jobs, and those of batches whose request has broken off.
+    """
+
+    def __init__(self, queue: Queue, store: BlobStore, eraser: Eraser) -> None:
+        self.queue, self.store, self.eraser = queue, store, eraser
 
     async def run(self) -> None:
         """Work until canceled.  No part waits for another: a store that fails must not hold up a deadline."""
@@ -37,6 +42,7 @@ class Housekeeping:
             _repeat(self._end_late_jobs, EXPIRE_S),
             _repeat(self._sweep, EXPIRE_S),
             _repeat(self._forget, FORGET_S),
+            _repeat(self._withdraw, FORGET_S),
             _repeat(self._index_states, EXPIRE_S),
         )
 
@@ -52,6 +58,10 @@ class Housekeeping:
         while len(await self.queue.forget_expired()) == MAX_FORGOTTEN_AT_ONCE:  # a fleet ends more than that meanwhile
             pass
         await self.queue.unreserve()
+
+    async def _withdraw(self) -> None:
+        for batch in await self.queue.batches.broken_off(MAX_WITHDRAWN_AT_ONCE):
+            await self.eraser.withdraw(batch, broken=True)
 
     async def _index_states(self) -> None:
         await self.queue.listing.index_states()

@@ -65,6 +65,6 @@ async def leaving_nothing(desk: Desk, record: JobRecord) -> AsyncIterator[None]:
         yield
     finally:
         try:
-            await desk.eraser.erase(record)
+            await desk.eraser.erase(record.spec.id)
         except (RedisError, StoreError) as error:  # other processes forget it soon
             log.warning("job.not-erased", job=record.spec.id, error=type(error).__name__)

@@ -120,8 +120,7 @@ def _orders(model: Model, seen: Observed, terms: Terms) -> Iterator[Violation]:
     gone = Counter(known.op for job, known in model.jobs.items() if job not in seen.jobs)
     for op, order in model.orders.items():
         most = len(order.inputs) * (1 if order.idempotent else max(1, order.attempts))
-        if order.idempotent and (len(order.inputs) > 1 or (terms.replicated and not order.accepted)):
-            # A batch that is interrupted has some jobs already.  They stay where an API dies, or cannot reach Redis
+        if order.idempotent and terms.replicated and not order.accepted:
             most *= max(1, order.attempts)
         if (got := found[op] + gone[op]) > most:
             yield Violation(

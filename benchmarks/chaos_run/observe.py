@@ -28,7 +28,7 @@ LASTING = (
 """Keys that do not grow with the number of jobs, and may stay for ever."""
 ENDING = (
     "rq:worker:", redis_keys.WORKER, redis_keys.WEBHOOK_PROCESS, redis_keys.CLAIM, redis_keys.QUOTA_REQUESTS,
-    redis_keys.QUOTA_PIXELS, redis_keys.QUOTA_WAITS, redis_keys.RECOUNTED,
+    redis_keys.QUOTA_PIXELS, redis_keys.QUOTA_WAITS, redis_keys.RECOUNTED, redis_keys.WITHDRAWN_BATCH,
 )  # fmt: skip
 """Keys that Redis deletes by itself; without a time to live, they are leaks."""
 CLEAN_S = 90.0
@@ -46,14 +46,15 @@ class Observer:
         self._limit = asyncio.Semaphore(AT_ONCE)
 
     async def unsettled(self) -> list[str]:
-        """Returns what is not over yet: jobs in line, running jobs, and deliveries."""
+        """Returns what is not over yet: jobs in line, running jobs, deliveries, and batches that were broken off."""
         async with self.redis.pipeline(transaction=False) as pipeline:
             for lane in LANES:
                 pipeline.llen(redis_keys.RQ_QUEUE + queue_name(BUNDLE, lane))
             pipeline.zcard(redis_keys.LEASES)
             pipeline.zcard(redis_keys.DELIVERIES_WAITING)
-            *queued, running, deliveries = await pipeline.execute()
-        counts = {"queued": sum(queued), "running": running, "deliveries": deliveries}
+            pipeline.zcard(redis_keys.OPEN_BATCHES)
+            *queued, running, deliveries, batches = await pipeline.execute()
+        counts = {"queued": sum(queued), "running": running, "deliveries": deliveries, "open batches": batches}
         return [f"{count} {what}" for what, count in counts.items() if count]
 
     async def hurry_deliveries(self) -> None:

@@ -1,8 +1,16 @@
 -- Shared functions for batches: a batch is there as long as one of its jobs.
 
+-- Holds a batch open that has jobs and is not made yet: an API process still reads the request
+local function hold_open(batch)
+    redis.call('ZADD', KEY.open_batches, now_ms() + LIMIT.open_batch_ms, batch)
+end
+
+local function is_made(batch) return redis.call('HEXISTS', KEY.batch .. batch, 'created_ms') == 1 end
+
 -- lives_s: as long as any job of it may live
 local function join_batch(batch, id, lives_s)
     if not batch then return end
+    hold_open(batch)
     redis.call('HSET', KEY.job .. id, 'batch', batch)
     redis.call('SADD', KEY.batch_jobs .. batch, id)
     redis.call('EXPIRE', KEY.batch_jobs .. batch, lives_s)

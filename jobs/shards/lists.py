@@ -85,6 +85,15 @@ class ShardedBatches(Batches):
     ) -> None:
         await self.shards.of(batch).queue.batches.seal(batch, owner, entries, keep_s, claim)
 
+    async def hold(self, batch: str) -> None:
+        await self.shards.of(batch).queue.batches.hold(batch)
+
+    async def broken_off(self, count: int) -> list[str]:
+        raise NotImplementedError("the housekeeping asks each shard for its own")
+
+    async def withdraw(self, batch: str, *, broken: bool = False) -> list[str]:
+        return await self.shards.of(batch).queue.batches.withdraw(batch, broken=broken)
+
     async def read(self, batch: str) -> Batch | None:
         return await self.shards.of(batch).queue.batches.read(batch)
 

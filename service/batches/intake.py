@@ -1,9 +1,10 @@
 """Takes in a batch: each image becomes a job as soon as it has arrived, or a problem of its own."""
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,11 @@ import structlog
 from fastapi import Request
 from redis.exceptions import RedisError
 
+from jobs import redis_keys
 from jobs.batches import BatchEntry
-from jobs.errors import ClaimTaken, StoreError, StoreFull
+from jobs.end_tasks import end_tasks
+from jobs.errors import BatchWithdrawn, ClaimTaken, StoreError, StoreFull
 from jobs.hooks import Hooks
-from jobs.record import JobRecord
 from service.authentication import Caller
 from service.batches.refusals import BatchTooLarge
 from service.busy_refusals import RedisUnavailable, StorageFull
@@ -35,6 +37,7 @@ from service.webhooks.acceptance import accepted_hooks
 
 log = structlog.get_logger()
 MAX_NAME_CHARACTERS = 255
+HOLD_S = redis_keys.OPEN_BATCH_MS / 1000 / 6
 BUSY = (429, 503, 507)
 """The service is full, whatever the image."""
 
@@ -56,7 +59,7 @@ class Intake:
         self.options: Options | None = None
         self._fields: Mapping[str, Any] = {}
         self._entries: list[BatchEntry] = []
-        self._records: list[JobRecord] = []
+        self._queued = self._began = False
         self._busy: Refusal | None = None
         self._digest = hashlib.sha256()
 
@@ -95,15 +98,14 @@ class Intake:
             self._entries.append(BatchEntry(name=name))
             return
         try:
-            record = await self._queued(source, name)
-            self._entries.append(BatchEntry(name=name, job=record.spec.id))
-            self._records.append(record)
+            self._entries.append(BatchEntry(name=name, job=await self._queue(source, name)))
+            self._queued = True
         except StoreFull as error:
             self._refuse(StorageFull(str(error)), name)
         except Refusal as refusal:
             self._refuse(refusal, name)
 
-    async def _queued(self, source: Source | Refusal, name: str | None) -> JobRecord:
+    async def _queue(self, source: Source | Refusal, name: str | None) -> str:
         if isinstance(source, Refusal):
             raise source
         assert self.options, "begin comes first"
@@ -112,7 +114,8 @@ class Intake:
         upload = await self.images.opened(parcel, self.caller)
         await check_output(upload.data, upload.header, upload.options.controls, self.desk.settings.max_megapixels)
         upload = replace(upload, file_name=name or upload.file_name, batch=self.id, hooks=self._hooks)
-        return (await self.desk.submit(upload, self.caller, 0)).record
+        self._began = True
+        return (await self.desk.submit(upload, self.caller, 0)).record.spec.id
 
     def _refuse(self, refusal: Refusal, name: str | None) -> None:
         if refusal.status in BUSY and self._busy is None:
@@ -128,10 +131,11 @@ class Intake:
             InvalidRequest: there is no image.
             Refusal: the service is so full that no image became a job.
             IdempotencyKeyReused: another request has used the key.
+            RedisUnavailable: the request stood still, or Redis was away, until it counted as broken off.
         """
         if not self._entries:
             raise invalid_field("image", "expected at least one image: -F image=@a.jpg -F image=@b.jpg")
-        if self._busy is not None and not self._records:
+        if self._busy is not None and not self._queued:
             raise self._busy
         if made := await self.attempt.repeats(self._fields, self._digest.hexdigest()):
             await self.withdraw()
@@ -145,14 +149,37 @@ class Intake:
             made = self.attempt.made_by(earlier)
             await self.withdraw()
             return made
+        except BatchWithdrawn as error:
+            raise RedisUnavailable(str(error), headers={"Retry-After": "1"}) from error
         return self.id
 
     async def withdraw(self) -> None:
-        """Remove every job of the batch: the request was refused, broke off, or repeats another."""
-        for record in self._records:
+        """Remove every job of the batch: the request was refused, broke off, or repeats another.
+
+        A batch that is made stays, although its request may not know it: a repeated one finds it.  What cannot be
+        removed now, the housekeeping removes a minute later, as where this process dies.
+        """
+        if self._began:
             with suppress(RedisError, StoreError):
-                await self.desk.eraser.erase(record)
-        self._records.clear()
+                await self.desk.eraser.withdraw(self.id)
+
+    @asynccontextmanager
+    async def held_open(self) -> AsyncIterator[None]:
+        """Hold the batch open during this block, however slowly the client sends; withdraw it after an error."""
+        holding = asyncio.create_task(self._hold())
+        try:
+            yield
+        except BaseException:  # also where the client breaks off
+            await self.withdraw()
+            raise
+        finally:
+            await end_tasks(holding)
+
+    async def _hold(self) -> None:
+        while True:
+            await asyncio.sleep(HOLD_S)
+            with suppress(RedisError, OSError):
+                await self.desk.queue.batches.hold(self.id)
 
 
 def _storable(text: str) -> str:

@@ -57,12 +57,9 @@ async def create_batch(
     if not repeated:
         await desk.refuse_early(caller, 0, content_length(request))
     intake = Intake(request, desk, images, caller, attempt, repeated)
-    try:
+    async with intake.held_open():
         await read_batch(request, intake, desk.settings)
         batch_id = await intake.finish()
-    except BaseException:  # also where the client breaks off
-        await intake.withdraw()
-        raise
     prefix = path_prefix(request)
     body = batch_body(await _made(desk, batch_id, caller), prefix)
     return Response(

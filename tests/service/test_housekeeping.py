@@ -12,6 +12,7 @@ from jobs.queue import Queue
 from jobs.redis_store import RedisStore
 from jobs.spec import LANES, JobSpec
 from jobs.state import State
+from service.eraser import Eraser
 from service.housekeeping import Housekeeping
 
 
@@ -73,7 +74,8 @@ def test_a_round_ends_with_all_that_is_due_and_not_with_a_limited_number(service
         else:
             await queue.redis.zadd(redis_keys.EXPIRY, {job.id: 1 for job in jobs}, xx=True)
             queue.unreserve = after_a_round  # type: ignore[method-assign]
-        work = asyncio.create_task(Housekeeping(queue, RedisStore(queue.redis)).run())
+        store = RedisStore(queue.redis)
+        work = asyncio.create_task(Housekeeping(queue, store, Eraser(queue, store, 60, None)).run())
         await asyncio.wait_for(rounds.wait(), 30)
         await end_tasks(work)
         records = [await queue.record(job.id) for job in jobs]
