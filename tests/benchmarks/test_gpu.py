@@ -18,8 +18,7 @@ BODIES = {
 
 
 @pytest.fixture
-def runner(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def runner():
     from gpu_stages import runner
 
     return runner
@@ -74,8 +73,7 @@ def test_what_comes_back_is_few_and_small_files(runner, tmp_path, monkeypatch):
     assert all(result.note.endswith("the end") for result in results)
 
 
-def test_each_stage_has_a_place(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_each_stage_has_a_place():
     import gpu
 
     for stage in gpu.STAGES:
@@ -85,8 +83,7 @@ def test_each_stage_has_a_place(monkeypatch):
     assert sum(stage.share for stage in gpu.STAGES) == pytest.approx(1)
 
 
-def test_the_files_with_gpu_tests_are_found(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_the_files_with_gpu_tests_are_found():
     from gpu_stages.facts import TESTED, tested_files
 
     files = tested_files()

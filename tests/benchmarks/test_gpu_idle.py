@@ -1,22 +1,15 @@
 """The idle time of a device, from timelines that were made by hand."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def idle():
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(ROOT / "benchmarks"))
     from gpu_stages import idle
 
-    yield idle
-    patch.undo()
+    return idle
 
 
 def timeline(idle, *parts):

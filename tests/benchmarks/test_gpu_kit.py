@@ -15,11 +15,6 @@ from models.networks.clip import tokenize
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-
-
 class TestSize:
     def test_a_kit_at_the_limit_may_travel_and_one_byte_more_may_not(self):
         from gpu_kit import TooLarge, check_size

@@ -11,8 +11,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def model(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def model():
     import modeled_device
 
     return modeled_device

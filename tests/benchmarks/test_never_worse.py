@@ -20,8 +20,7 @@ BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture
-def never_worse(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def never_worse():
     import never_worse
 
     return never_worse

@@ -3,13 +3,11 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from queue_bench import QueueBench
 from redis.asyncio import Redis
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 BY_TIME = (b"undegrade:jobs", b"undegrade:expiry", b"undegrade:firsts:")
 """Indexes in which entries of one millisecond have an order of their own."""
 MEMBER = re.compile(r"b'([^']*)'")
@@ -17,8 +15,7 @@ TIME = re.compile(r"\d{13}(-\d+)?|\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 @pytest.fixture
-def url(monkeypatch) -> Iterator[str]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def url() -> Iterator[str]:
     from local_valkey import local_valkey
 
     with local_valkey() as found:
@@ -33,7 +30,6 @@ def timeless(keyspace: dict[bytes, object]) -> dict[bytes, str]:
 
 
 def test_a_line_that_is_filled_is_one_of_submissions(monkeypatch, url):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import queued_jobs
 
     monkeypatch.setattr(queued_jobs, "JOBS_AT_ONCE", 4)

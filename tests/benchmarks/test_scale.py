@@ -12,8 +12,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def capacity(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def capacity():
     import capacity_plan
 
     return capacity_plan

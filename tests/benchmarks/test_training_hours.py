@@ -1,15 +1,10 @@
 """The computed training hours: FLOPs by the published figure of a known network, and the arithmetic."""
 
-from pathlib import Path
-
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def hours(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def hours():
     import training_hours
 
     return training_hours
