@@ -26,6 +26,7 @@ from models.photo.exif import exif_to_keep
 from models.photo.jpeg import coarsely_quantized
 from models.photo.metadata import GAIN_MAP_LOSS, Metadata, depth_loss, read_metadata
 from models.photo.orientation import apply_orientation, orientation_of
+from models.photo.tiff_sizes import check_decoded_size
 from models.warning_codes import CodedWarning, coded
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -99,6 +100,8 @@ def read_photo(source: Path | bytes, limits: Limits | None = None) -> Photo:
         with open_image(content) as image:
             format = _supported_format(image, name)
             _check_size(content.tiff.size if content.tiff else image.size, limits, name)
+            if content.tiff:
+                check_decoded_size(content.tiff, content.data, limits.pixels, name)
             samples, found = decode_completely(content, image, name)
             if samples is not None:
                 photo = _photo_of_samples(samples, image, format, name, found)
