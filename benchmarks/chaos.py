@@ -24,6 +24,7 @@ import tempfile
 import time
 from dataclasses import replace
 from itertools import count
+from math import ceil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -34,23 +35,27 @@ from chaos_run.clock import can_shift  # noqa: E402
 from chaos_run.place import Wish, make_pictures  # noqa: E402
 from chaos_run.report import broken, last_line, say, write_table  # noqa: E402
 from chaos_run.run import Plan, Report, run_plan  # noqa: E402
-from chaos_run.schedule import KINDS, Fault, draw, read_schedule, write_schedule  # noqa: E402
+from chaos_run.schedule import GAP_S, KINDS, Fault, draw, read_schedule, write_schedule  # noqa: E402
 from chaos_run.shrink import shrink  # noqa: E402
 from s3_servers import WEED  # noqa: E402
 
 JOBS_PER_REQUEST, RATE = 1.1, 4.0
+SPARE = 0.1
+"""Faults that are drawn beyond those that are asked for, in place of those that are skipped."""
 INTERRUPTED = 130
 
 
 def main() -> int:
     """Run, check, and shrink a failure."""
     options = _options()
-    faults, lasts_s = _schedule(options)
+    faults, enough, lasts_s = _schedule(options)
     wish = Wish(redis=options.redis, store=options.store, clock=options.clock)
     rate = options.rate or (options.jobs / JOBS_PER_REQUEST / lasts_s if options.jobs else RATE)
-    plan = Plan(seed=options.seed, faults=faults, lasts_s=lasts_s, rate=rate, wish=wish, jobs=options.jobs)
+    plan = Plan(
+        seed=options.seed, faults=faults, enough=enough, lasts_s=lasts_s, rate=rate, wish=wish, jobs=options.jobs
+    )  # fmt: skip
     base = Path(tempfile.mkdtemp(prefix="chaos-"))
-    pace = f"{len(faults)} faults in {lasts_s / 60:.1f} minutes, {rate:.1f} requests/s"
+    pace = f"{enough} faults in {lasts_s / 60:.1f} minutes, {rate:.1f} requests/s"
     say(f"seed {options.seed}: {pace}; logs in {base}")
     make_pictures(base / "pictures")
     text = json.loads((base / "pictures" / "expected.json").read_text())
@@ -58,13 +63,14 @@ def main() -> int:
     report = run_plan(plan, base / "run", base / "pictures", expected, say)
     for line in [*report.without, *broken(report)]:
         say(line)
+    faults = faults[: report.injected.total() + report.skipped.total()]  # without spare ones
     if report.violations:
         (base / "violations.txt").write_text("".join(f"{violation}\n" for violation in report.violations))
         schedule = base / "schedule.jsonl"
         write_schedule(schedule, faults)
         say(f"seed {options.seed} failed; its schedule, journal, logs and violations.txt are in {base}")
         if options.shrink_minutes:
-            smaller = _shrunk(plan, base, expected, report, options.shrink_minutes)
+            smaller = _shrunk(replace(plan, faults=faults), base, expected, report, options.shrink_minutes)
             write_schedule(schedule.with_name("minimal.jsonl"), smaller)
             say(f"a minimal schedule is {schedule.with_name('minimal.jsonl')}:")
             for fault in smaller:
@@ -105,17 +111,20 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _schedule(options: argparse.Namespace) -> tuple[list[Fault], float]:
-    """Returns the faults and the seconds that they take."""
+def _schedule(options: argparse.Namespace) -> tuple[list[Fault], int, float]:
+    """Returns the faults with spare ones, how many of them are enough, and the seconds that those take."""
     try:
         if options.schedule:
             faults = read_schedule(options.schedule)
-            return faults, max((fault.at_s for fault in faults), default=0.0) + 1
+            return faults, len(faults), max((fault.at_s for fault in faults), default=0.0) + 1
         only = (options.only or "").split(",")
-        faults = draw(options.seed, options.minutes, options.faults, _possible(options), only)
+        enough = max(1, round(options.minutes * 60 / GAP_S)) if options.faults is None else options.faults
+        drawn = enough + ceil(SPARE * enough)
+        minutes = options.minutes * drawn / enough if enough else options.minutes
+        faults = draw(options.seed, minutes, drawn, _possible(options), only)
     except (OSError, ValueError) as error:
         raise SystemExit(str(error)) from None
-    return faults, options.minutes * 60
+    return faults, enough, options.minutes * 60
 
 
 def _possible(options: argparse.Namespace) -> set[str]:
@@ -134,7 +143,7 @@ def _shrunk(plan: Plan, base: Path, expected: dict[int, str], first: Report, min
 
     def fails(faults: list[Fault]) -> bool:
         moved = [replace(fault, at_s=fault.at_s - faults[0].at_s) for fault in faults]
-        trial = replace(plan, faults=moved, lasts_s=moved[-1].at_s + 1, jobs=None)
+        trial = replace(plan, faults=moved, enough=len(moved), lasts_s=moved[-1].at_s + 1, jobs=None)
         number = next(numbers)
         report = run_plan(trial, base / f"shrink-{number}", base / "pictures", expected, lambda text: None)
         failed = bool(rules & {violation.rule for violation in report.violations})

@@ -36,10 +36,17 @@ TENANTS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to do.  `rate`: requests a second; `jobs`: accepted jobs after which no more are sent, None: no such end."""
+    """What to do.
+
+    Attributes:
+        enough: of the faults; the rest is spare, for those that are skipped.
+        rate: requests a second.
+        jobs: accepted jobs after which no more are sent; None: no such end.
+    """
 
     seed: int
     faults: Sequence[Fault]
+    enough: int
     lasts_s: float
     rate: float
     wish: Wish
@@ -152,9 +159,13 @@ class Run:
             self.seen.calm[part.kind] = max(self.seen.calm.get(part.kind, 0), part.files())
         self.say(f"calm: p95 {self.seen.usual_s:.2f} s, {len(self.journal.model.jobs)} jobs; faults begin")
         faults, begun_s = Faults(self.place, self.plan.seed + 2), time.monotonic()
-        injecting = []
+        injecting: list[asyncio.Task[None]] = []
         for fault in self.plan.faults:
             await asyncio.sleep(max(0.0, begun_s + fault.at_s - time.monotonic()))
+            if len(injecting) - self.report.skipped.total() >= self.plan.enough:
+                await asyncio.gather(*injecting)  # one of them may still be skipped
+                if self.report.injected.total() >= self.plan.enough:
+                    break
             injecting.append(asyncio.create_task(self._inject(faults, fault)))
         await asyncio.gather(*injecting)
         await asyncio.sleep(max(0.0, begun_s + self.plan.lasts_s - time.monotonic()))
@@ -189,7 +200,7 @@ class Run:
                 said_s = time.monotonic()
                 done, jobs = sum(self.report.injected.values()), len(self.journal.model.jobs)
                 self.say(
-                    f"{said_s - begun_s:5.0f} s  {jobs} jobs accepted, {done} of {len(self.plan.faults)} faults, "
+                    f"{said_s - begun_s:5.0f} s  {jobs} jobs accepted, {done} of {self.plan.enough} faults, "
                     f"{load.waiting} clients wait"
                 )
 

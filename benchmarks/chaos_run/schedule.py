@@ -81,13 +81,11 @@ GAP_S = 4.0
 """Between the beginnings of two faults, on average, where no number is asked for."""
 
 
-def draw(
-    seed: int, minutes: float, count: int | None, have: Collection[str], only: Collection[str] = ()
-) -> list[Fault]:
+def draw(seed: int, minutes: float, count: int, have: Collection[str], only: Collection[str] = ()) -> list[Fault]:
     """Returns the faults of a run in their order; the same for the same arguments.
 
     Args:
-        count: how many; None: one in GAP_S seconds.
+        count: how many.
         have: what the machine and the run have (`Kind.needs`).
         only: names of the kinds to draw from; all where there are none.
 
@@ -99,8 +97,7 @@ def draw(
     possible = {name: kind for name, kind in KINDS.items() if kind.needs <= set(have) and name in wanted}
     if not possible:
         raise ValueError(f"got {', '.join(sorted(wanted))}, expected a fault that this machine and run can have")
-    total = max(1, round(minutes * 60 / GAP_S)) if count is None else count
-    names = random_source.choices(list(possible), [kind.weight for kind in possible.values()], k=total)
+    names = random_source.choices(list(possible), [kind.weight for kind in possible.values()], k=count)
     times = sorted(random_source.uniform(0, minutes * 60) for _ in names)
     found = []
     for at_s, name in zip(times, names, strict=True):
