@@ -1,10 +1,11 @@
 """Loads the queue's Lua scripts and runs them with named arguments.
 
-Each script starts with two tables, which are rendered from `redis_keys` (so that Python and Lua share one spelling),
-and with scripts/prelude.lua, which decodes the arguments.
+Each script starts with scripts/prelude.lua, which decodes the arguments.  KEY.name and LIMIT.name in a script become
+the constant of `redis_keys`, so that Python and Lua share one spelling.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 """The shared parts that precede each script, after the prelude."""
 REFUSED_WHEN_MEMORY_IS_FULL = {"submit", "reserve", "put_blob", "open_upload", "seal_batch"}
 """Every other script runs even at Redis' maxmemory: what has been accepted must be able to end."""
+CONSTANT = re.compile(r"\b(KEY|LIMIT)\.(\w+)")
 ALLOW_OUT_OF_MEMORY = "#!lua flags=allow-oom\n"
 
 
@@ -52,12 +54,12 @@ class LuaScripts:
         self._redis: Any = redis  # redis-py annotates for str and bytes clients at once
         self.replication = replication
         parts = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
-        prelude = _tables() + parts.pop(PRELUDE)
+        prelude = parts.pop(PRELUDE)
         shared = {name: parts.pop(name) for name in {part for needed in PARTS.values() for part in needed}}
         self._scripts = {
             name: redis.register_script(
                 ("" if name in REFUSED_WHEN_MEMORY_IS_FULL else ALLOW_OUT_OF_MEMORY)
-                + prelude + "".join(shared[part] for part in PARTS.get(name, ())) + text
+                + _with_constants(prelude + "".join(shared[part] for part in PARTS.get(name, ())) + text)
             )
             for name, text in parts.items()
         }  # fmt: skip
@@ -101,9 +103,14 @@ def _words(arguments: Mapping[str, object], binary: Mapping[str, bytes] | None) 
     return words
 
 
-def _tables() -> str:
-    """`KEY` (texts) and `LIMIT` (numbers): the constants of `redis_keys` by their names in lower case."""
-    constants = {name.lower(): value for name, value in vars(redis_keys).items() if name.isupper()}
-    keys = ", ".join(f"{name} = '{value}'" for name, value in constants.items() if isinstance(value, str))
-    limits = ", ".join(f"{name} = {value}" for name, value in constants.items() if isinstance(value, int))
-    return f"local KEY = {{{keys}}}\nlocal LIMIT = {{{limits}}}\n"
+def _with_constants(script: str) -> str:
+    """Returns a script with the values of `redis_keys` in place of KEY.name (a text) and LIMIT.name (a number).
+
+    Tables of them, which Redis would make anew for each call, cost as much as the rest of a short script.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        constant = getattr(redis_keys, found[2].upper())
+        return f"'{constant}'" if found[1] == "KEY" else f"({constant})"
+
+    return CONSTANT.sub(value, script)

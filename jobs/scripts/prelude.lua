@@ -1,5 +1,6 @@
 -- The start of every script: the named arguments, and the time.
--- KEY and LIMIT come before it: the constants of jobs/redis_keys.py by their names in lower case.
+-- KEY and LIMIT have the constants of jobs/redis_keys.py, by their names in lower case; jobs/lua_scripts.py puts the
+-- values in before Redis sees a script.
 -- KEYS is empty: key names are computed from ids, and RQ cannot run on a cluster either.
 -- ARGV: a JSON object, then pairs of a name and binary data
 local args, bytes = cjson.decode(ARGV[1]), {}
