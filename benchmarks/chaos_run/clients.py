@@ -5,7 +5,7 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ TIMEOUT = httpx.Timeout(12.0, connect=3.0)
 FOLLOWS = {"poll": 4.0, "events": 3.0, "none": 1.5, "cancel": 1.0, "delete": 1.0}
 BATCH_SHARE, IDEMPOTENT_SHARE, WEBHOOK_SHARE, RESENT_SHARE = 0.06, 0.6, 0.4, 0.1
 BATCH_IMAGES = (2, 5)
+SLOW_SHARE, SLOW_PIECES, SLOW_PIECE_S = 0.5, 6, (0.0, 1.0)
+"""Of batches: sent in pieces, with pauses, so that faults come in the middle of the request."""
 LANES = ("interactive", "standard", "bulk")
 END_WAIT_S = 150.0
 Lost = (httpx.TransportError, httpx.StreamError, json.JSONDecodeError)
@@ -146,6 +148,7 @@ class _Customer:
         """Send a request until it is answered; without an Idempotency-Key, a lost answer ends that."""
         idempotent = self.random.random() < IDEMPOTENT_SHARE
         webhook = self.random.random() < WEBHOOK_SHARE
+        slow = how == "batch" and self.random.random() < SLOW_SHARE
         headers = self.headers | ({"Idempotency-Key": f"{self.op}-{self.random.random()}"} if idempotent else {})
         if webhook:
             fields["webhook_url"] = f"{self.load.hook}/hook"
@@ -154,7 +157,10 @@ class _Customer:
         for _ in range(TRIES):
             self.note("sent", op=self.op)
             try:
-                answer = await self.client.post(self.url(path), headers=headers, data=fields, files=files)
+                request = self.client.build_request("POST", self.url(path), headers=headers, data=fields, files=files)
+                if slow:
+                    request = await self._in_pieces(request)
+                answer = await self.client.send(request)
                 body = answer.json()
             except Lost:
                 if not idempotent:
@@ -176,6 +182,18 @@ class _Customer:
                 return []
             await asyncio.sleep(PAUSE_S)
         return []
+
+    async def _in_pieces(self, whole: httpx.Request) -> httpx.Request:
+        """Returns the same request, whose body comes slowly."""
+        body = await whole.aread()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            size = -(-len(body) // SLOW_PIECES)
+            for start in range(0, len(body), size):
+                yield body[start : start + size]
+                await asyncio.sleep(self.random.uniform(*SLOW_PIECE_S))
+
+        return self.client.build_request("POST", whole.url, headers=whole.headers, content=pieces())
 
     async def _poll(self, job: str, begun_s: float | None) -> None:
         until_s = time.monotonic() + END_WAIT_S

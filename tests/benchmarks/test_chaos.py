@@ -242,3 +242,25 @@ def test_the_program_explains_itself_and_refuses_what_it_does_not_know():
     assert "--shrink-minutes" in shown and "10000" in shown
     refused = subprocess.run([*program, "--only", "rain"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and "got rain, expected some of kill-api" in refused.stderr
+
+
+@pytest.mark.parametrize(("more", "found"), [(0, []), (2, []), (4, ["published-twice"])])
+def test_jobs_of_a_batch_that_broke_off_may_have_ended_before_they_are_removed(more, found):
+    """Up to two jobs of the first try; and the request whose answer was lost (o4) may have made one more."""
+    from chaos_run.records import SeenJob
+
+    jobs = ["b" * 32, "c" * 32]
+    journal = [
+        *JOURNAL, {"what": "order", "op": "o5", "inputs": [0, 0], "idempotent": True, "webhook": False},
+        *[{"what": "sent", "op": "o5"}] * 2, {"what": "accepted", "op": "o5", "jobs": jobs},
+    ]  # fmt: skip
+
+    def change(seen, ids=jobs):
+        for number in ids:
+            seen.jobs[number] = SeenJob(
+                number, "o5", "succeeded", pixels="right-0", events=EVENTS, registries=("finished",)
+            )
+        seen.ended["succeeded"] += 2 + more
+
+    assert rules(change, journal=journal) == found
+    assert "made-twice" in rules(lambda seen: change(seen, [*jobs, "d" * 32]), journal=journal)
