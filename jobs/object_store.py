@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_SWEPT_AT_ONCE = 500
-DOUBTFUL_S = 600.0
-"""A write that failed may have been done: its answer was lost.  The sweep deletes it after this, unless it is written
-once more meanwhile."""
 PROBE_S = 600.0
 """After this, the sweep deletes the probe of a process that was killed."""
 CONCURRENT_DELETES = 4
@@ -173,9 +170,10 @@ class ObjectStore:
         try:
             await self._call(obstore.put, self.store, name, data, **self._attributes(data))
         except (BaseError, OSError) as error:
-            await self._forget([name], expires_s=time.time() + DOUBTFUL_S)
+            await self._forget([name], expires_s=time.time() + redis_keys.DOUBTFUL_MS / 1000)
             raise self._put_error(name, error) from error
-        if job and await self.redis.zscore(redis_keys.BLOBS, name) in (None, 0.0):  # its job was deleted meanwhile
+        # Where this is canceled, or the process dies, the name stays in flight: the sweep deletes it twice
+        if job and not await self._scripts.run("blob_written", name=name):  # its job was deleted meanwhile
             await self.delete(name)
             raise BlobUnwanted(f"{name} is not stored: its job has ended or is deleted")
 

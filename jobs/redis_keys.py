@@ -101,6 +101,9 @@ BLOB = "undegrade:blob:"
 """+ name: a picture, where the store is Redis."""
 BLOBS = "undegrade:blobs"
 """Sorted set: names of the pictures in an object store by the second at which they may be deleted."""
+BLOBS_IN_FLIGHT = "undegrade:blobs-in-flight"
+"""Sorted set: names of jobs' pictures that are being written to an object store, by the millisecond of the begin; by a
+negative one, those that were deleted meanwhile, and are deleted once more later."""
 BLOBS_OF_JOB = "undegrade:blobs:"
 """+ id: hash of the job's blob names -> bytes."""
 STORED = "undegrade:stored"
@@ -184,6 +187,8 @@ MAX_RECLAIMED_AT_ONCE = 100
 MAX_EXPIRED_AT_ONCE = 100
 MEMORY_PERCENT_FOR_SUBMISSIONS = 80
 """Of Redis' maxmemory.  The rest is a reserve: jobs that were accepted must be able to end."""
+DOUBTFUL_MS = 600_000
+"""A write to an object store that was not seen to end has ended after this, or never will."""
 RESERVATION_MS = 600_000
 """An input that has not become a job after this time belonged to a process that died."""
 CLAIM_TTL_S = 24 * 3600

@@ -3,8 +3,13 @@
 --       have them although it said otherwise, deletes them
 for i, name in ipairs(args.names) do
     redis.call('UNLINK', KEY.blob .. name)
+    local began_ms = redis.call('ZSCORE', KEY.blobs_in_flight, name)
+    redis.call('ZREM', KEY.blobs_in_flight, name)
     if args.expires_s then
         redis.call('ZADD', KEY.blobs, args.expires_s, name)
+    elseif began_ms and tonumber(began_ms) > 0 then  -- its write may still arrive, even from a process that is gone
+        redis.call('ZADD', KEY.blobs_in_flight, -now_ms(), name)
+        redis.call('ZADD', KEY.blobs, (now_ms() + LIMIT.doubtful_ms) / 1000, name)
     else
         redis.call('ZREM', KEY.blobs, name)
     end

@@ -150,11 +150,9 @@ end
 local function leave_line(queue, id)
     local was_there, tenant = leave_list(queue, id), tenant_of(id)
     local line = tenant_line(queue, tenant)
-    local rank = redis.call('ZRANK', line, id)
-    if rank then
-        redis.call('ZREM', line, id)
-        if rank == 0 then note_first(queue, tenant) end
-    end
+    local was_first = redis.call('ZRANGE', line, 0, 0)[1] == id
+    redis.call('ZREM', line, id)
+    if was_first then note_first(queue, tenant) end
     if was_there and redis.call('LLEN', KEY.rq_queue .. queue) == 0 then close_line(queue) end
     return was_there
 end

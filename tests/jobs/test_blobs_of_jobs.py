@@ -1,5 +1,6 @@
 """The blobs of a job end with it: an input stays only for another try, and pictures only where the job succeeded."""
 
+import asyncio
 import time
 
 import obstore
@@ -61,6 +62,63 @@ def test_a_blob_whose_job_is_deleted_while_it_is_written_does_not_stay(valkey_ur
         with pytest.raises(BlobMissing):
             await store.get(f"{job.id}/result")
         assert await bench.traces(job) == []
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("url", ["memory", "file"], indirect=True)
+@pytest.mark.parametrize("last", ["canceled", "killed"])
+@pytest.mark.parametrize("swept", [True, False], ids=["swept before it arrives", "swept after it"])
+def test_a_write_that_arrives_after_its_writer_is_gone_does_not_stay(valkey_url, url, monkeypatch, last, swept):
+    """A worker gives a canceled job up, or dies, and the store gets the picture all the same."""
+
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        bench = QueueBench(client)
+        job = await bench.running()
+        name, call, sent, arrived = f"{job.id}/result", store._call, asyncio.Event(), []
+
+        async def arrive_late(function, *arguments, **named):
+            if function is obstore.put:
+                arrived.append(lambda: call(function, *arguments, **named))
+                sent.set()
+                await asyncio.sleep(HOUR_S)
+            return await call(function, *arguments, **named)
+
+        with monkeypatch.context() as slow:
+            slow.setattr(store, "_call", arrive_late)
+            writing = asyncio.create_task(store.put(name, b"x", HOUR_S))
+            await sent.wait()
+            if last == "canceled":
+                writing.cancel()
+            await bench.queue.cancel(job.id)
+            await bench.commit(job, State.CANCELED)
+            if swept:
+                await store.sweep(time.time())
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        await arrived[0]()
+        for when_s in (0, 700, 1400):
+            await store.sweep(time.time() + when_s)
+        with pytest.raises(BlobMissing):
+            await store.get(name)
+        await bench.queue.forget(job.id)
+        assert await bench.traces(job) == []
+
+    run(valkey_url, url, scenario)
+
+
+@pytest.mark.parametrize("url", ["memory", "file"], indirect=True)
+def test_a_write_that_is_confirmed_twice_stays(valkey_url, url):
+    """The Redis client repeats a command whose reply was lost."""
+
+    async def scenario(store: BlobStore, client: Redis) -> None:
+        job = await QueueBench(client).running()
+        name = f"{job.id}/result"
+        await store.put(name, b"x", HOUR_S)
+        assert await store._scripts.run("blob_written", name=name) == 1
+        await store.sweep(time.time())
+        assert await store.get(name) == b"x"
+        assert await client.zcard(redis_keys.BLOBS_IN_FLIGHT) == 0
 
     run(valkey_url, url, scenario)
 

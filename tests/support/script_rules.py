@@ -12,7 +12,7 @@ DELIVERIES = {"claim_deliveries", "renew_deliveries", "settle_delivery", "redeli
 
 CHANGE_NO_JOB = {
     **dict.fromkeys(("announce",), "workers alone: test_worker_registry.py"),
-    **dict.fromkeys(("put_blob", "mark_blob", "drop_blobs"), "pictures alone: test_blobs_of_jobs.py"),
+    **dict.fromkeys(("put_blob", "mark_blob", "blob_written", "drop_blobs"), "pictures alone: test_blobs_of_jobs.py"),
     **dict.fromkeys(("reserve", "unreserve"), "room before there is a job: tests/service/test_storage_full.py"),
     **dict.fromkeys(("hold_batch", "withdraw_batch"), "batches that are not made yet: test_open_batches.py"),
     "index_states": "what earlier versions did: test_index_of_states.py",
