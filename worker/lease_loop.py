@@ -122,9 +122,9 @@ class LeaseLoop:
             leased, refused = await self._lease(self.bundles, self.lanes, room)
             taken = not self.drained and (self.turns.alone is self or len(leased) + refused >= room)
         finally:
-            self.turns.answered(self, len(leased), more=taken)
-            if len(leased) < room:
-                self.held.freed.set()  # for the loops of other servers
+            others_wait = self.turns.answered(self, len(leased), more=taken)
+            if others_wait and len(leased) < room:  # only then: loops without work would wake each other for ever
+                self.held.freed.set()
         if self.drained:
             await self._freed(WAIT_FOR_ROOM_S)
             return

@@ -26,6 +26,7 @@ class LeaseTurns:
         self.several, self.alone = several, NOBODY
         self._clock = clock
         self._wanting: set[Hashable] = set()
+        self._refused: set[Hashable] = set()
         self._asked: dict[Hashable, tuple[int, float]] = {}
         self._served: dict[Hashable, int] = {}
         self._turn = 0
@@ -37,6 +38,7 @@ class LeaseTurns:
             room: of the worker, without what other loops have asked for.
         """
         self._wanting.add(loop)
+        self._refused.add(loop)
         if self.alone not in (NOBODY, loop):
             return 0
         left = room - self.in_flight(loop)
@@ -44,6 +46,7 @@ class LeaseTurns:
         before = sum(self._served.get(other, 0) < self._served.get(loop, 0) for other in others)
         if left <= before:
             return 0
+        self._refused.discard(loop)
         return math.ceil(left / (len(others) + 1))
 
     def in_flight(self, loop: Hashable) -> int:
@@ -56,14 +59,19 @@ class LeaseTurns:
         """A loop asks its server for so many jobs."""
         self._asked[loop] = count, self._clock() + RESERVED_S
 
-    def answered(self, loop: Hashable, leased: int, *, more: bool) -> None:
-        """A server has answered, or failed; `more`: it may have more jobs."""
+    def answered(self, loop: Hashable, leased: int, *, more: bool) -> bool:
+        """A server has answered, or failed; `more`: it may have more jobs.
+
+        Returns whether other loops have asked for a share in vain since the last answer.
+        """
         self._asked.pop(loop, None)
         if leased:
             self._turn += 1
             self._served[loop] = self._turn
         if not more:
             self.rests(loop)
+        refused, self._refused = self._refused - {loop}, set()
+        return bool(refused)
 
     def rests(self, loop: Hashable) -> None:
         """A loop wants no jobs until it asks for its share again."""

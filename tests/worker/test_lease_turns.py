@@ -73,3 +73,14 @@ def test_the_others_wait_while_the_next_job_of_a_loop_must_run_alone():
     assert turns.share("b", 8) == 0 and turns.share("a", 8) > 0
     turns.answered("a", 1, more=False)
     assert turns.share("b", 8) > 0
+
+
+def test_an_answer_tells_whether_others_were_refused_a_share_meanwhile():
+    turns, _ = turns_of("a")
+    assert turns.share("a", 2) == 2
+    turns.asks("a", 2)
+    assert turns.share("b", 2) == 0
+    assert turns.answered("a", 0, more=False)
+    assert turns.share("b", 2) == 2
+    turns.asks("b", 2)
+    assert not turns.answered("b", 0, more=False), "nobody was"

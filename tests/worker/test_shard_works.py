@@ -150,3 +150,23 @@ def test_a_server_that_is_added_to_the_file_is_served_and_one_that_is_removed_is
             assert (await Queue(redis).record(left[0])).state is State.QUEUED
 
     run_worker(f"@{listed}", scenario)
+
+
+def test_loops_without_work_do_not_wake_each_other_while_the_worker_has_a_full_batch(servers):
+    """Each asks its server ten times a second then, and some scripts of the upkeep run, too."""
+    busy = SimpleNamespace(spec=SimpleNamespace(id="j", held_megapixels=1.0), leased=SimpleNamespace(run_alone=False))
+
+    async def calls(server):
+        async with Redis.from_url(server.url) as redis:
+            return (await redis.info("commandstats")).get("cmdstat_evalsha", {}).get("calls", 0)
+
+    async def scenario(works):
+        works.shared.held._runs |= {"one": busy, "two": busy}  # max_batch is 2; there is room ahead
+        await asyncio.sleep(0.5)
+        before = [await calls(server) for server in servers]
+        await asyncio.sleep(2)
+        for server, count in zip(servers, before, strict=True):
+            assert 1 <= await calls(server) - count < 60
+        works.shared.held._runs.clear()
+
+    run_worker(" ".join(server.url for server in servers), scenario)
