@@ -1,4 +1,4 @@
-"""Runs the coroutine of a program that stays: on uvloop, and with a garbage collector that does not wait for a day."""
+"""Runs the coroutine of a program that stays: on uvloop, and with its imports out of the garbage collector's way."""
 
 import asyncio
 import gc
@@ -23,8 +23,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 def _freeze() -> None:
     """Take what the imports have made out of the collector's sight.
 
-    CPython looks at old objects when a quarter as many have come as there are.  Beside the 800,000 of torch that takes
-    a worker a day, in which the cycles of its jobs stay in memory.
+    CPython looks at old objects only when a quarter as many have come as there are.  Beside the 800,000 of torch that
+    is seldom, and until then the cycles of jobs that are over stay in memory.
     """
     gc.collect()
     gc.freeze()

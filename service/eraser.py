@@ -1,7 +1,6 @@
 """Erases what users delete: records, events, images, prompts, and the file in which an embedded Valkey keeps them."""
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
@@ -14,6 +13,8 @@ from jobs.state import State
 from service.file_rewrite import FileRewrite
 
 log = structlog.get_logger()
+WITHDRAWAL_ROUNDS = 3
+"""The last one finds no job; what an API process adds meanwhile, the next housekeeping removes."""
 CANCELED_WITHIN_S = 5.0
 """A running job ends within this after its cancellation."""
 
@@ -43,10 +44,11 @@ class Eraser:
 
     async def erase(self, job_id: str) -> None:
         """Remove every trace of a job, whatever its state.  Its worker lets it go when it next renews the lease."""
-        names = await self.store.names_of_job(job_id)
-        with suppress(SpecError):  # a later version has written it
+        try:
             record = await self.queue.record(job_id)
-            names = await self._blob_names(record) if record else names
+        except SpecError:  # a later version has written it; the store knows its images, too
+            record = None
+        names = await (self._blob_names(record) if record else self.store.names_of_job(job_id))
         await self.queue.forget(job_id)
         await self.store.delete(*names)
         self.rewrite_file()
@@ -58,10 +60,13 @@ class Eraser:
             broken: only where its request counts as broken off (jobs.batches.Batches.broken_off).
         """
         count = 0
-        while jobs := await self.queue.batches.withdraw(batch_id, broken=broken):
+        for _ in range(WITHDRAWAL_ROUNDS):
+            jobs = await self.queue.batches.withdraw(batch_id, broken=broken)
             for job_id in jobs:
                 await self.erase(job_id)
             count += len(jobs)
+            if not jobs:
+                break
         if count:
             log.warning("batch.withdrawn", batch=batch_id, jobs=count, broken_off=broken)
 

@@ -1,4 +1,5 @@
 -- Deletes pictures from Redis, and everything that is noted about them.
+-- A picture that is being written to an object store is deleted there once more, ten minutes later.
 -- args: names, ids (of their jobs; '' where a name belongs to none), expires_s or nil: when an object store, which may
 --       have them although it said otherwise, deletes them
 for i, name in ipairs(args.names) do

@@ -89,7 +89,8 @@ class ShardedBatches(Batches):
         await self.shards.of(batch).queue.batches.hold(batch)
 
     async def broken_off(self, count: int) -> list[str]:
-        raise NotImplementedError("the housekeeping asks each shard for its own")
+        found = await self.shards.ask(lambda shard: shard.queue.batches.broken_off(count))
+        return [batch for _, batches in found for batch in batches][:count]
 
     async def withdraw(self, batch: str, *, broken: bool = False) -> list[str]:
         return await self.shards.of(batch).queue.batches.withdraw(batch, broken=broken)
